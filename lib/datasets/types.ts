@@ -1,0 +1,31 @@
+/** What a sample is known to be. */
+export type Label = "normal" | "anomalous";
+export type Split = "train" | "test";
+
+/**
+ * How much is labelled. `unsupervised`: only normal images; `weak`: image labels; `mixed`: image labels, and masks for
+ * some of the anomalous images; `full`: a mask for every anomalous image.
+ */
+export type Regime = "unsupervised" | "weak" | "mixed" | "full";
+
+export interface Sample {
+  /** Unique in the data set and stable between machines: the image's path relative to the root, with forward slashes. */
+  id: string;
+  /** Absolute path. */
+  image: string;
+  label: Label;
+  /** Absolute path of the mask: any non-zero pixel is defect. Absent for normal images and for image-level labels. */
+  mask?: string;
+  split: Split;
+  /** Kind of defect, when the data set names it (MVTec's folder name). */
+  defect?: string;
+}
+
+export interface Dataset {
+  /** The loader that made it: "folder", "manifest", "generated", ... */
+  kind: string;
+  name: string;
+  /** Absolute path. */
+  root: string;
+  samples: Sample[];
+}

@@ -1,0 +1,274 @@
+/**
+ * The whole C++ surface as one type. Only lib/native/engine.ts opens the addon; nothing else touches it.
+ * Validation happens before these calls: the C++ side trusts what it gets.
+ *
+ * Conventions: images are uint8, row-major, RGB interleaved (H x W x 3). Maps are float32 logits, row-major.
+ * Promises run on the engine thread (libtorch) unless marked "pool" (libuv pool, no libtorch).
+ */
+
+export type Dtype = "float32" | "float64" | "float16" | "bfloat16" | "int64" | "int32" | "int16" | "int8" | "uint8" | "bool";
+
+/** A tensor as it crosses the boundary: dense, row-major. float16 and bfloat16 travel as raw bits in a Uint16Array. */
+export interface NativeTensor {
+  dtype: Dtype;
+  shape: number[];
+  data: Float32Array | Float64Array | BigInt64Array | Int32Array | Int16Array | Int8Array | Uint8Array | Uint16Array;
+}
+
+/** Tensors by name. */
+export type TensorMap = Record<string, NativeTensor>;
+
+export interface TensorFile {
+  tensors: TensorMap;
+  metadata: Record<string, string>;
+  /** What the file turned out to be. */
+  format: "safetensors" | "pytorch-zip" | "pytorch-legacy";
+}
+
+export interface TensorInfo {
+  dtype: Dtype;
+  shape: number[];
+}
+
+export type Architecture = "wide_resnet50_2" | "wide_resnet101_2" | "resnet50" | "resnet101" | "resnet34" | "resnet18";
+export type Variant = "jims" | "icpr";
+export type ResizeMethod = "bilinear" | "antialias";
+
+/** What fixes the function that the network computes. */
+export interface NetworkConfig {
+  architecture: Architecture;
+  /** Taps, in the order in which their channels are concatenated. */
+  layers: string[];
+  imageHeight: number;
+  imageWidth: number;
+  variant: Variant;
+  alignCorners: boolean;
+}
+
+export interface EngineConfig extends NetworkConfig {
+  /** "cpu" or "cuda" or "cuda:1". */
+  device: string;
+  /** "direct" computes the heads at full resolution (the oracle); "lowResolution" is the same function, faster. */
+  compute: "direct" | "lowResolution";
+}
+
+export interface TrainerConfig extends EngineConfig {
+  seed: number;
+  /** Standard deviation of the latent noise: one value per feature channel, or one for all. */
+  noiseStd: Float32Array;
+  perlinThreshold: number;
+  /** Upper limit of the memory that cached backbone features may take. */
+  featureCacheBytes: number;
+  /** Stop the gradient from the classification head into the map (unsupervised training). */
+  stopGradient: boolean;
+  /** Clip the global gradient norm to this; 0 does not clip. */
+  gradientClip: number;
+  adaptorWeightDecay: number;
+  headsWeightDecay: number;
+}
+
+/** One image of a training batch. `key` names (sample, flip); pixels are needed when the features of `key` are not cached. */
+export interface StepItem {
+  key: number;
+  pixels?: Uint8Array;
+}
+
+export interface StepOptions {
+  /** Number of the step from 0 over the whole training: it alone picks the random stream, so a resumed run repeats. */
+  index: number;
+  items: StepItem[];
+  adaptorLearningRate: number;
+  headsLearningRate: number;
+}
+
+export interface StepLosses {
+  l1Normal: number;
+  l1Anomalous: number;
+  focalMap: number;
+  focalScore: number;
+  total: number;
+  /** Global gradient norm before clipping. */
+  gradientNorm: number;
+}
+
+/** What one image is trained towards, at feature resolution. */
+export interface Target {
+  key: number;
+  label: 0 | 1;
+  /** False only for an anomalous image without pixel labels (the paper's gamma). */
+  segmented: boolean;
+  /** featureHeight x featureWidth of 0/1; absent means empty. */
+  mask?: Float32Array;
+  /** featureHeight x featureWidth; absent means 1 everywhere. */
+  weight?: Float32Array;
+}
+
+export interface NativeTrainer {
+  readonly featureHeight: number;
+  readonly featureWidth: number;
+  readonly featureChannels: number;
+  setTarget(target: Target): void;
+  /** The keys whose features are not cached: their pixels must be given to the next step. */
+  missing(keys: number[]): number[];
+  /** One optimiser step. */
+  step(options: StepOptions): Promise<StepLosses>;
+  /** Adds images to the running statistics of the pooled features; returns the per-channel standard deviation so far. */
+  observeFeatures(items: StepItem[]): Promise<Float32Array>;
+  setNoiseStd(noiseStd: Float32Array): void;
+  /** Heads by the authors' names, and the optimiser's moments by the same names. */
+  state(): Promise<{ heads: TensorMap; optimizer: TensorMap }>;
+  restore(state: { heads: TensorMap; optimizer: TensorMap }): Promise<void>;
+  cacheBytes(): number;
+  /** Frees everything now instead of at the next garbage collection. */
+  dispose(): void;
+}
+
+export interface DetectionBatch {
+  /** Score logits, one per image. */
+  scores: Float32Array;
+  /** Map logits, images x imageHeight x imageWidth, upscaled and blurred. */
+  maps: Float32Array;
+}
+
+export interface NativeDetector {
+  /** Images at model size, stacked: count x H x W x 3. */
+  detect(pixels: Uint8Array, count: number): Promise<DetectionBatch>;
+  dispose(): void;
+}
+
+/** For golden tests and inspection: one forward pass in inference mode on normalised input (b x 3 x H x W). */
+export interface ForwardResult {
+  features: NativeTensor;
+  mapLogits: NativeTensor;
+  anomalyMap: NativeTensor;
+  scoreLogit: NativeTensor;
+}
+
+export interface GoldenStepInput {
+  config: TrainerConfig;
+  backbone: TensorMap;
+  heads: TensorMap;
+  /** b x 3 x H x W, normalised. */
+  input: NativeTensor;
+  /** 2b x C x h x w. */
+  noise: NativeTensor;
+  /** 2b x 1 x h x w. */
+  perlinMask: NativeTensor;
+  /** b x 1 x h x w. */
+  mask: NativeTensor;
+  /** b. */
+  label: NativeTensor;
+  isSegmented: NativeTensor;
+  /** b x 1 x h x w. */
+  distanceWeight: NativeTensor;
+  adaptorLearningRate: number;
+  headsLearningRate: number;
+}
+
+export interface GoldenStepResult {
+  losses: StepLosses;
+  mapLogits: NativeTensor;
+  scoreLogit: NativeTensor;
+  targetMask: NativeTensor;
+  targetLabel: NativeTensor;
+  /** Before clipping. */
+  gradients: TensorMap;
+  /** Heads after one AdamW step. */
+  after: TensorMap;
+}
+
+export interface TargetOptions {
+  imageHeight: number;
+  imageWidth: number;
+  featureHeight: number;
+  featureWidth: number;
+  /** Of the mask's downsampling to feature size. */
+  alignCorners: boolean;
+  /** Side of the square that dilates the mask first; 0 or 1 does not. */
+  dilation: number;
+  /** Distance weight (spec section 4); null gives weight 1 everywhere. */
+  distanceWeight: { w: number; p: number } | null;
+  /** 0 none, 1 vertical, 2 horizontal, 3 both. */
+  flips: number[];
+}
+
+export interface ImageMetrics {
+  auroc: number;
+  averagePrecision: number;
+  f1Max: number;
+  /** The score at which F1 is highest: anomalous means score >= threshold. */
+  f1Threshold: number;
+}
+
+export interface PixelMetrics extends ImageMetrics {
+  /** Area under the per-region-overlap curve up to the false-positive-rate limit, divided by the limit. NaN without defect regions or without normal pixels. */
+  aupro: number;
+  regions: number;
+}
+
+export interface Region {
+  /** Pixels. */
+  area: number;
+  /** Bounding box in pixels: left, top, width, height. */
+  x: number;
+  y: number;
+  width: number;
+  height: number;
+  peak: number;
+  peakX: number;
+  peakY: number;
+}
+
+export interface NativeBinding {
+  versions(): { libtorch: string; cpuCapability: string; mkldnn: string; nodeApi: number };
+  /** Every device the engine can use; "cpu" first. */
+  devices(): string[];
+  setThreads(threads: number): Promise<void>;
+  /** Synchronous: cancels, joins the engine thread. Nothing may be called afterwards. */
+  shutdown(): void;
+
+  // files (pool)
+  /** By content: safetensors, PyTorch zip, PyTorch legacy. With `names`, only tensors whose name starts with one of them. */
+  readTensors(path: string, names?: string[]): Promise<TensorFile>;
+  /** safetensors, to a temporary name, then renamed. */
+  writeTensors(path: string, tensors: TensorMap, metadata: Record<string, string>): Promise<void>;
+  /** Unpickles a plain Python pickle of builtin containers, strings and numbers (data set split files). */
+  readPickle(path: string): Promise<unknown>;
+
+  // images (pool)
+  /** `channels` is 3 (RGB) or 1 (masks: nearest neighbour only). */
+  resizeImage(pixels: Uint8Array, height: number, width: number, channels: number, toHeight: number, toWidth: number, method: ResizeMethod | "nearest"): Promise<Uint8Array>;
+  flipImage(pixels: Uint8Array, height: number, width: number, channels: number, flip: number): Uint8Array;
+  /** `mask` is 0/1 at the image's own size. One result per requested flip. */
+  trainingTargets(mask: Uint8Array, height: number, width: number, options: TargetOptions): Promise<{ mask: Float32Array; weight: Float32Array }[]>;
+  /** Bilinear, half-pixel centres, float32 (maps to the image's own size). */
+  resizeMap(map: Float32Array, height: number, width: number, toHeight: number, toWidth: number): Promise<Float32Array>;
+  distanceWeight(mask: Uint8Array, height: number, width: number, w: number, p: number): Float32Array;
+  dilate(mask: Uint8Array, height: number, width: number, size: number): Uint8Array;
+
+  // metrics (pool)
+  imageMetrics(scores: Float32Array, labels: Uint8Array): Promise<ImageMetrics>;
+  /** `maps` and `masks` are count x H x W. */
+  pixelMetrics(maps: Float32Array[], masks: Uint8Array[], height: number, width: number, fprLimit: number): Promise<PixelMetrics>;
+  regions(map: Float32Array, height: number, width: number, threshold: number, minArea: number): Promise<Region[]>;
+
+  // anomalies
+  /** Perlin noise of a given lattice of gradient angles (fractions of a turn), times sqrt(2): height x width. */
+  perlinNoise(height: number, width: number, latticeY: number, latticeX: number, anglesOver2Pi: Float32Array): Float32Array;
+  /** The synthetic-anomaly masks that training step `index` draws: count x height x width of 0/1. */
+  perlinMasks(seed: number, index: number, count: number, height: number, width: number, threshold: number): Float32Array;
+  /** The latent noise of unit variance that training step `index` draws at the given flat positions: positions x channels. */
+  latentNoise(seed: number, index: number, sample: number, positions: Int32Array, channels: number): Float32Array;
+
+  // network
+  /** Every tensor that an architecture needs, up to layer3, with torchvision's names. */
+  backboneTensors(architecture: Architecture): Record<string, number[]>;
+  /** Untrained weights. */
+  randomBackbone(architecture: Architecture, seed: number): Promise<TensorMap>;
+  /** Untrained heads, by the authors' names. */
+  randomHeads(config: NetworkConfig, seed: number): Promise<TensorMap>;
+  Trainer: new (config: TrainerConfig, backbone: TensorMap, heads: TensorMap) => NativeTrainer;
+  Detector: new (config: EngineConfig, backbone: TensorMap, heads: TensorMap) => NativeDetector;
+  forward(config: EngineConfig, backbone: TensorMap, heads: TensorMap, input: NativeTensor): Promise<ForwardResult>;
+  goldenStep(input: GoldenStepInput): Promise<GoldenStepResult>;
+}

@@ -1,0 +1,52 @@
+import { SuperSimpleNetError } from "./errors.js";
+
+/** The known name nearest to a misspelt one, if one is near enough to suggest. */
+export function didYouMean(name: string, known: readonly string[]): string | undefined {
+  const distance = (a: string, b: string): number => {
+    let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+    for (let i = 1; i <= a.length; i++) {
+      const next = [i];
+      for (let j = 1; j <= b.length; j++) next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
+      row = next;
+    }
+    return row[b.length]!;
+  };
+  let best: string | undefined;
+  let least = Math.max(2, Math.floor(name.length / 3)) + 1;
+  for (const candidate of known) {
+    const d = distance(name.toLowerCase(), candidate.toLowerCase());
+    if (d < least) [best, least] = [candidate, d];
+  }
+  return best;
+}
+
+/** Throws UNKNOWN_OPTION for a key of `options` that is not in `known`. `where` names the call, e.g. "new Trainer". */
+export function rejectUnknown(options: object, known: readonly string[], where: string): void {
+  for (const key of Object.keys(options)) {
+    if (known.includes(key)) continue;
+    const near = didYouMean(key, known);
+    throw new SuperSimpleNetError("UNKNOWN_OPTION", `${where} has no option '${key}'.${near ? ` Did you mean '${near}'?` : ` It takes: ${known.join(", ")}.`}`);
+  }
+}
+
+/** INVALID_OPTION in one form: what was expected, for which option, and what came. */
+export function invalid(where: string, name: string, expected: string, value: unknown): SuperSimpleNetError {
+  const shown = typeof value === "string" ? `'${value}'` : Array.isArray(value) ? JSON.stringify(value) : String(value);
+  return new SuperSimpleNetError("INVALID_OPTION", `${where}: expected ${expected} for '${name}' but received ${shown}.`);
+}
+
+export function checkNumber(where: string, name: string, value: unknown, range: { min?: number; max?: number; integer?: boolean; above?: number } = {}): number {
+  const { min = -Infinity, max = Infinity, integer = false, above } = range;
+  const ok = typeof value === "number" && Number.isFinite(value) && value >= min && value <= max && (!integer || Number.isInteger(value)) && (above === undefined || value > above);
+  if (!ok) {
+    const limits = [above !== undefined ? `above ${above}` : min > -Infinity ? `at least ${min}` : "", max < Infinity ? `at most ${max}` : ""].filter(Boolean).join(" and ");
+    throw invalid(where, name, `${integer ? "an integer" : "a number"}${limits ? ` ${limits}` : ""}`, value);
+  }
+  return value;
+}
+
+export function checkChoice<T extends string>(where: string, name: string, value: unknown, choices: readonly T[]): T {
+  if (typeof value === "string" && (choices as readonly string[]).includes(value)) return value as T;
+  const near = typeof value === "string" ? didYouMean(value, choices) : undefined;
+  throw invalid(where, name, `one of ${choices.map((c) => `'${c}'`).join(", ")}${near ? ` (did you mean '${near}'?)` : ""}`, value);
+}

@@ -1,0 +1,56 @@
+// Entry point of the engine library: nothing but exports.
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <napi.h>
+#include <torch/csrc/api/include/torch/version.h>
+
+#include "addon/convert.h"
+#include "addon/engine_thread.h"
+#include "addon/register.h"
+
+namespace ssn::addon {
+namespace {
+
+Napi::Value versions(const Napi::CallbackInfo& info) {
+  Napi::Object out = Napi::Object::New(info.Env());
+  out.Set("libtorch", TORCH_VERSION);
+  out.Set("cpuCapability", at::get_cpu_capability());
+  out.Set("mkldnn", at::get_mkldnn_version());
+  out.Set("nodeApi", static_cast<double>(NAPI_VERSION));
+  return out;
+}
+
+Napi::Value setThreads(const Napi::CallbackInfo& info) {
+  const int threads = info[0].As<Napi::Number>().Int32Value();
+  return runOnEngine<bool>(
+      info.Env(),
+      [threads] {
+        at::set_num_threads(threads);
+        return true;
+      },
+      [](Napi::Env env, bool&) { return env.Undefined(); });
+}
+
+void shutdown(const Napi::CallbackInfo& info) { EngineThread::of(info.Env()).shutdown(); }
+
+}  // namespace
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  EngineThread::create(env);
+  exports.Set("versions", Napi::Function::New<versions>(env, "versions"));
+  exports.Set("setThreads", Napi::Function::New<setThreads>(env, "setThreads"));
+  exports.Set("shutdown", Napi::Function::New<shutdown>(env, "shutdown"));
+  registerFiles(env, exports);
+  registerImages(env, exports);
+  registerMetrics(env, exports);
+  registerAnomalies(env, exports);
+  registerTrainer(env, exports);
+  registerDetector(env, exports);
+  return exports;
+}
+
+}  // namespace ssn::addon
+
+extern "C" __attribute__((visibility("default"))) napi_value supersimplenet_engine_init(napi_env env, napi_value exports) {
+  return Napi::RegisterModule(env, exports, ssn::addon::init);
+}

@@ -1,0 +1,52 @@
+// Work without libtorch (image resizing, targets, metrics) runs on the libuv pool, beside the engine thread.
+#pragma once
+
+#include <napi.h>
+
+#include <functional>
+#include <optional>
+
+#include "addon/errors.h"
+
+namespace ssn::addon {
+
+template <class Result>
+class PoolWorker final : public Napi::AsyncWorker {
+ public:
+  PoolWorker(Napi::Env env, std::function<Result()> work, std::function<Napi::Value(Napi::Env, Result&)> convert)
+      : Napi::AsyncWorker(env), deferred(Napi::Promise::Deferred::New(env)), work_(std::move(work)), convert_(std::move(convert)) {}
+  Napi::Promise::Deferred deferred;
+
+ protected:
+  void Execute() override {
+    failure_ = capture([&] { result_.emplace(work_()); });
+  }
+  void OnOK() override {
+    if (failure_) {
+      deferred.Reject(failure_->toJs(Env()));
+      return;
+    }
+    try {
+      deferred.Resolve(convert_(Env(), *result_));
+    } catch (const Napi::Error& error) {
+      deferred.Reject(error.Value());
+    }
+  }
+
+ private:
+  std::function<Result()> work_;
+  std::function<Napi::Value(Napi::Env, Result&)> convert_;
+  std::optional<Result> result_;
+  std::optional<Failure> failure_;
+};
+
+// Queues `work` on the libuv pool; the promise settles with convert(env, result).
+template <class Result>
+Napi::Value runOnPool(Napi::Env env, std::function<Result()> work, std::function<Napi::Value(Napi::Env, Result&)> convert) {
+  auto* worker = new PoolWorker<Result>(env, std::move(work), std::move(convert));
+  Napi::Promise promise = worker->deferred.Promise();
+  worker->Queue();
+  return promise;
+}
+
+}  // namespace ssn::addon

@@ -1,0 +1,15 @@
+// Every file of this folder that adds to the addon's surface has one function here; addon.cc calls them all.
+#pragma once
+
+#include <napi.h>
+
+namespace ssn::addon {
+
+void registerFiles(Napi::Env env, Napi::Object exports);      // tensor files
+void registerImages(Napi::Env env, Napi::Object exports);     // resize, training targets
+void registerMetrics(Napi::Env env, Napi::Object exports);    // ROC, AP, AUPRO, regions
+void registerAnomalies(Napi::Env env, Napi::Object exports);  // Perlin noise, latent noise (for tests and inspection)
+void registerTrainer(Napi::Env env, Napi::Object exports);
+void registerDetector(Napi::Env env, Napi::Object exports);
+
+}  // namespace ssn::addon

@@ -1,0 +1,19 @@
+// The one exception type that crosses from C++ to JavaScript. `code` becomes the JavaScript error's code
+// (lib/errors.ts lists them all); the message says what was wrong, with which value.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+namespace ssn {
+
+class Error : public std::runtime_error {
+ public:
+  Error(std::string code, const std::string& message) : std::runtime_error(message), code_(std::move(code)) {}
+  const std::string& code() const { return code_; }
+
+ private:
+  std::string code_;
+};
+
+}  // namespace ssn

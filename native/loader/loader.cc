@@ -1,0 +1,59 @@
+// The thin part of the addon: it links only libdl, so it opens on every machine, finds nothing by itself, and reports
+// what dlopen said. `load(libraries, engine)` opens libtorch's files by absolute path in dependency order, then the
+// engine, and returns the engine's exports. Later NEEDED entries resolve by SONAME to what is already open.
+#include <dlfcn.h>
+#include <node_api.h>
+
+#include <string>
+#include <vector>
+
+namespace {
+
+napi_value fail(napi_env env, const std::string& message) {
+  napi_throw_error(env, "LIBTORCH_LOAD_FAILED", message.c_str());
+  return nullptr;
+}
+
+bool readString(napi_env env, napi_value value, std::string& out) {
+  size_t length = 0;
+  if (napi_get_value_string_utf8(env, value, nullptr, 0, &length) != napi_ok) return false;
+  out.resize(length);
+  return napi_get_value_string_utf8(env, value, out.data(), length + 1, &length) == napi_ok;
+}
+
+napi_value load(napi_env env, napi_callback_info info) {
+  size_t argc = 2;
+  napi_value argv[2];
+  if (napi_get_cb_info(env, info, &argc, argv, nullptr, nullptr) != napi_ok || argc != 2) return fail(env, "load(libraries, engine) takes two arguments");
+  uint32_t count = 0;
+  if (napi_get_array_length(env, argv[0], &count) != napi_ok) return fail(env, "libraries must be an array of paths");
+  for (uint32_t i = 0; i < count; ++i) {
+    napi_value item;
+    std::string path;
+    napi_get_element(env, argv[0], i, &item);
+    if (!readString(env, item, path)) return fail(env, "libraries must be an array of paths");
+    // NODELETE: libtorch's static destructors and worker threads do not survive being unmapped.
+    if (dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL | RTLD_NODELETE) == nullptr) return fail(env, dlerror());
+  }
+  std::string engine;
+  if (!readString(env, argv[1], engine)) return fail(env, "engine must be a path");
+  void* handle = dlopen(engine.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+  if (handle == nullptr) return fail(env, dlerror());
+  using Init = napi_value (*)(napi_env, napi_value);
+  auto init = reinterpret_cast<Init>(dlsym(handle, "supersimplenet_engine_init"));
+  if (init == nullptr) return fail(env, "the engine library has no supersimplenet_engine_init: it is not ours or damaged");
+  napi_value exports;
+  napi_create_object(env, &exports);
+  return init(env, exports);
+}
+
+}  // namespace
+
+extern "C" NAPI_MODULE_EXPORT napi_value napi_register_module_v1(napi_env env, napi_value exports) {
+  napi_value function;
+  napi_create_function(env, "load", NAPI_AUTO_LENGTH, load, nullptr, &function);
+  napi_set_named_property(env, exports, "load", function);
+  return exports;
+}
+
+extern "C" NAPI_MODULE_EXPORT int32_t node_api_module_get_api_version_v1() { return 9; }
