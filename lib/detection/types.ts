@@ -1,0 +1,62 @@
+import type { Region } from "../native/binding.js";
+import type { RawImage } from "../images/decode.js";
+
+/** A file path, an encoded image, or raw pixels. */
+export type ImageSource = string | Buffer | Uint8Array | RawImage;
+
+export interface DetectorOptions {
+  /** "auto" (default), "cpu", "cuda" or "cuda:1". */
+  device?: string;
+  /** CPU threads of the engine. Default: the number of cores, or SUPERSIMPLENET_THREADS. */
+  threads?: number;
+  /** Weights file of the backbone when the model file does not hold it. Default: the cache folder. */
+  backboneWeights?: string;
+  /** Score from 0 to 1 at and above which an image is anomalous. Default: the model's own. */
+  threshold?: number;
+  /** Map logit at and above which a pixel belongs to a region. Default: the model's own. */
+  pixelThreshold?: number;
+  /** Regions smaller than this many pixels of the image are left out. Default 0. */
+  minAreaPx?: number;
+  /** "model" (default): the map has the model's input size; "image": the image's own. */
+  mapSize?: "model" | "image";
+  /** Images per forward pass when an array is given. Default 8. */
+  batchSize?: number;
+  /** "lowResolution" (default) or "direct", the slow oracle. */
+  heads?: "lowResolution" | "direct";
+}
+
+export interface AnomalyMap {
+  /** Logits, row-major. Above `Detection.pixelThreshold` means defect. */
+  data: Float32Array;
+  width: number;
+  height: number;
+}
+
+export interface Timings {
+  decodeMs: number;
+  /** Share of the batch's time in the engine. */
+  engineMs: number;
+  /** Regions and resizing of the map. */
+  postMs: number;
+  totalMs: number;
+}
+
+export interface Detection {
+  /** The path, when the source was one. */
+  path: string | undefined;
+  /** Sigmoid of the score logit, 0 to 1. */
+  score: number;
+  logit: number;
+  /** logit >= the threshold's logit. */
+  anomalous: boolean;
+  /** As a score, 0 to 1. */
+  threshold: number;
+  pixelThreshold: number;
+  map: AnomalyMap;
+  /** 8-connected regions of the map at or above the pixel threshold, highest peak first, in pixels of the image. Found at model size. */
+  regions: Region[];
+  /** Size of the image as decoded. */
+  width: number;
+  height: number;
+  timings: Timings;
+}

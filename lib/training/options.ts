@@ -1,0 +1,179 @@
+import type { Architecture, ResizeMethod, StepLosses, Variant } from "../native/binding.js";
+import type { Regime } from "../datasets/types.js";
+
+/** A scale relative to the backbone's features: the noise of channel c has `relative` times the standard deviation of that channel. */
+export interface RelativeNoise {
+  relative: number;
+}
+
+export interface TrainerOptions {
+  /** ResNet whose layers feed the heads; frozen. Default "wide_resnet50_2". */
+  backbone?: Architecture;
+  /**
+   * "auto" (default): the official ImageNet V1 file from the cache folder (`supersimplenet weights pull`); a path:
+   * .safetensors or .pth; "random": untrained weights, for tests and demonstrations only.
+   */
+  backboneWeights?: string;
+  /** Taps. Default ["layer2", "layer3"] (spec section 1). */
+  layers?: string[];
+  /** Height, width in pixels; images are resized to it without keeping the aspect. Default [256, 256]. */
+  imageSize?: [number, number];
+  /** "bilinear" (default, as the authors) or "antialias" (as anomalib). */
+  resize?: ResizeMethod;
+  /** "jims" (default): the classification head sees raw features; "icpr": adapted features. */
+  variant?: Variant;
+  /** Of the feature upscaling. Default true; anomalib's models use false. */
+  alignCorners?: boolean;
+  /** "auto" (default) infers it from the labels; see docs/regimes. */
+  regime?: Regime | "auto";
+  /** Default 300. */
+  epochs?: number;
+  /** Images per step, before the duplication of spec section 3. Default 32. */
+  batchSize?: number;
+  /** Same seed, same data, same machine: the same model file, bit for bit (CPU). Default 0. */
+  seed?: number;
+  /** CPU threads of the engine. Default: the number of cores, or SUPERSIMPLENET_THREADS. */
+  threads?: number;
+  /** "auto" (default), "cpu", "cuda" or "cuda:1". */
+  device?: string;
+  /** Default 1e-4. */
+  adaptorLearningRate?: number;
+  /** Default 2e-4. */
+  headsLearningRate?: number;
+  /** Default 0.01. */
+  adaptorWeightDecay?: number;
+  /** Default 1e-5. */
+  headsWeightDecay?: number;
+  /** Learning rates are multiplied by `learningRateFactor` when this share of the epochs is done. Default [0.8, 0.9]. */
+  learningRateMilestones?: number[];
+  /** Default 0.4. */
+  learningRateFactor?: number;
+  /** Global gradient norm limit; 0 does not clip. Default by regime: 1 supervised, 0 unsupervised. */
+  gradientClip?: number;
+  /** Standard deviation of the latent noise. Default: 0.015 for trained wide_resnet50_2, else relative (docs/noise.md). */
+  noiseStd?: number | RelativeNoise;
+  /** Threshold of the Perlin masks. Default by regime: 0.2 unsupervised and weak, 0.6 mixed and full. */
+  perlinThreshold?: number;
+  /** Side in pixels of the square that dilates training masks; 0 does not. Default by regime: 7 mixed and full, else 0. */
+  maskDilation?: number;
+  /** Distance weight of spec section 4, or false for weight 1. Default by regime: { w: 3, p: 2 } mixed and full, else false. */
+  distanceWeight?: { w: number; p: number } | false;
+  /** Stop the gradient from the classification head into the map. Default by regime: true unsupervised, else false. */
+  stopGradient?: boolean;
+  /** As many normal as anomalous samples per epoch, anomalous ones in four flips. Default by regime: false unsupervised, else true. */
+  balancedSampling?: boolean;
+  /** Share of the training images held out to set the thresholds; 0 trains on everything and leaves the thresholds at 0.5. Default 0.1. */
+  calibrationFraction?: number;
+  /** Memory for the cached features of the frozen backbone, MiB; what does not fit is computed again in each epoch. Default 2048. */
+  featureCacheMiB?: number;
+  /** "lowResolution" (default) or "direct": the same function computed the plain way, several times slower; the tests' oracle. */
+  heads?: "lowResolution" | "direct";
+  /** Store the backbone in the model file. Default: only when it is random (it exists nowhere else). */
+  embedBackbone?: boolean;
+}
+
+/** Defaults that do not depend on the regime. */
+export const trainerDefaults = {
+  backbone: "wide_resnet50_2",
+  backboneWeights: "auto",
+  layers: ["layer2", "layer3"],
+  imageSize: [256, 256],
+  resize: "bilinear",
+  variant: "jims",
+  alignCorners: true,
+  regime: "auto",
+  epochs: 300,
+  batchSize: 32,
+  seed: 0,
+  device: "auto",
+  adaptorLearningRate: 1e-4,
+  headsLearningRate: 2e-4,
+  adaptorWeightDecay: 0.01,
+  headsWeightDecay: 1e-5,
+  learningRateMilestones: [0.8, 0.9],
+  learningRateFactor: 0.4,
+  calibrationFraction: 0.1,
+  featureCacheMiB: 2048,
+  heads: "lowResolution",
+} as const satisfies TrainerOptions;
+
+interface RegimePreset {
+  gradientClip: number;
+  perlinThreshold: number;
+  maskDilation: number;
+  distanceWeight: { w: number; p: number } | false;
+  stopGradient: boolean;
+  balancedSampling: boolean;
+}
+
+const supervised = { gradientClip: 1, maskDilation: 7, distanceWeight: { w: 3, p: 2 }, stopGradient: false, balancedSampling: true } as const;
+
+/** What the regime decides (spec sections 2 to 5). */
+export const regimePresets: Record<Regime, RegimePreset> = {
+  unsupervised: { gradientClip: 0, perlinThreshold: 0.2, maskDilation: 0, distanceWeight: false, stopGradient: true, balancedSampling: false },
+  weak: { ...supervised, perlinThreshold: 0.2, maskDilation: 0, distanceWeight: false },
+  mixed: { ...supervised, perlinThreshold: 0.6 },
+  full: { ...supervised, perlinThreshold: 0.6 },
+};
+
+/** The published noise scale, tuned to wide_resnet50_2 with ImageNet V1 weights (paper, section 4). */
+export const publishedNoiseStd = 0.015;
+
+export interface StepEvent extends StepLosses {
+  epoch: number;
+  epochs: number;
+  /** Step within the epoch, from 1. */
+  step: number;
+  steps: number;
+}
+
+export interface EpochEvent {
+  /** From 1. */
+  epoch: number;
+  epochs: number;
+  /** Mean of the total loss over the epoch's steps. */
+  loss: number;
+  l1Normal: number;
+  l1Anomalous: number;
+  focalMap: number;
+  focalScore: number;
+  gradientNorm: number;
+  adaptorLearningRate: number;
+  headsLearningRate: number;
+  seconds: number;
+}
+
+/** What the training settled on before the first epoch. */
+export interface StartEvent {
+  regime: Regime;
+  counts: { trainNormal: number; trainAnomalous: number; trainSegmented: number; calibrationNormal: number; calibrationAnomalous: number };
+  warnings: string[];
+  backbone: { architecture: Architecture; source: string; trained: boolean };
+  /** Mean over the channels. */
+  noiseStd: number;
+  noise: "absolute" | "relative";
+  device: string;
+  /** 0, or the number of epochs already done when a run is resumed. */
+  epochsDone: number;
+  epochs: number;
+  stepsPerEpoch: number;
+}
+
+/** Work before the first and after the last epoch. */
+export interface StageEvent {
+  stage: "validate" | "load" | "measure" | "calibrate" | "save";
+  done: number;
+  total: number;
+}
+
+export interface FitOptions {
+  signal?: AbortSignal;
+  onStage?: (event: StageEvent) => void;
+  onStart?: (event: StartEvent) => void;
+  onStep?: (event: StepEvent) => void;
+  onEpoch?: (event: EpochEvent) => void;
+  /** Folder for the checkpoint, written after every epoch. Without it nothing is kept when training stops early. */
+  out?: string;
+  /** Continue from `out`'s checkpoint; it is an error if there is none or if it was made with other options or data. Default false. */
+  resume?: boolean;
+}
