@@ -1,0 +1,167 @@
+#include "images/resize.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "error.h"
+
+namespace ssn {
+namespace {
+
+// The two source samples of one target sample: value = (1 - weight) * source[low] + weight * source[high].
+struct Tap {
+  int64_t low, high;
+  float weight;
+};
+
+std::vector<Tap> bilinearTaps(int64_t from, int64_t to, bool alignCorners) {
+  std::vector<Tap> taps(to);
+  // float32 throughout, like torch, so that rounded values agree with it.
+  const float scale = alignCorners ? (to > 1 ? static_cast<float>(from - 1) / static_cast<float>(to - 1) : 0.0f)
+                                   : static_cast<float>(from) / static_cast<float>(to);
+  for (int64_t i = 0; i < to; ++i) {
+    const float at = static_cast<float>(i);
+    const float position = alignCorners ? scale * at : std::max(0.0f, scale * (at + 0.5f) - 0.5f);
+    const int64_t low = std::min(static_cast<int64_t>(position), from - 1);
+    const float weight = std::clamp(position - static_cast<float>(low), 0.0f, 1.0f);
+    taps[i] = {low, std::min(low + 1, from - 1), weight};
+  }
+  return taps;
+}
+
+// Round half to even by the carry of a float addition: exact for |value| < 2^22, and it vectorises.
+inline uint8_t toByte(float value) {
+  constexpr float kMagic = 12582912.0f;  // 1.5 * 2^23
+  const float rounded = (value + kMagic) - kMagic;
+  return static_cast<uint8_t>(std::clamp(rounded, 0.0f, 255.0f));
+}
+
+void resizeBilinear(const uint8_t* image, int64_t height, int64_t width, int64_t channels, uint8_t* out, int64_t toHeight, int64_t toWidth) {
+  const std::vector<Tap> rows = bilinearTaps(height, toHeight, /*alignCorners=*/false);
+  const std::vector<Tap> columns = bilinearTaps(width, toWidth, /*alignCorners=*/false);
+  for (int64_t y = 0; y < toHeight; ++y) {
+    const uint8_t* upper = image + rows[y].low * width * channels;
+    const uint8_t* lower = image + rows[y].high * width * channels;
+    const float down = rows[y].weight, up = 1.0f - down;
+    for (int64_t x = 0; x < toWidth; ++x) {
+      const int64_t low = columns[x].low * channels, high = columns[x].high * channels;
+      const float right = columns[x].weight, left = 1.0f - right;
+      for (int64_t c = 0; c < channels; ++c) {
+        const float value = up * (left * upper[low + c] + right * upper[high + c]) + down * (left * lower[low + c] + right * lower[high + c]);
+        *out++ = toByte(value);
+      }
+    }
+  }
+}
+
+// The source samples of one target sample under the triangle filter, and where their weights start.
+struct Window {
+  int64_t first, count;
+  size_t weights;
+};
+
+struct Windows {
+  std::vector<Window> windows;
+  std::vector<float> weights;
+};
+
+Windows triangleWindows(int64_t from, int64_t to) {
+  Windows out;
+  const double scale = static_cast<double>(from) / static_cast<double>(to);
+  const double support = std::max(scale, 1.0);
+  for (int64_t i = 0; i < to; ++i) {
+    const double center = scale * (static_cast<double>(i) + 0.5);
+    const int64_t first = std::max<int64_t>(0, static_cast<int64_t>(center - support + 0.5));
+    const int64_t last = std::min<int64_t>(from, static_cast<int64_t>(center + support + 0.5));
+    out.windows.push_back({first, last - first, out.weights.size()});
+    double sum = 0;
+    std::vector<double> weights;
+    for (int64_t j = first; j < last; ++j) {
+      weights.push_back(std::max(0.0, 1.0 - std::abs(static_cast<double>(j) + 0.5 - center) / support));
+      sum += weights.back();
+    }
+    for (const double weight : weights) out.weights.push_back(static_cast<float>(weight / sum));
+  }
+  return out;
+}
+
+// Rows first: the vertical pass runs over whole rows and vectorises; the horizontal one is left with toHeight rows.
+void resizeAntialias(const uint8_t* image, int64_t height, int64_t width, int64_t channels, uint8_t* out, int64_t toHeight, int64_t toWidth) {
+  const Windows rows = triangleWindows(height, toHeight);
+  const Windows columns = triangleWindows(width, toWidth);
+  const int64_t rowLength = width * channels;
+  std::vector<float> row(rowLength);
+  for (int64_t y = 0; y < toHeight; ++y) {
+    const Window& vertical = rows.windows[y];
+    std::fill(row.begin(), row.end(), 0.0f);
+    for (int64_t j = 0; j < vertical.count; ++j) {
+      const float weight = rows.weights[vertical.weights + j];
+      const uint8_t* from = image + (vertical.first + j) * rowLength;
+      float* to = row.data();
+      for (int64_t i = 0; i < rowLength; ++i) to[i] += weight * static_cast<float>(from[i]);
+    }
+    for (int64_t x = 0; x < toWidth; ++x) {
+      const Window& horizontal = columns.windows[x];
+      const float* weights = &columns.weights[horizontal.weights];
+      for (int64_t c = 0; c < channels; ++c) {
+        const float* from = &row[horizontal.first * channels + c];
+        float sum = 0;
+        for (int64_t j = 0; j < horizontal.count; ++j) sum += weights[j] * from[j * channels];
+        *out++ = toByte(sum);
+      }
+    }
+  }
+}
+
+std::vector<int64_t> nearestIndices(int64_t from, int64_t to) {
+  std::vector<int64_t> indices(to);
+  const double step = 1.0 / (static_cast<double>(to) / static_cast<double>(from));  // as OpenCV computes it
+  for (int64_t i = 0; i < to; ++i) indices[i] = std::min(static_cast<int64_t>(std::floor(static_cast<double>(i) * step)), from - 1);
+  return indices;
+}
+
+void resizeNearest(const uint8_t* image, int64_t height, int64_t width, int64_t channels, uint8_t* out, int64_t toHeight, int64_t toWidth) {
+  const std::vector<int64_t> rows = nearestIndices(height, toHeight);
+  const std::vector<int64_t> columns = nearestIndices(width, toWidth);
+  for (int64_t y = 0; y < toHeight; ++y) {
+    const uint8_t* from = image + rows[y] * width * channels;
+    for (int64_t x = 0; x < toWidth; ++x)
+      for (int64_t c = 0; c < channels; ++c) *out++ = from[columns[x] * channels + c];
+  }
+}
+
+}  // namespace
+
+void resizeImage(const uint8_t* image, int64_t height, int64_t width, int64_t channels, uint8_t* out, int64_t toHeight, int64_t toWidth, ResizeMethod method) {
+  if (height == toHeight && width == toWidth) {
+    std::memcpy(out, image, static_cast<size_t>(height * width * channels));
+    return;
+  }
+  switch (method) {
+    case ResizeMethod::bilinear:
+      return resizeBilinear(image, height, width, channels, out, toHeight, toWidth);
+    case ResizeMethod::antialias:
+      return resizeAntialias(image, height, width, channels, out, toHeight, toWidth);
+    case ResizeMethod::nearest:
+      return resizeNearest(image, height, width, channels, out, toHeight, toWidth);
+  }
+}
+
+void resizeMap(const float* map, int64_t height, int64_t width, float* out, int64_t toHeight, int64_t toWidth, bool alignCorners) {
+  const std::vector<Tap> rows = bilinearTaps(height, toHeight, alignCorners);
+  const std::vector<Tap> columns = bilinearTaps(width, toWidth, alignCorners);
+  for (int64_t y = 0; y < toHeight; ++y) {
+    const float* upper = map + rows[y].low * width;
+    const float* lower = map + rows[y].high * width;
+    const float down = rows[y].weight, up = 1.0f - down;
+    for (int64_t x = 0; x < toWidth; ++x) {
+      const auto& [low, high, right] = columns[x];
+      const float left = 1.0f - right;
+      *out++ = up * (left * upper[low] + right * upper[high]) + down * (left * lower[low] + right * lower[high]);
+    }
+  }
+}
+
+}  // namespace ssn
