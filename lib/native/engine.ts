@@ -1,29 +1,66 @@
-import { existsSync } from "node:fs";
-import path from "node:path";
 import { isMainThread } from "node:worker_threads";
 
 import { type ErrorCode, SuperSimpleNetError } from "../errors.js";
 import type { NativeBinding } from "./binding.js";
+import { type Addon, type Libtorch, libtorchFiles, locateAddon, locateLibtorch, setupCommand } from "./locate.js";
 
-let opened: NativeBinding | undefined;
-
-/** The native engine, opened at the first call. Its errors arrive as SuperSimpleNetError. */
-export function engine(): NativeBinding {
-  if (opened) return opened;
-  const root = path.resolve(__dirname, "../../..");
-  const folder = [path.join(root, "build", "Release"), path.join(root, "build-cmake")].find((f) => existsSync(path.join(f, "supersimplenet.node")));
-  if (!folder) throw new SuperSimpleNetError("ENGINE_NOT_BUILT", "The native engine is not built. Run 'npm run setup' in the package's folder.");
-  const libtorch = path.join(process.env["SUPERSIMPLENET_LIBTORCH"] ?? "", "lib");
-  const loader = require(path.join(folder, "supersimplenet.node")) as { load(libraries: string[], engine: string): NativeBinding };
-  const native = loader.load(
-    ["libgomp.so.1", "libc10.so", "libtorch_cpu.so", "libtorch.so"].map((file) => path.join(libtorch, file)),
-    path.join(folder, "supersimplenet_engine.so"),
-  );
-  // Node runs no environment clean-up hooks on process.exit() of the main thread; a running engine thread would crash there.
-  if (isMainThread) process.on("exit", () => native.shutdown());
-  opened = translated(native);
-  return opened;
+/** What supersimplenet.node exports. */
+interface Loader {
+  /** The libtorch version whose headers the engine was compiled with, such as "2.13.0". */
+  libtorch: string;
+  load(libraries: string[], engine: string): NativeBinding;
 }
+
+/** Where the opened engine came from. */
+export interface Opened {
+  addon: Addon;
+  libtorch: Libtorch;
+}
+
+let opened: { native: NativeBinding; from: Opened } | undefined;
+
+/**
+ * The native engine, opened at the first call (once per worker thread). Its errors arrive as SuperSimpleNetError.
+ * Throws ENGINE_NOT_BUILT, LIBTORCH_NOT_FOUND, LIBTORCH_VERSION, LIBTORCH_LOAD_FAILED.
+ */
+export function engine(): NativeBinding {
+  opened ??= open();
+  return opened.native;
+}
+
+/** The files behind `engine()`; opens it when it is not open yet. */
+export function engineFiles(): Opened {
+  opened ??= open();
+  return opened.from;
+}
+
+/** supersimplenet.node, which can be opened without libtorch. Throws ENGINE_NOT_BUILT. */
+export function openLoader(addon: Addon): Loader {
+  try {
+    return require(addon.loader) as Loader;
+  } catch (cause) {
+    throw new SuperSimpleNetError("ENGINE_NOT_BUILT", `${addon.loader} cannot be opened here: ${text(cause)}. Build it on this machine: 'npm run build'.`, { cause, path: addon.loader });
+  }
+}
+
+function open(): { native: NativeBinding; from: Opened } {
+  const addon = locateAddon();
+  const loader = openLoader(addon);
+  const libtorch = locateLibtorch(loader.libtorch);
+  let native: NativeBinding;
+  try {
+    native = loader.load(libtorchFiles(libtorch), addon.engine);
+  } catch (cause) {
+    const message = `libtorch ${libtorch.version} in ${libtorch.folder} (found by: ${libtorch.foundBy}) or the engine ${addon.engine} cannot be opened: ${text(cause)}. Run '${setupCommand}', or 'npm run build' after a change of libtorch.`;
+    throw new SuperSimpleNetError("LIBTORCH_LOAD_FAILED", message, { cause, path: libtorch.folder });
+  }
+  // Node runs no environment clean-up hooks on process.exit() of the main thread; a running engine thread would crash
+  // there. Workers have their hook (native/addon/engine_thread.cc).
+  if (isMainThread) process.on("exit", () => native.shutdown());
+  return { native: translated(native), from: { addon, libtorch } };
+}
+
+const text = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 function translate(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof SuperSimpleNetError) return error;

@@ -1,8 +1,11 @@
 // Entry point of the engine library: nothing but exports.
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
 #include <napi.h>
 #include <torch/csrc/api/include/torch/version.h>
+
+#include <string>
 
 #include "addon/convert.h"
 #include "addon/engine_thread.h"
@@ -17,6 +20,15 @@ Napi::Value versions(const Napi::CallbackInfo& info) {
   out.Set("cpuCapability", at::get_cpu_capability());
   out.Set("mkldnn", at::get_mkldnn_version());
   out.Set("nodeApi", static_cast<double>(NAPI_VERSION));
+  return out;
+}
+
+// "cpu", then one "cuda:i" per device. Asks the hooks of libtorch: they answer 0 in a build or on a machine without CUDA.
+Napi::Value devices(const Napi::CallbackInfo& info) {
+  Napi::Array out = Napi::Array::New(info.Env());
+  out.Set(0u, "cpu");
+  const uint32_t count = at::hasCUDA() ? static_cast<uint32_t>(at::detail::getCUDAHooks().getNumGPUs()) : 0;
+  for (uint32_t i = 0; i < count; ++i) out.Set(i + 1, "cuda:" + std::to_string(i));
   return out;
 }
 
@@ -38,6 +50,7 @@ void shutdown(const Napi::CallbackInfo& info) { EngineThread::of(info.Env()).shu
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   EngineThread::create(env);
   exports.Set("versions", Napi::Function::New<versions>(env, "versions"));
+  exports.Set("devices", Napi::Function::New<devices>(env, "devices"));
   exports.Set("setThreads", Napi::Function::New<setThreads>(env, "setThreads"));
   exports.Set("shutdown", Napi::Function::New<shutdown>(env, "shutdown"));
   registerFiles(env, exports);

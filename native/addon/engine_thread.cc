@@ -1,6 +1,7 @@
 #include "addon/engine_thread.h"
 
 #include "cancel.h"
+#include "error.h"
 
 namespace ssn::addon {
 
@@ -21,13 +22,13 @@ void EngineThread::create(Napi::Env env) {
 EngineThread& EngineThread::of(Napi::Env env) { return *env.GetInstanceData<EngineThread>(); }
 
 void EngineThread::push(Napi::Env env, std::unique_ptr<Job> job) {
-  if (stopping_) throw Napi::Error::New(env, "the engine was shut down");
-  if (pending_++ == 0) callback_.Ref(env);
-  {
+  guarded(env, [&] {
+    if (stopping_) throw Error("ABORTED", "the process or worker is ending: the engine takes no more work");
+    if (!thread_.joinable()) thread_ = std::thread([this] { loop(); });  // may throw: before the job is counted
     std::lock_guard lock(mutex_);
     queue_.push_back(std::move(job));
-  }
-  if (!thread_.joinable()) thread_ = std::thread([this] { loop(); });
+  });
+  if (pending_++ == 0) callback_.Ref(env);
   wake_.notify_one();
 }
 
@@ -43,7 +44,7 @@ void EngineThread::loop() {
       queue_.pop_front();
     }
     job->execute();
-    if (stopping_) return;
+    if (stopping_) return;  // dropped here: the thread-safe function is about to be aborted
     Job* raw = job.release();
     if (callback_.NonBlockingCall(raw) != napi_ok) delete raw;
   }
@@ -56,7 +57,7 @@ void EngineThread::settle(Napi::Env env, Napi::Function, EngineThread* self, Job
   try {
     job->settle(env);
   } catch (const Napi::Error&) {
-    // resolve and reject fail during tear-down; there is nobody left to tell
+    // resolve and reject fail during tear-down (a worker that is being terminated); there is nobody left to tell
   }
   if (--self->pending_ == 0 && !self->stopping_) self->callback_.Unref(env);
 }
@@ -64,7 +65,7 @@ void EngineThread::settle(Napi::Env env, Napi::Function, EngineThread* self, Job
 void EngineThread::shutdown() {
   if (stopping_.exchange(true)) return;
   {
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(mutex_);  // a thread between testing the flag and waiting would miss the notification
   }
   wake_.notify_all();
   if (thread_.joinable()) thread_.join();

@@ -17,6 +17,7 @@
 
 namespace ssn::addon {
 
+// `convert` and what it captures may be destroyed on the engine thread, so it must hold no JavaScript handles.
 struct Job {
   virtual ~Job() = default;
   virtual void execute() = 0;              // engine thread
@@ -31,17 +32,7 @@ struct PromiseJob final : Job {
     failure = capture([&] { result.emplace(work()); });
     work = nullptr;  // what it captured dies on the thread that used it
   }
-  void settle(Napi::Env env) override {
-    if (failure) {
-      deferred.Reject(failure->toJs(env));
-    } else {
-      try {
-        deferred.Resolve(convert(env, *result));
-      } catch (const Napi::Error& error) {
-        deferred.Reject(error.Value());
-      }
-    }
-  }
+  void settle(Napi::Env env) override { settlePromise(env, deferred, failure, result, convert); }
   Napi::Promise::Deferred deferred;
   std::function<Result()> work;
   std::function<Napi::Value(Napi::Env, Result&)> convert;
@@ -66,6 +57,9 @@ class EngineThread {
 
   // Cancels what runs, drops what waits, joins the thread. Promises still pending stay so. Safe to call twice.
   void shutdown();
+
+  // True from shutdown() on. The flag lives as long as the environment, also for work on other threads.
+  const std::atomic<bool>& stopping() const { return stopping_; }
 
  private:
   explicit EngineThread(Napi::Env env);

@@ -3,10 +3,13 @@
 
 #include <napi.h>
 
+#include <atomic>
 #include <functional>
 #include <optional>
 
+#include "addon/engine_thread.h"
 #include "addon/errors.h"
+#include "cancel.h"
 
 namespace ssn::addon {
 
@@ -14,28 +17,21 @@ template <class Result>
 class PoolWorker final : public Napi::AsyncWorker {
  public:
   PoolWorker(Napi::Env env, std::function<Result()> work, std::function<Napi::Value(Napi::Env, Result&)> convert)
-      : Napi::AsyncWorker(env), deferred(Napi::Promise::Deferred::New(env)), work_(std::move(work)), convert_(std::move(convert)) {}
+      : Napi::AsyncWorker(env), deferred(Napi::Promise::Deferred::New(env)), work_(std::move(work)), convert_(std::move(convert)), stopping_(EngineThread::of(env).stopping()) {}
   Napi::Promise::Deferred deferred;
 
  protected:
   void Execute() override {
+    CancelScope scope(&stopping_);
     failure_ = capture([&] { result_.emplace(work_()); });
   }
-  void OnOK() override {
-    if (failure_) {
-      deferred.Reject(failure_->toJs(Env()));
-      return;
-    }
-    try {
-      deferred.Resolve(convert_(Env(), *result_));
-    } catch (const Napi::Error& error) {
-      deferred.Reject(error.Value());
-    }
-  }
+  void OnOK() override { settlePromise(Env(), deferred, failure_, result_, convert_); }
 
  private:
   std::function<Result()> work_;
   std::function<Napi::Value(Napi::Env, Result&)> convert_;
+  // Node waits for pool work before it exits, so shutdown() cancels that too: the engine thread's flag serves both.
+  const std::atomic<bool>& stopping_;
   std::optional<Result> result_;
   std::optional<Failure> failure_;
 };

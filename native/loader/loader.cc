@@ -1,6 +1,7 @@
 // The thin part of the addon: it links only libdl, so it opens on every machine, finds nothing by itself, and reports
 // what dlopen said. `load(libraries, engine)` opens libtorch's files by absolute path in dependency order, then the
 // engine, and returns the engine's exports. Later NEEDED entries resolve by SONAME to what is already open.
+// `libtorch` is the version whose headers the engine was compiled with: JavaScript checks it before anything is opened.
 #include <dlfcn.h>
 #include <node_api.h>
 
@@ -53,6 +54,9 @@ extern "C" NAPI_MODULE_EXPORT napi_value napi_register_module_v1(napi_env env, n
   napi_value function;
   napi_create_function(env, "load", NAPI_AUTO_LENGTH, load, nullptr, &function);
   napi_set_named_property(env, exports, "load", function);
+  napi_value version;
+  napi_create_string_utf8(env, SUPERSIMPLENET_LIBTORCH_VERSION, NAPI_AUTO_LENGTH, &version);
+  napi_set_named_property(env, exports, "libtorch", version);
   return exports;
 }
 

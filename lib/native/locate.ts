@@ -1,0 +1,180 @@
+import { spawnSync } from "node:child_process";
+import { existsSync, readFileSync, readdirSync, statSync } from "node:fs";
+import path from "node:path";
+
+import { SuperSimpleNetError } from "../errors.js";
+import { cacheFolder } from "./cache.js";
+
+/** The package's folder: the one that holds package.json, both in a checkout and when installed. */
+export const packageFolder = path.resolve(__dirname, "../../..");
+
+/** What native/libtorch.json pins; scripts/ reads the same file. */
+export interface Pinned {
+  version: string;
+  cacheName: string;
+  /** The oldest glibc that this libtorch runs on. */
+  glibc: string;
+  /** By platform, in the order in which they are opened. */
+  libraries: Record<string, string[]>;
+}
+
+export const pinned = JSON.parse(readFileSync(path.join(packageFolder, "native", "libtorch.json"), "utf8")) as Pinned;
+
+/** A checkout has the TypeScript sources; an installed package does not. */
+export const isCheckout = existsSync(path.join(packageFolder, "tsconfig.json"));
+
+/** The command that fetches libtorch and builds what is missing, as the user has to type it. */
+export const setupCommand = isCheckout ? "npm run setup" : `node ${path.join(packageFolder, "scripts", "setup.mjs")}`;
+
+export interface Addon {
+  /** supersimplenet.node: links nothing but libdl. */
+  loader: string;
+  /** supersimplenet_engine.so: links libtorch. */
+  engine: string;
+}
+
+/**
+ * The addon's two files. build-cmake comes first because every build in a checkout passes through it, so it is never
+ * older than the copy in build/Release; then node-gyp-build's search: build/Release, prebuilds/<platform>-<arch>.
+ * Throws ENGINE_NOT_BUILT.
+ */
+export function locateAddon(): Addon {
+  const looked: string[] = [];
+  for (const find of [() => path.join(packageFolder, "build-cmake", "supersimplenet.node"), nodeGypBuildPath]) {
+    const loader = find();
+    if (loader === undefined) continue;
+    const engine = path.join(path.dirname(loader), "supersimplenet_engine.so");
+    if (existsSync(loader) && existsSync(engine)) return { loader, engine };
+    looked.push(path.dirname(loader));
+  }
+  const places = [...new Set([...looked, path.join(packageFolder, "build", "Release"), path.join(packageFolder, "prebuilds", `${process.platform}-${process.arch}`)])];
+  throw new SuperSimpleNetError("ENGINE_NOT_BUILT", `The native engine is not built: supersimplenet.node and supersimplenet_engine.so are not in ${places.join(", ")}. Run '${setupCommand}'.`);
+}
+
+function nodeGypBuildPath(): string | undefined {
+  const { path: resolve } = require("node-gyp-build") as { path(folder: string): string };
+  try {
+    return resolve(packageFolder);
+  } catch {
+    return undefined; // its message lists what it looked for; ours does so for both searches
+  }
+}
+
+export interface Libtorch {
+  /** The folder that holds lib/ (and, where one can compile, include/). */
+  folder: string;
+  /** Such as "2.13.0" or "2.13.0+cu130". */
+  version: string;
+  foundBy: "SUPERSIMPLENET_LIBTORCH" | "platform package" | "cache" | "python";
+}
+
+/** Name of the npm package that may carry libtorch for this platform. */
+export const platformPackage = `@supersimplenet/libtorch-cpu-${process.platform}-${process.arch}`;
+
+/**
+ * libtorch for an engine built against version `wanted`. Looks in SUPERSIMPLENET_LIBTORCH, the platform package, the
+ * cache folder and an installed Python torch, in this order. The first two are explicit choices, so a wrong version there
+ * is an error (LIBTORCH_VERSION); the others are passed over. Throws LIBTORCH_NOT_FOUND with every place looked at.
+ * Only reads files, except that the last place costs one start of Python.
+ */
+export function locateLibtorch(wanted: string = pinned.version): Libtorch {
+  const chosen = process.env["SUPERSIMPLENET_LIBTORCH"];
+  if (chosen) return checked(path.resolve(chosen), wanted, "SUPERSIMPLENET_LIBTORCH", "Set SUPERSIMPLENET_LIBTORCH to a folder with that version, or unset it.");
+  const looked = ["SUPERSIMPLENET_LIBTORCH: not set"];
+
+  const packaged = platformPackageFolder();
+  if (packaged) return checked(packaged, wanted, "platform package", `Install the version that belongs to this package: npm install ${platformPackage}.`);
+  looked.push(`npm package ${platformPackage}: not installed`);
+
+  const cached = path.join(cacheFolder(), "libtorch", pinned.cacheName);
+  const inCache = problem(cached, wanted);
+  if (!inCache) return { folder: cached, version: readVersion(cached)!, foundBy: "cache" };
+  looked.push(`cache folder: ${inCache.text}`);
+
+  const python = pythonTorch();
+  if (python.folder) {
+    const inPython = problem(python.folder, wanted);
+    if (!inPython) return { folder: python.folder, version: readVersion(python.folder)!, foundBy: "python" };
+    looked.push(`Python torch: ${inPython.text}`);
+  } else {
+    looked.push(`Python torch: ${python.reason}`);
+  }
+  throw new SuperSimpleNetError(
+    "LIBTORCH_NOT_FOUND",
+    `libtorch ${minor(wanted)} was not found. Looked at:\n${looked.map((line) => `  - ${line}`).join("\n")}\nRun '${setupCommand}' to fetch it, or set SUPERSIMPLENET_LIBTORCH to a folder that holds its lib/.`,
+  );
+}
+
+/** The files to open, absolute, in dependency order. A CUDA build's own libraries come before libtorch, which needs them. */
+export function libtorchFiles(libtorch: Libtorch): string[] {
+  const lib = path.join(libtorch.folder, "lib");
+  const present = readdirSync(lib);
+  // PyTorch's wheels carry their own OpenMP; the name may have a hash in it (libgomp-a34b3233.so.1).
+  const openmp = present.filter((file) => /^lib(gomp|iomp5|omp)\b.*\.(so(\.\d+)*|dylib)$/.test(file));
+  const cuda = ["libc10_cuda.so", "libtorch_cuda.so"].filter((file) => present.includes(file));
+  const [c10, cpu, ...rest] = librariesHere();
+  return [...openmp, c10!, ...cuda.slice(0, 1), cpu!, ...cuda.slice(1), ...rest].map((file) => path.join(lib, file));
+}
+
+/** The version that a libtorch folder states, without opening any library; undefined when it states none. */
+export function readVersion(folder: string): string | undefined {
+  const read = (file: string, pattern: RegExp): string | undefined => {
+    try {
+      return pattern.exec(readFileSync(path.join(folder, file), "utf8"))?.[1];
+    } catch {
+      return undefined; // absent: the next kind of folder
+    }
+  };
+  return (
+    read("build-version", /^\s*(\d[^\s]*)/) ?? // libtorch-*.zip
+    read("version.py", /^__version__ = ['"]([^'"]+)['"]/m) ?? // the torch folder of a wheel
+    read("package.json", /"libtorch"\s*:\s*"([^"]+)"/) // the platform package
+  );
+}
+
+/** "2.13.0+cpu" -> "2.13": the C++ interface of libtorch is stable only within one minor version. */
+export function minor(version: string): string {
+  return version.split("+")[0]!.split(".").slice(0, 2).join(".");
+}
+
+/** The folder of the torch that the first Python on the PATH would import, without importing it. */
+export function pythonTorch(): { folder: string | undefined; reason: string } {
+  const script = "import importlib.util as u; s = u.find_spec('torch'); print(s.submodule_search_locations[0] if s else '')";
+  for (const command of ["python3", "python"]) {
+    const run = spawnSync(command, ["-c", script], { encoding: "utf8", timeout: 20_000 });
+    if (run.error || run.status !== 0) continue;
+    const folder = run.stdout.trim();
+    return { folder: folder || undefined, reason: `${command} has no torch` };
+  }
+  return { folder: undefined, reason: "no Python" };
+}
+
+function platformPackageFolder(): string | undefined {
+  try {
+    return path.dirname(require.resolve(`${platformPackage}/package.json`, { paths: [packageFolder] }));
+  } catch {
+    return undefined; // an optional package: absence is normal
+  }
+}
+
+function librariesHere(): string[] {
+  const files = pinned.libraries[process.platform];
+  if (!files) throw new SuperSimpleNetError("LIBTORCH_NOT_FOUND", `There is no native engine for ${process.platform}. It runs on: ${Object.keys(pinned.libraries).join(", ")}.`);
+  return files;
+}
+
+function checked(folder: string, wanted: string, foundBy: Libtorch["foundBy"], fix: string): Libtorch {
+  const wrong = problem(folder, wanted);
+  if (wrong) throw new SuperSimpleNetError(wrong.code, `libtorch from ${foundBy}: ${wrong.text}. This build needs ${minor(wanted)}. ${fix}`, { path: folder });
+  return { folder, version: readVersion(folder)!, foundBy };
+}
+
+function problem(folder: string, wanted: string): { code: "LIBTORCH_NOT_FOUND" | "LIBTORCH_VERSION"; text: string } | undefined {
+  if (!existsSync(folder) || !statSync(folder).isDirectory()) return { code: "LIBTORCH_NOT_FOUND", text: `${folder} does not exist` };
+  const missing = librariesHere().filter((file) => !existsSync(path.join(folder, "lib", file)));
+  if (missing.length > 0) return { code: "LIBTORCH_NOT_FOUND", text: `${folder} has no lib/${missing[0]} (it must be the folder that holds lib/)` };
+  const version = readVersion(folder);
+  if (version === undefined) return { code: "LIBTORCH_VERSION", text: `${folder} states no version (no build-version, version.py or package.json)` };
+  if (minor(version) !== minor(wanted)) return { code: "LIBTORCH_VERSION", text: `${folder} is version ${version}, not ${wanted}` };
+  return undefined;
+}

@@ -1,0 +1,41 @@
+// The JavaScript half of the set-up: npm packages and TypeScript.
+import { existsSync, rmSync, statSync } from "node:fs";
+import path from "node:path";
+
+import { root } from "./paths.mjs";
+import { Failure, filesUnder, fingerprint, run, stampIs, writeStamp } from "./steps.mjs";
+
+const modified = (file) => statSync(path.join(root, file), { throwIfNoEntry: false })?.mtimeMs ?? 0;
+
+export async function installPackages(progress) {
+  const installed = modified("node_modules/.package-lock.json");
+  if (installed > 0 && installed >= modified("package-lock.json")) return { state: "up to date" };
+  progress("npm ci");
+  const { status, output } = await run("npm", ["ci", "--no-audit", "--no-fund"]);
+  if (status !== 0) throw new Failure("'npm ci' failed (its output is above).", "Check the network or npm's registry setting, then run 'npm ci' by hand.", output);
+  return { state: "installed" };
+}
+
+const sources = ["lib", "test", "benchmarks", "examples"];
+const stamp = "dist/.fingerprint";
+
+export async function compileTypeScript(rebuild) {
+  const files = filesUnder([...sources, "tsconfig.json", "package-lock.json"]).filter((file) => /\.(ts|json)$/.test(file));
+  const now = fingerprint(files);
+  if (!rebuild && stampIs(stamp, now)) return { state: "up to date" };
+  const compiler = path.join(root, "node_modules", "typescript", "bin", "tsc");
+  const { status, output } = await run(process.execPath, [compiler, "--pretty", "false"]);
+  if (status !== 0) throw new Failure("TypeScript has errors (above).", "Correct them; 'npm run typecheck' shows them again.", output);
+  removeOrphans(files);
+  writeStamp(stamp, now);
+  return { state: "compiled" };
+}
+
+/** A test or module whose source was deleted must not live on in dist/. */
+function removeOrphans(files) {
+  const known = new Set(files.map((file) => file.replace(/\.ts$/, "")));
+  for (const output of filesUnder(sources.map((folder) => path.join("dist", folder)))) {
+    const source = path.relative("dist", output).replace(/\.(js|d\.ts)$/, "");
+    if (!known.has(source) && existsSync(path.join(root, output))) rmSync(path.join(root, output));
+  }
+}

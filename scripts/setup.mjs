@@ -1,0 +1,49 @@
+// The whole set-up: npm packages, TypeScript, libtorch, native engine. Each step is skipped when it is up to date.
+// Plain Node, no dependencies: this runs before `npm install` has.
+import { existsSync } from "node:fs";
+import path from "node:path";
+import { parseArgs } from "node:util";
+
+import { isCheckout, root } from "./lib/paths.mjs";
+import { installPackages, compileTypeScript } from "./lib/javascript.mjs";
+import { ensureLibtorch } from "./lib/libtorch.mjs";
+import { buildNative, nativeOutputs } from "./lib/native.mjs";
+import { Failure, step } from "./lib/steps.mjs";
+
+const usage = `Usage: node scripts/setup.mjs [--rebuild] [--wheel FILE]
+
+  --rebuild      compile TypeScript and the native engine even when nothing changed
+  --wheel FILE   take libtorch from this PyTorch wheel instead of downloading it (also: SUPERSIMPLENET_LIBTORCH_WHEEL)
+
+Environment: SUPERSIMPLENET_LIBTORCH (a folder with include/ and lib/), SUPERSIMPLENET_CACHE (default: the user's cache folder).
+docs/install.md has the whole story.`;
+
+async function main() {
+  const { values } = parseArgs({ options: { rebuild: { type: "boolean" }, wheel: { type: "string" }, help: { type: "boolean", short: "h" } } });
+  if (values.help) return console.log(usage);
+  const wheel = values.wheel ?? process.env.SUPERSIMPLENET_LIBTORCH_WHEEL;
+  if (Number(process.versions.node.split(".")[0]) < 20)
+    throw new Failure(`Node ${process.versions.node} is too old: 20 or newer is needed.`, "Install Node 20 or newer from https://nodejs.org.");
+
+  if (isCheckout) {
+    await step("npm packages", installPackages);
+    await step("TypeScript", () => compileTypeScript(values.rebuild));
+  }
+  let libtorch;
+  await step("libtorch", async (progress) => {
+    const result = await ensureLibtorch({ wheel, compile: isCheckout, progress });
+    libtorch = result.libtorch;
+    return result;
+  });
+  if (isCheckout) await step("native engine", (progress) => buildNative({ libtorch, rebuild: values.rebuild, progress }));
+  else if (!nativeOutputs().some((folder) => existsSync(path.join(folder, "supersimplenet.node"))))
+    throw new Failure(`This package has no prebuilt engine for ${process.platform}-${process.arch} in ${path.join(root, "prebuilds")}.`, "Build it in a checkout of the repository: docs/building.md.");
+}
+
+try {
+  await main();
+} catch (error) {
+  if (error instanceof Failure) console.error(error.report());
+  else console.error(error);
+  process.exitCode = 1;
+}
