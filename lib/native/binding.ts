@@ -228,11 +228,19 @@ export interface NativeBinding {
   shutdown(): void;
 
   // files (pool)
-  /** By content: safetensors, PyTorch zip, PyTorch legacy. With `names`, only tensors whose name starts with one of them. */
+  /**
+   * By content: safetensors, PyTorch zip, PyTorch legacy. With `names`, only tensors whose name starts with one of them.
+   * Tensors keep the file's element type; toFloat32 (lib/backbones/float32.ts) converts. Of a PyTorch file: the top-level
+   * dictionary, or its `state_dict`, `model_state_dict` or `model` when it holds no tensor itself; `metadata` is empty.
+   * Fails with FILE_CORRUPT, PICKLE_REFUSED, WEIGHTS_INVALID (element type without a form here) and the file codes.
+   */
   readTensors(path: string, names?: string[]): Promise<TensorFile>;
-  /** safetensors, to a temporary name, then renamed. */
+  /** safetensors, to a temporary name, then renamed. The same input gives the same bytes. */
   writeTensors(path: string, tensors: TensorMap, metadata: Record<string, string>): Promise<void>;
-  /** Unpickles a plain Python pickle of builtin containers, strings and numbers (data set split files). */
+  /**
+   * Unpickles a plain Python pickle of builtin containers, strings and numbers (data set split files). Lists, tuples and
+   * sets become arrays, dictionaries Map, None null, bytes Buffer; integers beyond 2^53 become bigint.
+   */
   readPickle(path: string): Promise<unknown>;
 
   // images (pool)

@@ -1,7 +1,153 @@
+// Tensor files, on the libuv pool: nothing here runs a parallel operation of libtorch.
+#include <napi.h>
+
+#include <cstring>
+
+#include "addon/convert.h"
+#include "addon/pool_worker.h"
 #include "addon/register.h"
+#include "error.h"
+#include "files/pickle.h"
+#include "files/safetensors.h"
+#include "files/tensor_file.h"
 
 namespace ssn::addon {
+namespace {
 
-void registerFiles(Napi::Env, Napi::Object) {}
+std::map<std::string, std::string> stringMap(const Napi::Object& object) {
+  std::map<std::string, std::string> out;
+  const Napi::Array names = object.GetPropertyNames();
+  for (uint32_t i = 0; i < names.Length(); ++i) {
+    const std::string name = names.Get(i).As<Napi::String>();
+    out[name] = object.Get(name).As<Napi::String>().Utf8Value();
+  }
+  return out;
+}
+
+Napi::Value readTensors(const Napi::CallbackInfo& info) {
+  const std::string path = info[0].As<Napi::String>();
+  std::vector<std::string> prefixes;
+  if (info[1].IsArray()) {
+    const Napi::Array names = info[1].As<Napi::Array>();
+    for (uint32_t i = 0; i < names.Length(); ++i) prefixes.push_back(names.Get(i).As<Napi::String>());
+  }
+  return runOnPool<TensorFile>(
+      info.Env(), [path, prefixes] { return readTensorFile(path, prefixes); },
+      [](Napi::Env env, TensorFile& file) -> Napi::Value {
+        Napi::Object metadata = Napi::Object::New(env);
+        for (const auto& [key, value] : file.metadata) metadata.Set(key, value);
+        Napi::Object out = Napi::Object::New(env);
+        out.Set("tensors", tensorMapToJs(env, file.tensors));
+        out.Set("metadata", metadata);
+        out.Set("format", file.format);
+        return out;
+      });
+}
+
+Napi::Value writeTensors(const Napi::CallbackInfo& info) {
+  const std::string path = info[0].As<Napi::String>();
+  const TensorMap tensors = tensorMapFromJs(info[1]);
+  const auto metadata = stringMap(info[2].As<Napi::Object>());
+  return runOnPool<bool>(
+      info.Env(),
+      [path, tensors, metadata] {
+        writeSafetensors(path, tensors, metadata);
+        return true;
+      },
+      [](Napi::Env env, bool&) { return env.Undefined(); });
+}
+
+// A pickle may hold itself, or grow exponentially by sharing: both end here instead of in the converter.
+class PlainChecker {
+ public:
+  explicit PlainChecker(const InputFile& file) : file_(file) {}
+  void check(const Value& value, int depth) {
+    if (depth > 200) file_.corrupt("its containers are nested more than 200 deep, or hold themselves");
+    if (++count_ > 4'000'000) file_.corrupt("it holds more than 4 million values");
+    if (value.is(Value::Kind::Global)) file_.corrupt("it holds the class '" + value.text + "' where a plain value should be");
+    for (const Value* item : value.items) check(*item, depth + 1);
+  }
+
+ private:
+  const InputFile& file_;
+  uint64_t count_ = 0;
+};
+
+Napi::Value bigToJs(Napi::Env env, const std::string& bytes) {
+  const bool negative = (bytes.back() & 0x80) != 0;
+  std::vector<uint64_t> words((bytes.size() + 7) / 8, negative ? ~uint64_t{0} : 0);
+  std::memcpy(words.data(), bytes.data(), bytes.size());  // little-endian like the machines this runs on
+  if (negative) {                                         // two's complement to magnitude
+    bool carry = true;
+    for (uint64_t& word : words) {
+      word = ~word + (carry ? 1 : 0);
+      carry = carry && word == 0;
+    }
+  }
+  return Napi::BigInt::New(env, negative, words.size(), words.data());
+}
+
+Napi::Value plainToJs(Napi::Env env, const Value& value) {
+  constexpr int64_t kSafe = 9007199254740991;
+  using Kind = Value::Kind;
+  switch (value.kind) {
+    case Kind::Bool:
+      return Napi::Boolean::New(env, value.integer != 0);
+    case Kind::Int:
+      if (value.integer > kSafe || value.integer < -kSafe) return Napi::BigInt::New(env, value.integer);
+      return Napi::Number::New(env, static_cast<double>(value.integer));
+    case Kind::BigInt:
+      return bigToJs(env, value.text);
+    case Kind::Float:
+      return Napi::Number::New(env, value.number);
+    case Kind::String:
+      return Napi::String::New(env, value.text);
+    case Kind::Bytes:
+      return Napi::Buffer<char>::Copy(env, value.text.data(), value.text.size());
+    case Kind::Dict: {
+      const Napi::Object map = env.Global().Get("Map").As<Napi::Function>().New({});
+      const Napi::Function set = map.Get("set").As<Napi::Function>();
+      for (size_t i = 0; i + 1 < value.items.size(); i += 2) {
+        Napi::HandleScope scope(env);
+        set.Call(map, {plainToJs(env, *value.items[i]), plainToJs(env, *value.items[i + 1])});
+      }
+      return map;
+    }
+    case Kind::List:
+    case Kind::Tuple:
+    case Kind::Set: {
+      Napi::Array out = Napi::Array::New(env, value.items.size());
+      for (uint32_t i = 0; i < value.items.size(); ++i) {
+        Napi::HandleScope scope(env);
+        out.Set(i, plainToJs(env, *value.items[i]));
+      }
+      return out;
+    }
+    default:
+      return env.Null();
+  }
+}
+
+Napi::Value readPickle(const Napi::CallbackInfo& info) {
+  const std::string path = info[0].As<Napi::String>();
+  return runOnPool<Pickle>(
+      info.Env(),
+      [path] {
+        const InputFile file(path);
+        ByteReader in(file, 0, file.size());
+        Pickle pickle = unpickle(in, Globals::Containers);
+        PlainChecker(file).check(*pickle.root, 0);
+        return pickle;
+      },
+      [](Napi::Env env, Pickle& pickle) { return plainToJs(env, *pickle.root); });
+}
+
+}  // namespace
+
+void registerFiles(Napi::Env env, Napi::Object exports) {
+  exports.Set("readTensors", Napi::Function::New(env, readTensors, "readTensors"));
+  exports.Set("writeTensors", Napi::Function::New(env, writeTensors, "writeTensors"));
+  exports.Set("readPickle", Napi::Function::New(env, readPickle, "readPickle"));
+}
 
 }  // namespace ssn::addon

@@ -1,0 +1,76 @@
+// Files as the tensor formats need them: random access that checks every range, a buffered byte stream over a part of
+// a file, and output that appears under its name only when it is complete. Failures are ssn::Error: FILE_NOT_FOUND,
+// NO_PERMISSION, NO_SPACE, FILE_ERROR from the system; FILE_CORRUPT when the content is at fault.
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+#include <string>
+
+namespace ssn {
+
+class InputFile {
+ public:
+  explicit InputFile(std::string path);
+  ~InputFile();
+  InputFile(const InputFile&) = delete;
+  InputFile& operator=(const InputFile&) = delete;
+
+  const std::string& path() const { return path_; }
+  uint64_t size() const { return size_; }
+
+  // A range that reaches past the end is FILE_CORRUPT, found before anything is allocated.
+  void read(uint64_t offset, uint64_t bytes, void* to) const;
+  std::string read(uint64_t offset, uint64_t bytes) const;
+
+  // Throws FILE_CORRUPT: "<path> is damaged: <what>."
+  [[noreturn]] void corrupt(const std::string& what) const;
+
+ private:
+  std::string path_;
+  std::FILE* file_ = nullptr;
+  uint64_t size_ = 0;
+};
+
+// Reads bytes [begin, end) of a file in order.
+class ByteReader {
+ public:
+  ByteReader(const InputFile& file, uint64_t begin, uint64_t end);
+
+  const InputFile& file() const { return file_; }
+  uint64_t position() const { return begin_ + at_; }
+  uint8_t byte();
+  std::string take(uint64_t bytes);
+  // Up to the next newline, which is consumed but not returned.
+  std::string line();
+  // Unsigned little-endian integer of 1 to 8 bytes.
+  uint64_t little(int bytes);
+
+ private:
+  void fill();
+
+  const InputFile& file_;
+  uint64_t begin_;  // of the buffer, in the file
+  uint64_t end_;
+  std::string buffer_;
+  size_t at_ = 0;  // within the buffer
+};
+
+// Writes to a temporary name in the same folder; commit() flushes to the disk and renames. Without commit() nothing is left.
+class OutputFile {
+ public:
+  explicit OutputFile(std::string path);
+  ~OutputFile();
+  OutputFile(const OutputFile&) = delete;
+  OutputFile& operator=(const OutputFile&) = delete;
+
+  void write(const void* data, uint64_t bytes);
+  void commit();
+
+ private:
+  std::string path_;
+  std::string temporary_;
+  std::FILE* file_ = nullptr;
+};
+
+}  // namespace ssn

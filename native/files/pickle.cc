@@ -1,0 +1,473 @@
+#include "files/pickle.h"
+
+#include <charconv>
+#include <cstring>
+#include <optional>
+#include <unordered_map>
+#include <utility>
+
+#include "error.h"
+
+namespace ssn {
+namespace {
+
+using Kind = Value::Kind;
+
+// A one-byte operation makes a value of about 100 bytes: this bounds the memory a hostile file can ask for.
+constexpr uint64_t kMaxOperations = 2'000'000;
+
+template <size_t N>
+bool among(const std::string& name, const char* const (&list)[N]) {
+  for (const char* candidate : list)
+    if (name == candidate) return true;
+  return false;
+}
+
+constexpr const char* kRebuild[] = {"torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor", "torch._utils._rebuild_parameter",
+                                    "torch._utils._rebuild_parameter_with_state"};
+constexpr const char* kDicts[] = {"collections.OrderedDict", "collections.defaultdict"};
+constexpr const char* kSets[] = {"builtins.set", "builtins.frozenset", "__builtin__.set", "__builtin__.frozenset"};
+
+// Classes of plain data that PyTorch, Lightning, anomalib and OmegaConf put beside the weights (hyperparameters, paths,
+// transforms, learning-rate schedules). Their objects become Opaque: nothing of them is built, no tensor is inside.
+constexpr const char* kOpaque[] = {
+    "torch.Size", "torch.device", "torch.float32", "torch.float64", "torch.float16", "torch.bfloat16", "torch.int64", "torch.int32", "torch.int16",
+    "torch.int8", "torch.uint8", "torch.bool", "torch.contiguous_format", "torch.strided",
+    "builtins.int", "builtins.float", "builtins.str", "builtins.bool", "builtins.bytes", "builtins.bytearray", "builtins.complex", "builtins.list", "builtins.tuple",
+    "builtins.dict", "builtins.object", "builtins.slice", "builtins.range",
+    "__builtin__.int", "__builtin__.long", "__builtin__.float", "__builtin__.str", "__builtin__.unicode", "__builtin__.bool", "__builtin__.list",
+    "__builtin__.tuple", "__builtin__.dict", "__builtin__.object", "__builtin__.complex",
+    "_codecs.encode", "argparse.Namespace", "types.SimpleNamespace", "typing.Any", "collections.Counter", "collections.deque", "uuid.UUID", "decimal.Decimal",
+    "fractions.Fraction", "datetime.datetime", "datetime.date", "datetime.time", "datetime.timedelta", "datetime.timezone",
+    "pathlib.Path", "pathlib.PosixPath", "pathlib.PurePosixPath", "pathlib.WindowsPath", "pathlib.PureWindowsPath",
+    "pathlib._local.Path", "pathlib._local.PosixPath", "pathlib._local.PurePosixPath", "pathlib._local.WindowsPath", "pathlib._local.PureWindowsPath",
+    "numpy.dtype", "numpy.ndarray", "numpy.core.multiarray.scalar", "numpy.core.multiarray._reconstruct", "numpy._core.multiarray.scalar",
+    "numpy._core.multiarray._reconstruct",
+    "omegaconf.dictconfig.DictConfig", "omegaconf.listconfig.ListConfig", "omegaconf.base.ContainerMetadata", "omegaconf.base.Metadata",
+    "omegaconf.nodes.AnyNode", "omegaconf.nodes.IntegerNode", "omegaconf.nodes.FloatNode", "omegaconf.nodes.StringNode", "omegaconf.nodes.BooleanNode",
+    "pytorch_lightning.utilities.parsing.AttributeDict", "lightning.pytorch.utilities.parsing.AttributeDict", "lightning.fabric.utilities.data.AttributeDict",
+    "lightning_fabric.utilities.data.AttributeDict", "lightning_utilities.core.enums.StrEnum",
+    "anomalib.LearningType", "anomalib.TaskType", "anomalib.PrecisionType", "anomalib.data.task_type.TaskType", "anomalib.data.utils.TestSplitMode",
+    "anomalib.data.utils.ValSplitMode", "anomalib.metrics.threshold.f1_adaptive_threshold.F1AdaptiveThreshold",
+    "anomalib.utils.normalization.NormalizationMethod"};
+
+// Transforms that anomalib 1.x stores in its checkpoints.
+constexpr const char* kOpaqueModules[] = {"torchvision.transforms.v2.", "torchvision.transforms.functional.", "torchvision.transforms.transforms."};
+
+std::optional<at::ScalarType> storageType(const std::string& name) {
+  static constexpr std::pair<const char*, at::ScalarType> kTypes[] = {
+      {"FloatStorage", at::kFloat}, {"DoubleStorage", at::kDouble}, {"HalfStorage", at::kHalf}, {"BFloat16Storage", at::kBFloat16}, {"LongStorage", at::kLong},
+      {"IntStorage", at::kInt},     {"ShortStorage", at::kShort},   {"CharStorage", at::kChar}, {"ByteStorage", at::kByte},         {"BoolStorage", at::kBool}};
+  for (const char* prefix : {"torch.", "torch.cuda.", "torch.storage."}) {
+    if (!name.starts_with(prefix)) continue;
+    for (const auto& [type, scalar] : kTypes)
+      if (name.compare(std::strlen(prefix), std::string::npos, type) == 0) return scalar;
+  }
+  return std::nullopt;
+}
+
+bool isOpaque(const std::string& name) {
+  if (among(name, kOpaque)) return true;
+  for (const char* module : kOpaqueModules)
+    if (name.starts_with(module)) return true;
+  return false;
+}
+
+class Unpickler {
+ public:
+  Unpickler(ByteReader& in, Globals allowed) : in_(in), allowed_(allowed) {}
+
+  Pickle run() {
+    while (step(in_.byte())) {
+    }
+    return std::move(out_);
+  }
+
+ private:
+  [[noreturn]] void corrupt(const std::string& what) const {
+    in_.file().corrupt("its pickle is wrong near byte " + std::to_string(in_.position()) + ": " + what);
+  }
+  [[noreturn]] void refuse(const std::string& what) const { throw Error("PICKLE_REFUSED", in_.file().path() + ": the file asks to run " + what); }
+
+  // --- values and stack ---
+  Value* make(Kind kind) {
+    out_.values.emplace_back().kind = kind;
+    return &out_.values.back();
+  }
+  Value* push(Value* value) {
+    stack_.push_back(value);
+    return value;
+  }
+  Value* push(Kind kind) { return push(make(kind)); }
+  void pushInt(int64_t value) { push(Kind::Int)->integer = value; }
+  void pushBool(bool value) { push(Kind::Bool)->integer = value; }
+  void pushText(Kind kind, std::string text) { push(kind)->text = std::move(text); }
+
+  size_t floor() const { return marks_.empty() ? 0 : marks_.back(); }
+  Value* pop() {
+    if (stack_.size() <= floor()) corrupt("the stack is empty");
+    Value* top = stack_.back();
+    stack_.pop_back();
+    return top;
+  }
+  Value* top() {
+    if (stack_.size() <= floor()) corrupt("the stack is empty");
+    return stack_.back();
+  }
+  Value* popOf(Kind kind, const char* what) {
+    Value* value = pop();
+    if (!value->is(kind)) corrupt(std::string(what) + " was expected");
+    return value;
+  }
+  std::vector<Value*> popToMark() {
+    if (marks_.empty()) corrupt("a mark is missing");
+    std::vector<Value*> out(stack_.begin() + static_cast<ptrdiff_t>(marks_.back()), stack_.end());
+    stack_.resize(marks_.back());
+    marks_.pop_back();
+    return out;
+  }
+  void pushItems(Kind kind, std::vector<Value*> items) {
+    if (kind == Kind::Dict && items.size() % 2) corrupt("a dictionary has a key without a value");
+    push(kind)->items = std::move(items);
+  }
+  void append(Kind kind, const std::vector<Value*>& items) {
+    Value* container = top();
+    if (container->is(Kind::Opaque)) return;
+    if (!container->is(kind)) corrupt("items are added to something that is not their container");
+    if (kind == Kind::Dict && items.size() % 2) corrupt("a dictionary has a key without a value");
+    container->items.insert(container->items.end(), items.begin(), items.end());
+  }
+
+  // --- memo ---
+  void put(uint64_t key) { memo_[key] = top(); }
+  void get(uint64_t key) {
+    const auto found = memo_.find(key);
+    if (found == memo_.end()) corrupt("a value is referred to before it exists");
+    push(found->second);
+  }
+
+  // --- numbers and text ---
+  template <class T>
+  T parsed(const std::string& text) const {
+    T value{};
+    const char* end = text.data() + text.size();
+    const auto [stop, error] = std::from_chars(text.data(), end, value);
+    if (text.empty() || error != std::errc() || stop != end) corrupt("'" + text.substr(0, 40) + "' is not a number");
+    return value;
+  }
+  void pushLong(const std::string& bytes) {
+    if (bytes.size() > 8) return pushText(Kind::BigInt, bytes);
+    uint64_t value = !bytes.empty() && (bytes.back() & 0x80) ? ~uint64_t{0} : 0;
+    for (size_t i = bytes.size(); i-- > 0;) value = (value << 8) | static_cast<uint8_t>(bytes[i]);
+    pushInt(static_cast<int64_t>(value));
+  }
+  // Python's escapes of a protocol 0 text: \\ \' \n \t \r \xNN and, for unicode, \uNNNN.
+  std::string unescaped(const std::string& text) const {
+    std::string out;
+    for (size_t i = 0; i < text.size(); ++i) {
+      if (text[i] != '\\' || i + 1 == text.size()) {
+        out += text[i];
+        continue;
+      }
+      const char kind = text[++i];
+      if (kind == 'n' || kind == 't' || kind == 'r') {
+        out += kind == 'n' ? '\n' : kind == 't' ? '\t' : '\r';
+      } else if (kind == 'x' || kind == 'u') {
+        const size_t digits = kind == 'x' ? 2 : 4;
+        if (i + digits >= text.size()) corrupt("an escape in a text is cut off");
+        uint32_t code = 0;
+        const char* first = text.data() + i + 1;
+        if (std::from_chars(first, first + digits, code, 16).ptr != first + digits) corrupt("an escape in a text is not hexadecimal");
+        i += digits;
+        if (code < 0x80) {
+          out += static_cast<char>(code);
+        } else if (code < 0x800) {
+          out += static_cast<char>(0xC0 | (code >> 6));
+          out += static_cast<char>(0x80 | (code & 0x3F));
+        } else {
+          out += static_cast<char>(0xE0 | (code >> 12));
+          out += static_cast<char>(0x80 | ((code >> 6) & 0x3F));
+          out += static_cast<char>(0x80 | (code & 0x3F));
+        }
+      } else {
+        out += kind;
+      }
+    }
+    return out;
+  }
+
+  // --- names ---
+  void pushGlobal(const std::string& module, const std::string& name) {
+    const std::string full = module + "." + name;
+    const bool containers = among(full, kDicts) || among(full, kSets);
+    const bool tensors = allowed_ == Globals::Tensors && (among(full, kRebuild) || storageType(full) || isOpaque(full));
+    if (!containers && !tensors) {
+      const bool model = module.starts_with("torch.nn.") || full.starts_with("__torch__.");
+      refuse("'" + full + "', which is neither a tensor nor a plain container. It was refused and nothing was run." +
+             (allowed_ == Globals::Tensors
+                  ? std::string(" Save the weights alone: torch.save(model.state_dict(), ...)") + (model ? "; this file holds a whole model." : " or as safetensors.")
+                  : ""));
+    }
+    pushText(Kind::Global, full);
+  }
+
+  void reduce(Value* callee, Value* arguments) {
+    if (callee->is(Kind::Opaque)) {
+      push(Kind::Opaque);
+      return;
+    }
+    if (!callee->is(Kind::Global) || !arguments->is(Kind::Tuple)) corrupt("something that is not a name is called");
+    const std::string& name = callee->text;
+    const std::vector<Value*>& args = arguments->items;
+    if (name == "torch._utils._rebuild_parameter" || name == "torch._utils._rebuild_parameter_with_state") {
+      if (args.empty() || !args[0]->is(Kind::Tensor)) corrupt("a parameter without a tensor");
+      push(args[0]);
+    } else if (among(name, kRebuild)) {
+      push(rebuildTensor(args));
+    } else if (name == "torch.Size" && args.size() == 1 && args[0]->is(Kind::Tuple)) {
+      push(args[0]);
+    } else if (among(name, kDicts)) {
+      Value* dict = make(Kind::Dict);
+      // OrderedDict([(key, value), ..]) of old protocols; defaultdict(factory) has no pairs.
+      if (name == "collections.OrderedDict" && args.size() == 1 && args[0]->is(Kind::List)) {
+        for (Value* pair : args[0]->items) {
+          if ((!pair->is(Kind::Tuple) && !pair->is(Kind::List)) || pair->items.size() != 2) corrupt("an OrderedDict is not made of pairs");
+          dict->items.insert(dict->items.end(), pair->items.begin(), pair->items.end());
+        }
+      }
+      push(dict);
+    } else if (among(name, kSets)) {
+      if (args.size() > 1 || (args.size() == 1 && !args[0]->is(Kind::List) && !args[0]->is(Kind::Tuple))) corrupt("a set is not made of a list");
+      pushItems(Kind::Set, args.empty() ? std::vector<Value*>() : args[0]->items);
+    } else if (storageType(name)) {
+      corrupt("a storage is made by a call");
+    } else {
+      push(Kind::Opaque);
+    }
+  }
+
+  std::vector<int64_t> dimensions(const Value* value) const {
+    if (!value->is(Kind::Tuple) && !value->is(Kind::List)) corrupt("a tensor's shape is not a tuple");
+    if (value->items.size() > 64) corrupt("a tensor has more than 64 dimensions");
+    std::vector<int64_t> out;
+    for (const Value* item : value->items) {
+      if (!item->is(Kind::Int) || item->integer < 0) corrupt("a tensor's shape or stride is not a whole number");
+      out.push_back(item->integer);
+    }
+    return out;
+  }
+
+  Value* rebuildTensor(const std::vector<Value*>& args) {
+    if (args.size() < 4 || !args[0]->is(Kind::Storage) || !args[1]->is(Kind::Int) || args[1]->integer < 0) corrupt("a tensor lacks storage, offset, shape or stride");
+    Value* out = make(Kind::Tensor);
+    out->tensor = std::make_unique<TensorRef>(*args[0]->tensor);
+    out->tensor->offset = args[1]->integer;
+    out->tensor->sizes = dimensions(args[2]);
+    out->tensor->strides = dimensions(args[3]);
+    if (out->tensor->sizes.size() != out->tensor->strides.size()) corrupt("a tensor's shape and stride differ in length");
+    return out;
+  }
+
+  // ('storage', class, key, location, elements) and, in the legacy format, None or (view key, offset, elements).
+  void pushStorage(const Value* id) {
+    const std::vector<Value*>& items = id->items;
+    if (allowed_ != Globals::Tensors || !id->is(Kind::Tuple) || items.size() < 5 || !items[0]->is(Kind::String) || items[0]->text != "storage" ||
+        !items[1]->is(Kind::Global) || !items[2]->is(Kind::String) || !items[4]->is(Kind::Int) || items[4]->integer < 0)
+      corrupt("a reference to something outside is not a storage");
+    const std::optional<at::ScalarType> type = storageType(items[1]->text);
+    if (!type) corrupt("'" + items[1]->text + "' is not a storage");
+    StorageRef storage{*type, items[2]->text, items[4]->integer, 0};
+    if (items.size() > 5 && !items[5]->is(Kind::None)) {
+      const Value* view = items[5];
+      if (!view->is(Kind::Tuple) || view->items.size() != 3 || !view->items[1]->is(Kind::Int) || view->items[1]->integer < 0) corrupt("a storage view is malformed");
+      storage.viewOffset = view->items[1]->integer;
+    }
+    const auto known = out_.storages.emplace(storage.key, storage.type);
+    if (known.first->second != storage.type) corrupt("storage '" + storage.key + "' has two element types");
+    Value* value = push(Kind::Storage);
+    value->tensor = std::make_unique<TensorRef>();
+    value->tensor->storage = std::move(storage);
+  }
+
+  void build() {
+    pop();  // the state
+    const Value* object = top();
+    // An OrderedDict's state is its attributes (state_dict's _metadata): no tensors.
+    if (!object->is(Kind::Dict) && !object->is(Kind::Opaque) && !object->is(Kind::Tensor)) corrupt("attributes are set on something without any");
+  }
+
+  bool step(uint8_t operation) {
+    if (++operations_ > kMaxOperations) corrupt("it has more than " + std::to_string(kMaxOperations) + " operations");
+    switch (operation) {
+      case 0x80: {  // PROTO
+        const int protocol = in_.byte();
+        if (protocol > 5) corrupt("pickle protocol " + std::to_string(protocol) + " is not known");
+        break;
+      }
+      case 0x95: in_.little(8); break;  // FRAME
+      case '.':
+        out_.root = pop();
+        return false;
+
+      case '(': marks_.push_back(stack_.size()); break;
+      case '0':  // POP
+        if (!marks_.empty() && stack_.size() == marks_.back()) {
+          marks_.pop_back();
+        } else {
+          pop();
+        }
+        break;
+      case '1': popToMark(); break;
+      case '2': push(top()); break;
+
+      case 'N': push(Kind::None); break;
+      case 0x88: pushBool(true); break;
+      case 0x89: pushBool(false); break;
+      case 'I': {
+        const std::string text = in_.line();
+        if (text == "00" || text == "01") {
+          pushBool(text == "01");
+        } else {
+          pushInt(parsed<int64_t>(text));
+        }
+        break;
+      }
+      case 'L': {
+        std::string text = in_.line();
+        if (text.ends_with("L")) text.pop_back();
+        pushInt(parsed<int64_t>(text));
+        break;
+      }
+      case 'J': pushInt(static_cast<int32_t>(in_.little(4))); break;
+      case 'K': pushInt(in_.byte()); break;
+      case 'M': pushInt(static_cast<int64_t>(in_.little(2))); break;
+      case 0x8a: pushLong(in_.take(in_.byte())); break;
+      case 0x8b: pushLong(in_.take(in_.little(4))); break;
+      case 'F': push(Kind::Float)->number = parsed<double>(in_.line()); break;
+      case 'G': {
+        uint64_t bits = 0;
+        for (int i = 0; i < 8; ++i) bits = (bits << 8) | in_.byte();
+        std::memcpy(&push(Kind::Float)->number, &bits, 8);
+        break;
+      }
+
+      case 'S': {
+        const std::string text = in_.line();
+        if (text.size() < 2 || (text.front() != '\'' && text.front() != '"') || text.back() != text.front()) corrupt("a text is not quoted");
+        pushText(Kind::String, unescaped(text.substr(1, text.size() - 2)));
+        break;
+      }
+      case 'V': pushText(Kind::String, unescaped(in_.line())); break;
+      case 'T': case 'X': pushText(Kind::String, in_.take(in_.little(4))); break;
+      case 'U': case 0x8c: pushText(Kind::String, in_.take(in_.byte())); break;
+      case 0x8d: pushText(Kind::String, in_.take(in_.little(8))); break;
+      case 'B': pushText(Kind::Bytes, in_.take(in_.little(4))); break;
+      case 'C': pushText(Kind::Bytes, in_.take(in_.byte())); break;
+      case 0x8e: case 0x96: pushText(Kind::Bytes, in_.take(in_.little(8))); break;
+
+      case ']': push(Kind::List); break;
+      case '}': push(Kind::Dict); break;
+      case ')': push(Kind::Tuple); break;
+      case 0x8f: push(Kind::Set); break;
+      case 'l': pushItems(Kind::List, popToMark()); break;
+      case 'd': pushItems(Kind::Dict, popToMark()); break;
+      case 't': pushItems(Kind::Tuple, popToMark()); break;
+      case 0x91: pushItems(Kind::Set, popToMark()); break;
+      case 0x85: case 0x86: case 0x87: {
+        std::vector<Value*> items(operation - 0x84);
+        for (size_t i = items.size(); i-- > 0;) items[i] = pop();
+        pushItems(Kind::Tuple, std::move(items));
+        break;
+      }
+      case 'a': {
+        Value* item = pop();
+        append(Kind::List, {item});
+        break;
+      }
+      case 'e': append(Kind::List, popToMark()); break;
+      case 's': {
+        Value* value = pop();
+        Value* key = pop();
+        append(Kind::Dict, {key, value});
+        break;
+      }
+      case 'u': append(Kind::Dict, popToMark()); break;
+      case 0x90: append(Kind::Set, popToMark()); break;
+
+      case 'p': put(parsed<uint64_t>(in_.line())); break;
+      case 'q': put(in_.byte()); break;
+      case 'r': put(in_.little(4)); break;
+      case 0x94: put(memo_.size()); break;
+      case 'g': get(parsed<uint64_t>(in_.line())); break;
+      case 'h': get(in_.byte()); break;
+      case 'j': get(in_.little(4)); break;
+
+      case 'c': {
+        const std::string module = in_.line();
+        pushGlobal(module, in_.line());
+        break;
+      }
+      case 0x93: {
+        const Value* name = popOf(Kind::String, "a name");
+        const Value* module = popOf(Kind::String, "a module's name");
+        pushGlobal(module->text, name->text);
+        break;
+      }
+      case 'R': case 0x81: {  // REDUCE, NEWOBJ
+        Value* arguments = pop();
+        Value* callee = pop();
+        reduce(callee, arguments);
+        break;
+      }
+      case 0x92: {  // NEWOBJ_EX
+        pop();
+        Value* arguments = pop();
+        Value* callee = pop();
+        reduce(callee, arguments);
+        break;
+      }
+      case 'b': build(); break;
+      case 'i': {  // INST
+        const std::string module = in_.line();
+        pushGlobal(module, in_.line());
+        Value* callee = pop();
+        pushItems(Kind::Tuple, popToMark());
+        reduce(callee, pop());
+        break;
+      }
+      case 'o': {  // OBJ
+        std::vector<Value*> items = popToMark();
+        if (items.empty()) corrupt("an object without a class");
+        Value* arguments = make(Kind::Tuple);
+        arguments->items.assign(items.begin() + 1, items.end());
+        reduce(items[0], arguments);
+        break;
+      }
+      case 'Q': pushStorage(pop()); break;
+
+      case 0x82: case 0x83: case 0x84: refuse("an object by its number in Python's extension registry. It was refused and nothing was run.");
+      default: corrupt("operation " + std::to_string(operation) + " is not known");
+    }
+    return true;
+  }
+
+  ByteReader& in_;
+  Globals allowed_;
+  Pickle out_;
+  std::vector<Value*> stack_;
+  std::vector<size_t> marks_;
+  std::unordered_map<uint64_t, Value*> memo_;
+  uint64_t operations_ = 0;
+};
+
+}  // namespace
+
+const Value* Value::find(const std::string& key) const {
+  for (size_t i = items.size(); i >= 2; i -= 2)
+    if (items[i - 2]->is(Kind::String) && items[i - 2]->text == key) return items[i - 1];
+  return nullptr;
+}
+
+Pickle unpickle(ByteReader& in, Globals allowed) { return Unpickler(in, allowed).run(); }
+
+}  // namespace ssn
