@@ -1,7 +1,164 @@
+// Image operations and training targets. Promises run on the libuv pool; what they read is copied first, because
+// JavaScript may change or transfer its buffers meanwhile.
+#include <limits>
+
+#include "addon/convert.h"
+#include "addon/pool_worker.h"
 #include "addon/register.h"
+#include "anomalies/distance_weight.h"
+#include "anomalies/targets.h"
+#include "error.h"
+#include "images/resize.h"
 
 namespace ssn::addon {
+namespace {
 
-void registerImages(Napi::Env, Napi::Object) {}
+int64_t integer(const Napi::Value& value) { return value.As<Napi::Number>().Int64Value(); }
+
+void check(bool ok, const char* what) {
+  if (!ok) throw Error("INTERNAL", what);
+}
+
+// An axis below 2^31 keeps every product of two sizes inside int64.
+bool isSize(int64_t size) { return size >= 1 && size <= std::numeric_limits<int32_t>::max(); }
+
+// The bytes of an image after checking that they are as many as its sizes say.
+Napi::Uint8Array imageFromJs(const Napi::Value& value, int64_t height, int64_t width, int64_t channels) {
+  check(value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == napi_uint8_array, "an image must be a Uint8Array");
+  check(isSize(height) && isSize(width) && (channels == 1 || channels == 3), "image sizes must be at least 1");
+  const Napi::Uint8Array pixels = value.As<Napi::Uint8Array>();
+  check(pixels.ElementLength() / (static_cast<uint64_t>(width) * channels) == static_cast<uint64_t>(height) &&
+            pixels.ElementLength() % (static_cast<uint64_t>(width) * channels) == 0,
+        "image data does not match its sizes");
+  return pixels;
+}
+
+std::vector<uint8_t> copied(const Napi::Uint8Array& array) { return {array.Data(), array.Data() + array.ElementLength()}; }
+
+Flip flipNumbered(int64_t number) {
+  check(number >= 0 && number <= 3, "a flip must be 0, 1, 2 or 3");
+  return static_cast<Flip>(number);
+}
+
+ResizeMethod methodNamed(const std::string& name) {
+  if (name == "bilinear") return ResizeMethod::bilinear;
+  if (name == "antialias") return ResizeMethod::antialias;
+  check(name == "nearest", "unknown resize method");
+  return ResizeMethod::nearest;
+}
+
+Napi::Value resizeImageToJs(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    const int64_t height = integer(info[1]), width = integer(info[2]), channels = integer(info[3]);
+    const int64_t toHeight = integer(info[4]), toWidth = integer(info[5]);
+    const ResizeMethod method = methodNamed(info[6].As<Napi::String>());
+    check(isSize(toHeight) && isSize(toWidth), "image sizes must be at least 1");
+    std::vector<uint8_t> pixels = copied(imageFromJs(info[0], height, width, channels));
+    return runOnPool<std::vector<uint8_t>>(
+        info.Env(),
+        [=, pixels = std::move(pixels)] {
+          std::vector<uint8_t> out(toHeight * toWidth * channels);
+          resizeImage(pixels.data(), height, width, channels, out.data(), toHeight, toWidth, method);
+          return out;
+        },
+        [](Napi::Env env, std::vector<uint8_t>& out) { return vectorToJs(env, std::move(out)); });
+  });
+}
+
+Napi::Value flipImageToJs(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    const int64_t height = integer(info[1]), width = integer(info[2]), channels = integer(info[3]);
+    const Napi::Uint8Array pixels = imageFromJs(info[0], height, width, channels);
+    std::vector<uint8_t> out(pixels.ElementLength());
+    flipImage(pixels.Data(), height, width, channels, flipNumbered(integer(info[4])), out.data());
+    return vectorToJs(info.Env(), std::move(out));
+  });
+}
+
+TargetOptions targetOptionsFromJs(const Napi::Object& object) {
+  TargetOptions options{getInt(object, "imageHeight"), getInt(object, "imageWidth"), getInt(object, "featureHeight"), getInt(object, "featureWidth"),
+                        getBool(object, "alignCorners"), getInt(object, "dilation"), std::nullopt, {}};
+  check(isSize(options.imageHeight) && isSize(options.imageWidth) && isSize(options.featureHeight) && isSize(options.featureWidth),
+        "target sizes must be at least 1");
+  check(options.dilation >= 0, "dilation must not be negative");
+  const Napi::Value weight = object.Get("distanceWeight");
+  if (weight.IsObject()) {
+    const Napi::Object values = weight.As<Napi::Object>();
+    options.distanceWeight = DistanceWeightOptions{static_cast<float>(getNumber(values, "w")), static_cast<float>(getNumber(values, "p"))};
+  }
+  const Napi::Array flips = object.Get("flips").As<Napi::Array>();
+  for (uint32_t i = 0; i < flips.Length(); ++i) options.flips.push_back(flipNumbered(integer(flips.Get(i))));
+  return options;
+}
+
+Napi::Value trainingTargetsToJs(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    const int64_t height = integer(info[1]), width = integer(info[2]);
+    TargetOptions options = targetOptionsFromJs(info[3].As<Napi::Object>());
+    std::vector<uint8_t> mask = copied(imageFromJs(info[0], height, width, /*channels=*/1));
+    return runOnPool<std::vector<TrainingTarget>>(
+        info.Env(), [=, options = std::move(options), mask = std::move(mask)] { return trainingTargets(mask.data(), height, width, options); },
+        [](Napi::Env env, std::vector<TrainingTarget>& targets) -> Napi::Value {
+          Napi::Array out = Napi::Array::New(env, targets.size());
+          for (uint32_t i = 0; i < targets.size(); ++i) {
+            Napi::Object target = Napi::Object::New(env);
+            target.Set("mask", vectorToJs(env, std::move(targets[i].mask)));
+            target.Set("weight", vectorToJs(env, std::move(targets[i].weight)));
+            out.Set(i, target);
+          }
+          return out;
+        });
+  });
+}
+
+Napi::Value resizeMapToJs(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    const Napi::Float32Array map = info[0].As<Napi::Float32Array>();
+    const int64_t height = integer(info[1]), width = integer(info[2]), toHeight = integer(info[3]), toWidth = integer(info[4]);
+    check(isSize(height) && isSize(width) && isSize(toHeight) && isSize(toWidth), "map sizes must be at least 1");
+    check(static_cast<int64_t>(map.ElementLength()) == height * width, "map data does not match its sizes");
+    std::vector<float> values(map.Data(), map.Data() + map.ElementLength());
+    return runOnPool<std::vector<float>>(
+        info.Env(),
+        [=, values = std::move(values)] {
+          std::vector<float> out(toHeight * toWidth);
+          resizeMap(values.data(), height, width, out.data(), toHeight, toWidth, /*alignCorners=*/false);
+          return out;
+        },
+        [](Napi::Env env, std::vector<float>& out) { return vectorToJs(env, std::move(out)); });
+  });
+}
+
+Napi::Value distanceWeightToJs(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    const int64_t height = integer(info[1]), width = integer(info[2]);
+    const Napi::Uint8Array mask = imageFromJs(info[0], height, width, /*channels=*/1);
+    std::vector<float> out(mask.ElementLength());
+    distanceWeight(mask.Data(), height, width, info[3].As<Napi::Number>().FloatValue(), info[4].As<Napi::Number>().FloatValue(), out.data());
+    return vectorToJs(info.Env(), std::move(out));
+  });
+}
+
+Napi::Value dilateToJs(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    const int64_t height = integer(info[1]), width = integer(info[2]), size = integer(info[3]);
+    check(size >= 0, "dilation must not be negative");
+    const Napi::Uint8Array mask = imageFromJs(info[0], height, width, /*channels=*/1);
+    std::vector<uint8_t> out(mask.ElementLength());
+    dilate(mask.Data(), height, width, size, out.data());
+    return vectorToJs(info.Env(), std::move(out));
+  });
+}
+
+}  // namespace
+
+void registerImages(Napi::Env env, Napi::Object exports) {
+  exports.Set("resizeImage", Napi::Function::New<resizeImageToJs>(env, "resizeImage"));
+  exports.Set("flipImage", Napi::Function::New<flipImageToJs>(env, "flipImage"));
+  exports.Set("trainingTargets", Napi::Function::New<trainingTargetsToJs>(env, "trainingTargets"));
+  exports.Set("resizeMap", Napi::Function::New<resizeMapToJs>(env, "resizeMap"));
+  exports.Set("distanceWeight", Napi::Function::New<distanceWeightToJs>(env, "distanceWeight"));
+  exports.Set("dilate", Napi::Function::New<dilateToJs>(env, "dilate"));
+}
 
 }  // namespace ssn::addon

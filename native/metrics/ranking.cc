@@ -1,0 +1,36 @@
+#include "metrics/ranking.h"
+
+#include <array>
+
+namespace ssn {
+
+void sortByScore(std::vector<RankedItem>& items) {
+  constexpr int kDigits = 3;
+  constexpr int kBits = 11;
+  constexpr uint64_t kBuckets = uint64_t{1} << kBits;
+  const auto digit = [](RankedItem item, int pass) { return (item >> (32 + kBits * pass)) & (kBuckets - 1); };
+
+  std::array<std::vector<size_t>, kDigits> counts;
+  for (auto& count : counts) count.assign(kBuckets, 0);
+  for (const RankedItem item : items)
+    for (int pass = 0; pass < kDigits; ++pass) ++counts[pass][digit(item, pass)];
+
+  std::vector<RankedItem> sorted;
+  for (int pass = 0; pass < kDigits; ++pass) {
+    std::vector<size_t>& next = counts[pass];
+    size_t offset = 0;
+    bool oneBucket = false;
+    for (size_t& bucket : next) {
+      oneBucket = oneBucket || bucket == items.size();
+      const size_t size = bucket;
+      bucket = offset;
+      offset += size;
+    }
+    if (oneBucket) continue;
+    sorted.resize(items.size());
+    for (const RankedItem item : items) sorted[next[digit(item, pass)]++] = item;
+    items.swap(sorted);
+  }
+}
+
+}  // namespace ssn
