@@ -1,0 +1,102 @@
+/** A process that ends while the engine works. Run by lifetime.test.ts: node child.js MODE DELAY_MS; not a test itself. */
+import { Worker, isMainThread, parentPort, workerData } from "node:worker_threads";
+
+import { engine } from "../../lib/native/engine.js";
+
+/** Work of two kinds: one long job of libtorch, behind it a long queue of short ones whose promises settle all the time. */
+function keepBusy(): Promise<unknown> {
+  const native = engine();
+  const jobs: Promise<unknown>[] = [];
+  for (let i = 0; i < 3000; i++) jobs.push(native.setThreads(2));
+  jobs.push(native.randomBackbone("wide_resnet101_2", 0));
+  for (let i = 0; i < 300; i++) jobs.push(native.setThreads(2));
+  return Promise.all(jobs);
+}
+
+const after = (ms: number, body: () => void): unknown => (ms === 0 ? setImmediate(body) : setTimeout(body, ms));
+const startWorker = (mode: string, delay: number): Worker => new Worker(__filename, { workerData: { mode, delay } });
+
+const modes: Record<string, (delay: number) => void> = {
+  exit(delay) {
+    void keepBusy();
+    after(delay, () => process.exit(7));
+  },
+  throw(delay) {
+    void keepBusy();
+    after(delay, () => {
+      throw new Error("on purpose");
+    });
+  },
+  reject(delay) {
+    void keepBusy();
+    after(delay, () => void Promise.reject(new Error("on purpose")));
+  },
+  /** Jobs alone keep the process alive, and it ends when they are done. */
+  finish() {
+    void keepBusy().then(() => console.log("all settled"));
+  },
+  /** A promise of the pool is pending as well. */
+  exitPool(delay) {
+    void engine().resizeImage(new Uint8Array(3000 * 3000 * 3), 3000, 3000, 3, 1500, 1500, "antialias");
+    void keepBusy();
+    after(delay, () => process.exit(7));
+  },
+  afterShutdown() {
+    engine().shutdown();
+    engine().shutdown();
+    try {
+      void engine().setThreads(1);
+    } catch (error) {
+      console.log((error as { code: string }).code);
+    }
+  },
+  /** The main thread exits while workers and itself work. */
+  exitWithWorkers(delay) {
+    const workers = [startWorker("busy", 0), startWorker("busy", 0)];
+    let online = 0;
+    for (const worker of workers)
+      worker.once("message", () => {
+        if (++online < workers.length) return;
+        void keepBusy();
+        after(delay, () => process.exit(7));
+      });
+  },
+  /** Ten workers one after another, terminated at different moments; then the engine of the main thread still works. */
+  terminate() {
+    void (async () => {
+      for (let i = 0; i < 10; i++) {
+        const worker = startWorker("busy", 0);
+        await new Promise((resolve) => worker.once("message", resolve));
+        await new Promise((resolve) => setTimeout(resolve, i * 7));
+        await worker.terminate();
+      }
+      await engine().setThreads(1);
+      console.log("terminated ten");
+    })();
+  },
+  /** Ten workers that end themselves: five by process.exit, five by an exception. */
+  workersEnd() {
+    void (async () => {
+      const codes: number[] = [];
+      for (let i = 0; i < 10; i++) {
+        const worker = startWorker(i % 2 === 0 ? "exit" : "throw", i * 5);
+        worker.on("error", () => {});
+        codes.push(await new Promise<number>((resolve) => worker.once("exit", resolve)));
+      }
+      await engine().setThreads(1);
+      console.log(codes.join(" "));
+    })();
+  },
+  /** The addon in four workers and the main thread at once, all of which finish their work. */
+  parallel() {
+    const ended = [0, 1, 2, 3].map(() => new Promise<number>((resolve) => startWorker("finish", 0).once("exit", resolve)));
+    void Promise.all([keepBusy(), ...ended]).then(([, ...codes]) => console.log(codes.join(" ")));
+  },
+  busy() {
+    void keepBusy();
+    parentPort!.postMessage("busy");
+  },
+};
+
+const { mode, delay } = isMainThread ? { mode: process.argv[2]!, delay: Number(process.argv[3] ?? 0) } : (workerData as { mode: string; delay: number });
+modes[mode]!(delay);
