@@ -1,5 +1,8 @@
 // Threshold metrics and regions, on the libuv pool. Inputs are copied first: JavaScript may change or transfer its
 // buffers meanwhile.
+#include <algorithm>
+#include <memory>
+
 #include "addon/convert.h"
 #include "addon/pool_worker.h"
 #include "addon/register.h"

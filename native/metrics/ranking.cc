@@ -1,6 +1,7 @@
 #include "metrics/ranking.h"
 
 #include <array>
+#include <cstddef>
 
 namespace ssn {
 
@@ -10,19 +11,19 @@ void sortByScore(std::vector<RankedItem>& items) {
   constexpr uint64_t kBuckets = uint64_t{1} << kBits;
   const auto digit = [](RankedItem item, int pass) { return (item >> (32 + kBits * pass)) & (kBuckets - 1); };
 
-  std::array<std::vector<size_t>, kDigits> counts;
+  std::array<std::vector<std::size_t>, kDigits> counts;
   for (auto& count : counts) count.assign(kBuckets, 0);
   for (const RankedItem item : items)
     for (int pass = 0; pass < kDigits; ++pass) ++counts[pass][digit(item, pass)];
 
   std::vector<RankedItem> sorted;
   for (int pass = 0; pass < kDigits; ++pass) {
-    std::vector<size_t>& next = counts[pass];
-    size_t offset = 0;
+    std::vector<std::size_t>& next = counts[pass];
+    std::size_t offset = 0;
     bool oneBucket = false;
-    for (size_t& bucket : next) {
+    for (std::size_t& bucket : next) {
       oneBucket = oneBucket || bucket == items.size();
-      const size_t size = bucket;
+      const std::size_t size = bucket;
       bucket = offset;
       offset += size;
     }
