@@ -1,0 +1,149 @@
+import type { Label } from "../datasets/types.js";
+import { SuperSimpleNetError } from "../errors.js";
+import { engine } from "../native/engine.js";
+import { checkNumber, invalid, rejectUnknown } from "../options.js";
+import type { Metrics } from "./types.js";
+
+/** Metrics of the image scores. */
+export interface ScoreMetrics extends Pick<Metrics, "I-AUROC" | "AP-det" | "F1-max" | "F1-max threshold"> {
+  /** Why a metric is null. */
+  notes: string[];
+}
+
+/** Metrics of the anomaly maps. */
+export interface MapMetrics extends Pick<Metrics, "P-AUROC" | "AP-loc" | "AUPRO" | "seg-I-AUROC" | "seg-AP-det"> {
+  /** Largest F1 over all pixels, and the highest map value that reaches it: defect means value >= threshold. */
+  "P-F1-max": number | null;
+  "P-F1-max threshold": number | null;
+  /** `inPixelMetrics`: images whose pixels count; `withoutMask`: anomalous images left out of them for want of a mask. */
+  counts: { images: number; inPixelMetrics: number; withoutMask: number; regions: number };
+  /** Why a metric is null, and what was left out. */
+  notes: string[];
+}
+
+/** One test image for evaluateMaps. */
+export interface EvaluatedMap {
+  label: Label;
+  /** Anomaly map, height x width, row-major; higher is more anomalous. */
+  map: Float32Array;
+  /** Ground truth, height x width, non-zero is defect. Needed for anomalous images only. */
+  mask?: Uint8Array | null;
+}
+
+export interface EvaluateMapsOptions {
+  height: number;
+  width: number;
+  /** False-positive rate up to which AUPRO is taken, above 0 and at most 1. Default 0.3. */
+  fprLimit?: number;
+}
+
+const finite = (value: number): number | null => (Number.isNaN(value) ? null : value);
+
+/** Why metrics that need both classes are undefined. */
+function missingClass(normal: number, anomalous: number, things: string): string {
+  return normal + anomalous === 0 ? `there are no ${things}` : `all ${things} are ${normal === 0 ? "anomalous" : "normal"}`;
+}
+
+function isAnomalous(label: unknown, where: string, index: number): boolean {
+  if (label !== "normal" && label !== "anomalous") throw invalid(where, `labels[${index}]`, "'normal' or 'anomalous'", label);
+  return label === "anomalous";
+}
+
+/**
+ * I-AUROC, AP-det and F1-max of image scores (paper section 4.1). Higher scores mean anomalous; the order alone counts, so
+ * logits and sigmoids give the same metrics. Scores are compared as float32, and equal ones share a threshold.
+ *
+ * With one class only, every metric is null and `notes` says so.
+ * @throws METRIC_UNDEFINED for a score that is NaN or infinite.
+ */
+export async function evaluateScores(scores: ArrayLike<number>, labels: ArrayLike<Label>): Promise<ScoreMetrics> {
+  if (scores.length !== labels.length) throw invalid("evaluateScores", "labels", `as many labels as scores (${scores.length})`, labels.length);
+  const values = Float32Array.from(scores);
+  const anomalous = Uint8Array.from({ length: labels.length }, (_, i) => Number(isAnomalous(labels[i], "evaluateScores", i)));
+  const metrics = await engine().imageMetrics(values, anomalous);
+  const notes: string[] = [];
+  if (Number.isNaN(metrics.auroc)) {
+    const positives = anomalous.reduce((sum, label) => sum + label, 0);
+    notes.push(`I-AUROC, AP-det, F1-max: ${missingClass(values.length - positives, positives, "test images")}`);
+  }
+  // The smallest of the given scores that became the threshold when rounded to float32, so that `score >= threshold` decides alike.
+  let threshold: number | null = null;
+  for (let i = 0; i < values.length; i++) {
+    if (values[i] === metrics.f1Threshold && (threshold === null || scores[i]! < threshold)) threshold = scores[i]!;
+  }
+  return { "I-AUROC": finite(metrics.auroc), "AP-det": finite(metrics.averagePrecision), "F1-max": finite(metrics.f1Max), "F1-max threshold": threshold, notes };
+}
+
+/** NaN if the map holds one: the metrics then refuse it by name. */
+function maximum(map: Float32Array): number {
+  let highest = -Infinity;
+  for (const value of map) if (value > highest || Number.isNaN(value)) highest = value;
+  return highest;
+}
+
+/**
+ * P-AUROC, AP-loc, AUPRO and pixel F1-max over the pixels of all images, and seg-I-AUROC and seg-AP-det, which take the
+ * maximum of each map as the image's score (paper section 4.1).
+ *
+ * Anomalous images without a mask are left out of the pixel metrics, and counted. Metrics that the data cannot define are
+ * null, and `notes` says why.
+ * @throws INVALID_OPTION for maps or masks of the wrong size, or a mask with defect pixels on a normal image.
+ * @throws METRIC_UNDEFINED for a map value that is NaN or infinite.
+ */
+export async function evaluateMaps(images: readonly EvaluatedMap[], options: EvaluateMapsOptions): Promise<MapMetrics> {
+  const where = "evaluateMaps";
+  rejectUnknown(options, ["height", "width", "fprLimit"], where);
+  const height = checkNumber(where, "height", options.height, { min: 1, integer: true });
+  const width = checkNumber(where, "width", options.width, { min: 1, integer: true });
+  const fprLimit = checkNumber(where, "fprLimit", options.fprLimit ?? 0.3, { above: 0, max: 1 });
+  const pixels = height * width;
+  if (pixels >= 2 ** 31) throw invalid(where, "height x width", "fewer than 2^31 pixels", pixels);
+
+  const maps: Float32Array[] = [];
+  const masks: Uint8Array[] = [];
+  const notes: string[] = [];
+  const noDefect = new Uint8Array(pixels);
+  let withoutMask = 0;
+  let emptyMasks = 0;
+  images.forEach(({ label, map, mask }, i) => {
+    const anomalous = isAnomalous(label, where, i);
+    if (!(map instanceof Float32Array) || map.length !== pixels) throw invalid(where, `images[${i}].map`, `a Float32Array of ${pixels} values`, map?.length);
+    if (mask && (!(mask instanceof Uint8Array) || mask.length !== pixels)) throw invalid(where, `images[${i}].mask`, `a Uint8Array of ${pixels} values`, mask.length);
+    const hasDefect = mask?.some((value) => value !== 0) ?? false;
+    if (!anomalous && hasDefect) throw invalid(where, `images[${i}].mask`, "no defect pixels on a normal image", "some");
+    if (anomalous && !mask) {
+      withoutMask++;
+      return;
+    }
+    if (anomalous && !hasDefect) emptyMasks++;
+    maps.push(map);
+    masks.push(mask ?? noDefect);
+  });
+
+  // One after the other: the pixel metrics need 16 bytes a pixel while they run.
+  const maxima = images.map(({ map }) => maximum(map));
+  const bad = maxima.findIndex((value) => !Number.isFinite(value));
+  if (bad >= 0) throw new SuperSimpleNetError("METRIC_UNDEFINED", `${where}: the map of images[${bad}] has a value that is ${maxima[bad]}; metrics need finite maps.`);
+  const scores = await evaluateScores(maxima, images.map(({ label }) => label));
+  const pixel = await engine().pixelMetrics(maps, masks, height, width, fprLimit);
+
+  if (scores["I-AUROC"] === null) notes.push(...scores.notes.map((note) => note.replace("I-AUROC, AP-det, F1-max", "seg-I-AUROC, seg-AP-det")));
+  if (Number.isNaN(pixel.auroc)) {
+    const reason =
+      maps.length === 0 ? "no test image has a mask" : pixel.regions > 0 ? "every pixel is marked as defect" : "no defect pixel is marked in the test images";
+    notes.push(`P-AUROC, AP-loc, AUPRO: ${reason}`);
+  }
+  if (withoutMask > 0) notes.push(`${withoutMask} anomalous image${withoutMask > 1 ? "s have" : " has"} no mask and ${withoutMask > 1 ? "are" : "is"} left out of the pixel metrics`);
+  if (emptyMasks > 0) notes.push(`${emptyMasks} anomalous image${emptyMasks > 1 ? "s have" : " has"} an empty mask: ${emptyMasks > 1 ? "their" : "its"} pixels count as normal`);
+  return {
+    "P-AUROC": finite(pixel.auroc),
+    "AP-loc": finite(pixel.averagePrecision),
+    AUPRO: finite(pixel.aupro),
+    "P-F1-max": finite(pixel.f1Max),
+    "P-F1-max threshold": finite(pixel.f1Threshold),
+    "seg-I-AUROC": scores["I-AUROC"],
+    "seg-AP-det": scores["AP-det"],
+    counts: { images: images.length, inPixelMetrics: maps.length, withoutMask, regions: pixel.regions },
+    notes,
+  };
+}
