@@ -28,4 +28,6 @@ export interface Dataset {
   /** Absolute path. */
   root: string;
   samples: Sample[];
+  /** What the loader could not place (files that are no images, masks without an image): validateDataset reports them. */
+  problems?: readonly string[];
 }

@@ -1,0 +1,55 @@
+import { checkNumber, rejectUnknown } from "../options.js";
+import { Random } from "../random.js";
+import type { Sample } from "./types.js";
+
+/** A threshold from fewer normal images than this would be a guess. */
+const LEAST_CALIBRATION_NORMALS = 4;
+
+export interface CalibrationOptions {
+  /** Share of the training images to hold out, 0 to 0.5. Default 0.1. */
+  fraction?: number;
+  seed?: number;
+}
+
+export interface CalibrationSplit {
+  /** In the order given. */
+  fit: Sample[];
+  calibration: Sample[];
+  /** Why nothing was held out, if nothing was. */
+  reason?: string;
+}
+
+/**
+ * Holds out part of the training images to set the threshold on images that were not trained on. Stratified by what is
+ * known of an image (normal, anomalous with a mask, anomalous without), each part rounded to the nearest; which images are
+ * drawn depends on the seed and on the ids alone, not on the order of the files. At least one anomalous image of each
+ * kind stays, and nothing is held out when fewer than 4 normal images would be.
+ */
+export function splitCalibration(samples: readonly Sample[], options: CalibrationOptions = {}): CalibrationSplit {
+  rejectUnknown(options, ["fraction", "seed"], "splitCalibration");
+  const fraction = checkNumber("splitCalibration", "fraction", options.fraction ?? 0.1, { min: 0, max: 0.5 });
+  const seed = checkNumber("splitCalibration", "seed", options.seed ?? 0, { min: 0, integer: true });
+  const whole = (reason: string): CalibrationSplit => ({ fit: [...samples], calibration: [], reason });
+  if (fraction === 0) return whole("The calibration fraction is 0.");
+
+  const strata = new Map<string, Sample[]>();
+  for (const sample of samples) {
+    const name = sample.label === "normal" ? "normal" : sample.mask === undefined ? "anomalous" : "segmented";
+    strata.set(name, [...(strata.get(name) ?? []), sample]);
+  }
+  const normals = strata.get("normal")?.length ?? 0;
+  const held = Math.round(fraction * normals);
+  if (held < LEAST_CALIBRATION_NORMALS) {
+    return whole(
+      `${normals} normal training images leave only ${held} for calibration at a fraction of ${fraction}; ${LEAST_CALIBRATION_NORMALS} are needed. All images are used for fitting.`,
+    );
+  }
+
+  const drawn = new Set<Sample>();
+  for (const [name, members] of strata) {
+    const count = Math.min(Math.round(fraction * members.length), members.length - 1);
+    const byId = [...members].sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
+    for (const sample of new Random(seed, "calibration", name).shuffled(byId).slice(0, count)) drawn.add(sample);
+  }
+  return { fit: samples.filter((sample) => !drawn.has(sample)), calibration: samples.filter((sample) => drawn.has(sample)) };
+}

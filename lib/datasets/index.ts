@@ -1,0 +1,23 @@
+import { folder } from "./folder.js";
+import { generated } from "./generated.js";
+import { manifest } from "./manifest.js";
+import { datasetKinds, open } from "./registry.js";
+import { validateDataset } from "./validate.js";
+
+/** Everything that makes or checks a data set. docs/data.md shows the layouts. */
+export const datasets = {
+  folder,
+  manifest,
+  generated,
+  open,
+  /** What `open` and the command line's --dataset know. */
+  kinds: datasetKinds,
+  validate: validateDataset,
+} as const;
+
+export type { FolderOptions } from "./folder.js";
+export type { GeneratedOptions } from "./generated.js";
+export type { ManifestOptions } from "./manifest.js";
+export type { Defect } from "./surface.js";
+export type { Dataset, Label, Regime, Sample, Split } from "./types.js";
+export type { DatasetCounts, ValidateOptions, ValidationResult } from "./validate.js";

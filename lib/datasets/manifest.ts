@@ -1,0 +1,180 @@
+import { readdir, readFile, stat } from "node:fs/promises";
+import path from "node:path";
+
+import { CsvError, parse } from "csv-parse/sync";
+
+import { fileError, SuperSimpleNetError } from "../errors.js";
+import { didYouMean, rejectUnknown } from "../options.js";
+import type { Dataset, Label, Sample, Split } from "./types.js";
+
+export interface ManifestOptions {
+  /** Default: the name of the manifest's folder. */
+  name?: string;
+}
+
+/** What a folder's manifest is called when only the folder is given. */
+export const MANIFEST_NAMES: readonly string[] = ["samples.csv", "samples.jsonl"];
+
+const COLUMNS = ["image", "label", "mask", "split", "defect"] as const;
+type Column = (typeof COLUMNS)[number];
+
+const LABELS: Record<Label, readonly string[]> = {
+  normal: ["normal", "good", "ok", "pass", "0", "false"],
+  anomalous: ["anomalous", "anomaly", "abnormal", "defect", "defective", "bad", "ng", "nok", "fail", "1", "true"],
+};
+const SPLITS: Record<Split, readonly string[]> = { train: ["train", "training"], test: ["test", "testing"] };
+
+interface Row {
+  line: number;
+  values: Partial<Record<Column, string>>;
+}
+
+function meaning<T extends string>(table: Record<T, readonly string[]>, value: string): T | undefined {
+  return (Object.keys(table) as T[]).find((key) => table[key].includes(value.toLowerCase()));
+}
+
+/** The manifest inside a folder, if it has one. */
+export async function findManifest(folder: string): Promise<string | undefined> {
+  let names: string[];
+  try {
+    names = await readdir(folder);
+  } catch (error) {
+    throw fileError(error, "list folder", folder);
+  }
+  const name = MANIFEST_NAMES.find((candidate) => names.includes(candidate));
+  return name === undefined ? undefined : path.join(folder, name);
+}
+
+/**
+ * A data set listed in a CSV file (separated by commas, semicolons or tabs) or a JSON Lines file. Columns, or keys:
+ *
+ *     image,label,mask,split,defect
+ *     images/001.png,normal,,train,
+ *     images/002.png,anomalous,masks/002.png,test,scratch
+ *
+ * `image` and `label` are required. `label`: normal (good, ok, pass, 0, false) or anomalous (anomaly, abnormal, defect,
+ * defective, bad, ng, nok, fail, 1, true). `mask` is empty for normal images and where only the image's label is known.
+ * `split`: train or test; without that column everything is train. Paths are relative to the manifest. Other columns are
+ * ignored, but one that is nearly the name of a missing column is an error.
+ *
+ * Errors: DATASET_INVALID listing every bad line by number, files that do not exist among them; FILE_NOT_FOUND, NO_PERMISSION.
+ */
+export async function manifest(file: string, options: ManifestOptions = {}): Promise<Dataset> {
+  rejectUnknown(options, ["name"], "datasets.manifest");
+  const full = path.resolve(file);
+  const root = path.dirname(full);
+  let text: string;
+  try {
+    text = (await readFile(full, "utf8")).replace(/^\uFEFF/, "");
+  } catch (error) {
+    throw fileError(error, "read manifest", full);
+  }
+
+  const problems: string[] = [];
+  const fail = (): never => {
+    const shown = problems.slice(0, 20);
+    if (problems.length > shown.length) shown.push(`... and ${problems.length - shown.length} more`);
+    throw new SuperSimpleNetError("DATASET_INVALID", `Manifest ${full} has ${problems.length} problem${problems.length === 1 ? "" : "s"}:\n${shown.map((p) => `  ${p}`).join("\n")}`, { path: full, problems });
+  };
+  const rows = /\.(jsonl|ndjson)$/i.test(full) ? jsonRows(text, problems) : csvRows(text, problems);
+  if (problems.length > 0) fail();
+  if (rows.length === 0) problems.push("It lists no images.");
+
+  const samples: Sample[] = [];
+  const lines = new Map<string, number>();
+  const missing = missingFiles();
+  for (const { line, values } of rows) {
+    const problem = (what: string): void => void problems.push(`line ${line}: ${what}`);
+    // Backslashes come from manifests written on Windows.
+    const locate = (value: string): string => path.resolve(root, path.sep === "/" ? value.replaceAll("\\", "/") : value);
+    const { image = "", label = "", mask = "", split = "train", defect = "" } = values;
+    if (image === "") {
+      problem("'image' is empty.");
+      continue;
+    }
+    const imageFile = locate(image);
+    const id = path.relative(root, imageFile).split(path.sep).join("/");
+    const before = lines.get(id);
+    if (before !== undefined) problem(`image '${image}' is already on line ${before}.`);
+    lines.set(id, line);
+    const meant = meaning(LABELS, label);
+    const part = meaning(SPLITS, split);
+    if (meant === undefined) problem(`'label' is '${label}'; expected normal (${LABELS.normal.slice(1).join(", ")}) or anomalous (${LABELS.anomalous.slice(1).join(", ")}).`);
+    if (part === undefined) problem(`'split' is '${split}'; expected train or test.`);
+    if (meant === "normal" && mask !== "") problem(`a normal image has a mask ('${mask}'); leave 'mask' empty or make it anomalous.`);
+    if (await missing(imageFile)) problem(`image '${image}' does not exist (${imageFile}).`);
+    const maskFile = mask === "" ? undefined : locate(mask);
+    if (maskFile !== undefined && (await missing(maskFile))) problem(`mask '${mask}' does not exist (${maskFile}).`);
+    if (meant === undefined || part === undefined) continue;
+    const sample: Sample = { id, image: imageFile, label: meant, split: part };
+    if (maskFile !== undefined) sample.mask = maskFile;
+    if (defect !== "") sample.defect = defect;
+    samples.push(sample);
+  }
+  if (problems.length > 0) fail();
+  return { kind: "manifest", name: options.name ?? path.basename(root), root, samples };
+}
+
+/** Tells whether a file does not exist; other failures are left to the reading of the image, which explains them. */
+function missingFiles(): (file: string) => Promise<boolean> {
+  return (file) => stat(file).then(() => false, (error: NodeJS.ErrnoException) => error.code === "ENOENT" || error.code === "ENOTDIR");
+}
+
+function csvRows(text: string, problems: string[]): Row[] {
+  const header = text.split(/\r?\n/).find((line) => line.trim() !== "") ?? "";
+  const delimiter = [",", ";", "\t"].find((candidate) => header.includes(candidate)) ?? ",";
+  let records: { record: string[]; info: { lines: number } }[];
+  try {
+    records = parse(text, { delimiter, trim: true, skip_empty_lines: true, relax_column_count: true, info: true }) as unknown as typeof records;
+  } catch (error) {
+    if (!(error instanceof CsvError)) throw error;
+    problems.push(`line ${String(error["lines"] ?? "?")}: ${error.message}`);
+    return [];
+  }
+  const names = (records.shift()?.record ?? []).map((name) => name.toLowerCase());
+  checkColumns(names, problems);
+  return records.map(({ record, info }) => {
+    if (record.length !== names.length) problems.push(`line ${info.lines}: ${record.length} fields, but the header has ${names.length}.`);
+    return { line: info.lines, values: known(names.map((name, i) => [name, record[i] ?? ""])) };
+  });
+}
+
+function jsonRows(text: string, problems: string[]): Row[] {
+  const rows: Row[] = [];
+  text.split(/\r?\n/).forEach((content, index) => {
+    if (content.trim() === "") return;
+    const line = index + 1;
+    let parsed: unknown;
+    try {
+      parsed = JSON.parse(content);
+    } catch (error) {
+      problems.push(`line ${line}: not valid JSON: ${(error as Error).message}`);
+      return;
+    }
+    if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) {
+      problems.push(`line ${line}: expected an object such as {"image": "a.png", "label": "normal"}.`);
+      return;
+    }
+    const entries = Object.entries(parsed).filter(([, value]) => value !== null).map(([name, value]) => [name.toLowerCase(), value] as const);
+    const wrong = entries.find(([name, value]) => (COLUMNS as readonly string[]).includes(name) && typeof value === "object");
+    if (wrong) problems.push(`line ${line}: '${wrong[0]}' must be a string.`);
+    checkColumns(entries.map(([name]) => name), problems, line);
+    rows.push({ line, values: known(entries.map(([name, value]) => [name, String(value).trim()])) });
+  });
+  return rows;
+}
+
+function known(entries: readonly (readonly [string, string])[]): Row["values"] {
+  return Object.fromEntries(entries.filter(([name]) => (COLUMNS as readonly string[]).includes(name)));
+}
+
+/** `line` is that of a JSON object; the header of a CSV file is line 1. */
+function checkColumns(names: readonly string[], problems: string[], line = 1): void {
+  const absent = COLUMNS.filter((column) => !names.includes(column));
+  for (const name of names) {
+    if ((COLUMNS as readonly string[]).includes(name)) continue;
+    const near = didYouMean(name, absent);
+    if (near !== undefined) problems.push(`line ${line}: there is no column '${name}'. Did you mean '${near}'?`);
+  }
+  for (const column of ["image", "label"] as const) if (absent.includes(column)) problems.push(`line ${line}: '${column}' is missing.`);
+}

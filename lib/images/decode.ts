@@ -1,0 +1,224 @@
+import { readFile } from "node:fs/promises";
+import path from "node:path";
+
+import sharp from "sharp";
+
+import { fileError, SuperSimpleNetError } from "../errors.js";
+import { engine } from "../native/engine.js";
+import type { ResizeMethod } from "../native/binding.js";
+import { checkNumber, invalid, rejectUnknown } from "../options.js";
+
+/** Pixels that are already decoded: uint8, row-major, channels interleaved. One channel is grey; a fourth (alpha) is dropped. */
+export interface RawImage {
+  data: Uint8Array;
+  width: number;
+  height: number;
+  channels: 1 | 3 | 4;
+}
+
+/** A file's path, an encoded image, or raw pixels. */
+export type ImageSource = string | Uint8Array | RawImage;
+
+/** uint8 RGB, interleaved, row-major: height x width x 3. */
+export interface RgbImage {
+  pixels: Uint8Array;
+  width: number;
+  height: number;
+}
+
+/** 0 or 1 per pixel, row-major: height x width. */
+export interface Mask {
+  pixels: Uint8Array;
+  width: number;
+  height: number;
+}
+
+/** What a data set's folder may contain. Decoding goes by content: the extension only says which files are images. */
+export const IMAGE_EXTENSIONS: readonly string[] = [".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".gif", ".avif"];
+
+const FORMATS: readonly string[] = ["png", "jpeg", "tiff", "webp", "gif", "heif"];
+const SUPPORTED = "PNG, JPEG, TIFF, WebP, GIF and AVIF";
+/** Formats whose compression leaves ringing around a mask's edges: there only bright pixels count. */
+const LOSSY: readonly string[] = ["jpeg", "webp", "heif"];
+
+// sharp's caches and thread counts belong to the application, which may use sharp itself: they are left as they are. Its
+// cache of open files cannot serve stale pixels here, because every file is read by us and handed over as a buffer.
+// ICC profiles are ignored, as OpenCV and PIL ignore them: networks are trained on the numbers in the file.
+const INPUT = { failOn: "error", autoOrient: true, ignoreIcc: true } as const;
+
+export function isImageFile(file: string): boolean {
+  return IMAGE_EXTENSIONS.includes(path.extname(file).toLowerCase());
+}
+
+function unreadable(name: string, reason: string, cause?: unknown): SuperSimpleNetError {
+  return new SuperSimpleNetError("IMAGE_UNREADABLE", `Cannot read image ${name}: ${reason}`, { cause, path: name });
+}
+
+/** The bytes of an image file. Errors: FILE_NOT_FOUND, NO_PERMISSION, IMAGE_UNREADABLE (a folder, an empty file). */
+export async function readImageFile(file: string): Promise<Buffer> {
+  let bytes: Buffer;
+  try {
+    bytes = await readFile(file);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EISDIR") throw unreadable(file, "it is a folder. Give a file.", error);
+    throw fileError(error, "read image", file);
+  }
+  if (bytes.length === 0) throw unreadable(file, "the file is empty (0 bytes). Copy or export it again.");
+  return bytes;
+}
+
+function checkRaw(image: RawImage): void {
+  const where = "raw image";
+  rejectUnknown(image, ["data", "width", "height", "channels"], where);
+  checkNumber(where, "width", image.width, { min: 1, integer: true });
+  checkNumber(where, "height", image.height, { min: 1, integer: true });
+  if (![1, 3, 4].includes(image.channels)) throw invalid(where, "channels", "1, 3 or 4", image.channels);
+  if (!(image.data instanceof Uint8Array)) throw invalid(where, "data", "a Uint8Array", typeof image.data);
+  const expected = image.width * image.height * image.channels;
+  if (image.data.length !== expected) {
+    throw invalid(where, "data", `${image.width} x ${image.height} x ${image.channels} = ${expected} bytes`, `${image.data.length} bytes`);
+  }
+}
+
+function rgbOf({ data, width, height, channels }: RawImage): RgbImage {
+  if (channels === 3) return { pixels: data, width, height };
+  const pixels = new Uint8Array(width * height * 3);
+  for (let i = 0, from = 0; i < pixels.length; i += 3, from += channels) {
+    pixels[i] = data[from]!;
+    pixels[i + 1] = data[channels === 1 ? from : from + 1]!;
+    pixels[i + 2] = data[channels === 1 ? from : from + 2]!;
+  }
+  return { pixels, width, height };
+}
+
+interface Header {
+  format: string;
+  depth: string;
+  width: number;
+  height: number;
+}
+
+async function readHeader(bytes: Uint8Array, name: string): Promise<Header> {
+  let metadata: sharp.Metadata;
+  try {
+    metadata = await sharp(bytes, INPUT).metadata();
+  } catch (error) {
+    if (bytes[0] === 0x42 && bytes[1] === 0x4d) throw unreadable(name, `BMP is not supported. Convert it to one of ${SUPPORTED}.`, error);
+    throw unreadable(name, `it is damaged or not an image. Supported are ${SUPPORTED}. (${messageOf(error)})`, error);
+  }
+  const { format, depth, autoOrient } = metadata;
+  if (!FORMATS.includes(format)) throw unreadable(name, `its format is ${format}. Supported are ${SUPPORTED}.`);
+  if (depth !== "uchar" && depth !== "ushort") throw unreadable(name, `its samples are of type ${depth}. Supported are 8 and 16 bits per channel: convert it.`);
+  return { format, depth, ...autoOrient };
+}
+
+/** One line of sharp's message, which can repeat itself over several. */
+function messageOf(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).split("\n")[0]!.trim();
+}
+
+function isRaw(source: Uint8Array | RawImage): source is RawImage {
+  return !(source instanceof Uint8Array);
+}
+
+async function bytesOf(source: string | Uint8Array, name: string): Promise<Uint8Array> {
+  if (typeof source === "string") return readImageFile(source);
+  if (source.length === 0) throw unreadable(name, "the buffer is empty (0 bytes).");
+  return source;
+}
+
+function checkSource(source: unknown): void {
+  if (typeof source === "string" || (typeof source === "object" && source !== null)) return;
+  throw new SuperSimpleNetError("INVALID_OPTION", `Expected an image as a path, a Buffer or {data, width, height, channels} but received ${typeof source}.`);
+}
+
+/**
+ * Decodes an image to 8-bit RGB at its own size.
+ *
+ * 16-bit samples keep their high byte (65535 -> 255, as OpenCV does), grey and palette images become RGB, alpha is dropped
+ * without blending, CMYK is converted, ICC profiles are ignored, EXIF orientation is applied. Of several pages or frames
+ * the first counts. Raw RGB pixels are returned as they are, without a copy.
+ *
+ * `name` stands for the image in error messages; a path by default.
+ * Errors: IMAGE_UNREADABLE (damaged, truncated, empty, BMP, ...), FILE_NOT_FOUND, NO_PERMISSION, INVALID_OPTION.
+ */
+export async function decodeImage(source: ImageSource, name?: string): Promise<RgbImage> {
+  checkSource(source);
+  if (typeof source !== "string" && isRaw(source)) {
+    checkRaw(source);
+    return rgbOf(source);
+  }
+  const label = name ?? (typeof source === "string" ? source : `(buffer of ${source.length} bytes)`);
+  const bytes = await bytesOf(source, label);
+  await readHeader(bytes, label);
+  try {
+    const { data, info } = await sharp(bytes, INPUT).removeAlpha().toColourspace("srgb").raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
+    return { pixels: data, width: info.width, height: info.height };
+  } catch (error) {
+    throw unreadable(label, `it is damaged or truncated. (${messageOf(error)})`, error);
+  }
+}
+
+/**
+ * Decodes a ground-truth mask at its own size. A pixel is defect when any colour channel is not zero, at the file's full
+ * depth (so masks of 0/1, 0/255 and 16-bit ids all work); in JPEG, WebP and AVIF, whose compression blurs edges, when any
+ * channel is at least 128. Alpha is dropped. Errors as for decodeImage.
+ */
+export async function decodeMask(source: string | Uint8Array, name?: string): Promise<Mask> {
+  const label = name ?? (typeof source === "string" ? source : `(buffer of ${source.length} bytes)`);
+  const bytes = await bytesOf(source, label);
+  const { format, depth } = await readHeader(bytes, label);
+  const deep = depth === "ushort";
+  const least = LOSSY.includes(format) ? 128 : 1;
+  try {
+    const { data, info } = await sharp(bytes, INPUT)
+      .removeAlpha()
+      .toColourspace(deep ? "rgb16" : "srgb")
+      .raw({ depth: deep ? "ushort" : "uchar" })
+      .toBuffer({ resolveWithObject: true });
+    const count = info.width * info.height * info.channels;
+    const values = deep ? new Uint16Array(data.buffer, data.byteOffset, count) : data;
+    const pixels = new Uint8Array(info.width * info.height);
+    for (let i = 0, from = 0; i < pixels.length; i++, from += info.channels) {
+      for (let c = 0; c < info.channels; c++) if (values[from + c]! >= least) pixels[i] = 1;
+    }
+    return { pixels, width: info.width, height: info.height };
+  } catch (error) {
+    throw unreadable(label, `it is damaged or truncated. (${messageOf(error)})`, error);
+  }
+}
+
+/** Width and height in pixels after EXIF orientation, from the header alone. Errors as for decodeImage. */
+export async function imageSize(file: string): Promise<{ width: number; height: number }> {
+  const { width, height } = await readHeader(await readImageFile(file), file);
+  return { width, height };
+}
+
+export interface LoadOptions {
+  /** Model size in pixels. */
+  height: number;
+  width: number;
+  /** "bilinear" (default): the authors' resize, without anti-aliasing. "antialias": anomalib's. */
+  resize?: ResizeMethod;
+}
+
+/** An image at model size, and the size that it came in. */
+export interface LoadedImage extends RgbImage {
+  sourceWidth: number;
+  sourceHeight: number;
+}
+
+/** Decodes an image and resizes it to model size with the engine's exact resize (spec section 1); the aspect is not kept. */
+export async function loadImage(source: ImageSource, { height, width, resize = "bilinear" }: LoadOptions, name?: string): Promise<LoadedImage> {
+  const image = await decodeImage(source, name);
+  const same = image.height === height && image.width === width;
+  const pixels = same ? image.pixels : await engine().resizeImage(image.pixels, image.height, image.width, 3, height, width, resize);
+  return { pixels, width, height, sourceWidth: image.width, sourceHeight: image.height };
+}
+
+/** Decodes a mask and resizes it to model size, nearest neighbour. */
+export async function loadMask(file: string, { height, width }: { height: number; width: number }): Promise<Mask> {
+  const mask = await decodeMask(file);
+  if (mask.height === height && mask.width === width) return mask;
+  return { pixels: await engine().resizeImage(mask.pixels, mask.height, mask.width, 1, height, width, "nearest"), width, height };
+}

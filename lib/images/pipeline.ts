@@ -1,0 +1,74 @@
+import { SuperSimpleNetError } from "../errors.js";
+import { checkNumber } from "../options.js";
+
+export interface PrefetchOptions {
+  /** How many items are loaded or being loaded beyond the one in the caller's hands. Default 4: libuv's pool size. */
+  ahead?: number;
+  signal?: AbortSignal;
+}
+
+function abortedError(signal: AbortSignal): SuperSimpleNetError {
+  return new SuperSimpleNetError("ABORTED", "The operation was cancelled by its signal.", { cause: signal.reason });
+}
+
+/** Throws ABORTED once the signal has fired; its reason becomes the cause. */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw abortedError(signal);
+}
+
+/** The promise's result, or ABORTED as soon as the signal fires. Leaves no listener on the signal. */
+function orAborted<R>(promise: Promise<R>, signal: AbortSignal | undefined): Promise<R> {
+  if (!signal) return promise;
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(abortedError(signal));
+    if (signal.aborted) return onAbort();
+    signal.addEventListener("abort", onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
+  });
+}
+
+/**
+ * Loads items ahead of the consumer, several at a time, and yields the results in the order of the items.
+ *
+ * The first failure in that order is thrown where its result was due; loads that were already running then end unheard.
+ * Leaving the loop early starts nothing more. When `signal` fires, ABORTED is thrown at once, even if a load hangs.
+ */
+export async function* prefetch<T, R>(
+  items: Iterable<T>,
+  load: (item: T, index: number) => Promise<R>,
+  { ahead = 4, signal }: PrefetchOptions = {},
+): AsyncGenerator<R, void, undefined> {
+  checkNumber("prefetch", "ahead", ahead, { min: 1, integer: true });
+  throwIfAborted(signal);
+  const source = items[Symbol.iterator]();
+  const running: Promise<R>[] = [];
+  let started = 0;
+  let exhausted = false;
+
+  const fill = (): void => {
+    while (!exhausted && running.length < ahead) {
+      const next = source.next();
+      if (next.done) {
+        exhausted = true;
+        return;
+      }
+      const index = started++;
+      const result = (async () => load(next.value, index))();
+      result.catch(() => undefined); // heard when its turn comes, or not at all when the consumer has left
+      running.push(result);
+    }
+  };
+
+  try {
+    for (;;) {
+      if (running.length === 0) fill();
+      const first = running.shift();
+      if (first === undefined) return;
+      fill();
+      yield await orAborted(first, signal);
+      throwIfAborted(signal);
+    }
+  } finally {
+    if (!exhausted) source.return?.();
+  }
+}
