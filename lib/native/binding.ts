@@ -107,8 +107,8 @@ export interface NativeTrainer {
   readonly featureHeight: number;
   readonly featureWidth: number;
   readonly featureChannels: number;
-  setTarget(target: Target): void;
-  /** The keys whose features are not cached: their pixels must be given to the next step. */
+  setTargets(targets: Target[]): Promise<void>;
+  /** The keys whose features are not cached: their pixels must be given to the next step. Safe while a step runs. */
   missing(keys: number[]): number[];
   /** One optimiser step. */
   step(options: StepOptions): Promise<StepLosses>;
@@ -274,9 +274,9 @@ export interface NativeBinding {
   /** Untrained weights. */
   randomBackbone(architecture: Architecture, seed: number): Promise<TensorMap>;
   /** Untrained heads, by the authors' names. */
-  randomHeads(config: NetworkConfig, seed: number): Promise<TensorMap>;
-  Trainer: new (config: TrainerConfig, backbone: TensorMap, heads: TensorMap) => NativeTrainer;
-  Detector: new (config: EngineConfig, backbone: TensorMap, heads: TensorMap) => NativeDetector;
+  randomHeads(channels: number, seed: number): Promise<TensorMap>;
+  createTrainer(config: TrainerConfig, backbone: TensorMap, heads: TensorMap): Promise<NativeTrainer>;
+  createDetector(config: EngineConfig, backbone: TensorMap, heads: TensorMap): Promise<NativeDetector>;
   forward(config: EngineConfig, backbone: TensorMap, heads: TensorMap, input: NativeTensor): Promise<ForwardResult>;
   goldenStep(input: GoldenStepInput): Promise<GoldenStepResult>;
 }

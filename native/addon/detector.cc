@@ -1,7 +1,97 @@
+// NativeDetector of lib/native/binding.ts, and the inspection of a forward pass.
+#include <ATen/ops/empty.h>
+
+#include <cstring>
+
+#include "addon/convert.h"
+#include "addon/engine_thread.h"
+#include "addon/network.h"
 #include "addon/register.h"
+#include "detection/detector.h"
+#include "error.h"
 
 namespace ssn::addon {
+namespace {
 
-void registerDetector(Napi::Env, Napi::Object) {}
+class NativeDetector : public Napi::ObjectWrap<NativeDetector> {
+ public:
+  using Handle = std::shared_ptr<Detector>;
+
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "NativeDetector", {InstanceMethod<&NativeDetector::detect>("detect"), InstanceMethod<&NativeDetector::dispose>("dispose")});
+  }
+
+  explicit NativeDetector(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeDetector>(info) {
+    const auto handle = info[0].As<Napi::External<std::pair<Handle, EngineConfig>>>();
+    detector_ = handle.Data()->first;
+    height_ = handle.Data()->second.imageHeight;
+    width_ = handle.Data()->second.imageWidth;
+  }
+
+ private:
+  Napi::Value detect(const Napi::CallbackInfo& info) {
+    Napi::Env env = info.Env();
+    return guarded(env, [&] {
+      if (!detector_) throw Error("INTERNAL", "the detector was disposed");
+      const auto array = info[0].As<Napi::Uint8Array>();
+      at::Tensor pixels = at::empty({info[1].As<Napi::Number>().Int64Value(), height_, width_, 3}, at::kByte);
+      if (pixels.numel() != static_cast<int64_t>(array.ElementLength())) throw Error("INTERNAL", "the images do not have the model's size");
+      std::memcpy(pixels.data_ptr(), array.Data(), array.ByteLength());
+      return runOnEngine<Detector::Output>(
+          env, [detector = detector_, pixels] { return detector->detect(pixels); },
+          [](Napi::Env e, Detector::Output& output) {
+            Napi::Object out = Napi::Object::New(e);
+            out.Set("scores", float32ToJs(e, output.scores));
+            out.Set("maps", float32ToJs(e, output.maps));
+            return out;
+          });
+    });
+  }
+
+  void dispose(const Napi::CallbackInfo&) { detector_.reset(); }
+
+  Handle detector_;
+  int64_t height_, width_;
+};
+
+Napi::Value createDetector(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  return guarded(env, [&] {
+    using Made = std::pair<NativeDetector::Handle, EngineConfig>;
+    auto constructor = std::make_shared<Napi::FunctionReference>(Napi::Persistent(NativeDetector::define(env)));
+    return runOnEngine<Made>(
+        env,
+        [config = engineConfigFromJs(info[0].As<Napi::Object>()), backbone = tensorMapFromJs(info[1]), heads = tensorMapFromJs(info[2])] {
+          return Made{std::make_shared<Detector>(config, backbone, heads), config};
+        },
+        [constructor](Napi::Env e, Made& made) { return constructor->New({Napi::External<Made>::New(e, &made)}); });
+  });
+}
+
+Napi::Value forward(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  return guarded(env, [&] {
+    return runOnEngine<Detector::Inspection>(
+        env,
+        [config = engineConfigFromJs(info[0].As<Napi::Object>()), backbone = tensorMapFromJs(info[1]), heads = tensorMapFromJs(info[2]), input = tensorFromJs(info[3])] {
+          return Detector(config, backbone, heads).inspect(input);
+        },
+        [](Napi::Env e, Detector::Inspection& result) {
+          Napi::Object out = Napi::Object::New(e);
+          out.Set("features", tensorToJs(e, result.features));
+          out.Set("mapLogits", tensorToJs(e, result.mapLogits));
+          out.Set("anomalyMap", tensorToJs(e, result.anomalyMap));
+          out.Set("scoreLogit", tensorToJs(e, result.scoreLogit));
+          return out;
+        });
+  });
+}
+
+}  // namespace
+
+void registerDetector(Napi::Env env, Napi::Object exports) {
+  exports.Set("createDetector", Napi::Function::New<createDetector>(env, "createDetector"));
+  exports.Set("forward", Napi::Function::New<forward>(env, "forward"));
+}
 
 }  // namespace ssn::addon

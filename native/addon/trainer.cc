@@ -1,7 +1,298 @@
+// NativeTrainer of lib/native/binding.ts, and the functions that make and check networks.
+#include <ATen/ops/empty.h>
+#include <ATen/ops/index.h>
+
+#include <cstring>
+
+#include "addon/convert.h"
+#include "addon/engine_thread.h"
+#include "addon/network.h"
 #include "addon/register.h"
+#include "error.h"
+#include "training/trainer.h"
 
 namespace ssn::addon {
+namespace {
 
-void registerTrainer(Napi::Env, Napi::Object) {}
+at::Tensor bytesFromJs(const Napi::Value& value, std::vector<int64_t> shape) {
+  const auto array = value.As<Napi::Uint8Array>();
+  at::Tensor out = at::empty(shape, at::kByte);
+  if (out.numel() != static_cast<int64_t>(array.ElementLength())) throw Error("INTERNAL", "an image does not have the model's size");
+  std::memcpy(out.data_ptr(), array.Data(), array.ByteLength());
+  return out;
+}
+
+at::Tensor planeFromJs(const Napi::Value& value, FeatureShape shape) {
+  if (value.IsUndefined()) return {};
+  const auto array = value.As<Napi::Float32Array>();
+  at::Tensor out = at::empty({shape.height, shape.width}, at::kFloat);
+  if (out.numel() != static_cast<int64_t>(array.ElementLength())) throw Error("INTERNAL", "a target does not have the features' size");
+  std::memcpy(out.data_ptr(), array.Data(), array.ByteLength());
+  return out;
+}
+
+Napi::Object lossesToJs(Napi::Env env, const StepLosses& losses) {
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("l1Normal", losses.l1Normal);
+  out.Set("l1Anomalous", losses.l1Anomalous);
+  out.Set("focalMap", losses.focalMap);
+  out.Set("focalScore", losses.focalScore);
+  out.Set("total", losses.total);
+  out.Set("gradientNorm", losses.gradientNorm);
+  return out;
+}
+
+LearningRates ratesFromJs(const Napi::Object& options) { return {getNumber(options, "adaptorLearningRate"), getNumber(options, "headsLearningRate")}; }
+
+class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
+ public:
+  using Handle = std::shared_ptr<Trainer>;
+
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "NativeTrainer",
+                       {
+                           InstanceAccessor<&NativeTrainer::featureHeight>("featureHeight"),
+                           InstanceAccessor<&NativeTrainer::featureWidth>("featureWidth"),
+                           InstanceAccessor<&NativeTrainer::featureChannels>("featureChannels"),
+                           InstanceMethod<&NativeTrainer::setTargets>("setTargets"),
+                           InstanceMethod<&NativeTrainer::missing>("missing"),
+                           InstanceMethod<&NativeTrainer::step>("step"),
+                           InstanceMethod<&NativeTrainer::observeFeatures>("observeFeatures"),
+                           InstanceMethod<&NativeTrainer::setNoiseStd>("setNoiseStd"),
+                           InstanceMethod<&NativeTrainer::state>("state"),
+                           InstanceMethod<&NativeTrainer::restore>("restore"),
+                           InstanceMethod<&NativeTrainer::cacheBytes>("cacheBytes"),
+                           InstanceMethod<&NativeTrainer::dispose>("dispose"),
+                       });
+  }
+
+  explicit NativeTrainer(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeTrainer>(info) {
+    const auto handle = info[0].As<Napi::External<std::pair<Handle, TrainerConfig>>>();
+    trainer_ = handle.Data()->first;
+    config_ = handle.Data()->second;
+  }
+
+ private:
+  Handle trainer(Napi::Env env) const {
+    if (!trainer_) throw Napi::Error(env, Failure{"INTERNAL", "the trainer was disposed"}.toJs(env));
+    return trainer_;
+  }
+
+  std::vector<StepItem> itemsFromJs(const Napi::Value& value) const {
+    const auto array = value.As<Napi::Array>();
+    std::vector<StepItem> items;
+    for (uint32_t i = 0; i < array.Length(); ++i) {
+      const auto object = array.Get(i).As<Napi::Object>();
+      StepItem item{getInt(object, "key"), {}};
+      const Napi::Value pixels = object.Get("pixels");
+      if (!pixels.IsUndefined()) item.pixels = bytesFromJs(pixels, {config_.imageHeight, config_.imageWidth, 3});
+      items.push_back(std::move(item));
+    }
+    return items;
+  }
+
+  Napi::Value featureHeight(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), static_cast<double>(trainer(info.Env())->shape().height)); }
+  Napi::Value featureWidth(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), static_cast<double>(trainer(info.Env())->shape().width)); }
+  Napi::Value featureChannels(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), static_cast<double>(trainer(info.Env())->shape().channels)); }
+
+  Napi::Value setTargets(const Napi::CallbackInfo& info) {
+    Napi::Env env = info.Env();
+    return guarded(env, [&] {
+      const auto array = info[0].As<Napi::Array>();
+      const FeatureShape shape = trainer(env)->shape();
+      std::vector<std::pair<int64_t, Trainer::Target>> targets;
+      for (uint32_t i = 0; i < array.Length(); ++i) {
+        const auto object = array.Get(i).As<Napi::Object>();
+        targets.emplace_back(getInt(object, "key"), Trainer::Target{getNumber(object, "label"), getBool(object, "segmented") ? 1.0 : 0.0, planeFromJs(object.Get("mask"), shape), planeFromJs(object.Get("weight"), shape)});
+      }
+      return runOnEngine<bool>(
+          env,
+          [trainer = trainer(env), targets = std::move(targets)] {
+            for (const auto& [key, target] : targets) trainer->setTarget(key, target);
+            return true;
+          },
+          [](Napi::Env e, bool&) { return e.Undefined(); });
+    });
+  }
+
+  Napi::Value missing(const Napi::CallbackInfo& info) {
+    const auto keys = info[0].As<Napi::Array>();
+    Napi::Array out = Napi::Array::New(info.Env());
+    const Handle handle = trainer(info.Env());
+    for (uint32_t i = 0; i < keys.Length(); ++i) {
+      const Napi::Value key = keys.Get(i);
+      if (!handle->cached(key.As<Napi::Number>().Int64Value())) out.Set(out.Length(), key);
+    }
+    return out;
+  }
+
+  Napi::Value step(const Napi::CallbackInfo& info) {
+    Napi::Env env = info.Env();
+    return guarded(env, [&] {
+      const auto options = info[0].As<Napi::Object>();
+      return runOnEngine<StepLosses>(
+          env,
+          [trainer = trainer(env), index = getInt(options, "index"), items = itemsFromJs(options.Get("items")), rates = ratesFromJs(options)] { return trainer->step(index, items, rates); },
+          [](Napi::Env e, StepLosses& losses) { return lossesToJs(e, losses); });
+    });
+  }
+
+  Napi::Value observeFeatures(const Napi::CallbackInfo& info) {
+    Napi::Env env = info.Env();
+    return guarded(env, [&] {
+      return runOnEngine<std::vector<float>>(
+          env, [trainer = trainer(env), items = itemsFromJs(info[0])] { return trainer->observe(items); }, [](Napi::Env e, std::vector<float>& std) { return vectorToJs(e, std::move(std)); });
+    });
+  }
+
+  Napi::Value setNoiseStd(const Napi::CallbackInfo& info) {
+    const auto array = info[0].As<Napi::Float32Array>();
+    at::Tensor noise = at::empty({static_cast<int64_t>(array.ElementLength())}, at::kFloat);
+    std::memcpy(noise.data_ptr(), array.Data(), array.ByteLength());
+    return runOnEngine<bool>(
+        info.Env(),
+        [trainer = trainer(info.Env()), noise] {
+          trainer->setNoiseStd(noise);
+          return true;
+        },
+        [](Napi::Env e, bool&) { return e.Undefined(); });
+  }
+
+  Napi::Value state(const Napi::CallbackInfo& info) {
+    return runOnEngine<Trainer::State>(
+        info.Env(), [trainer = trainer(info.Env())] { return trainer->state(); },
+        [](Napi::Env e, Trainer::State& state) {
+          Napi::Object out = Napi::Object::New(e);
+          out.Set("heads", tensorMapToJs(e, state.heads));
+          out.Set("optimizer", tensorMapToJs(e, state.optimizer));
+          return out;
+        });
+  }
+
+  Napi::Value restore(const Napi::CallbackInfo& info) {
+    Napi::Env env = info.Env();
+    return guarded(env, [&] {
+      const auto object = info[0].As<Napi::Object>();
+      return runOnEngine<bool>(
+          env,
+          [trainer = trainer(env), state = Trainer::State{tensorMapFromJs(object.Get("heads")), tensorMapFromJs(object.Get("optimizer"))}] {
+            trainer->restore(state);
+            return true;
+          },
+          [](Napi::Env e, bool&) { return e.Undefined(); });
+    });
+  }
+
+  Napi::Value cacheBytes(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), static_cast<double>(trainer(info.Env())->cacheBytes())); }
+
+  // Jobs in flight hold the trainer until they end.
+  void dispose(const Napi::CallbackInfo&) { trainer_.reset(); }
+
+  Handle trainer_;
+  TrainerConfig config_;
+};
+
+Napi::Value createTrainer(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  return guarded(env, [&] {
+    using Made = std::pair<NativeTrainer::Handle, TrainerConfig>;
+    auto constructor = std::make_shared<Napi::FunctionReference>(Napi::Persistent(NativeTrainer::define(env)));
+    return runOnEngine<Made>(
+        env,
+        [config = trainerConfigFromJs(info[0].As<Napi::Object>()), backbone = tensorMapFromJs(info[1]), heads = tensorMapFromJs(info[2])] {
+          return Made{std::make_shared<Trainer>(config, backbone, heads), config};
+        },
+        [constructor](Napi::Env e, Made& made) { return constructor->New({Napi::External<Made>::New(e, &made)}); });
+  });
+}
+
+Napi::Value backboneTensorsToJs(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  return guarded(env, [&] {
+    Napi::Object out = Napi::Object::New(env);
+    for (const auto& [name, shape] : backboneTensors(architectureNamed(info[0].As<Napi::String>()))) {
+      Napi::Array sizes = Napi::Array::New(env, shape.size());
+      for (uint32_t i = 0; i < shape.size(); ++i) sizes.Set(i, static_cast<double>(shape[i]));
+      out.Set(name, sizes);
+    }
+    return out;
+  });
+}
+
+Napi::Value tensorsOnEngine(Napi::Env env, std::function<TensorMap()> make) {
+  return runOnEngine<TensorMap>(env, std::move(make), [](Napi::Env e, TensorMap& tensors) { return tensorMapToJs(e, tensors); });
+}
+
+Napi::Value randomBackboneToJs(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  return guarded(env, [&] {
+    const Architecture& architecture = architectureNamed(info[0].As<Napi::String>());
+    return tensorsOnEngine(env, [&architecture, seed = info[1].As<Napi::Number>().Int64Value()] { return randomBackbone(architecture, static_cast<uint64_t>(seed)); });
+  });
+}
+
+Napi::Value randomHeadsToJs(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  return guarded(env, [&] {
+    return tensorsOnEngine(env, [channels = info[0].As<Napi::Number>().Int64Value(), seed = info[1].As<Napi::Number>().Int64Value()] { return randomHeads(channels, static_cast<uint64_t>(seed)); });
+  });
+}
+
+// One training step with everything random given (GoldenStepInput).
+Napi::Value goldenStep(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  return guarded(env, [&] {
+    const auto options = info[0].As<Napi::Object>();
+    struct Result {
+      StepOutput output;
+      StepLosses losses;
+      TensorMap gradients, after;
+    };
+    TensorMap in;
+    for (const char* name : {"input", "noise", "perlinMask", "mask", "label", "isSegmented", "distanceWeight"}) in[name] = tensorFromJs(options.Get(name));
+    return runOnEngine<Result>(
+        env,
+        [config = trainerConfigFromJs(options.Get("config").As<Napi::Object>()), backbone = tensorMapFromJs(options.Get("backbone")), heads = tensorMapFromJs(options.Get("heads")), in,
+         rates = ratesFromJs(options)] {
+          Trainer trainer(config, backbone, heads);
+          const auto on = [&](const char* name) { return in.at(name).to(config.device); };
+          StepInput input{trainer.taps(in.at("input")), on("mask"), on("label"), on("isSegmented"), on("distanceWeight"), on("perlinMask"), nullptr};
+          input.noise = [noise = on("noise").flatten(2)](int64_t sample, const at::Tensor& positions) {
+            return noise[sample].index_select(1, positions.to(noise.device(), at::kLong)).t().contiguous();
+          };
+          Result result;
+          result.output = trainer.forwardBackward(input);
+          const auto parameters = trainedParameters(trainer.heads());
+          for (size_t i = 0; i < parameters.size(); ++i) result.gradients[parameters[i].name] = result.output.gradients[i].clone();
+          const auto value = [](const at::Tensor& t) { return t.item<double>(); };
+          result.losses = {value(result.output.l1Normal), value(result.output.l1Anomalous), value(result.output.focalMap), value(result.output.focalScore), 0, 0};
+          result.losses.total = result.losses.l1Normal + result.losses.l1Anomalous + result.losses.focalMap + result.losses.focalScore;
+          result.losses.gradientNorm = trainer.update(result.output.gradients, rates);
+          result.after = headsToTensors(trainer.heads());
+          return result;
+        },
+        [](Napi::Env e, Result& result) {
+          Napi::Object out = Napi::Object::New(e);
+          out.Set("losses", lossesToJs(e, result.losses));
+          out.Set("mapLogits", tensorToJs(e, result.output.map));
+          out.Set("scoreLogit", tensorToJs(e, result.output.score));
+          out.Set("targetMask", tensorToJs(e, result.output.targets.mask));
+          out.Set("targetLabel", tensorToJs(e, result.output.targets.label));
+          out.Set("gradients", tensorMapToJs(e, result.gradients));
+          out.Set("after", tensorMapToJs(e, result.after));
+          return out;
+        });
+  });
+}
+
+}  // namespace
+
+void registerTrainer(Napi::Env env, Napi::Object exports) {
+  exports.Set("createTrainer", Napi::Function::New<createTrainer>(env, "createTrainer"));
+  exports.Set("backboneTensors", Napi::Function::New<backboneTensorsToJs>(env, "backboneTensors"));
+  exports.Set("randomBackbone", Napi::Function::New<randomBackboneToJs>(env, "randomBackbone"));
+  exports.Set("randomHeads", Napi::Function::New<randomHeadsToJs>(env, "randomHeads"));
+  exports.Set("goldenStep", Napi::Function::New<goldenStep>(env, "goldenStep"));
+}
 
 }  // namespace ssn::addon

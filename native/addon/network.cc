@@ -1,0 +1,46 @@
+#include "addon/network.h"
+
+#include <ATen/Context.h>
+#include <ATen/ops/empty.h>
+
+#include <cstring>
+
+#include "addon/convert.h"
+#include "error.h"
+
+namespace ssn::addon {
+
+NetworkConfig networkConfigFromJs(const Napi::Object& options) {
+  NetworkConfig config;
+  config.architecture = getString(options, "architecture");
+  config.layers = getStrings(options, "layers");
+  config.imageHeight = getInt(options, "imageHeight");
+  config.imageWidth = getInt(options, "imageWidth");
+  config.adaptedClassification = getString(options, "variant") == "icpr";
+  config.alignCorners = getBool(options, "alignCorners");
+  return config;
+}
+
+EngineConfig engineConfigFromJs(const Napi::Object& options) {
+  EngineConfig config{networkConfigFromJs(options), at::Device(getString(options, "device")), getString(options, "compute") == "direct"};
+  if (config.device.is_cuda() && !at::hasCUDA()) throw Error("DEVICE_UNAVAILABLE", "device '" + config.device.str() + "' was asked for, but this libtorch has no usable CUDA device");
+  return config;
+}
+
+TrainerConfig trainerConfigFromJs(const Napi::Object& options) {
+  TrainerConfig config;
+  static_cast<EngineConfig&>(config) = engineConfigFromJs(options);
+  config.seed = static_cast<uint64_t>(getInt(options, "seed"));
+  const Napi::Float32Array noise = options.Get("noiseStd").As<Napi::Float32Array>();
+  config.noiseStd = at::empty({static_cast<int64_t>(noise.ElementLength())}, at::kFloat);
+  std::memcpy(config.noiseStd.data_ptr(), noise.Data(), noise.ByteLength());
+  config.perlinThreshold = getNumber(options, "perlinThreshold");
+  config.featureCacheBytes = getInt(options, "featureCacheBytes");
+  config.stopGradient = getBool(options, "stopGradient");
+  config.gradientClip = getNumber(options, "gradientClip");
+  config.adaptorWeightDecay = getNumber(options, "adaptorWeightDecay");
+  config.headsWeightDecay = getNumber(options, "headsWeightDecay");
+  return config;
+}
+
+}  // namespace ssn::addon

@@ -1,0 +1,15 @@
+// Options objects of lib/native/binding.ts as the structs of the engine.
+#pragma once
+
+#include <napi.h>
+
+#include "network_config.h"
+#include "training/trainer.h"
+
+namespace ssn::addon {
+
+NetworkConfig networkConfigFromJs(const Napi::Object& options);
+EngineConfig engineConfigFromJs(const Napi::Object& options);
+TrainerConfig trainerConfigFromJs(const Napi::Object& options);
+
+}  // namespace ssn::addon

@@ -1,0 +1,171 @@
+#include "backbone/resnet.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/conv2d.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/max_pool2d.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/relu.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "anomalies/initialise.h"
+#include "cancel.h"
+
+namespace ssn {
+namespace {
+
+constexpr double kBatchNormEps = 1e-5;
+
+const std::vector<Architecture>& architectures() {
+  static const std::vector<Architecture> all = {
+      {"wide_resnet50_2", true, {3, 4, 6}, 2}, {"wide_resnet101_2", true, {3, 4, 23}, 2}, {"resnet50", true, {3, 4, 6}, 1},
+      {"resnet101", true, {3, 4, 23}, 1},      {"resnet34", false, {3, 4, 6}, 1},         {"resnet18", false, {2, 2, 2}, 1},
+  };
+  return all;
+}
+
+// One convolution of the net and the batch norm behind it.
+struct Layer {
+  std::string conv, bn;
+  int64_t out, in, kernel, stride;
+  bool lastOfBranch;
+};
+
+struct BlockLayers {
+  std::vector<Layer> branch, shortcut;
+};
+
+int64_t stageWidth(const Architecture& architecture, int stage) { return (64 << stage) * (architecture.bottleneck ? 4 : 1); }
+
+std::vector<BlockLayers> stageLayers(const Architecture& architecture, int stage) {
+  std::vector<BlockLayers> out;
+  int64_t in = stage == 0 ? 64 : stageWidth(architecture, stage - 1);
+  const int64_t width = stageWidth(architecture, stage);
+  const int64_t inner = (64 << stage) * architecture.widthFactor;
+  for (int i = 0; i < architecture.blocks[stage]; ++i) {
+    const std::string p = "layer" + std::to_string(stage + 1) + "." + std::to_string(i) + ".";
+    const int64_t stride = i == 0 && stage > 0 ? 2 : 1;
+    BlockLayers block;
+    if (architecture.bottleneck) {
+      block.branch = {{p + "conv1", p + "bn1", inner, in, 1, 1, false}, {p + "conv2", p + "bn2", inner, inner, 3, stride, false}, {p + "conv3", p + "bn3", width, inner, 1, 1, true}};
+    } else {
+      block.branch = {{p + "conv1", p + "bn1", width, in, 3, stride, false}, {p + "conv2", p + "bn2", width, width, 3, 1, true}};
+    }
+    if (stride != 1 || in != width) block.shortcut = {{p + "downsample.0", p + "downsample.1", width, in, 1, stride, false}};
+    out.push_back(std::move(block));
+    in = width;
+  }
+  return out;
+}
+
+std::vector<Layer> allLayers(const Architecture& architecture) {
+  std::vector<Layer> out = {{"conv1", "bn1", 64, 3, 7, 2, false}};
+  for (int stage = 0; stage < 3; ++stage)
+    for (const BlockLayers& block : stageLayers(architecture, stage)) {
+      out.insert(out.end(), block.branch.begin(), block.branch.end());
+      out.insert(out.end(), block.shortcut.begin(), block.shortcut.end());
+    }
+  return out;
+}
+
+}  // namespace
+
+const Architecture& architectureNamed(const std::string& name) {
+  for (const Architecture& architecture : architectures())
+    if (architecture.name == name) return architecture;
+  throw Error("INVALID_OPTION", "unknown backbone '" + name + "'");
+}
+
+std::map<std::string, std::vector<int64_t>> backboneTensors(const Architecture& architecture) {
+  std::map<std::string, std::vector<int64_t>> out;
+  for (const Layer& layer : allLayers(architecture)) {
+    out[layer.conv + ".weight"] = {layer.out, layer.in, layer.kernel, layer.kernel};
+    for (const char* part : {".weight", ".bias", ".running_mean", ".running_var"}) out[layer.bn + part] = {layer.out};
+  }
+  return out;
+}
+
+TensorMap randomBackbone(const Architecture& architecture, uint64_t seed) {
+  TensorMap out;
+  for (const Layer& layer : allLayers(architecture)) {
+    // He initialisation by fan-out, as torchvision's own constructor.
+    const double std = std::sqrt(2.0 / static_cast<double>(layer.out * layer.kernel * layer.kernel));
+    out[layer.conv + ".weight"] = normalTensor(seed, "backbone." + layer.conv + ".weight", {layer.out, layer.in, layer.kernel, layer.kernel}, std);
+    out[layer.bn + ".weight"] = at::ones({layer.out}) * (layer.lastOfBranch ? 0.5 : 1.0);
+    out[layer.bn + ".bias"] = at::zeros({layer.out});
+    out[layer.bn + ".running_mean"] = at::zeros({layer.out});
+    out[layer.bn + ".running_var"] = at::ones({layer.out});
+  }
+  return out;
+}
+
+Backbone::Convolution Backbone::folded(const TensorMap& tensors, const std::string& conv, const std::string& bn, int64_t stride, int64_t padding) const {
+  // Folded in double: the scale of a channel must not cost precision.
+  const at::Tensor scale = tensors.at(bn + ".weight").to(at::kDouble) / (tensors.at(bn + ".running_var").to(at::kDouble) + kBatchNormEps).sqrt();
+  const at::Tensor weight = tensors.at(conv + ".weight").to(at::kDouble) * scale.view({-1, 1, 1, 1});
+  const at::Tensor bias = tensors.at(bn + ".bias").to(at::kDouble) - tensors.at(bn + ".running_mean").to(at::kDouble) * scale;
+  return {weight.to(dtype_).to(device_).contiguous(at::MemoryFormat::ChannelsLast), bias.to(dtype_).to(device_), stride, padding};
+}
+
+Backbone::Backbone(const Architecture& architecture, const TensorMap& tensors, const std::vector<std::string>& layers, at::Device device, at::ScalarType dtype)
+    : device_(device), dtype_(dtype) {
+  for (const std::string& layer : layers) {
+    if (layer.size() != 6 || layer.compare(0, 5, "layer") != 0 || layer[5] < '1' || layer[5] > '3') throw Error("INVALID_OPTION", "unknown layer '" + layer + "'");
+    taps_.push_back(layer[5] - '1');
+  }
+  stem_ = folded(tensors, "conv1", "bn1", 2, 3);
+  const int last = *std::max_element(taps_.begin(), taps_.end());
+  for (int stage = 0; stage <= last; ++stage) {
+    std::vector<Block> blocks;
+    for (const BlockLayers& source : stageLayers(architecture, stage)) {
+      Block block;
+      for (const Layer& layer : source.branch) block.branch.push_back(folded(tensors, layer.conv, layer.bn, layer.stride, layer.kernel / 2));
+      for (const Layer& layer : source.shortcut) block.shortcut.push_back(folded(tensors, layer.conv, layer.bn, layer.stride, 0));
+      blocks.push_back(std::move(block));
+    }
+    stages_.push_back(std::move(blocks));
+    stageChannels_.push_back(stageWidth(architecture, stage));
+  }
+}
+
+at::Tensor Backbone::Convolution::operator()(const at::Tensor& x) const { return at::conv2d(x, weight, bias, stride, padding); }
+
+std::vector<at::Tensor> Backbone::forward(const at::Tensor& input) const {
+  at::Tensor x = input.to(device_).to(dtype_).contiguous(at::MemoryFormat::ChannelsLast);
+  x = at::max_pool2d(stem_(x).relu_(), 3, 2, 1);
+  std::vector<at::Tensor> stageOutputs;
+  for (const std::vector<Block>& stage : stages_) {
+    throwIfCancelled();
+    for (const Block& block : stage) {
+      at::Tensor y = x;
+      for (size_t i = 0; i < block.branch.size(); ++i) {
+        y = block.branch[i](y);
+        if (i + 1 < block.branch.size()) y.relu_();
+      }
+      y.add_(block.shortcut.empty() ? x : block.shortcut.front()(x));
+      x = y.relu_();
+    }
+    stageOutputs.push_back(x);
+  }
+  std::vector<at::Tensor> out;
+  for (int tap : taps_) out.push_back(stageOutputs[tap]);
+  return out;
+}
+
+std::vector<Backbone::TapShape> Backbone::tapShapes(int64_t height, int64_t width) const {
+  const auto halve = [](int64_t n) { return (n - 1) / 2 + 1; };  // every strided layer: kernel 2p+1, padding p, stride 2
+  std::vector<TapShape> stages;
+  int64_t h = halve(halve(height)), w = halve(halve(width));
+  for (size_t stage = 0; stage < stages_.size(); ++stage) {
+    if (stage > 0) h = halve(h), w = halve(w);
+    stages.push_back({stageChannels_[stage], h, w});
+  }
+  std::vector<TapShape> out;
+  for (int tap : taps_) out.push_back(stages[tap]);
+  return out;
+}
+
+}  // namespace ssn

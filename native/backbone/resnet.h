@@ -1,0 +1,68 @@
+// The ResNet family of torchvision up to layer3 (layer4 and fc are never built), frozen, in eval mode, with every batch
+// norm folded into the convolution before it: w' = w g / sqrt(v + eps), b' = beta - m g / sqrt(v + eps). Spec section 1.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "tensor_map.h"
+
+namespace ssn {
+
+struct Architecture {
+  std::string name;
+  bool bottleneck;
+  std::vector<int> blocks;  // of layer1, layer2, layer3
+  int widthFactor;          // 2 for the wide nets: the bottleneck's inner width is 64 * 2^stage * widthFactor
+};
+
+// Throws Error("INVALID_OPTION") for an unknown name.
+const Architecture& architectureNamed(const std::string& name);
+
+// Names (torchvision's) and shapes of every tensor that the stem and layer1..layer3 need.
+std::map<std::string, std::vector<int64_t>> backboneTensors(const Architecture& architecture);
+
+// Untrained weights: He-normal convolutions; the last batch norm of each residual branch has weight 0.5 so that the
+// deep nets' activations stay in range without running statistics.
+TensorMap randomBackbone(const Architecture& architecture, uint64_t seed);
+
+class Backbone {
+ public:
+  // `tensors` holds at least backboneTensors(); `layers` are the taps ("layer1".."layer3"), in the order of the result.
+  Backbone(const Architecture& architecture, const TensorMap& tensors, const std::vector<std::string>& layers, at::Device device, at::ScalarType dtype = at::kFloat);
+
+  // b x 3 x H x W, normalised -> one map per tap, b x C_l x h_l x w_l, channels-last.
+  std::vector<at::Tensor> forward(const at::Tensor& input) const;
+
+  // Channels and size of each tap for an image of height x width.
+  struct TapShape {
+    int64_t channels, height, width;
+  };
+  std::vector<TapShape> tapShapes(int64_t height, int64_t width) const;
+
+  at::Device device() const { return device_; }
+
+ private:
+  struct Convolution {
+    at::Tensor weight, bias;
+    int64_t stride, padding;
+    at::Tensor operator()(const at::Tensor& x) const;
+  };
+  struct Block {
+    std::vector<Convolution> branch;
+    std::vector<Convolution> shortcut;  // one or none
+  };
+  Convolution folded(const TensorMap& tensors, const std::string& conv, const std::string& bn, int64_t stride, int64_t padding) const;
+
+  at::Device device_;
+  at::ScalarType dtype_;
+  Convolution stem_;
+  std::vector<std::vector<Block>> stages_;
+  std::vector<int> taps_;  // stage index of each tap
+  std::vector<int64_t> stageChannels_;
+};
+
+}  // namespace ssn

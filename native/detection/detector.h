@@ -1,0 +1,42 @@
+// Inference: images to score logits and anomaly maps.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <optional>
+
+#include "backbone/resnet.h"
+#include "heads/folded.h"
+#include "network_config.h"
+
+namespace ssn {
+
+class Detector {
+ public:
+  Detector(const EngineConfig& config, const TensorMap& backbone, const TensorMap& heads);
+
+  struct Output {
+    at::Tensor scores;  // n, logits, CPU
+    at::Tensor maps;    // n x H x W, logits at model size, CPU
+  };
+  // pixels: n x H x W x 3 uint8 at model size.
+  Output detect(const at::Tensor& pixels) const;
+
+  struct Inspection {
+    at::Tensor features, mapLogits, anomalyMap, scoreLogit;
+  };
+  // Every stage, for normalised input n x 3 x H x W.
+  Inspection inspect(const at::Tensor& input) const;
+
+ private:
+  HeadsOutput heads(const std::vector<at::Tensor>& taps) const;
+  at::Tensor anomalyMap(const at::Tensor& map) const;  // n x 1 x h x w -> n x 1 x H x W
+
+  EngineConfig config_;
+  Backbone backbone_;
+  std::optional<Heads> direct_;
+  std::optional<FoldedHeads> folded_;
+  at::Tensor mapRows_, mapColumns_;
+};
+
+}  // namespace ssn

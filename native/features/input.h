@@ -1,0 +1,11 @@
+// What goes into the backbone (spec section 1).
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace ssn {
+
+// count uint8 images of height x width x 3 -> count x 3 x height x width float, ImageNet-normalised, channels-last.
+at::Tensor normalisedImages(const uint8_t* pixels, int64_t count, int64_t height, int64_t width);
+
+}  // namespace ssn

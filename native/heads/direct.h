@@ -1,0 +1,26 @@
+// The heads computed the plain way at full resolution, with autograd: the oracle of heads/low_resolution.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "heads/parameters.h"
+
+namespace ssn {
+
+struct HeadsOutput {
+  at::Tensor map;    // n x 1 x H x W, logits
+  at::Tensor score;  // n, logits
+};
+
+// A = adaptor(F): n x C x H x W.
+at::Tensor adapted(const Heads& heads, const at::Tensor& features);
+
+// Spec section 2. `classificationInput` is F (jims) or A (icpr), each already perturbed in training.
+// training: batch statistics, and the running ones are updated. stopGradient: none flows from the score into the map.
+HeadsOutput headsDirect(const Heads& heads, const at::Tensor& adaptedFeatures, const at::Tensor& classificationInput, bool training, bool stopGradient);
+
+// The part behind the wide convolution of the classification head: `linear` (n x 128 x H x W) is that convolution
+// without its map channel and bias; mapKernel (128 x 1 x 5 x 5) is the weight of that channel.
+at::Tensor scoreFromLinear(const Heads& heads, const at::Tensor& mapKernel, const at::Tensor& linear, const at::Tensor& map, bool training);
+
+}  // namespace ssn

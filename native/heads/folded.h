@@ -1,0 +1,27 @@
+// The heads as inference runs them: at low resolution, with adaptor and batch norms folded into the wide convolutions.
+// The same function as headsDirect(training = false) up to rounding.
+#pragma once
+
+#include "heads/direct.h"
+#include "heads/low_resolution.h"
+
+namespace ssn {
+
+class FoldedHeads {
+ public:
+  FoldedHeads(const Heads& heads, bool adaptedClassification, const LowResolutionGeometry& geometry);
+
+  // taps: n x C_l x h_l x w_l.
+  HeadsOutput operator()(const std::vector<at::Tensor>& taps) const;
+
+ private:
+  LowResolutionGeometry geometry_;
+  std::vector<at::Tensor> segmentation_;      // C_l x 1024: (W1 Wa)_l transposed
+  at::Tensor segScale_, segShift_, segOut_;   // 1024
+  std::vector<at::Tensor> classification_;    // C_l x (25 128), batch norm folded in
+  at::Tensor classificationBias_;             // H x W x 128
+  at::Tensor mapKernel_;                      // 128 x 1 x 5 x 5
+  at::Tensor fcWeight_, fcBias_;
+};
+
+}  // namespace ssn

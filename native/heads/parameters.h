@@ -1,0 +1,52 @@
+// The trainable part: adaptor, segmentation head, classification head (spec sections 1 and 2). Names are the authors'.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+#include <vector>
+
+#include "tensor_map.h"
+
+namespace ssn {
+
+constexpr int64_t kSegmentationHidden = 1024;
+constexpr int64_t kClassificationHidden = 128;
+constexpr int64_t kTapSide = 5;  // of the classification head's convolution
+constexpr int64_t kTaps = kTapSide * kTapSide;
+constexpr double kLeakySlope = 0.2;
+constexpr double kHeadsBatchNormEps = 1e-5;
+constexpr double kHeadsBatchNormMomentum = 0.1;
+
+struct BatchNorm {
+  at::Tensor weight, bias, runningMean, runningVar;
+};
+
+struct Heads {
+  at::Tensor adaptorWeight, adaptorBias;  // C x C x 1 x 1, C
+  at::Tensor segWeight, segBias;          // 1024 x C x 1 x 1, 1024
+  BatchNorm segNorm;                      // 1024
+  at::Tensor segOut;                      // 1 x 1024 x 1 x 1
+  at::Tensor clsWeight, clsBias;          // 128 x (C+1) x 5 x 5, 128: channel C is the map's
+  BatchNorm clsNorm;                      // 128
+  at::Tensor fcWeight, fcBias;            // 1 x 258, 1
+
+  int64_t channels() const { return adaptorWeight.size(0); }
+
+  struct Named {
+    const char* name;
+    at::Tensor* tensor;
+    enum { kAdaptor, kHead, kBuffer } group;
+  };
+  // Every tensor in a fixed order; kBuffer marks running statistics, which are not trained.
+  std::vector<Named> named();
+};
+
+// Copies to `device` in float32. Throws Error("WEIGHTS_INVALID") if a tensor is missing or has another shape.
+Heads headsFromTensors(const TensorMap& tensors, int64_t channels, at::Device device);
+TensorMap headsToTensors(Heads& heads);
+
+// Xavier-normal weights, biases uniform in +-1/sqrt(fan_in), batch norms 1 and 0 (spec section 2).
+TensorMap randomHeads(int64_t channels, uint64_t seed);
+
+}  // namespace ssn

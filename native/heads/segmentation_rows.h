@@ -1,0 +1,39 @@
+// Batch norm -> LeakyReLU(0.2) -> 1x1 convolution to one channel, over rows (positions) x 1024 channels in training.
+// Most positions of the duplicated batch are equal in both copies: a row stands for `multiplicity` equal positions
+// (0, 1 or 2), so nothing of the size 2b x 1024 x H x W exists. One fused pass each for statistics, forward, and two
+// for backward.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "heads/parameters.h"
+
+namespace ssn {
+
+struct SegmentationRows {
+  at::Tensor rows;          // R x K; overwritten by the backward pass
+  at::Tensor multiplicity;  // R
+  double count;             // sum of the multiplicities: positions of the batch
+};
+
+struct RowStatistics {
+  at::Tensor mean, inverseStd;  // K
+  at::Tensor variance;          // K, biased
+};
+
+RowStatistics rowStatistics(const SegmentationRows& x);
+
+// R map logits: leaky(g (x - mean) inverseStd + beta) . w
+at::Tensor rowLogits(const SegmentationRows& x, const RowStatistics& statistics, const BatchNorm& norm, const at::Tensor& out);
+
+// The same with the batch norm given as scale and shift: leaky(scale x + shift) . w for each row.
+at::Tensor leakyLogits(const at::Tensor& rows, const at::Tensor& scale, const at::Tensor& shift, const at::Tensor& out);
+
+struct RowGradients {
+  at::Tensor normWeight, normBias, out;  // K each
+};
+// `gradient`: R, of the logits, summed over the positions that a row stands for. x.rows becomes the gradient of the
+// rows, summed likewise.
+RowGradients rowsBackward(SegmentationRows& x, const RowStatistics& statistics, const BatchNorm& norm, const at::Tensor& out, const at::Tensor& gradient);
+
+}  // namespace ssn

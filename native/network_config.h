@@ -1,0 +1,24 @@
+// What fixes the function that the network computes; NetworkConfig and EngineConfig of lib/native/binding.ts.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+#include <vector>
+
+namespace ssn {
+
+struct NetworkConfig {
+  std::string architecture;
+  std::vector<std::string> layers;
+  int64_t imageHeight, imageWidth;
+  bool adaptedClassification;  // the icpr variant
+  bool alignCorners;
+};
+
+struct EngineConfig : NetworkConfig {
+  at::Device device{at::kCPU};
+  bool direct;  // heads at full resolution
+};
+
+}  // namespace ssn

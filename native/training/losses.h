@@ -1,0 +1,23 @@
+// The four losses of spec section 4, in stable logit form, differentiable in map and score.
+#pragma once
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+
+namespace ssn {
+
+struct Targets {
+  at::Tensor mask;       // n x 1 x H x W of 0/1
+  at::Tensor label;      // n of 0/1
+  at::Tensor segmented;  // n of 0/1: 0 for an anomalous image without pixel labels
+  at::Tensor weight;     // n x 1 x H x W, distance weight
+};
+
+struct Losses {
+  at::Tensor l1Normal, l1Anomalous, focalMap, focalScore;  // scalars
+  at::Tensor total() const { return l1Normal + l1Anomalous + focalMap + focalScore; }
+};
+
+Losses losses(const at::Tensor& map, const at::Tensor& score, const Targets& targets);
+
+}  // namespace ssn

@@ -1,0 +1,60 @@
+// Losses and gradients of one training step (spec sections 3 and 4), in two implementations of the same function:
+// `stepDirect` at full resolution with autograd (the oracle), `stepLowResolution` as the trainer uses it.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+#include <vector>
+
+#include "heads/low_resolution.h"
+#include "heads/parameters.h"
+#include "training/losses.h"
+
+namespace ssn {
+
+// Latent noise at the given flat positions (int32, CPU) of sample s of the duplicated batch: positions x C.
+using NoiseSource = std::function<at::Tensor(int64_t sample, const at::Tensor& positions)>;
+
+struct StepInput {
+  std::vector<at::Tensor> taps;  // b x C_l x h_l x w_l, channels-last
+  at::Tensor mask;               // b x 1 x H x W of 0/1, the real defects
+  at::Tensor label;              // b
+  at::Tensor segmented;          // b
+  at::Tensor weight;             // b x 1 x H x W
+  at::Tensor perlinMask;         // 2b x 1 x H x W of 0/1
+  NoiseSource noise;
+};
+
+struct StepOptions {
+  bool alignCorners;
+  bool adaptedClassification;  // icpr: the classification head sees A
+  bool stopGradient;
+};
+
+struct StepOutput {
+  at::Tensor l1Normal, l1Anomalous, focalMap, focalScore;  // scalars
+  at::Tensor map;                                          // 2b x 1 x H x W
+  at::Tensor score;                                        // 2b
+  Targets targets;                                         // of the duplicated batch
+  std::vector<at::Tensor> gradients;                       // one for each trained entry of Heads::named(), in that order
+};
+
+// Both update the running statistics of the heads' batch norms.
+StepOutput stepDirect(Heads& heads, const StepInput& input, const StepOptions& options);
+StepOutput stepLowResolution(Heads& heads, const StepInput& input, const StepOptions& options, const LowResolutionGeometry& geometry);
+
+// Where noise is added, and what the duplicated batch is trained towards (spec section 3, steps 4 and 5).
+struct Perturbation {
+  at::Tensor noiseMask;  // 2b x 1 x H x W
+  Targets targets;
+};
+Perturbation perturbation(const StepInput& input);
+
+// Ascending flat positions (int32, CPU) where the noise mask of each sample is set.
+std::vector<at::Tensor> activePositions(const at::Tensor& noiseMask);
+
+// The trained entries of heads.named().
+std::vector<Heads::Named> trainedParameters(Heads& heads);
+
+}  // namespace ssn

@@ -1,0 +1,167 @@
+#include "training/trainer.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/zeros.h>
+
+#include <cmath>
+
+#include "anomalies/latent_noise.h"
+#include "anomalies/perlin.h"
+#include "cancel.h"
+#include "features/input.h"
+
+namespace ssn {
+
+Trainer::Trainer(const TrainerConfig& config, const TensorMap& backbone, const TensorMap& heads)
+    : config_(config),
+      backbone_(architectureNamed(config.architecture), backbone, config.layers, config.device),
+      shape_(featureShape(backbone_.tapShapes(config.imageHeight, config.imageWidth))),
+      heads_(headsFromTensors(heads, shape_.channels, config.device)),
+      geometry_(backbone_.tapShapes(config.imageHeight, config.imageWidth), config.alignCorners, config.device),
+      cache_(config.featureCacheBytes),
+      optimizer_(trainedParameters(heads_).size()) {
+  setNoiseStd(config.noiseStd);
+}
+
+void Trainer::setNoiseStd(const at::Tensor& noiseStd) { config_.noiseStd = noiseStd.expand({shape_.channels}).contiguous(); }
+
+std::vector<at::Tensor> Trainer::tapsOf(const StepItem& item) {
+  if (auto found = cache_.find(item.key)) return *std::move(found);
+  if (!item.pixels.defined()) throw Error("INTERNAL", "no pixels for key " + std::to_string(item.key) + ", whose features are not cached");
+  throwIfCancelled();
+  // One image at a time: convolution libraries choose their algorithm by batch size, and features must not depend on
+  // which other images share the batch.
+  std::vector<at::Tensor> taps = backbone_.forward(normalisedImages(item.pixels.data_ptr<uint8_t>(), 1, config_.imageHeight, config_.imageWidth));
+  for (at::Tensor& tap : taps) tap = tap.contiguous(at::MemoryFormat::ChannelsLast);
+  cache_.offer(item.key, taps);
+  return taps;
+}
+
+StepInput Trainer::stepInput(int64_t index, const std::vector<StepItem>& items) {
+  const int64_t b = static_cast<int64_t>(items.size());
+  StepInput input;
+  std::vector<std::vector<at::Tensor>> taps(config_.layers.size());
+  at::Tensor mask = at::zeros({b, 1, shape_.height, shape_.width}), weight = at::ones({b, 1, shape_.height, shape_.width});
+  at::Tensor label = at::zeros({b}), segmented = at::ones({b});
+  for (int64_t i = 0; i < b; ++i) {
+    const auto image = tapsOf(items[i]);
+    for (size_t l = 0; l < taps.size(); ++l) taps[l].push_back(image[l]);
+    const auto target = targets_.find(items[i].key);
+    if (target == targets_.end()) throw Error("INTERNAL", "no target for key " + std::to_string(items[i].key));
+    label.data_ptr<float>()[i] = static_cast<float>(target->second.label);
+    segmented.data_ptr<float>()[i] = static_cast<float>(target->second.segmented);
+    if (target->second.mask.defined()) mask[i][0].copy_(target->second.mask);
+    if (target->second.weight.defined()) weight[i][0].copy_(target->second.weight);
+  }
+  for (auto& layer : taps) input.taps.push_back(at::cat(layer, 0));
+  const at::Device device = config_.device;
+  input.mask = mask.to(device);
+  input.weight = weight.to(device);
+  input.label = label.to(device);
+  input.segmented = segmented.to(device);
+  input.perlinMask = perlinMasks(config_.seed, index, 2 * b, shape_.height, shape_.width, static_cast<float>(config_.perlinThreshold)).to(device);
+  input.noise = [this, index, device](int64_t sample, const at::Tensor& positions) {
+    at::Tensor noise = at::empty({positions.numel(), shape_.channels}, at::kFloat);
+    latentNoise(config_.seed, index, sample, positions.data_ptr<int32_t>(), positions.numel(), shape_.channels, config_.noiseStd.data_ptr<float>(), noise.data_ptr<float>());
+    return noise.to(device);
+  };
+  return input;
+}
+
+StepOutput Trainer::forwardBackward(const StepInput& input) {
+  const StepOptions options{config_.alignCorners, config_.adaptedClassification, config_.stopGradient};
+  return config_.direct ? stepDirect(heads_, input, options) : stepLowResolution(heads_, input, options, geometry_);
+}
+
+double Trainer::update(const std::vector<at::Tensor>& gradients, LearningRates rates) {
+  at::NoGradGuard guard;
+  double square = 0;
+  for (const at::Tensor& gradient : gradients) square += gradient.to(at::kDouble).square().sum().item<double>();
+  const double norm = std::sqrt(square);
+  if (!std::isfinite(norm)) throw Error("DIVERGED", "the gradient is not finite: lower the learning rates, or look for broken images");
+  const double scale = config_.gradientClip > 0 ? std::min(1.0, config_.gradientClip / (norm + 1e-6)) : 1.0;
+  const auto parameters = trainedParameters(heads_);
+  ++updates_;
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    const bool adaptor = parameters[i].group == Heads::Named::kAdaptor;
+    const at::Tensor gradient = scale == 1.0 ? gradients[i] : gradients[i] * scale;
+    adamwStep(*parameters[i].tensor, gradient, optimizer_[i], updates_, adaptor ? rates.adaptor : rates.heads, adaptor ? config_.adaptorWeightDecay : config_.headsWeightDecay);
+  }
+  return norm;
+}
+
+StepLosses Trainer::step(int64_t index, const std::vector<StepItem>& items, LearningRates rates) {
+  at::NoGradGuard guard;
+  const StepInput input = stepInput(index, items);
+  StepOutput out;
+  {
+    at::AutoGradMode grad(true);
+    out = forwardBackward(input);
+  }
+  throwIfCancelled();  // the last place to stop: an update happens as a whole
+  const at::Tensor values = at::stack({out.l1Normal, out.l1Anomalous, out.focalMap, out.focalScore}).to(at::kDouble).cpu();
+  const double* v = values.data_ptr<double>();
+  StepLosses result{v[0], v[1], v[2], v[3], v[0] + v[1] + v[2] + v[3], 0};
+  if (!std::isfinite(result.total)) throw Error("DIVERGED", "the loss is not finite: lower the learning rates, or look for broken images");
+  result.gradientNorm = update(out.gradients, rates);
+  return result;
+}
+
+std::vector<float> Trainer::observe(const std::vector<StepItem>& items) {
+  at::NoGradGuard guard;
+  sum_.resize(shape_.channels);
+  sumOfSquares_.resize(shape_.channels);
+  for (const StepItem& item : items) {
+    const at::Tensor features = pooledFeatures(tapsOf(item), config_.alignCorners).to(at::kDouble);
+    const at::Tensor sum = features.sum({0, 2, 3}).cpu(), squares = features.square().sum({0, 2, 3}).cpu();
+    for (int64_t c = 0; c < shape_.channels; ++c) {
+      sum_[c] += sum.data_ptr<double>()[c];
+      sumOfSquares_[c] += squares.data_ptr<double>()[c];
+    }
+    observed_ += static_cast<double>(shape_.height * shape_.width);
+  }
+  std::vector<float> out(shape_.channels);
+  for (int64_t c = 0; c < shape_.channels; ++c) {
+    const double mean = sum_[c] / observed_;
+    out[c] = static_cast<float>(std::sqrt(std::max(0.0, sumOfSquares_[c] / observed_ - mean * mean)));
+  }
+  return out;
+}
+
+Trainer::State Trainer::state() {
+  State out;
+  out.heads = headsToTensors(heads_);
+  const auto parameters = trainedParameters(heads_);
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    if (!optimizer_[i].mean.defined()) continue;
+    out.optimizer[std::string("mean.") + parameters[i].name] = optimizer_[i].mean.cpu().clone();
+    out.optimizer[std::string("variance.") + parameters[i].name] = optimizer_[i].variance.cpu().clone();
+  }
+  out.optimizer["updates"] = at::full({1}, static_cast<double>(updates_), at::kLong);
+  return out;
+}
+
+void Trainer::restore(const State& state) {
+  heads_ = headsFromTensors(state.heads, shape_.channels, config_.device);
+  const auto parameters = trainedParameters(heads_);
+  const auto moment = [&](const std::string& name, const at::Tensor& like) {
+    const auto found = state.optimizer.find(name);
+    if (found == state.optimizer.end() || found->second.sizes() != like.sizes()) throw Error("FILE_CORRUPT", "the checkpoint has no optimiser state '" + name + "' of the right shape");
+    return found->second.to(at::TensorOptions().device(config_.device).dtype(at::kFloat), false, /*copy=*/true);
+  };
+  const auto updates = state.optimizer.find("updates");
+  if (updates == state.optimizer.end() || updates->second.numel() != 1) throw Error("FILE_CORRUPT", "the checkpoint does not say how many updates were made");
+  updates_ = updates->second.item<int64_t>();
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    optimizer_[i] = {};
+    if (updates_ > 0) optimizer_[i] = {moment(std::string("mean.") + parameters[i].name, *parameters[i].tensor), moment(std::string("variance.") + parameters[i].name, *parameters[i].tensor)};
+  }
+}
+
+}  // namespace ssn

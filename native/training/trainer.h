@@ -1,0 +1,93 @@
+// The training loop's state: frozen backbone, feature cache, heads, optimiser. One call per step.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <unordered_map>
+#include <vector>
+
+#include "backbone/resnet.h"
+#include "heads/low_resolution.h"
+#include "network_config.h"
+#include "training/adamw.h"
+#include "training/feature_cache.h"
+#include "training/step.h"
+
+namespace ssn {
+
+struct TrainerConfig : EngineConfig {
+  uint64_t seed;
+  at::Tensor noiseStd;  // C, or 1 for all channels
+  double perlinThreshold;
+  int64_t featureCacheBytes;
+  bool stopGradient;
+  double gradientClip;  // 0: none
+  double adaptorWeightDecay, headsWeightDecay;
+};
+
+struct StepItem {
+  int64_t key;
+  at::Tensor pixels;  // H x W x 3 uint8; undefined if the features are cached
+};
+
+struct StepLosses {
+  double l1Normal, l1Anomalous, focalMap, focalScore, total, gradientNorm;
+};
+
+struct LearningRates {
+  double adaptor, heads;
+};
+
+class Trainer {
+ public:
+  Trainer(const TrainerConfig& config, const TensorMap& backbone, const TensorMap& heads);
+
+  struct Target {
+    double label, segmented;
+    at::Tensor mask, weight;  // H x W; undefined: 0 and 1 everywhere
+  };
+  void setTarget(int64_t key, Target target) { targets_[key] = std::move(target); }
+
+  // Spec sections 3 to 5 for the given images. `index` counts steps over the whole training; with the seed it alone picks
+  // the random numbers. Throws Error("DIVERGED") if the loss or the gradient is not finite.
+  StepLosses step(int64_t index, const std::vector<StepItem>& items, LearningRates rates);
+
+  // Adds images to the running statistics of F; returns the standard deviation of each channel so far.
+  std::vector<float> observe(const std::vector<StepItem>& items);
+  void setNoiseStd(const at::Tensor& noiseStd);
+
+  struct State {
+    TensorMap heads, optimizer;
+  };
+  State state();
+  void restore(const State& state);
+
+  // Safe to ask from another thread while a step runs.
+  bool cached(int64_t key) const { return cache_.contains(key); }
+  int64_t cacheBytes() const { return cache_.bytes(); }
+  FeatureShape shape() const { return shape_; }
+
+  // Clips, then updates every parameter; returns the gradient norm before clipping.
+  double update(const std::vector<at::Tensor>& gradients, LearningRates rates);
+  StepOutput forwardBackward(const StepInput& input);
+  std::vector<at::Tensor> taps(const at::Tensor& normalised) const { return backbone_.forward(normalised); }
+  Heads& heads() { return heads_; }
+
+ private:
+  std::vector<at::Tensor> tapsOf(const StepItem& item);
+  StepInput stepInput(int64_t index, const std::vector<StepItem>& items);
+
+  TrainerConfig config_;
+  Backbone backbone_;
+  FeatureShape shape_;
+  Heads heads_;
+  LowResolutionGeometry geometry_;
+  FeatureCache cache_;
+  std::unordered_map<int64_t, Target> targets_;
+  std::vector<AdamWState> optimizer_;
+  int64_t updates_ = 0;
+  std::vector<double> sum_, sumOfSquares_;
+  double observed_ = 0;
+};
+
+}  // namespace ssn
