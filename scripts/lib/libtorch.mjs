@@ -55,6 +55,9 @@ async function fetchInto(folder, { wheel, pinned, progress }) {
     );
   mkdirSync(path.dirname(folder), { recursive: true });
   const temporary = mkdtempSync(`${folder}.tmp-`);
+  const remove = () => rmSync(temporary, { recursive: true, force: true });
+  const interrupted = () => (remove(), process.exit(130)); // Ctrl-C would skip the finally below
+  process.once("SIGINT", interrupted).once("SIGTERM", interrupted);
   try {
     const file = wheel ? path.resolve(wheel) : await download(pin, pinned, temporary, progress);
     if (!existsSync(file)) throw new Failure(`The wheel ${file} does not exist.`, "Check the path given with --wheel or SUPERSIMPLENET_LIBTORCH_WHEEL.");
@@ -66,7 +69,8 @@ async function fetchInto(folder, { wheel, pinned, progress }) {
     rmSync(folder, { recursive: true, force: true }); // what is there was found unusable
     renameSync(unpacked, folder);
   } finally {
-    rmSync(temporary, { recursive: true, force: true });
+    remove();
+    process.off("SIGINT", interrupted).off("SIGTERM", interrupted);
   }
 }
 

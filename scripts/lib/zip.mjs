@@ -1,5 +1,5 @@
 // Takes files out of a zip archive (a wheel is one): stored and deflated entries, without zip64, which wheels under 4 GB do not use.
-import { closeSync, createReadStream, createWriteStream, mkdirSync, openSync, readSync, statSync } from "node:fs";
+import { closeSync, createReadStream, createWriteStream, mkdirSync, openSync, readSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { pipeline } from "node:stream/promises";
 import { createInflateRaw } from "node:zlib";
@@ -8,7 +8,7 @@ import { createInflateRaw } from "node:zlib";
 function entriesOf(fd, fileSize) {
   const tail = read(fd, Math.max(0, fileSize - 65_557), Math.min(fileSize, 65_557));
   const end = tail.lastIndexOf(Buffer.from("PK\x05\x06", "latin1"));
-  if (end < 0) throw new Error("not a zip archive, or cut short");
+  if (end < 0 || end + 22 > tail.length) throw new Error("not a zip archive, or cut short");
   const count = tail.readUInt16LE(end + 10);
   const directory = read(fd, tail.readUInt32LE(end + 16), tail.readUInt32LE(end + 12));
   const entries = [];
@@ -41,9 +41,9 @@ export async function extract(archive, folder, target, progress) {
       const local = read(fd, entry.offset, 30);
       const start = entry.offset + 30 + local.readUInt16LE(26) + local.readUInt16LE(28);
       if (entry.method !== 0 && entry.method !== 8) throw new Error(`entry '${entry.name}' has compression method ${entry.method}`);
-      const out = createWriteStream(file);
-      if (entry.compressedSize === 0) out.end();
+      if (entry.compressedSize === 0) writeFileSync(file, "");
       else {
+        const out = createWriteStream(file);
         const input = createReadStream(archive, { start, end: start + entry.compressedSize - 1 });
         await (entry.method === 8 ? pipeline(input, createInflateRaw(), out) : pipeline(input, out));
         if (out.bytesWritten !== entry.size) throw new Error(`entry '${entry.name}' has ${out.bytesWritten} bytes instead of ${entry.size}`);

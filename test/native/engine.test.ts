@@ -1,0 +1,65 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import test from "node:test";
+
+import { type Diagnosis, diagnose } from "../../lib/native/diagnose.js";
+import { engine, engineFiles } from "../../lib/native/engine.js";
+import { minor, pinned } from "../../lib/native/locate.js";
+
+const native = path.join(__dirname, "../../lib/native");
+
+test("the engine runs with the libtorch that was located", () => {
+  const { libtorch } = engine().versions();
+  assert.equal(minor(libtorch), minor(engineFiles().libtorch.version));
+  assert.equal(engine().devices()[0], "cpu");
+  assert.equal(engine(), engine());
+});
+
+test("native errors arrive as SuperSimpleNetError with a code", async () => {
+  const missing = path.join(os.tmpdir(), "ssn-does-not-exist.safetensors");
+  await assert.rejects(engine().readTensors(missing), { name: "SuperSimpleNetError", code: "FILE_NOT_FOUND" });
+});
+
+/** Runs `script` with SUPERSIMPLENET_LIBTORCH at a folder of damaged libraries of the given version. */
+function withDamagedLibtorch(version: string, script: string): string {
+  const folder = mkdtempSync(path.join(os.tmpdir(), "ssn-libtorch-"));
+  try {
+    mkdirSync(path.join(folder, "lib"));
+    for (const file of pinned.libraries[process.platform]!) writeFileSync(path.join(folder, "lib", file), "not a library");
+    writeFileSync(path.join(folder, "build-version"), `${version}\n`);
+    const run = spawnSync(process.execPath, ["-e", script], { encoding: "utf8", env: { ...process.env, SUPERSIMPLENET_LIBTORCH: folder } });
+    assert.equal(run.status, 0, run.stderr);
+    return run.stdout;
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+test("a libtorch that cannot be opened is LIBTORCH_LOAD_FAILED; the wrong version is found before anything is opened", () => {
+  const script = `try { require(${JSON.stringify(path.join(native, "engine.js"))}).engine(); } catch (e) { console.log(e.code); }`;
+  assert.equal(withDamagedLibtorch(pinned.version, script), "LIBTORCH_LOAD_FAILED\n");
+  assert.equal(withDamagedLibtorch("1.9.0", script), "LIBTORCH_VERSION\n");
+});
+
+test("diagnose: a working installation", () => {
+  const { problems, ...found } = diagnose();
+  assert.deepEqual(problems.filter((problem) => problem.fatal), []);
+  assert.equal(found.package.name, "supersimplenet");
+  assert.equal(found.devices[0], "cpu");
+  assert.equal(found.libtorch?.folder, engineFiles().libtorch.folder);
+  assert.ok(found.cpu.capability);
+});
+
+test("diagnose: a wrong libtorch is a problem with a command, and the rest is still reported", () => {
+  const script = `console.log(JSON.stringify(require(${JSON.stringify(path.join(native, "diagnose.js"))}).diagnose()));`;
+  const found = JSON.parse(withDamagedLibtorch("1.9.0", script)) as Diagnosis;
+  const [problem] = found.problems;
+  assert.equal(problem?.code, "LIBTORCH_VERSION");
+  assert.match(problem.fix, /^unset SUPERSIMPLENET_LIBTORCH && /);
+  assert.equal(found.libtorch, null);
+  assert.deepEqual(found.devices, []);
+  assert.ok(found.addon?.builtFor);
+});
