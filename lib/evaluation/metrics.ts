@@ -74,10 +74,13 @@ export async function evaluateScores(scores: ArrayLike<number>, labels: ArrayLik
   return { "I-AUROC": finite(metrics.auroc), "AP-det": finite(metrics.averagePrecision), "F1-max": finite(metrics.f1Max), "F1-max threshold": threshold, notes };
 }
 
-/** NaN if the map holds one: the metrics then refuse it by name. */
-function maximum(map: Float32Array): number {
+function maximum(map: Float32Array, where: string): number {
   let highest = -Infinity;
-  for (const value of map) if (value > highest || Number.isNaN(value)) highest = value;
+  for (let i = 0; i < map.length; i++) {
+    const value = map[i]!;
+    if (!Number.isFinite(value)) throw new SuperSimpleNetError("METRIC_UNDEFINED", `${where} is ${value} at pixel ${i}; metrics need finite maps.`);
+    if (value > highest) highest = value;
+  }
   return highest;
 }
 
@@ -104,6 +107,7 @@ export async function evaluateMaps(images: readonly EvaluatedMap[], options: Eva
   const notes: string[] = [];
   const noDefect = new Uint8Array(pixels);
   let withoutMask = 0;
+  let withMask = 0;
   let emptyMasks = 0;
   images.forEach(({ label, map, mask }, i) => {
     const anomalous = isAnomalous(label, where, i);
@@ -115,22 +119,21 @@ export async function evaluateMaps(images: readonly EvaluatedMap[], options: Eva
       withoutMask++;
       return;
     }
+    if (anomalous) withMask++;
     if (anomalous && !hasDefect) emptyMasks++;
     maps.push(map);
     masks.push(mask ?? noDefect);
   });
 
   // One after the other: the pixel metrics need 16 bytes a pixel while they run.
-  const maxima = images.map(({ map }) => maximum(map));
-  const bad = maxima.findIndex((value) => !Number.isFinite(value));
-  if (bad >= 0) throw new SuperSimpleNetError("METRIC_UNDEFINED", `${where}: the map of images[${bad}] has a value that is ${maxima[bad]}; metrics need finite maps.`);
+  const maxima = images.map(({ map }, i) => maximum(map, `${where}: images[${i}].map`));
   const scores = await evaluateScores(maxima, images.map(({ label }) => label));
   const pixel = await engine().pixelMetrics(maps, masks, height, width, fprLimit);
 
   if (scores["I-AUROC"] === null) notes.push(...scores.notes.map((note) => note.replace("I-AUROC, AP-det, F1-max", "seg-I-AUROC, seg-AP-det")));
   if (Number.isNaN(pixel.auroc)) {
     const reason =
-      maps.length === 0 ? "no test image has a mask" : pixel.regions > 0 ? "every pixel is marked as defect" : "no defect pixel is marked in the test images";
+      withMask === 0 ? "no masks in the test images" : pixel.regions === 0 ? "no defect pixel is marked in the test images" : "every pixel is marked as defect";
     notes.push(`P-AUROC, AP-loc, AUPRO: ${reason}`);
   }
   if (withoutMask > 0) notes.push(`${withoutMask} anomalous image${withoutMask > 1 ? "s have" : " has"} no mask and ${withoutMask > 1 ? "are" : "is"} left out of the pixel metrics`);

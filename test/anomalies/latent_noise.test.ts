@@ -1,0 +1,81 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { engine } from "../../lib/native/engine.js";
+import { philox, tag } from "./philox.js";
+
+/** Box-Muller as native/anomalies/latent_noise.cc lays it out, in float64. */
+function oracle(seed: number, step: number, sample: number, position: number, channel: number): number {
+  const group = Math.floor(channel / 32);
+  const word = Math.floor((channel % 32) / 8);
+  const words = philox([8 * group + (channel % 8), position, tag(2, sample), step], BigInt(seed));
+  const [first, second] = word < 2 ? [words[0], words[1]] : [words[2], words[3]];
+  const radius = Math.sqrt(-2 * Math.log(Math.floor(first / 2) * 2 ** -31 + 2 ** -32));
+  const quadrant = Math.floor(second / 2 ** 30);
+  const angle = (Math.PI / 2) * quadrant + ((second << 2) / 2 ** 31) * (Math.PI / 4);
+  return radius * (word % 2 === 0 ? Math.cos(angle) : Math.sin(angle));
+}
+
+test("the oracle's Philox gives the known answers of its authors", () => {
+  const hex = (words: number[]): string => words.map((w) => w.toString(16).padStart(8, "0")).join(" ");
+  assert.equal(hex(philox([0, 0, 0, 0], 0n)), "6627e8d5 e169c58d bc57ac4c 9b00dbd8");
+  assert.equal(hex(philox([0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344], 0x299f31d0a4093822n)), "d16cfe09 94fdcceb 5001e420 24126ea1");
+});
+
+test("latent noise is Box-Muller over Philox, addressed by seed, step, sample, position and channel", () => {
+  const positions = Int32Array.from([0, 5, 4095, 2 ** 31 - 1]);
+  for (const [seed, step, sample, channels] of [[0, 0, 0, 384], [2 ** 40 + 12345, 70001, 63, 300], [7, 3, 1, 5]] as const) {
+    const noise = engine().latentNoise(seed, step, sample, positions, channels);
+    assert.equal(noise.length, positions.length * channels);
+    positions.forEach((position, row) => {
+      for (let c = 0; c < channels; c++) {
+        const expected = oracle(seed, step, sample, position, c);
+        assert.ok(Math.abs(noise[row * channels + c]! - expected) < 2e-6 * Math.max(1, Math.abs(expected)), `seed ${seed} position ${position} channel ${c}: ${noise[row * channels + c]} for ${expected}`);
+      }
+    });
+  }
+});
+
+test("a value does not depend on the other positions asked for, nor on the number of channels", () => {
+  const all = engine().latentNoise(1, 2, 3, Int32Array.from({ length: 500 }, (_, i) => i), 96);
+  const some = engine().latentNoise(1, 2, 3, Int32Array.from([499, 17]), 96);
+  assert.deepEqual(some.subarray(0, 96), all.subarray(499 * 96));
+  assert.deepEqual(some.subarray(96), all.subarray(17 * 96, 18 * 96));
+  const narrow = engine().latentNoise(1, 2, 3, Int32Array.from([17]), 33);
+  assert.deepEqual(narrow, all.slice(17 * 96, 17 * 96 + 33));
+});
+
+test("seed, step and sample each pick another stream", () => {
+  const at = Int32Array.from([9]);
+  const streams = [[1, 2, 3], [4, 2, 3], [1, 4, 3], [1, 2, 4], [2 ** 32 + 1, 2, 3]].map(([seed, step, sample]) => engine().latentNoise(seed!, step!, sample!, at, 8).join());
+  assert.equal(new Set(streams).size, streams.length);
+});
+
+test("latent noise has the moments of a unit normal and uncorrelated neighbours", () => {
+  const channels = 512;
+  const count = 2000;
+  const noise = engine().latentNoise(5, 0, 0, Int32Array.from({ length: count }, (_, i) => i), channels);
+  const n = noise.length; // about a million: one standard error of the mean is 0.001
+  const sums = { mean: 0, variance: 0, skew: 0, kurtosis: 0, nextChannel: 0, nextWord: 0, nextPosition: 0, tail: 0 };
+  noise.forEach((z, i) => {
+    sums.mean += z;
+    sums.variance += z * z;
+    sums.skew += z ** 3;
+    sums.kurtosis += z ** 4;
+    sums.nextChannel += z * (noise[i + 1] ?? 0);
+    sums.nextWord += z * (noise[i + 8] ?? 0);
+    sums.nextPosition += z * (noise[i + channels] ?? 0);
+    sums.tail += Number(Math.abs(z) > 3);
+  });
+  assert.ok(Math.abs(sums.mean / n) < 0.005);
+  assert.ok(Math.abs(sums.variance / n - 1) < 0.007);
+  assert.ok(Math.abs(sums.skew / n) < 0.02);
+  assert.ok(Math.abs(sums.kurtosis / n - 3) < 0.05);
+  assert.ok(Math.abs(sums.tail / n - 0.0027) < 0.0003);
+  for (const correlation of [sums.nextChannel, sums.nextWord, sums.nextPosition]) assert.ok(Math.abs(correlation / n) < 0.005);
+});
+
+test("a sample or step outside its counter word is refused, not wrapped", () => {
+  assert.throws(() => engine().latentNoise(0, 2 ** 32, 0, Int32Array.from([0]), 4), { code: "INTERNAL" });
+  assert.throws(() => engine().latentNoise(0, 0, 2 ** 24, Int32Array.from([0]), 4), { code: "INTERNAL" });
+});
