@@ -1,0 +1,79 @@
+import type { EngineConfig, NativeTensor, TensorMap, TrainerConfig } from "../../lib/native/binding.js";
+import { engine } from "../../lib/native/engine.js";
+import { type StepExpectation, formula, formulaBackbone, formulaHeads, formulaTensor, uniform } from "./formula.js";
+import { golden, goldenJson } from "./vectors.js";
+
+export const conventions = {
+  jims: { variant: "jims", alignCorners: true },
+  icpr: { variant: "icpr", alignCorners: true },
+  anomalib: { variant: "jims", alignCorners: false },
+} as const;
+export type Convention = keyof typeof conventions;
+
+export const computes = ["direct", "lowResolution"] as const;
+
+/** Devices that the tests run on: TEST_DEVICE=cuda on a machine with a GPU. */
+export const device = process.env["TEST_DEVICE"] ?? "cpu";
+
+export function config(convention: Convention, compute: (typeof computes)[number], height: number, width: number): EngineConfig {
+  return { architecture: "resnet18", layers: ["layer2", "layer3"], imageHeight: height, imageWidth: width, device, compute, ...conventions[convention] };
+}
+
+export function trainerConfig(engineConfig: EngineConfig, regime: "unsupervised" | "supervised"): TrainerConfig {
+  return {
+    ...engineConfig,
+    seed: 0,
+    noiseStd: new Float32Array([0.015]),
+    perlinThreshold: 0.2,
+    featureCacheBytes: 0,
+    stopGradient: regime === "unsupervised",
+    gradientClip: regime === "unsupervised" ? 0 : 1,
+    adaptorWeightDecay: 0.01,
+    headsWeightDecay: 1e-5,
+  };
+}
+
+/** One source of golden cases: the big vectors beside the checkout, or the formula cases inside it. */
+export interface Source {
+  name: string;
+  weights(): Promise<{ backbone: TensorMap; heads: TensorMap }>;
+  /** Inputs are not stored in formula.json but computed. */
+  input(name: string, shape: number[]): NativeTensor;
+  noise(name: string, shape: number[]): NativeTensor;
+  tensor(name: string): NativeTensor;
+  has(name: string): boolean;
+  step(regime: "unsupervised" | "supervised"): StepExpectation;
+}
+
+export const formulaSource: Source = {
+  name: "formula",
+  weights: async () => ({ backbone: formulaBackbone("resnet18"), heads: formulaHeads(384) }),
+  input: (name, shape) => uniform(name, shape, 1.7),
+  noise: (name, shape) => uniform(name, shape, 0.17),
+  tensor: formulaTensor,
+  has: (name) => name in formula.tensors,
+  step: (regime) => formula[`train/${regime}`],
+};
+
+export function vectorSource(folder: string): Source {
+  const tensor = (name: string): NativeTensor => ({ dtype: "float32", ...golden(name) });
+  return {
+    name: "vectors",
+    weights: async () => ({
+      backbone: (await engine().readTensors(`${folder}/weights/resnet18_to_layer3.safetensors`)).tensors,
+      heads: (await engine().readTensors(`${folder}/golden/heads.pt`)).tensors,
+    }),
+    input: tensor,
+    noise: tensor,
+    tensor,
+    has: (name) => {
+      try {
+        golden(name);
+        return true;
+      } catch {
+        return false;
+      }
+    },
+    step: (regime) => goldenJson(`train/${regime}`) as StepExpectation,
+  };
+}
