@@ -1,0 +1,129 @@
+import { createHash } from "node:crypto";
+import { setImmediate as nextTurn } from "node:timers/promises";
+
+import { SuperSimpleNetError } from "../errors.js";
+import type { Architecture, NativeTensor, TensorMap } from "../native/binding.js";
+import { engine } from "../native/engine.js";
+import { architectures } from "./catalogue.js";
+import { isFloating, toFloat32 } from "./float32.js";
+
+/** Of what a ResNet's file may hold, the part that runs here. layer4, fc and counters are ignored. */
+const used = /^(?:conv1|bn1|layer[123])\./;
+const counter = /\.num_batches_tracked$/;
+
+/** WEIGHTS_INVALID with the first ten problems in the message and all of them in `problems`. */
+export function weightsInvalid(source: string, what: string, problems: readonly string[]): SuperSimpleNetError {
+  const shown = problems.slice(0, 10).join("; ");
+  const more = problems.length > 10 ? `; and ${problems.length - 10} more` : "";
+  const count = problems.length === 1 ? "1 problem" : `${problems.length} problems`;
+  return new SuperSimpleNetError("WEIGHTS_INVALID", `${source} ${what} (${count}): ${shown}${more}.`, { path: source, problems });
+}
+
+/**
+ * Picks `wanted` (names to shapes) out of `tensors` as float32, where they are called `rename(name)`. What is missing,
+ * misshapen, not floating-point, not finite, or a negative variance is added to `problems`.
+ */
+export function pickTensors(tensors: TensorMap, wanted: Record<string, number[]>, rename: (name: string) => string, problems: string[]): TensorMap {
+  const out: TensorMap = {};
+  for (const [name, shape] of Object.entries(wanted)) {
+    const found = tensors[rename(name)];
+    if (!found) {
+      problems.push(`${rename(name)} is missing`);
+    } else if (!sameShape(found, shape)) {
+      problems.push(`${rename(name)} is ${shown(found.shape)} and should be ${shown(shape)}`);
+    } else if (!isFloating(found)) {
+      problems.push(`${rename(name)} is ${found.dtype} and should be floating-point`);
+    } else {
+      const tensor = toFloat32(found);
+      const bad = badValues(tensor.data, name.endsWith("running_var"));
+      if (bad) problems.push(`${rename(name)} holds ${bad}`);
+      out[name] = tensor;
+    }
+  }
+  return out;
+}
+
+function badValues(data: Float32Array, variance: boolean): string | undefined {
+  let notFinite = 0;
+  let negative = 0;
+  for (let i = 0; i < data.length; i++) {
+    const value = data[i]!;
+    if (value - value !== 0) notFinite++; // NaN and both infinities
+    else if (variance && value < 0) negative++;
+  }
+  if (notFinite > 0) return `${notFinite} values that are NaN or infinite`;
+  return negative > 0 ? `${negative} negative variances` : undefined;
+}
+
+function sameShape(tensor: NativeTensor, shape: readonly number[]): boolean {
+  return tensor.shape.length === shape.length && tensor.shape.every((size, i) => size === shape[i]);
+}
+
+function shown(shape: readonly number[]): string {
+  return `[${shape.join(", ")}]`;
+}
+
+/** Everything before `conv1.weight` of the one ResNet in a file ("", "module.", "model.feature_extractor.", ..); undefined if there is none or more than one. */
+function resnetPrefix(tensors: TensorMap): string | undefined {
+  const end = "conv1.weight";
+  const prefixes = Object.keys(tensors)
+    .filter((name) => name.endsWith(end))
+    .map((name) => name.slice(0, -end.length))
+    .filter((prefix) => (prefix === "" || prefix.endsWith(".")) && `${prefix}layer1.0.conv1.weight` in tensors);
+  return prefixes.length === 1 ? prefixes[0] : undefined;
+}
+
+function usedNames(tensors: TensorMap, prefix: string): string[] {
+  return Object.keys(tensors)
+    .filter((name) => name.startsWith(prefix))
+    .map((name) => name.slice(prefix.length))
+    .filter((name) => used.test(name) && !counter.test(name));
+}
+
+/** The architecture whose tensors up to layer3 are exactly those of the file, by name and shape. */
+export function detectArchitecture(tensors: TensorMap): Architecture | undefined {
+  const prefix = resnetPrefix(tensors);
+  if (prefix === undefined) return undefined;
+  const names = usedNames(tensors, prefix);
+  return architectures.find((architecture) => {
+    const needed = engine().backboneTensors(architecture);
+    return names.length === Object.keys(needed).length && names.every((name) => needed[name] && sameShape(tensors[prefix + name]!, needed[name]));
+  });
+}
+
+/**
+ * The tensors of `architecture` up to layer3 in `tensors`, as float32 by torchvision's names. A prefix that all of them
+ * share (`module.`, `backbone.`, `model.feature_extractor.`, ..) is dropped. `source` names the file in errors.
+ * Throws WEIGHTS_INVALID with every missing, misshapen, non-floating, non-finite or surplus tensor.
+ */
+export function backboneFrom(tensors: TensorMap, architecture: Architecture, source: string): TensorMap {
+  const prefix = resnetPrefix(tensors) ?? "";
+  const needed = engine().backboneTensors(architecture);
+  const problems: string[] = [];
+  const out = pickTensors(tensors, needed, (name) => prefix + name, problems);
+  // A deeper net's file holds everything that a shallower one of its kind needs; its results would be silently wrong.
+  for (const name of usedNames(tensors, prefix)) {
+    if (!needed[name]) problems.push(`${prefix}${name} does not belong to ${architecture}`);
+  }
+  if (problems.length > 0) {
+    const other = detectArchitecture(tensors);
+    throw weightsInvalid(source, `does not hold the weights of ${architecture}${other && other !== architecture ? ` but those of ${other}` : ""}`, problems);
+  }
+  return out;
+}
+
+/** SHA-256 over the tensors' bytes (little-endian, row-major) in the order of their names: the same for every file format. */
+export async function tensorsSha256(tensors: TensorMap): Promise<string> {
+  const hash = createHash("sha256");
+  let pending = 0;
+  for (const name of Object.keys(tensors).sort()) {
+    const { data } = tensors[name]!;
+    hash.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+    pending += data.byteLength;
+    if (pending > 1 << 24) {
+      pending = 0;
+      await nextTurn(); // 100 MB take a while: let the event loop breathe
+    }
+  }
+  return hash.digest("hex");
+}

@@ -1,0 +1,190 @@
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import path from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+
+import { SuperSimpleNetError, fileError } from "../errors.js";
+import { TransferError, get } from "./http.js";
+
+export interface Progress {
+  /** Bytes on disk so far, those of an earlier, interrupted download included. */
+  received: number;
+  /** Bytes of the whole file; undefined when the server does not say. */
+  total: number | undefined;
+}
+
+export interface DownloadOptions {
+  url: string;
+  /** Where the file goes once its checksum is right. Its folder is created. */
+  file: string;
+  /** First hexadecimal digits of the file's SHA-256. */
+  sha256Prefix: string;
+  onProgress?: ((progress: Progress) => void) | undefined;
+  signal?: AbortSignal | undefined;
+  /** Longest silence of the server, in milliseconds. Default 30 000. */
+  timeoutMs?: number;
+  /** Failures in a row, without a byte received between them, after which it gives up. Default 5. */
+  attempts?: number;
+  /** Pause before the second attempt, in milliseconds; doubles each time. Default 1000. */
+  retryDelayMs?: number;
+}
+
+/**
+ * Downloads a file, resuming what an interrupted download left as `FILE.part`. The file appears under its name only with
+ * the right checksum. Throws DOWNLOAD_FAILED (the part is kept), CHECKSUM_MISMATCH (it is removed), ABORTED, NO_SPACE, ...
+ */
+export async function download(options: DownloadOptions): Promise<{ bytes: number }> {
+  try {
+    await mkdir(path.dirname(options.file), { recursive: true });
+  } catch (error) {
+    throw fileError(error, "create the folder", path.dirname(options.file));
+  }
+  const part = await claimPart(options.file);
+  try {
+    let resumed = (await sizeOf(part)) > 0;
+    for (;;) {
+      await transferAll(part, options);
+      const sha256 = await fileSha256(part, options.signal);
+      if (sha256.startsWith(options.sha256Prefix)) break;
+      await rm(part, { force: true });
+      // What lay there may have been of another file: once more from the start.
+      if (!resumed) {
+        throw new SuperSimpleNetError(
+          "CHECKSUM_MISMATCH",
+          `${options.url} is not the expected file: its SHA-256 begins with ${sha256.slice(0, options.sha256Prefix.length)} instead of ${options.sha256Prefix}. ` +
+            `It was removed. A proxy or mirror may have changed it; ${offline}`,
+          { path: options.file },
+        );
+      }
+      resumed = false;
+    }
+    const bytes = await sizeOf(part);
+    await rename(part, options.file);
+    return { bytes };
+  } catch (error) {
+    await rename(part, `${options.file}.part`).catch(() => undefined); // nothing there: nothing to resume
+    throw translate(error, options);
+  }
+}
+
+/** SHA-256 of a file, in hexadecimal. */
+export async function fileSha256(file: string, signal?: AbortSignal): Promise<string> {
+  const hash = createHash("sha256");
+  for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20, signal })) hash.update(chunk as Buffer);
+  return hash.digest("hex");
+}
+
+const offline = "you can fetch the file by other means and run 'supersimplenet weights import FILE'.";
+
+function translate(error: unknown, options: DownloadOptions): unknown {
+  if (options.signal?.aborted) return new SuperSimpleNetError("ABORTED", `The download of ${options.url} was cancelled; what has arrived is kept for next time.`, { cause: error });
+  if (error instanceof TransferError) return new SuperSimpleNetError("DOWNLOAD_FAILED", `Cannot download ${options.url}: ${error.message}. Without internet access ${offline}`, { cause: error });
+  return (error as NodeJS.ErrnoException | null)?.code ? fileError(error, "write", options.file) : error;
+}
+
+let claims = 0;
+
+/**
+ * A name for the unfinished file that belongs to this call alone, so that two processes never write to one file. Takes
+ * over what an earlier call left behind, or one whose process is gone.
+ */
+async function claimPart(file: string): Promise<string> {
+  const folder = path.dirname(file);
+  const own = `${file}.part-${process.pid}-${claims++}`;
+  const base = `${path.basename(file)}.part`;
+  for (const name of await readdir(folder)) {
+    if (!name.startsWith(base)) continue;
+    const owner = /^-(\d+)-\d+$/.exec(name.slice(base.length));
+    if (name !== base && (!owner || isAlive(Number(owner[1])))) continue;
+    try {
+      await rename(path.join(folder, name), own);
+      break;
+    } catch {
+      continue; // another process was faster
+    }
+  }
+  return own;
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
+
+async function sizeOf(file: string): Promise<number> {
+  try {
+    return (await stat(file)).size;
+  } catch {
+    return 0;
+  }
+}
+
+async function transferAll(part: string, options: DownloadOptions): Promise<void> {
+  const { attempts = 5, retryDelayMs = 1000, signal } = options;
+  const handle = await open(part, "a");
+  try {
+    for (let failures = 0; ; ) {
+      const before = (await handle.stat()).size;
+      try {
+        await transfer(handle, before, options);
+        return;
+      } catch (error) {
+        if (signal?.aborted || !(error instanceof TransferError) || !error.retry) throw error;
+        failures = (await handle.stat()).size > before ? 1 : failures + 1;
+        if (failures >= attempts) throw error;
+        await delay(retryDelayMs * 2 ** (failures - 1), undefined, { signal });
+      }
+    }
+  } finally {
+    await handle.close();
+  }
+}
+
+/** One request, from byte `have` on. */
+async function transfer(handle: FileHandle, have: number, options: DownloadOptions): Promise<void> {
+  const headers: Record<string, string> = { "accept-encoding": "identity" };
+  if (have > 0) headers["range"] = `bytes=${have}-`;
+  const response = await get(options.url, { headers, timeoutMs: options.timeoutMs ?? 30_000, signal: options.signal });
+  const status = response.statusCode ?? 0;
+  const range = /^bytes (?:(\d+)-\d+|\*)\/(\d+|\*)$/.exec(response.headers["content-range"] ?? "");
+  let received = have;
+  try {
+    if (status === 416 && range && Number(range[2]) === have) return; // all of it was there already
+    if (status === 416 && have > 0) {
+      await handle.truncate(0);
+      throw new TransferError("the server has less than what an earlier download left; starting again", true);
+    }
+    if (status === 200) {
+      if (have > 0) await handle.truncate(0); // the server does not resume
+      received = 0;
+    } else if (status !== 206 || !range || Number(range[1]) !== have) {
+      throw new TransferError(`the server answered ${status} ${response.statusMessage ?? ""}`.trimEnd(), status === 408 || status === 429 || status >= 500);
+    }
+    const length = Number(response.headers["content-length"]);
+    const total = Number.isFinite(length) && response.headers["content-length"] !== undefined ? received + length : undefined;
+    options.onProgress?.({ received, total });
+    for await (const chunk of body(response)) {
+      await handle.appendFile(chunk);
+      received += chunk.length;
+      options.onProgress?.({ received, total });
+    }
+    if (total !== undefined && received !== total) throw new TransferError(`the connection ended after ${received} of ${total} bytes`, true);
+  } finally {
+    response.destroy();
+  }
+}
+
+/** The response's chunks; a connection that breaks is a TransferError, unlike what fails in the loop that reads them. */
+async function* body(response: AsyncIterable<unknown>): AsyncGenerator<Buffer> {
+  try {
+    for await (const chunk of response) yield chunk as Buffer;
+  } catch (error) {
+    if (error instanceof TransferError) throw error;
+    throw new TransferError(error instanceof Error && error.message === "aborted" ? "the connection broke off" : String(error), true, error);
+  }
+}

@@ -1,0 +1,140 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { test } from "node:test";
+
+import type { TensorMap } from "../../lib/native/binding.js";
+import { engine } from "../../lib/native/engine.js";
+import { failsWith, mutate, readTensors, temporaryFolder } from "./support.js";
+
+const folder = temporaryFolder();
+
+const tensors: TensorMap = {
+  b: { dtype: "float32", shape: [2, 3], data: Float32Array.of(1, 2, 3, -4, 5.5, NaN) },
+  a: { dtype: "bool", shape: [3], data: Uint8Array.of(1, 0, 1) },
+  "ü\"\\\n": { dtype: "float64", shape: [], data: Float64Array.of(Math.PI) },
+  half: { dtype: "float16", shape: [1], data: Uint16Array.of(0x3c00) },
+  bf: { dtype: "bfloat16", shape: [1], data: Uint16Array.of(0x3f80) },
+  long: { dtype: "int64", shape: [1], data: BigInt64Array.of(-(2n ** 60n)) },
+  int: { dtype: "int32", shape: [1], data: Int32Array.of(-7) },
+  short: { dtype: "int16", shape: [1], data: Int16Array.of(-300) },
+  char: { dtype: "int8", shape: [1], data: Int8Array.of(-3) },
+  byte: { dtype: "uint8", shape: [2], data: Uint8Array.of(3, 250) },
+  empty: { dtype: "float32", shape: [0, 4], data: new Float32Array(0) },
+};
+const metadata = { z: "last", a: 'quote " and\nline' };
+
+/** A file with the given JSON header and data. */
+function withHeader(header: string | object, data = Buffer.alloc(0)): Buffer {
+  const json = Buffer.from(typeof header === "string" ? header : JSON.stringify(header));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(json.length));
+  return Buffer.concat([length, json, data]);
+}
+
+test("every element type and the metadata survive a round trip", async () => {
+  const file = path.join(folder, "all.safetensors");
+  await engine().writeTensors(file, tensors, metadata);
+  const read = await readTensors(file);
+  assert.equal(read.format, "safetensors");
+  assert.deepEqual(read.metadata, metadata);
+  assert.deepEqual(read.tensors, Object.fromEntries(Object.entries(tensors).sort(([x], [y]) => (x < y ? -1 : 1))));
+  assert.deepEqual(Object.keys((await readTensors(file, ["b", "lo"])).tensors), ["b", "bf", "byte", "long"]);
+});
+
+test("the same content gives the same bytes, aligned, and the header parses as JSON", async () => {
+  const [one, two] = [path.join(folder, "1"), path.join(folder, "2")];
+  await engine().writeTensors(one, tensors, metadata);
+  await engine().writeTensors(two, Object.fromEntries(Object.entries(tensors).reverse()), { a: metadata.a, z: metadata.z });
+  const bytes = readFileSync(one);
+  assert.deepEqual(bytes, readFileSync(two));
+  const length = Number(bytes.readBigUInt64LE());
+  assert.equal(length % 8, 0);
+  const header = JSON.parse(bytes.subarray(8, 8 + length).toString()) as Record<string, { dtype: string; data_offsets: [number, number] }>;
+  assert.deepEqual(header["__metadata__"], metadata);
+  for (const [name, entry] of Object.entries(header)) if (entry.dtype === "F32") assert.equal(entry.data_offsets[0] % 4, 0, name);
+});
+
+test("an existing file is replaced and no temporary file stays", async () => {
+  const own = path.join(folder, "replace");
+  mkdirSync(own);
+  const file = path.join(own, "m.safetensors");
+  writeFileSync(file, "old");
+  await engine().writeTensors(file, { x: { dtype: "int8", shape: [1], data: Int8Array.of(1) } }, {});
+  assert.equal((await readTensors(file)).tensors["x"]!.data[0], 1);
+  assert.deepEqual(readdirSync(own), ["m.safetensors"]);
+});
+
+test("file system failures have their codes", async () => {
+  await failsWith(readTensors(path.join(folder, "none")), "FILE_NOT_FOUND", /none: it does not exist/);
+  await failsWith(readTensors(folder), "FILE_ERROR", /it is a folder/);
+  await failsWith(engine().writeTensors(path.join(folder, "no/such/x"), tensors, {}), "FILE_NOT_FOUND", /folder does not exist/);
+  await failsWith(engine().writeTensors(folder, tensors, {}), "FILE_ERROR", /it is a folder/);
+  if (existsSync("/dev/null")) await failsWith(readTensors("/dev/null"), "FILE_ERROR", /not a regular file/);
+});
+
+test("a write that fails half way leaves the old file and nothing else", { skip: process.platform === "win32" && "needs ulimit" }, () => {
+  const own = path.join(folder, "full");
+  mkdirSync(own);
+  const file = path.join(own, "m.safetensors");
+  writeFileSync(file, "old");
+  // A file size limit of 8 blocks fails in the middle of the write, as a full disk does.
+  const script = `require(${JSON.stringify(require.resolve("../../lib/native/engine.js"))}).engine()
+    .writeTensors(${JSON.stringify(file)}, { x: { dtype: "float32", shape: [1 << 20], data: new Float32Array(1 << 20) } }, {})
+    .then(() => console.log("written"), (error) => console.log(error.code, error.message))`;
+  const child = spawnSync("sh", ["-c", 'ulimit -f 8; exec "$0" -e "$1"', process.execPath, script], { encoding: "utf8" });
+  assert.match(child.stdout, /^FILE_ERROR Cannot write .*m\.safetensors: File too large/);
+  assert.deepEqual(readdirSync(own), ["m.safetensors"]);
+  assert.equal(readFileSync(file, "utf8"), "old");
+});
+
+test("malformed headers are refused by name", async () => {
+  const file = path.join(folder, "bad");
+  const entry = { dtype: "F32", shape: [2], data_offsets: [0, 8] };
+  const data = Buffer.alloc(8);
+  const huge = Buffer.alloc(16, "{");
+  huge.writeBigUInt64LE(2n ** 63n);
+  const cases: [Buffer, RegExp][] = [
+    [huge, /header claims 9223372036854775808 bytes/],
+    [withHeader({ x: { ...entry, shape: [3] } }, data), /'x' needs 12 bytes, its data has 8/],
+    [withHeader({ x: { ...entry, shape: [2 ** 53, 2 ** 53, 2 ** 53] } }, data), /shape of 'x' overflows/],
+    [withHeader({ x: { ...entry, data_offsets: [8, 16] } }, data), /'x' lies at 8\.\.16 of 8/],
+    [withHeader({ x: { ...entry, data_offsets: [8, 0] } }, data), /'x' lies at 8\.\.0/],
+    [withHeader({ x: entry, y: entry }, data), /before 'y' overlaps|before 'x' overlaps/],
+    [withHeader({ x: entry }, Buffer.alloc(12)), /4 bytes follow the last tensor/],
+    [withHeader('{"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"x":{"dtype":"F32","shape":[0],"data_offsets":[8,8]}}', data), /'x' appears twice/],
+    [withHeader({ x: { ...entry, dtype: "F31" } }, data), /unknown type 'F31'/],
+    [withHeader({ x: { dtype: "F32", shape: [2] } }, data), /lacks dtype, shape or data_offsets/],
+    [withHeader({ x: { ...entry, shape: [-2] } }, data), /non-negative whole number/],
+    [withHeader({ x: { ...entry, shape: ["2"] } }, data), /non-negative whole number/],
+    [withHeader(`{"x":${"[".repeat(100000)}`), /'\{' is missing/],
+    [withHeader('{"x":{}'), /lacks dtype/],
+    [withHeader('{"a\\uD800":{}}'), /surrogate/],
+    [withHeader({ x: entry }, data.subarray(0, 7)), /'x' lies at 0\.\.8 of 7/],
+    [withHeader(`{"__proto__":${JSON.stringify(entry)}}`, data), /__proto__/],
+    [Buffer.from("version https://git-lfs.github.com/spec/v1"), /Git LFS pointer/],
+    [Buffer.from("<!DOCTYPE html><html>"), /web page/],
+    [Buffer.alloc(0), /empty/],
+  ];
+  for (const [bytes, message] of cases) {
+    writeFileSync(file, bytes);
+    await failsWith(readTensors(file), "FILE_CORRUPT", message);
+  }
+  writeFileSync(file, withHeader({ x: { dtype: "F8_E4M3", shape: [1], data_offsets: [0, 1] } }, Buffer.alloc(1)));
+  await failsWith(readTensors(file), "WEIGHTS_INVALID", /'x' has the type F8_E4M3/);
+});
+
+test("cut and changed files are read or refused, never worse", async () => {
+  const file = path.join(folder, "fuzz");
+  await engine().writeTensors(file, { x: tensors["b"]!, y: tensors["a"]! }, { k: "v" });
+  const outcome = await mutate(file, readFileSync(file), 2000, readTensors);
+  assert.ok(outcome.read > 50 && outcome.refused > 500, JSON.stringify(outcome));
+});
+
+const golden = path.resolve("../shared/golden/golden.safetensors");
+test("a real file", { skip: !existsSync(golden) && "../shared is absent" }, async () => {
+  const { tensors: read } = await readTensors(golden, ["forward/64x64/jims/"]);
+  assert.ok(Object.keys(read).length > 0);
+  assert.deepEqual(read["forward/64x64/jims/map_logits"]!.shape, [2, 1, 16, 16]);
+});

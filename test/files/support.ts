@@ -1,0 +1,60 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { after } from "node:test";
+
+import { type ErrorCode, SuperSimpleNetError } from "../../lib/errors.js";
+import type { TensorFile } from "../../lib/native/binding.js";
+import { engine } from "../../lib/native/engine.js";
+
+/** A folder that is removed after the test file. */
+export function temporaryFolder(): string {
+  const folder = mkdtempSync(path.join(os.tmpdir(), "ssn-files-"));
+  after(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+export const floats = (...values: number[]): Buffer => Buffer.from(new Float32Array(values).buffer);
+
+export async function failsWith(promise: Promise<unknown>, code: ErrorCode, message: RegExp): Promise<void> {
+  await assert.rejects(promise, (error: unknown) => {
+    assert.ok(error instanceof SuperSimpleNetError, String(error));
+    assert.equal(error.code, code, error.message);
+    assert.match(error.message, message);
+    return true;
+  });
+}
+
+/** Reads every truncation and `flips` random changes of a valid file: each must be read or refused, never crash. */
+export async function mutate(file: string, valid: Buffer, flips: number, read: (path: string) => Promise<unknown>): Promise<{ read: number; refused: number }> {
+  const allowed: ErrorCode[] = ["FILE_CORRUPT", "PICKLE_REFUSED", "WEIGHTS_INVALID"];
+  const outcome = { read: 0, refused: 0 };
+  const attempt = async (bytes: Buffer, mustFail: boolean): Promise<void> => {
+    writeFileSync(file, bytes);
+    try {
+      await read(file);
+      assert.ok(!mustFail, `a file cut to ${bytes.length} of ${valid.length} bytes was read`);
+      outcome.read++;
+    } catch (error) {
+      if (error instanceof assert.AssertionError) throw error;
+      assert.ok(error instanceof SuperSimpleNetError && allowed.includes(error.code), String(error));
+      assert.ok(error.message.includes(file), error.message);
+      outcome.refused++;
+    }
+  };
+  for (let length = 0; length < valid.length; length++) await attempt(valid.subarray(0, length), true);
+  let state = 12345; // a linear congruential generator: the same mutations every time
+  const random = (below: number): number => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.floor((state / 2 ** 32) * below);
+  };
+  for (let i = 0; i < flips; i++) {
+    const bytes = Buffer.from(valid);
+    for (let n = 1 + random(3); n > 0; n--) bytes[random(bytes.length)] = random(256);
+    await attempt(bytes, false);
+  }
+  return outcome;
+}
+
+export const readTensors = (file: string, names?: string[]): Promise<TensorFile> => engine().readTensors(file, names);
