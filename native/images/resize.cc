@@ -5,7 +5,6 @@
 #include <cstring>
 #include <vector>
 
-#include "error.h"
 
 namespace ssn {
 namespace {
