@@ -1,0 +1,35 @@
+import { command } from "./options.js";
+import { output, table } from "./output.js";
+
+export const doctor = command({
+  name: "doctor",
+  summary: "check the installation; say what is wrong and which command fixes it",
+  description: "Prints versions, the libtorch found and where, devices, threads and the cache folder. The exit code is 1 when something keeps the package from working.",
+  options: {},
+  examples: ["supersimplenet doctor", "supersimplenet doctor --json"],
+  async run() {
+    const { diagnose } = await import("../native/diagnose.js");
+    const diagnosis = diagnose();
+    const { package: self, node, platform, glibc, cpu, addon, libtorch, mkldnn, devices, cache, problems } = diagnosis;
+    const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+    output.result(
+      table([
+        ["package", `${self.name} ${self.version} in ${self.folder}`],
+        ["node", `${node}, ${platform}${glibc === null ? "" : `, glibc ${glibc}`}`],
+        ["cpu", `${cpu.model}, ${cpu.cores} cores${cpu.capability === null ? "" : `, ${cpu.capability}`}`],
+        ["engine", addon === null ? "not found" : `${addon.folder}${addon.builtFor === null ? "" : `, built for libtorch ${addon.builtFor}`}`],
+        ["libtorch", libtorch === null ? "not found" : `${libtorch.version} in ${libtorch.folder} (${libtorch.foundBy})`],
+        ["mkldnn", mkldnn ?? "unknown"],
+        ["devices", devices.length === 0 ? "unknown" : devices.join(", ")],
+        ["threads", process.env["SUPERSIMPLENET_THREADS"] ? `${process.env["SUPERSIMPLENET_THREADS"]} (SUPERSIMPLENET_THREADS)` : `${cpu.cores}`],
+        ["cache", cache.folder],
+        ...cache.entries.map((entry) => ["", `${entry.path}  ${mib(entry.bytes)}`]),
+      ]),
+    );
+    for (const { code, text, fix, fatal } of problems) output.result(`\n${fatal ? "problem" : "note"} [${code}] ${text}\n  fix: ${fix}`);
+    const broken = problems.some(({ fatal }) => fatal);
+    output.result(broken ? "" : "\nEverything that is needed is there.");
+    output.document({ ok: !broken, ...diagnosis });
+    return broken ? 1 : 0;
+  },
+});

@@ -1,0 +1,48 @@
+import path from "node:path";
+
+import { writeWholeFile } from "../write.js";
+import { evaluationDocument, evaluationText, runEvaluation } from "./evaluation.js";
+import { interruptible } from "./interrupt.js";
+import { choice, command, text } from "./options.js";
+import { output } from "./output.js";
+import { describeModel, given, shared, warnIfUntrained, withDetector } from "./shared.js";
+
+export const evaluate = command({
+  name: "evaluate",
+  summary: "metrics of a model on a data set",
+  description:
+    "Computes I-AUROC, AP-det, P-AUROC, AP-loc, AUPRO, seg-I-AUROC and seg-AP-det (docs/metrics.md), and the decisions at the model's own threshold.",
+  options: {
+    model: shared.model,
+    data: shared.data,
+    dataset: shared.dataset,
+    split: choice(["test", "train"], "which images", { default: "test" }),
+    out: text("FILE", "write what --json prints to this file too"),
+    overlays: text("DIR", "write one picture per image: image, mask, heat map, contour"),
+    "backbone-weights": shared.backboneWeights,
+    device: shared.device,
+    threads: shared.threads,
+    batch: shared.batch,
+  },
+  examples: ["supersimplenet evaluate --model runs/bottle/model.safetensors --data data/bottle", "supersimplenet evaluate --model model.safetensors --data samples.csv --overlays pictures --json"],
+  async run(values) {
+    const { datasets } = await import("../datasets/index.js");
+    const { Detector } = await import("../detection/detector.js");
+    const file = path.resolve(values.model);
+    return interruptible(async (signal) => {
+      const dataset = await datasets.open(values.data, values.dataset);
+      const load = Detector.load(file, given({ backboneWeights: values["backbone-weights"], device: values.device, threads: values.threads, batchSize: values.batch }));
+      return withDetector(load, async (detector) => {
+        warnIfUntrained(detector.model.config.backbone);
+        const split = values.split ?? "test";
+        const evaluation = await runEvaluation(detector, dataset, { split, signal, overlays: values.overlays });
+        const document = { model: describeModel(file, detector.model.config), ...evaluationDocument(evaluation, dataset, split) };
+        if (values.out !== undefined) await writeWholeFile(path.resolve(values.out), `${JSON.stringify(document, null, 2)}\n`);
+        output.result(evaluationText(evaluation));
+        if (values.overlays !== undefined) output.result(`pictures: ${path.resolve(values.overlays)}`);
+        output.document(document);
+        return 0;
+      });
+    });
+  },
+});

@@ -1,0 +1,69 @@
+import path from "node:path";
+
+import type { Dataset, Sample, Split } from "../datasets/types.js";
+import type { Detector } from "../detection/detector.js";
+import type { Detection } from "../detection/types.js";
+import type { Evaluation } from "../evaluation/types.js";
+import { pictureNames } from "../report/names.js";
+import { writeWholeFile } from "../write.js";
+import { output, table } from "./output.js";
+
+export interface EvaluateOptions {
+  split?: Split;
+  signal?: AbortSignal;
+  /** Folder for one overlay picture per image. */
+  overlays?: string | undefined;
+}
+
+/** Evaluates with progress on stderr. */
+export async function runEvaluation(detector: Detector, dataset: Dataset, { split = "test", signal, overlays }: EvaluateOptions): Promise<Evaluation> {
+  const { evaluate } = await import("../evaluation/evaluate.js");
+  const pictures = overlays === undefined ? undefined : await overlayWriter(overlays, detector.model.config.thresholds.pixelLogit);
+  const evaluation = await evaluate(detector, dataset, {
+    split,
+    ...(signal && { signal }),
+    onProgress: (done, total) => output.progress(`evaluating ${done}/${total}`),
+    ...(pictures && { onDetection: pictures.add }),
+  });
+  await pictures?.finish();
+  output.done();
+  return evaluation;
+}
+
+/** Writes one overlay per sample, all in one colour range. */
+export async function overlayWriter(folder: string, pixelThreshold: number): Promise<{ add(sample: Sample, detection: Detection): Promise<void>; finish(): Promise<void> }> {
+  const { ColourScale } = await import("../report/scale.js");
+  const { overlayOf } = await import("../report/sources.js");
+  const { overlayPng } = await import("../report/overlay.js");
+  const name = pictureNames();
+  const scale = new ColourScale(pixelThreshold);
+  return {
+    add: (sample, detection) => {
+      const file = path.join(folder, name(sample.id, ".png"));
+      return scale.add(detection.map.data, async (range) => writeWholeFile(file, await overlayPng(await overlayOf(sample, detection), range)));
+    },
+    finish: async () => void (await scale.finish()),
+  };
+}
+
+/** An evaluation without paths of this machine, as metrics.json and --json hold it. */
+export function evaluationDocument(evaluation: Evaluation, dataset: Dataset, split: Split): Record<string, unknown> {
+  return {
+    dataset: { kind: dataset.kind, name: dataset.name },
+    split,
+    ...evaluation,
+    samples: evaluation.samples.map(({ id, label, defect, score, logit, anomalous }) => ({ id, label, defect, score, logit, anomalous })),
+  };
+}
+
+/** For people: the metrics, the decisions and what could not be computed. */
+export function evaluationText({ metrics, decisions, counts, notes }: Evaluation): string {
+  const rows = Object.entries(metrics).map(([name, value]) => [`  ${name}`, value === null ? "undefined" : (value as number).toFixed(4)]);
+  const { truePositive, trueNegative, falsePositive, falseNegative, threshold } = decisions;
+  return [
+    `${counts.normal + counts.anomalous} images: ${counts.normal} normal, ${counts.anomalous} anomalous (${counts.withMask} with a mask)`,
+    table(rows),
+    `At the model's threshold ${threshold.toFixed(4)}: ${truePositive} of ${truePositive + falseNegative} defects found, ${falsePositive} of ${falsePositive + trueNegative} good parts rejected.`,
+    ...notes.map((note) => `note: ${note}`),
+  ].join("\n");
+}

@@ -1,0 +1,19 @@
+import { output } from "./output.js";
+
+/** Runs `work` with a signal that Ctrl-C (SIGINT) or SIGTERM aborts. A second one ends the process at once. */
+export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>, hint = "Stopping after the current step."): Promise<T> {
+  const controller = new AbortController();
+  const onSignal = (): void => {
+    if (controller.signal.aborted) process.exit(130);
+    output.log(`${hint} Press Ctrl-C again to stop at once.`);
+    controller.abort();
+  };
+  process.on("SIGINT", onSignal);
+  process.on("SIGTERM", onSignal);
+  try {
+    return await work(controller.signal);
+  } finally {
+    process.off("SIGINT", onSignal);
+    process.off("SIGTERM", onSignal);
+  }
+}

@@ -1,0 +1,69 @@
+#!/usr/bin/env node
+import { readFileSync } from "node:fs";
+import path from "node:path";
+
+import { SuperSimpleNetError } from "../errors.js";
+import { didYouMean } from "../options.js";
+import { type Command, helpText, parse } from "./options.js";
+import { exitCode, exitQuietlyOnClosedPipe, output, report, table } from "./output.js";
+
+/** Loaded when called, so that --help and wrong usage answer at once and work without the engine. */
+const commands: Record<string, () => Promise<Command>> = {
+  train: async () => (await import("./train.js")).train,
+  evaluate: async () => (await import("./evaluate.js")).evaluate,
+  predict: async () => (await import("./predict.js")).predict,
+  convert: async () => (await import("./convert.js")).convert,
+  weights: async () => (await import("./weights.js")).weights,
+  doctor: async () => (await import("./doctor.js")).doctor,
+  quickstart: async () => (await import("./quickstart.js")).quickstart,
+};
+
+async function overview(): Promise<string> {
+  const loaded = await Promise.all(Object.values(commands).map((load) => load()));
+  const rows = table(loaded.map(({ name, summary }) => [`  ${name}`, summary]));
+  return `Usage: supersimplenet <command> [options]\n\nFinds defects on surfaces with SuperSimpleNet, trained with the labels there are.\n\nCommands:\n${rows}\n\n'supersimplenet <command> --help' explains one. 'supersimplenet --version' prints the version.\n`;
+}
+
+async function main(args: string[]): Promise<number> {
+  const [name, ...rest] = args;
+  if (name === undefined || name === "--help" || name === "-h" || name === "help") {
+    const topic = name === "help" ? rest[0] : undefined;
+    if (topic !== undefined) return main([topic, "--help"]);
+    const text = await overview();
+    (name === undefined ? process.stderr : process.stdout).write(text);
+    return name === undefined ? 2 : 0;
+  }
+  if (name === "--version" || name === "-v") {
+    const manifest = JSON.parse(readFileSync(path.resolve(__dirname, "../../../package.json"), "utf8")) as { version: string };
+    process.stdout.write(`${manifest.version}\n`);
+    return 0;
+  }
+  // Known before anything can fail, so that even wrong usage is reported as JSON.
+  output.json = rest.includes("--json");
+  const load = Object.hasOwn(commands, name) ? commands[name] : undefined;
+  if (!load) {
+    const near = didYouMean(name, Object.keys(commands));
+    throw new SuperSimpleNetError("UNKNOWN_OPTION", `There is no command '${name}'.${near ? ` Did you mean '${near}'?` : ` The commands are ${Object.keys(commands).join(", ")}.`}`);
+  }
+  const command = await load();
+  const { values, positionals, json, help } = parse(command, rest);
+  output.json = json;
+  if (help) {
+    process.stdout.write(helpText(command));
+    return 0;
+  }
+  return command.run(values as never, positionals);
+}
+
+exitQuietlyOnClosedPipe();
+main(process.argv.slice(2)).then(
+  (code) => {
+    output.done();
+    process.exitCode = code;
+  },
+  (error: unknown) => {
+    output.done();
+    report(error);
+    process.exitCode = exitCode(error);
+  },
+);

@@ -1,0 +1,107 @@
+import { SuperSimpleNetError } from "../errors.js";
+
+/**
+ * What a command says. People read stderr (logs, progress) and, without --json, results on stdout; with --json stdout
+ * carries one JSON document and nothing else.
+ */
+export class Output {
+  json = false;
+  /** Terminal width; 0 when stderr is not a terminal. */
+  private live = "";
+
+  get isTerminal(): boolean {
+    return process.stderr.isTTY === true && process.env["TERM"] !== "dumb";
+  }
+
+  /** A result: stdout, unless stdout is for JSON. */
+  result(text: string): void {
+    this.clear();
+    if (!this.json) process.stdout.write(`${text}\n`);
+  }
+
+  /** The result of --json. */
+  document(value: unknown): void {
+    this.clear();
+    if (this.json) process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
+  }
+
+  /** A line of log on stderr. */
+  log(text: string): void {
+    this.clear();
+    process.stderr.write(`${text}\n`);
+    this.redraw();
+  }
+
+  warn(text: string): void {
+    this.log(`warning: ${text}`);
+  }
+
+  /** Replaces the one live line of a terminal; elsewhere it does nothing. */
+  progress(text: string): void {
+    if (!this.isTerminal) return;
+    this.live = text.slice(0, Math.max(20, (process.stderr.columns ?? 80) - 1));
+    this.redraw();
+  }
+
+  /** Takes the live line away. */
+  done(): void {
+    this.clear();
+    this.live = "";
+  }
+
+  private clear(): void {
+    if (this.live && this.isTerminal) process.stderr.write("\r\x1b[K");
+  }
+
+  private redraw(): void {
+    if (this.live) process.stderr.write(`\r\x1b[K${this.live}`);
+  }
+}
+
+export const output = new Output();
+
+/** A reader that went away (`| head`) ends the command quietly, as it does for other tools. */
+export function exitQuietlyOnClosedPipe(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code === "EPIPE") process.exit(0);
+      throw error;
+    });
+  }
+}
+
+/** Exit code of an error: 2 wrong usage, 130 interrupted, 1 anything else. */
+export function exitCode(error: unknown): number {
+  if (!(error instanceof SuperSimpleNetError)) return 1;
+  if (error.code === "ABORTED") return 130;
+  return error.code === "INVALID_OPTION" || error.code === "UNKNOWN_OPTION" ? 2 : 1;
+}
+
+/** Prints an error for people on stderr, and with --json an `error` document on stdout. */
+export function report(error: unknown): void {
+  if (error instanceof SuperSimpleNetError) {
+    // The message of DATASET_INVALID may hold the problems already.
+    const problems = error.problems.filter((problem) => !error.message.includes(problem));
+    output.log([`error [${error.code}] ${error.message}`, ...problems.map((problem) => `  - ${problem}`)].join("\n"));
+    if (error.code === "INTERNAL") output.log("This is a fault of the program. Please report it with the output of 'supersimplenet doctor'.");
+    output.document({ error: { code: error.code, message: error.message, ...(error.path === undefined ? {} : { path: error.path }), problems: error.problems } });
+    return;
+  }
+  const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  output.log(`error [INTERNAL] unexpected: ${stack}\nPlease report this with the output of 'supersimplenet doctor'.`);
+  output.document({ error: { code: "INTERNAL", message: error instanceof Error ? error.message : String(error), problems: [] } });
+}
+
+export const percent = (share: number): string => `${(100 * share).toFixed(0)} %`;
+
+export function duration(seconds: number): string {
+  const whole = Math.max(0, Math.round(seconds));
+  const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  return h > 0 ? `${h}:${String(m).padStart(2, "0")}:${String(s).padStart(2, "0")}` : `${m}:${String(s).padStart(2, "0")}`;
+}
+
+/** Columns of text, each as wide as its widest cell. */
+export function table(rows: readonly (readonly string[])[]): string {
+  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => [...(row[column] ?? "")].length))) ?? [];
+  return rows.map((row) => row.map((cell, column) => cell + " ".repeat(widths[column]! - [...cell].length)).join("  ").trimEnd()).join("\n");
+}

@@ -1,0 +1,171 @@
+import { readdir, stat } from "node:fs/promises";
+import path from "node:path";
+
+import type { Detector } from "../detection/detector.js";
+import type { Detection } from "../detection/types.js";
+import { fileError, SuperSimpleNetError } from "../errors.js";
+import { pictureNames } from "../report/names.js";
+import { makeFolder, writeWholeFile } from "../write.js";
+import { interruptible } from "./interrupt.js";
+import { choice, command, integer, number, text } from "./options.js";
+import { output } from "./output.js";
+import { describeModel, given, shared, warnIfUntrained, withDetector } from "./shared.js";
+
+type Outcome = { file: string; detection: Detection } | { file: string; error: SuperSimpleNetError };
+
+export const predict = command({
+  name: "predict",
+  summary: "find defects on images",
+  description:
+    "Prints score, decision and regions of every image. A folder stands for all images in it and below. An image that cannot be read is reported, the others go on, and the exit code is 1.",
+  positionals: { usage: "IMAGE...", min: 1, what: "IMAGE (a file or a folder)" },
+  options: {
+    model: shared.model,
+    threshold: number("SCORE", "score from 0 to 1 from which an image is anomalous", { min: 0, max: 1, default: "the model's own" }),
+    "pixel-threshold": shared.pixelThreshold,
+    "min-area": integer("PX", "leave out regions with fewer pixels", { min: 0, default: 0 }),
+    maps: text("DIR", "write the anomaly map of every image"),
+    "map-format": choice(["png", "npy"], "png: a heat map, npy: float32 logits at the model's input size", { default: "png" }),
+    overlays: text("DIR", "write one picture per image: image, heat map, contour"),
+    "backbone-weights": shared.backboneWeights,
+    device: shared.device,
+    threads: shared.threads,
+    batch: shared.batch,
+  },
+  examples: ["supersimplenet predict --model model.safetensors part.png", "supersimplenet predict --model model.safetensors photos/ --json --maps maps --map-format npy"],
+  async run(values, positionals) {
+    if (values["map-format"] !== undefined && values.maps === undefined) throw new SuperSimpleNetError("INVALID_OPTION", "predict: --map-format needs --maps DIR.");
+    const files = await imageFiles(positionals);
+    for (const folder of [values.maps, values.overlays]) if (folder !== undefined) await makeFolder(folder);
+    const { Detector } = await import("../detection/detector.js");
+    const model = path.resolve(values.model);
+    const batchSize = values.batch ?? 8;
+    const load = Detector.load(
+      model,
+      given({
+        backboneWeights: values["backbone-weights"],
+        device: values.device,
+        threads: values.threads,
+        batchSize,
+        threshold: values.threshold,
+        pixelThreshold: values["pixel-threshold"],
+        minAreaPx: values["min-area"],
+      }),
+    );
+    return interruptible(async (signal) =>
+      withDetector(load, async (detector) => {
+        const { config } = detector.model;
+        warnIfUntrained(config.backbone);
+        const pictures = await pictureWriter(values.maps, values["map-format"] ?? "png", values.overlays, values["pixel-threshold"] ?? config.thresholds.pixelLogit);
+        const images: Record<string, unknown>[] = [];
+        let failed = 0;
+        for await (const outcome of outcomes(detector, files, batchSize, signal)) {
+          if ("error" in outcome) {
+            const { code, message } = outcome.error;
+            output.log(`error [${code}] ${message}`);
+            images.push({ path: outcome.file, error: { code, message } });
+            failed++;
+          } else {
+            const written = await pictures.add(outcome.file, outcome.detection);
+            output.result(line(outcome.file, outcome.detection));
+            images.push({ ...document(outcome.file, outcome.detection), ...written });
+          }
+          output.progress(`${images.length}/${files.length}`);
+        }
+        await pictures.finish();
+        output.done();
+        const anomalous = images.filter((image) => image["anomalous"] === true).length;
+        if (files.length > 1) output.log(`${anomalous} of ${files.length - failed} images anomalous${failed > 0 ? `; ${failed} could not be read` : ""}`);
+        output.document({ model: describeModel(model, config), images });
+        return failed > 0 ? 1 : 0;
+      }),
+    );
+  },
+});
+
+/** Folders become the images below them, in the order of their names. */
+async function imageFiles(given: string[]): Promise<string[]> {
+  const { isImageFile } = await import("../images/decode.js");
+  const files: string[] = [];
+  for (const name of given) {
+    // A missing file is one bad image among others; it is reported when its turn comes.
+    const isFolder = await stat(name).then((found) => found.isDirectory(), () => false);
+    if (!isFolder) {
+      files.push(name);
+      continue;
+    }
+    try {
+      const inside = (await readdir(name, { recursive: true })).filter(isImageFile).sort();
+      if (inside.length === 0) throw new SuperSimpleNetError("FILE_NOT_FOUND", `There is no image in ${name}.`, { path: name });
+      files.push(...inside.map((file) => path.join(name, file)));
+    } catch (error) {
+      throw fileError(error, "list", name);
+    }
+  }
+  return files;
+}
+
+/** Batches for speed; where a batch fails, its images go one by one, so that only the bad ones are lost. */
+async function* outcomes(detector: Detector, files: string[], batchSize: number, signal: AbortSignal): AsyncGenerator<Outcome> {
+  const alone = async (file: string): Promise<Outcome> => {
+    try {
+      return { file, detection: (await detector.detect([file], { signal }))[0]! };
+    } catch (error) {
+      if (error instanceof SuperSimpleNetError && belongsToImage(error)) return { file, error };
+      throw error;
+    }
+  };
+  for (let i = 0; i < files.length; i += batchSize) {
+    const batch = files.slice(i, i + batchSize);
+    try {
+      const detections = await detector.detect(batch, { signal });
+      for (const [index, detection] of detections.entries()) yield { file: batch[index]!, detection };
+    } catch (error) {
+      if (!(error instanceof SuperSimpleNetError && belongsToImage(error))) throw error;
+      for (const file of batch) yield await alone(file);
+    }
+  }
+}
+
+const belongsToImage = ({ code }: SuperSimpleNetError): boolean => ["IMAGE_UNREADABLE", "FILE_NOT_FOUND", "NO_PERMISSION", "FILE_ERROR"].includes(code);
+
+function document(file: string, detection: Detection): Record<string, unknown> {
+  const { score, logit, anomalous, threshold, pixelThreshold, regions, width, height, timings } = detection;
+  return { path: file, score, logit, anomalous, threshold, pixelThreshold, regions, width, height, timings };
+}
+
+function line(file: string, { score, anomalous, regions }: Detection): string {
+  const [first] = regions;
+  const where = first ? `  ${regions.length} region${regions.length === 1 ? "" : "s"}, strongest ${first.width}x${first.height} at ${first.x},${first.y}` : "";
+  return `${anomalous ? "DEFECT" : "good  "}  ${score.toFixed(4)}  ${file}${where}`;
+}
+
+interface PictureWriter {
+  /** Names of the files that belong to the image. */
+  add(file: string, detection: Detection): Promise<{ map?: string; overlay?: string }>;
+  finish(): Promise<void>;
+}
+
+async function pictureWriter(maps: string | undefined, format: "png" | "npy", overlays: string | undefined, pixelThreshold: number): Promise<PictureWriter> {
+  const { ColourScale } = await import("../report/scale.js");
+  const { heatMapPng, overlayPng } = await import("../report/overlay.js");
+  const { npyFile } = await import("../report/npy.js");
+  const { decodeImage } = await import("../images/decode.js");
+  const [mapName, overlayName] = [pictureNames(), pictureNames()];
+  const scale = new ColourScale(pixelThreshold);
+  return {
+    async add(file, detection) {
+      const relative = path.relative(process.cwd(), path.resolve(file));
+      const map = maps === undefined ? undefined : path.join(maps, mapName(relative, `.${format}`));
+      const overlay = overlays === undefined ? undefined : path.join(overlays, overlayName(relative, ".png"));
+      const { data, width, height } = detection.map;
+      if (map !== undefined && format === "npy") await writeWholeFile(map, npyFile(data, [height, width]));
+      if (map !== undefined && format === "png") await scale.add(data, async (range) => writeWholeFile(map, await heatMapPng(detection.map, range)));
+      if (overlay !== undefined) {
+        await scale.add(data, async (range) => writeWholeFile(overlay, await overlayPng({ image: await decodeImage(file), detection, title: file }, range)));
+      }
+      return { ...(map !== undefined && { map }), ...(overlay !== undefined && { overlay }) };
+    },
+    finish: async () => void (await scale.finish()),
+  };
+}

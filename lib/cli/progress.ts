@@ -1,0 +1,103 @@
+import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+
+import { fileError } from "../errors.js";
+import { type EpochEvent, type FitOptions, type StageEvent, type StartEvent, type StepEvent, regimePresets } from "../training/options.js";
+import { duration, output } from "./output.js";
+
+const stages: Record<StageEvent["stage"], string> = {
+  validate: "checking images",
+  load: "loading images",
+  measure: "measuring features",
+  calibrate: "setting thresholds",
+  save: "saving",
+};
+
+/** Where output is not a terminal, a training prints about this many epochs. */
+const plainLines = 20;
+
+/**
+ * Shows a training on stderr: one live line on a terminal, else some lines of epochs. `logFile` gets one JSON object per
+ * line: the start, then every epoch.
+ */
+export function showTraining(logFile: string, balancedSampling?: boolean): Pick<FitOptions, "onStage" | "onStart" | "onStep" | "onEpoch"> & { started(): StartEvent | undefined; last(): EpochEvent | undefined } {
+  let start: StartEvent | undefined;
+  let last: EpochEvent | undefined;
+  let images = 0;
+  const secondsSoFar: number[] = [];
+
+  return {
+    started: () => start,
+    last: () => last,
+    onStage({ stage, done, total }) {
+      output.progress(`${stages[stage]} ${done}/${total}`);
+    },
+    onStart(event) {
+      start = event;
+      images = imagesPerEpoch(event, balancedSampling);
+      for (const line of startLines(event)) output.log(line);
+      for (const warning of event.warnings) output.warn(warning);
+      keepLog(logFile, event.epochsDone);
+      append(logFile, { event: "start", ...event });
+    },
+    onStep({ epoch, epochs, step, steps, total }: StepEvent) {
+      output.progress(`epoch ${epoch}/${epochs}  step ${step}/${steps}  loss ${total.toFixed(4)}${pace(epochs - epoch + 1 - step / steps)}`);
+    },
+    onEpoch(event) {
+      last = event;
+      secondsSoFar.push(event.seconds);
+      append(logFile, { event: "epoch", ...event });
+      const { epoch, epochs, loss } = event;
+      const text = `epoch ${epoch}/${epochs}  loss ${loss.toFixed(4)}${pace(epochs - epoch)}`;
+      output.progress(text);
+      const first = secondsSoFar.length === 1;
+      if (!output.isTerminal && (first || epoch === epochs || epoch % Math.ceil(epochs / plainLines) === 0)) output.log(text);
+    },
+  };
+
+  /** Speed and time left, from the last epochs: the first one is slower, because it fills the feature cache. */
+  function pace(epochsLeft: number): string {
+    const recent = secondsSoFar.slice(-5);
+    if (recent.length === 0) return "";
+    const mean = recent.reduce((sum, s) => sum + s, 0) / recent.length;
+    return `  ${(images / Math.max(mean, 1e-6)).toFixed(0)} images/s  ${epochsLeft > 0 ? `${duration(mean * epochsLeft)} left` : "done"}`;
+  }
+}
+
+function imagesPerEpoch({ regime, counts }: StartEvent, balancedSampling = regimePresets[regime].balancedSampling): number {
+  // Balanced: every anomalous image in four flips, and as many normal images (spec section 5).
+  return balancedSampling ? 8 * counts.trainAnomalous : counts.trainNormal + counts.trainAnomalous;
+}
+
+function startLines(event: StartEvent): string[] {
+  const { regime, counts, backbone, noiseStd, noise, device, epochs, epochsDone, stepsPerEpoch } = event;
+  const calibration = counts.calibrationNormal + counts.calibrationAnomalous;
+  return [
+    `regime ${regime}: ${counts.trainNormal} normal and ${counts.trainAnomalous} anomalous training images (${counts.trainSegmented} with a mask)${calibration > 0 ? `, ${calibration} more held out for the thresholds` : ""}`,
+    `backbone ${backbone.architecture}, ${backbone.trained ? `weights ${backbone.source}` : `UNTRAINED (${backbone.source})`}; noise ${noiseStd.toPrecision(3)} (${noise}); device ${device}`,
+    `${epochs} epochs of ${stepsPerEpoch} steps${epochsDone > 0 ? `; ${epochsDone} are done already` : ""}`,
+  ];
+}
+
+/** Drops what a resumed run will write again: epochs after the checkpoint. A fresh run starts an empty log. */
+function keepLog(file: string, epochsDone: number): void {
+  if (!existsSync(file)) return;
+  const lines = epochsDone === 0 ? [] : readFileSync(file, "utf8").split("\n").filter((line) => line !== "" && epochOf(line) <= epochsDone);
+  writeFileSync(file, lines.map((line) => `${line}\n`).join(""));
+}
+
+function epochOf(line: string): number {
+  try {
+    const entry = JSON.parse(line) as { event?: string; epoch?: number };
+    return entry.event === "epoch" ? (entry.epoch ?? Infinity) : 0;
+  } catch {
+    return Infinity; // the half line of a run that was cut off
+  }
+}
+
+function append(file: string, entry: object): void {
+  try {
+    appendFileSync(file, `${JSON.stringify(entry)}\n`);
+  } catch (error) {
+    throw fileError(error, "write", file);
+  }
+}

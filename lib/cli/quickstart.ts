@@ -1,0 +1,128 @@
+import { rm } from "node:fs/promises";
+import path from "node:path";
+
+import type { Sample } from "../datasets/types.js";
+import type { Detection } from "../detection/types.js";
+import { writeWholeFile } from "../write.js";
+import { evaluationDocument, evaluationText } from "./evaluation.js";
+import { interruptible } from "./interrupt.js";
+import { command, integer, size, text } from "./options.js";
+import { duration, output } from "./output.js";
+import { showTraining } from "./progress.js";
+import { describeModel, given, shared, warnIfUntrained, withDetector } from "./shared.js";
+import { explainAbort, prepareRun, runFiles } from "./train.js";
+
+/** Small enough for two CPU cores and three minutes, large enough to learn the defects. */
+const defaults = { out: "quickstart-run", imageSize: [128, 128], epochs: 30, seed: 0 } as const;
+
+/** Pictures of the report: this many defects, of as many kinds as there are, and this many good parts. */
+const shownDefects = 6;
+const shownGood = 2;
+
+export const quickstart = command({
+  name: "quickstart",
+  summary: "see it work in some minutes: generated images, nothing to download",
+  description:
+    "Draws a data set of printed metal plates with and without defects, trains on the good ones only, evaluates, and writes the model, metrics.json and pictures. The backbone is a ResNet-18 with random weights, so that nothing has to be downloaded: real use wants trained ones.",
+  options: {
+    out: text("DIR", "folder for everything", { default: defaults.out }),
+    "image-size": size("size of the images", { default: defaults.imageSize }),
+    epochs: integer("N", "passes over the training images", { min: 1, default: defaults.epochs }),
+    seed: integer("N", "of the images and of the training", { min: 0, default: defaults.seed }),
+    device: shared.device,
+    threads: shared.threads,
+  },
+  examples: ["supersimplenet quickstart", "supersimplenet quickstart --out /tmp/demo --epochs 10"],
+  async run(values) {
+    const began = performance.now();
+    const out = path.resolve(values.out ?? defaults.out);
+    const files = runFiles(out);
+    const { seed = defaults.seed, epochs = defaults.epochs } = values;
+    const imageSize: [number, number] = values["image-size"] ?? [...defaults.imageSize];
+    // The folder is this command's own: running it again starts over, on the same images.
+    await prepareRun(out, { resume: false, overwrite: true });
+    await rm(path.join(out, "pictures"), { recursive: true, force: true });
+    const { datasets } = await import("../datasets/index.js");
+    const { Trainer } = await import("../training/trainer.js");
+    const { Detector } = await import("../detection/detector.js");
+
+    return interruptible(async (signal) => {
+      const folder = path.join(out, `data-${imageSize.join("x")}-seed${seed}`);
+      const dataset = await datasets.generated(folder, { imageSize, seed, signal, onProgress: ({ written, total }) => output.progress(`drawing images ${written}/${total}`) });
+      output.done();
+      output.log(`images: ${folder}`);
+      const progress = showTraining(files.log);
+      const trainer = new Trainer(given({ backbone: "resnet18" as const, backboneWeights: "random", imageSize, epochs, seed, device: values.device, threads: values.threads }));
+      const again = "supersimplenet quickstart (it starts over)";
+      const model = await trainer.fit(dataset, { signal, out, ...progress }).catch((error: unknown) => Promise.reject(explainAbort(error, again, files.checkpoint)));
+      await model.save(files.model);
+      output.done();
+      warnIfUntrained(model.config.backbone);
+
+      const load = Detector.load(model, given({ device: values.device, threads: values.threads }));
+      const kept: { sample: Sample; detection: Detection }[] = [];
+      const chosen = new Set(choose(dataset.samples));
+      const { evaluate } = await import("../evaluation/evaluate.js");
+      const evaluation = await withDetector(load, (detector) =>
+        evaluate(detector, dataset, {
+          signal,
+          onProgress: (done, total) => output.progress(`evaluating ${done}/${total}`),
+          onDetection: (sample, detection) => {
+            if (chosen.has(sample.id)) kept.push({ sample, detection });
+          },
+        }),
+      );
+      const metrics = { model: describeModel(path.basename(files.model), model.config), ...evaluationDocument(evaluation, dataset, "test") };
+      await writeWholeFile(files.metrics, `${JSON.stringify(metrics, null, 2)}\n`);
+      const sheet = await drawPictures(path.join(out, "pictures"), kept);
+      output.done();
+
+      const seconds = (performance.now() - began) / 1000;
+      output.result(evaluationText(evaluation));
+      output.result(
+        [
+          "",
+          `Look at       ${sheet}`,
+          `one by one    ${path.join(out, "pictures")}`,
+          `model         ${files.model}`,
+          `metrics       ${files.metrics}`,
+          "",
+          `${duration(seconds)} in all. With your own images:`,
+          "  supersimplenet weights pull wide_resnet50_2",
+          "  supersimplenet train --data DIR --out runs/first        (DIR/train/good, DIR/test/good, DIR/test/<defect>: docs/data.md)",
+          `  supersimplenet predict --model ${path.relative(process.cwd(), files.model) || files.model} ${path.relative(process.cwd(), folder)}/test`,
+        ].join("\n"),
+      );
+      output.document({ run: out, seconds, contactSheet: sheet, start: progress.started() ?? null, lastEpoch: progress.last() ?? null, evaluation: metrics });
+      return 0;
+    });
+  },
+});
+
+/** Ids of the test images to show: defects of every kind in turn, then some good parts. */
+function choose(samples: readonly Sample[]): string[] {
+  const test = samples.filter((sample) => sample.split === "test");
+  const kinds = new Map<string, Sample[]>();
+  for (const sample of test) if (sample.label === "anomalous") kinds.set(sample.defect ?? "", [...(kinds.get(sample.defect ?? "") ?? []), sample]);
+  const defects: Sample[] = [];
+  for (let round = 0; defects.length < shownDefects && [...kinds.values()].some((group) => group.length > round); round++) {
+    for (const group of kinds.values()) if (group[round] && defects.length < shownDefects) defects.push(group[round]!);
+  }
+  return [...defects, ...test.filter((sample) => sample.label === "normal").slice(0, shownGood)].map(({ id }) => id);
+}
+
+/** One overlay per image and a sheet of all of them; returns the sheet's path. */
+async function drawPictures(folder: string, kept: readonly { sample: Sample; detection: Detection }[]): Promise<string> {
+  const { colourRange } = await import("../report/colours.js");
+  const { contactSheet, overlayPng } = await import("../report/overlay.js");
+  const { overlayOf } = await import("../report/sources.js");
+  const { pictureNames } = await import("../report/names.js");
+  const order = [...kept].sort((a, b) => Number(a.sample.label === "normal") - Number(b.sample.label === "normal"));
+  const inputs = await Promise.all(order.map(({ sample, detection }) => overlayOf(sample, detection)));
+  const range = colourRange(inputs.map(({ detection }) => detection.map.data), inputs[0]?.detection.pixelThreshold ?? 0);
+  const name = pictureNames();
+  for (const input of inputs) await writeWholeFile(path.join(folder, name(input.title, ".png")), await overlayPng(input, range));
+  const sheet = path.join(folder, "..", "contact-sheet.png");
+  await writeWholeFile(sheet, await contactSheet(inputs, range, "Quickstart: test images"));
+  return sheet;
+}

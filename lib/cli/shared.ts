@@ -1,0 +1,52 @@
+import type { Detector } from "../detection/detector.js";
+import type { ModelConfig } from "../models/config.js";
+import { flag, integer, number, text } from "./options.js";
+import { output } from "./output.js";
+
+/** Options that several commands take, written once. */
+export const shared = {
+  model: text("FILE", "model file that train or convert wrote", { required: true }),
+  data: text("DIR", "data set: a folder, or a manifest file (docs/data.md)", { required: true }),
+  dataset: text("KIND", "how to read it: folder or manifest", { default: "found from the files" }),
+  device: text("auto|cpu|cuda", "where the network runs; cuda:1 is the second GPU", { default: "auto" }),
+  threads: integer("N", "CPU threads", { min: 1, default: "the number of cores, or SUPERSIMPLENET_THREADS" }),
+  backboneWeights: text("FILE", "backbone weights, when the model file does not hold them", { default: "the cache folder" }),
+  batch: integer("N", "images per forward pass", { min: 1, default: 8 }),
+  pixelThreshold: number("LOGIT", "map logit from which a pixel belongs to a region", { default: "the model's own" }),
+  overwrite: flag("replace what is there"),
+};
+
+/** The fields of `options` that were given. */
+export function given<T extends object>(options: T): T {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T;
+}
+
+const untrainedWarning = "the backbone has random weights, not trained ones: for demonstrations and tests only, results on real images will be poor.";
+
+/** Says so whenever a model's backbone was never trained. */
+export function warnIfUntrained(backbone: { trained: boolean }): void {
+  if (!backbone.trained) output.warn(untrainedWarning);
+}
+
+/** The model as every JSON document of the command line names it. */
+export function describeModel(file: string, config: ModelConfig): Record<string, unknown> {
+  const { backbone, imageSize, variant, training, thresholds } = config;
+  return {
+    path: file,
+    backbone: { architecture: backbone.architecture, trained: backbone.trained, source: backbone.source },
+    imageSize,
+    variant,
+    regime: training?.regime ?? null,
+    thresholds,
+  };
+}
+
+/** Runs `body` with a detector, whose memory is freed afterwards. */
+export async function withDetector<T>(load: Promise<Detector>, body: (detector: Detector) => Promise<T>): Promise<T> {
+  const detector = await load;
+  try {
+    return await body(detector);
+  } finally {
+    detector.dispose();
+  }
+}

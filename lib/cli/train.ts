@@ -1,0 +1,222 @@
+import { existsSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import path from "node:path";
+
+import { architectures } from "../backbones/catalogue.js";
+import { REGIMES } from "../datasets/regime.js";
+import type { Regime } from "../datasets/types.js";
+import { fileError, SuperSimpleNetError } from "../errors.js";
+import { publishedNoiseStd, regimePresets, type RelativeNoise, trainerDefaults as defaults, type TrainerOptions } from "../training/options.js";
+import { makeFolder, writeWholeFile } from "../write.js";
+import { evaluationDocument, evaluationText, runEvaluation } from "./evaluation.js";
+import { interruptible } from "./interrupt.js";
+import { choice, command, flag, integer, number, numbers, onOff, size, text, type ValueOption, type Values } from "./options.js";
+import { duration, output } from "./output.js";
+import { showTraining } from "./progress.js";
+import { describeModel, given, shared, warnIfUntrained, withDetector } from "./shared.js";
+
+/** The presets of one field, as --help shows them: "0.2 unsupervised, weak; 0.6 mixed, full". */
+function byRegime(field: keyof typeof regimePresets.full): string {
+  const groups = new Map<string, Regime[]>();
+  for (const regime of REGIMES) {
+    const value = regimePresets[regime][field];
+    const shown = typeof value === "object" ? `${value.w},${value.p}` : value === false && field === "distanceWeight" ? "none" : String(value);
+    groups.set(shown, [...(groups.get(shown) ?? []), regime]);
+  }
+  return [...groups].map(([value, regimes]) => `${value} ${regimes.join(", ")}`).join("; ");
+}
+
+const noise: ValueOption<number | RelativeNoise> = {
+  placeholder: "S|relative:R",
+  help: "latent noise: a standard deviation, or R times the features' own",
+  default: `${publishedNoiseStd} for the trained ${defaults.backbone}, else relative`,
+  parse(value) {
+    const match = /^(relative:)?(.+)$/.exec(value);
+    const scale = Number(match?.[2]);
+    if (!(scale > 0 && Number.isFinite(scale))) throw new Error("a number above 0, or relative:NUMBER");
+    return match?.[1] ? { relative: scale } : scale;
+  },
+};
+
+const layers: ValueOption<string[]> = { placeholder: "NAME,...", help: "layers that feed the heads", default: defaults.layers.join(","), parse: (value) => value.split(",") };
+
+const heads: ValueOption<"lowResolution" | "direct"> = (() => {
+  const { parse, ...row } = choice(["low-resolution", "direct"], "the fast form of the heads, or the plain one (slow; for checking)", { default: "low-resolution" });
+  return { ...row, parse: (value: string) => (parse(value) === "direct" ? "direct" : "lowResolution") };
+})();
+
+const options = {
+  data: shared.data,
+  out: text("RUN", "folder for the model, metrics, log and checkpoint", { required: true }),
+  dataset: shared.dataset,
+  regime: choice(["auto", ...REGIMES], "which labels to learn from; auto goes by the labels found", { default: defaults.regime }),
+  backbone: choice(architectures, "frozen network whose features are used", { default: defaults.backbone }),
+  "backbone-weights": text("FILE", "its weights (.safetensors or .pth); auto takes the cache folder, random is for demonstrations", { default: defaults.backboneWeights }),
+  "image-size": size("images are resized to it", { default: defaults.imageSize }),
+  epochs: integer("N", "passes over the training images", { min: 1, default: defaults.epochs }),
+  batch: integer("N", "images per step", { min: 1, default: defaults.batchSize }),
+  seed: integer("N", "same seed, data and machine: the same model file", { min: 0, default: defaults.seed }),
+  device: shared.device,
+  threads: shared.threads,
+  variant: choice(["jims", "icpr"], "which published network", { default: defaults.variant }),
+  resume: flag("continue from the checkpoint in RUN"),
+  overwrite: flag("replace the run in RUN"),
+  layers,
+  resize: choice(["bilinear", "antialias"], "how images are resized", { default: defaults.resize }),
+  "align-corners": onOff("of the feature upscaling", { default: defaults.alignCorners }),
+  "noise-std": noise,
+  "perlin-threshold": number("X", "threshold of the synthetic anomalies' masks", { default: byRegime("perlinThreshold") }),
+  "mask-dilation": integer("PX", "side of the square that dilates training masks; 0 does not", { min: 0, default: byRegime("maskDilation") }),
+  "distance-weight": numbers("W,P", "weight and power of the distance weight", { count: 2, default: byRegime("distanceWeight") }),
+  "no-distance-weight": flag("weigh all pixels the same"),
+  "stop-gradient": onOff("keep the score's gradient out of the map", { default: byRegime("stopGradient") }),
+  "balanced-sampling": onOff("as many normal as anomalous images per epoch", { default: byRegime("balancedSampling") }),
+  "gradient-clip": number("X", "limit of the gradient norm; 0 does not clip", { min: 0, default: byRegime("gradientClip") }),
+  "adaptor-lr": number("X", "learning rate of the adaptor", { min: 0, default: defaults.adaptorLearningRate }),
+  "heads-lr": number("X", "learning rate of both heads", { min: 0, default: defaults.headsLearningRate }),
+  "adaptor-weight-decay": number("X", "weight decay of the adaptor", { min: 0, default: defaults.adaptorWeightDecay }),
+  "heads-weight-decay": number("X", "weight decay of both heads", { min: 0, default: defaults.headsWeightDecay }),
+  "lr-milestones": numbers("A,B", "shares of the epochs after which the learning rates fall", { default: defaults.learningRateMilestones }),
+  "lr-factor": number("X", "what they are multiplied by then", { min: 0, default: defaults.learningRateFactor }),
+  "calibration-fraction": number("X", "share of the training images held out to set the thresholds; 0 leaves them at 0.5", { min: 0, max: 0.9, default: defaults.calibrationFraction }),
+  "feature-cache-mib": integer("MIB", "memory for cached backbone features", { min: 0, default: defaults.featureCacheMiB }),
+  heads,
+  "embed-backbone": onOff("store the backbone in the model file", { default: "only when it is random" }),
+};
+
+type TrainValues = Values<typeof options>;
+
+function trainerOptions(values: TrainValues): TrainerOptions {
+  const weight = values["distance-weight"];
+  if (values["no-distance-weight"] && weight) throw new SuperSimpleNetError("INVALID_OPTION", "train: --distance-weight and --no-distance-weight exclude each other.");
+  // A type that names every field: one that is added to TrainerOptions must be given its option here.
+  const all: { [Field in keyof Required<TrainerOptions>]: TrainerOptions[Field] } = {
+    backbone: values.backbone,
+    backboneWeights: values["backbone-weights"],
+    layers: values.layers,
+    imageSize: values["image-size"],
+    resize: values.resize,
+    variant: values.variant,
+    alignCorners: values["align-corners"],
+    regime: values.regime,
+    epochs: values.epochs,
+    batchSize: values.batch,
+    seed: values.seed,
+    threads: values.threads,
+    device: values.device,
+    adaptorLearningRate: values["adaptor-lr"],
+    headsLearningRate: values["heads-lr"],
+    adaptorWeightDecay: values["adaptor-weight-decay"],
+    headsWeightDecay: values["heads-weight-decay"],
+    learningRateMilestones: values["lr-milestones"],
+    learningRateFactor: values["lr-factor"],
+    gradientClip: values["gradient-clip"],
+    noiseStd: values["noise-std"],
+    perlinThreshold: values["perlin-threshold"],
+    maskDilation: values["mask-dilation"],
+    distanceWeight: values["no-distance-weight"] ? false : weight && { w: weight[0]!, p: weight[1]! },
+    stopGradient: values["stop-gradient"],
+    balancedSampling: values["balanced-sampling"],
+    calibrationFraction: values["calibration-fraction"],
+    featureCacheMiB: values["feature-cache-mib"],
+    heads: values.heads,
+    embedBackbone: values["embed-backbone"],
+  };
+  return given(all);
+}
+
+/** The files of a run. */
+export const runFiles = (out: string): { model: string; metrics: string; log: string; checkpoint: string } => ({
+  model: path.join(out, "model.safetensors"),
+  metrics: path.join(out, "metrics.json"),
+  log: path.join(out, "log.jsonl"),
+  checkpoint: path.join(out, "checkpoint"),
+});
+
+/** Makes RUN ready: refuses to mix two runs, and finds out now, not after hours, that the folder cannot be written. */
+export async function prepareRun(out: string, { resume, overwrite }: { resume: boolean; overwrite: boolean }): Promise<void> {
+  if (resume && overwrite) throw new SuperSimpleNetError("INVALID_OPTION", "train: --resume and --overwrite exclude each other.");
+  const files = runFiles(out);
+  if (!resume && !overwrite) {
+    const found = existsSync(files.model) ? "a finished model" : existsSync(files.checkpoint) ? "the checkpoint of an unfinished training" : undefined;
+    if (found) throw new SuperSimpleNetError("INVALID_OPTION", `train: ${out} already holds ${found}. Give another --out, --resume to continue it, or --overwrite to replace it.`, { path: out });
+  }
+  await makeFolder(out);
+  const probe = path.join(out, ".writable");
+  await writeWholeFile(probe, "");
+  await rm(probe, { force: true });
+  // Metrics of another model must never stand beside the new one.
+  const stale = overwrite ? Object.values(files) : [files.metrics];
+  for (const file of stale) {
+    try {
+      await rm(file, { recursive: true, force: true });
+    } catch (error) {
+      throw fileError(error, "remove", file);
+    }
+  }
+}
+
+/** Ctrl-C during the training: says what is kept. */
+export function explainAbort(error: unknown, resume: string, checkpoint: string): unknown {
+  if (!(error instanceof SuperSimpleNetError && error.code === "ABORTED")) return error;
+  const kept = existsSync(checkpoint) ? `The checkpoint of the last whole epoch is kept; continue with: ${resume}` : "No epoch was finished, so nothing is kept.";
+  return new SuperSimpleNetError("ABORTED", `Interrupted. ${kept}`, { cause: error });
+}
+
+export const train = command({
+  name: "train",
+  summary: "train a model on a folder of images and evaluate it",
+  description:
+    "Trains on the data set's train split, writes RUN/model.safetensors, RUN/log.jsonl and RUN/checkpoint, and, when the data has a test split, evaluates the model into RUN/metrics.json. Ctrl-C keeps the checkpoint of the last epoch.",
+  options,
+  examples: [
+    "supersimplenet train --data data/bottle --out runs/bottle",
+    "supersimplenet train --data samples.csv --out runs/tiles --backbone resnet18 --image-size 128x128 --epochs 50",
+    "supersimplenet train --data data/bottle --out runs/bottle --resume",
+  ],
+  async run(values) {
+    const began = performance.now();
+    const out = path.resolve(values.out);
+    const files = runFiles(out);
+    const settings = trainerOptions(values);
+    await prepareRun(out, values);
+    const { datasets } = await import("../datasets/index.js");
+    const { Trainer } = await import("../training/trainer.js");
+    const { Detector } = await import("../detection/detector.js");
+    const progress = showTraining(files.log, settings.balancedSampling);
+
+    return interruptible(async (signal) => {
+      const trainer = new Trainer(settings);
+      const dataset = await datasets.open(values.data, values.dataset);
+      const resume = `supersimplenet train ${process.argv.slice(3).filter((argument) => argument !== "--overwrite" && argument !== "--resume").join(" ")} --resume`;
+      const model = await trainer.fit(dataset, { signal, out, resume: values.resume, ...progress }).catch((error: unknown) => Promise.reject(explainAbort(error, resume, files.checkpoint)));
+      await model.save(files.model);
+      output.done();
+      warnIfUntrained(model.config.backbone);
+      output.result(`model: ${files.model}`);
+
+      let metrics: Record<string, unknown> | null = null;
+      if (dataset.samples.some((sample) => sample.split === "test")) {
+        const load = Detector.load(model, given({ device: settings.device, threads: settings.threads }));
+        const evaluation = await withDetector(load, (detector) => runEvaluation(detector, dataset, { signal }));
+        metrics = { model: describeModel(path.basename(files.model), model.config), ...evaluationDocument(evaluation, dataset, "test") };
+        await writeWholeFile(files.metrics, `${JSON.stringify(metrics, null, 2)}\n`);
+        output.result(evaluationText(evaluation));
+        output.result(`metrics: ${files.metrics}`);
+      } else {
+        output.result("The data set has no test split: nothing to evaluate.");
+      }
+      const seconds = (performance.now() - began) / 1000;
+      output.result(`${duration(seconds)} in all`);
+      output.document({
+        model: describeModel(files.model, model.config),
+        run: out,
+        start: progress.started() ?? null,
+        lastEpoch: progress.last() ?? null,
+        seconds,
+        evaluation: metrics,
+      });
+      return 0;
+    });
+  },
+});

@@ -1,0 +1,177 @@
+import sharp from "sharp";
+
+import type { Label } from "../datasets/types.js";
+import type { AnomalyMap, Detection } from "../detection/types.js";
+import type { Mask, RgbImage } from "../images/decode.js";
+import { Canvas, encodePng, fitText, textHeight, textWidth } from "./canvas.js";
+import { type Colour, type ColourRange, heatColours, heatPixels } from "./colours.js";
+import { drawContour, resizeField, smoothField } from "./contour.js";
+
+/** One image with what was found on it. */
+export interface OverlayInput {
+  /** At its own size; any size will do. */
+  image: RgbImage;
+  detection: Pick<Detection, "map" | "score" | "threshold" | "pixelThreshold" | "anomalous">;
+  /** What the image is known to be. Without it the mask panel is left out. */
+  truth?: { label: Label; mask?: Mask };
+  title: string;
+}
+
+const background: Colour = [22, 24, 29];
+const panelBackground: Colour = [38, 41, 48];
+const dim: Colour = [150, 156, 168];
+const bright: Colour = [236, 238, 242];
+const defectColour: Colour = [255, 99, 88];
+const goodColour: Colour = [104, 204, 138];
+/** Predicted contour and true contour: told apart with any kind of colour vision, and visible on grey surfaces. */
+const predictedColour: Colour = [255, 140, 26];
+const truthColour: Colour = [60, 205, 255];
+
+const gap = 10;
+const panelSide = 256;
+const titleHeight = textHeight() + gap;
+const labelHeight = textHeight() + 2;
+const legendHeight = textHeight() + 2 * gap;
+
+/** The map alone, coloured, at its own size. */
+export async function heatMapPng(map: AnomalyMap, range: ColourRange): Promise<Buffer> {
+  return encodePng({ pixels: heatPixels(map.data, range), width: map.width, height: map.height });
+}
+
+/** image | mask | heat map | contour, with the score above and the colour scale below. */
+export async function overlayPng(input: OverlayInput, range: ColourRange): Promise<Buffer> {
+  const { width, height } = stripSize(input);
+  const canvas = new Canvas(width, height + legendHeight, background);
+  drawStrip(canvas, 0, input);
+  drawPanels(canvas, 0, await preparePanels(input, range));
+  drawLegend(canvas, height, range, input.detection.pixelThreshold, input.truth !== undefined);
+  return canvas.png();
+}
+
+/** Many overlays below each other under one title, with one colour scale. */
+export async function contactSheet(inputs: readonly OverlayInput[], range: ColourRange, title: string): Promise<Buffer> {
+  const sizes = inputs.map(stripSize);
+  const top = textHeight(3) + 2 * gap;
+  const width = Math.max(...sizes.map((size) => size.width));
+  const canvas = new Canvas(width, top + sizes.reduce((sum, { height }) => sum + height, 0) + legendHeight, background);
+  canvas.text(gap, gap, fitText(title, width - 2 * gap, 3), bright, 3);
+  let y = top;
+  for (const [index, input] of inputs.entries()) {
+    drawStrip(canvas, y, input);
+    drawPanels(canvas, y, await preparePanels(input, range));
+    y += sizes[index]!.height;
+  }
+  const first = inputs[0];
+  if (first) drawLegend(canvas, y, range, first.detection.pixelThreshold, inputs.some(({ truth }) => truth !== undefined));
+  return canvas.png();
+}
+
+/** The image's size inside a square panel, aspect kept. */
+function fitted({ width, height }: { width: number; height: number }): { width: number; height: number } {
+  const scale = panelSide / Math.max(width, height);
+  return { width: Math.max(1, Math.round(width * scale)), height: Math.max(1, Math.round(height * scale)) };
+}
+
+function stripSize(input: OverlayInput): { width: number; height: number } {
+  const panels = input.truth ? 4 : 3;
+  return { width: panels * (panelSide + gap) + gap, height: titleHeight + labelHeight + fitted(input.image).height + 2 * gap };
+}
+
+interface Panel {
+  label: string;
+  draw(canvas: Canvas, x: number, y: number): void;
+}
+
+interface Panels {
+  width: number;
+  panels: Panel[];
+}
+
+async function preparePanels({ image, detection, truth }: OverlayInput, range: ColourRange): Promise<Panels> {
+  const { width, height } = fitted(image);
+  const pixels = await sharp(image.pixels, { raw: { width: image.width, height: image.height, channels: 3 } })
+    .resize(width, height, { fit: "fill" })
+    .raw()
+    .toBuffer();
+  const picture = { pixels, width, height };
+  const map = resizeField(detection.map, width, height);
+  const mask = truth?.mask && resizeField({ ...truth.mask, data: Float32Array.from(truth.mask.pixels) }, width, height);
+  const panels: Panel[] = [{ label: "image", draw: (canvas, x, y) => canvas.image(x, y, picture) }];
+  if (truth) {
+    panels.push({
+      label: "mask",
+      draw(canvas, x, y) {
+        if (mask) canvas.image(x, y, { pixels: greyPixels(mask.data), width, height });
+        else {
+          canvas.rectangle(x, y, width, height, truth.label === "normal" ? [0, 0, 0] : panelBackground);
+          const text = truth.label === "normal" ? "no defect" : "no mask";
+          canvas.text(x + Math.round((width - textWidth(text)) / 2), y + Math.round((height - textHeight()) / 2), text, dim);
+        }
+      },
+    });
+  }
+  panels.push({ label: "heat map", draw: (canvas, x, y) => canvas.image(x, y, { pixels: heatPixels(map.data, range), width, height }) });
+  panels.push({
+    label: "contour",
+    draw(canvas, x, y) {
+      canvas.image(x, y, picture);
+      if (mask) drawContour(canvas, x, y, smoothField(mask, 2), 0.5, truthColour);
+      drawContour(canvas, x, y, map, detection.pixelThreshold, predictedColour);
+    },
+  });
+  return { width, panels };
+}
+
+function drawPanels(canvas: Canvas, y: number, { width, panels }: Panels): void {
+  const top = y + gap + titleHeight;
+  for (const [index, panel] of panels.entries()) {
+    const left = gap + index * (panelSide + gap) + Math.floor((panelSide - width) / 2);
+    canvas.text(left, top, panel.label, dim);
+    panel.draw(canvas, left, top + labelHeight);
+  }
+}
+
+/** Title on the left, decision on the right. */
+function drawStrip(canvas: Canvas, y: number, input: OverlayInput): void {
+  const { detection, truth } = input;
+  const { width } = stripSize(input);
+  const verdict = `${detection.anomalous ? "DEFECT" : "good"} ${detection.score.toFixed(3)}`;
+  const wrong = truth && detection.anomalous !== (truth.label === "anomalous") ? (detection.anomalous ? " false alarm" : " missed") : "";
+  const rest = ` threshold ${detection.threshold.toFixed(3)}`;
+  const left = width - gap - textWidth(`${verdict}${wrong}${rest}`);
+  canvas.text(left, y + gap, `${verdict}${wrong}`, detection.anomalous ? defectColour : goodColour);
+  canvas.text(left + textWidth(`${verdict}${wrong}`) + 2, y + gap, rest, dim);
+  canvas.text(gap, y + gap, fitText(input.title, left - 3 * gap), bright);
+}
+
+/** The colour scale in logits with the pixel threshold marked, and what the two contours are. */
+function drawLegend(canvas: Canvas, y: number, range: ColourRange, pixelThreshold: number, withTruth: boolean): void {
+  const middle = y + Math.round((legendHeight - textHeight()) / 2) - 2;
+  const [low, high] = [range.low.toFixed(1), range.high.toFixed(1)];
+  let x = gap;
+  canvas.text(x, middle, low, dim);
+  x += textWidth(low) + gap;
+  const length = 192;
+  for (let i = 0; i < length; i++) {
+    const step = 3 * Math.round((i * 255) / (length - 1));
+    canvas.rectangle(x + i, middle, 1, 14, [heatColours[step]!, heatColours[step + 1]!, heatColours[step + 2]!]);
+  }
+  canvas.rectangle(x + Math.round(((pixelThreshold - range.low) / (range.high - range.low)) * (length - 1)) - 1, middle - 3, 2, 20, bright);
+  x += length + gap;
+  const scale = `${high} logits`;
+  canvas.text(x, middle, scale, dim);
+  x += textWidth(scale) + 3 * gap;
+  const lines: [Colour, string][] = [[predictedColour, `found (map ≥ ${pixelThreshold.toFixed(2)})`]];
+  if (withTruth) lines.push([truthColour, "true mask"]);
+  for (const [colour, text] of lines) {
+    canvas.rectangle(x, middle + 6, 24, 2, colour);
+    canvas.text(x + 24 + gap, middle, text, dim);
+    x += 24 + textWidth(text) + 4 * gap;
+  }
+}
+
+function greyPixels(field: Float32Array): Uint8Array {
+  const pixels = new Uint8Array(field.length * 3);
+  for (let i = 0; i < field.length; i++) pixels.fill(Math.round(255 * Math.max(0, Math.min(1, field[i]!))), 3 * i, 3 * i + 3);
+  return pixels;
+}

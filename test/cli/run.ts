@@ -1,0 +1,32 @@
+import { spawn } from "node:child_process";
+import path from "node:path";
+
+const main = path.resolve(__dirname, "../../lib/cli/main.js");
+
+export interface Finished {
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+export interface RunOptions {
+  env?: Record<string, string>;
+  cwd?: string;
+  /** Called with everything on stderr so far, e.g. to send a signal at the right moment. */
+  onStderr?: (soFar: string, kill: (signal: NodeJS.Signals) => void) => void;
+}
+
+/** Runs the command line in a process of its own, without a terminal. */
+export function supersimplenet(args: string[], { env = {}, cwd, onStderr }: RunOptions = {}): Promise<Finished> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [main, ...args], { env: { ...process.env, ...env }, cwd, stdio: ["ignore", "pipe", "pipe"] });
+    const finished: Finished = { code: null, stdout: "", stderr: "" };
+    child.stdout.setEncoding("utf8").on("data", (text: string) => (finished.stdout += text));
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      finished.stderr += text;
+      onStderr?.(finished.stderr, (signal) => child.kill(signal));
+    });
+    child.on("error", reject);
+    child.on("close", (code) => resolve({ ...finished, code }));
+  });
+}

@@ -1,0 +1,148 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import sharp from "sharp";
+
+import { Canvas, fitText, textWidth } from "../../lib/report/canvas.js";
+import { colourRange, heatColours, heatPixels } from "../../lib/report/colours.js";
+import { contourSegments, drawContour, resizeField } from "../../lib/report/contour.js";
+import { eachTextPixel } from "../../lib/report/font.js";
+import { pictureNames } from "../../lib/report/names.js";
+import { npyFile } from "../../lib/report/npy.js";
+import { contactSheet, heatMapPng, overlayPng, type OverlayInput } from "../../lib/report/overlay.js";
+import { ColourScale } from "../../lib/report/scale.js";
+
+/** Relative luminance of an RGB triple. */
+function luminance(at: number): number {
+  const linear = [0, 1, 2].map((c) => ((heatColours[3 * at + c]! / 255 + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * linear[0]! + 0.7152 * linear[1]! + 0.0722 * linear[2]!;
+}
+
+/** A disc of +1 on -1. */
+function disc(size: number, radius: number): Float32Array {
+  const map = new Float32Array(size * size);
+  for (let y = 0; y < size; y++) for (let x = 0; x < size; x++) map[y * size + x] = radius - Math.hypot(x - size / 2, y - size / 2) >= 0 ? 1 : -1;
+  return map;
+}
+
+function input(truth: OverlayInput["truth"], size = 64): OverlayInput {
+  return {
+    image: { pixels: new Uint8Array(size * size * 3).fill(120), width: size, height: size },
+    detection: { map: { data: disc(size, 12), width: size, height: size }, score: 0.9, threshold: 0.5, pixelThreshold: 0, anomalous: true },
+    ...(truth && { truth }),
+    title: "test/scratch/001.png",
+  };
+}
+
+test("colours grow lighter with every step, from dark to light", () => {
+  for (let i = 8; i < 256; i += 8) assert.ok(luminance(i) > luminance(i - 8), `step ${i}`);
+  assert.ok(luminance(0) < 0.02 && luminance(255) > 0.8);
+});
+
+test("the colour range is centred on the pixel threshold and covers the maps", () => {
+  const { low, high } = colourRange([Float32Array.from({ length: 1000 }, (_, i) => i / 1000 - 3)], -1);
+  assert.ok(Math.abs((low + high) / 2 + 1) < 1e-6);
+  assert.ok(low <= -2.98 && low > -3.01);
+  const flat = colourRange([new Float32Array(10)], 0);
+  assert.ok(flat.high > flat.low, "a flat map still gives a range");
+});
+
+test("heat pixels: clamped, threshold in the middle", () => {
+  const pixels = heatPixels(Float32Array.from([-9, 0, 9]), { low: -1, high: 1 });
+  assert.deepEqual([...pixels.subarray(0, 3)], [...heatColours.subarray(0, 3)]);
+  assert.deepEqual([...pixels.subarray(3, 6)], [...heatColours.subarray(128 * 3, 128 * 3 + 3)]);
+  assert.deepEqual([...pixels.subarray(6, 9)], [...heatColours.subarray(255 * 3)]);
+});
+
+test("a contour lies where the field crosses the level", () => {
+  // A ramp along x: the level 0.5 is crossed at x = 2.5 in every row.
+  const ramp = Float32Array.from({ length: 6 * 4 }, (_, i) => (i % 6) / 5);
+  const segments = contourSegments({ data: ramp, width: 6, height: 4 }, 0.5);
+  assert.equal(segments.length, 3 * 4);
+  for (let i = 0; i < segments.length; i += 2) assert.ok(Math.abs(segments[i]! - 2.5) < 1e-6);
+  assert.deepEqual(contourSegments({ data: new Float32Array(16), width: 4, height: 4 }, 0.5), []);
+});
+
+test("a drawn contour is two pixels wide", () => {
+  const canvas = new Canvas(20, 5, [0, 0, 0]);
+  const data = Float32Array.from({ length: 100 }, (_, i) => (i % 20) - 9.5);
+  drawContour(canvas, 0, 0, { data, width: 20, height: 5 }, 0, [255, 0, 0]);
+  const row = Array.from({ length: 20 }, (_, x) => canvas.pixels[(2 * 20 + x) * 3]!);
+  assert.deepEqual(row.map((red, x) => (red > 0 ? x : -1)).filter((x) => x >= 0), [9, 10]);
+});
+
+test("resizing a field keeps constants and its mean", () => {
+  assert.ok(resizeField({ data: new Float32Array(12).fill(3), width: 4, height: 3 }, 9, 7).data.every((value) => value === 3));
+  const twice = resizeField({ data: Float32Array.from([0, 1]), width: 2, height: 1 }, 4, 1);
+  assert.deepEqual([...twice.data], [0, 0.25, 0.75, 1]);
+});
+
+test("text: every printable ASCII character has its own shape", () => {
+  const shapes = new Map<string, string>();
+  for (let code = 33; code < 127; code++) {
+    const character = String.fromCharCode(code);
+    const pixels: string[] = [];
+    eachTextPixel(character, (x, y) => pixels.push(`${x},${y}`));
+    const shape = pixels.join(" ");
+    assert.ok(shape !== "", character);
+    assert.equal(shapes.get(shape), undefined, `${character} looks like ${shapes.get(shape)}`);
+    shapes.set(shape, character);
+  }
+  assert.equal(textWidth("ab", 1), 11);
+  assert.equal(fitText("abcdefgh", 5 * 6, 1), "…efgh");
+});
+
+test("overlay: four panels with truth, three without", async () => {
+  const range = { low: -1, high: 1 };
+  const mask = { pixels: Uint8Array.from(disc(64, 10), (v) => (v > 0 ? 1 : 0)), width: 64, height: 64 };
+  const sizes = await Promise.all(
+    [input({ label: "anomalous", mask }), input({ label: "anomalous" }), input({ label: "normal" }), input(undefined)].map(async (one) => sharp(await overlayPng(one, range)).metadata()),
+  );
+  assert.deepEqual(sizes.map(({ width }) => width), [1074, 1074, 1074, 808]);
+  assert.ok(sizes.every(({ format, channels }) => format === "png" && channels === 3));
+});
+
+test("contact sheet: one strip per image; aspect kept", async () => {
+  const wide: OverlayInput = { ...input(undefined), image: { pixels: new Uint8Array(200 * 50 * 3), width: 200, height: 50 } };
+  const one = await sharp(await contactSheet([input(undefined)], { low: -1, high: 1 }, "One")).metadata();
+  const two = await sharp(await contactSheet([input(undefined), wide], { low: -1, high: 1 }, "Two")).metadata();
+  assert.ok(two.height! > one.height! && two.height! < 2 * one.height!);
+});
+
+test("the same input gives the same bytes", async () => {
+  const map = { data: disc(32, 8), width: 32, height: 32 };
+  assert.deepEqual(await heatMapPng(map, { low: -1, high: 1 }), await heatMapPng(map, { low: -1, high: 1 }));
+});
+
+test("ColourScale: the first maps set the range for all", async () => {
+  const scale = new ColourScale(0, 2);
+  const ranges: { low: number; high: number }[] = [];
+  const draw = async (range: { low: number; high: number }): Promise<void> => void ranges.push(range);
+  await scale.add(Float32Array.from([1, -1]), draw);
+  assert.equal(ranges.length, 0, "the first waits");
+  await scale.add(Float32Array.from([2, -1]), draw);
+  await scale.add(Float32Array.from([50, -1]), draw);
+  await scale.finish();
+  assert.equal(ranges.length, 3);
+  assert.ok(ranges.every(({ low, high }) => low === ranges[0]!.low && high === 2));
+});
+
+test("picture names are unique and stay inside the folder", () => {
+  const name = pictureNames();
+  assert.equal(name("test/scratch/001.png", ".png"), "test_scratch_001.png");
+  assert.equal(name("test/scratch/001.jpg", ".png"), "test_scratch_001-2.png");
+  assert.equal(name("../../etc/passwd", ".png"), "etc_passwd.png");
+  assert.equal(name("/tmp/ä b.png", ".npy"), "tmp_b.npy");
+});
+
+test("npy: header as NumPy reads it, then float32", () => {
+  const file = npyFile(Float32Array.from([0.5, -1, 2, 3, 4, 5]), [2, 3]);
+  assert.equal(file.subarray(0, 8).toString("latin1"), "\x93NUMPY\x01\x00");
+  const length = file.readUInt16LE(8);
+  assert.equal((10 + length) % 64, 0);
+  const header = file.subarray(10, 10 + length).toString("latin1");
+  assert.match(header, /^\{'descr': '<f4', 'fortran_order': False, 'shape': \(2, 3\), \} *\n$/);
+  assert.equal(file.length, 10 + length + 24);
+  assert.equal(file.readFloatLE(10 + length), 0.5);
+  assert.equal(file.readFloatLE(10 + length + 20), 5);
+});
