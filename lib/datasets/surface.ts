@@ -266,6 +266,7 @@ export function renderScene(random: Random, height: number, width: number, templ
   const exposure = random.uniform(0.94, 1.05);
   const warmth = random.uniform(-0.012, 0.012);
   const inkDensity = random.uniform(0.86, 0.93);
+  const damageSeed = random.uint32();
 
   const ink = new Float32Array(size);
   const cos = Math.cos(angle);
@@ -277,7 +278,8 @@ export function renderScene(random: Random, height: number, width: number, templ
       ink[i] = sample(template, height, width, cos * dx + sin * dy + width / 2, cos * dy - sin * dx + height / 2);
     }
   }
-  const damage = defect === undefined ? undefined : drawDamage(defect, random, height, width, ink);
+  // A stream of its own: the scene around a defect is the scene without it.
+  const damage = defect === undefined ? undefined : drawDamage(defect, new Random(damageSeed), height, width, ink);
 
   const pixels = new Uint8Array(size * 3);
   const mask = new Uint8Array(size);

@@ -1,0 +1,49 @@
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import os from "node:os";
+import path from "node:path";
+import type { TestContext } from "node:test";
+
+import sharp from "sharp";
+
+import { SuperSimpleNetError } from "../../lib/errors.js";
+
+/** A folder that is deleted after the test. */
+export async function temporaryFolder(t: TestContext): Promise<string> {
+  const folder = await mkdtemp(path.join(os.tmpdir(), "supersimplenet-test-"));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** A PNG whose grey value makes it different from others; the format follows `file`'s extension. */
+export async function writeImage(file: string, { width = 40, height = 36, value = 90 } = {}): Promise<void> {
+  await mkdir(path.dirname(file), { recursive: true });
+  const image = sharp({ create: { width, height, channels: 3, background: { r: value % 256, g: (value * 7) % 256, b: 30 } } });
+  await writeFile(file, await (/\.jpe?g$/i.test(file) ? image.jpeg() : image.png()).toBuffer());
+}
+
+/** A mask with a square of `value`, or none. */
+export async function writeMask(file: string, { width = 40, height = 36, value = 255, empty = false } = {}): Promise<void> {
+  await mkdir(path.dirname(file), { recursive: true });
+  const pixels = new Uint8Array(width * height);
+  if (!empty) for (let y = 5; y < 12; y++) pixels.fill(value, y * width + 5, y * width + 12);
+  await writeFile(file, await sharp(pixels, { raw: { width, height, channels: 1 } }).toColourspace("b-w").png().toBuffer());
+}
+
+/** Images (and with `masks`, masks) at these relative paths, each with its own content. */
+export async function writeTree(root: string, images: readonly string[], masks: readonly string[] = []): Promise<void> {
+  for (const [i, image] of images.entries()) await writeImage(path.join(root, image), { value: i + 1 });
+  for (const mask of masks) await writeMask(path.join(root, mask));
+}
+
+/** For assert.rejects and assert.throws: our error with this code, whose message has all of these in it. */
+export function failure(code: string, ...parts: readonly (string | RegExp)[]) {
+  return (error: unknown): boolean => {
+    if (!(error instanceof SuperSimpleNetError)) throw error;
+    for (const part of parts) {
+      const found = typeof part === "string" ? error.message.includes(part) : part.test(error.message);
+      if (!found) throw new Error(`Expected ${String(part)} in: ${error.message}`);
+    }
+    if (error.code !== code) throw new Error(`Expected ${code} but it is ${error.code}: ${error.message}`);
+    return true;
+  };
+}

@@ -1,0 +1,101 @@
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import path from "node:path";
+import { test, type TestContext } from "node:test";
+
+import { datasets } from "../../lib/datasets/index.js";
+import { manifest } from "../../lib/datasets/manifest.js";
+import { inferRegime } from "../../lib/datasets/regime.js";
+import { countSamples } from "../../lib/datasets/validate.js";
+import { failure, temporaryFolder, writeTree } from "./files.js";
+
+const SHARED = path.resolve(__dirname, "../../../../shared/data/magnetic_tile");
+
+async function write(t: TestContext, text: string, name = "samples.csv"): Promise<string> {
+  const root = await temporaryFolder(t);
+  await writeTree(root, ["img/a.png", "img/b.png", "img/c d.png"], ["m/b.png"]);
+  await writeFile(path.join(root, name), text);
+  return path.join(root, name);
+}
+
+test("CSV: relative paths, synonyms, empty masks, other columns", async (t) => {
+  const file = await write(t, '\uFEFFImage,Label,mask,split,defect,operator\r\nimg/a.png,OK,,train,,joe\r\nimg\\b.png,NG,m/b.png,test,hole,ann\r\n\r\n"img/c d.png",1,,Training,,\r\n');
+  const data = await manifest(file);
+  const root = path.dirname(file);
+  assert.deepEqual(data.samples, [
+    { id: "img/a.png", image: path.join(root, "img/a.png"), label: "normal", split: "train" },
+    { id: "img/b.png", image: path.join(root, "img/b.png"), label: "anomalous", split: "test", mask: path.join(root, "m/b.png"), defect: "hole" },
+    { id: "img/c d.png", image: path.join(root, "img/c d.png"), label: "anomalous", split: "train" },
+  ]);
+  assert.deepEqual([data.kind, data.root, data.name], ["manifest", root, path.basename(root)]);
+});
+
+test("semicolons and tabs separate too; without a split column everything is train", async (t) => {
+  for (const separator of [";", "\t"]) {
+    const data = await manifest(await write(t, ["image,label", "img/a.png,good", "img/b.png,defective"].join("\n").replaceAll(",", separator)));
+    assert.deepEqual(data.samples.map(({ label, split }) => `${split} ${label}`), ["train normal", "train anomalous"]);
+  }
+});
+
+test("JSON Lines", async (t) => {
+  const lines = [{ image: "img/a.png", label: 0, split: "train", mask: null }, { image: "img/b.png", label: true, mask: "m/b.png", split: "test" }];
+  const data = await manifest(await write(t, `${lines.map((line) => JSON.stringify(line)).join("\n")}\n\n`, "samples.jsonl"));
+  assert.deepEqual(data.samples.map(({ id, label, split, mask }) => [id, label, split, mask !== undefined]), [
+    ["img/a.png", "normal", "train", false],
+    ["img/b.png", "anomalous", "test", true],
+  ]);
+});
+
+test("every bad line is listed by its number", async (t) => {
+  const text = [
+    "image,label,mask,split",
+    "img/a.png,maybe,,train",
+    ",normal,,train",
+    "img/none.png,normal,,train",
+    "img/b.png,normal,m/b.png,train",
+    "img/c d.png,bad,m/none.png,holdout",
+    "img/a.png,good,,test",
+    "img/b.png,good",
+  ].join("\n");
+  await assert.rejects(manifest(await write(t, text)), failure("DATASET_INVALID", /line 8: 2 fields/));
+  await assert.rejects(
+    manifest(await write(t, text.split("\n").slice(0, 7).join("\n"))),
+    failure("DATASET_INVALID", "line 2: 'label' is 'maybe'", "line 3: 'image' is empty", "line 4: image 'img/none.png' does not exist", "line 5: a normal image has a mask", "line 6: mask 'm/none.png'", "line 6: 'split' is 'holdout'", "line 7: image 'img/a.png' is already on line 2", "7 problems"),
+  );
+});
+
+test("a quoted field over several lines does not shift the numbers", async (t) => {
+  await assert.rejects(manifest(await write(t, 'image,label,note\nimg/a.png,ok,"two\nlines"\nimg/b.png,what,x\n')), failure("DATASET_INVALID", "line 4: 'label' is 'what'"));
+});
+
+test("damaged manifests", async (t) => {
+  await assert.rejects(manifest(await write(t, "image,lable\nimg/a.png,ok\n")), failure("DATASET_INVALID", "Did you mean 'label'", "'label' is missing"));
+  await assert.rejects(manifest(await write(t, 'image,label\nimg/a.png,ok\n"img/b.png,ok\n')), failure("DATASET_INVALID", /line \d/));
+  await assert.rejects(manifest(await write(t, "image,label\n")), failure("DATASET_INVALID", "no images"));
+  await assert.rejects(manifest(await write(t, "")), failure("DATASET_INVALID", "'image' is missing"));
+  await assert.rejects(
+    manifest(await write(t, '{"image":"img/a.png","label":"ok"}\n{"image":\n[1]\n{"image":{"a":1},"label":"ok"}\n', "samples.jsonl")),
+    failure("DATASET_INVALID", "line 2: not valid JSON", "line 3: expected an object", "line 4: 'image' must be a string"),
+  );
+  await assert.rejects(manifest("/nowhere/samples.csv"), failure("FILE_NOT_FOUND", "/nowhere/samples.csv"));
+});
+
+test("open finds the kind of a data set", async (t) => {
+  const file = await write(t, "image,label\nimg/a.png,ok\n");
+  assert.equal((await datasets.open(path.dirname(file))).kind, "manifest");
+  assert.equal((await datasets.open(file)).kind, "manifest");
+  const root = await temporaryFolder(t);
+  await writeTree(root, ["train/good/0.png"]);
+  assert.equal((await datasets.open(root)).kind, "folder");
+  assert.equal((await datasets.open(root, "folder")).kind, "folder");
+  await assert.rejects(datasets.open(root, "manifset"), failure("INVALID_OPTION", "did you mean 'manifest'"));
+  await assert.rejects(datasets.open(root, "manifest"), failure("FILE_NOT_FOUND", "samples.csv"));
+  await assert.rejects(datasets.open(path.join(root, "none")), failure("FILE_NOT_FOUND", "none"));
+});
+
+test("magnetic_tile", { skip: existsSync(SHARED) ? false : "the shared sample data is not here" }, async () => {
+  const data = await datasets.open(SHARED);
+  assert.equal(inferRegime(data), "full");
+  assert.deepEqual(countSamples(data), { trainNormal: 100, trainAnomalous: 44, trainSegmented: 44, testNormal: 60, testAnomalous: 42, testSegmented: 42 });
+});

@@ -1,0 +1,125 @@
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { copyFile, readFile, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { test } from "node:test";
+
+import { SuperSimpleNetError } from "../../lib/errors.js";
+import { datasets } from "../../lib/datasets/index.js";
+import { validateDataset } from "../../lib/datasets/validate.js";
+import { failure, temporaryFolder, writeImage, writeMask, writeTree } from "./files.js";
+
+const SHARED = path.resolve(__dirname, "../../../../shared/data");
+const GOOD = ["train/good/0.png", "train/good/1.png", "train/cut/0.png", "test/good/0.png", "test/cut/7.png"];
+
+test("a good data set: counts, regime, progress, no warnings", async (t) => {
+  const root = await temporaryFolder(t);
+  await writeTree(root, GOOD, ["ground_truth/cut/0.png", "ground_truth/cut/7.png"]);
+  const progress: string[] = [];
+  const result = await validateDataset(await datasets.folder(root), { imageSize: [64, 64], onProgress: ({ checked, total }) => progress.push(`${checked}/${total}`) });
+  assert.deepEqual(result, {
+    regime: "full",
+    counts: { trainNormal: 2, trainAnomalous: 1, trainSegmented: 1, testNormal: 1, testAnomalous: 1, testSegmented: 1 },
+    warnings: [],
+  });
+  assert.deepEqual(progress, ["1/5", "2/5", "3/5", "4/5", "5/5"]);
+});
+
+test("one error lists every problem", async (t) => {
+  const root = await temporaryFolder(t);
+  await writeTree(root, [...GOOD, "test/cut/8.png", "test/cut/9.png", "test/cut/10.png"], ["ground_truth/cut/99.png"]);
+  await writeMask(path.join(root, "ground_truth/cut/7.png"), { width: 39 });
+  await writeMask(path.join(root, "ground_truth/cut/8.png"), { empty: true });
+  await writeFile(path.join(root, "ground_truth/cut/10.png"), "broken");
+  await writeFile(path.join(root, "train/good/1.png"), (await readFile(path.join(root, "train/good/1.png"))).subarray(0, 90));
+  await writeFile(path.join(root, "test/good/0.png"), "");
+  await writeFile(path.join(root, "test/good/readme.txt"), "x");
+  const error = await validateDataset(await datasets.folder(root)).then(
+    () => assert.fail("nothing found"),
+    (caught: unknown) => caught as SuperSimpleNetError,
+  );
+  assert.equal(error.code, "DATASET_INVALID");
+  for (const expected of [
+    /^train\/good\/1\.png: .*damaged or/,
+    /^test\/good\/0\.png: .*0 bytes/,
+    /^test\/cut\/7\.png: its mask .* is 39 x 36 but the image is 40 x 36/,
+    /^test\/cut\/8\.png: its mask .* marks nothing/,
+    /^test\/cut\/10\.png: Cannot read image .*ground_truth/,
+    /^ground_truth\/cut\/99\.png is a mask without an image/,
+    /^test\/good\/readme\.txt is not a supported image/,
+  ]) {
+    assert.equal(error.problems.filter((problem) => expected.test(problem)).length, 1, `${String(expected)} in\n${error.problems.join("\n")}`);
+  }
+  assert.equal(error.problems.length, 7);
+  for (const problem of error.problems) assert.ok(error.message.includes(problem));
+});
+
+test("lists made by hand: missing files, double ids, masks on normal images", async (t) => {
+  const root = await temporaryFolder(t);
+  await writeTree(root, ["a.png", "b.png"], ["m.png"]);
+  const image = path.join(root, "a.png");
+  const sample = { image, label: "normal", split: "train" } as const;
+  const dataset = {
+    kind: "own",
+    name: "own",
+    root,
+    samples: [
+      { ...sample, id: "a" },
+      { ...sample, id: "a" },
+      { ...sample, id: "b", mask: path.join(root, "m.png") },
+      { id: "c", image, label: "anomalous", split: "train", mask: path.join(root, "gone.png") } as const,
+      { ...sample, id: "d", image: path.join(root, "gone too.png") },
+    ],
+  };
+  await assert.rejects(validateDataset(dataset), failure("DATASET_INVALID", "a occurs more than once", "b: a normal image has a mask", "gone.png: it does not exist", "d: Cannot read image", "4 problems"));
+});
+
+test("too few normal training images, no test images", async (t) => {
+  const root = await temporaryFolder(t);
+  await writeTree(root, ["train/good/0.png"]);
+  const one = await datasets.folder(root);
+  await assert.rejects(validateDataset(one), failure("DATASET_INVALID", "only 1 normal image"));
+  await assert.rejects(validateDataset({ ...one, samples: [] }), failure("DATASET_INVALID", "no normal image"));
+  await assert.rejects(validateDataset(one, { purpose: "test" }), failure("DATASET_INVALID", "no test split"));
+});
+
+test("the regime decides what is read, and what is missing joins the list", async (t) => {
+  const root = await temporaryFolder(t);
+  await writeTree(root, GOOD);
+  await writeFile(path.join(root, "train/cut/0.png"), "broken");
+  const data = await datasets.folder(root);
+  const result = await validateDataset(data, { regime: "unsupervised" });
+  assert.deepEqual([result.regime, result.counts.trainAnomalous], ["unsupervised", 0]);
+  await assert.rejects(validateDataset(data, { regime: "full" }), failure("DATASET_INVALID", "train/cut/0.png: Cannot read", "1 of 1 anomalous training images have no mask", "2 problems"));
+});
+
+test("warnings: leaked test images, small images, one class, no test split", async (t) => {
+  const root = await temporaryFolder(t);
+  await writeTree(root, ["train/good/0.png", "train/good/1.png", "test/good/0.png"]);
+  await copyFile(path.join(root, "train/good/1.png"), path.join(root, "test/good/copy.png"));
+  await writeImage(path.join(root, "train/good/tiny.png"), { width: 20, value: 77 });
+  const { warnings } = await validateDataset(await datasets.folder(root));
+  assert.equal(warnings.length, 3, warnings.join("\n"));
+  assert.match(warnings[0]!, /only normal images/);
+  assert.match(warnings[1]!, /1 test images are also training images.*test\/good\/copy\.png = train\/good\/1\.png/);
+  assert.match(warnings[2]!, /1 images are smaller than 32 pixels: train\/good\/tiny\.png \(20 x 36\)/);
+  const train = await datasets.folder(root);
+  const alone = await validateDataset({ ...train, samples: train.samples.filter(({ split }) => split === "train") }, { imageSize: [256, 256] });
+  assert.match(alone.warnings[0]!, /no test split/);
+  assert.match(alone.warnings[1]!, /3 images are less than half of the model's 256 x 256/);
+});
+
+test("a signal cancels it", async (t) => {
+  const root = await temporaryFolder(t);
+  await writeTree(root, GOOD);
+  const controller = new AbortController();
+  await assert.rejects(validateDataset(await datasets.folder(root), { signal: controller.signal, onProgress: () => controller.abort() }), failure("ABORTED"));
+});
+
+test("the shared sample data", { skip: existsSync(SHARED) ? false : "the shared sample data is not here" }, async () => {
+  for (const [name, regime] of [["hazelnut", "unsupervised"], ["magnetic_tile", "full"]] as const) {
+    const result = await validateDataset(await datasets.open(path.join(SHARED, name)));
+    assert.equal(result.regime, regime);
+    assert.deepEqual(result.warnings, []);
+  }
+});

@@ -1,0 +1,105 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { prefetch } from "../../lib/images/pipeline.js";
+import { failure } from "../datasets/files.js";
+
+const later = <T>(value: T, turns: number): Promise<T> => new Promise((resolve) => setTimeout(resolve, turns, value));
+const collect = async <T>(source: AsyncIterable<T>): Promise<T[]> => {
+  const all: T[] = [];
+  for await (const value of source) all.push(value);
+  return all;
+};
+
+test("keeps the order although later items finish first", async () => {
+  const result = await collect(prefetch([5, 1, 3, 0, 2], (n, index) => later(`${index}:${n}`, n * 3), { ahead: 5 }));
+  assert.deepEqual(result, ["0:5", "1:1", "2:3", "3:0", "4:2"]);
+  assert.deepEqual(await collect(prefetch([], () => later(0, 0))), []);
+});
+
+test("never loads more than `ahead` beyond the item in hand, and does load that many", async () => {
+  let started = 0;
+  let taken = 0;
+  for await (const index of prefetch(Array(20).keys(), async (i) => (started++, i), { ahead: 3 })) {
+    assert.equal(index, taken++);
+    assert.equal(started, Math.min(20, taken + 3));
+  }
+  assert.equal(taken, 20);
+});
+
+test("throws the first failure in order, after what came before it", async () => {
+  const seen: number[] = [];
+  const load = async (n: number): Promise<number> => {
+    if (n === 2) await later(0, 10);
+    if (n >= 2) throw new Error(`bad ${n}`);
+    return n;
+  };
+  await assert.rejects(async () => {
+    for await (const n of prefetch([0, 1, 2, 3, 4], load)) seen.push(n);
+  }, /bad 2/);
+  assert.deepEqual(seen, [0, 1]);
+});
+
+test("a load that throws at once is a failure like any other", async () => {
+  const load = (n: number): Promise<number> => {
+    if (n === 1) throw new Error("sync");
+    return Promise.resolve(n);
+  };
+  const iterator = prefetch([0, 1], load);
+  assert.deepEqual(await iterator.next(), { value: 0, done: false });
+  await assert.rejects(iterator.next(), /sync/);
+});
+
+test("leaving early starts nothing more, ends the source, and leaves no unhandled rejection", async (t) => {
+  const unhandled: unknown[] = [];
+  const listener = (reason: unknown): void => void unhandled.push(reason);
+  process.on("unhandledRejection", listener);
+  t.after(() => process.off("unhandledRejection", listener));
+  let started = 0;
+  let closed = false;
+  function* source(): Generator<number> {
+    try {
+      for (let i = 0; ; i++) yield i;
+    } finally {
+      closed = true;
+    }
+  }
+  const load = async (n: number): Promise<number> => {
+    started++;
+    if (n > 0) throw new Error("nobody listens");
+    return n;
+  };
+  for await (const _ of prefetch(source(), load, { ahead: 4 })) break;
+  await later(0, 5);
+  assert.equal(started, 5);
+  assert.equal(closed, true);
+  assert.deepEqual(unhandled, []);
+});
+
+test("a signal ends the waiting for a load that hangs; its reason is the cause", async () => {
+  const controller = new AbortController();
+  const reason = new Error("user pressed stop");
+  const hanging = collect(prefetch([1, 2], () => new Promise<never>(() => undefined), { signal: controller.signal }));
+  setTimeout(() => controller.abort(reason), 1);
+  await assert.rejects(hanging, (error: Error) => failure("ABORTED")(error) && error.cause === reason);
+
+  let started = 0;
+  await assert.rejects(collect(prefetch([1], async () => started++, { signal: AbortSignal.abort() })), failure("ABORTED"));
+  assert.equal(started, 0);
+});
+
+test("a signal that fires while the consumer works stops at the next step", async () => {
+  const controller = new AbortController();
+  const seen: number[] = [];
+  await assert.rejects(async () => {
+    for await (const n of prefetch([0, 1, 2, 3], async (i) => i, { signal: controller.signal })) {
+      seen.push(n);
+      if (n === 1) controller.abort();
+    }
+  }, failure("ABORTED"));
+  assert.deepEqual(seen, [0, 1]);
+});
+
+test("a depth below 1 is refused", async () => {
+  await assert.rejects(collect(prefetch([1], async (n) => n, { ahead: 0 })), failure("INVALID_OPTION", "'ahead'"));
+});
