@@ -8,7 +8,7 @@ function keepBusy(): Promise<unknown> {
   const native = engine();
   const jobs: Promise<unknown>[] = [];
   for (let i = 0; i < 3000; i++) jobs.push(native.setThreads(2));
-  jobs.push(native.randomBackbone("wide_resnet101_2", 0));
+  jobs.push(native.randomBackbone("wide_resnet50_2", 0));
   for (let i = 0; i < 300; i++) jobs.push(native.setThreads(2));
   return Promise.all(jobs);
 }
