@@ -78,6 +78,7 @@ async function getOnce(url: URL, options: GetOptions): Promise<http.IncomingMess
   Object.assign(request, endpoint(url), { path: url.pathname + url.search });
   if (proxy) {
     const socket = await tunnel(proxy, url, options);
+    delete request.agent; // an agent would ignore createConnection
     request.createConnection = () => tls.connect({ socket, ...serverName(url) });
   }
   return send(url.protocol, request, options, "response");
