@@ -37,7 +37,7 @@ export class SuperSimpleNetError extends Error {
   readonly code: ErrorCode;
   /** The file the error is about, if it is about one. */
   readonly path: string | undefined;
-  /** DATASET_INVALID: every problem found, one line each. */
+  /** DATASET_INVALID, WEIGHTS_INVALID: every problem found, one line each. */
   readonly problems: readonly string[];
 
   constructor(code: ErrorCode, message: string, options: { cause?: unknown; path?: string; problems?: readonly string[] } = {}) {
