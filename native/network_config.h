@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "backbone/resnet.h"
+
 namespace ssn {
 
 struct NetworkConfig {
@@ -15,6 +17,10 @@ struct NetworkConfig {
   bool adaptedClassification;  // the icpr variant
   bool alignCorners;
 };
+
+inline std::vector<TapShape> tapShapes(const NetworkConfig& config) {
+  return tapShapes(architectureNamed(config.architecture), config.layers, config.imageHeight, config.imageWidth);
+}
 
 struct EngineConfig : NetworkConfig {
   at::Device device{at::kCPU};

@@ -104,9 +104,6 @@ export interface Target {
 }
 
 export interface NativeTrainer {
-  readonly featureHeight: number;
-  readonly featureWidth: number;
-  readonly featureChannels: number;
   setTargets(targets: Target[]): Promise<void>;
   /** The keys whose features are not cached: their pixels must be given to the next step. Safe while a step runs. */
   missing(keys: number[]): number[];
@@ -271,6 +268,8 @@ export interface NativeBinding {
   // network
   /** Every tensor that an architecture needs, up to layer3, with torchvision's names. */
   backboneTensors(architecture: Architecture): Record<string, number[]>;
+  /** Size of F, and of the map logits: twice the largest tap's. */
+  featureShape(config: NetworkConfig): { channels: number; height: number; width: number };
   /** Untrained weights. */
   randomBackbone(architecture: Architecture, seed: number): Promise<TensorMap>;
   /** Untrained heads, by the authors' names. */

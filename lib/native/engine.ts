@@ -68,7 +68,7 @@ function translate(error: unknown): unknown {
   return typeof code === "string" && /^[A-Z_]+$/.test(code) ? new SuperSimpleNetError(code as ErrorCode, error.message, { cause: error }) : error;
 }
 
-/** The same object, whose functions, constructors and promises fail with our error class. */
+/** The same object, whose functions and promises fail with our error class. */
 function translated<T extends object>(target: T): T {
   return new Proxy(target, {
     get(object, property) {
@@ -78,14 +78,7 @@ function translated<T extends object>(target: T): T {
         apply(callee, _self, args: unknown[]) {
           try {
             const result: unknown = Reflect.apply(callee, object, args);
-            return result instanceof Promise ? result.catch((error: unknown) => Promise.reject(translate(error))) : result;
-          } catch (error) {
-            throw translate(error);
-          }
-        },
-        construct(callee, args: unknown[]) {
-          try {
-            return translated(Reflect.construct(callee as new () => object, args));
+            return result instanceof Promise ? result.then(translatedInstance, (error: unknown) => Promise.reject(translate(error))) : result;
           } catch (error) {
             throw translate(error);
           }
@@ -93,4 +86,10 @@ function translated<T extends object>(target: T): T {
       });
     },
   });
+}
+
+/** Trainers and detectors arrive through promises and fail in the same way. */
+function translatedInstance(value: unknown): unknown {
+  const native = typeof value === "object" && value !== null && /^Native(Trainer|Detector)$/.test(value.constructor?.name ?? "");
+  return native ? translated(value) : value;
 }

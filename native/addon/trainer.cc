@@ -51,9 +51,6 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "NativeTrainer",
                        {
-                           InstanceAccessor<&NativeTrainer::featureHeight>("featureHeight"),
-                           InstanceAccessor<&NativeTrainer::featureWidth>("featureWidth"),
-                           InstanceAccessor<&NativeTrainer::featureChannels>("featureChannels"),
                            InstanceMethod<&NativeTrainer::setTargets>("setTargets"),
                            InstanceMethod<&NativeTrainer::missing>("missing"),
                            InstanceMethod<&NativeTrainer::step>("step"),
@@ -90,10 +87,6 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
     }
     return items;
   }
-
-  Napi::Value featureHeight(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), static_cast<double>(trainer(info.Env())->shape().height)); }
-  Napi::Value featureWidth(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), static_cast<double>(trainer(info.Env())->shape().width)); }
-  Napi::Value featureChannels(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), static_cast<double>(trainer(info.Env())->shape().channels)); }
 
   Napi::Value setTargets(const Napi::CallbackInfo& info) {
     Napi::Env env = info.Env();
@@ -219,6 +212,18 @@ Napi::Value backboneTensorsToJs(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value featureShapeToJs(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  return guarded(env, [&] {
+    const FeatureShape shape = featureShape(tapShapes(networkConfigFromJs(info[0].As<Napi::Object>())));
+    Napi::Object out = Napi::Object::New(env);
+    out.Set("channels", static_cast<double>(shape.channels));
+    out.Set("height", static_cast<double>(shape.height));
+    out.Set("width", static_cast<double>(shape.width));
+    return out;
+  });
+}
+
 Napi::Value tensorsOnEngine(Napi::Env env, std::function<TensorMap()> make) {
   return runOnEngine<TensorMap>(env, std::move(make), [](Napi::Env e, TensorMap& tensors) { return tensorMapToJs(e, tensors); });
 }
@@ -290,6 +295,7 @@ Napi::Value goldenStep(const Napi::CallbackInfo& info) {
 void registerTrainer(Napi::Env env, Napi::Object exports) {
   exports.Set("createTrainer", Napi::Function::New<createTrainer>(env, "createTrainer"));
   exports.Set("backboneTensors", Napi::Function::New<backboneTensorsToJs>(env, "backboneTensors"));
+  exports.Set("featureShape", Napi::Function::New<featureShapeToJs>(env, "featureShape"));
   exports.Set("randomBackbone", Napi::Function::New<randomBackboneToJs>(env, "randomBackbone"));
   exports.Set("randomHeads", Napi::Function::New<randomHeadsToJs>(env, "randomHeads"));
   exports.Set("goldenStep", Napi::Function::New<goldenStep>(env, "goldenStep"));

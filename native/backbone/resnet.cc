@@ -71,6 +71,11 @@ std::vector<Layer> allLayers(const Architecture& architecture) {
   return out;
 }
 
+int stageNamed(const std::string& layer) {
+  if (layer.size() != 6 || layer.compare(0, 5, "layer") != 0 || layer[5] < '1' || layer[5] > '3') throw Error("INVALID_OPTION", "unknown layer '" + layer + "'");
+  return layer[5] - '1';
+}
+
 }  // namespace
 
 const Architecture& architectureNamed(const std::string& name) {
@@ -91,6 +96,7 @@ std::map<std::string, std::vector<int64_t>> backboneTensors(const Architecture& 
 TensorMap randomBackbone(const Architecture& architecture, uint64_t seed) {
   TensorMap out;
   for (const Layer& layer : allLayers(architecture)) {
+    throwIfCancelled();
     // He initialisation by fan-out, as torchvision's own constructor.
     const double std = std::sqrt(2.0 / static_cast<double>(layer.out * layer.kernel * layer.kernel));
     out[layer.conv + ".weight"] = normalTensor(seed, "backbone." + layer.conv + ".weight", {layer.out, layer.in, layer.kernel, layer.kernel}, std);
@@ -112,10 +118,7 @@ Backbone::Convolution Backbone::folded(const TensorMap& tensors, const std::stri
 
 Backbone::Backbone(const Architecture& architecture, const TensorMap& tensors, const std::vector<std::string>& layers, at::Device device, at::ScalarType dtype)
     : device_(device), dtype_(dtype) {
-  for (const std::string& layer : layers) {
-    if (layer.size() != 6 || layer.compare(0, 5, "layer") != 0 || layer[5] < '1' || layer[5] > '3') throw Error("INVALID_OPTION", "unknown layer '" + layer + "'");
-    taps_.push_back(layer[5] - '1');
-  }
+  for (const std::string& layer : layers) taps_.push_back(stageNamed(layer));
   stem_ = folded(tensors, "conv1", "bn1", 2, 3);
   const int last = *std::max_element(taps_.begin(), taps_.end());
   for (int stage = 0; stage <= last; ++stage) {
@@ -127,7 +130,6 @@ Backbone::Backbone(const Architecture& architecture, const TensorMap& tensors, c
       blocks.push_back(std::move(block));
     }
     stages_.push_back(std::move(blocks));
-    stageChannels_.push_back(stageWidth(architecture, stage));
   }
 }
 
@@ -155,16 +157,16 @@ std::vector<at::Tensor> Backbone::forward(const at::Tensor& input) const {
   return out;
 }
 
-std::vector<Backbone::TapShape> Backbone::tapShapes(int64_t height, int64_t width) const {
+std::vector<TapShape> tapShapes(const Architecture& architecture, const std::vector<std::string>& layers, int64_t height, int64_t width) {
   const auto halve = [](int64_t n) { return (n - 1) / 2 + 1; };  // every strided layer: kernel 2p+1, padding p, stride 2
   std::vector<TapShape> stages;
   int64_t h = halve(halve(height)), w = halve(halve(width));
-  for (size_t stage = 0; stage < stages_.size(); ++stage) {
+  for (int stage = 0; stage < 3; ++stage) {
     if (stage > 0) h = halve(h), w = halve(w);
-    stages.push_back({stageChannels_[stage], h, w});
+    stages.push_back({stageWidth(architecture, stage), h, w});
   }
   std::vector<TapShape> out;
-  for (int tap : taps_) out.push_back(stages[tap]);
+  for (const std::string& layer : layers) out.push_back(stages[stageNamed(layer)]);
   return out;
 }
 

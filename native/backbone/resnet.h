@@ -29,6 +29,14 @@ std::map<std::string, std::vector<int64_t>> backboneTensors(const Architecture& 
 // deep nets' activations stay in range without running statistics.
 TensorMap randomBackbone(const Architecture& architecture, uint64_t seed);
 
+// Channels and size of one tap.
+struct TapShape {
+  int64_t channels, height, width;
+};
+
+// Of each of `layers` ("layer1".."layer3") for an image of height x width. Throws Error("INVALID_OPTION") for another layer.
+std::vector<TapShape> tapShapes(const Architecture& architecture, const std::vector<std::string>& layers, int64_t height, int64_t width);
+
 class Backbone {
  public:
   // `tensors` holds at least backboneTensors(); `layers` are the taps ("layer1".."layer3"), in the order of the result.
@@ -36,14 +44,6 @@ class Backbone {
 
   // b x 3 x H x W, normalised -> one map per tap, b x C_l x h_l x w_l, channels-last.
   std::vector<at::Tensor> forward(const at::Tensor& input) const;
-
-  // Channels and size of each tap for an image of height x width.
-  struct TapShape {
-    int64_t channels, height, width;
-  };
-  std::vector<TapShape> tapShapes(int64_t height, int64_t width) const;
-
-  at::Device device() const { return device_; }
 
  private:
   struct Convolution {
@@ -62,7 +62,6 @@ class Backbone {
   Convolution stem_;
   std::vector<std::vector<Block>> stages_;
   std::vector<int> taps_;  // stage index of each tap
-  std::vector<int64_t> stageChannels_;
 };
 
 }  // namespace ssn

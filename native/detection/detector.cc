@@ -14,7 +14,7 @@ namespace ssn {
 Detector::Detector(const EngineConfig& config, const TensorMap& backbone, const TensorMap& heads)
     : config_(config), backbone_(architectureNamed(config.architecture), backbone, config.layers, config.device) {
   at::NoGradGuard guard;
-  const auto taps = backbone_.tapShapes(config.imageHeight, config.imageWidth);
+  const auto taps = tapShapes(config);
   const FeatureShape shape = featureShape(taps);
   const Heads loaded = headsFromTensors(heads, shape.channels, config.device);
   if (config.direct) {

@@ -11,7 +11,7 @@
 
 namespace ssn {
 
-FeatureShape featureShape(const std::vector<Backbone::TapShape>& taps) {
+FeatureShape featureShape(const std::vector<TapShape>& taps) {
   FeatureShape shape{0, 0, 0};
   for (const auto& tap : taps) {
     shape.channels += tap.channels;

@@ -14,7 +14,7 @@ struct FeatureShape {
   int64_t channels, height, width;
 };
 
-FeatureShape featureShape(const std::vector<Backbone::TapShape>& taps);
+FeatureShape featureShape(const std::vector<TapShape>& taps);
 
 // The plain way: taps (b x C_l x h_l x w_l) -> F (b x C x H x W).
 at::Tensor pooledFeatures(const std::vector<at::Tensor>& taps, bool alignCorners);

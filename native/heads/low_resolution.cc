@@ -19,7 +19,7 @@ at::Tensor withShifts(const at::Tensor& matrix) {
 
 }  // namespace
 
-LowResolutionGeometry::LowResolutionGeometry(const std::vector<Backbone::TapShape>& taps, bool alignCorners, at::Device device)
+LowResolutionGeometry::LowResolutionGeometry(const std::vector<TapShape>& taps, bool alignCorners, at::Device device)
     : taps_(taps), shape_(featureShape(taps)) {
   std::vector<at::Tensor> rows, tapRows;
   for (const auto& tap : taps) {

@@ -19,7 +19,7 @@ namespace ssn {
 
 class LowResolutionGeometry {
  public:
-  LowResolutionGeometry(const std::vector<Backbone::TapShape>& taps, bool alignCorners, at::Device device);
+  LowResolutionGeometry(const std::vector<TapShape>& taps, bool alignCorners, at::Device device);
 
   // sum_l U_l Z_l V_l^T into `out` (b x H x W x K, contiguous). z[l]: b x h_l x w_l x K.
   void upscale(const std::vector<at::Tensor>& z, at::Tensor out) const;
@@ -38,10 +38,10 @@ class LowResolutionGeometry {
 
   int64_t height() const { return shape_.height; }
   int64_t width() const { return shape_.width; }
-  const std::vector<Backbone::TapShape>& taps() const { return taps_; }
+  const std::vector<TapShape>& taps() const { return taps_; }
 
  private:
-  std::vector<Backbone::TapShape> taps_;
+  std::vector<TapShape> taps_;
   FeatureShape shape_;
   at::Tensor rows_;                       // H x (sum_l h_l): all U_l side by side
   std::vector<at::Tensor> columns_;       // W x w_l

@@ -21,9 +21,9 @@ namespace ssn {
 Trainer::Trainer(const TrainerConfig& config, const TensorMap& backbone, const TensorMap& heads)
     : config_(config),
       backbone_(architectureNamed(config.architecture), backbone, config.layers, config.device),
-      shape_(featureShape(backbone_.tapShapes(config.imageHeight, config.imageWidth))),
+      shape_(featureShape(tapShapes(config))),
       heads_(headsFromTensors(heads, shape_.channels, config.device)),
-      geometry_(backbone_.tapShapes(config.imageHeight, config.imageWidth), config.alignCorners, config.device),
+      geometry_(tapShapes(config), config.alignCorners, config.device),
       cache_(config.featureCacheBytes),
       optimizer_(trainedParameters(heads_).size()) {
   setNoiseStd(config.noiseStd);
