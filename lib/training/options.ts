@@ -24,7 +24,7 @@ export interface TrainerOptions {
   variant?: Variant;
   /** Of the feature upscaling. Default true; anomalib's models use false. */
   alignCorners?: boolean;
-  /** "auto" (default) infers it from the labels; see docs/regimes. */
+  /** "auto" (default) infers it from the labels; see docs/training.md. */
   regime?: Regime | "auto";
   /** Default 300. */
   epochs?: number;
@@ -50,7 +50,7 @@ export interface TrainerOptions {
   learningRateFactor?: number;
   /** Global gradient norm limit; 0 does not clip. Default by regime: 1 supervised, 0 unsupervised. */
   gradientClip?: number;
-  /** Standard deviation of the latent noise. Default: 0.015 for trained wide_resnet50_2, else relative (docs/noise.md). */
+  /** Standard deviation of the latent noise. Default: 0.015 for trained wide_resnet50_2, else relative (docs/training.md). */
   noiseStd?: number | RelativeNoise;
   /** Threshold of the Perlin masks. Default by regime: 0.2 unsupervised and weak, 0.6 mixed and full. */
   perlinThreshold?: number;

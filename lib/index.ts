@@ -1,0 +1,48 @@
+/**
+ * SuperSimpleNet: surface defect detection that trains with whatever labels there are.
+ *
+ *     const model = await new Trainer().fit(await datasets.open("data/bottle"));
+ *     const detector = await Detector.load(model);
+ *     const { score, anomalous, map, regions } = await detector.detect("part.png");
+ */
+
+// data
+export { datasets } from "./datasets/index.js";
+export type { Dataset, DatasetCounts, Defect, FolderOptions, GeneratedOptions, Label, ManifestOptions, Regime, Sample, Split, ValidateOptions, ValidationResult } from "./datasets/index.js";
+export type { Mask, RawImage, RgbImage } from "./images/decode.js";
+
+// training
+export { Trainer } from "./training/trainer.js";
+export { publishedNoiseStd, regimePresets, trainerDefaults } from "./training/options.js";
+export type { EpochEvent, FitOptions, RelativeNoise, StageEvent, StartEvent, StepEvent, TrainerOptions } from "./training/options.js";
+
+// models and backbone weights
+export { Model } from "./models/model.js";
+export { modelFormatVersion } from "./models/config.js";
+export type { BackboneInfo, ModelConfig, ThresholdMethod, Thresholds, TrainingInfo } from "./models/config.js";
+export { importWeights } from "./backbones/import.js";
+export { listWeights } from "./backbones/list.js";
+export { pullWeights } from "./backbones/pull.js";
+export type { Imported } from "./backbones/import.js";
+export type { ListedWeights } from "./backbones/list.js";
+export type { Pulled, PullOptions } from "./backbones/pull.js";
+
+// detection
+export { Detector } from "./detection/detector.js";
+export type { AnomalyMap, Detection, DetectorOptions, ImageSource, Timings } from "./detection/types.js";
+
+// evaluation
+export { evaluate } from "./evaluation/evaluate.js";
+export { evaluateMaps, evaluateScores } from "./evaluation/metrics.js";
+export type { EvaluatedMap, EvaluateMapsOptions, MapMetrics, ScoreMetrics } from "./evaluation/metrics.js";
+export type { EvaluatedSample, Evaluation, Metrics } from "./evaluation/types.js";
+
+// pictures
+export { type ColourRange, colourRange } from "./report/colours.js";
+export { npyFile } from "./report/npy.js";
+export { contactSheet, heatMapPng, type OverlayInput, overlayPng } from "./report/overlay.js";
+
+// errors and diagnosis
+export { type ErrorCode, SuperSimpleNetError } from "./errors.js";
+export { type Diagnosis, diagnose, type Problem } from "./native/diagnose.js";
+export type { Architecture, Region, ResizeMethod, StepLosses, TensorMap, Variant } from "./native/binding.js";
