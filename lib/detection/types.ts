@@ -1,8 +1,6 @@
 import type { Region } from "../native/binding.js";
-import type { RawImage } from "../images/decode.js";
 
-/** A file path, an encoded image, or raw pixels. */
-export type ImageSource = string | Buffer | Uint8Array | RawImage;
+export type { ImageSource } from "../images/decode.js";
 
 export interface DetectorOptions {
   /** "auto" (default), "cpu", "cuda" or "cuda:1". */

@@ -68,7 +68,7 @@ export interface TrainerOptions {
   featureCacheMiB?: number;
   /** "lowResolution" (default) or "direct": the same function computed the plain way, several times slower; the tests' oracle. */
   heads?: "lowResolution" | "direct";
-  /** Store the backbone in the model file. Default: only when it is random (it exists nowhere else). */
+  /** Store the backbone in the model file. Default: unless its weights came from the cache folder, where every machine can have them. */
   embedBackbone?: boolean;
 }
 
@@ -97,7 +97,7 @@ export const trainerDefaults = {
   heads: "lowResolution",
 } as const satisfies TrainerOptions;
 
-interface RegimePreset {
+export interface RegimePreset {
   gradientClip: number;
   perlinThreshold: number;
   maskDilation: number;
@@ -118,6 +118,9 @@ export const regimePresets: Record<Regime, RegimePreset> = {
 
 /** The published noise scale, tuned to wide_resnet50_2 with ImageNet V1 weights (paper, section 4). */
 export const publishedNoiseStd = 0.015;
+
+/** Default scale of relative noise (docs/noise.md has the experiment). */
+export const relativeNoise = 1.5;
 
 export interface StepEvent extends StepLosses {
   epoch: number;

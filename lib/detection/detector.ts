@@ -1,0 +1,178 @@
+import { SuperSimpleNetError } from "../errors.js";
+import { loadImage } from "../images/decode.js";
+import { prefetch } from "../images/pipeline.js";
+import { Model } from "../models/model.js";
+import type { NativeDetector, Region } from "../native/binding.js";
+import { applyThreads, resolveDevice } from "../native/device.js";
+import { engine } from "../native/engine.js";
+import { checkChoice, checkNumber, invalid, rejectUnknown } from "../options.js";
+import type { AnomalyMap, Detection, DetectorOptions, ImageSource } from "./types.js";
+
+const where = "Detector.load";
+const optionNames: (keyof DetectorOptions)[] = ["device", "threads", "backboneWeights", "threshold", "pixelThreshold", "minAreaPx", "mapSize", "batchSize", "heads"];
+
+/** Every default of DetectorOptions that is not the model's. */
+export const detectorDefaults = { device: "auto", backboneWeights: "auto", minAreaPx: 0, mapSize: "model", batchSize: 8, heads: "lowResolution" } as const satisfies DetectorOptions;
+
+const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
+
+/** Images in, decisions out. Load once, use often; a detector's calls are answered in their order. */
+export class Detector {
+  readonly model: Model;
+  /** "cpu", "cuda:0", ... */
+  readonly device: string;
+  readonly #native: NativeDetector;
+  readonly #options: Required<Pick<DetectorOptions, keyof typeof detectorDefaults>>;
+  readonly #scoreLogit: number;
+  readonly #threshold: number;
+  readonly #pixelThreshold: number;
+
+  private constructor(model: Model, device: string, native: NativeDetector, options: DetectorOptions) {
+    this.model = model;
+    this.device = device;
+    this.#native = native;
+    this.#options = { ...detectorDefaults, ...defined(options) };
+    const { thresholds } = model.config;
+    this.#scoreLogit = options.threshold === undefined ? thresholds.scoreLogit : Math.log(options.threshold / (1 - options.threshold));
+    this.#threshold = options.threshold ?? sigmoid(thresholds.scoreLogit);
+    this.#pixelThreshold = options.pixelThreshold ?? thresholds.pixelLogit;
+  }
+
+  /**
+   * Loads a model file, or takes a model.
+   *
+   * Errors: INVALID_OPTION, UNKNOWN_OPTION, DEVICE_UNAVAILABLE, those of Model.load, and WEIGHTS_MISSING or
+   * CHECKSUM_MISMATCH when the model file does not hold its backbone.
+   */
+  static async load(source: string | Model, options: DetectorOptions = {}): Promise<Detector> {
+    rejectUnknown(options, optionNames, where);
+    const settings = { ...detectorDefaults, ...defined(options) };
+    if (options.threshold !== undefined) checkNumber(where, "threshold", options.threshold, { min: 0, max: 1 });
+    if (options.pixelThreshold !== undefined) checkNumber(where, "pixelThreshold", options.pixelThreshold);
+    checkNumber(where, "minAreaPx", settings.minAreaPx, { min: 0 });
+    checkNumber(where, "batchSize", settings.batchSize, { min: 1, max: 4096, integer: true });
+    checkChoice(where, "mapSize", settings.mapSize, ["model", "image"]);
+    checkChoice(where, "heads", settings.heads, ["lowResolution", "direct"]);
+    const device = resolveDevice(where, settings.device);
+    const model = typeof source === "string" ? await Model.load(source) : source;
+    if (!(model instanceof Model)) throw invalid(where, "source", "a model file's path or a Model", typeof source);
+    await applyThreads(where, options.threads);
+    const backbone = await model.backbone(settings.backboneWeights);
+    const native = await engine().createDetector({ ...model.networkConfig, device, compute: settings.heads }, backbone, model.heads);
+    return new Detector(model, device, native, options);
+  }
+
+  /**
+   * One image, or several in the order given.
+   *
+   * Errors: IMAGE_UNREADABLE, FILE_NOT_FOUND, NO_PERMISSION (naming the image), ABORTED.
+   */
+  detect(source: ImageSource): Promise<Detection>;
+  detect(sources: readonly ImageSource[], options?: { signal?: AbortSignal }): Promise<Detection[]>;
+  async detect(source: ImageSource | readonly ImageSource[], options: { signal?: AbortSignal } = {}): Promise<Detection | Detection[]> {
+    const many = Array.isArray(source);
+    const out: Detection[] = [];
+    for await (const detection of this.detectEach(many ? source : [source as ImageSource], options)) out.push(detection);
+    return many ? out : out[0]!;
+  }
+
+  /** The same as a stream: results come in order while later images are being decoded. */
+  async *detectEach(sources: Iterable<ImageSource>, options: { signal?: AbortSignal } = {}): AsyncGenerator<Detection, void, undefined> {
+    rejectUnknown(options, ["signal"], "detector.detect");
+    const { signal } = options;
+    const [height, width] = this.model.config.imageSize;
+    const { resize } = this.model.config;
+    const { batchSize } = this.#options;
+    const load = async (source: ImageSource) => {
+      const start = performance.now();
+      const image = await loadImage(source, { height, width, resize });
+      return { source, image, decodeMs: performance.now() - start };
+    };
+    let batch: Awaited<ReturnType<typeof load>>[] = [];
+    // Enough decoded ahead for the next batch, so that the engine need not wait where the cores allow.
+    for await (const item of prefetch(sources, load, { ahead: Math.max(4, batchSize), signal })) {
+      batch.push(item);
+      if (batch.length < batchSize) continue;
+      yield* await this.#run(batch);
+      batch = [];
+    }
+    if (batch.length > 0) yield* await this.#run(batch);
+  }
+
+  async #run(batch: { source: ImageSource; image: { pixels: Uint8Array; sourceWidth: number; sourceHeight: number }; decodeMs: number }[]): Promise<Detection[]> {
+    const [height, width] = this.model.config.imageSize;
+    const bytes = height * width * 3;
+    let pixels = batch[0]!.image.pixels;
+    if (batch.length > 1) {
+      pixels = new Uint8Array(batch.length * bytes);
+      batch.forEach(({ image }, i) => pixels.set(image.pixels, i * bytes));
+    }
+    const start = performance.now();
+    const { scores, maps } = await this.#native.detect(pixels, batch.length);
+    const engineMs = (performance.now() - start) / batch.length;
+    const plane = height * width;
+    return Promise.all(
+      batch.map(async ({ source, image, decodeMs }, i) => {
+        const logit = scores[i]!;
+        if (!Number.isFinite(logit)) throw new SuperSimpleNetError("INTERNAL", `the network's score is ${logit}; the model file may be damaged`);
+        // A copy: a slice would keep the whole batch's maps alive as long as one of them.
+        const data = batch.length === 1 ? maps : maps.slice(i * plane, (i + 1) * plane);
+        const postStart = performance.now();
+        const regions = await this.#regions(data, image.sourceWidth, image.sourceHeight);
+        const map = await this.#map(data, image.sourceWidth, image.sourceHeight);
+        const postMs = performance.now() - postStart;
+        return {
+          path: typeof source === "string" ? source : undefined,
+          score: sigmoid(logit),
+          logit,
+          anomalous: logit >= this.#scoreLogit,
+          threshold: this.#threshold,
+          pixelThreshold: this.#pixelThreshold,
+          map,
+          regions,
+          width: image.sourceWidth,
+          height: image.sourceHeight,
+          timings: { decodeMs, engineMs, postMs, totalMs: decodeMs + engineMs + postMs },
+        };
+      }),
+    );
+  }
+
+  /** Found at model size, where the map has all its information; given in pixels of the image. */
+  async #regions(map: Float32Array, imageWidth: number, imageHeight: number): Promise<Region[]> {
+    const [height, width] = this.model.config.imageSize;
+    const sx = imageWidth / width;
+    const sy = imageHeight / height;
+    const found = await engine().regions(map, height, width, this.#pixelThreshold, Math.max(1, Math.ceil(this.#options.minAreaPx / (sx * sy))));
+    return found.map((region) => {
+      const left = Math.floor(region.x * sx);
+      const top = Math.floor(region.y * sy);
+      return {
+        ...region,
+        area: Math.max(1, Math.round(region.area * sx * sy)),
+        x: left,
+        y: top,
+        width: Math.min(imageWidth, Math.ceil((region.x + region.width) * sx)) - left,
+        height: Math.min(imageHeight, Math.ceil((region.y + region.height) * sy)) - top,
+        peakX: Math.min(imageWidth - 1, Math.floor((region.peakX + 0.5) * sx)),
+        peakY: Math.min(imageHeight - 1, Math.floor((region.peakY + 0.5) * sy)),
+      };
+    });
+  }
+
+  async #map(data: Float32Array, imageWidth: number, imageHeight: number): Promise<AnomalyMap> {
+    const [height, width] = this.model.config.imageSize;
+    if (this.#options.mapSize === "model" || (imageWidth === width && imageHeight === height)) return { data, width, height };
+    return { data: await engine().resizeMap(data, height, width, imageHeight, imageWidth), width: imageWidth, height: imageHeight };
+  }
+
+  /** Frees the network now instead of at the next garbage collection. The detector cannot be used afterwards. */
+  dispose(): void {
+    this.#native.dispose();
+  }
+}
+
+/** Without the keys whose value is undefined, so that they do not hide defaults. */
+function defined<T extends object>(options: T): Partial<T> {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>;
+}

@@ -1,0 +1,84 @@
+import { SuperSimpleNetError } from "../errors.js";
+import type { Dataset, Sample, Split } from "../datasets/types.js";
+import type { Detector } from "../detection/detector.js";
+import type { Detection } from "../detection/types.js";
+import { loadMask } from "../images/decode.js";
+import { checkChoice, rejectUnknown } from "../options.js";
+import { type EvaluatedMap, evaluateMaps, evaluateScores } from "./metrics.js";
+import type { EvaluatedSample, Evaluation } from "./types.js";
+
+export interface EvaluateOptions {
+  /** Default "test". */
+  split?: Split;
+  signal?: AbortSignal;
+  onProgress?: (done: number, total: number) => void;
+  /** Each image's result, e.g. for pictures; awaited before the next. */
+  onDetection?: (sample: Sample, detection: Detection) => void | Promise<void>;
+}
+
+/**
+ * The paper's metrics of a detector on a data set (spec section 8): scores and maps of every image of the split, maps and
+ * masks compared at the model's input size. Decisions are made at the detector's own threshold, which never comes from
+ * this data. Errors: DATASET_INVALID for an empty split, those of Detector.detect, ABORTED.
+ */
+export async function evaluate(detector: Detector, dataset: Dataset, options: EvaluateOptions = {}): Promise<Evaluation> {
+  rejectUnknown(options, ["split", "signal", "onProgress", "onDetection"], "evaluate");
+  const split = checkChoice("evaluate", "split", options.split ?? "test", ["test", "train"]);
+  const used = dataset.samples.filter((sample) => sample.split === split);
+  if (used.length === 0) throw new SuperSimpleNetError("DATASET_INVALID", `Data set ${dataset.root} has no ${split} images to evaluate on.`, { path: dataset.root });
+  const [height, width] = detector.model.config.imageSize;
+
+  const samples: EvaluatedSample[] = [];
+  const images: EvaluatedMap[] = [];
+  const decisions = { threshold: 0, truePositive: 0, trueNegative: 0, falsePositive: 0, falseNegative: 0 };
+  for await (const detection of detector.detectEach(used.map((sample) => sample.image), { signal: options.signal })) {
+    const sample = used[samples.length]!;
+    const mask = sample.mask === undefined ? undefined : (await loadMask(sample.mask, { height, width })).pixels;
+    images.push({ label: sample.label, map: mapAtModelSize(detection, height, width), mask });
+    decisions.threshold = detection.threshold;
+    const correct = detection.anomalous === (sample.label === "anomalous");
+    decisions[correct ? (detection.anomalous ? "truePositive" : "trueNegative") : detection.anomalous ? "falsePositive" : "falseNegative"]++;
+    samples.push({
+      id: sample.id,
+      image: sample.image,
+      mask: sample.mask ?? null,
+      label: sample.label,
+      defect: sample.defect ?? null,
+      score: detection.score,
+      logit: detection.logit,
+      anomalous: detection.anomalous,
+    });
+    await options.onDetection?.(sample, detection);
+    options.onProgress?.(samples.length, used.length);
+  }
+
+  const scores = await evaluateScores(samples.map((sample) => sample.logit), samples.map((sample) => sample.label));
+  const maps = await evaluateMaps(images, { height, width });
+  const threshold = scores["F1-max threshold"];
+  return {
+    metrics: {
+      "I-AUROC": scores["I-AUROC"],
+      "AP-det": scores["AP-det"],
+      "F1-max": scores["F1-max"],
+      "F1-max threshold": threshold === null ? null : 1 / (1 + Math.exp(-threshold)),
+      "P-AUROC": maps["P-AUROC"],
+      "AP-loc": maps["AP-loc"],
+      AUPRO: maps.AUPRO,
+      "seg-I-AUROC": maps["seg-I-AUROC"],
+      "seg-AP-det": maps["seg-AP-det"],
+    },
+    decisions,
+    counts: {
+      normal: samples.filter((sample) => sample.label === "normal").length,
+      anomalous: samples.filter((sample) => sample.label === "anomalous").length,
+      withMask: samples.filter((sample) => sample.mask !== null).length,
+    },
+    notes: [...scores.notes, ...maps.notes],
+    samples,
+  };
+}
+
+function mapAtModelSize({ map }: Detection, height: number, width: number): Float32Array {
+  if (map.height === height && map.width === width) return map.data;
+  throw new SuperSimpleNetError("INVALID_OPTION", "evaluate: maps are compared at model size; load the detector with mapSize 'model'.");
+}

@@ -1,0 +1,82 @@
+import { architectures } from "../backbones/catalogue.js";
+import type { Regime } from "../datasets/types.js";
+import { checkChoice, checkNumber, invalid, rejectUnknown } from "../options.js";
+import { publishedNoiseStd, type RegimePreset, regimePresets, type RelativeNoise, relativeNoise, trainerDefaults, type TrainerOptions } from "./options.js";
+
+const where = "new Trainer";
+const layerNames = ["layer1", "layer2", "layer3"];
+
+/** Options with every default that does not depend on the data filled in. */
+export type CheckedOptions = Required<Omit<TrainerOptions, keyof RegimePreset | "noiseStd" | "threads" | "embedBackbone">> & Partial<RegimePreset> & Pick<TrainerOptions, "noiseStd" | "threads" | "embedBackbone">;
+
+/** Options as one training uses them. */
+export type ResolvedOptions = Omit<CheckedOptions, "regime" | "noiseStd" | keyof RegimePreset> & RegimePreset & { regime: Regime; noiseStd: number | RelativeNoise };
+
+const names = [
+  ...Object.keys(trainerDefaults),
+  ...Object.keys(regimePresets.full),
+  "noiseStd",
+  "threads",
+  "embedBackbone",
+];
+
+/** Throws UNKNOWN_OPTION or INVALID_OPTION for the first option that is wrong. */
+export function checkOptions(options: TrainerOptions): CheckedOptions {
+  if (typeof options !== "object" || options === null) throw invalid(where, "options", "an object", options);
+  rejectUnknown(options, names, where);
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as TrainerOptions;
+  const o = { ...trainerDefaults, ...given } as unknown as CheckedOptions;
+  checkChoice(where, "backbone", o.backbone, architectures);
+  if (typeof o.backboneWeights !== "string" || o.backboneWeights === "") throw invalid(where, "backboneWeights", "'auto', 'random' or a path", o.backboneWeights);
+  if (!Array.isArray(o.layers) || o.layers.length === 0 || new Set(o.layers).size !== o.layers.length) throw invalid(where, "layers", "a list of different layers", o.layers);
+  for (const layer of o.layers) checkChoice(where, "layers", layer, layerNames);
+  if (!Array.isArray(o.imageSize) || o.imageSize.length !== 2) throw invalid(where, "imageSize", "[height, width]", o.imageSize);
+  for (const side of o.imageSize) checkNumber(where, "imageSize", side, { min: 32, max: 8192, integer: true });
+  checkChoice(where, "resize", o.resize, ["bilinear", "antialias"]);
+  checkChoice(where, "variant", o.variant, ["jims", "icpr"]);
+  checkBoolean("alignCorners", o.alignCorners);
+  checkChoice(where, "regime", o.regime, ["auto", "unsupervised", "weak", "mixed", "full"]);
+  checkNumber(where, "epochs", o.epochs, { min: 1, max: 1e6, integer: true });
+  checkNumber(where, "batchSize", o.batchSize, { min: 1, max: 4096, integer: true });
+  checkNumber(where, "seed", o.seed, { min: 0, max: Number.MAX_SAFE_INTEGER, integer: true });
+  if (o.threads !== undefined) checkNumber(where, "threads", o.threads, { min: 1, max: 1024, integer: true });
+  if (typeof o.device !== "string") throw invalid(where, "device", "'auto', 'cpu', 'cuda' or 'cuda:N'", o.device);
+  for (const name of ["adaptorLearningRate", "headsLearningRate"] as const) checkNumber(where, name, o[name], { above: 0, max: 1 });
+  for (const name of ["adaptorWeightDecay", "headsWeightDecay"] as const) checkNumber(where, name, o[name], { min: 0, max: 1 });
+  if (!Array.isArray(o.learningRateMilestones)) throw invalid(where, "learningRateMilestones", "a list of shares of the epochs", o.learningRateMilestones);
+  for (const milestone of o.learningRateMilestones) checkNumber(where, "learningRateMilestones", milestone, { min: 0, max: 1 });
+  checkNumber(where, "learningRateFactor", o.learningRateFactor, { above: 0, max: 1 });
+  checkNumber(where, "calibrationFraction", o.calibrationFraction, { min: 0, max: 0.5 });
+  checkNumber(where, "featureCacheMiB", o.featureCacheMiB, { min: 0 });
+  checkChoice(where, "heads", o.heads, ["lowResolution", "direct"]);
+  if (o.embedBackbone !== undefined) checkBoolean("embedBackbone", o.embedBackbone);
+  if (o.gradientClip !== undefined) checkNumber(where, "gradientClip", o.gradientClip, { min: 0 });
+  if (o.perlinThreshold !== undefined) checkNumber(where, "perlinThreshold", o.perlinThreshold, { min: -2, max: 2 });
+  if (o.maskDilation !== undefined) checkNumber(where, "maskDilation", o.maskDilation, { min: 0, max: 255, integer: true });
+  if (o.stopGradient !== undefined) checkBoolean("stopGradient", o.stopGradient);
+  if (o.balancedSampling !== undefined) checkBoolean("balancedSampling", o.balancedSampling);
+  if (o.distanceWeight !== undefined && o.distanceWeight !== false) {
+    if (typeof o.distanceWeight !== "object" || o.distanceWeight === null) throw invalid(where, "distanceWeight", "{ w, p } or false", o.distanceWeight);
+    rejectUnknown(o.distanceWeight, ["w", "p"], `${where}, distanceWeight`);
+    checkNumber(where, "distanceWeight.w", o.distanceWeight.w, { above: 0, max: 1000 });
+    checkNumber(where, "distanceWeight.p", o.distanceWeight.p, { min: 0, max: 100 });
+  }
+  if (typeof o.noiseStd === "object" && o.noiseStd !== null) {
+    rejectUnknown(o.noiseStd, ["relative"], `${where}, noiseStd`);
+    checkNumber(where, "noiseStd.relative", o.noiseStd.relative, { above: 0 });
+  } else if (o.noiseStd !== undefined) {
+    checkNumber(where, "noiseStd", o.noiseStd, { above: 0 });
+  }
+  return o;
+}
+
+function checkBoolean(name: string, value: unknown): void {
+  if (typeof value !== "boolean") throw invalid(where, name, "true or false", value);
+}
+
+/** Fills in what depends on the regime and on the backbone (spec sections 4, 5 and 11). */
+export function resolveOptions(checked: CheckedOptions, regime: Regime): ResolvedOptions {
+  const published = checked.backbone === "wide_resnet50_2" && checked.backboneWeights !== "random";
+  const given = Object.fromEntries(Object.entries(checked).filter(([, value]) => value !== undefined)) as CheckedOptions;
+  return { ...regimePresets[regime], noiseStd: published ? publishedNoiseStd : { relative: relativeNoise }, ...given, regime };
+}

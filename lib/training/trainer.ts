@@ -1,0 +1,297 @@
+import { createHash } from "node:crypto";
+
+import { loadBackbone } from "../backbones/load.js";
+import { splitCalibration } from "../datasets/calibration.js";
+import { epochOrder } from "../datasets/order.js";
+import { applyRegime } from "../datasets/regime.js";
+import type { Dataset, Sample } from "../datasets/types.js";
+import { validateDataset } from "../datasets/validate.js";
+import { calibrateThresholds, type CalibrationImage, defaultThresholds } from "../detection/thresholds.js";
+import { decodeMask, loadImage, loadMask } from "../images/decode.js";
+import { prefetch, throwIfAborted } from "../images/pipeline.js";
+import type { ModelConfig, Thresholds, TrainingInfo } from "../models/config.js";
+import { Model } from "../models/model.js";
+import type { NativeTrainer, StepItem, StepLosses, Target, TensorMap, TrainerConfig } from "../native/binding.js";
+import { applyThreads, resolveDevice } from "../native/device.js";
+import { engine } from "../native/engine.js";
+import { rejectUnknown } from "../options.js";
+import { packageVersion } from "../version.js";
+import { type Fingerprint, readCheckpoint, writeCheckpoint } from "./checkpoint.js";
+import type { EpochEvent, FitOptions, StageEvent, TrainerOptions } from "./options.js";
+import { type CheckedOptions, checkOptions, type ResolvedOptions, resolveOptions } from "./resolve.js";
+import { learningRateScale } from "./schedule.js";
+
+const fitOptionNames: (keyof FitOptions)[] = ["signal", "onStage", "onStart", "onStep", "onEpoch", "out", "resume"];
+
+/** Feature-cache key and target key of a sample in one of its four flips. */
+const keyOf = (sample: number, flip: number): number => sample * 4 + flip;
+
+/** Trains SuperSimpleNet in any of the four regimes (paper section 3; docs/training.md). */
+export class Trainer {
+  readonly options: Readonly<CheckedOptions>;
+
+  /** Throws UNKNOWN_OPTION or INVALID_OPTION. */
+  constructor(options: TrainerOptions = {}) {
+    this.options = checkOptions(options);
+  }
+
+  /**
+   * Trains on the training split and returns the model of the last epoch; the test split is never read.
+   *
+   * Errors, all before the first epoch but the last three: DATASET_INVALID (every problem at once), WEIGHTS_MISSING,
+   * WEIGHTS_INVALID, DEVICE_UNAVAILABLE, CHECKPOINT_MISMATCH; then ABORTED, DIVERGED and what writing the checkpoint
+   * meets (NO_SPACE, NO_PERMISSION). When it stops early, the checkpoint of the last finished epoch is kept in `out`.
+   */
+  async fit(dataset: Dataset, options: FitOptions = {}): Promise<Model> {
+    rejectUnknown(options, fitOptionNames, "trainer.fit");
+    const device = resolveDevice("new Trainer", this.options.device);
+    const stage = (name: StageEvent["stage"], done: number, total: number): void => options.onStage?.({ stage: name, done, total });
+
+    const { signal } = options;
+    throwIfAborted(signal);
+    const { imageSize } = this.options;
+    const validated = await validateDataset(dataset, {
+      imageSize,
+      regime: this.options.regime,
+      signal,
+      onProgress: ({ checked, total }) => stage("validate", checked, total),
+    });
+    const settings = resolveOptions(this.options, validated.regime);
+    const training = applyRegime(dataset, settings.regime).samples.filter((sample) => sample.split === "train");
+    const { fit, calibration, reason } = splitCalibration(training, { fraction: settings.calibrationFraction, seed: settings.seed });
+    const warnings = [...validated.warnings];
+    if (reason && settings.calibrationFraction > 0) warnings.push(`${reason} The thresholds stay at 0.5: set them by hand.`);
+
+    stage("load", 0, 1);
+    await applyThreads("new Trainer", settings.threads);
+    const backbone = await loadBackbone({ architecture: settings.backbone, weights: settings.backboneWeights, seed: settings.seed, signal });
+    if (!backbone.trained) warnings.push("The backbone has random weights: fine for a trial, not for finding real defects.");
+    stage("load", 1, 1);
+
+    const session = await Session.open(settings, device, backbone.tensors, fit, signal);
+    try {
+      const noise = await session.prepare((done, total) => stage("measure", done, total));
+      const fingerprint = fingerprintOf(settings, fit, backbone.sha256);
+      let epochsDone = 0;
+      if (options.resume && options.out !== undefined) {
+        const checkpoint = await readCheckpoint(options.out, fingerprint);
+        await session.native.restore(checkpoint);
+        epochsDone = checkpoint.epochsDone;
+      }
+      const count = (samples: Sample[], label: Sample["label"]): number => samples.filter((sample) => sample.label === label).length;
+      const segmented = fit.filter((sample) => sample.label === "anomalous" && sample.mask !== undefined).length;
+      options.onStart?.({
+        regime: settings.regime,
+        counts: {
+          trainNormal: count(fit, "normal"),
+          trainAnomalous: count(fit, "anomalous"),
+          trainSegmented: segmented,
+          calibrationNormal: count(calibration, "normal"),
+          calibrationAnomalous: count(calibration, "anomalous"),
+        },
+        warnings,
+        backbone: { architecture: backbone.architecture, source: backbone.source, trained: backbone.trained },
+        noiseStd: noise,
+        noise: typeof settings.noiseStd === "number" ? "absolute" : "relative",
+        device,
+        epochsDone,
+        epochs: settings.epochs,
+        stepsPerEpoch: session.stepsPerEpoch,
+      });
+
+      for (let epoch = epochsDone; epoch < settings.epochs; epoch++) {
+        const event = await session.epoch(epoch, options);
+        if (options.out !== undefined) await writeCheckpoint(options.out, { epochsDone: epoch + 1, ...(await session.native.state()) }, fingerprint);
+        options.onEpoch?.(event);
+      }
+
+      const { heads } = await session.native.state();
+      const embedded = settings.embedBackbone ?? settings.backboneWeights !== "auto";
+      const info: TrainingInfo = {
+        regime: settings.regime,
+        epochs: settings.epochs,
+        batchSize: settings.batchSize,
+        seed: settings.seed,
+        noiseStd: noise,
+        noiseRelative: typeof settings.noiseStd === "number" ? null : settings.noiseStd.relative,
+        options: reproducible(settings),
+        trainNormal: count(fit, "normal"),
+        trainAnomalous: count(fit, "anomalous"),
+        trainSegmented: segmented,
+      };
+      const config: ModelConfig = {
+        backbone: { architecture: backbone.architecture, trained: backbone.trained, source: backbone.source, sha256: backbone.sha256 },
+        layers: settings.layers,
+        imageSize: settings.imageSize,
+        resize: settings.resize,
+        variant: settings.variant,
+        alignCorners: settings.alignCorners,
+        thresholds: { ...defaultThresholds },
+        training: info,
+        createdBy: `supersimplenet ${packageVersion}`,
+      };
+      const model = new Model(config, heads, { tensors: backbone.tensors, embedded });
+      if (calibration.length > 0) config.thresholds = await calibrated(model, settings, device, backbone.tensors, calibration, signal, (done, total) => stage("calibrate", done, total));
+      return model;
+    } finally {
+      session.native.dispose();
+    }
+  }
+}
+
+/** One training: the native trainer and the samples behind its keys. */
+class Session {
+  private constructor(
+    readonly native: NativeTrainer,
+    private readonly settings: ResolvedOptions,
+    private readonly samples: readonly Sample[],
+    private readonly signal: AbortSignal | undefined,
+  ) {}
+
+  static async open(settings: ResolvedOptions, device: string, backbone: TensorMap, samples: readonly Sample[], signal: AbortSignal | undefined): Promise<Session> {
+    const [imageHeight, imageWidth] = settings.imageSize;
+    const config: TrainerConfig = {
+      architecture: settings.backbone,
+      layers: settings.layers,
+      imageHeight,
+      imageWidth,
+      variant: settings.variant,
+      alignCorners: settings.alignCorners,
+      device,
+      compute: settings.heads,
+      seed: settings.seed,
+      noiseStd: Float32Array.of(typeof settings.noiseStd === "number" ? settings.noiseStd : 1),
+      perlinThreshold: settings.perlinThreshold,
+      featureCacheBytes: settings.featureCacheMiB * 2 ** 20,
+      stopGradient: settings.stopGradient,
+      gradientClip: settings.gradientClip,
+      adaptorWeightDecay: settings.adaptorWeightDecay,
+      headsWeightDecay: settings.headsWeightDecay,
+    };
+    const heads = await engine().randomHeads(engine().featureShape(config).channels, settings.seed);
+    return new Session(await engine().createTrainer(config, backbone, heads), settings, samples, signal);
+  }
+
+  /** Noise scale and targets. Returns the noise's standard deviation, averaged over the channels. */
+  async prepare(onProgress: (done: number, total: number) => void): Promise<number> {
+    await this.#setTargets();
+    const { noiseStd } = this.settings;
+    if (typeof noiseStd === "number") return noiseStd;
+    const normal = this.samples.flatMap((sample, i) => (sample.label === "normal" ? [keyOf(i, 0)] : []));
+    let std = new Float32Array();
+    let done = 0;
+    onProgress(0, normal.length);
+    for await (const item of prefetch(normal, (key) => this.#item(key), { signal: this.signal })) {
+      std = new Float32Array(await this.native.observeFeatures([item]));
+      onProgress(++done, normal.length);
+    }
+    const scaled = std.map((value) => value * noiseStd.relative);
+    await this.native.setNoiseStd(scaled);
+    return scaled.reduce((sum, value) => sum + value, 0) / scaled.length;
+  }
+
+  async #setTargets(): Promise<void> {
+    const { imageSize, maskDilation, distanceWeight, alignCorners, variant, balancedSampling } = this.settings;
+    const [imageHeight, imageWidth] = imageSize;
+    const shape = engine().featureShape({ architecture: this.settings.backbone, layers: this.settings.layers, imageHeight, imageWidth, variant, alignCorners });
+    const load = async (sample: Sample, index: number): Promise<Target[]> => {
+      const flips = sample.label === "anomalous" && balancedSampling ? [0, 1, 2, 3] : [0];
+      const label = sample.label === "anomalous" ? 1 : 0;
+      if (sample.mask === undefined) return flips.map((flip) => ({ key: keyOf(index, flip), label, segmented: label === 0 }));
+      const mask = await decodeMask(sample.mask);
+      const targets = await engine().trainingTargets(mask.pixels, mask.height, mask.width, {
+        imageHeight,
+        imageWidth,
+        featureHeight: shape.height,
+        featureWidth: shape.width,
+        // The preliminary version downsamples masks with half-pixel centres (spec, table of variants).
+        alignCorners: alignCorners && variant === "jims",
+        dilation: maskDilation,
+        distanceWeight: distanceWeight === false ? null : distanceWeight,
+        flips,
+      });
+      return targets.map((target, i) => ({ key: keyOf(index, flips[i]!), label, segmented: true, ...target }));
+    };
+    for await (const targets of prefetch(this.samples, load, { signal: this.signal })) await this.native.setTargets(targets);
+  }
+
+  async #item(key: number): Promise<StepItem> {
+    if (this.native.missing([key]).length === 0) return { key };
+    const [height, width] = this.settings.imageSize;
+    const image = await loadImage(this.samples[Math.floor(key / 4)]!.image, { height, width, resize: this.settings.resize });
+    const flip = key % 4;
+    return { key, pixels: flip === 0 ? image.pixels : engine().flipImage(image.pixels, height, width, 3, flip) };
+  }
+
+  #order(epoch: number): number[] {
+    const { seed, balancedSampling } = this.settings;
+    const labels = this.samples.map((sample) => sample.label);
+    return epochOrder({ labels, seed, epoch, balanced: balancedSampling, flips: balancedSampling }).map(({ sample, flip }) => keyOf(sample, flip));
+  }
+
+  get stepsPerEpoch(): number {
+    return Math.ceil(this.#order(0).length / this.settings.batchSize);
+  }
+
+  async epoch(epoch: number, { onStep }: FitOptions): Promise<EpochEvent> {
+    const { settings, signal } = this;
+    const start = performance.now();
+    const keys = this.#order(epoch);
+    const steps = Math.ceil(keys.length / settings.batchSize);
+    const scale = learningRateScale(epoch, settings.epochs, settings.learningRateMilestones, settings.learningRateFactor);
+    const adaptorLearningRate = settings.adaptorLearningRate * scale;
+    const headsLearningRate = settings.headsLearningRate * scale;
+    const sums: StepLosses = { l1Normal: 0, l1Anomalous: 0, focalMap: 0, focalScore: 0, total: 0, gradientNorm: 0 };
+
+    let batch: StepItem[] = [];
+    let step = 0;
+    // A batch is decoded ahead while the engine computes the one before.
+    for await (const item of prefetch(keys, (key) => this.#item(key), { ahead: settings.batchSize, signal })) {
+      batch.push(item);
+      if (batch.length < settings.batchSize && step * settings.batchSize + batch.length < keys.length) continue;
+      const losses = await this.native.step({ index: epoch * steps + step, items: batch, adaptorLearningRate, headsLearningRate });
+      for (const name of Object.keys(sums) as (keyof StepLosses)[]) sums[name] += losses[name] / steps;
+      step++;
+      batch = [];
+      onStep?.({ ...losses, epoch: epoch + 1, epochs: settings.epochs, step, steps });
+      throwIfAborted(signal);
+    }
+    const { total, ...means } = sums;
+    return { epoch: epoch + 1, epochs: settings.epochs, loss: total, ...means, adaptorLearningRate, headsLearningRate, seconds: (performance.now() - start) / 1000 };
+  }
+}
+
+async function calibrated(
+  model: Model,
+  settings: ResolvedOptions,
+  device: string,
+  backbone: TensorMap,
+  samples: readonly Sample[],
+  signal: AbortSignal | undefined,
+  onProgress: (done: number, total: number) => void,
+): Promise<Thresholds> {
+  const [height, width] = settings.imageSize;
+  const detector = await engine().createDetector({ ...model.networkConfig, device, compute: settings.heads }, backbone, model.heads);
+  const images: CalibrationImage[] = [];
+  onProgress(0, samples.length);
+  for await (const { sample, image } of prefetch(samples, async (s) => ({ sample: s, image: await loadImage(s.image, { height, width, resize: settings.resize }) }), { signal })) {
+    const { scores, maps } = await detector.detect(image.pixels, 1);
+    const mask = sample.mask === undefined ? undefined : (await loadMask(sample.mask, { height, width })).pixels;
+    images.push({ anomalous: sample.label === "anomalous", logit: scores[0]!, map: maps, mask });
+    onProgress(images.length, samples.length);
+  }
+  detector.dispose();
+  return calibrateThresholds(images, { height, width });
+}
+
+/** What decides the result; where it runs and where files lie does not. */
+function reproducible(settings: ResolvedOptions): Record<string, unknown> {
+  const { device: _device, threads: _threads, backboneWeights: _weights, embedBackbone: _embed, featureCacheMiB: _cache, ...rest } = settings;
+  return rest;
+}
+
+function fingerprintOf(settings: ResolvedOptions, samples: readonly Sample[], backboneSha256: string): Fingerprint {
+  const data = createHash("sha256");
+  for (const sample of samples) data.update(JSON.stringify([sample.id, sample.label, sample.mask !== undefined]));
+  return { ...reproducible(settings), backboneSha256, trainingData: `${samples.length} images, ${data.digest("hex").slice(0, 16)}` };
+}
