@@ -27,16 +27,17 @@ constexpr const char* kRebuild[] = {"torch._utils._rebuild_tensor_v2", "torch._u
                                     "torch._utils._rebuild_parameter_with_state"};
 constexpr const char* kDicts[] = {"collections.OrderedDict", "collections.defaultdict"};
 constexpr const char* kSets[] = {"builtins.set", "builtins.frozenset", "__builtin__.set", "__builtin__.frozenset"};
+// What a defaultdict makes its missing values with.
+constexpr const char* kFactories[] = {"builtins.int", "builtins.float", "builtins.list", "builtins.dict", "builtins.str", "builtins.bool",
+                                      "__builtin__.int", "__builtin__.float", "__builtin__.list", "__builtin__.dict", "__builtin__.str", "__builtin__.bool"};
 
 // Classes of plain data that PyTorch, Lightning, anomalib and OmegaConf put beside the weights (hyperparameters, paths,
 // transforms, learning-rate schedules). Their objects become Opaque: nothing of them is built, no tensor is inside.
 constexpr const char* kOpaque[] = {
     "torch.Size", "torch.device", "torch.float32", "torch.float64", "torch.float16", "torch.bfloat16", "torch.int64", "torch.int32", "torch.int16",
     "torch.int8", "torch.uint8", "torch.bool", "torch.contiguous_format", "torch.strided",
-    "builtins.int", "builtins.float", "builtins.str", "builtins.bool", "builtins.bytes", "builtins.bytearray", "builtins.complex", "builtins.list", "builtins.tuple",
-    "builtins.dict", "builtins.object", "builtins.slice", "builtins.range",
-    "__builtin__.int", "__builtin__.long", "__builtin__.float", "__builtin__.str", "__builtin__.unicode", "__builtin__.bool", "__builtin__.list",
-    "__builtin__.tuple", "__builtin__.dict", "__builtin__.object", "__builtin__.complex",
+    "builtins.bytes", "builtins.bytearray", "builtins.complex", "builtins.tuple", "builtins.object", "builtins.slice", "builtins.range",
+    "__builtin__.long", "__builtin__.unicode", "__builtin__.tuple", "__builtin__.object", "__builtin__.complex", "__builtin__.bytearray",
     "_codecs.encode", "argparse.Namespace", "types.SimpleNamespace", "typing.Any", "collections.Counter", "collections.deque", "uuid.UUID", "decimal.Decimal",
     "fractions.Fraction", "datetime.datetime", "datetime.date", "datetime.time", "datetime.timedelta", "datetime.timezone",
     "pathlib.Path", "pathlib.PosixPath", "pathlib.PurePosixPath", "pathlib.WindowsPath", "pathlib.PureWindowsPath",
@@ -161,12 +162,24 @@ class Unpickler {
     for (size_t i = bytes.size(); i-- > 0;) value = (value << 8) | static_cast<uint8_t>(bytes[i]);
     pushInt(static_cast<int64_t>(value));
   }
-  // Python's escapes of a protocol 0 text: \\ \' \n \t \r \xNN and, for unicode, \uNNNN.
+  static void appendUtf8(std::string& out, uint32_t code) {
+    if (code < 0x80) {
+      out += static_cast<char>(code);
+    } else if (code < 0x800) {
+      out += static_cast<char>(0xC0 | (code >> 6));
+      out += static_cast<char>(0x80 | (code & 0x3F));
+    } else {
+      out += static_cast<char>(0xE0 | (code >> 12));
+      out += static_cast<char>(0x80 | ((code >> 6) & 0x3F));
+      out += static_cast<char>(0x80 | (code & 0x3F));
+    }
+  }
+  // A protocol 0 text: Latin-1 with Python's escapes \\ \' \n \t \r \xNN and \uNNNN.
   std::string unescaped(const std::string& text) const {
     std::string out;
     for (size_t i = 0; i < text.size(); ++i) {
       if (text[i] != '\\' || i + 1 == text.size()) {
-        out += text[i];
+        appendUtf8(out, static_cast<uint8_t>(text[i]));
         continue;
       }
       const char kind = text[++i];
@@ -179,18 +192,9 @@ class Unpickler {
         const char* first = text.data() + i + 1;
         if (std::from_chars(first, first + digits, code, 16).ptr != first + digits) corrupt("an escape in a text is not hexadecimal");
         i += digits;
-        if (code < 0x80) {
-          out += static_cast<char>(code);
-        } else if (code < 0x800) {
-          out += static_cast<char>(0xC0 | (code >> 6));
-          out += static_cast<char>(0x80 | (code & 0x3F));
-        } else {
-          out += static_cast<char>(0xE0 | (code >> 12));
-          out += static_cast<char>(0x80 | ((code >> 6) & 0x3F));
-          out += static_cast<char>(0x80 | (code & 0x3F));
-        }
+        appendUtf8(out, code);
       } else {
-        out += kind;
+        appendUtf8(out, static_cast<uint8_t>(kind));
       }
     }
     return out;
@@ -199,7 +203,7 @@ class Unpickler {
   // --- names ---
   void pushGlobal(const std::string& module, const std::string& name) {
     const std::string full = module + "." + name;
-    const bool containers = among(full, kDicts) || among(full, kSets);
+    const bool containers = among(full, kDicts) || among(full, kSets) || among(full, kFactories);
     const bool tensors = allowed_ == Globals::Tensors && (among(full, kRebuild) || storageType(full) || isOpaque(full));
     if (!containers && !tensors) {
       const bool model = module.starts_with("torch.nn.") || full.starts_with("__torch__.");

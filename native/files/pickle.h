@@ -53,7 +53,7 @@ struct Pickle {
 };
 
 enum class Globals {
-  Containers,  // OrderedDict, defaultdict, set, frozenset
+  Containers,  // OrderedDict, defaultdict (and its factory), set, frozenset
   Tensors,     // and what torch.save writes
 };
 

@@ -18,7 +18,7 @@ test("containers, strings and numbers", async () => {
   assert.deepEqual(await read(pickle([{ tuple: [10246, true] }, { tuple: ["a", null] }, -1.5])), [[10246, true], ["a", null], -1.5]);
   assert.deepEqual(await read(pickle({ dict: [["k", [1]], [2, { dict: [] }]] })), new Map<unknown, unknown>([["k", [1]], [2, new Map()]]));
   assert.deepEqual(await read(pickle({ call: "builtins.set", args: [[1, 2]] })), [1, 2]);
-  assert.deepEqual(await read(pickle({ call: "collections.defaultdict", args: [] })), new Map());
+  assert.deepEqual(await read(pickle({ call: "collections.defaultdict", args: [{ name: "builtins.list" }] })), new Map());
 });
 
 test("every integer form", async () => {
@@ -31,8 +31,8 @@ test("every integer form", async () => {
 });
 
 test("protocol 0 text and protocol 4 framing", async () => {
-  // pickle.dumps([('a', 1), {'x': 2.5}, 'ü'], protocol=0) and ({1, 2}, b'x', [frozenset([3])], 'ü') with protocol 4.
-  assert.deepEqual(await read("(lp0\n(Va\np1\nI1\ntp2\na(dp3\nVx\np4\nF2.5\nsaV\\u00fc\np5\na."), [["a", 1], new Map([["x", 2.5]]), "ü"]);
+  // pickle.dumps([('a', 1), {'x': 2.5}, 'üł'], protocol=0) and ({1, 2}, b'x', [frozenset([3])], 'ü') with protocol 4.
+  assert.deepEqual(await read("(lp0\n(Va\np1\nI1\ntp2\na(dp3\nVx\np4\nF2.5\nsaV\xfc\\u0142\np5\na."), [["a", 1], new Map([["x", 2.5]]), "üł"]);
   assert.deepEqual(await read("\x80\x04\x95\x20\x00\x00\x00\x00\x00\x00\x00(\x8f\x94(K\x01K\x02\x90C\x01x\x94]\x94(K\x03\x91\x94a\x8c\x02\xc3\xbc\x94t\x94."), [[1, 2], Buffer.from("x"), [[3]], "ü"]);
 });
 
@@ -41,6 +41,7 @@ test("anything else is refused", async () => {
     await failsWith(read(pickle({ call: name, args: ["x"] })), "PICKLE_REFUSED", new RegExp(name.replace(/\./g, "\\.")));
   }
   await failsWith(read(pickle({ name: "builtins.set" })), "FILE_CORRUPT", /holds the class 'builtins\.set'/);
+  await failsWith(read(pickle({ call: "builtins.list", args: [] })), "FILE_CORRUPT", /holds an object/);
   await failsWith(read("\x80\x09N."), "FILE_CORRUPT", /protocol 9/);
   await failsWith(read("]q\x00h\x00a."), "FILE_CORRUPT", /hold themselves/);
   await failsWith(read(`${"]".repeat(1000)}${"a".repeat(999)}.`), "FILE_CORRUPT", /200 deep/);
