@@ -18,6 +18,8 @@ export type { EpochEvent, FitOptions, RelativeNoise, StageEvent, StartEvent, Ste
 
 // models and backbone weights
 export { Model } from "./models/model.js";
+export type { SaveOptions } from "./models/model.js";
+export { modelFromCheckpoint, type ModelFromCheckpointOptions } from "./models/checkpoint.js";
 export { modelFormatVersion } from "./models/config.js";
 export type { BackboneInfo, ModelConfig, ThresholdMethod, Thresholds, TrainingInfo } from "./models/config.js";
 export { importWeights } from "./backbones/import.js";
@@ -28,11 +30,11 @@ export type { ListedWeights } from "./backbones/list.js";
 export type { Pulled, PullOptions } from "./backbones/pull.js";
 
 // detection
-export { Detector } from "./detection/detector.js";
+export { Detector, detectorDefaults } from "./detection/detector.js";
 export type { AnomalyMap, Detection, DetectorOptions, ImageSource, Timings } from "./detection/types.js";
 
 // evaluation
-export { evaluate } from "./evaluation/evaluate.js";
+export { evaluate, type EvaluateOptions } from "./evaluation/evaluate.js";
 export { evaluateMaps, evaluateScores } from "./evaluation/metrics.js";
 export type { EvaluatedMap, EvaluateMapsOptions, MapMetrics, ScoreMetrics } from "./evaluation/metrics.js";
 export type { EvaluatedSample, Evaluation, Metrics } from "./evaluation/types.js";

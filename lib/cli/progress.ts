@@ -19,15 +19,13 @@ const plainLines = 20;
  * Shows a training on stderr: one live line on a terminal, else some lines of epochs. `logFile` gets one JSON object per
  * line: the start, then every epoch.
  */
-export function showTraining(logFile: string, balancedSampling?: boolean): Pick<FitOptions, "onStage" | "onStart" | "onStep" | "onEpoch"> & { started(): StartEvent | undefined; last(): EpochEvent | undefined } {
+export function showTraining(logFile: string, balancedSampling?: boolean): { callbacks: Pick<FitOptions, "onStage" | "onStart" | "onStep" | "onEpoch">; started(): StartEvent | undefined; last(): EpochEvent | undefined } {
   let start: StartEvent | undefined;
   let last: EpochEvent | undefined;
   let images = 0;
   const secondsSoFar: number[] = [];
 
-  return {
-    started: () => start,
-    last: () => last,
+  const callbacks: FitOptions = {
     onStage({ stage, done, total }) {
       output.progress(`${stages[stage]} ${done}/${total}`);
     },
@@ -53,6 +51,7 @@ export function showTraining(logFile: string, balancedSampling?: boolean): Pick<
       if (!output.isTerminal && (first || epoch === epochs || epoch % Math.ceil(epochs / plainLines) === 0)) output.log(text);
     },
   };
+  return { callbacks, started: () => start, last: () => last };
 
   /** Speed and time left, from the last epochs: the first one is slower, because it fills the feature cache. */
   function pace(epochsLeft: number): string {

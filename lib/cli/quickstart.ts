@@ -9,7 +9,7 @@ import { interruptible } from "./interrupt.js";
 import { command, integer, size, text } from "./options.js";
 import { duration, output } from "./output.js";
 import { showTraining } from "./progress.js";
-import { describeModel, given, shared, warnIfUntrained, withDetector } from "./shared.js";
+import { describeModel, given, shared, withDetector } from "./shared.js";
 import { explainAbort, prepareRun, runFiles } from "./train.js";
 
 /** Small enough for two CPU cores and three minutes, large enough to learn the defects. */
@@ -54,10 +54,9 @@ export const quickstart = command({
       const progress = showTraining(files.log);
       const trainer = new Trainer(given({ backbone: "resnet18" as const, backboneWeights: "random", imageSize, epochs, seed, device: values.device, threads: values.threads }));
       const again = "supersimplenet quickstart (it starts over)";
-      const model = await trainer.fit(dataset, { signal, out, ...progress }).catch((error: unknown) => Promise.reject(explainAbort(error, again, files.checkpoint)));
+      const model = await trainer.fit(dataset, { signal, out, ...progress.callbacks }).catch((error: unknown) => Promise.reject(explainAbort(error, again, files.checkpoint)));
       await model.save(files.model);
       output.done();
-      warnIfUntrained(model.config.backbone);
 
       const load = Detector.load(model, given({ device: values.device, threads: values.threads }));
       const kept: { sample: Sample; detection: Detection }[] = [];

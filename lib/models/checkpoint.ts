@@ -1,0 +1,87 @@
+import path from "node:path";
+
+import { backboneFrom, tensorsSha256 } from "../backbones/check.js";
+import { loadBackbone } from "../backbones/load.js";
+import { defaultThresholds } from "../detection/thresholds.js";
+import { SuperSimpleNetError } from "../errors.js";
+import type { Architecture, NetworkConfig, ResizeMethod, TensorMap, Variant } from "../native/binding.js";
+import { engine } from "../native/engine.js";
+import { checkChoice, rejectUnknown } from "../options.js";
+import { packageVersion } from "../version.js";
+import { type CheckpointLayout, convertCheckpoint } from "./convert.js";
+import type { BackboneInfo } from "./config.js";
+import { Model } from "./model.js";
+
+export interface ModelFromCheckpointOptions {
+  /** PyTorch (.pth, .pt, .ckpt) or .safetensors file of the authors' code or of anomalib. */
+  checkpoint: string;
+  backbone: Architecture;
+  /**
+   * The backbone's weights: a file, or "auto" for the cache folder. Default: those in the checkpoint, if it holds them
+   * (anomalib's do), else "auto".
+   */
+  backboneWeights?: string;
+  /** Height, width: what the network was trained at. */
+  imageSize: [number, number];
+  /** Default "auto": by the names of the tensors. */
+  layout?: "auto" | CheckpointLayout;
+  /** Default "jims". */
+  variant?: Variant;
+  /** Default true for the authors' layout, false for anomalib's. */
+  alignCorners?: boolean;
+  /** Default "bilinear" for the authors' layout, "antialias" for anomalib's. */
+  resize?: ResizeMethod;
+  /** Default ["layer2", "layer3"]. */
+  layers?: string[];
+}
+
+/**
+ * A PyTorch checkpoint as a model (spec section 7). Its thresholds are not calibrated: score 0.5, map logit 0. Throws
+ * WEIGHTS_INVALID with every problem, CHECKSUM_MISMATCH when the checkpoint holds another backbone than `backboneWeights`,
+ * and what convertCheckpoint and loadBackbone throw.
+ */
+export async function modelFromCheckpoint(options: ModelFromCheckpointOptions): Promise<{ model: Model; layout: CheckpointLayout }> {
+  const where = "modelFromCheckpoint";
+  rejectUnknown(options, ["checkpoint", "backbone", "backboneWeights", "imageSize", "layout", "variant", "alignCorners", "resize", "layers"], where);
+  const { checkpoint, backbone: architecture, imageSize, layers = ["layer2", "layer3"] } = options;
+  const variant = checkChoice(where, "variant", options.variant ?? "jims", ["jims", "icpr"]);
+  const network = (alignCorners: boolean): NetworkConfig => ({ architecture, layers, imageHeight: imageSize[0], imageWidth: imageSize[1], variant, alignCorners });
+  const { channels } = engine().featureShape(network(true));
+  const converted = await convertCheckpoint({ path: checkpoint, layout: options.layout, channels });
+  const { layout } = converted;
+  const backbone = await chooseBackbone(options, converted.backbone);
+  const model = new Model(
+    {
+      backbone: backbone.info,
+      layers,
+      imageSize,
+      resize: checkChoice(where, "resize", options.resize ?? (layout === "anomalib" ? "antialias" : "bilinear"), ["bilinear", "antialias"]),
+      variant,
+      alignCorners: options.alignCorners ?? layout === "authors",
+      thresholds: { ...defaultThresholds },
+      training: null,
+      createdBy: `supersimplenet ${packageVersion}`,
+    },
+    converted.heads,
+    // A backbone that came with the checkpoint may exist nowhere else.
+    { tensors: backbone.tensors, embedded: backbone.fromCheckpoint },
+  );
+  return { model, layout };
+}
+
+async function chooseBackbone(
+  { checkpoint, backbone: architecture, backboneWeights }: ModelFromCheckpointOptions,
+  own: { architecture: Architecture; tensors: TensorMap } | undefined,
+): Promise<{ info: BackboneInfo; tensors: TensorMap; fromCheckpoint: boolean }> {
+  const tensors = own && backboneFrom(own.tensors, architecture, checkpoint);
+  const sha256 = tensors && (await tensorsSha256(tensors));
+  if (tensors && sha256 && backboneWeights === undefined) {
+    return { info: { architecture, trained: true, source: path.basename(checkpoint), sha256 }, tensors, fromCheckpoint: true };
+  }
+  const loaded = await loadBackbone({ architecture, weights: backboneWeights ?? "auto" });
+  if (sha256 !== undefined && loaded.sha256 !== sha256) {
+    throw new SuperSimpleNetError("CHECKSUM_MISMATCH", `${checkpoint} holds its own ${architecture}, and '${loaded.source}' is another one. Leave --backbone-weights away to use the checkpoint's.`, { path: checkpoint });
+  }
+  const { trained, source } = loaded;
+  return { info: { architecture, trained, source, sha256: loaded.sha256 }, tensors: loaded.tensors, fromCheckpoint: !trained };
+}

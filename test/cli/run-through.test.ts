@@ -1,0 +1,200 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { after, before, test } from "node:test";
+
+import { datasets } from "../../lib/index.js";
+import { supersimplenet } from "./run.js";
+
+/** From images to a model, to metrics, to decisions: every command in a process of its own, on a tiny data set. */
+let folder: string;
+let data: string;
+const at = (...parts: string[]): string => path.join(folder, ...parts);
+const small = ["--backbone", "resnet18", "--backbone-weights", "random", "--image-size", "64x64", "--threads", "1"];
+
+interface Document {
+  model: { path: string; backbone: { trained: boolean } };
+  start: { regime: string };
+  evaluation: { metrics: Record<string, number> } | null;
+}
+
+before(async () => {
+  folder = mkdtempSync(path.join(os.tmpdir(), "supersimplenet-run-"));
+  data = at("data");
+  await datasets.generated(data, { imageSize: [64, 64], trainNormal: 12, testNormal: 3, testAnomalous: 5, seed: 1 });
+});
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+const train = (out: string, epochs: number, ...more: string[]): ReturnType<typeof supersimplenet> => supersimplenet(["train", "--data", data, "--out", out, "--epochs", String(epochs), ...small, ...more]);
+
+test("train writes model, metrics and log, says that the backbone is random, and prints one JSON document", async () => {
+  const { code, stdout, stderr } = await train(at("run"), 3, "--json");
+  assert.equal(code, 0, stderr);
+  const document = JSON.parse(stdout) as Document;
+  assert.equal(document.start.regime, "unsupervised");
+  assert.equal(document.model.backbone.trained, false);
+  assert.match(stderr, /^warning: .*random weights/m);
+  assert.match(stderr, /^epoch 3\/3 {2}loss \d/m);
+  assert.deepEqual(readdirSync(at("run")).sort(), ["checkpoint", "log.jsonl", "metrics.json", "model.safetensors"]);
+  const log = readFileSync(at("run", "log.jsonl"), "utf8").trim().split("\n").map((line) => JSON.parse(line) as { event: string; epoch?: number });
+  assert.deepEqual(log.map(({ event, epoch }) => epoch ?? event), ["start", 1, 2, 3]);
+  const metrics = JSON.parse(readFileSync(at("run", "metrics.json"), "utf8")) as { metrics: Record<string, number> };
+  assert.deepEqual(metrics.metrics, document.evaluation?.metrics);
+  assert.ok(metrics.metrics["I-AUROC"]! >= 0 && metrics.metrics["I-AUROC"]! <= 1);
+  assert.doesNotMatch(readFileSync(at("run", "metrics.json"), "utf8"), new RegExp(folder), "no paths of this machine");
+});
+
+test("the same run again is refused, and changes nothing", async () => {
+  const before = readFileSync(at("run", "model.safetensors"));
+  const { code, stderr } = await train(at("run"), 1);
+  assert.equal(code, 2);
+  assert.match(stderr, /already holds a finished model/);
+  assert.deepEqual(readFileSync(at("run", "model.safetensors")), before);
+});
+
+test("evaluate gives the metrics that train wrote, and draws overlays", async () => {
+  const { code, stdout, stderr } = await supersimplenet(["evaluate", "--model", at("run", "model.safetensors"), "--data", data, "--overlays", at("overlays"), "--out", at("evaluation.json"), "--json"]);
+  assert.equal(code, 0, stderr);
+  const written = JSON.parse(readFileSync(at("run", "metrics.json"), "utf8")) as { metrics: unknown; decisions: unknown; samples: unknown[] };
+  const document = JSON.parse(stdout) as typeof written;
+  assert.deepEqual(document.metrics, written.metrics);
+  assert.deepEqual(document.decisions, written.decisions);
+  assert.deepEqual(JSON.parse(readFileSync(at("evaluation.json"), "utf8")), document);
+  assert.equal(readdirSync(at("overlays")).length, 8);
+  assert.ok(readdirSync(at("overlays")).every((file) => file.endsWith(".png")), "no temporary file is left");
+});
+
+test("evaluate for people: every metric by its name", async () => {
+  const { code, stdout } = await supersimplenet(["evaluate", "--model", at("run", "model.safetensors"), "--data", data]);
+  assert.equal(code, 0);
+  for (const name of ["I-AUROC", "AP-det", "P-AUROC", "AP-loc", "AUPRO", "seg-I-AUROC", "seg-AP-det"]) assert.match(stdout, new RegExp(`^ {2}${name} +[01]\\.\\d{4}$`, "m"));
+});
+
+test("predict: bad images are reported, the others go on, exit code 1", async () => {
+  const good = path.join(data, "test", "good", readdirSync(path.join(data, "test", "good"))[0]!);
+  writeFileSync(at("text.jpg"), "this is not an image");
+  writeFileSync(at("empty.png"), "");
+  copyFileSync(good, at("cut.png"));
+  truncateSync(at("cut.png"), 400);
+  const images = [at("text.jpg"), good, at("empty.png"), at("cut.png"), at("missing.png"), good];
+  const { code, stdout, stderr } = await supersimplenet(["predict", "--model", at("run", "model.safetensors"), ...images, "--json", "--maps", at("maps"), "--map-format", "npy"]);
+  assert.equal(code, 1);
+  const document = JSON.parse(stdout) as { images: { path: string; score?: number; map?: string; timings?: unknown; error?: { code: string; message: string } }[] };
+  assert.deepEqual(document.images.map((image) => image.path), images);
+  assert.deepEqual(document.images.map((image) => image.error?.code), ["IMAGE_UNREADABLE", undefined, "IMAGE_UNREADABLE", "IMAGE_UNREADABLE", "FILE_NOT_FOUND", undefined]);
+  for (const [i, image] of document.images.entries()) if (image.error) assert.ok(image.error.message.includes(images[i]!), "the message names the file");
+  assert.equal(document.images[1]!.score, document.images[5]!.score);
+  assert.match(stderr, /4 could not be read/);
+  const npy = readFileSync(document.images[1]!.map!);
+  assert.equal(npy.subarray(1, 6).toString("latin1"), "NUMPY");
+  assert.equal(npy.length, 128 + 64 * 64 * 4);
+  assert.equal(readdirSync(at("maps")).length, 2);
+});
+
+test("predict takes folders and draws; --threshold decides", async () => {
+  const run = (threshold: string): ReturnType<typeof supersimplenet> =>
+    supersimplenet(["predict", "--model", at("run", "model.safetensors"), path.join(data, "test"), "--threshold", threshold, "--overlays", at("drawn"), "--maps", at("heat"), "--json"]);
+  const all = await run("0");
+  assert.equal(all.code, 0, all.stderr);
+  const { images } = JSON.parse(all.stdout) as { images: { anomalous: boolean; overlay: string; map: string }[] };
+  assert.equal(images.length, 8);
+  assert.ok(images.every(({ anomalous, overlay, map }) => anomalous && existsSync(overlay) && existsSync(map)));
+  const none = JSON.parse((await run("1")).stdout) as typeof all & { images: { anomalous: boolean }[] };
+  assert.ok(none.images.every(({ anomalous }) => !anomalous));
+});
+
+test("a model that is not there, is no model, or is cut off: a typed error, exit code 1", async () => {
+  const good = path.join(data, "test", "good");
+  copyFileSync(at("run", "model.safetensors"), at("cut.safetensors"));
+  truncateSync(at("cut.safetensors"), 5000);
+  writeFileSync(at("text.safetensors"), "hello");
+  for (const [file, code] of [["missing.safetensors", "FILE_NOT_FOUND"], ["text.safetensors", "FILE_CORRUPT"], ["cut.safetensors", "FILE_CORRUPT"]] as const) {
+    const finished = await supersimplenet(["predict", "--model", at(file), good]);
+    assert.equal(finished.code, 1);
+    assert.match(finished.stderr, new RegExp(`^error \\[${code}\\] .*${file}`, "m"));
+    assert.equal(finished.stdout, "");
+  }
+});
+
+test("a model of a newer format is refused", async () => {
+  const model = readFileSync(at("run", "model.safetensors"));
+  const length = Number(model.readBigUInt64LE(0));
+  const header = model.subarray(8, 8 + length).toString("utf8");
+  // Same length, so that the tensors stay where the header says.
+  const newer = header.replace(/"format_version":"1"/, '"format_version":"9"');
+  assert.notEqual(newer, header);
+  writeFileSync(at("newer.safetensors"), Buffer.concat([model.subarray(0, 8), Buffer.from(newer), model.subarray(8 + length)]));
+  const { code, stderr } = await supersimplenet(["evaluate", "--model", at("newer.safetensors"), "--data", data]);
+  assert.equal(code, 1);
+  assert.match(stderr, /^error \[MODEL_TOO_NEW\] /m);
+});
+
+test("a broken data set: every problem is listed, and no model is left", async () => {
+  const broken = at("broken");
+  await datasets.generated(broken, { imageSize: [64, 64], trainNormal: 4, testNormal: 1, testAnomalous: 1 });
+  const [first, second] = readdirSync(path.join(broken, "train", "good"));
+  writeFileSync(path.join(broken, "train", "good", first!), "not an image");
+  writeFileSync(path.join(broken, "train", "good", second!), "");
+  const { code, stderr, stdout } = await supersimplenet(["train", "--data", broken, "--out", at("broken-run"), "--json", ...small]);
+  assert.equal(code, 1);
+  assert.match(stderr, /^error \[DATASET_INVALID\] /m);
+  assert.ok(stderr.includes(first!) && stderr.includes(second!));
+  assert.equal((JSON.parse(stdout) as { error: { problems: string[] } }).error.problems.length, 2);
+  assert.ok(!existsSync(at("broken-run", "model.safetensors")));
+});
+
+test("Ctrl-C keeps the checkpoint; --resume ends at the weights of an uninterrupted run", async () => {
+  const whole = await train(at("whole"), 5);
+  assert.equal(whole.code, 0, whole.stderr);
+  let sent = false;
+  const stopped = await supersimplenet(["train", "--data", data, "--out", at("stopped"), "--epochs", "5", ...small], {
+    onStderr(soFar, kill) {
+      if (!sent && soFar.includes("epoch 2/5")) (sent = true), kill("SIGINT");
+    },
+  });
+  assert.equal(stopped.code, 130, stopped.stderr);
+  assert.match(stopped.stderr, /checkpoint of the last whole epoch is kept; continue with: supersimplenet train .*--resume/);
+  assert.ok(!existsSync(at("stopped", "model.safetensors")));
+  const again = await train(at("stopped"), 5);
+  assert.equal(again.code, 2, "a checkpoint is not overwritten unasked");
+  const resumed = await train(at("stopped"), 5, "--resume");
+  assert.equal(resumed.code, 0, resumed.stderr);
+  assert.deepEqual(readFileSync(at("stopped", "model.safetensors")), readFileSync(at("whole", "model.safetensors")));
+  const epochs = readFileSync(at("stopped", "log.jsonl"), "utf8").trim().split("\n").flatMap((line) => (JSON.parse(line) as { epoch?: number }).epoch ?? []);
+  assert.deepEqual(epochs, [1, 2, 3, 4, 5]);
+});
+
+test("a folder that cannot be written is found out before the training", { skip: process.getuid?.() === 0 && "root may write everywhere" }, async () => {
+  const { chmodSync, mkdirSync } = await import("node:fs");
+  mkdirSync(at("locked"));
+  chmodSync(at("locked"), 0o500);
+  const { code, stderr } = await train(at("locked", "run"), 1);
+  assert.equal(code, 1);
+  assert.match(stderr, /^error \[NO_PERMISSION\] /m);
+});
+
+test("quickstart leaves a model, metrics and pictures, and can be run again", async () => {
+  const args = ["quickstart", "--out", at("quick"), "--epochs", "1", "--image-size", "64x64", "--json"];
+  const { code, stdout, stderr } = await supersimplenet(args);
+  assert.equal(code, 0, stderr);
+  const { contactSheet } = JSON.parse(stdout) as { contactSheet: string };
+  assert.ok(existsSync(contactSheet));
+  assert.equal(readdirSync(at("quick", "pictures")).length, 8);
+  for (const file of ["model.safetensors", "metrics.json", "log.jsonl"]) assert.ok(existsSync(at("quick", file)), file);
+  const model = readFileSync(at("quick", "model.safetensors"));
+  assert.equal((await supersimplenet(args)).code, 0);
+  assert.deepEqual(readFileSync(at("quick", "model.safetensors")), model, "the same seed, the same model");
+});
+
+test("a reader that goes away ends the command quietly", async () => {
+  const main = path.resolve(__dirname, "../../lib/cli/main.js");
+  const child = spawn(process.execPath, [main, "train", "--help"], { stdio: ["ignore", "pipe", "pipe"] });
+  child.stdout.destroy();
+  let stderr = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
+  const code = await new Promise((resolve) => child.on("close", resolve));
+  assert.equal(stderr, "");
+  assert.equal(code, 0);
+});
