@@ -157,7 +157,7 @@ test("a changed storage is found by its checksum", async () => {
 
 test("cut and changed files are read or refused, never worse", async () => {
   for (const bytes of [torchZip(stateDict(false), storages), torchZip(stateDict(false), storages, { zip64: true }), torchLegacy(stateDict(true), storages)]) {
-    const outcome = await mutate(path.join(folder, "fuzz"), bytes, 2000, readTensors);
+    const outcome = await mutate(path.join(folder, "fuzz"), bytes, 1000, readTensors);
     assert.ok(outcome.read > 50 && outcome.refused > bytes.length, JSON.stringify(outcome));
   }
 });

@@ -30,7 +30,17 @@ export async function failsWith(promise: Promise<unknown>, code: ErrorCode, mess
 export async function mutate(file: string, valid: Buffer, flips: number, read: (path: string) => Promise<unknown>): Promise<{ read: number; refused: number }> {
   const allowed: ErrorCode[] = ["FILE_CORRUPT", "PICKLE_REFUSED", "WEIGHTS_INVALID"];
   const outcome = { read: 0, refused: 0 };
+  // Many at a time: on a busy machine a round trip to the thread pool takes longer than the reading.
+  let running: Promise<void>[] = [];
   const attempt = async (bytes: Buffer, mustFail: boolean): Promise<void> => {
+    running.push(attemptOne(`${file}.${running.length}`, bytes, mustFail));
+    if (running.length === 64) await settle();
+  };
+  const settle = async (): Promise<void> => {
+    await Promise.all(running);
+    running = [];
+  };
+  const attemptOne = async (file: string, bytes: Buffer, mustFail: boolean): Promise<void> => {
     writeFileSync(file, bytes);
     try {
       await read(file);
@@ -54,6 +64,7 @@ export async function mutate(file: string, valid: Buffer, flips: number, read: (
     for (let n = 1 + random(3); n > 0; n--) bytes[random(bytes.length)] = random(256);
     await attempt(bytes, false);
   }
+  await settle();
   return outcome;
 }
 
