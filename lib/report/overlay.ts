@@ -23,6 +23,7 @@ const dim: Colour = [150, 156, 168];
 const bright: Colour = [236, 238, 242];
 const defectColour: Colour = [255, 99, 88];
 const goodColour: Colour = [104, 204, 138];
+const wrongColour: Colour = [245, 200, 66];
 /** Predicted contour and true contour: told apart with any kind of colour vision, and visible on grey surfaces. */
 const predictedColour: Colour = [255, 140, 26];
 const truthColour: Colour = [60, 205, 255];
@@ -42,24 +43,25 @@ export async function heatMapPng(map: AnomalyMap, range: ColourRange): Promise<B
 export async function overlayPng(input: OverlayInput, range: ColourRange): Promise<Buffer> {
   const { width, height } = stripSize(input);
   const canvas = new Canvas(width, height + legendHeight, background);
-  drawStrip(canvas, 0, input);
-  drawPanels(canvas, 0, await preparePanels(input, range));
+  await drawStrip(canvas, 0, 0, input, range);
   drawLegend(canvas, height, range, input.detection.pixelThreshold, input.truth !== undefined);
   return canvas.png();
 }
 
-/** Many overlays below each other under one title, with one colour scale. */
+/** Many overlays under one title, with one colour scale: below each other, in two columns when there are more than three. */
 export async function contactSheet(inputs: readonly OverlayInput[], range: ColourRange, title: string): Promise<Buffer> {
-  const sizes = inputs.map(stripSize);
+  const columns = inputs.length > 3 ? 2 : 1;
+  const rows = Array.from({ length: Math.ceil(inputs.length / columns) }, (_, row) => inputs.slice(row * columns, (row + 1) * columns));
+  const rowHeights = rows.map((row) => Math.max(...row.map((input) => stripSize(input).height)));
+  const columnWidth = Math.max(...inputs.map((input) => stripSize(input).width));
   const top = textHeight(3) + 2 * gap;
-  const width = Math.max(...sizes.map((size) => size.width));
-  const canvas = new Canvas(width, top + sizes.reduce((sum, { height }) => sum + height, 0) + legendHeight, background);
+  const width = columns * columnWidth + (columns - 1) * 2 * gap;
+  const canvas = new Canvas(width, top + rowHeights.reduce((sum, height) => sum + height, 0) + legendHeight, background);
   canvas.text(gap, gap, fitText(title, width - 2 * gap, 3), bright, 3);
   let y = top;
-  for (const [index, input] of inputs.entries()) {
-    drawStrip(canvas, y, input);
-    drawPanels(canvas, y, await preparePanels(input, range));
-    y += sizes[index]!.height;
+  for (const [index, row] of rows.entries()) {
+    for (const [column, input] of row.entries()) await drawStrip(canvas, column * (columnWidth + 2 * gap), y, input, range);
+    y += rowHeights[index]!;
   }
   const first = inputs[0];
   if (first) drawLegend(canvas, y, range, first.detection.pixelThreshold, inputs.some(({ truth }) => truth !== undefined));
@@ -122,26 +124,28 @@ async function preparePanels({ image, detection, truth }: OverlayInput, range: C
   return { width, panels };
 }
 
-function drawPanels(canvas: Canvas, y: number, { width, panels }: Panels): void {
+function drawPanels(canvas: Canvas, x: number, y: number, { width, panels }: Panels): void {
   const top = y + gap + titleHeight;
   for (const [index, panel] of panels.entries()) {
-    const left = gap + index * (panelSide + gap) + Math.floor((panelSide - width) / 2);
+    const left = x + gap + index * (panelSide + gap) + Math.floor((panelSide - width) / 2);
     canvas.text(left, top, panel.label, dim);
     panel.draw(canvas, left, top + labelHeight);
   }
 }
 
-/** Title on the left, decision on the right. */
-function drawStrip(canvas: Canvas, y: number, input: OverlayInput): void {
+/** Title on the left, decision on the right, panels below. */
+async function drawStrip(canvas: Canvas, x: number, y: number, input: OverlayInput, range: ColourRange): Promise<void> {
   const { detection, truth } = input;
   const { width } = stripSize(input);
-  const verdict = `${detection.anomalous ? "DEFECT" : "good"} ${detection.score.toFixed(3)}`;
-  const wrong = truth && detection.anomalous !== (truth.label === "anomalous") ? (detection.anomalous ? " false alarm" : " missed") : "";
+  const wrong = truth !== undefined && detection.anomalous !== (truth.label === "anomalous");
+  const colour = wrong ? wrongColour : detection.anomalous ? defectColour : goodColour;
+  const verdict = `${detection.anomalous ? "DEFECT" : "good"} ${detection.score.toFixed(3)}${wrong ? (detection.anomalous ? " false alarm" : " missed") : ""}`;
   const rest = ` threshold ${detection.threshold.toFixed(3)}`;
-  const left = width - gap - textWidth(`${verdict}${wrong}${rest}`);
-  canvas.text(left, y + gap, `${verdict}${wrong}`, detection.anomalous ? defectColour : goodColour);
-  canvas.text(left + textWidth(`${verdict}${wrong}`) + 2, y + gap, rest, dim);
-  canvas.text(gap, y + gap, fitText(input.title, left - 3 * gap), bright);
+  const left = width - gap - textWidth(`${verdict}${rest}`);
+  canvas.text(x + left, y + gap, verdict, colour);
+  canvas.text(x + left + textWidth(verdict) + 2, y + gap, rest, dim);
+  canvas.text(x + gap, y + gap, fitText(input.title, left - 3 * gap), bright);
+  drawPanels(canvas, x, y, await preparePanels(input, range));
 }
 
 /** The colour scale in logits with the pixel threshold marked, and what the two contours are. */

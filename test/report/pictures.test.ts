@@ -107,6 +107,8 @@ test("contact sheet: one strip per image; aspect kept", async () => {
   const one = await sharp(await contactSheet([input(undefined)], { low: -1, high: 1 }, "One")).metadata();
   const two = await sharp(await contactSheet([input(undefined), wide], { low: -1, high: 1 }, "Two")).metadata();
   assert.ok(two.height! > one.height! && two.height! < 2 * one.height!);
+  const four = await sharp(await contactSheet(Array.from({ length: 4 }, () => input(undefined)), { low: -1, high: 1 }, "Four")).metadata();
+  assert.ok(four.width! > 2 * one.width!, "two columns");
 });
 
 test("the same input gives the same bytes", async () => {
