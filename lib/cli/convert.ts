@@ -13,7 +13,7 @@ export const convert = command({
   name: "convert",
   summary: "read a PyTorch checkpoint of the authors' code or of anomalib",
   description:
-    "Writes a model file from a PyTorch checkpoint. Such checkpoints hold no thresholds: the score threshold is 0.5 until it is set. A checkpoint of anomalib brings its backbone along, which then is stored in the model file.",
+    "Writes a model file from a PyTorch checkpoint. Such checkpoints hold no thresholds: the score threshold is 0.5 until it is set. A backbone that does not come from the cache folder (anomalib's checkpoints hold their own) is stored in the model file.",
   options: {
     checkpoint: text("FILE", ".pth, .pt, .ckpt or .safetensors", { required: true }),
     backbone,

@@ -81,7 +81,7 @@ const options = {
   "calibration-fraction": number("X", "share of the training images held out to set the thresholds; 0 leaves them at 0.5", { min: 0, max: 0.9, default: defaults.calibrationFraction }),
   "feature-cache-mib": integer("MIB", "memory for cached backbone features", { min: 0, default: defaults.featureCacheMiB }),
   heads,
-  "embed-backbone": onOff("store the backbone in the model file", { default: "only when it is random" }),
+  "embed-backbone": onOff("store the backbone in the model file", { default: "unless it comes from the cache folder" }),
 };
 
 type TrainValues = Values<typeof options>;

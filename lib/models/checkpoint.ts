@@ -63,8 +63,8 @@ export async function modelFromCheckpoint(options: ModelFromCheckpointOptions): 
       createdBy: `supersimplenet ${packageVersion}`,
     },
     converted.heads,
-    // A backbone that came with the checkpoint may exist nowhere else.
-    { tensors: backbone.tensors, embedded: backbone.fromCheckpoint },
+    // As in training: what lies in the cache folder every machine can have, anything else goes into the file.
+    { tensors: backbone.tensors, embedded: !backbone.cached },
   );
   return { model, layout };
 }
@@ -72,16 +72,16 @@ export async function modelFromCheckpoint(options: ModelFromCheckpointOptions): 
 async function chooseBackbone(
   { checkpoint, backbone: architecture, backboneWeights }: ModelFromCheckpointOptions,
   own: { architecture: Architecture; tensors: TensorMap } | undefined,
-): Promise<{ info: BackboneInfo; tensors: TensorMap; fromCheckpoint: boolean }> {
+): Promise<{ info: BackboneInfo; tensors: TensorMap; cached: boolean }> {
   const tensors = own && backboneFrom(own.tensors, architecture, checkpoint);
   const sha256 = tensors && (await tensorsSha256(tensors));
   if (tensors && sha256 && backboneWeights === undefined) {
-    return { info: { architecture, trained: true, source: path.basename(checkpoint), sha256 }, tensors, fromCheckpoint: true };
+    return { info: { architecture, trained: true, source: path.basename(checkpoint), sha256 }, tensors, cached: false };
   }
   const loaded = await loadBackbone({ architecture, weights: backboneWeights ?? "auto" });
   if (sha256 !== undefined && loaded.sha256 !== sha256) {
     throw new SuperSimpleNetError("CHECKSUM_MISMATCH", `${checkpoint} holds its own ${architecture}, and '${loaded.source}' is another one. Leave --backbone-weights away to use the checkpoint's.`, { path: checkpoint });
   }
   const { trained, source } = loaded;
-  return { info: { architecture, trained, source, sha256: loaded.sha256 }, tensors: loaded.tensors, fromCheckpoint: !trained };
+  return { info: { architecture, trained, source, sha256: loaded.sha256 }, tensors: loaded.tensors, cached: (backboneWeights ?? "auto") === "auto" };
 }

@@ -5,7 +5,8 @@ import os from "node:os";
 import path from "node:path";
 import { after, before, test } from "node:test";
 
-import { datasets } from "../../lib/index.js";
+import { datasets, type TensorMap } from "../../lib/index.js";
+import { engine } from "../../lib/native/engine.js";
 import { supersimplenet } from "./run.js";
 
 /** From images to a model, to metrics, to decisions: every command in a process of its own, on a tiny data set. */
@@ -103,6 +104,26 @@ test("predict takes folders and draws; --threshold decides", async () => {
   assert.ok(images.every(({ anomalous, overlay, map }) => anomalous && existsSync(overlay) && existsSync(map)));
   const none = JSON.parse((await run("1")).stdout) as typeof all & { images: { anomalous: boolean }[] };
   assert.ok(none.images.every(({ anomalous }) => !anomalous));
+});
+
+test("convert: heads and backbone as a checkpoint come back as the same network", async () => {
+  const { tensors } = await engine().readTensors(at("run", "model.safetensors"));
+  const part = (backbone: boolean): TensorMap => Object.fromEntries(Object.entries(tensors).filter(([name]) => name.startsWith("backbone.") === backbone).map(([name, tensor]) => [name.replace(/^backbone\./, ""), tensor]));
+  await engine().writeTensors(at("heads.safetensors"), part(false), {});
+  await engine().writeTensors(at("weights.safetensors"), part(true), {});
+  const args = ["convert", "--checkpoint", at("heads.safetensors"), "--backbone-weights", at("weights.safetensors"), "--image-size", "64x64", "--out", at("converted", "model.safetensors"), "--json"];
+  const { code, stdout, stderr } = await supersimplenet([...args, "--backbone", "resnet18"]);
+  assert.equal(code, 0, stderr);
+  const document = JSON.parse(stdout) as { layout: string; alignCorners: boolean; model: { thresholds: { scoreMethod: string } } };
+  assert.deepEqual([document.layout, document.alignCorners, document.model.thresholds.scoreMethod], ["authors", true, "default"]);
+  const logits = async (model: string): Promise<number[]> => {
+    const { stdout } = await supersimplenet(["predict", "--model", model, path.join(data, "test", "good"), "--json"]);
+    return (JSON.parse(stdout) as { images: { logit: number }[] }).images.map(({ logit }) => logit);
+  };
+  assert.deepEqual(await logits(at("converted", "model.safetensors")), await logits(at("run", "model.safetensors")));
+  const wrong = await supersimplenet([...args, "--backbone", "resnet34"]);
+  assert.equal(wrong.code, 1);
+  assert.match(wrong.stderr, /^error \[WEIGHTS_INVALID\] /m);
 });
 
 test("a model that is not there, is no model, or is cut off: a typed error, exit code 1", async () => {
