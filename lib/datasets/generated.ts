@@ -8,7 +8,7 @@ import { prefetch, throwIfAborted } from "../images/pipeline.js";
 import { checkChoice, checkNumber, invalid, rejectUnknown } from "../options.js";
 import { Random } from "../random.js";
 import { folder } from "./folder.js";
-import { type Defect, DEFECTS, printTemplate, renderScene } from "./surface.js";
+import { type Defect, DEFECTS, renderScene } from "./surface.js";
 import type { Dataset } from "./types.js";
 
 export interface GeneratedOptions {
@@ -92,7 +92,7 @@ function plan(recipe: Recipe): Plan[] {
 }
 
 /**
- * Makes a data set to try things on: PNG images of a brushed, printed metal plate with and without defects, in the layout
+ * Makes a data set to try things on: PNG images of brushed, printed sheet metal with and without defects, in the layout
  * of datasets.folder, with an exact mask for every test defect. The same options give the same pixels.
  *
  * All of it is written to a temporary folder beside `root`, then renamed. A `root` that this made before with the same
@@ -112,7 +112,6 @@ export async function generated(root: string, options: GeneratedOptions = {}): P
 
   const plans = plan(recipe);
   const [height, width] = recipe.imageSize as [number, number];
-  const template = printTemplate(height, width);
   let temporary: string | undefined;
   try {
     await mkdir(path.dirname(base), { recursive: true });
@@ -128,7 +127,7 @@ export async function generated(root: string, options: GeneratedOptions = {}): P
     for (const split of ["train", "test"] as const) await mkdir(path.join(target, split, "good"), { recursive: true });
     let written = 0;
     const encode = async ({ image, mask, defect, key }: Plan): Promise<void> => {
-      const scene = renderScene(new Random(recipe.seed, "generated", key), height, width, template, defect);
+      const scene = renderScene(new Random(recipe.seed, "generated", key), height, width, defect);
       await write(image, scene.pixels, 3);
       if (mask !== undefined) await write(mask, scene.mask.map((value) => value * 255), 1);
     };

@@ -1,9 +1,10 @@
-import { hash32, Random } from "../random.js";
+import { Random } from "../random.js";
 
 /**
- * A procedural inspection scene: a brushed metal nameplate with printed marks, as an inspection camera sees one part after
- * the other. Lighting, grain, tint, position and rotation vary from image to image; the print does not. Every defect is
- * drawn into fields of its own, so its mask is exact.
+ * A procedural inspection scene: brushed metal sheet with a printed screen of dots, as a camera sees one piece after the
+ * other. Lighting, grain, tint, position and rotation vary from image to image. The surface is alike everywhere, so that
+ * every patch of a defect differs from every patch of a good piece, and even untrained features tell them apart. Every
+ * defect is drawn into fields of its own, so its mask is exact.
  */
 
 export const DEFECTS = ["scratch", "pits", "missing_print", "stain", "dent"] as const;
@@ -51,66 +52,17 @@ class Noise {
   }
 }
 
-/** 5 x 7 dot-matrix characters, one row per number, the highest of 5 bits on the left. */
-const GLYPHS: Record<string, readonly number[]> = {
-  S: [15, 16, 16, 14, 1, 1, 30],
-  N: [17, 25, 21, 19, 17, 17, 17],
-  "-": [0, 0, 0, 31, 0, 0, 0],
-  "4": [2, 6, 10, 18, 31, 2, 2],
-  "0": [14, 17, 19, 21, 25, 17, 14],
-  "7": [31, 1, 2, 4, 8, 8, 8],
-  "2": [14, 17, 1, 2, 4, 8, 31],
-  A: [14, 17, 17, 31, 17, 17, 17],
-};
+/** Distance between printed dots, and their radius, as parts of the shorter side of the image. */
+const DOT_PITCH = 0.052;
+const DOT_RADIUS = 0.0145;
 
-/** Whether there is ink at (u, v) of the plate, both 0..1: a ring emblem, a serial number, a bar code, a scale, a frame. */
-function inked(u: number, v: number): boolean {
-  const emblem = Math.hypot(u - 0.26, v - 0.34);
-  if ((emblem > 0.105 && emblem < 0.13) || (emblem < 0.085 && Math.abs(u - 0.26) + Math.abs(v - 0.34) * 0.6 < 0.045)) return true;
-
-  const text = "SN-4072A";
-  const cell = 0.0082;
-  const column = Math.floor((u - 0.45) / cell);
-  const row = Math.floor((v - 0.235) / (cell * 1.35));
-  if (row >= 0 && row < 7 && column >= 0 && column < text.length * 6) {
-    const bits = GLYPHS[text[Math.floor(column / 6)]!]![row]!;
-    if (column % 6 < 5 && (bits >> (4 - (column % 6))) & 1) return true;
-  }
-  if (v > 0.37 && v < 0.385 && u > 0.45 && u < 0.84) return true;
-  if (v > 0.41 && v < 0.425 && u > 0.45 && u < 0.7) return true;
-
-  if (v > 0.58 && v < 0.7 && u > 0.16 && u < 0.56) return hash32(`bar ${Math.floor((u - 0.16) / 0.0125)}`) % 100 < 52;
-  if (u > 0.64 && u < 0.842 && v < 0.7 && v > 0.58) {
-    const tick = (u - 0.64) / 0.02;
-    if (v > 0.688) return true;
-    return tick % 1 < 0.32 && v > (Math.floor(tick) % 5 === 0 ? 0.6 : 0.645);
-  }
-
-  const outer = Math.max(Math.abs(u - 0.5) - 0.43, Math.abs(v - 0.5) - 0.38);
-  return outer < 0 && outer > -0.012;
-}
-
-/** Ink coverage of a plate of the given size in pixels, 4 x 4 samples per pixel. */
-export function printTemplate(height: number, width: number): Float32Array {
-  const template = new Float32Array(height * width);
-  for (let y = 0, i = 0; y < height; y++) {
-    for (let x = 0; x < width; x++, i++) {
-      let hits = 0;
-      for (let k = 0; k < 16; k++) if (inked((x + ((k & 3) + 0.5) / 4) / width, (y + ((k >> 2) + 0.5) / 4) / height)) hits++;
-      template[i] = hits / 16;
-    }
-  }
-  return template;
-}
-
-function sample(field: Float32Array, height: number, width: number, x: number, y: number): number {
-  const x0 = Math.floor(x);
-  const y0 = Math.floor(y);
-  if (x0 < 0 || y0 < 0 || x0 + 1 >= width || y0 + 1 >= height) return 0;
-  const fx = x - x0;
-  const fy = y - y0;
-  const i = y0 * width + x0;
-  return (field[i]! * (1 - fx) + field[i + 1]! * fx) * (1 - fy) + (field[i + width]! * (1 - fx) + field[i + width + 1]! * fx) * fy;
+/** Ink coverage, 0..1, at a point of the sheet in pixels: dots in staggered rows, `unit` being the image's shorter side. */
+function inkAt(x: number, y: number, unit: number): number {
+  const pitch = DOT_PITCH * unit;
+  const rows = pitch * Math.sqrt(3 / 4);
+  const row = Math.round(y / rows);
+  const along = x / pitch - (row & 1) / 2;
+  return below(Math.hypot((along - Math.round(along)) * pitch, y - row * rows), DOT_RADIUS * unit, 0.7);
 }
 
 /** Calls `set` for every pixel within `radius` of (cx, cy). */
@@ -190,16 +142,8 @@ function drawDamage(defect: Defect, random: Random, height: number, width: numbe
     }
     case "missing_print": {
       // The stamp hardly touched: within a ragged patch the ink is gone in places and thin in others.
-      const radius = random.uniform(0.06, 0.11) * unit;
-      let best: [number, number] = place();
-      let most = -1;
-      for (let attempt = 0; attempt < 24; attempt++) {
-        const candidate = place();
-        let amount = 0;
-        within(height, width, candidate[0], candidate[1], radius * 0.8, (i) => (amount += ink[i]!));
-        amount *= random.uniform(0.4, 1); // else every patch would lie on the densest print
-        if (amount > most) [most, best] = [amount, candidate];
-      }
+      const radius = random.uniform(0.09, 0.14) * unit;
+      const best = place();
       within(height, width, best[0], best[1], radius * 1.5, (i, dx, dy) => {
         const r = Math.hypot(dx, dy * 1.25) / (1 + 0.28 * noise.at((4 * dx) / radius, (4 * dy) / radius));
         erased[i] = below(r, radius, radius * 0.08) * clamp(0.74 + 0.3 * noise.at((5 * dx) / radius + 50, (5 * dy) / radius), 0.4, 0.97);
@@ -253,19 +197,19 @@ export interface Scene {
   mask: Uint8Array;
 }
 
-/** One part under the camera. `template` is printTemplate(height, width). */
-export function renderScene(random: Random, height: number, width: number, template: Float32Array, defect?: Defect): Scene {
+/** One piece under the camera. */
+export function renderScene(random: Random, height: number, width: number, defect?: Defect): Scene {
   const size = height * width;
   const unit = Math.min(height, width);
   const grain = new Noise(random);
   const angle = random.uniform(-0.014, 0.014);
-  const offset = [random.uniform(-0.01, 0.01) * unit, random.uniform(-0.01, 0.01) * unit] as const;
+  const offset = [random.uniform(0, unit), random.uniform(0, unit)] as const;
   const phase = random.uniform(0, 1000);
-  const gradient = [random.uniform(-0.14, 0.14), random.uniform(-0.1, 0.1)] as const;
-  const highlight = { at: random.uniform(0.25, 0.75), height: random.uniform(0.05, 0.13), width: random.uniform(0.22, 0.36) };
-  const exposure = random.uniform(0.94, 1.05);
+  const gradient = [random.uniform(-0.08, 0.08), random.uniform(-0.06, 0.06)] as const;
+  const highlight = { at: random.uniform(0.25, 0.75), height: random.uniform(0.03, 0.07), width: random.uniform(0.22, 0.36) };
+  const exposure = random.uniform(0.97, 1.03);
   const warmth = random.uniform(-0.012, 0.012);
-  const inkDensity = random.uniform(0.86, 0.93);
+  const inkDensity = random.uniform(0.5, 0.56);
   const damageSeed = random.uint32();
 
   const ink = new Float32Array(size);
@@ -273,9 +217,7 @@ export function renderScene(random: Random, height: number, width: number, templ
   const sin = Math.sin(angle);
   for (let y = 0, i = 0; y < height; y++) {
     for (let x = 0; x < width; x++, i++) {
-      const dx = x - width / 2 - offset[0];
-      const dy = y - height / 2 - offset[1];
-      ink[i] = sample(template, height, width, cos * dx + sin * dy + width / 2, cos * dy - sin * dx + height / 2);
+      ink[i] = inkAt(cos * x + sin * y + offset[0], cos * y - sin * x + offset[1], unit);
     }
   }
   // A stream of its own: the scene around a defect is the scene without it.
@@ -291,7 +233,7 @@ export function renderScene(random: Random, height: number, width: number, templ
       const brushed = 0.022 * grain.at(gx / 70, gy / 1.7) + 0.02 * grain.at(gx / 150 + 40, gy / 4.3) + 0.012 * grain.at(gx / 22, gy / 1.1 + 90);
       const u = x / width - 0.5;
       const v = y / height - 0.5;
-      const lit = exposure * (1 + gradient[0] * u + gradient[1] * v + highlight.height * Math.exp(-(((u + 0.5 - highlight.at) / highlight.width) ** 2)) - 0.16 * (u * u + v * v));
+      const lit = exposure * (1 + gradient[0] * u + gradient[1] * v + highlight.height * Math.exp(-(((u + 0.5 - highlight.at) / highlight.width) ** 2)) - 0.08 * (u * u + v * v));
       const strength = damage?.strength[i] ?? 0;
       const covered = ink[i]! * inkDensity * (1 - (damage?.erased[i] ?? 0)) * (1 - 0.06 * Math.abs(grain.at(gx / 3, gy / 3 + 300)));
       const metal = 0.6 + brushed + (damage?.light[i] ?? 0);
