@@ -6,7 +6,7 @@ import { SuperSimpleNetError } from "../errors.js";
  */
 export class Output {
   json = false;
-  /** Terminal width; 0 when stderr is not a terminal. */
+  /** The line of progress that a terminal shows now. */
   private live = "";
 
   get isTerminal(): boolean {
@@ -39,7 +39,7 @@ export class Output {
   /** Replaces the one live line of a terminal; elsewhere it does nothing. */
   progress(text: string): void {
     if (!this.isTerminal) return;
-    this.live = text.slice(0, Math.max(20, (process.stderr.columns ?? 80) - 1));
+    this.live = text.slice(0, Math.max(20, (process.stderr.columns || 80) - 1));
     this.redraw();
   }
 
@@ -91,8 +91,6 @@ export function report(error: unknown): void {
   output.log(`error [INTERNAL] unexpected: ${stack}\nPlease report this with the output of 'supersimplenet doctor'.`);
   output.document({ error: { code: "INTERNAL", message: error instanceof Error ? error.message : String(error), problems: [] } });
 }
-
-export const percent = (share: number): string => `${(100 * share).toFixed(0)} %`;
 
 export function duration(seconds: number): string {
   const whole = Math.max(0, Math.round(seconds));
