@@ -9,7 +9,7 @@ import { interruptible } from "./interrupt.js";
 import { command, integer, size, text } from "./options.js";
 import { duration, output } from "./output.js";
 import { showTraining } from "./progress.js";
-import { describeModel, given, shared, withDetector } from "./shared.js";
+import { describeModel, given, program, shared, withDetector } from "./shared.js";
 import { explainAbort, prepareRun, runFiles } from "./train.js";
 
 /** Small enough for two CPU cores and three minutes, large enough to learn the defects. */
@@ -23,7 +23,7 @@ export const quickstart = command({
   name: "quickstart",
   summary: "see it work in some minutes: generated images, nothing to download",
   description:
-    "Draws a data set of printed metal plates with and without defects, trains on the good ones only, evaluates, and writes the model, metrics.json and pictures. The backbone is a ResNet-18 with random weights, so that nothing has to be downloaded: real use wants trained ones.",
+    "Draws a data set of printed surfaces with and without defects, trains on the good ones only, evaluates, and writes the model, metrics.json and pictures. The backbone is a ResNet-18 with random weights, so that nothing has to be downloaded: real use wants trained ones.",
   options: {
     out: text("DIR", "folder for everything", { default: defaults.out }),
     "image-size": size("size of the images", { default: defaults.imageSize }),
@@ -53,7 +53,7 @@ export const quickstart = command({
       output.log(`images: ${folder}`);
       const progress = showTraining(files.log);
       const trainer = new Trainer(given({ backbone: "resnet18" as const, backboneWeights: "random", imageSize, epochs, seed, device: values.device, threads: values.threads }));
-      const again = "supersimplenet quickstart (it starts over)";
+      const again = `${program} quickstart (it starts over)`;
       const model = await trainer.fit(dataset, { signal, out, ...progress.callbacks }).catch((error: unknown) => Promise.reject(explainAbort(error, again, files.checkpoint)));
       await model.save(files.model);
       output.done();
@@ -87,9 +87,9 @@ export const quickstart = command({
           `metrics       ${files.metrics}`,
           "",
           `${duration(seconds)} in all. With your own images:`,
-          "  supersimplenet weights pull wide_resnet50_2",
-          "  supersimplenet train --data DIR --out runs/first        (DIR/train/good, DIR/test/good, DIR/test/<defect>: docs/data.md)",
-          `  supersimplenet predict --model ${path.relative(process.cwd(), files.model) || files.model} ${path.relative(process.cwd(), folder)}/test`,
+          `  ${program} weights pull wide_resnet50_2`,
+          `  ${program} train --data DIR --out runs/first        (DIR/train/good, DIR/test/good, DIR/test/<defect>: docs/data.md)`,
+          `  ${program} predict --model ${shorter(files.model)} ${shorter(path.join(folder, "test"))}`,
         ].join("\n"),
       );
       output.document({ run: out, seconds, contactSheet: sheet, start: progress.started() ?? null, lastEpoch: progress.last() ?? null, evaluation: metrics });
@@ -97,6 +97,12 @@ export const quickstart = command({
     });
   },
 });
+
+/** Relative to the current folder, where that is shorter. */
+function shorter(file: string): string {
+  const relative = path.relative(process.cwd(), file);
+  return relative.length < file.length ? relative : file;
+}
 
 /** Ids of the test images to show: defects of every kind in turn, then some good parts. */
 function choose(samples: readonly Sample[]): string[] {

@@ -1,7 +1,11 @@
 import type { Detector } from "../detection/detector.js";
 import type { ModelConfig } from "../models/config.js";
 import { flag, integer, number, text } from "./options.js";
+import { isCheckout } from "../native/locate.js";
 import { output } from "./output.js";
+
+/** How this program is called here: a checkout has no `supersimplenet` on the PATH. */
+export const program = isCheckout ? "npm run -s supersimplenet --" : "supersimplenet";
 
 /** Options that several commands take, written once. */
 export const shared = {

@@ -13,7 +13,7 @@ import { interruptible } from "./interrupt.js";
 import { choice, command, flag, integer, number, numbers, onOff, size, text, type ValueOption, type Values } from "./options.js";
 import { duration, output } from "./output.js";
 import { showTraining } from "./progress.js";
-import { describeModel, given, shared, withDetector } from "./shared.js";
+import { describeModel, given, program, shared, withDetector } from "./shared.js";
 
 /** The presets of one field, as --help shows them: "0.2 unsupervised, weak; 0.6 mixed, full". */
 function byRegime(field: keyof typeof regimePresets.full): string {
@@ -188,7 +188,8 @@ export const train = command({
     return interruptible(async (signal) => {
       const trainer = new Trainer(settings);
       const dataset = await datasets.open(values.data, values.dataset);
-      const resume = `supersimplenet train ${process.argv.slice(3).filter((argument) => argument !== "--overwrite" && argument !== "--resume").join(" ")} --resume`;
+      const again = process.argv.slice(3).filter((argument) => argument !== "--overwrite" && argument !== "--resume");
+      const resume = [program, "train", ...again.map((argument) => (/^[\w./:=,-]+$/.test(argument) ? argument : JSON.stringify(argument))), "--resume"].join(" ");
       const model = await trainer.fit(dataset, { signal, out, resume: values.resume, ...progress.callbacks }).catch((error: unknown) => Promise.reject(explainAbort(error, resume, files.checkpoint)));
       await model.save(files.model);
       output.done();
