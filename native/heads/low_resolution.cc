@@ -2,8 +2,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/matmul.h>
-#include <ATen/ops/mm.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/stack.h>
 
@@ -27,11 +26,12 @@ LowResolutionGeometry::LowResolutionGeometry(const std::vector<TapShape>& taps, 
     const at::Tensor v = upscalePoolMatrix(tap.width, shape_.width, alignCorners);
     rows.push_back(u);
     tapRows.push_back(withShifts(u));
-    columns_.push_back(v.to(device));
-    tapColumns_.push_back(withShifts(v).to(device));
+    columns_.emplace_back(v, device);
+    tapColumns_.emplace_back(withShifts(v), device);
+    rowCount_ += tap.height;
   }
-  rows_ = at::cat(rows, 1).to(device);
-  tapRows_ = at::cat(tapRows, 1).to(device);
+  rows_ = AxisMap(at::cat(rows, 1), device);
+  tapRows_ = AxisMap(at::cat(tapRows, 1), device);
   const auto inside = [](int64_t n) {
     std::vector<at::Tensor> out;
     for (int64_t d = 0; d < kTapSide; ++d) out.push_back(shiftedRows(at::ones({n, 1}), d - kTapSide / 2));
@@ -41,52 +41,65 @@ LowResolutionGeometry::LowResolutionGeometry(const std::vector<TapShape>& taps, 
   insideTaps_ = (y.view({-1, 1, 1, kTapSide}) * x.view({1, -1, kTapSide, 1})).reshape({shape_.height * shape_.width, kTaps}).to(device);
 }
 
+// Both directions go through `wide`: the taps one below the other, already at full width. Columns first, because the
+// taps are smaller there.
 void LowResolutionGeometry::upscale(const std::vector<at::Tensor>& z, at::Tensor out) const {
-  const int64_t b = z[0].size(0), k = z[0].size(3);
-  std::vector<at::Tensor> wide;
-  for (size_t l = 0; l < z.size(); ++l) wide.push_back(at::matmul(columns_[l], z[l]).view({b, taps_[l].height, shape_.width * k}));
-  const at::Tensor all = wide.size() == 1 ? wide[0] : at::cat(wide, 1);
-  for (int64_t i = 0; i < b; ++i) {
-    at::Tensor image = out[i].view({shape_.height, shape_.width * k});
-    at::mm_out(image, rows_, all[i]);
+  const int64_t b = z[0].size(0), k = z[0].size(3), line = shape_.width * k;
+  const at::Tensor wide = at::empty({b, rowCount_, line}, z[0].options());
+  int64_t row = 0;
+  for (size_t l = 0; l < z.size(); ++l) {
+    const auto& tap = taps_[l];
+    for (int64_t i = 0; i < b; ++i) columns_[l].apply({z[l], i * tap.height * tap.width * k, tap.width * k, k}, {wide, (i * rowCount_ + row) * line, line, k}, tap.height, k);
+    row += tap.height;
   }
+  rows_.apply({wide, 0, rowCount_ * line, line}, {out, 0, shape_.height * line, line}, b, line);
 }
 
 std::vector<at::Tensor> LowResolutionGeometry::upscaleAdjoint(const at::Tensor& gradient) const {
-  const int64_t b = gradient.size(0), k = gradient.size(3);
-  const at::Tensor wide = at::matmul(rows_.t(), gradient.reshape({b, shape_.height, shape_.width * k}));
+  const int64_t b = gradient.size(0), k = gradient.size(3), line = shape_.width * k;
+  const at::Tensor wide = at::empty({b, rowCount_, line}, gradient.options());
+  rows_.applyTransposed({gradient.contiguous(), 0, shape_.height * line, line}, {wide, 0, rowCount_ * line, line}, b, line);
   std::vector<at::Tensor> out;
   int64_t row = 0;
   for (size_t l = 0; l < taps_.size(); ++l) {
-    const at::Tensor part = wide.slice(1, row, row + taps_[l].height).view({b, taps_[l].height, shape_.width, k});
-    out.push_back(at::matmul(columns_[l].t(), part));
-    row += taps_[l].height;
+    const auto& tap = taps_[l];
+    out.push_back(at::empty({b, tap.height, tap.width, k}, gradient.options()));
+    for (int64_t i = 0; i < b; ++i) columns_[l].applyTransposed({wide, (i * rowCount_ + row) * line, line, k}, {out[l], i * tap.height * tap.width * k, tap.width * k, k}, tap.height, k);
+    row += tap.height;
   }
   return out;
 }
 
+// The same with rows (h, dy) and columns (w, dx): t is read and `wide` written with k values at a time, once per dy.
 at::Tensor LowResolutionGeometry::upscaleTaps(const std::vector<at::Tensor>& t) const {
-  const int64_t b = t[0].size(0), k = t[0].size(3) / kTaps;
-  std::vector<at::Tensor> wide;
+  const int64_t b = t[0].size(0), k = t[0].size(3) / kTaps, line = shape_.width * k, wideRows = rowCount_ * kTapSide;
+  const at::Tensor wide = at::empty({b, wideRows, line}, t[0].options());
+  int64_t row = 0;
   for (size_t l = 0; l < t.size(); ++l) {
-    const at::Tensor x = t[l].view({b, taps_[l].height, taps_[l].width * kTapSide, kTapSide * k});
-    const at::Tensor w = at::matmul(tapColumns_[l], x).view({b, taps_[l].height, shape_.width, kTapSide, k});
-    wide.push_back(w.transpose(2, 3).reshape({b, taps_[l].height * kTapSide, shape_.width * k}));
+    const auto& tap = taps_[l];
+    for (int64_t i = 0; i < b; ++i)
+      for (int64_t dy = 0; dy < kTapSide; ++dy)
+        tapColumns_[l].apply({t[l], i * tap.height * tap.width * kTaps * k + dy * k, tap.width * kTaps * k, kTapSide * k}, {wide, (i * wideRows + row + dy) * line, kTapSide * line, k}, tap.height, k);
+    row += tap.height * kTapSide;
   }
-  return at::matmul(tapRows_, wide.size() == 1 ? wide[0] : at::cat(wide, 1)).view({b, shape_.height, shape_.width, k});
+  at::Tensor out = at::empty({b, shape_.height, shape_.width, k}, t[0].options());
+  tapRows_.apply({wide, 0, wideRows * line, line}, {out, 0, shape_.height * line, line}, b, line);
+  return out;
 }
 
 std::vector<at::Tensor> LowResolutionGeometry::upscaleTapsAdjoint(const at::Tensor& gradient) const {
-  const int64_t b = gradient.size(0), k = gradient.size(3);
-  const at::Tensor wide = at::matmul(tapRows_.t(), gradient.reshape({b, shape_.height, shape_.width * k}));
+  const int64_t b = gradient.size(0), k = gradient.size(3), line = shape_.width * k, wideRows = rowCount_ * kTapSide;
+  const at::Tensor wide = at::empty({b, wideRows, line}, gradient.options());
+  tapRows_.applyTransposed({gradient.contiguous(), 0, shape_.height * line, line}, {wide, 0, wideRows * line, line}, b, line);
   std::vector<at::Tensor> out;
   int64_t row = 0;
   for (size_t l = 0; l < taps_.size(); ++l) {
-    const int64_t rows = taps_[l].height * kTapSide;
-    const at::Tensor part = wide.slice(1, row, row + rows).view({b, taps_[l].height, kTapSide, shape_.width, k}).transpose(2, 3);
-    const at::Tensor x = part.reshape({b, taps_[l].height, shape_.width, kTapSide * k});
-    out.push_back(at::matmul(tapColumns_[l].t(), x).view({b, taps_[l].height, taps_[l].width, kTaps * k}));
-    row += rows;
+    const auto& tap = taps_[l];
+    out.push_back(at::empty({b, tap.height, tap.width, kTaps * k}, gradient.options()));
+    for (int64_t i = 0; i < b; ++i)
+      for (int64_t dy = 0; dy < kTapSide; ++dy)
+        tapColumns_[l].applyTransposed({wide, (i * wideRows + row + dy) * line, kTapSide * line, k}, {out[l], i * tap.height * tap.width * kTaps * k + dy * k, tap.width * kTaps * k, kTapSide * k}, tap.height, k);
+    row += tap.height * kTapSide;
   }
   return out;
 }

@@ -12,6 +12,7 @@
 
 #include <vector>
 
+#include "features/axis_map.h"
 #include "features/features.h"
 #include "heads/parameters.h"
 
@@ -43,10 +44,11 @@ class LowResolutionGeometry {
  private:
   std::vector<TapShape> taps_;
   FeatureShape shape_;
-  at::Tensor rows_;                       // H x (sum_l h_l): all U_l side by side
-  std::vector<at::Tensor> columns_;       // W x w_l
-  at::Tensor tapRows_;                    // H x (sum_l h_l 5), index (h, dy)
-  std::vector<at::Tensor> tapColumns_;    // W x (w_l 5), index (w, dx)
+  int64_t rowCount_ = 0;              // sum_l h_l
+  AxisMap rows_;                      // H x (sum_l h_l): all U_l side by side
+  std::vector<AxisMap> columns_;      // W x w_l
+  AxisMap tapRows_;                   // H x (sum_l h_l 5), index (h, dy)
+  std::vector<AxisMap> tapColumns_;   // W x (w_l 5), index (w, dx)
   at::Tensor insideTaps_;
 };
 
