@@ -3,7 +3,7 @@ import { Random } from "../random.js";
 /**
  * A procedural inspection scene: brushed metal sheet with a printed screen of dots, as a camera sees one piece after the
  * other. Lighting, grain, tint, position and rotation vary from image to image. The surface is alike everywhere, so that
- * every patch of a defect differs from every patch of a good piece, and even untrained features tell them apart. Every
+ * every patch of a defect differs from every patch of a good piece, and even untrained features tell them apart; lighting varies little for the same reason. Every
  * defect is drawn into fields of its own, so its mask is exact.
  */
 
@@ -205,11 +205,11 @@ export function renderScene(random: Random, height: number, width: number, defec
   const angle = random.uniform(-0.014, 0.014);
   const offset = [random.uniform(0, unit), random.uniform(0, unit)] as const;
   const phase = random.uniform(0, 1000);
-  const gradient = [random.uniform(-0.08, 0.08), random.uniform(-0.06, 0.06)] as const;
-  const highlight = { at: random.uniform(0.25, 0.75), height: random.uniform(0.03, 0.07), width: random.uniform(0.22, 0.36) };
-  const exposure = random.uniform(0.97, 1.03);
-  const warmth = random.uniform(-0.012, 0.012);
-  const inkDensity = random.uniform(0.5, 0.56);
+  const gradient = [random.uniform(-0.03, 0.03), random.uniform(-0.02, 0.02)] as const;
+  const highlight = { at: random.uniform(0.25, 0.75), height: random.uniform(0.01, 0.03), width: random.uniform(0.22, 0.36) };
+  const exposure = random.uniform(0.99, 1.01);
+  const warmth = random.uniform(-0.004, 0.004);
+  const inkDensity = random.uniform(0.46, 0.49);
   const damageSeed = random.uint32();
 
   const ink = new Float32Array(size);
@@ -233,7 +233,7 @@ export function renderScene(random: Random, height: number, width: number, defec
       const brushed = 0.022 * grain.at(gx / 70, gy / 1.7) + 0.02 * grain.at(gx / 150 + 40, gy / 4.3) + 0.012 * grain.at(gx / 22, gy / 1.1 + 90);
       const u = x / width - 0.5;
       const v = y / height - 0.5;
-      const lit = exposure * (1 + gradient[0] * u + gradient[1] * v + highlight.height * Math.exp(-(((u + 0.5 - highlight.at) / highlight.width) ** 2)) - 0.08 * (u * u + v * v));
+      const lit = exposure * (1 + gradient[0] * u + gradient[1] * v + highlight.height * Math.exp(-(((u + 0.5 - highlight.at) / highlight.width) ** 2)) - 0.03 * (u * u + v * v));
       const strength = damage?.strength[i] ?? 0;
       const covered = ink[i]! * inkDensity * (1 - (damage?.erased[i] ?? 0)) * (1 - 0.06 * Math.abs(grain.at(gx / 3, gy / 3 + 300)));
       const metal = 0.6 + brushed + (damage?.light[i] ?? 0);
