@@ -2,9 +2,9 @@ import { Random } from "../random.js";
 
 /**
  * A procedural inspection scene: brushed metal sheet with a printed screen of dots, as a camera sees one piece after the
- * other. Lighting, grain, tint, position and rotation vary from image to image. The surface is alike everywhere, so that
- * every patch of a defect differs from every patch of a good piece, and even untrained features tell them apart; lighting varies little for the same reason. Every
- * defect is drawn into fields of its own, so its mask is exact.
+ * other. Grain, position, rotation and, a little, lighting and tint vary from image to image. The surface is alike
+ * everywhere and its variation smaller than a defect's, so that even untrained features tell the two apart. Every defect
+ * is drawn into fields of its own, so its mask is exact.
  */
 
 export const DEFECTS = ["scratch", "pits", "missing_print", "stain", "dent"] as const;
