@@ -135,6 +135,8 @@ export interface NativeDetector {
 
 /** For golden tests and inspection: one forward pass in inference mode on normalised input (b x 3 x H x W). */
 export interface ForwardResult {
+  /** The backbone's maps, one per layer. */
+  taps: NativeTensor[];
   features: NativeTensor;
   mapLogits: NativeTensor;
   anomalyMap: NativeTensor;

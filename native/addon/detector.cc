@@ -78,6 +78,9 @@ Napi::Value forward(const Napi::CallbackInfo& info) {
         },
         [](Napi::Env e, Detector::Inspection& result) {
           Napi::Object out = Napi::Object::New(e);
+          Napi::Array taps = Napi::Array::New(e, result.taps.size());
+          for (uint32_t i = 0; i < result.taps.size(); ++i) taps.Set(i, tensorToJs(e, result.taps[i]));
+          out.Set("taps", taps);
           out.Set("features", tensorToJs(e, result.features));
           out.Set("mapLogits", tensorToJs(e, result.mapLogits));
           out.Set("anomalyMap", tensorToJs(e, result.anomalyMap));

@@ -57,7 +57,7 @@ Detector::Inspection Detector::inspect(const at::Tensor& input) const {
   at::NoGradGuard guard;
   const auto taps = backbone_.forward(input);
   const HeadsOutput out = heads(taps);
-  return {pooledFeatures(taps, config_.alignCorners).contiguous(), out.map, anomalyMap(out.map), out.score};
+  return {taps, pooledFeatures(taps, config_.alignCorners).contiguous(), out.map, anomalyMap(out.map), out.score};
 }
 
 }  // namespace ssn

@@ -23,6 +23,7 @@ class Detector {
   Output detect(const at::Tensor& pixels) const;
 
   struct Inspection {
+    std::vector<at::Tensor> taps;
     at::Tensor features, mapLogits, anomalyMap, scoreLogit;
   };
   // Every stage, for normalised input n x 3 x H x W.
