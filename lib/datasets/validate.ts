@@ -33,6 +33,8 @@ export interface ValidationResult {
   counts: DatasetCounts;
   /** What looks wrong but can be trained on. */
   warnings: string[];
+  /** SHA-256 over the training images' files and the masks' pixels that the regime uses, in the data set's order. */
+  trainingContent: string;
 }
 
 /** How many samples each split has, without reading a file. */
@@ -54,6 +56,8 @@ interface Checked {
   problems: string[];
   /** Of the file's bytes; absent when unreadable. */
   hash?: string;
+  /** Of the mask's pixels, when it has one that can be read. */
+  maskHash?: string;
   width: number;
   height: number;
 }
@@ -82,6 +86,7 @@ async function check(sample: Sample): Promise<Checked> {
   }
   await attempt(async () => {
     const { pixels, width, height } = await decodeMask(mask);
+    result.maskHash = createHash("sha256").update(pixels).digest("hex");
     if (result.hash !== undefined && (width !== result.width || height !== result.height)) {
       result.problems.push(`${sample.id}: its mask ${mask} is ${width} x ${height} but the image is ${result.width} x ${result.height}. They must be of one size.`);
     }
@@ -133,13 +138,16 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
   const tests: Checked[] = [];
   const small: Checked[] = [];
   const least = imageSize ? [imageSize[0] / 2, imageSize[1] / 2] as const : [32, 32] as const;
+  const content = createHash("sha256");
   let checked = 0;
   for await (const result of prefetch(used.samples, check, { signal })) {
     problems.push(...result.problems);
     onProgress?.({ checked: ++checked, total: used.samples.length });
     if (result.hash === undefined) continue;
-    if (result.sample.split === "train") trained.set(result.hash, result.sample.id);
-    else tests.push(result);
+    if (result.sample.split === "train") {
+      trained.set(result.hash, result.sample.id);
+      content.update(`${result.hash} ${result.maskHash ?? "-"}\n`);
+    } else tests.push(result);
     if (result.height < least[0] || result.width < least[1]) small.push(result);
   }
   const leaked = tests.filter(({ hash }) => trained.has(hash!)).map(({ sample, hash }) => `${sample.id} = ${trained.get(hash!)!}`);
@@ -158,7 +166,7 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
       { path: dataset.root, problems },
     );
   }
-  return { regime: regime === "auto" ? inferRegime(dataset) : regime, counts, warnings };
+  return { regime: regime === "auto" ? inferRegime(dataset) : regime, counts, warnings, trainingContent: content.digest("hex") };
 }
 
 function some(names: readonly string[]): string {

@@ -1,5 +1,5 @@
 import { SuperSimpleNetError } from "../errors.js";
-import { loadImage } from "../images/decode.js";
+import { type LoadedImage, loadImage } from "../images/decode.js";
 import { prefetch } from "../images/pipeline.js";
 import { Model } from "../models/model.js";
 import type { NativeDetector, Region } from "../native/binding.js";
@@ -14,6 +14,13 @@ const optionNames: (keyof DetectorOptions)[] = ["device", "threads", "backboneWe
 /** Every default of DetectorOptions that is not the model's. */
 export const detectorDefaults = { device: "auto", backboneWeights: "auto", minAreaPx: 0, mapSize: "model", batchSize: 8, heads: "lowResolution" } as const satisfies DetectorOptions;
 
+/** An image at model size, on its way to the engine. */
+interface Decoded {
+  source: ImageSource;
+  image: LoadedImage;
+  decodeMs: number;
+}
+
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
 
 /** Images in, decisions out. Load once, use often; a detector's calls are answered in their order. */
@@ -26,6 +33,7 @@ export class Detector {
   readonly #scoreLogit: number;
   readonly #threshold: number;
   readonly #pixelThreshold: number;
+  #disposed = false;
 
   private constructor(model: Model, device: string, native: NativeDetector, options: DetectorOptions) {
     this.model = model;
@@ -76,21 +84,34 @@ export class Detector {
     return many ? out : out[0]!;
   }
 
-  /** The same as a stream: results come in order while later images are being decoded. */
+  /**
+   * The same as a stream: results come in order while later images are being decoded. At an image that cannot be read, the
+   * results before it still come, then its error.
+   */
   async *detectEach(sources: Iterable<ImageSource>, options: { signal?: AbortSignal } = {}): AsyncGenerator<Detection, void, undefined> {
     rejectUnknown(options, ["signal"], "detector.detect");
+    // Both are iterable, but not over images.
+    if (typeof sources === "string" || sources instanceof Uint8Array) throw invalid("detector.detectEach", "sources", "a list of images", typeof sources);
     const { signal } = options;
     const [height, width] = this.model.config.imageSize;
     const { resize } = this.model.config;
     const { batchSize } = this.#options;
-    const load = async (source: ImageSource) => {
+    const load = async (source: ImageSource): Promise<Decoded | { failure: unknown }> => {
       const start = performance.now();
-      const image = await loadImage(source, { height, width, resize });
-      return { source, image, decodeMs: performance.now() - start };
+      try {
+        const image = await loadImage(source, { height, width, resize });
+        return { source, image, decodeMs: performance.now() - start };
+      } catch (failure) {
+        return { failure };
+      }
     };
-    let batch: Awaited<ReturnType<typeof load>>[] = [];
+    let batch: Decoded[] = [];
     // Enough decoded ahead for the next batch, so that the engine need not wait where the cores allow.
     for await (const item of prefetch(sources, load, { ahead: Math.max(4, batchSize), signal })) {
+      if ("failure" in item) {
+        if (batch.length > 0) yield* await this.#run(batch);
+        throw item.failure;
+      }
       batch.push(item);
       if (batch.length < batchSize) continue;
       yield* await this.#run(batch);
@@ -99,7 +120,8 @@ export class Detector {
     if (batch.length > 0) yield* await this.#run(batch);
   }
 
-  async #run(batch: { source: ImageSource; image: { pixels: Uint8Array; sourceWidth: number; sourceHeight: number }; decodeMs: number }[]): Promise<Detection[]> {
+  async #run(batch: readonly Decoded[]): Promise<Detection[]> {
+    if (this.#disposed) throw new SuperSimpleNetError("INVALID_OPTION", "detector.detect: this detector was disposed. Load it again.");
     const [height, width] = this.model.config.imageSize;
     const bytes = height * width * 3;
     let pixels = batch[0]!.image.pixels;
@@ -143,7 +165,9 @@ export class Detector {
     const [height, width] = this.model.config.imageSize;
     const sx = imageWidth / width;
     const sy = imageHeight / height;
-    const found = await engine().regions(map, height, width, this.#pixelThreshold, Math.max(1, Math.ceil(this.#options.minAreaPx / (sx * sy))));
+    // In pixels of the map; the tolerance is for quotients that should be whole, such as 9 / 0.09.
+    const minArea = Math.max(1, Math.ceil(this.#options.minAreaPx / (sx * sy) - 1e-6));
+    const found = await engine().regions(map, height, width, this.#pixelThreshold, minArea);
     return found.map((region) => {
       const left = Math.floor(region.x * sx);
       const top = Math.floor(region.y * sy);
@@ -168,6 +192,7 @@ export class Detector {
 
   /** Frees the network now instead of at the next garbage collection. The detector cannot be used afterwards. */
   dispose(): void {
+    this.#disposed = true;
     this.#native.dispose();
   }
 }

@@ -127,12 +127,12 @@ export class Model {
   setThresholds(thresholds: { score?: number; pixelLogit?: number }): void {
     rejectUnknown(thresholds, ["score", "pixelLogit"], "model.setThresholds");
     const { score, pixelLogit } = thresholds;
+    if (score !== undefined) checkNumber("model.setThresholds", "score", score, { above: 0, max: 1 - Number.EPSILON });
+    if (pixelLogit !== undefined) checkNumber("model.setThresholds", "pixelLogit", pixelLogit);
     if (score !== undefined) {
-      checkNumber("model.setThresholds", "score", score, { above: 0, max: 1 - Number.EPSILON });
       Object.assign(this.config.thresholds, { scoreLogit: Math.log(score / (1 - score)), scoreMethod: "manual" });
     }
     if (pixelLogit !== undefined) {
-      checkNumber("model.setThresholds", "pixelLogit", pixelLogit);
       Object.assign(this.config.thresholds, { pixelLogit, pixelMethod: "manual" });
     }
   }

@@ -111,7 +111,7 @@ export interface NativeTrainer {
   step(options: StepOptions): Promise<StepLosses>;
   /** Adds images to the running statistics of the pooled features; returns the per-channel standard deviation so far. */
   observeFeatures(items: StepItem[]): Promise<Float32Array>;
-  setNoiseStd(noiseStd: Float32Array): void;
+  setNoiseStd(noiseStd: Float32Array): Promise<void>;
   /** Heads by the authors' names, and the optimiser's moments by the same names. */
   state(): Promise<{ heads: TensorMap; optimizer: TensorMap }>;
   restore(state: { heads: TensorMap; optimizer: TensorMap }): Promise<void>;

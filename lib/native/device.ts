@@ -4,12 +4,18 @@ import { SuperSimpleNetError } from "../errors.js";
 import { checkNumber, invalid } from "../options.js";
 import { engine } from "./engine.js";
 
+/** Throws INVALID_OPTION for what cannot be a device's name anywhere. */
+export function checkDevice(where: string, device: unknown): string {
+  if (typeof device !== "string" || !/^(auto|cpu|cuda(:\d+)?)$/.test(device)) throw invalid(where, "device", "'auto', 'cpu', 'cuda' or 'cuda:N'", device);
+  return device;
+}
+
 /**
  * The device to run on: "auto" takes CUDA when the engine has it, else the CPU. Asking for CUDA without it is
  * DEVICE_UNAVAILABLE, never a silent fallback.
  */
 export function resolveDevice(where: string, device: string): string {
-  if (!/^(auto|cpu|cuda(:\d+)?)$/.test(device)) throw invalid(where, "device", "'auto', 'cpu', 'cuda' or 'cuda:N'", device);
+  checkDevice(where, device);
   const present = engine().devices();
   if (device === "auto") return present.find((name) => name.startsWith("cuda")) ?? "cpu";
   const wanted = device === "cuda" ? "cuda:0" : device;

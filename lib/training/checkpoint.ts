@@ -41,19 +41,37 @@ export async function readCheckpoint(out: string, fingerprint: Fingerprint): Pro
   const file = checkpointFile(out);
   if (!existsSync(file)) throw new SuperSimpleNetError("FILE_NOT_FOUND", `There is nothing to resume: ${file} does not exist. Start without resume.`, { path: file });
   const { tensors, metadata } = await engine().readTensors(file);
-  const epochsDone = Number(metadata["epochs_done"]);
-  if (metadata["format"] !== formatName || metadata["format_version"] !== formatVersion || !Number.isInteger(epochsDone)) {
-    throw new SuperSimpleNetError("FILE_CORRUPT", `${file} is not a checkpoint of this version of supersimplenet. Start without resume.`, { path: file });
+  const saved = parsed(metadata["fingerprint"]);
+  const epochsDone = /^\d+$/.test(metadata["epochs_done"] ?? "") ? Number(metadata["epochs_done"]) : undefined;
+  if (metadata["format"] !== formatName || metadata["format_version"] !== formatVersion || saved === undefined || epochsDone === undefined) {
+    throw corrupt(file, "it is not a checkpoint of this version of supersimplenet");
   }
-  const saved = JSON.parse(metadata["fingerprint"] ?? "{}") as Fingerprint;
   const differing = [...new Set([...Object.keys(saved), ...Object.keys(fingerprint)])].filter((key) => JSON.stringify(saved[key]) !== JSON.stringify(fingerprint[key]));
   if (differing.length > 0) {
     const shown = differing.map((key) => `${key} (${short(saved[key])} then, ${short(fingerprint[key])} now)`);
     throw new SuperSimpleNetError("CHECKPOINT_MISMATCH", `Cannot resume from ${file}: it was made with another ${shown.join(", ")}. Use the same options and data, or start without resume.`, { path: file });
   }
+  const epochs = fingerprint["epochs"];
+  if (typeof epochs === "number" && epochsDone > epochs) throw corrupt(file, `it claims ${epochsDone} of ${epochs} epochs`);
+  const broken = Object.entries(tensors).find(([, { data }]) => data instanceof Float32Array && !data.every(Number.isFinite));
+  if (broken) throw corrupt(file, `tensor '${broken[0]}' contains NaN or infinity`);
   const part = (prefix: string): TensorMap =>
     Object.fromEntries(Object.entries(tensors).filter(([name]) => name.startsWith(prefix)).map(([name, tensor]) => [name.slice(prefix.length), tensor]));
   return { epochsDone, heads: part("heads."), optimizer: part("optimizer.") };
+}
+
+/** FILE_CORRUPT for a checkpoint; `what` says what is wrong with it. */
+export function corrupt(file: string, what: string, cause?: unknown): SuperSimpleNetError {
+  return new SuperSimpleNetError("FILE_CORRUPT", `Cannot resume from ${file}: ${what}. Start without resume.`, { path: file, cause });
+}
+
+function parsed(fingerprint: string | undefined): Fingerprint | undefined {
+  try {
+    const value: unknown = JSON.parse(fingerprint ?? "");
+    return typeof value === "object" && value !== null ? (value as Fingerprint) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function short(value: unknown): string {

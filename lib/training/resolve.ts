@@ -1,5 +1,6 @@
 import { architectures } from "../backbones/catalogue.js";
 import type { Regime } from "../datasets/types.js";
+import { checkDevice } from "../native/device.js";
 import { checkChoice, checkNumber, invalid, rejectUnknown } from "../options.js";
 import { publishedNoiseStd, type RegimePreset, regimePresets, type RelativeNoise, relativeNoise, trainerDefaults, type TrainerOptions } from "./options.js";
 
@@ -40,7 +41,7 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
   checkNumber(where, "batchSize", o.batchSize, { min: 1, max: 4096, integer: true });
   checkNumber(where, "seed", o.seed, { min: 0, max: Number.MAX_SAFE_INTEGER, integer: true });
   if (o.threads !== undefined) checkNumber(where, "threads", o.threads, { min: 1, max: 1024, integer: true });
-  if (typeof o.device !== "string") throw invalid(where, "device", "'auto', 'cpu', 'cuda' or 'cuda:N'", o.device);
+  checkDevice(where, o.device);
   for (const name of ["adaptorLearningRate", "headsLearningRate"] as const) checkNumber(where, name, o[name], { above: 0, max: 1 });
   for (const name of ["adaptorWeightDecay", "headsWeightDecay"] as const) checkNumber(where, name, o[name], { min: 0, max: 1 });
   if (!Array.isArray(o.learningRateMilestones)) throw invalid(where, "learningRateMilestones", "a list of shares of the epochs", o.learningRateMilestones);

@@ -7,6 +7,7 @@ import { applyRegime } from "../datasets/regime.js";
 import type { Dataset, Sample } from "../datasets/types.js";
 import { validateDataset } from "../datasets/validate.js";
 import { calibrateThresholds, type CalibrationImage, defaultThresholds } from "../detection/thresholds.js";
+import { SuperSimpleNetError } from "../errors.js";
 import { decodeMask, loadImage, loadMask } from "../images/decode.js";
 import { prefetch, throwIfAborted } from "../images/pipeline.js";
 import type { ModelConfig, Thresholds, TrainingInfo } from "../models/config.js";
@@ -14,9 +15,9 @@ import { Model } from "../models/model.js";
 import type { NativeTrainer, StepItem, StepLosses, Target, TensorMap, TrainerConfig } from "../native/binding.js";
 import { applyThreads, resolveDevice } from "../native/device.js";
 import { engine } from "../native/engine.js";
-import { rejectUnknown } from "../options.js";
+import { invalid, rejectUnknown } from "../options.js";
 import { packageVersion } from "../version.js";
-import { type Fingerprint, readCheckpoint, writeCheckpoint } from "./checkpoint.js";
+import { checkpointFile, corrupt, type Fingerprint, readCheckpoint, writeCheckpoint } from "./checkpoint.js";
 import type { EpochEvent, FitOptions, StageEvent, TrainerOptions } from "./options.js";
 import { type CheckedOptions, checkOptions, type ResolvedOptions, resolveOptions } from "./resolve.js";
 import { learningRateScale } from "./schedule.js";
@@ -44,6 +45,7 @@ export class Trainer {
    */
   async fit(dataset: Dataset, options: FitOptions = {}): Promise<Model> {
     rejectUnknown(options, fitOptionNames, "trainer.fit");
+    if (options.resume && options.out === undefined) throw invalid("trainer.fit", "out", "the folder of the checkpoint to resume from", options.out);
     const device = resolveDevice("new Trainer", this.options.device);
     const stage = (name: StageEvent["stage"], done: number, total: number): void => options.onStage?.({ stage: name, done, total });
 
@@ -71,11 +73,13 @@ export class Trainer {
     const session = await Session.open(settings, device, backbone.tensors, fit, signal);
     try {
       const noise = await session.prepare((done, total) => stage("measure", done, total));
-      const fingerprint = fingerprintOf(settings, fit, backbone.sha256);
+      const fingerprint = fingerprintOf(settings, training, validated.trainingContent, backbone.sha256);
       let epochsDone = 0;
       if (options.resume && options.out !== undefined) {
         const checkpoint = await readCheckpoint(options.out, fingerprint);
-        await session.native.restore(checkpoint);
+        await session.native.restore(checkpoint).catch((error: unknown) => {
+          throw error instanceof SuperSimpleNetError ? corrupt(checkpointFile(options.out!), error.message, error) : error;
+        });
         epochsDone = checkpoint.epochsDone;
       }
       const count = (samples: Sample[], label: Sample["label"]): number => samples.filter((sample) => sample.label === label).length;
@@ -273,14 +277,17 @@ async function calibrated(
   const [height, width] = settings.imageSize;
   const detector = await engine().createDetector({ ...model.networkConfig, device, compute: settings.heads }, backbone, model.heads);
   const images: CalibrationImage[] = [];
-  onProgress(0, samples.length);
-  for await (const { sample, image } of prefetch(samples, async (s) => ({ sample: s, image: await loadImage(s.image, { height, width, resize: settings.resize }) }), { signal })) {
-    const { scores, maps } = await detector.detect(image.pixels, 1);
-    const mask = sample.mask === undefined ? undefined : (await loadMask(sample.mask, { height, width })).pixels;
-    images.push({ anomalous: sample.label === "anomalous", logit: scores[0]!, map: maps, mask });
-    onProgress(images.length, samples.length);
+  try {
+    onProgress(0, samples.length);
+    for await (const { sample, image } of prefetch(samples, async (s) => ({ sample: s, image: await loadImage(s.image, { height, width, resize: settings.resize }) }), { signal })) {
+      const { scores, maps } = await detector.detect(image.pixels, 1);
+      const mask = sample.mask === undefined ? undefined : (await loadMask(sample.mask, { height, width })).pixels;
+      images.push({ anomalous: sample.label === "anomalous", logit: scores[0]!, map: maps, mask });
+      onProgress(images.length, samples.length);
+    }
+  } finally {
+    detector.dispose();
   }
-  detector.dispose();
   return calibrateThresholds(images, { height, width });
 }
 
@@ -290,8 +297,8 @@ function reproducible(settings: ResolvedOptions): Record<string, unknown> {
   return rest;
 }
 
-function fingerprintOf(settings: ResolvedOptions, samples: readonly Sample[], backboneSha256: string): Fingerprint {
-  const data = createHash("sha256");
+function fingerprintOf(settings: ResolvedOptions, samples: readonly Sample[], content: string, backboneSha256: string): Fingerprint {
+  const data = createHash("sha256").update(content);
   for (const sample of samples) data.update(JSON.stringify([sample.id, sample.label, sample.mask !== undefined]));
   return { ...reproducible(settings), backboneSha256, trainingData: `${samples.length} images, ${data.digest("hex").slice(0, 16)}` };
 }

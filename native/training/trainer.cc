@@ -17,6 +17,11 @@
 #include "features/input.h"
 
 namespace ssn {
+namespace {
+
+constexpr const char* kAdvice = ": lower the learning rates or the noise, or look for broken images";
+
+}  // namespace
 
 Trainer::Trainer(const TrainerConfig& config, const TensorMap& backbone, const TensorMap& heads)
     : config_(config),
@@ -84,7 +89,7 @@ double Trainer::update(const std::vector<at::Tensor>& gradients, LearningRates r
   double square = 0;
   for (const at::Tensor& gradient : gradients) square += gradient.to(at::kDouble).square().sum().item<double>();
   const double norm = std::sqrt(square);
-  if (!std::isfinite(norm)) throw Error("DIVERGED", "the gradient is not finite: lower the learning rates, or look for broken images");
+  if (!std::isfinite(norm)) throw Error("DIVERGED", "the gradient is not finite" + std::string(kAdvice));
   const double scale = config_.gradientClip > 0 ? std::min(1.0, config_.gradientClip / (norm + 1e-6)) : 1.0;
   const auto parameters = trainedParameters(heads_);
   ++updates_;
@@ -108,8 +113,11 @@ StepLosses Trainer::step(int64_t index, const std::vector<StepItem>& items, Lear
   const at::Tensor values = at::stack({out.l1Normal, out.l1Anomalous, out.focalMap, out.focalScore}).to(at::kDouble).cpu();
   const double* v = values.data_ptr<double>();
   StepLosses result{v[0], v[1], v[2], v[3], v[0] + v[1] + v[2] + v[3], 0};
-  if (!std::isfinite(result.total)) throw Error("DIVERGED", "the loss is not finite: lower the learning rates, or look for broken images");
+  if (!std::isfinite(result.total)) throw Error("DIVERGED", "the loss is not finite" + std::string(kAdvice));
   result.gradientNorm = update(out.gradients, rates);
+  // Variances beyond float32 make batch norm return zeros: the loss stays finite and the model would be useless.
+  const at::Tensor statistics = at::cat({heads_.segNorm.runningMean, heads_.segNorm.runningVar, heads_.clsNorm.runningMean, heads_.clsNorm.runningVar});
+  if (!std::isfinite(statistics.sum().item<double>())) throw Error("DIVERGED", "the statistics of batch norm are not finite" + std::string(kAdvice));
   return result;
 }
 

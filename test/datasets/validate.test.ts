@@ -16,13 +16,22 @@ test("a good data set: counts, regime, progress, no warnings", async (t) => {
   const root = await temporaryFolder(t);
   await writeTree(root, GOOD, ["ground_truth/cut/0.png", "ground_truth/cut/7.png"]);
   const progress: string[] = [];
-  const result = await validateDataset(await datasets.folder(root), { imageSize: [64, 64], onProgress: ({ checked, total }) => progress.push(`${checked}/${total}`) });
+  const { trainingContent, ...result } = await validateDataset(await datasets.folder(root), { imageSize: [64, 64], onProgress: ({ checked, total }) => progress.push(`${checked}/${total}`) });
   assert.deepEqual(result, {
     regime: "full",
     counts: { trainNormal: 2, trainAnomalous: 1, trainSegmented: 1, testNormal: 1, testAnomalous: 1, testSegmented: 1 },
     warnings: [],
   });
   assert.deepEqual(progress, ["1/5", "2/5", "3/5", "4/5", "5/5"]);
+
+  // The same for the same training files; test images do not count, masks do.
+  const content = async (): Promise<string> => (await validateDataset(await datasets.folder(root))).trainingContent;
+  await writeTree(root, ["test/good/1.png"]);
+  assert.equal(await content(), trainingContent);
+  await writeMask(path.join(root, "ground_truth/cut/0.png"), { value: 1 });
+  assert.equal(await content(), trainingContent, "the same pixels in another file");
+  await writeImage(path.join(root, "train/good/0.png"), { value: 77 });
+  assert.notEqual(await content(), trainingContent);
 });
 
 test("one error lists every problem", async (t) => {
