@@ -1,0 +1,172 @@
+import assert from "node:assert/strict";
+import { chmodSync, existsSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { before, test } from "node:test";
+
+import { type Dataset, type FitOptions, SuperSimpleNetError, Trainer, type TrainerOptions } from "../../lib/index.js";
+import { engine } from "../../lib/native/engine.js";
+import { checkpointFile } from "../../lib/training/checkpoint.js";
+import { failure } from "../datasets/files.js";
+import { bytesOf, filesUnder, labelledFor, scratchFolder, smallDataset, tinier, train } from "./support.js";
+
+const folder = scratchFolder();
+let data: Dataset;
+before(async () => void (data = labelledFor(await smallDataset(folder), "unsupervised")));
+
+const options = { ...tinier, epochs: 3 } satisfies TrainerOptions;
+let runs = 0;
+const newRun = (): string => path.join(folder, `run-${runs++}`);
+
+/** The engine still works, and a training gives what it always gives. */
+async function assertUsable(): Promise<void> {
+  await engine().setThreads(1);
+  assert.ok((await bytesOf(await train(data, tinier), folder)).equals(await bytesOf(await train(data, tinier), folder)));
+}
+
+/** A run that was stopped after its first epoch. */
+async function stopped(more: TrainerOptions = {}): Promise<string> {
+  const out = newRun();
+  const controller = new AbortController();
+  await assert.rejects(train(data, { ...options, ...more }, { out, signal: controller.signal, onEpoch: () => controller.abort() }), { code: "ABORTED" });
+  return out;
+}
+
+test("abort: ABORTED with the signal's reason; the last epoch's checkpoint is whole and alone", async () => {
+  const out = newRun();
+  const controller = new AbortController();
+  const reason = new Error("enough");
+  const error: unknown = await train(data, options, { out, signal: controller.signal, onStep: ({ epoch }) => epoch === 2 && controller.abort(reason) }).catch((e: unknown) => e);
+  assert.ok(error instanceof SuperSimpleNetError && error.code === "ABORTED" && error.cause === reason);
+  assert.deepEqual(filesUnder(out), ["checkpoint", "checkpoint/last.safetensors"]);
+  const { metadata, tensors } = await engine().readTensors(checkpointFile(out));
+  assert.equal(metadata["epochs_done"], "1");
+  assert.ok("heads.feature_adaptor.projection.weight" in tensors && "optimizer.updates" in tensors);
+});
+
+test("a signal that has fired before: nothing is begun", async () => {
+  const out = newRun();
+  const never = (): void => assert.fail("nothing should have been begun");
+  await assert.rejects(train(data, options, { out, signal: AbortSignal.abort(), onStage: never, onStart: never, onStep: never }), { code: "ABORTED" });
+  assert.ok(!existsSync(out));
+});
+
+test("abort in the first epoch leaves no checkpoint", async () => {
+  const out = newRun();
+  const controller = new AbortController();
+  await assert.rejects(train(data, options, { out, signal: controller.signal, onStep: () => controller.abort() }), { code: "ABORTED" });
+  assert.ok(!existsSync(checkpointFile(out)));
+});
+
+for (const stage of ["validate", "measure", "calibrate"] as const) {
+  test(`abort while the trainer is at '${stage}'`, async () => {
+    const controller = new AbortController();
+    const fit: FitOptions = { signal: controller.signal, onStage: (event) => event.stage === stage && event.done === 2 && controller.abort() };
+    await assert.rejects(train(data, { ...tinier, calibrationFraction: 0.4 }, fit), { code: "ABORTED" });
+  });
+}
+
+for (const name of ["onStage", "onStart", "onStep", "onEpoch"] as const) {
+  test(`${name} that throws: fit fails with that very error, and everything works afterwards`, async () => {
+    const thrown = new Error(`from ${name}`);
+    const out = newRun();
+    const throws = (): never => {
+      throw thrown;
+    };
+    const error: unknown = await train(data, options, { out, [name]: throws }).catch((e: unknown) => e);
+    assert.equal(error, thrown);
+    if (existsSync(out)) assert.deepEqual(filesUnder(out), ["checkpoint", "checkpoint/last.safetensors"]);
+    if (name === "onStep") await assertUsable();
+  });
+}
+
+test("noise beyond float32's range: DIVERGED in the first step, and no model", async () => {
+  for (const heads of ["lowResolution", "direct"] as const) {
+    for (const noiseStd of [1e25, 1e38]) {
+      const out = newRun();
+      await assert.rejects(train(data, { ...tinier, noiseStd, heads }, { out }), failure("DIVERGED", "learning rate"), `${heads} ${noiseStd}`);
+      assert.ok(!existsSync(out));
+    }
+  }
+  await assertUsable();
+});
+
+test("resume without a folder, or without a checkpoint in it", async () => {
+  await assert.rejects(train(data, options, { resume: true }), failure("INVALID_OPTION", "out"));
+  await assert.rejects(train(data, options, { resume: true, out: newRun() }), failure("FILE_NOT_FOUND", "last.safetensors"));
+});
+
+test("resume with other options, data or weights: CHECKPOINT_MISMATCH names what differs, and the checkpoint stays", async () => {
+  const out = await stopped();
+  const kept = readFileSync(checkpointFile(out));
+  const others: [TrainerOptions, ...string[]][] = [
+    [{ epochs: 4 }, "epochs (3 then, 4 now)"],
+    [{ batchSize: 5 }, "batchSize (4 then, 5 now)"],
+    [{ seed: 1 }, "seed (0 then, 1 now)"],
+    [{ noiseStd: 0.1 }, "noiseStd"],
+    [{ imageSize: [32, 64], stopGradient: false }, "imageSize ([32,32] then, [32,64] now)", "stopGradient (true then, false now)"],
+  ];
+  for (const [other, ...shown] of others) await assert.rejects(train(data, { ...options, ...other }, { out, resume: true }), failure("CHECKPOINT_MISMATCH", ...shown));
+  const fewer = { ...data, samples: data.samples.slice(1) };
+  await assert.rejects(train(fewer, options, { out, resume: true }), failure("CHECKPOINT_MISMATCH", "trainingData (", "10 images", "9 images"));
+  assert.ok(kept.equals(readFileSync(checkpointFile(out))));
+});
+
+test("resume when an image has other pixels under the same name: CHECKPOINT_MISMATCH", async () => {
+  const out = await stopped();
+  const [first, second] = data.samples.filter(({ split }) => split === "train");
+  const swapped = { ...data, samples: data.samples.map((sample) => (sample === first ? { ...sample, image: second!.image } : sample)) };
+  await assert.rejects(train(swapped, options, { out, resume: true }), failure("CHECKPOINT_MISMATCH", "trainingData"));
+});
+
+test("a damaged checkpoint: FILE_CORRUPT naming the file", async () => {
+  const out = await stopped();
+  const file = checkpointFile(out);
+  const whole = readFileSync(file);
+  const resumed = (): Promise<unknown> => train(data, options, { out, resume: true });
+  for (const length of [0, 5, 500, whole.length - 1]) {
+    writeFileSync(file, whole);
+    truncateSync(file, length);
+    await assert.rejects(resumed(), failure("FILE_CORRUPT", file), `cut to ${length} bytes`);
+  }
+
+  writeFileSync(file, whole);
+  const { tensors, metadata } = await engine().readTensors(file);
+  const damage: [string, typeof tensors, Record<string, string>][] = [
+    ["no heads", Object.fromEntries(Object.entries(tensors).filter(([name]) => !name.startsWith("heads."))), metadata],
+    ["no optimiser", Object.fromEntries(Object.entries(tensors).filter(([name]) => !name.startsWith("optimizer.mean"))), metadata],
+    ["misshapen", { ...tensors, "heads.feature_adaptor.projection.bias": { dtype: "float32", shape: [3], data: new Float32Array(3) } }, metadata],
+    ["NaN", { ...tensors, "heads.feature_adaptor.projection.bias": { dtype: "float32", shape: [384], data: new Float32Array(384).fill(NaN) } }, metadata],
+    ["fingerprint cut off", tensors, { ...metadata, fingerprint: metadata["fingerprint"]!.slice(0, 20) }],
+    ["fingerprint of null", tensors, { ...metadata, fingerprint: "null" }],
+    ["no number of epochs", tensors, { ...metadata, epochs_done: "" }],
+    ["too many epochs", tensors, { ...metadata, epochs_done: "4" }],
+    ["a model instead", tensors, { ...metadata, format: "supersimplenet" }],
+  ];
+  for (const [what, badTensors, badMetadata] of damage) {
+    await engine().writeTensors(file, badTensors, badMetadata);
+    await assert.rejects(resumed(), failure("FILE_CORRUPT", file), what);
+  }
+  writeFileSync(file, whole);
+  await resumed();
+});
+
+test("a folder for the checkpoint that cannot be: the error says so", async () => {
+  const file = path.join(folder, "a file");
+  writeFileSync(file, "");
+  await assert.rejects(train(data, options, { out: file }), failure("FILE_ERROR", "a file"));
+});
+
+test("a folder that may not be written", { skip: process.getuid?.() === 0 && "root may write everywhere" }, async () => {
+  const out = await stopped();
+  chmodSync(path.dirname(checkpointFile(out)), 0o500);
+  await assert.rejects(train(data, options, { out }), failure("NO_PERMISSION", "last.safetensors"));
+  chmodSync(path.dirname(checkpointFile(out)), 0o700);
+});
+
+test("CUDA asked for where there is none: DEVICE_UNAVAILABLE", { skip: hasCuda() && "this machine has CUDA" }, async () => {
+  for (const device of ["cuda", "cuda:7"]) await assert.rejects(new Trainer({ ...options, device }).fit(data), failure("DEVICE_UNAVAILABLE", device, "cpu"));
+});
+
+function hasCuda(): boolean {
+  return engine().devices().length > 1;
+}

@@ -1,0 +1,92 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { type Dataset, Trainer, trainerDefaults, type TrainerOptions } from "../../lib/index.js";
+import { checkOptions, resolveOptions } from "../../lib/training/resolve.js";
+import { learningRateScale } from "../../lib/training/schedule.js";
+import { failure } from "../datasets/files.js";
+
+/** Whatever JavaScript may pass. */
+const make = (options: unknown): Trainer => new Trainer(options as TrainerOptions);
+
+const wrong: Record<keyof TrainerOptions, unknown[]> = {
+  backbone: ["resnet52", 18, null, ""],
+  backboneWeights: ["", 3, null],
+  layers: [[], ["layer4"], ["layer2", "layer2"], "layer2", [2], null],
+  imageSize: [256, [256], [256, 256, 3], [31, 64], [64, 8193], [64.5, 64], ["64", "64"], [64, NaN], null],
+  resize: ["nearest", true],
+  variant: ["JIMS", 1],
+  alignCorners: ["true", 1, null],
+  regime: ["supervised", null],
+  epochs: [0, -1, 1.5, NaN, Infinity, "3", null],
+  batchSize: [0, 2.5, 5000, "8"],
+  seed: [-1, 0.5, 2 ** 53, NaN, "1"],
+  threads: [0, 1.5, 2000, "2"],
+  device: ["gpu", "cuda:", "cuda:-1", "CPU", "", 0, null],
+  adaptorLearningRate: [0, -1e-4, 1.1, NaN],
+  headsLearningRate: [0, Infinity, "1e-4"],
+  adaptorWeightDecay: [-0.1, 1.1, NaN],
+  headsWeightDecay: [-1e-9, "0"],
+  learningRateMilestones: [0.8, [1.1], [-0.1], ["0.8"], [NaN], null],
+  learningRateFactor: [0, 1.5, NaN],
+  gradientClip: [-1, NaN, Infinity, "1"],
+  noiseStd: [0, -0.1, NaN, Infinity, "0.015", null, {}, { relative: 0 }, { relative: "1" }, []],
+  perlinThreshold: [NaN, 3, -3, "0.2"],
+  maskDilation: [-1, 2.5, 300],
+  distanceWeight: [true, 3, {}, { w: 3 }, { w: -1, p: 2 }, { w: 3, p: -1 }, { w: 3, p: NaN }, null],
+  stopGradient: [0, "false", null],
+  balancedSampling: [1, "true"],
+  calibrationFraction: [-0.1, 0.6, NaN, "0.1"],
+  featureCacheMiB: [-1, NaN, Infinity, "64"],
+  heads: ["fast", true],
+  embedBackbone: [1, "yes", null],
+};
+
+for (const [name, values] of Object.entries(wrong)) {
+  test(`${name}: wrong values are refused with the value`, () => {
+    for (const value of values) assert.throws(() => make({ [name]: value }), failure("INVALID_OPTION", name), `${name}: ${JSON.stringify(value)}`);
+  });
+}
+
+test("unknown options are refused, with the nearest name", () => {
+  assert.throws(() => make({ batchsize: 3 }), failure("UNKNOWN_OPTION", "Did you mean 'batchSize'?"));
+  assert.throws(() => make({ noiseStd: { relativ: 1 } }), failure("UNKNOWN_OPTION", "Did you mean 'relative'?"));
+  assert.throws(() => make({ distanceWeight: { w: 3, q: 2 } }), failure("UNKNOWN_OPTION", "'q'"));
+  assert.throws(() => make({ colour: 3 }), failure("UNKNOWN_OPTION", "It takes: ", "batchSize"));
+  for (const options of [null, "resnet18", 3]) assert.throws(() => make(options), failure("INVALID_OPTION", "options"));
+});
+
+test("fit refuses unknown options before anything else", async () => {
+  const fit = (options: object): Promise<unknown> => new Trainer().fit({} as Dataset, options);
+  await assert.rejects(fit({ onEpocs: () => undefined }), failure("UNKNOWN_OPTION", "Did you mean 'onEpoch'?"));
+});
+
+test("undefined is the default", () => {
+  const { imageSize, epochs } = make({ imageSize: undefined, epochs: undefined, regime: undefined }).options;
+  assert.deepEqual([imageSize, epochs], [trainerDefaults.imageSize, trainerDefaults.epochs]);
+});
+
+test("the published noise scale is for the trained network it was tuned to", () => {
+  const noise = (options: TrainerOptions) => resolveOptions(checkOptions(options), "unsupervised").noiseStd;
+  assert.equal(noise({}), 0.015);
+  assert.equal(noise({ backboneWeights: "a.pth" }), 0.015);
+  assert.deepEqual(noise({ backboneWeights: "random" }), { relative: 1.5 });
+  assert.deepEqual(noise({ backbone: "resnet50" }), { relative: 1.5 });
+  assert.equal(noise({ backbone: "resnet50", noiseStd: 0.2 }), 0.2);
+});
+
+test("the learning rates' factor: by the share of epochs that is done", () => {
+  const scales = Array.from({ length: 10 }, (_, epoch) => learningRateScale(epoch, 10, [0.8, 0.9], 0.4));
+  assert.deepEqual(scales.slice(0, 8), Array(8).fill(1));
+  assert.equal(scales[8], 0.4);
+  assert.ok(Math.abs(scales[9]! - 0.16) < 1e-12);
+  // Every share of a third, seventh, ... of the epochs falls on a whole epoch.
+  for (const epochs of [3, 7, 30, 49]) {
+    for (let k = 0; k < epochs; k++) {
+      assert.equal(learningRateScale(k, epochs, [k / epochs], 0.5), 0.5);
+      if (k > 0) assert.equal(learningRateScale(k - 1, epochs, [k / epochs], 0.5), 1);
+    }
+  }
+  assert.equal(learningRateScale(5, 10, [], 0.4), 1);
+  assert.equal(learningRateScale(0, 10, [1], 0.4), 1);
+});
