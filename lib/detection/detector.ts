@@ -165,10 +165,10 @@ export class Detector {
     const [height, width] = this.model.config.imageSize;
     const sx = imageWidth / width;
     const sy = imageHeight / height;
-    // In pixels of the map; the tolerance is for quotients that should be whole, such as 9 / 0.09.
-    const minArea = Math.max(1, Math.ceil(this.#options.minAreaPx / (sx * sy) - 1e-6));
+    // A first sieve in pixels of the map; the area that is reported decides.
+    const minArea = Math.max(1, Math.floor((this.#options.minAreaPx - 1) / (sx * sy)));
     const found = await engine().regions(map, height, width, this.#pixelThreshold, minArea);
-    return found.map((region) => {
+    const scaled = found.map((region) => {
       const left = Math.floor(region.x * sx);
       const top = Math.floor(region.y * sy);
       return {
@@ -182,6 +182,7 @@ export class Detector {
         peakY: Math.min(imageHeight - 1, Math.floor((region.peakY + 0.5) * sy)),
       };
     });
+    return scaled.filter(({ area }) => area >= this.#options.minAreaPx);
   }
 
   async #map(data: Float32Array, imageWidth: number, imageHeight: number): Promise<AnomalyMap> {

@@ -63,7 +63,7 @@ export class Model {
       fail("its configuration is not JSON.", error);
     }
     const missing = missingFields(config);
-    if (missing.length > 0) fail(`its configuration lacks ${missing.join(", ")}.`);
+    if (missing.length > 0) fail(`its configuration has no usable ${missing.join(", ")}.`);
     const heads: TensorMap = {};
     const backbone: TensorMap = {};
     for (const [name, tensor] of Object.entries(tensors)) {
@@ -145,8 +145,8 @@ function missingFields(config: unknown): string[] {
     "backbone.trained": (v) => typeof v === "boolean",
     "backbone.source": (v) => typeof v === "string",
     "backbone.sha256": (v) => typeof v === "string",
-    layers: (v) => Array.isArray(v) && v.length > 0 && v.every((layer) => typeof layer === "string"),
-    imageSize: (v) => Array.isArray(v) && v.length === 2 && v.every((n) => Number.isInteger(n) && n >= 32),
+    layers: (v) => Array.isArray(v) && v.length > 0 && v.every((layer) => typeof layer === "string") && new Set(v).size === v.length,
+    imageSize: (v) => Array.isArray(v) && v.length === 2 && v.every((n) => Number.isInteger(n) && n >= 32 && n <= 8192),
     resize: (v) => v === "bilinear" || v === "antialias",
     variant: (v) => v === "jims" || v === "icpr",
     alignCorners: (v) => typeof v === "boolean",

@@ -1,0 +1,193 @@
+import assert from "node:assert/strict";
+import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { before, test } from "node:test";
+
+import { importedName } from "../../lib/backbones/catalogue.js";
+import { Detector, Model, type ModelConfig, modelFormatVersion } from "../../lib/index.js";
+import type { NativeTensor, TensorMap } from "../../lib/native/binding.js";
+import { engine } from "../../lib/native/engine.js";
+import { failure } from "../datasets/files.js";
+import { labelledFor, scratchFolder, smallDataset, tinier, train } from "../training/support.js";
+
+const folder = scratchFolder();
+const at = (...parts: string[]): string => path.join(folder, ...parts);
+let model: Model;
+let tensors: TensorMap;
+let metadata: Record<string, string>;
+before(async () => {
+  model = await train(labelledFor(await smallDataset(folder), "unsupervised"), { ...tinier, calibrationFraction: 0.4 });
+  await model.save(at("model.safetensors"));
+  ({ tensors, metadata } = await engine().readTensors(at("model.safetensors")));
+});
+
+/** The model file with something else in it. */
+async function written(changed: { tensors?: TensorMap; metadata?: Record<string, string>; config?: (config: ModelConfig & Record<string, unknown>) => void }): Promise<string> {
+  const config = JSON.parse(metadata["config"]!) as ModelConfig & Record<string, unknown>;
+  changed.config?.(config);
+  await engine().writeTensors(at("changed.safetensors"), changed.tensors ?? tensors, { ...metadata, config: JSON.stringify(config), ...changed.metadata });
+  return at("changed.safetensors");
+}
+
+/** A copy of one tensor whose values are changed. */
+function altered(name: string, change: (data: Float32Array) => void): TensorMap {
+  const data = Float32Array.from(tensors[name]!.data as Float32Array);
+  change(data);
+  return { ...tensors, [name]: { ...tensors[name]!, data } };
+}
+
+test("saved, loaded and saved again: the same bytes", async () => {
+  const loaded = await Model.load(at("model.safetensors"));
+  assert.deepEqual(loaded.config, model.config);
+  assert.deepEqual(Object.keys(loaded.heads).sort(), Object.keys(model.heads).sort());
+  await loaded.save(at("again.safetensors"));
+  assert.ok(readFileSync(at("model.safetensors")).equals(readFileSync(at("again.safetensors"))));
+});
+
+test("the header can be read by anything that reads safetensors", () => {
+  const bytes = readFileSync(at("model.safetensors"));
+  const length = Number(bytes.readBigUInt64LE(0));
+  const header = JSON.parse(bytes.subarray(8, 8 + length).toString("utf8")) as Record<string, { dtype: string; shape: number[]; data_offsets: [number, number] }> & { __metadata__: Record<string, string> };
+  assert.deepEqual(Object.keys(header.__metadata__).sort(), ["config", "format", "format_version"]);
+  assert.equal(header.__metadata__["format"], "supersimplenet");
+  assert.equal(header.__metadata__["format_version"], String(modelFormatVersion));
+  const config = JSON.parse(header.__metadata__["config"]!) as ModelConfig;
+  assert.equal(config.backbone.architecture, "resnet18");
+  assert.equal(config.backbone.trained, false);
+  assert.deepEqual(config.imageSize, [32, 32]);
+  assert.equal(config.thresholds.scoreMethod, "normal-quantile");
+  assert.equal(config.thresholds.calibrationNormal, 4);
+  assert.equal(config.training!.trainNormal, 6);
+  assert.ok(!header.__metadata__["config"]!.includes(folder), "no paths of this machine");
+  // One tensor by its offsets.
+  const { dtype, shape, data_offsets } = header["discriminator.fc_score.weight"]!;
+  assert.deepEqual([dtype, shape], ["F32", [1, 258]]);
+  const raw = bytes.subarray(8 + length + data_offsets[0], 8 + length + data_offsets[1]);
+  assert.deepEqual(new Float32Array(Uint8Array.from(raw).buffer), model.heads["discriminator.fc_score.weight"]!.data);
+});
+
+test("the backbone is stored unless every machine can have it, or as asked for", async (t) => {
+  assert.equal(model.embedsBackbone, true, "random weights");
+  await model.save(at("without.safetensors"), { embedBackbone: false });
+  const without = await Model.load(at("without.safetensors"));
+  assert.equal(without.embedsBackbone, false);
+  assert.ok(Object.keys((await engine().readTensors(at("without.safetensors"))).tensors).every((name) => !name.startsWith("backbone.")));
+
+  const weights = path.join(at("cache"), "weights", importedName("resnet18", "safetensors"));
+  mkdirSync(path.dirname(weights), { recursive: true });
+  await engine().writeTensors(weights, await engine().randomBackbone("resnet18", 0), {});
+  const data = labelledFor(await smallDataset(folder), "unsupervised");
+  assert.equal((await train(data, { ...tinier, backboneWeights: weights })).embedsBackbone, true, "by path");
+  assert.equal((await train(data, { ...tinier, embedBackbone: false })).embedsBackbone, false, "as asked for");
+  t.after(() => delete process.env["SUPERSIMPLENET_CACHE"]);
+  process.env["SUPERSIMPLENET_CACHE"] = at("cache");
+  const cached = await train(data, { ...tinier, backboneWeights: "auto" });
+  assert.equal(cached.embedsBackbone, false, "in the cache folder");
+  assert.equal(cached.config.backbone.trained, true);
+  await cached.save(at("cached.safetensors"));
+  await Detector.load(at("cached.safetensors"));
+  process.env["SUPERSIMPLENET_CACHE"] = at("no cache");
+  await assert.rejects(Detector.load(at("cached.safetensors")), failure("WEIGHTS_MISSING", "resnet18"));
+});
+
+test("a model without its backbone: the right weights by path give the same result, others are refused", async () => {
+  await model.save(at("without.safetensors"), { embedBackbone: false });
+  const weights = async (seed: number): Promise<string> => {
+    await engine().writeTensors(at(`weights-${seed}.safetensors`), await engine().randomBackbone("resnet18", seed), {});
+    return at(`weights-${seed}.safetensors`);
+  };
+  const image = { data: new Uint8Array(32 * 32 * 3).fill(90), width: 32, height: 32, channels: 3 } as const;
+  const whole = await (await Detector.load(at("model.safetensors"))).detect(image);
+  const parts = await (await Detector.load(at("without.safetensors"), { backboneWeights: await weights(0) })).detect(image);
+  assert.equal(parts.logit, whole.logit);
+  await assert.rejects(Detector.load(at("without.safetensors"), { backboneWeights: await weights(1) }), failure("CHECKSUM_MISMATCH", "weights-1.safetensors", "resnet18"));
+  await assert.rejects(Detector.load(at("without.safetensors"), { backboneWeights: at("none.pth") }), failure("FILE_NOT_FOUND", "none.pth"));
+});
+
+test("a newer format: MODEL_TOO_NEW; no version: MODEL_INVALID", async () => {
+  await assert.rejects(Model.load(await written({ metadata: { format_version: String(modelFormatVersion + 1) } })), failure("MODEL_TOO_NEW", "changed.safetensors", "Upgrade"));
+  for (const format_version of ["", "0", "-1", "1.5", "one"]) await assert.rejects(Model.load(await written({ metadata: { format_version } })), failure("MODEL_INVALID", "format version"), format_version);
+});
+
+test("other files", async () => {
+  await assert.rejects(Model.load(at("nothing.safetensors")), failure("FILE_NOT_FOUND", "nothing.safetensors"));
+  writeFileSync(at("text.safetensors"), "a text");
+  writeFileSync(at("empty.safetensors"), "");
+  for (const name of ["text", "empty"]) await assert.rejects(Model.load(at(`${name}.safetensors`)), failure("FILE_CORRUPT", name));
+  writeFileSync(at("cut.safetensors"), readFileSync(at("model.safetensors")).subarray(0, 100_000));
+  await assert.rejects(Model.load(at("cut.safetensors")), failure("FILE_CORRUPT", "cut.safetensors"));
+  await engine().writeTensors(at("weights.safetensors"), await engine().randomBackbone("resnet18", 0), {});
+  await assert.rejects(Model.load(at("weights.safetensors")), failure("MODEL_INVALID", "convert"));
+  await assert.rejects(Model.load(folder));
+});
+
+test("a damaged configuration: MODEL_INVALID says what is missing", async () => {
+  for (const config of ["", "{", "null", "[]", "3"]) await assert.rejects(Model.load(await written({ metadata: { config } })), failure("MODEL_INVALID", "configuration"), config);
+  const damage: [string, (config: Record<string, unknown>) => void][] = [
+    ["imageSize", (c) => (c["imageSize"] = [32])],
+    ["imageSize", (c) => (c["imageSize"] = [32, 1e9])],
+    ["layers", (c) => (c["layers"] = "layer2")],
+    ["layers", (c) => (c["layers"] = ["layer2", "layer2"])],
+    ["variant", (c) => delete c["variant"]],
+    ["resize", (c) => (c["resize"] = "cubic")],
+    ["thresholds.scoreLogit", (c) => (c["thresholds"] = { scoreLogit: null, pixelLogit: 0 })],
+    ["backbone.architecture", (c) => (c["backbone"] = null)],
+    ["backbone", (c) => (c["backbone"] = { ...(c["backbone"] as object), architecture: "resnet9" })],
+    ["layer7", (c) => (c["layers"] = ["layer7"])],
+  ];
+  for (const [shown, config] of damage) await assert.rejects(Model.load(await written({ config })), failure("MODEL_INVALID", shown), shown);
+});
+
+test("damaged tensors: MODEL_INVALID names the tensor", async () => {
+  const name = "discriminator.seg.0.weight";
+  for (const value of [NaN, Infinity, -Infinity]) {
+    await assert.rejects(Model.load(await written({ tensors: altered(name, (data) => (data[77] = value)) })), failure("MODEL_INVALID", name, "NaN or infinity"));
+  }
+  const { [name]: _missing, ...without } = tensors;
+  await assert.rejects(Model.load(await written({ tensors: without })), failure("MODEL_INVALID", name));
+  await assert.rejects(Model.load(await written({ tensors: { ...tensors, [name]: { ...tensors[name]!, shape: [384, 1024, 1, 1] } } })), failure("MODEL_INVALID", name));
+  const double = { dtype: "float64" as const, shape: [1], data: new Float64Array(1) } satisfies NativeTensor;
+  await assert.rejects(Model.load(await written({ tensors: { ...tensors, "discriminator.fc_score.bias": double } })), failure("MODEL_INVALID", "float64"));
+});
+
+test("one changed bit in the stored backbone: MODEL_INVALID", async () => {
+  const name = "backbone.layer2.0.conv1.weight";
+  const flipped = altered(name, (data) => (new Uint32Array(data.buffer)[5]! ^= 1));
+  await assert.rejects(Model.load(await written({ tensors: flipped })), failure("MODEL_INVALID", "backbone"));
+  const { [name]: _missing, ...without } = tensors;
+  await assert.rejects(Model.load(await written({ tensors: without })), failure("MODEL_INVALID", "backbone"));
+});
+
+test("setThresholds: kept by save, used by the detector, refused as a whole when one is wrong", async () => {
+  const loaded = await Model.load(at("model.safetensors"));
+  const before = { ...loaded.config.thresholds };
+  for (const wrong of [{ score: 0 }, { score: 1 }, { score: 0.3, pixelLogit: NaN }, { pixelLogit: "1" as unknown as number }, { score: NaN }]) assert.throws(() => loaded.setThresholds(wrong), failure("INVALID_OPTION"));
+  assert.throws(() => loaded.setThresholds({ pixel: 3 } as object), failure("UNKNOWN_OPTION", "pixelLogit"));
+  assert.deepEqual(loaded.config.thresholds, before);
+
+  loaded.setThresholds({ score: 0.8 });
+  assert.deepEqual([loaded.config.thresholds.scoreMethod, loaded.config.thresholds.pixelMethod], ["manual", "normal-quantile"]);
+  loaded.setThresholds({ pixelLogit: -0.25 });
+  await loaded.save(at("set.safetensors"));
+  const { config } = await Model.load(at("set.safetensors"));
+  assert.ok(Math.abs(config.thresholds.scoreLogit - Math.log(4)) < 1e-12);
+  assert.deepEqual([config.thresholds.pixelLogit, config.thresholds.scoreMethod, config.thresholds.pixelMethod], [-0.25, "manual", "manual"]);
+  const { threshold, pixelThreshold } = await (await Detector.load(at("set.safetensors"))).detect({ data: new Uint8Array(3), width: 1, height: 1, channels: 3 });
+  assert.ok(Math.abs(threshold - 0.8) < 1e-12);
+  assert.equal(pixelThreshold, -0.25);
+});
+
+test("save: into a folder that is missing, onto a folder; unknown options; nothing is left behind", async () => {
+  await assert.rejects(model.save(at("missing", "model.safetensors")), failure("FILE_NOT_FOUND", "missing"));
+  mkdirSync(at("taken"));
+  await assert.rejects(model.save(at("taken")), failure("FILE_ERROR", "folder"));
+  await assert.rejects(model.save(at("x.safetensors"), { embedBackbones: true } as object), failure("UNKNOWN_OPTION", "embedBackbone"));
+  assert.deepEqual(readdirSync(folder).filter((name) => name.includes(".tmp") || name === "x.safetensors"), []);
+});
+
+test("save into a folder that may not be written", { skip: process.getuid?.() === 0 && "root may write everywhere" }, async () => {
+  mkdirSync(at("locked"), { mode: 0o500 });
+  await assert.rejects(model.save(at("locked", "model.safetensors")), failure("NO_PERMISSION", "locked"));
+  chmodSync(at("locked"), 0o700);
+  assert.deepEqual(readdirSync(at("locked")), []);
+});
