@@ -30,7 +30,7 @@ export const evaluate = command({
     const { Detector } = await import("../detection/detector.js");
     const file = path.resolve(values.model);
     return interruptible(async (signal) => {
-      const dataset = await datasets.open(values.data, values.dataset);
+      const dataset = await datasets.open(values.data, { kind: values.dataset });
       const load = Detector.load(file, given({ backboneWeights: values["backbone-weights"], device: values.device, threads: values.threads, batchSize: values.batch }));
       return withDetector(load, async (detector) => {
         warnIfUntrained(detector.model.config.backbone);

@@ -187,7 +187,7 @@ export const train = command({
 
     return interruptible(async (signal) => {
       const trainer = new Trainer(settings);
-      const dataset = await datasets.open(values.data, values.dataset);
+      const dataset = await datasets.open(values.data, { kind: values.dataset });
       const again = process.argv.slice(3).filter((argument) => argument !== "--overwrite" && argument !== "--resume");
       const resume = [program, "train", ...again.map((argument) => (/^[\w./:=,-]+$/.test(argument) ? argument : JSON.stringify(argument))), "--resume"].join(" ");
       const model = await trainer.fit(dataset, { signal, out, resume: values.resume, ...progress.callbacks }).catch((error: unknown) => Promise.reject(explainAbort(error, resume, files.checkpoint)));

@@ -1,9 +1,8 @@
-import { readdir, stat } from "node:fs/promises";
 import path from "node:path";
 
-import { fileError, SuperSimpleNetError } from "../errors.js";
 import { IMAGE_EXTENSIONS, isImageFile } from "../images/decode.js";
 import { rejectUnknown } from "../options.js";
+import { findName, listFolder as list, notThisLayout, some } from "./listing.js";
 import type { Dataset, Sample, Split } from "./types.js";
 
 export interface FolderOptions {
@@ -21,35 +20,6 @@ export const FOLDER_LAYOUT = `  train/good/*.png              normal images
   test/<defect>/*.png
   ground_truth/<defect>/*.png   optional masks, named as the image or with _mask added
   ground_truth/train/<defect>/  masks of training images, where test images have the same names`;
-
-const collator = new Intl.Collator("en", { numeric: true });
-const natural = (a: string, b: string): number => collator.compare(a, b) || (a < b ? -1 : a > b ? 1 : 0);
-
-interface Listing {
-  files: string[];
-  folders: string[];
-}
-
-/** Names in a folder in natural order (2 before 10); hidden files and Windows' own left out, links followed. */
-async function list(folder: string): Promise<Listing> {
-  const listing: Listing = { files: [], folders: [] };
-  try {
-    for (const entry of await readdir(folder, { withFileTypes: true })) {
-      if (entry.name.startsWith(".") || /^(thumbs\.db|desktop\.ini)$/i.test(entry.name)) continue;
-      const target = entry.isSymbolicLink() ? await stat(path.join(folder, entry.name)).catch(() => entry) : entry;
-      (target.isDirectory() ? listing.folders : listing.files).push(entry.name);
-    }
-  } catch (error) {
-    throw fileError(error, "list folder", folder);
-  }
-  listing.files.sort(natural);
-  listing.folders.sort(natural);
-  return listing;
-}
-
-function findName(names: readonly string[], wanted: string): string | undefined {
-  return names.find((name) => name === wanted) ?? names.find((name) => name.toLowerCase() === wanted);
-}
 
 /** The mask files of one folder, by the stem of the image they belong to. `x_mask.png` goes before `x.png`. */
 class MaskFolder {
@@ -75,9 +45,12 @@ class MaskFolder {
   }
 
   leftover(): string[] {
-    return [...this.unused].map((file) => path.join(this.folder, file));
+    return [...this.unused];
   }
 }
+
+/** What other data sets put before or after an image's name to call its mask: 000_GT, mask-000, 000.label. */
+const OTHER_CONVENTION = /^(?:mask|gt|label|seg)[-_. ]|[-_. ](?:mask|masks|gt|label|labels|seg|segmentation|anno|annotation|ground_?truth)$/i;
 
 /**
  * A data set in folders, by this layout; MVTec AD's is the special case without `train/<defect>`:
@@ -102,8 +75,7 @@ export async function folder(root: string, options: FolderOptions = {}): Promise
   const samples: Sample[] = [];
 
   const refuse = (reason: string): never => {
-    const problem = `${reason} Expected layout:\n${FOLDER_LAYOUT}`;
-    throw new SuperSimpleNetError("DATASET_INVALID", `Data set ${base}: ${problem}`, { path: base, problems: [problem] });
+    throw notThisLayout(base, reason, FOLDER_LAYOUT);
   };
   const splits = (["train", "test"] as const).flatMap((split) => {
     const name = findName(top.folders, split);
@@ -191,5 +163,15 @@ async function attachMasks(
       }
     }
   }
-  for (const file of [...masks.values()].flatMap((folderOfMasks) => folderOfMasks.leftover())) problems.push(`${relative(file)} is a mask without an image.`);
+  const unmasked = new Set(anomalous.filter((sample) => sample.mask === undefined).map((sample) => `${sample.defect!.toLowerCase()}/${stemOf(sample).toLowerCase()}`));
+  for (const [key, folderOfMasks] of masks) {
+    const defect = key.slice(key.indexOf("/") + 1);
+    const renamed: string[] = [];
+    for (const file of folderOfMasks.leftover()) {
+      const stem = path.parse(file).name.replace(OTHER_CONVENTION, "");
+      if (unmasked.has(`${defect}/${stem.toLowerCase()}`)) renamed.push(`${file} to ${stem}_mask${path.extname(file)}`);
+      else problems.push(`${relative(path.join(folderOfMasks.folder, file))} is a mask without an image.`);
+    }
+    if (renamed.length > 0) problems.push(`${relative(folderOfMasks.folder)} names ${renamed.length} masks in another way than their images: rename ${some(renamed, 2)}.`);
+  }
 }

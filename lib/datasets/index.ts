@@ -1,6 +1,7 @@
 import { folder } from "./folder.js";
 import { generated } from "./generated.js";
 import { manifest } from "./manifest.js";
+import { publishedSettings } from "./published.js";
 import { datasetKinds, open } from "./registry.js";
 import { validateDataset } from "./validate.js";
 
@@ -12,12 +13,15 @@ export const datasets = {
   open,
   /** What `open` and the command line's --dataset know. */
   kinds: datasetKinds,
+  publishedSettings,
   validate: validateDataset,
 } as const;
 
 export type { FolderOptions } from "./folder.js";
 export type { GeneratedOptions } from "./generated.js";
+export type { OpenOptions } from "./loader.js";
 export type { ManifestOptions } from "./manifest.js";
+export type { PublishedSettings } from "./published.js";
 export type { Defect } from "./surface.js";
 export type { Dataset, Label, Regime, Sample, Split } from "./types.js";
 export type { DatasetCounts, ValidateOptions, ValidationResult } from "./validate.js";

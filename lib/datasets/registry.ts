@@ -1,48 +1,72 @@
 import { stat } from "node:fs/promises";
 import path from "node:path";
 
-import { fileError } from "../errors.js";
-import { checkChoice } from "../options.js";
-import { folder } from "./folder.js";
+import { fileError, SuperSimpleNetError } from "../errors.js";
+import { checkChoice, rejectUnknown } from "../options.js";
+import { bmad } from "./bmad.js";
+import { folder, FOLDER_LAYOUT } from "./folder.js";
+import { ksdd2 } from "./ksdd2.js";
+import { listFolder, notThisLayout } from "./listing.js";
+import type { Loader, OpenOptions } from "./loader.js";
 import { findManifest, manifest } from "./manifest.js";
+import { mtd } from "./mtd.js";
+import { mvtec } from "./mvtec.js";
+import { checkSegmented, limitSegmented } from "./segmented.js";
+import { sensum } from "./sensum.js";
 import type { Dataset } from "./types.js";
-
-/** One way of reading a data set. A new kind is one file with one of these, added to `loaders`. */
-export interface Loader {
-  kind: string;
-  /** One line for --help and messages. */
-  summary: string;
-  /** Whether `root` looks like this kind; loaders are asked in order. Only cheap look-ups. */
-  matches(root: string, isFile: boolean): Promise<boolean>;
-  load(root: string, isFile: boolean): Promise<Dataset>;
-}
+import { visa } from "./visa.js";
 
 const manifestLoader: Loader = {
   kind: "manifest",
   summary: "samples.csv or samples.jsonl with the columns image,label,mask,split",
+  layout: "  samples.csv or samples.jsonl",
   matches: async (root, isFile) => isFile || (await findManifest(root)) !== undefined,
+  accepts: async () => true, // the loader's own errors name the file
   // Without a manifest in the folder, the name that it should have makes the error message.
-  load: async (root, isFile) => manifest(isFile ? root : ((await findManifest(root)) ?? path.join(root, "samples.csv"))),
+  load: async (root) => manifest((await stat(root)).isFile() ? root : ((await findManifest(root)) ?? path.join(root, "samples.csv"))),
 };
 
 const folderLoader: Loader = {
   kind: "folder",
-  summary: "train/good, train/<defect>, test/..., ground_truth/... (MVTec AD's layout)",
+  summary: "train/good, train/<defect>, test/..., ground_truth/...",
+  layout: FOLDER_LAYOUT,
   matches: async (_root, isFile) => !isFile, // the last resort, whose errors explain the layout
   load: async (root) => folder(root),
 };
 
-const loaders: readonly Loader[] = [manifestLoader, folderLoader];
+const loaders: readonly Loader[] = [manifestLoader, visa, ksdd2, sensum, mtd, bmad, mvtec, folderLoader];
 
 /** Names for `kind`, and what they stand for. */
 export const datasetKinds: readonly { kind: string; summary: string }[] = loaders.map(({ kind, summary }) => ({ kind, summary }));
 
+async function choose(root: string, isFile: boolean, kind: string | undefined): Promise<Loader> {
+  if (kind === undefined) {
+    for (const loader of loaders) if (await loader.matches(root, isFile)) return loader;
+    return folderLoader;
+  }
+  const loader = loaders.find((candidate) => candidate.kind === kind)!;
+  const accepts = (where: string, file: boolean): Promise<boolean> => (loader.accepts ?? loader.matches)(where, file);
+  if (await accepts(root, isFile)) return loader;
+  // Archives often unpack into a folder of their own.
+  const inside = isFile ? [] : (await listFolder(root)).folders.map((name) => path.join(root, name));
+  for (const where of inside) {
+    if (await accepts(where, false)) throw notThisLayout(root, `it is not '${kind}', but the folder ${path.basename(where)} in it is: give ${where}.`, loader.layout);
+  }
+  throw notThisLayout(root, `nothing in it looks like '${kind}'.`, loader.layout);
+}
+
 /**
- * Opens a data set. `root` is a folder, or a manifest file; without `kind`, a folder with a manifest in it is read by that,
- * and any other by its folders. Errors: INVALID_OPTION for an unknown kind, and those of the loader.
+ * Opens a data set. `root` is a folder, or a manifest file. Without `kind`, a folder with a manifest in it is read by that, a
+ * published data set by its layout, and any other by its folders.
+ *
+ * Errors: INVALID_OPTION for an unknown kind, category or fold, or an option that the kind has no use for; DATASET_INVALID
+ * with the layout that was expected; those of the loader and of limitSegmented.
  */
-export async function open(root: string, kind?: string): Promise<Dataset> {
-  if (kind !== undefined) checkChoice("datasets.open", "kind", kind, loaders.map((loader) => loader.kind));
+export async function open(root: string, options: OpenOptions = {}): Promise<Dataset> {
+  const where = "datasets.open";
+  rejectUnknown(options, ["kind", "category", "fold", "segmentedRatio", "segmentedCount"], where);
+  if (options.kind !== undefined) checkChoice(where, "kind", options.kind, loaders.map((loader) => loader.kind));
+  checkSegmented(where, options);
   const full = path.resolve(root);
   let isFile: boolean;
   try {
@@ -50,8 +74,11 @@ export async function open(root: string, kind?: string): Promise<Dataset> {
   } catch (error) {
     throw fileError(error, "open data set", full);
   }
-  for (const loader of loaders) {
-    if (kind === undefined ? await loader.matches(full, isFile) : loader.kind === kind) return loader.load(full, isFile);
+  const loader = await choose(full, isFile, options.kind);
+  for (const name of ["category", "fold"] as const) {
+    if (options[name] === undefined || loader.takes?.includes(name)) continue;
+    const others = loaders.filter((other) => other.takes?.includes(name)).map((other) => other.kind);
+    throw new SuperSimpleNetError("INVALID_OPTION", `${where}: a data set of kind '${loader.kind}' has no '${name}'; these have: ${others.join(", ")}.`);
   }
-  return folderLoader.load(full, isFile);
+  return limitSegmented(await loader.load(full, options), options);
 }

@@ -28,6 +28,14 @@ export interface Dataset {
   /** Absolute path. */
   root: string;
   samples: Sample[];
+  /** Which part of a published data set this is. */
+  category?: string;
+  /** Cross-validation fold, from 0. */
+  fold?: number;
+  /** The published split file that chose which training images keep their masks, and what was asked for. */
+  segmented?: { file: string; ratio?: number; count?: number };
+  /** What looks wrong but can be used, such as fewer images than were published: validateDataset returns them. */
+  warnings?: readonly string[];
   /** What the loader could not place (files that are no images, masks without an image): validateDataset reports them. */
   problems?: readonly string[];
 }

@@ -105,7 +105,7 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
   rejectUnknown(options, ["imageSize", "regime", "purpose", "signal", "onProgress"], "validateDataset");
   const { regime = "auto", purpose = "train", imageSize, signal, onProgress } = options;
   const problems: string[] = [...(dataset.problems ?? [])];
-  const warnings: string[] = [];
+  const warnings: string[] = [...(dataset.warnings ?? [])];
 
   let used: Dataset = dataset;
   if (purpose === "test") used = { ...dataset, samples: dataset.samples.filter((sample) => sample.split === "test") };

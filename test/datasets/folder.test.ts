@@ -123,3 +123,14 @@ test("hazelnut", { skip: existsSync(SHARED) ? false : "the shared sample data is
   assert.equal(counts.testSegmented, counts.testAnomalous);
   assert.equal(counts.testAnomalous, 17);
 });
+
+test("masks named in another way: what to rename", async (t) => {
+  const root = await temporaryFolder(t);
+  const images = ["train/good/0.png", "train/good/1.png", "test/good/0.png", "test/cut/000.png", "test/cut/001.png", "test/cut/002.png"];
+  await writeTree(root, images, ["ground_truth/cut/000_GT.png", "ground_truth/cut/mask-001.png", "ground_truth/cut/009.png"]);
+  const problems = (await folder(root)).problems!;
+  assert.deepEqual(problems, [
+    "ground_truth/cut/009.png is a mask without an image.",
+    "ground_truth/cut names 2 masks in another way than their images: rename 000_GT.png to 000_mask.png, mask-001.png to 001_mask.png.",
+  ]);
+});

@@ -1,0 +1,55 @@
+import { readdir, stat } from "node:fs/promises";
+import path from "node:path";
+
+import { fileError, SuperSimpleNetError } from "../errors.js";
+
+const collator = new Intl.Collator("en", { numeric: true });
+
+/** 2 before 10. */
+export const naturalOrder = (a: string, b: string): number => collator.compare(a, b) || (a < b ? -1 : a > b ? 1 : 0);
+
+export interface Listing {
+  files: string[];
+  folders: string[];
+}
+
+/** Names in a folder in natural order; hidden files and Windows' own left out, links followed. */
+export async function listFolder(folder: string): Promise<Listing> {
+  const listing: Listing = { files: [], folders: [] };
+  try {
+    for (const entry of await readdir(folder, { withFileTypes: true })) {
+      if (entry.name.startsWith(".") || /^(thumbs\.db|desktop\.ini)$/i.test(entry.name)) continue;
+      const target = entry.isSymbolicLink() ? await stat(path.join(folder, entry.name)).catch(() => entry) : entry;
+      (target.isDirectory() ? listing.folders : listing.files).push(entry.name);
+    }
+  } catch (error) {
+    throw fileError(error, "list folder", folder);
+  }
+  listing.files.sort(naturalOrder);
+  listing.folders.sort(naturalOrder);
+  return listing;
+}
+
+/** `wanted` (lower case) among names in any case. */
+export function findName(names: readonly string[], wanted: string): string | undefined {
+  return names.find((name) => name === wanted) ?? names.find((name) => name.toLowerCase() === wanted);
+}
+
+export async function isFolder(name: string): Promise<boolean> {
+  return stat(name).then((entry) => entry.isDirectory(), () => false);
+}
+
+export async function isFile(name: string): Promise<boolean> {
+  return stat(name).then((entry) => entry.isFile(), () => false);
+}
+
+/** "a, b, c, ... (12 in all)". */
+export function some(names: readonly string[], shown = 5): string {
+  return names.slice(0, shown).join(", ") + (names.length > shown ? `, ... (${names.length} in all)` : "");
+}
+
+/** A data set that cannot be read as what it was taken for: one problem, which says what is expected where. */
+export function notThisLayout(root: string, reason: string, layout: string): SuperSimpleNetError {
+  const problem = `${reason} Expected layout:\n${layout}`;
+  return new SuperSimpleNetError("DATASET_INVALID", `Data set ${root}: ${problem}`, { path: root, problems: [problem] });
+}
