@@ -37,9 +37,4 @@ HeadsOutput headsDirect(const Heads& heads, const at::Tensor& adaptedFeatures, c
   return out;
 }
 
-at::Tensor scoreFromLinear(const Heads& heads, const at::Tensor& mapKernel, const at::Tensor& linear, const at::Tensor& map, bool training) {
-  const at::Tensor x = linear + at::conv2d(map, mapKernel, heads.clsBias, /*stride=*/1, /*padding=*/kTapSide / 2);
-  return scoreFromNormalised(heads, normalised(x, heads.clsNorm, training), map);
-}
-
 }  // namespace ssn

@@ -19,8 +19,4 @@ at::Tensor adapted(const Heads& heads, const at::Tensor& features);
 // training: batch statistics, and the running ones are updated. stopGradient: none flows from the score into the map.
 HeadsOutput headsDirect(const Heads& heads, const at::Tensor& adaptedFeatures, const at::Tensor& classificationInput, bool training, bool stopGradient);
 
-// The part behind the wide convolution of the classification head: `linear` (n x 128 x H x W) is that convolution
-// without its map channel and bias; mapKernel (128 x 1 x 5 x 5) is the weight of that channel.
-at::Tensor scoreFromLinear(const Heads& heads, const at::Tensor& mapKernel, const at::Tensor& linear, const at::Tensor& map, bool training);
-
 }  // namespace ssn

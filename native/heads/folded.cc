@@ -44,7 +44,8 @@ FoldedHeads::FoldedHeads(const Heads& heads, bool adaptedClassification, const L
 HeadsOutput FoldedHeads::operator()(const std::vector<at::Tensor>& taps) const {
   const int64_t n = taps[0].size(0), h = geometry_.height(), w = geometry_.width();
   std::vector<at::Tensor> maps, pooled;
-  at::Tensor rows = at::empty({1, h, w, kSegmentationHidden}, taps[0].options().memory_format(std::nullopt));
+  at::Tensor rows = at::empty({1, h, w, kSegmentationHidden}, taps[0].options());
+  at::Tensor linear = at::empty({1, h, w, kClassificationHidden}, taps[0].options());
   for (int64_t i = 0; i < n; ++i) {  // image by image: the working set stays small
     throwIfCancelled();
     std::vector<at::Tensor> z, t;
@@ -56,7 +57,8 @@ HeadsOutput FoldedHeads::operator()(const std::vector<at::Tensor>& taps) const {
     }
     geometry_.upscale(z, rows);
     const at::Tensor map = leakyLogits(rows.view({h * w, kSegmentationHidden}), segScale_, segShift_, segOut_).view({1, 1, h, w});
-    at::Tensor x = geometry_.upscaleTaps(t).add_(classificationBias_).permute({0, 3, 1, 2});
+    geometry_.upscaleTaps(t, linear);
+    at::Tensor x = linear.add_(classificationBias_).permute({0, 3, 1, 2});
     x = x.add_(at::conv2d(map, mapKernel_, {}, /*stride=*/1, /*padding=*/kTapSide / 2)).relu_();
     pooled.push_back(at::cat({at::amax(x, {2, 3}), x.mean({2, 3}), at::amax(map, {2, 3}), map.mean({2, 3})}, 1));
     maps.push_back(map);

@@ -1,10 +1,17 @@
 #include "heads/low_resolution.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/matmul.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/stack.h>
+
+#include <algorithm>
+#include <functional>
+
+#include "parallel.h"
 
 namespace ssn {
 namespace {
@@ -16,7 +23,25 @@ at::Tensor withShifts(const at::Tensor& matrix) {
   return at::stack(shifted, 2).reshape({matrix.size(0), matrix.size(1) * kTapSide});
 }
 
+void overColumns(int64_t width, const std::function<void(int64_t column, int64_t width)>& body) {
+  constexpr int64_t kColumns = 1024;
+  at::parallel_for(0, (width + kColumns - 1) / kColumns, 1, [&](int64_t begin, int64_t end) { body(begin * kColumns, std::min(width, end * kColumns) - begin * kColumns); });
+}
+
+// Reused by the thread's next call, and given back when it ends.
+float* scratch(int64_t floats) {
+  static thread_local std::vector<float> buffer;
+  if (static_cast<int64_t>(buffer.size()) < floats) buffer.resize(floats);
+  return buffer.data();
+}
+
 }  // namespace
+
+LowResolutionGeometry::Axis LowResolutionGeometry::axis(const at::Tensor& matrix, at::Device device) {
+  Axis out{AxisMap(matrix), AxisMap(matrix.t().contiguous()), {}};
+  if (!device.is_cpu()) out.dense = matrix.to(device);
+  return out;
+}
 
 LowResolutionGeometry::LowResolutionGeometry(const std::vector<TapShape>& taps, bool alignCorners, at::Device device)
     : taps_(taps), shape_(featureShape(taps)) {
@@ -26,12 +51,12 @@ LowResolutionGeometry::LowResolutionGeometry(const std::vector<TapShape>& taps, 
     const at::Tensor v = upscalePoolMatrix(tap.width, shape_.width, alignCorners);
     rows.push_back(u);
     tapRows.push_back(withShifts(u));
-    columns_.emplace_back(v, device);
-    tapColumns_.emplace_back(withShifts(v), device);
+    plain_.columns.push_back(axis(v, device));
+    shifted_.columns.push_back(axis(withShifts(v), device));
     rowCount_ += tap.height;
   }
-  rows_ = AxisMap(at::cat(rows, 1), device);
-  tapRows_ = AxisMap(at::cat(tapRows, 1), device);
+  plain_.rows = axis(at::cat(rows, 1), device);
+  shifted_.rows = axis(at::cat(tapRows, 1), device);
   const auto inside = [](int64_t n) {
     std::vector<at::Tensor> out;
     for (int64_t d = 0; d < kTapSide; ++d) out.push_back(shiftedRows(at::ones({n, 1}), d - kTapSide / 2));
@@ -41,66 +66,68 @@ LowResolutionGeometry::LowResolutionGeometry(const std::vector<TapShape>& taps, 
   insideTaps_ = (y.view({-1, 1, 1, kTapSide}) * x.view({1, -1, kTapSide, 1})).reshape({shape_.height * shape_.width, kTaps}).to(device);
 }
 
-// Both directions go through `wide`: the taps one below the other, already at full width. Columns first, because the
-// taps are smaller there.
-void LowResolutionGeometry::upscale(const std::vector<at::Tensor>& z, at::Tensor out) const {
-  const int64_t b = z[0].size(0), k = z[0].size(3), line = shape_.width * k;
-  const at::Tensor wide = at::empty({b, rowCount_, line}, z[0].options());
-  int64_t row = 0;
-  for (size_t l = 0; l < z.size(); ++l) {
-    const auto& tap = taps_[l];
-    for (int64_t i = 0; i < b; ++i) columns_[l].apply({z[l], i * tap.height * tap.width * k, tap.width * k, k}, {wide, (i * rowCount_ + row) * line, line, k}, tap.height, k);
-    row += tap.height;
+// Both directions go through `wide`: the taps one below the other, already at full width (columns first, because the
+// taps are smaller there). Image by image it stays in the cache; images share the threads if there are enough of them.
+void LowResolutionGeometry::upscale(const Axes& axes, int64_t side, const std::vector<at::Tensor>& z, at::Tensor out) const {
+  const int64_t b = z[0].size(0), k = out.size(3), line = shape_.width * k;
+  if (!out.is_cpu()) {
+    std::vector<at::Tensor> wide;
+    for (size_t l = 0; l < z.size(); ++l) {
+      const auto& tap = taps_[l];
+      const at::Tensor x = at::matmul(axes.columns[l].dense, z[l].view({b, tap.height, tap.width * side, side * k}));
+      wide.push_back(x.view({b, tap.height, shape_.width, side, k}).transpose(2, 3).reshape({b, tap.height * side, line}));
+    }
+    out.view({b, shape_.height, line}).copy_(at::matmul(axes.rows.dense, at::cat(wide, 1)));
+    return;
   }
-  rows_.apply({wide, 0, rowCount_ * line, line}, {out, 0, shape_.height * line, line}, b, line);
+  forEachShared(b, [&](int64_t i) {
+    float* wide = scratch(rowCount_ * side * line);
+    float* block = wide;
+    for (size_t l = 0; l < z.size(); ++l) {
+      const auto& tap = taps_[l];
+      const float* in = z[l].data_ptr<float>() + i * tap.height * tap.width * side * side * k;
+      at::parallel_for(0, tap.height * side, 1, [&](int64_t begin, int64_t end) {
+        for (int64_t row = begin; row < end; ++row)  // (h, dy)
+          axes.columns[l].map.apply(in + row / side * tap.width * side * side * k + row % side * k, side * k, block + row * line, k, k);
+      });
+      block += tap.height * side * line;
+    }
+    float* to = out.data_ptr<float>() + i * shape_.height * line;
+    overColumns(line, [&](int64_t column, int64_t width) { axes.rows.map.apply(wide + column, line, to + column, line, width); });
+  });
 }
 
-std::vector<at::Tensor> LowResolutionGeometry::upscaleAdjoint(const at::Tensor& gradient) const {
+std::vector<at::Tensor> LowResolutionGeometry::upscaleAdjoint(const Axes& axes, int64_t side, const at::Tensor& gradient) const {
   const int64_t b = gradient.size(0), k = gradient.size(3), line = shape_.width * k;
-  const at::Tensor wide = at::empty({b, rowCount_, line}, gradient.options());
-  rows_.applyTransposed({gradient.contiguous(), 0, shape_.height * line, line}, {wide, 0, rowCount_ * line, line}, b, line);
   std::vector<at::Tensor> out;
-  int64_t row = 0;
-  for (size_t l = 0; l < taps_.size(); ++l) {
-    const auto& tap = taps_[l];
-    out.push_back(at::empty({b, tap.height, tap.width, k}, gradient.options()));
-    for (int64_t i = 0; i < b; ++i) columns_[l].applyTransposed({wide, (i * rowCount_ + row) * line, line, k}, {out[l], i * tap.height * tap.width * k, tap.width * k, k}, tap.height, k);
-    row += tap.height;
+  for (const auto& tap : taps_) out.push_back(at::empty({b, tap.height, tap.width, side * side * k}, gradient.options()));
+  if (!gradient.is_cpu()) {
+    const at::Tensor wide = at::matmul(axes.rows.dense.t(), gradient.reshape({b, shape_.height, line}));
+    int64_t row = 0;
+    for (size_t l = 0; l < taps_.size(); ++l) {
+      const auto& tap = taps_[l];
+      const at::Tensor part = wide.slice(1, row, row + tap.height * side).view({b, tap.height, side, shape_.width, k}).transpose(2, 3);
+      out[l].view({b, tap.height, tap.width * side, side * k}).copy_(at::matmul(axes.columns[l].dense.t(), part.reshape({b, tap.height, shape_.width, side * k})));
+      row += tap.height * side;
+    }
+    return out;
   }
-  return out;
-}
-
-// The same with rows (h, dy) and columns (w, dx): t is read and `wide` written with k values at a time, once per dy.
-at::Tensor LowResolutionGeometry::upscaleTaps(const std::vector<at::Tensor>& t) const {
-  const int64_t b = t[0].size(0), k = t[0].size(3) / kTaps, line = shape_.width * k, wideRows = rowCount_ * kTapSide;
-  const at::Tensor wide = at::empty({b, wideRows, line}, t[0].options());
-  int64_t row = 0;
-  for (size_t l = 0; l < t.size(); ++l) {
-    const auto& tap = taps_[l];
-    for (int64_t i = 0; i < b; ++i)
-      for (int64_t dy = 0; dy < kTapSide; ++dy)
-        tapColumns_[l].apply({t[l], i * tap.height * tap.width * kTaps * k + dy * k, tap.width * kTaps * k, kTapSide * k}, {wide, (i * wideRows + row + dy) * line, kTapSide * line, k}, tap.height, k);
-    row += tap.height * kTapSide;
-  }
-  at::Tensor out = at::empty({b, shape_.height, shape_.width, k}, t[0].options());
-  tapRows_.apply({wide, 0, wideRows * line, line}, {out, 0, shape_.height * line, line}, b, line);
-  return out;
-}
-
-std::vector<at::Tensor> LowResolutionGeometry::upscaleTapsAdjoint(const at::Tensor& gradient) const {
-  const int64_t b = gradient.size(0), k = gradient.size(3), line = shape_.width * k, wideRows = rowCount_ * kTapSide;
-  const at::Tensor wide = at::empty({b, wideRows, line}, gradient.options());
-  tapRows_.applyTransposed({gradient.contiguous(), 0, shape_.height * line, line}, {wide, 0, wideRows * line, line}, b, line);
-  std::vector<at::Tensor> out;
-  int64_t row = 0;
-  for (size_t l = 0; l < taps_.size(); ++l) {
-    const auto& tap = taps_[l];
-    out.push_back(at::empty({b, tap.height, tap.width, kTaps * k}, gradient.options()));
-    for (int64_t i = 0; i < b; ++i)
-      for (int64_t dy = 0; dy < kTapSide; ++dy)
-        tapColumns_[l].applyTransposed({wide, (i * wideRows + row + dy) * line, kTapSide * line, k}, {out[l], i * tap.height * tap.width * kTaps * k + dy * k, tap.width * kTaps * k, kTapSide * k}, tap.height, k);
-    row += tap.height * kTapSide;
-  }
+  const at::Tensor dense = gradient.contiguous();
+  forEachShared(b, [&](int64_t i) {
+    float* wide = scratch(rowCount_ * side * line);
+    const float* from = dense.data_ptr<float>() + i * shape_.height * line;
+    overColumns(line, [&](int64_t column, int64_t width) { axes.rows.transposed.apply(from + column, line, wide + column, line, width); });
+    const float* block = wide;
+    for (size_t l = 0; l < taps_.size(); ++l) {
+      const auto& tap = taps_[l];
+      float* to = out[l].data_ptr<float>() + i * tap.height * tap.width * side * side * k;
+      at::parallel_for(0, tap.height * side, 1, [&](int64_t begin, int64_t end) {
+        for (int64_t row = begin; row < end; ++row)
+          axes.columns[l].transposed.apply(block + row * line, k, to + row / side * tap.width * side * side * k + row % side * k, side * k, k);
+      });
+      block += tap.height * side * line;
+    }
+  });
   return out;
 }
 

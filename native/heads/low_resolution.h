@@ -23,13 +23,13 @@ class LowResolutionGeometry {
   LowResolutionGeometry(const std::vector<TapShape>& taps, bool alignCorners, at::Device device);
 
   // sum_l U_l Z_l V_l^T into `out` (b x H x W x K, contiguous). z[l]: b x h_l x w_l x K.
-  void upscale(const std::vector<at::Tensor>& z, at::Tensor out) const;
+  void upscale(const std::vector<at::Tensor>& z, at::Tensor out) const { upscale(plain_, 1, z, std::move(out)); }
   // Its transpose: b x H x W x K -> one b x h_l x w_l x K per tap.
-  std::vector<at::Tensor> upscaleAdjoint(const at::Tensor& gradient) const;
+  std::vector<at::Tensor> upscaleAdjoint(const at::Tensor& gradient) const { return upscaleAdjoint(plain_, 1, gradient); }
 
   // The 5x5 form. t[l]: b x h_l x w_l x (25 K), the 25 taps in the order dx, dy (tapMajor below).
-  at::Tensor upscaleTaps(const std::vector<at::Tensor>& t) const;
-  std::vector<at::Tensor> upscaleTapsAdjoint(const at::Tensor& gradient) const;
+  void upscaleTaps(const std::vector<at::Tensor>& t, at::Tensor out) const { upscale(shifted_, kTapSide, t, std::move(out)); }
+  std::vector<at::Tensor> upscaleTapsAdjoint(const at::Tensor& gradient) const { return upscaleAdjoint(shifted_, kTapSide, gradient); }
 
   // Columns of `matrix` (K x C) that belong to each tap.
   std::vector<at::Tensor> split(const at::Tensor& matrix) const;
@@ -44,11 +44,22 @@ class LowResolutionGeometry {
  private:
   std::vector<TapShape> taps_;
   FeatureShape shape_;
-  int64_t rowCount_ = 0;              // sum_l h_l
-  AxisMap rows_;                      // H x (sum_l h_l): all U_l side by side
-  std::vector<AxisMap> columns_;      // W x w_l
-  AxisMap tapRows_;                   // H x (sum_l h_l 5), index (h, dy)
-  std::vector<AxisMap> tapColumns_;   // W x (w_l 5), index (w, dx)
+  // One axis of upscaling, both directions: banded on the CPU, dense on other devices.
+  struct Axis {
+    AxisMap map, transposed;
+    at::Tensor dense;
+  };
+  struct Axes {
+    Axis rows;                  // H x (sum_l h_l s): all taps' maps side by side
+    std::vector<Axis> columns;  // W x (w_l s)
+  };
+  static Axis axis(const at::Tensor& matrix, at::Device device);
+  // s = side: 1 for 1x1, 5 for the shifted forms; rows are indexed (h, dy), columns (w, dx).
+  void upscale(const Axes& axes, int64_t side, const std::vector<at::Tensor>& z, at::Tensor out) const;
+  std::vector<at::Tensor> upscaleAdjoint(const Axes& axes, int64_t side, const at::Tensor& gradient) const;
+
+  int64_t rowCount_ = 0;  // sum_l h_l
+  Axes plain_, shifted_;
   at::Tensor insideTaps_;
 };
 

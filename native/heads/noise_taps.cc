@@ -69,14 +69,15 @@ void addNoiseTaps(at::Tensor plane, const at::Tensor& products, const at::Tensor
   });
 }
 
-at::Tensor gatherNoiseTaps(const at::Tensor& plane, const at::Tensor& positions) {
+void gatherNoiseTaps(const at::Tensor& plane, const at::Tensor& positions, at::Tensor products) {
   const int64_t height = plane.size(0), width = plane.size(1), k = plane.size(2), count = positions.numel();
+  if (count == 0) return;
   if (!plane.is_cpu()) {
     const at::Tensor padded = at::constant_pad_nd(plane, {0, 0, kReach, kReach, kReach, kReach}).view({-1, k});
-    return padded.index_select(0, paddedIndices(width, positions, plane.device())).view({count, kTaps * k});
+    products.copy_(padded.index_select(0, paddedIndices(width, positions, plane.device())).view({count, kTaps * k}));
+    return;
   }
-  at::Tensor out = at::empty({count, kTaps * k}, plane.options());
-  float* to = out.data_ptr<float>();
+  float* to = products.data_ptr<float>();
   const float* from = plane.data_ptr<float>();
   at::parallel_for(0, count, 16, [&](int64_t begin, int64_t end) {
     forEachTap(height, width, positions, begin, end, [&](int64_t p, int64_t tap, int64_t row) {
@@ -88,7 +89,6 @@ at::Tensor gatherNoiseTaps(const at::Tensor& plane, const at::Tensor& positions)
       }
     });
   });
-  return out;
 }
 
 }  // namespace ssn

@@ -10,7 +10,7 @@ namespace ssn {
 // plane[y - (dy - 2), x - (dx - 2)] += products[p, dx, dy] for every active (y, x).
 void addNoiseTaps(at::Tensor plane, const at::Tensor& products, const at::Tensor& positions);
 
-// The transpose: what the plane's gradient gives the products. P x (25 K).
-at::Tensor gatherNoiseTaps(const at::Tensor& plane, const at::Tensor& positions);
+// The transpose: what the plane's gradient gives the products, into `products` (P x (25 K), contiguous).
+void gatherNoiseTaps(const at::Tensor& plane, const at::Tensor& positions, at::Tensor products);
 
 }  // namespace ssn

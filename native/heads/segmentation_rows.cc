@@ -152,6 +152,23 @@ at::Tensor leakyLogits(const at::Tensor& x, const at::Tensor& scale, const at::T
   return logits;
 }
 
+void addRows(at::Tensor rows, const at::Tensor& added, const at::Tensor& index) {
+  if (!rows.is_cpu()) {
+    rows.index_add_(0, index, added);
+    return;
+  }
+  const int64_t count = index.numel(), k = rows.size(1);
+  float* to = rows.data_ptr<float>();
+  const float* from = added.data_ptr<float>();
+  const int64_t* row = index.data_ptr<int64_t>();
+  // Threads share the channels: two entries with one index never race, and are added in order.
+  constexpr int64_t kColumns = 64;
+  at::parallel_for(0, (k + kColumns - 1) / kColumns, 1, [&](int64_t begin, int64_t end) {
+    const int64_t column = begin * kColumns, width = std::min(k, end * kColumns) - column;
+    for (int64_t i = 0; i < count; ++i) addScaled(to + row[i] * k + column, from + i * k + column, 1.0f, width);
+  });
+}
+
 RowGradients rowsBackward(SegmentationRows& x, const RowStatistics& statistics, const BatchNorm& norm, const at::Tensor& out, const at::Tensor& gradient) {
   if (!x.rows.is_cpu()) {
     const at::Tensor n = (x.rows - statistics.mean) * statistics.inverseStd;

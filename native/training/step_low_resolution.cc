@@ -1,36 +1,77 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/amax.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/col2im.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/im2col.h>
 #include <ATen/ops/index_select.h>
+#include <ATen/ops/linear.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
-#include <c10/core/GradMode.h>
 
 #include "cancel.h"
-#include "heads/direct.h"
+#include "heads/classification_pool.h"
 #include "heads/noise_taps.h"
 #include "heads/segmentation_rows.h"
+#include "parallel.h"
 #include "training/step.h"
 
 namespace ssn {
 namespace {
 
-// Everything the two branches share.
+// Large intermediate results are made in pieces of about this many floats (64 MiB).
+constexpr int64_t kPiece = 16 << 20;
+
+// Everything the two branches share. Active positions, where noise is added, are listed sample by sample.
 struct Batch {
-  int64_t images, plane, channels;       // b, H W, C
-  std::vector<at::Tensor> taps;          // b x (h_l w_l) x C_l
-  at::Tensor noiseMask;                  // 2b x HW
-  std::vector<at::Tensor> positions;     // per sample, int32 on the CPU
-  std::vector<at::Tensor> indices;       // the same, int64 on the device
-  std::vector<at::Tensor> noise;         // per sample, P_s x C
-  int64_t active = 0;                    // sum of P_s
-  at::Tensor stacked(size_t l) const { return taps[l].view({-1, taps[l].size(2)}); }
+  int64_t images, plane, channels;     // b, H W, C
+  std::vector<at::Tensor> taps;        // b x (h_l w_l) x C_l
+  at::Tensor noiseMask;                // 2b x HW
+  std::vector<at::Tensor> positions;   // per sample, int32 on the CPU
+  std::vector<int64_t> begin;          // per sample, and the total at the end: its part of what follows
+  at::Tensor noise;                    // P x C
+  at::Tensor cell, shared;             // P, int64: index into 2b x HW, and into b x HW
+
+  int64_t active() const { return begin.back(); }
+  at::Tensor stacked(size_t l, int64_t from, int64_t to) const { return taps[l].slice(0, from, to).reshape({-1, taps[l].size(2)}); }
 };
 
-// The segmentation head up to the map. rows: b HW rows shared by both copies, then the noisy rows of every sample.
+Batch makeBatch(const StepInput& input, const at::Tensor& noiseMask, int64_t plane, int64_t channels) {
+  Batch batch;
+  batch.images = input.label.size(0);
+  batch.plane = plane;
+  batch.channels = channels;
+  for (const at::Tensor& tap : input.taps) batch.taps.push_back(tap.permute({0, 2, 3, 1}).reshape({batch.images, -1, tap.size(1)}).contiguous());
+  batch.noiseMask = noiseMask.view({2 * batch.images, plane});
+  batch.positions = activePositions(noiseMask);
+  batch.begin.push_back(0);
+  for (const at::Tensor& positions : batch.positions) batch.begin.push_back(batch.begin.back() + positions.numel());
+  batch.noise = at::empty({batch.active(), channels}, noiseMask.options());
+  at::Tensor cell = at::empty({batch.active()}, at::kLong), shared = at::empty({batch.active()}, at::kLong);
+  for (size_t s = 0; s < batch.positions.size(); ++s) {
+    throwIfCancelled();
+    if (batch.positions[s].numel() == 0) continue;
+    batch.noise.slice(0, batch.begin[s], batch.begin[s + 1]).copy_(input.noise(s, batch.positions[s]));
+    cell.slice(0, batch.begin[s], batch.begin[s + 1]).copy_(batch.positions[s]).add_(static_cast<int64_t>(s) * plane);
+    shared.slice(0, batch.begin[s], batch.begin[s + 1]).copy_(batch.positions[s]).add_(static_cast<int64_t>(s) % batch.images * plane);
+  }
+  batch.cell = cell.to(noiseMask.device());
+  batch.shared = shared.to(noiseMask.device());
+  return batch;
+}
+
+void updateRunning(BatchNorm& norm, const RowStatistics& statistics, const at::Tensor& constant, double count) {
+  const double momentum = kHeadsBatchNormMomentum;
+  norm.runningMean.mul_(1.0 - momentum).add_(statistics.mean + constant, momentum);
+  norm.runningVar.mul_(1.0 - momentum).add_(statistics.variance, momentum * count / (count - 1.0));
+}
+
+// --- segmentation head ---------------------------------------------------------------------------------------------
+
+// rows: b HW rows shared by both copies, then the noisy rows of every sample.
 struct Segmentation {
   SegmentationRows rows;
   RowStatistics statistics;
@@ -38,46 +79,33 @@ struct Segmentation {
 };
 
 Segmentation segmentationForward(Heads& heads, const Batch& batch, const LowResolutionGeometry& geometry, const at::Tensor& w1, const at::Tensor& combined) {
-  const int64_t b = batch.images, plane = batch.plane, shared = b * plane;
+  const int64_t b = batch.images, shared = b * batch.plane;
   Segmentation out;
-  out.rows.rows = at::empty({shared + batch.active, kSegmentationHidden}, w1.options());
+  out.rows.rows = at::empty({shared + batch.active(), kSegmentationHidden}, w1.options());
+  const at::Tensor base = out.rows.rows.slice(0, 0, shared);
   std::vector<at::Tensor> z;
   const auto columns = geometry.split(combined);
   for (size_t l = 0; l < batch.taps.size(); ++l) {
     const auto& tap = geometry.taps()[l];
-    z.push_back(at::mm(batch.stacked(l), columns[l].t()).view({b, tap.height, tap.width, kSegmentationHidden}));
+    z.push_back(at::mm(batch.stacked(l, 0, b), columns[l].t()).view({b, tap.height, tap.width, kSegmentationHidden}));
   }
-  geometry.upscale(z, out.rows.rows.slice(0, 0, shared).view({b, geometry.height(), geometry.width(), kSegmentationHidden}));
-  int64_t row = shared;
-  for (int64_t s = 0; s < 2 * b; ++s) {
-    const int64_t count = batch.positions[s].numel();
-    if (count == 0) continue;
-    throwIfCancelled();
-    at::Tensor noisy = out.rows.rows.slice(0, row, row + count);
-    at::mm_out(noisy, batch.noise[s], w1.t());
-    noisy.add_(at::index_select(out.rows.rows.slice(0, (s % b) * plane, (s % b + 1) * plane), 0, batch.indices[s]));
-    row += count;
+  geometry.upscale(z, base.view({b, geometry.height(), geometry.width(), kSegmentationHidden}));
+  throwIfCancelled();
+  if (batch.active() > 0) {
+    at::Tensor noisy = out.rows.rows.slice(0, shared);
+    at::mm_out(noisy, batch.noise, w1.t());
+    noisy.add_(at::index_select(base, 0, batch.shared));
   }
   const at::Tensor clean = 2.0 - batch.noiseMask.slice(0, 0, b) - batch.noiseMask.slice(0, b, 2 * b);
-  out.rows.multiplicity = at::cat({clean.reshape(-1), at::ones({batch.active}, clean.options())}, 0);
+  out.rows.multiplicity = at::cat({clean.reshape(-1), at::ones({batch.active()}, clean.options())}, 0);
   out.rows.count = static_cast<double>(2 * shared);
   out.statistics = rowStatistics(out.rows);
-
   // The adaptor's and the convolution's biases are constants that batch norm removes; only the running mean sees them.
-  const at::Tensor constant = at::mm(w1, heads.adaptorBias.unsqueeze(1)).squeeze(1) + heads.segBias;
-  const double momentum = kHeadsBatchNormMomentum, unbiased = out.rows.count / (out.rows.count - 1.0);
-  heads.segNorm.runningMean.mul_(1.0 - momentum).add_(out.statistics.mean + constant, momentum);
-  heads.segNorm.runningVar.mul_(1.0 - momentum).add_(out.statistics.variance, momentum * unbiased);
+  updateRunning(heads.segNorm, out.statistics, at::mm(w1, heads.adaptorBias.unsqueeze(1)).squeeze(1) + heads.segBias, out.rows.count);
 
   const at::Tensor logits = rowLogits(out.rows, out.statistics, heads.segNorm, heads.segOut.view({-1}));
-  const at::Tensor base = logits.slice(0, 0, shared).view({b, plane});
-  out.map = at::cat({base, base}, 0);
-  row = shared;
-  for (int64_t s = 0; s < 2 * b; ++s) {
-    const int64_t count = batch.positions[s].numel();
-    if (count > 0) out.map[s].index_copy_(0, batch.indices[s], logits.slice(0, row, row + count));
-    row += count;
-  }
+  const at::Tensor baseLogits = logits.slice(0, 0, shared);
+  out.map = at::cat({baseLogits, baseLogits}, 0).index_copy_(0, batch.cell, logits.slice(0, shared)).view({2 * b, batch.plane});
   return out;
 }
 
@@ -87,55 +115,67 @@ struct SegmentationGradients {
 };
 
 SegmentationGradients segmentationBackward(const Heads& heads, const Batch& batch, const LowResolutionGeometry& geometry, Segmentation& forward, const at::Tensor& mapGradient) {
-  const int64_t b = batch.images, plane = batch.plane, shared = b * plane;
-  std::vector<at::Tensor> rowGradients;
+  const int64_t b = batch.images, shared = b * batch.plane;
   const at::Tensor clean = mapGradient * (1.0 - batch.noiseMask);
-  rowGradients.push_back((clean.slice(0, 0, b) + clean.slice(0, b, 2 * b)).view({-1}));
-  for (int64_t s = 0; s < 2 * b; ++s)
-    if (batch.positions[s].numel() > 0) rowGradients.push_back(at::index_select(mapGradient[s], 0, batch.indices[s]));
+  const at::Tensor base = (clean.slice(0, 0, b) + clean.slice(0, b, 2 * b)).view({-1});
   SegmentationGradients out;
-  out.rows = rowsBackward(forward.rows, forward.statistics, heads.segNorm, heads.segOut.view({-1}), at::cat(rowGradients, 0));
-  out.w1 = at::zeros({kSegmentationHidden, batch.channels}, mapGradient.options());
-  const at::Tensor& rows = forward.rows.rows;
-  int64_t row = shared;
-  for (int64_t s = 0; s < 2 * b; ++s) {
-    const int64_t count = batch.positions[s].numel();
-    if (count == 0) continue;
-    throwIfCancelled();
-    const at::Tensor noisy = rows.slice(0, row, row + count);
-    out.w1.addmm_(noisy.t(), batch.noise[s]);
-    rows.slice(0, (s % b) * plane, (s % b + 1) * plane).index_add_(0, batch.indices[s], noisy);
-    row += count;
-  }
+  out.rows = rowsBackward(forward.rows, forward.statistics, heads.segNorm, heads.segOut.view({-1}), at::cat({base, at::index_select(mapGradient.reshape(-1), 0, batch.cell)}, 0));
+  const at::Tensor &rows = forward.rows.rows, noisy = rows.slice(0, shared);
+  throwIfCancelled();
+  out.w1 = at::mm(noisy.t(), batch.noise);
+  // A noisy row is the row of its position plus noise, so its gradient is that row's too.
+  addRows(rows.slice(0, 0, shared), noisy, batch.shared);
+  throwIfCancelled();
   const auto dz = geometry.upscaleAdjoint(rows.slice(0, 0, shared).view({b, geometry.height(), geometry.width(), kSegmentationHidden}));
   std::vector<at::Tensor> columns;
-  for (size_t l = 0; l < dz.size(); ++l) columns.push_back(at::mm(dz[l].reshape({-1, kSegmentationHidden}).t(), batch.stacked(l)));
+  for (size_t l = 0; l < dz.size(); ++l) columns.push_back(at::mm(dz[l].view({-1, kSegmentationHidden}).t(), batch.stacked(l, 0, b)));
   out.combined = at::cat(columns, 1);
   return out;
 }
 
-// The classification head's wide convolution: 2b x H x W x 128. `kernel` acts on the noise, `baseKernel` on the taps
+// --- classification head -------------------------------------------------------------------------------------------
+
+// Calls body(from, to) for consecutive ranges of items whose sizes (floats) add up to about a piece.
+template <class Size, class Body>
+void inPieces(int64_t count, Size&& size, Body&& body) {
+  for (int64_t from = 0; from < count;) {
+    int64_t to = from, floats = 0;
+    while (to < count && (to == from || floats + size(to) <= kPiece)) floats += size(to++);
+    throwIfCancelled();
+    body(from, to);
+    from = to;
+  }
+}
+
+int64_t tapFloats(const LowResolutionGeometry& geometry) {
+  int64_t cells = 0;
+  for (const auto& tap : geometry.taps()) cells += tap.height * tap.width;
+  return cells * kTaps * kClassificationHidden;
+}
+
+// The wide convolution without its map channel: 2b x H x W x 128. `kernel` acts on the noise, `baseKernel` on the taps
 // (both (25 128) x C); they differ only if the head sees adapted features.
 at::Tensor classificationForward(const Batch& batch, const LowResolutionGeometry& geometry, const at::Tensor& kernel, const at::Tensor& baseKernel) {
-  const int64_t b = batch.images, h = geometry.height(), w = geometry.width();
-  at::Tensor linear = at::empty({2 * b, h, w, kClassificationHidden}, kernel.options());
+  const int64_t b = batch.images;
+  at::Tensor linear = at::empty({2 * b, geometry.height(), geometry.width(), kClassificationHidden}, kernel.options());
   const auto columns = geometry.split(baseKernel);
-  for (int64_t i = 0; i < b; ++i) {  // image by image: the 25 x 128 channels of a whole batch would be the largest tensor of the step
-    throwIfCancelled();
+  inPieces(b, [&](int64_t) { return tapFloats(geometry); }, [&](int64_t from, int64_t to) {
     std::vector<at::Tensor> t;
     for (size_t l = 0; l < batch.taps.size(); ++l) {
       const auto& tap = geometry.taps()[l];
-      t.push_back(at::mm(batch.taps[l][i], columns[l].t()).view({1, tap.height, tap.width, kTaps * kClassificationHidden}));
+      t.push_back(at::mm(batch.stacked(l, from, to), columns[l].t()).view({to - from, tap.height, tap.width, kTaps * kClassificationHidden}));
     }
-    const at::Tensor base = geometry.upscaleTaps(t)[0];
-    linear[i].copy_(base);
-    linear[b + i].copy_(base);
-  }
-  for (int64_t s = 0; s < 2 * b; ++s) {
-    if (batch.positions[s].numel() == 0) continue;
-    throwIfCancelled();
-    addNoiseTaps(linear[s], at::mm(batch.noise[s], kernel.t()), batch.positions[s]);
-  }
+    geometry.upscaleTaps(t, linear.slice(0, from, to));
+  });
+  linear.slice(0, b, 2 * b).copy_(linear.slice(0, 0, b));
+  inPieces(2 * b, [&](int64_t s) { return batch.positions[s].numel() * kTaps * kClassificationHidden; }, [&](int64_t from, int64_t to) {
+    if (batch.begin[from] == batch.begin[to]) return;
+    const at::Tensor products = at::mm(batch.noise.slice(0, batch.begin[from], batch.begin[to]), kernel.t());
+    forEachShared(to - from, [&](int64_t i) {
+      const int64_t s = from + i;
+      addNoiseTaps(linear[s], products.slice(0, batch.begin[s] - batch.begin[from], batch.begin[s + 1] - batch.begin[from]), batch.positions[s]);
+    });
+  });
   return linear;
 }
 
@@ -148,18 +188,21 @@ KernelGradients classificationBackward(const Batch& batch, const LowResolutionGe
   KernelGradients out;
   std::vector<at::Tensor> columns;
   for (const auto& tap : batch.taps) columns.push_back(at::zeros({kTaps * kClassificationHidden, tap.size(2)}, gradient.options()));
-  for (int64_t i = 0; i < b; ++i) {
-    throwIfCancelled();
-    const auto dt = geometry.upscaleTapsAdjoint((gradient[i] + gradient[b + i]).unsqueeze(0));
-    for (size_t l = 0; l < dt.size(); ++l) columns[l].addmm_(dt[l].view({-1, kTaps * kClassificationHidden}).t(), batch.taps[l][i]);
-  }
+  inPieces(b, [&](int64_t) { return tapFloats(geometry); }, [&](int64_t from, int64_t to) {
+    const auto dt = geometry.upscaleTapsAdjoint(gradient.slice(0, from, to) + gradient.slice(0, b + from, b + to));
+    for (size_t l = 0; l < dt.size(); ++l) columns[l].addmm_(dt[l].view({-1, kTaps * kClassificationHidden}).t(), batch.stacked(l, from, to));
+  });
   out.baseKernel = at::cat(columns, 1);
   out.kernel = at::zeros_like(out.baseKernel);
-  for (int64_t s = 0; s < 2 * b; ++s) {
-    if (batch.positions[s].numel() == 0) continue;
-    throwIfCancelled();
-    out.kernel.addmm_(gatherNoiseTaps(gradient[s], batch.positions[s]).t(), batch.noise[s]);
-  }
+  inPieces(2 * b, [&](int64_t s) { return batch.positions[s].numel() * kTaps * kClassificationHidden; }, [&](int64_t from, int64_t to) {
+    if (batch.begin[from] == batch.begin[to]) return;
+    at::Tensor products = at::empty({batch.begin[to] - batch.begin[from], kTaps * kClassificationHidden}, gradient.options());
+    forEachShared(to - from, [&](int64_t i) {
+      const int64_t s = from + i;
+      gatherNoiseTaps(gradient[s], batch.positions[s], products.slice(0, batch.begin[s] - batch.begin[from], batch.begin[s + 1] - batch.begin[from]));
+    });
+    out.kernel.addmm_(products.t(), batch.noise.slice(0, batch.begin[from], batch.begin[to]));
+  });
   return out;
 }
 
@@ -170,21 +213,10 @@ at::Tensor leaf(const at::Tensor& value) { return value.detach().set_requires_gr
 StepOutput stepLowResolution(Heads& heads, const StepInput& input, const StepOptions& options, const LowResolutionGeometry& geometry) {
   at::NoGradGuard noGrad;
   const Perturbation perturbed = perturbation(input);
-  Batch batch;
-  batch.images = input.label.size(0);
-  batch.plane = geometry.height() * geometry.width();
-  batch.channels = heads.channels();
-  for (const at::Tensor& tap : input.taps) batch.taps.push_back(tap.permute({0, 2, 3, 1}).reshape({batch.images, -1, tap.size(1)}).contiguous());
-  batch.noiseMask = perturbed.noiseMask.view({2 * batch.images, batch.plane});
-  batch.positions = activePositions(perturbed.noiseMask);
-  for (size_t s = 0; s < batch.positions.size(); ++s) {
-    throwIfCancelled();
-    batch.indices.push_back(batch.positions[s].to(batch.noiseMask.device(), at::kLong));
-    batch.noise.push_back(batch.positions[s].numel() > 0 ? input.noise(s, batch.positions[s]) : at::Tensor());
-    batch.active += batch.positions[s].numel();
-  }
+  const Batch batch = makeBatch(input, perturbed.noiseMask, geometry.height() * geometry.width(), heads.channels());
+  const int64_t c = batch.channels, b = batch.images, h = geometry.height(), w = geometry.width();
+  const std::vector<int64_t> mapShape = {2 * b, 1, h, w};
 
-  const int64_t c = batch.channels, b = batch.images;
   const at::Tensor w1 = heads.segWeight.view({kSegmentationHidden, c}), wa = heads.adaptorWeight.view({c, c});
   Segmentation segmentation = segmentationForward(heads, batch, geometry, w1, at::mm(w1, wa));
 
@@ -193,28 +225,37 @@ StepOutput stepLowResolution(Heads& heads, const StepInput& input, const StepOpt
   if (options.adaptedClassification) {
     // The adaptor's bias enters before the convolution's zero padding: a map that is smaller near the border.
     const at::Tensor bias = at::mm(kernel, heads.adaptorBias.unsqueeze(1)).view({kTaps, kClassificationHidden});
-    linear.add_(at::mm(geometry.insideTaps(), bias).view({geometry.height(), geometry.width(), kClassificationHidden}));
+    linear.add_(at::mm(geometry.insideTaps(), bias).view({h, w, kClassificationHidden}));
   }
+  // The map's channel of the same convolution: patches x its kernel.
+  const at::Tensor mapKernel = heads.clsWeight.slice(1, c, c + 1).reshape({kClassificationHidden, kTaps});
+  const at::Tensor map = leaf(segmentation.map.view(mapShape));
+  const at::Tensor patches = at::im2col(map.detach(), {kTapSide, kTapSide}, {1, 1}, {kTapSide / 2, kTapSide / 2}, {1, 1}).transpose(1, 2).reshape({-1, kTaps});
+  ClassificationPool pool = classificationPool(linear.view({-1, kClassificationHidden}).addmm_(patches, mapKernel.t()), 2 * b, heads.clsNorm);
+  updateRunning(heads.clsNorm, pool.statistics, heads.clsBias, static_cast<double>(2 * b * batch.plane));  // its bias is a constant too
 
-  // What follows the wide convolutions is small: autograd does it.
-  Heads small = heads;
-  for (at::Tensor* parameter : {&small.clsBias, &small.clsNorm.weight, &small.clsNorm.bias, &small.fcWeight, &small.fcBias}) *parameter = leaf(*parameter);
-  const at::Tensor mapKernel = leaf(heads.clsWeight.slice(1, c, c + 1).clone());
-  const at::Tensor map = leaf(segmentation.map.view({2 * b, 1, geometry.height(), geometry.width()}));
-  const at::Tensor linearLeaf = leaf(linear.permute({0, 3, 1, 2}));
+  // What is left is small: autograd does it.
+  const at::Tensor maximum = leaf(pool.maximum), mean = leaf(pool.mean), fcWeight = leaf(heads.fcWeight), fcBias = leaf(heads.fcBias);
   StepOutput out;
   {
     at::AutoGradMode grad(true);
-    const at::Tensor score = scoreFromLinear(small, mapKernel, linearLeaf, options.stopGradient ? map.detach() : map, /*training=*/true);
+    const at::Tensor seen = options.stopGradient ? map.detach() : map;
+    const at::Tensor score = at::linear(at::cat({maximum, mean, at::amax(seen, {2, 3}), seen.mean({2, 3})}, 1), fcWeight, fcBias).squeeze(1);
     const Losses loss = losses(map, score, perturbed.targets);
     loss.total().backward();
     out = {loss.l1Normal.detach(), loss.l1Anomalous.detach(), loss.focalMap.detach(), loss.focalScore.detach(), map.detach(), score.detach(), perturbed.targets, {}};
   }
-  linear = at::Tensor();
 
-  const at::Tensor linearGradient = linearLeaf.grad().permute({0, 2, 3, 1}).contiguous();
-  KernelGradients kernels = classificationBackward(batch, geometry, linearGradient);
-  SegmentationGradients seg = segmentationBackward(heads, batch, geometry, segmentation, map.grad().view({2 * b, batch.plane}));
+  const PoolGradients poolGradients = classificationPoolBackward(pool, heads.clsNorm, maximum.grad(), mean.grad());
+  const at::Tensor& linearGradient = pool.rows;
+  const at::Tensor dMapKernel = at::mm(linearGradient.t(), patches);
+  at::Tensor mapGradient = map.grad();
+  if (!options.stopGradient) {
+    const at::Tensor dPatches = at::mm(linearGradient, mapKernel).view({2 * b, batch.plane, kTaps}).transpose(1, 2).contiguous();
+    mapGradient = mapGradient + at::col2im(dPatches, {h, w}, {kTapSide, kTapSide}, {1, 1}, {kTapSide / 2, kTapSide / 2}, {1, 1});
+  }
+  const KernelGradients kernels = classificationBackward(batch, geometry, linearGradient.view({2 * b, h, w, kClassificationHidden}));
+  SegmentationGradients seg = segmentationBackward(heads, batch, geometry, segmentation, mapGradient.reshape({2 * b, batch.plane}));
   at::Tensor dWa = at::mm(w1.t(), seg.combined);
   const at::Tensor dW1 = seg.w1.addmm_(seg.combined, wa.t());
   at::Tensor dAdaptorBias = at::zeros_like(heads.adaptorBias);
@@ -222,7 +263,8 @@ StepOutput stepLowResolution(Heads& heads, const StepInput& input, const StepOpt
   if (options.adaptedClassification) {
     dKernel.addmm_(kernels.baseKernel, wa.t());
     dWa.addmm_(kernel.t(), kernels.baseKernel);
-    const at::Tensor dBias = at::mm(geometry.insideTaps().t(), linearGradient.sum(0).view({batch.plane, kClassificationHidden})).view({-1, 1});  // (25 128) x 1
+    const at::Tensor perPosition = linearGradient.view({2 * b, batch.plane, kClassificationHidden}).sum(0);
+    const at::Tensor dBias = at::mm(geometry.insideTaps().t(), perPosition).view({-1, 1});  // (25 128) x 1
     dKernel.addmm_(dBias, heads.adaptorBias.unsqueeze(0));
     dAdaptorBias = at::mm(kernel.t(), dBias).squeeze(1);
   } else {
@@ -236,12 +278,12 @@ StepOutput stepLowResolution(Heads& heads, const StepInput& input, const StepOpt
       seg.rows.normWeight,
       seg.rows.normBias,
       seg.rows.out.view_as(heads.segOut),
-      at::cat({fromTapMajor(dKernel, kClassificationHidden), mapKernel.grad()}, 1),
-      small.clsBias.grad(),
-      small.clsNorm.weight.grad(),
-      small.clsNorm.bias.grad(),
-      small.fcWeight.grad(),
-      small.fcBias.grad(),
+      at::cat({fromTapMajor(dKernel, kClassificationHidden), dMapKernel.view({kClassificationHidden, 1, kTapSide, kTapSide})}, 1),
+      at::zeros_like(heads.clsBias),  // likewise
+      poolGradients.normWeight,
+      poolGradients.normBias,
+      fcWeight.grad(),
+      fcBias.grad(),
   };
   return out;
 }

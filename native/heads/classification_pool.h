@@ -1,0 +1,27 @@
+// Batch norm -> ReLU -> maximum and mean over space of the classification head in training, over rows (positions)
+// x 128 channels, sample by sample. Fused passes instead of autograd's full-size intermediate tensors.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "heads/segmentation_rows.h"
+
+namespace ssn {
+
+struct ClassificationPool {
+  at::Tensor rows;            // (n HW) x K, before the batch norm; the backward pass overwrites it
+  RowStatistics statistics;
+  at::Tensor maximum, mean;   // n x K
+  at::Tensor argmax;          // n x K, int64: row of the maximum within its sample
+};
+
+// rows: (n HW) x K, n samples.
+ClassificationPool classificationPool(const at::Tensor& rows, int64_t samples, const BatchNorm& norm);
+
+struct PoolGradients {
+  at::Tensor normWeight, normBias;  // K
+};
+// From the gradients of maximum and mean (n x K). pool.rows becomes the gradient of the rows.
+PoolGradients classificationPoolBackward(ClassificationPool& pool, const BatchNorm& norm, const at::Tensor& maximumGradient, const at::Tensor& meanGradient);
+
+}  // namespace ssn
