@@ -52,7 +52,7 @@ test("direct heads learn the same weights as the low-resolution ones", async () 
 });
 
 test("interrupted in epoch 3 of 4 and resumed: the bytes of an uninterrupted run", async () => {
-  const options = { epochs: 4, learningRateMilestones: [0.5, 0.75] };
+  const options = { ...tinier, epochs: 4, learningRateMilestones: [0.5, 0.75] };
   const whole = await trained(options);
   const out = path.join(folder, "run");
   const controller = new AbortController();
