@@ -16,6 +16,8 @@ export const evaluate = command({
     model: shared.model,
     data: shared.data,
     dataset: shared.dataset,
+    category: shared.category,
+    fold: shared.fold,
     split: choice(["test", "train"], "which images", { default: "test" }),
     out: text("FILE", "write what --json prints to this file too"),
     overlays: text("DIR", "write one picture per image: image, mask, heat map, contour"),
@@ -30,7 +32,7 @@ export const evaluate = command({
     const { Detector } = await import("../detection/detector.js");
     const file = path.resolve(values.model);
     return interruptible(async (signal) => {
-      const dataset = await datasets.open(values.data, { kind: values.dataset });
+      const dataset = await datasets.open(values.data, { kind: values.dataset, category: values.category, fold: values.fold });
       const load = Detector.load(file, given({ backboneWeights: values["backbone-weights"], device: values.device, threads: values.threads, batchSize: values.batch }));
       return withDetector(load, async (detector) => {
         warnIfUntrained(detector.model.config.backbone);

@@ -11,7 +11,9 @@ export const program = isCheckout ? "npm run -s supersimplenet --" : "supersimpl
 export const shared = {
   model: text("FILE", "model file that train or convert wrote", { required: true }),
   data: text("DIR", "data set: a folder, or a manifest file (docs/data.md)", { required: true }),
-  dataset: text("KIND", "how to read it: folder or manifest", { default: "found from the files" }),
+  dataset: text("KIND", "how to read it: folder, manifest, mvtec, visa, ksdd2, sensum, bmad or mtd", { default: "found from the files" }),
+  category: text("NAME", "category of a published data set, such as bottle"),
+  fold: integer("N", "cross-validation fold of a published data set, from 0", { min: 0 }),
   device: text("auto|cpu|cuda", "where the network runs; cuda:1 is the second GPU", { default: "auto" }),
   threads: integer("N", "CPU threads", { min: 1, default: "the number of cores, or SUPERSIMPLENET_THREADS" }),
   backboneWeights: text("FILE", "backbone weights, when the model file does not hold them", { default: "the cache folder" }),

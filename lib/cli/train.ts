@@ -49,6 +49,8 @@ const options = {
   data: shared.data,
   out: text("RUN", "folder for the model, metrics, log and checkpoint", { required: true }),
   dataset: shared.dataset,
+  category: shared.category,
+  fold: shared.fold,
   regime: choice(["auto", ...REGIMES], "which labels to learn from; auto goes by the labels found", { default: defaults.regime }),
   backbone: choice(architectures, "frozen network whose features are used", { default: defaults.backbone }),
   "backbone-weights": text("FILE", "its weights (.safetensors or .pth); auto takes the cache folder, random is for demonstrations", { default: defaults.backboneWeights }),
@@ -78,6 +80,8 @@ const options = {
   "heads-weight-decay": number("X", "weight decay of both heads", { min: 0, default: defaults.headsWeightDecay }),
   "lr-milestones": numbers("A,B", "shares of the epochs after which the learning rates fall", { default: defaults.learningRateMilestones }),
   "lr-factor": number("X", "what they are multiplied by then", { min: 0, default: defaults.learningRateFactor }),
+  "segmented-ratio": number("X", "share of the anomalous training images that keep their masks", { min: 0, max: 1, default: "all masks there are" }),
+  "segmented-count": integer("N", "the same as a number of images", { min: 0 }),
   "calibration-fraction": number("X", "share of the training images held out to set the thresholds; 0 leaves them at 0.5", { min: 0, max: 0.9, default: defaults.calibrationFraction }),
   "feature-cache-mib": integer("MIB", "memory for cached backbone features", { min: 0, default: defaults.featureCacheMiB }),
   heads,
@@ -117,6 +121,8 @@ function trainerOptions(values: TrainValues): TrainerOptions {
     distanceWeight: values["no-distance-weight"] ? false : weight && { w: weight[0]!, p: weight[1]! },
     stopGradient: values["stop-gradient"],
     balancedSampling: values["balanced-sampling"],
+    segmentedRatio: values["segmented-ratio"],
+    segmentedCount: values["segmented-count"],
     calibrationFraction: values["calibration-fraction"],
     featureCacheMiB: values["feature-cache-mib"],
     heads: values.heads,
@@ -186,8 +192,13 @@ export const train = command({
     const progress = showTraining(files.log, settings.balancedSampling);
 
     return interruptible(async (signal) => {
-      const trainer = new Trainer(settings);
-      const dataset = await datasets.open(values.data, { kind: values.dataset });
+      new Trainer(settings); // wrong options are found before a large data set is read
+      const { segmentedRatio, segmentedCount } = settings;
+      const dataset = await datasets.open(values.data, { kind: values.dataset, category: values.category, fold: values.fold, segmentedRatio, segmentedCount });
+      const published = datasets.publishedSettings(dataset);
+      const used = Object.entries(published).filter(([name]) => !(name in settings));
+      if (used.length > 0) output.log(`${dataset.name}: published settings ${used.map(([name, value]) => `${name} ${JSON.stringify(value)}`).join(", ")}`);
+      const trainer = new Trainer({ ...published, ...settings });
       const again = process.argv.slice(3).filter((argument) => argument !== "--overwrite" && argument !== "--resume");
       const resume = [program, "train", ...again.map((argument) => (/^[\w./:=,-]+$/.test(argument) ? argument : JSON.stringify(argument))), "--resume"].join(" ");
       const model = await trainer.fit(dataset, { signal, out, resume: values.resume, ...progress.callbacks }).catch((error: unknown) => Promise.reject(explainAbort(error, resume, files.checkpoint)));

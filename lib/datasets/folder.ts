@@ -159,7 +159,7 @@ async function attachMasks(
       } else if (!claimed.has(file)) {
         sample.mask = shared.take(sharedFile);
       } else if (splitNames.train === undefined) {
-        problems.push(`${relative(file)} could belong to ${sample.id} or to the test image of the same name: move masks of training images to ground_truth/train/${sample.defect!}.`);
+        problems.push(`${relative(file)} could belong to ${sample.id} or to the test image of the same name: move masks of training images to ground_truth/train/${sample.defect!}, or make an empty folder ground_truth/train if they have none.`);
       }
     }
   }

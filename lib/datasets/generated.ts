@@ -125,6 +125,8 @@ export async function generated(root: string, options: GeneratedOptions = {}): P
       await writeFile(path.join(target, file), png);
     };
     for (const split of ["train", "test"] as const) await mkdir(path.join(target, split, "good"), { recursive: true });
+    // Even when empty: it tells that no mask of a test image belongs to a training image of the same name.
+    if (recipe.trainAnomalous > 0) await mkdir(path.join(target, "ground_truth", "train"), { recursive: true });
     let written = 0;
     const encode = async ({ image, mask, defect, key }: Plan): Promise<void> => {
       const scene = renderScene(new Random(recipe.seed, "generated", key), height, width, defect);

@@ -62,6 +62,13 @@ export interface TrainerOptions {
   stopGradient?: boolean;
   /** As many normal as anomalous samples per epoch, anomalous ones in four flips. Default by regime: false unsupervised, else true. */
   balancedSampling?: boolean;
+  /**
+   * Share of the anomalous training images that keep their masks, 0 to 1: makes a mixed set of a fully annotated one, the
+   * same for every seed and a smaller one inside a larger one. Default: all masks there are.
+   */
+  segmentedRatio?: number;
+  /** The same as a number of images; not both. */
+  segmentedCount?: number;
   /** Share of the training images held out to set the thresholds; 0 trains on everything and leaves the thresholds at 0.5. Default 0.1. */
   calibrationFraction?: number;
   /** Memory for the cached features of the frozen backbone, MiB; what does not fit is computed again in each epoch. Default 2048. */

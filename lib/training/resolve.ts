@@ -1,4 +1,5 @@
 import { architectures } from "../backbones/catalogue.js";
+import { checkSegmented } from "../datasets/segmented.js";
 import type { Regime } from "../datasets/types.js";
 import { checkDevice } from "../native/device.js";
 import { checkChoice, checkNumber, invalid, rejectUnknown } from "../options.js";
@@ -7,8 +8,11 @@ import { publishedNoiseStd, type RegimePreset, regimePresets, type RelativeNoise
 const where = "new Trainer";
 const layerNames = ["layer1", "layer2", "layer3"];
 
+/** Options whose default is decided later, or is to do nothing. */
+type Undecided = "noiseStd" | "threads" | "embedBackbone" | "segmentedRatio" | "segmentedCount";
+
 /** Options with every default that does not depend on the data filled in. */
-export type CheckedOptions = Required<Omit<TrainerOptions, keyof RegimePreset | "noiseStd" | "threads" | "embedBackbone">> & Partial<RegimePreset> & Pick<TrainerOptions, "noiseStd" | "threads" | "embedBackbone">;
+export type CheckedOptions = Required<Omit<TrainerOptions, keyof RegimePreset | Undecided>> & Partial<RegimePreset> & Pick<TrainerOptions, Undecided>;
 
 /** Options as one training uses them. */
 export type ResolvedOptions = Omit<CheckedOptions, "regime" | "noiseStd" | keyof RegimePreset> & RegimePreset & { regime: Regime; noiseStd: number | RelativeNoise };
@@ -19,6 +23,8 @@ const names = [
   "noiseStd",
   "threads",
   "embedBackbone",
+  "segmentedRatio",
+  "segmentedCount",
 ];
 
 /** Throws UNKNOWN_OPTION or INVALID_OPTION for the first option that is wrong. */
@@ -47,6 +53,7 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
   if (!Array.isArray(o.learningRateMilestones)) throw invalid(where, "learningRateMilestones", "a list of shares of the epochs", o.learningRateMilestones);
   for (const milestone of o.learningRateMilestones) checkNumber(where, "learningRateMilestones", milestone, { min: 0, max: 1 });
   checkNumber(where, "learningRateFactor", o.learningRateFactor, { above: 0, max: 1 });
+  checkSegmented(where, o);
   checkNumber(where, "calibrationFraction", o.calibrationFraction, { min: 0, max: 0.5 });
   checkNumber(where, "featureCacheMiB", o.featureCacheMiB, { min: 0 });
   checkChoice(where, "heads", o.heads, ["lowResolution", "direct"]);

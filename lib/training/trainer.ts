@@ -4,6 +4,7 @@ import { loadBackbone } from "../backbones/load.js";
 import { splitCalibration } from "../datasets/calibration.js";
 import { epochOrder } from "../datasets/order.js";
 import { applyRegime } from "../datasets/regime.js";
+import { limitSegmented } from "../datasets/segmented.js";
 import type { Dataset, Sample } from "../datasets/types.js";
 import { validateDataset } from "../datasets/validate.js";
 import { calibrateThresholds, type CalibrationImage, defaultThresholds } from "../detection/thresholds.js";
@@ -43,7 +44,7 @@ export class Trainer {
    * WEIGHTS_INVALID, DEVICE_UNAVAILABLE, CHECKPOINT_MISMATCH; then ABORTED, DIVERGED and what writing the checkpoint
    * meets (NO_SPACE, NO_PERMISSION). When it stops early, the checkpoint of the last finished epoch is kept in `out`.
    */
-  async fit(dataset: Dataset, options: FitOptions = {}): Promise<Model> {
+  async fit(data: Dataset, options: FitOptions = {}): Promise<Model> {
     rejectUnknown(options, fitOptionNames, "trainer.fit");
     if (options.resume && options.out === undefined) throw invalid("trainer.fit", "out", "the folder of the checkpoint to resume from", options.out);
     const device = resolveDevice("new Trainer", this.options.device);
@@ -51,7 +52,8 @@ export class Trainer {
 
     const { signal } = options;
     throwIfAborted(signal);
-    const { imageSize } = this.options;
+    const { imageSize, segmentedRatio, segmentedCount } = this.options;
+    const dataset = limitSegmented(data, { segmentedRatio, segmentedCount });
     const validated = await validateDataset(dataset, {
       imageSize,
       regime: this.options.regime,

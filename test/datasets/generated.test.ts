@@ -92,3 +92,9 @@ test("every defect shows inside its mask and nowhere else", () => {
     }
   }
 });
+
+test("anomalous training images without masks stay without, though test images have the same names", async (t) => {
+  const data = await datasets.generated(path.join(await temporaryFolder(t), "weak"), { imageSize: [64, 64], trainNormal: 2, trainAnomalous: 5, trainSegmented: 0, testNormal: 1, testAnomalous: 5 });
+  const { regime, counts } = await datasets.validate(data);
+  assert.deepEqual([regime, counts.trainAnomalous, counts.trainSegmented, counts.testSegmented], ["weak", 5, 0, 5]);
+});

@@ -30,7 +30,7 @@ test("dependencies.md has a line for every dependency", () => {
 });
 
 test("links between the documents lead somewhere", () => {
-  const pages = ["README.md", ...readdirSync(path.join(root, "docs")).filter((file) => file.endsWith(".md")).map((file) => `docs/${file}`)];
+  const pages = ["README.md", ...(readdirSync(path.join(root, "docs"), { recursive: true }) as string[]).filter((file) => file.endsWith(".md")).map((file) => `docs/${file}`)];
   for (const page of pages) {
     for (const [, link] of read(page).matchAll(/\]\(([^)\s]+)\)/g)) {
       if (/^[a-z]+:/.test(link!)) continue;

@@ -36,6 +36,8 @@ const wrong: Record<keyof TrainerOptions, unknown[]> = {
   distanceWeight: [true, 3, {}, { w: 3 }, { w: -1, p: 2 }, { w: 3, p: -1 }, { w: 3, p: NaN }, null],
   stopGradient: [0, "false", null],
   balancedSampling: [1, "true"],
+  segmentedRatio: [-0.1, 1.1, NaN, "0.4"],
+  segmentedCount: [-1, 1.5, NaN, "53"],
   calibrationFraction: [-0.1, 0.6, NaN, "0.1"],
   featureCacheMiB: [-1, NaN, Infinity, "64"],
   heads: ["fast", true],

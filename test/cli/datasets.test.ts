@@ -1,0 +1,61 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { after, before, test } from "node:test";
+
+import { writeImage, writeMask } from "../datasets/files.js";
+import { supersimplenet } from "./run.js";
+
+let folder: string;
+const at = (...parts: string[]): string => path.join(folder, ...parts);
+const quick = ["--backbone", "resnet18", "--backbone-weights", "random", "--image-size", "32x32", "--epochs", "1", "--batch", "4", "--calibration-fraction", "0"];
+
+before(async () => {
+  folder = mkdtempSync(path.join(os.tmpdir(), "supersimplenet-run-"));
+  for (const i of [0, 1, 2]) {
+    await writeImage(at("visa/visa_pytorch/pcb1/train/good", `${i}.JPG`), { value: i });
+    await writeImage(at("tiles/MT_Free/Imgs", `${i}.jpg`), { value: i });
+    for (const kind of ["Blowhole", "Break", "Crack", "Fray", "Uneven"]) {
+      await writeImage(at(`tiles/MT_${kind}/Imgs`, `${i}.jpg`), { value: 10 * kind.length + i });
+      await writeMask(at(`tiles/MT_${kind}/Imgs`, `${i}.png`));
+    }
+  }
+  await writeImage(at("visa/visa_pytorch/pcb1/test/good/9.JPG"), { value: 9 });
+  await writeImage(at("visa/visa_pytorch/pcb1/test/bad/8.JPG"), { value: 8 });
+  await writeMask(at("visa/visa_pytorch/pcb1/ground_truth/bad/8.png"));
+});
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+test("a published data set brings its settings, unless others are given", async () => {
+  const { code, stdout, stderr } = await supersimplenet(["train", "--data", at("visa"), "--dataset", "visa", "--category", "pcb1", "--out", at("run"), ...quick, "--json"]);
+  assert.equal(code, 0, stderr);
+  assert.match(stderr, /^pcb1: published settings perlinThreshold 0\.6$/m);
+  const { start } = JSON.parse(stdout) as { start: { regime: string; counts: object } };
+  assert.equal(start.regime, "unsupervised");
+  const model = readFileSync(at("run", "model.safetensors"));
+  const header = model.subarray(8, 8 + Number(model.readBigUInt64LE(0))).toString();
+  assert.match(header, /perlinThreshold\\":0\.6/);
+
+  const again = await supersimplenet(["evaluate", "--model", at("run", "model.safetensors"), "--data", at("visa"), "--dataset", "visa", "--category", "pcb1", "--json"]);
+  assert.equal(again.code, 0, again.stderr);
+  assert.equal((JSON.parse(again.stdout) as { counts: { anomalous: number } }).counts.anomalous, 1);
+});
+
+test("folds, a share of the masks, and what does not exist", async () => {
+  const { code, stdout, stderr } = await supersimplenet(["train", "--data", at("tiles"), "--fold", "0", "--segmented-ratio", "0.4", "--out", at("fold"), ...quick, "--json"]);
+  assert.equal(code, 0, stderr);
+  const { start } = JSON.parse(stdout) as { start: { regime: string; counts: { trainAnomalous: number; trainSegmented: number } } };
+  assert.deepEqual([start.regime, start.counts.trainAnomalous, start.counts.trainSegmented], ["mixed", 10, 4]);
+  for (const [args, message] of [
+    [["--data", at("tiles"), "--fold", "3"], /'fold'.*3/],
+    [["--data", at("tiles"), "--category", "crack"], /'mtd' has no 'category'/],
+    [["--data", at("visa"), "--dataset", "visa", "--category", "pcb2"], /'pcb1'/],
+    [["--data", at("visa"), "--dataset", "ksdd2"], /nothing in it looks like 'ksdd2'[^]*Expected layout/],
+    [["--data", at("tiles"), "--segmented-ratio", "2"], /--segmented-ratio/],
+  ] as const) {
+    const failed = await supersimplenet(["train", ...args, "--out", at("none"), ...quick]);
+    assert.notEqual(failed.code, 0);
+    assert.match(failed.stderr, message);
+  }
+});
