@@ -59,8 +59,8 @@ const OTHER_CONVENTION = /^(?:mask|gt|label|seg)[-_. ]|[-_. ](?:mask|masks|gt|la
  *
  * Names of folders and extensions match in any case; a mask may have any image extension and be called `<stem>_mask` or
  * `<stem>`. `ground_truth/train/<defect>` and `ground_truth/test/<defect>` hold the masks of one split; masks in
- * `ground_truth/<defect>` belong to the test split, or to the training split where no test image has that name. Anything in
- * `ground_truth/good` is ignored. Nothing is decoded: see validateDataset.
+ * `ground_truth/<defect>` belong to the test split, or to the training split where no test image has that name. Masks in
+ * `ground_truth/good` must be empty. Nothing is decoded: see validateDataset.
  *
  * Errors: DATASET_INVALID (with the layout) when there is neither train/good nor test/, FILE_NOT_FOUND, NO_PERMISSION.
  */
@@ -108,25 +108,29 @@ export async function folder(root: string, options: FolderOptions = {}): Promise
   }
 
   const truth = findName(top.folders, "ground_truth");
-  if (truth !== undefined) await attachMasks(path.join(base, truth), samples, problems, isNormal, relative);
-  return { kind: "folder", name: options.name ?? path.basename(base), root: base, samples, problems };
+  const normalMasks = truth === undefined ? [] : await attachMasks(path.join(base, truth), samples, problems, isNormal, relative);
+  return { kind: "folder", name: options.name ?? path.basename(base), root: base, samples, normalMasks, problems };
 }
 
-/** Sets `mask` of every sample that has one, and notes what fits nothing. */
+/** Sets `mask` of every sample that has one, notes what fits nothing, and returns the masks of normal images. */
 async function attachMasks(
   truth: string,
   samples: Sample[],
   problems: string[],
   isNormal: (name: string) => boolean,
   relative: (file: string) => string,
-): Promise<void> {
+): Promise<string[]> {
+  const normalMasks: string[] = [];
   const stemOf = (sample: Sample): string => path.parse(sample.image).name;
   const keyOf = (split: Split | "any", defect: string): string => `${split}/${defect.toLowerCase()}`;
   const masks = new Map<string, MaskFolder>();
   const readMasks = async (split: Split | "any", parent: string, kinds: readonly string[]): Promise<void> => {
     for (const kind of kinds) {
-      if (isNormal(kind)) continue;
       const { files } = await list(path.join(parent, kind));
+      if (isNormal(kind)) {
+        normalMasks.push(...files.filter(isImageFile).map((file) => path.join(parent, kind, file)));
+        continue;
+      }
       for (const file of files) if (!isImageFile(file)) problems.push(`${relative(path.join(parent, kind, file))} is not a supported mask image: convert or remove it.`);
       masks.set(keyOf(split, kind), new MaskFolder(path.join(parent, kind), files.filter(isImageFile)));
     }
@@ -174,4 +178,5 @@ async function attachMasks(
     }
     if (renamed.length > 0) problems.push(`${relative(folderOfMasks.folder)} names ${renamed.length} masks in another way than their images: rename ${some(renamed, 2)}.`);
   }
+  return normalMasks;
 }

@@ -34,6 +34,8 @@ export interface Dataset {
   fold?: number;
   /** The published split file that chose which training images keep their masks, and what was asked for. */
   segmented?: { file: string; ratio?: number; count?: number };
+  /** Absolute paths of masks that were found for normal images: validateDataset refuses those that mark anything. */
+  normalMasks?: readonly string[];
   /** What looks wrong but can be used, such as fewer images than were published: validateDataset returns them. */
   warnings?: readonly string[];
   /** What the loader could not place (files that are no images, masks without an image): validateDataset reports them. */

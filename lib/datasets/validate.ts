@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import path from "node:path";
 
 import { SuperSimpleNetError } from "../errors.js";
 import { decodeImage, decodeMask, readImageFile } from "../images/decode.js";
@@ -150,6 +151,17 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
     } else tests.push(result);
     if (result.height < least[0] || result.width < least[1]) small.push(result);
   }
+  const marks = async (mask: string): Promise<string | undefined> => {
+    const name = path.relative(dataset.root, mask).split(path.sep).join("/");
+    try {
+      return (await decodeMask(mask)).pixels.includes(1) ? `${name} marks a defect on a normal image. Move the image to a folder of defects, or remove the mask.` : undefined;
+    } catch (error) {
+      if (!(error instanceof SuperSimpleNetError)) throw error;
+      return `${name}: ${error.message}`;
+    }
+  };
+  for await (const problem of prefetch(dataset.normalMasks ?? [], marks, { signal })) if (problem !== undefined) problems.push(problem);
+
   const leaked = tests.filter(({ hash }) => trained.has(hash!)).map(({ sample, hash }) => `${sample.id} = ${trained.get(hash!)!}`);
   if (leaked.length > 0) warnings.push(`${leaked.length} test images are also training images, which flatters every metric: ${some(leaked)}.`);
   if (small.length > 0) {

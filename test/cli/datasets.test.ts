@@ -4,6 +4,7 @@ import os from "node:os";
 import path from "node:path";
 import { after, before, test } from "node:test";
 
+import { datasets } from "../../lib/index.js";
 import { writeImage, writeMask } from "../datasets/files.js";
 import { supersimplenet } from "./run.js";
 
@@ -58,4 +59,10 @@ test("folds, a share of the masks, and what does not exist", async () => {
     assert.notEqual(failed.code, 0);
     assert.match(failed.stderr, message);
   }
+});
+
+test("--help names every kind of data set", async () => {
+  const { stdout } = await supersimplenet(["train", "--help"]);
+  const help = stdout.slice(stdout.indexOf("--dataset"), stdout.indexOf("--category"));
+  for (const { kind } of datasets.kinds) assert.match(help, new RegExp(`\\b${kind}\\b`));
 });

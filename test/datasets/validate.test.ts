@@ -132,3 +132,12 @@ test("the shared sample data", { skip: existsSync(SHARED) ? false : "the shared 
     assert.deepEqual(result.warnings, []);
   }
 });
+
+test("a mask of a normal image may be there, but must be empty", async (t) => {
+  const root = await temporaryFolder(t);
+  await writeTree(root, ["train/good/0.png", "train/good/1.png", "test/good/0.png", "test/cut/0.png"], ["ground_truth/cut/0.png"]);
+  await writeMask(path.join(root, "ground_truth/good/0_mask.png"), { empty: true });
+  await validateDataset(await datasets.folder(root));
+  await writeMask(path.join(root, "ground_truth/good/0_mask.png"));
+  await assert.rejects(validateDataset(await datasets.folder(root)), failure("DATASET_INVALID", "ground_truth/good/0_mask.png marks a defect on a normal image"));
+});
