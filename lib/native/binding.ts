@@ -115,7 +115,6 @@ export interface NativeTrainer {
   /** Heads by the authors' names, and the optimiser's moments by the same names. */
   state(): Promise<{ heads: TensorMap; optimizer: TensorMap }>;
   restore(state: { heads: TensorMap; optimizer: TensorMap }): Promise<void>;
-  cacheBytes(): number;
   /** Frees everything now instead of at the next garbage collection. */
   dispose(): void;
 }

@@ -49,10 +49,10 @@ void shutdown(const Napi::CallbackInfo& info) { EngineThread::of(info.Env()).shu
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   EngineThread::create(env);
-  exports.Set("versions", Napi::Function::New<versions>(env, "versions"));
-  exports.Set("devices", Napi::Function::New<devices>(env, "devices"));
-  exports.Set("setThreads", Napi::Function::New<setThreads>(env, "setThreads"));
-  exports.Set("shutdown", Napi::Function::New<shutdown>(env, "shutdown"));
+  addFunction<versions>(env, exports, "versions");
+  addFunction<devices>(env, exports, "devices");
+  addFunction<setThreads>(env, exports, "setThreads");
+  addFunction<shutdown>(env, exports, "shutdown");
   registerFiles(env, exports);
   registerImages(env, exports);
   registerMetrics(env, exports);

@@ -12,43 +12,37 @@ namespace {
 int64_t integer(const Napi::Value& value) { return value.As<Napi::Number>().Int64Value(); }
 
 Napi::Value perlinNoiseToJs(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&] {
-    const int64_t height = integer(info[0]), width = integer(info[1]), latticeY = integer(info[2]), latticeX = integer(info[3]);
-    const Napi::Float32Array angles = info[4].As<Napi::Float32Array>();
-    if (height < 1 || width < 1 || latticeY < 1 || latticeX < 1 ||
-        static_cast<int64_t>(angles.ElementLength()) != (latticeY + 1) * (latticeX + 1))
-      throw Error("INTERNAL", "perlinNoise: sizes do not fit");
-    std::vector<float> out(height * width);
-    perlinNoise(height, width, latticeY, latticeX, angles.Data(), out.data());
-    return vectorToJs(info.Env(), std::move(out));
-  });
+  const int64_t height = integer(info[0]), width = integer(info[1]), latticeY = integer(info[2]), latticeX = integer(info[3]);
+  const Napi::Float32Array angles = info[4].As<Napi::Float32Array>();
+  if (height < 1 || width < 1 || latticeY < 1 || latticeX < 1 ||
+      static_cast<int64_t>(angles.ElementLength()) != (latticeY + 1) * (latticeX + 1))
+    throw Error("INTERNAL", "perlinNoise: sizes do not fit");
+  std::vector<float> out(height * width);
+  perlinNoise(height, width, latticeY, latticeX, angles.Data(), out.data());
+  return vectorToJs(info.Env(), std::move(out));
 }
 
 Napi::Value perlinMasksToJs(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&] {
-    const int64_t count = integer(info[2]), height = integer(info[3]), width = integer(info[4]);
-    if (count < 0 || height < 1 || width < 1) throw Error("INTERNAL", "perlinMasks: sizes must be at least 1");
-    return float32ToJs(info.Env(), perlinMasks(integer(info[0]), integer(info[1]), count, height, width, info[5].As<Napi::Number>().FloatValue()));
-  });
+  const int64_t count = integer(info[2]), height = integer(info[3]), width = integer(info[4]);
+  if (count < 0 || height < 1 || width < 1) throw Error("INTERNAL", "perlinMasks: sizes must be at least 1");
+  return float32ToJs(info.Env(), perlinMasks(integer(info[0]), integer(info[1]), count, height, width, info[5].As<Napi::Number>().FloatValue()));
 }
 
 Napi::Value latentNoiseToJs(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&] {
-    const Napi::Int32Array positions = info[3].As<Napi::Int32Array>();
-    const int64_t channels = integer(info[4]);
-    if (channels < 1) throw Error("INTERNAL", "latentNoise: channels must be at least 1");
-    std::vector<float> out(positions.ElementLength() * channels);
-    latentNoise(integer(info[0]), integer(info[1]), integer(info[2]), positions.Data(), positions.ElementLength(), channels, /*std=*/nullptr, out.data());
-    return vectorToJs(info.Env(), std::move(out));
-  });
+  const Napi::Int32Array positions = info[3].As<Napi::Int32Array>();
+  const int64_t channels = integer(info[4]);
+  if (channels < 1) throw Error("INTERNAL", "latentNoise: channels must be at least 1");
+  std::vector<float> out(positions.ElementLength() * channels);
+  latentNoise(integer(info[0]), integer(info[1]), integer(info[2]), positions.Data(), positions.ElementLength(), channels, /*std=*/nullptr, out.data());
+  return vectorToJs(info.Env(), std::move(out));
 }
 
 }  // namespace
 
 void registerAnomalies(Napi::Env env, Napi::Object exports) {
-  exports.Set("perlinNoise", Napi::Function::New<perlinNoiseToJs>(env, "perlinNoise"));
-  exports.Set("perlinMasks", Napi::Function::New<perlinMasksToJs>(env, "perlinMasks"));
-  exports.Set("latentNoise", Napi::Function::New<latentNoiseToJs>(env, "latentNoise"));
+  addFunction<perlinNoiseToJs>(env, exports, "perlinNoise");
+  addFunction<perlinMasksToJs>(env, exports, "perlinMasks");
+  addFunction<latentNoiseToJs>(env, exports, "latentNoise");
 }
 
 }  // namespace ssn::addon

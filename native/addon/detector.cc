@@ -17,8 +17,14 @@ class NativeDetector : public Napi::ObjectWrap<NativeDetector> {
  public:
   using Handle = std::shared_ptr<Detector>;
 
+  // Guarded, as the functions of register.h are.
+  template <Napi::Value (NativeDetector::*Method)(const Napi::CallbackInfo&)>
+  Napi::Value call(const Napi::CallbackInfo& info) {
+    return guarded(info.Env(), [&] { return (this->*Method)(info); });
+  }
+
   static Napi::Function define(Napi::Env env) {
-    return DefineClass(env, "NativeDetector", {InstanceMethod<&NativeDetector::detect>("detect"), InstanceMethod<&NativeDetector::dispose>("dispose")});
+    return DefineClass(env, "NativeDetector", {InstanceMethod<&NativeDetector::call<&NativeDetector::detect>>("detect"), InstanceMethod<&NativeDetector::call<&NativeDetector::dispose>>("dispose")});
   }
 
   explicit NativeDetector(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeDetector>(info) {
@@ -31,24 +37,25 @@ class NativeDetector : public Napi::ObjectWrap<NativeDetector> {
  private:
   Napi::Value detect(const Napi::CallbackInfo& info) {
     Napi::Env env = info.Env();
-    return guarded(env, [&] {
-      if (!detector_) throw Error("INTERNAL", "the detector was disposed");
-      const auto array = info[0].As<Napi::Uint8Array>();
-      at::Tensor pixels = at::empty({info[1].As<Napi::Number>().Int64Value(), height_, width_, 3}, at::kByte);
-      if (pixels.numel() != static_cast<int64_t>(array.ElementLength())) throw Error("INTERNAL", "the images do not have the model's size");
-      std::memcpy(pixels.data_ptr(), array.Data(), array.ByteLength());
-      return runOnEngine<Detector::Output>(
-          env, [detector = detector_, pixels] { return detector->detect(pixels); },
-          [](Napi::Env e, Detector::Output& output) {
-            Napi::Object out = Napi::Object::New(e);
-            out.Set("scores", float32ToJs(e, output.scores));
-            out.Set("maps", float32ToJs(e, output.maps));
-            return out;
-          });
-    });
+    if (!detector_) throw Error("INTERNAL", "the detector was disposed");
+    const auto array = info[0].As<Napi::Uint8Array>();
+    at::Tensor pixels = at::empty({info[1].As<Napi::Number>().Int64Value(), height_, width_, 3}, at::kByte);
+    if (pixels.numel() != static_cast<int64_t>(array.ElementLength())) throw Error("INTERNAL", "the images do not have the model's size");
+    std::memcpy(pixels.data_ptr(), array.Data(), array.ByteLength());
+    return runOnEngine<Detector::Output>(
+        env, [detector = detector_, pixels] { return detector->detect(pixels); },
+        [](Napi::Env e, Detector::Output& output) {
+          Napi::Object out = Napi::Object::New(e);
+          out.Set("scores", float32ToJs(e, output.scores));
+          out.Set("maps", float32ToJs(e, output.maps));
+          return out;
+        });
   }
 
-  void dispose(const Napi::CallbackInfo&) { detector_.reset(); }
+  Napi::Value dispose(const Napi::CallbackInfo& info) {
+    detector_.reset();
+    return info.Env().Undefined();
+  }
 
   Handle detector_;
   int64_t height_, width_;
@@ -56,45 +63,40 @@ class NativeDetector : public Napi::ObjectWrap<NativeDetector> {
 
 Napi::Value createDetector(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  return guarded(env, [&] {
-    using Made = std::pair<NativeDetector::Handle, EngineConfig>;
-    auto constructor = std::make_shared<Napi::FunctionReference>(Napi::Persistent(NativeDetector::define(env)));
-    return runOnEngine<Made>(
-        env,
-        [config = engineConfigFromJs(info[0].As<Napi::Object>()), backbone = tensorMapFromJs(info[1]), heads = tensorMapFromJs(info[2])] {
-          return Made{std::make_shared<Detector>(config, backbone, heads), config};
-        },
-        [constructor](Napi::Env e, Made& made) { return constructor->New({Napi::External<Made>::New(e, &made)}); });
-  });
+  using Made = std::pair<NativeDetector::Handle, EngineConfig>;
+  return runOnEngine<Made>(
+      env,
+      [config = engineConfigFromJs(info[0].As<Napi::Object>()), backbone = tensorMapFromJs(info[1]), heads = tensorMapFromJs(info[2])] {
+        return Made{std::make_shared<Detector>(config, backbone, heads), config};
+      },
+      [](Napi::Env e, Made& made) { return NativeDetector::define(e).New({Napi::External<Made>::New(e, &made)}); });
 }
 
 Napi::Value forward(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  return guarded(env, [&] {
-    return runOnEngine<Detector::Inspection>(
-        env,
-        [config = engineConfigFromJs(info[0].As<Napi::Object>()), backbone = tensorMapFromJs(info[1]), heads = tensorMapFromJs(info[2]), input = tensorFromJs(info[3])] {
-          return Detector(config, backbone, heads).inspect(input);
-        },
-        [](Napi::Env e, Detector::Inspection& result) {
-          Napi::Object out = Napi::Object::New(e);
-          Napi::Array taps = Napi::Array::New(e, result.taps.size());
-          for (uint32_t i = 0; i < result.taps.size(); ++i) taps.Set(i, tensorToJs(e, result.taps[i]));
-          out.Set("taps", taps);
-          out.Set("features", tensorToJs(e, result.features));
-          out.Set("mapLogits", tensorToJs(e, result.mapLogits));
-          out.Set("anomalyMap", tensorToJs(e, result.anomalyMap));
-          out.Set("scoreLogit", tensorToJs(e, result.scoreLogit));
-          return out;
-        });
-  });
+  return runOnEngine<Detector::Inspection>(
+      env,
+      [config = engineConfigFromJs(info[0].As<Napi::Object>()), backbone = tensorMapFromJs(info[1]), heads = tensorMapFromJs(info[2]), input = tensorFromJs(info[3])] {
+        return Detector(config, backbone, heads).inspect(input);
+      },
+      [](Napi::Env e, Detector::Inspection& result) {
+        Napi::Object out = Napi::Object::New(e);
+        Napi::Array taps = Napi::Array::New(e, result.taps.size());
+        for (uint32_t i = 0; i < result.taps.size(); ++i) taps.Set(i, tensorToJs(e, result.taps[i]));
+        out.Set("taps", taps);
+        out.Set("features", tensorToJs(e, result.features));
+        out.Set("mapLogits", tensorToJs(e, result.mapLogits));
+        out.Set("anomalyMap", tensorToJs(e, result.anomalyMap));
+        out.Set("scoreLogit", tensorToJs(e, result.scoreLogit));
+        return out;
+      });
 }
 
 }  // namespace
 
 void registerDetector(Napi::Env env, Napi::Object exports) {
-  exports.Set("createDetector", Napi::Function::New<createDetector>(env, "createDetector"));
-  exports.Set("forward", Napi::Function::New<forward>(env, "forward"));
+  addFunction<createDetector>(env, exports, "createDetector");
+  addFunction<forward>(env, exports, "forward");
 }
 
 }  // namespace ssn::addon

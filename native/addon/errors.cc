@@ -22,7 +22,10 @@ Failure currentFailure() {
   } catch (const c10::OutOfMemoryError& error) {
     return {"OUT_OF_MEMORY", error.what_without_backtrace()};
   } catch (const c10::Error& error) {
-    return {"INTERNAL", std::string("libtorch: ") + error.what_without_backtrace()};
+    const std::string message = error.what_without_backtrace();
+    // libtorch's CPU allocator does not throw its own OutOfMemoryError.
+    if (message.find("DefaultCPUAllocator") != std::string::npos) return {"OUT_OF_MEMORY", message};
+    return {"INTERNAL", "libtorch: " + message};
   } catch (const std::bad_alloc&) {
     return {"OUT_OF_MEMORY", "not enough memory"};
   } catch (const std::exception& error) {

@@ -146,9 +146,9 @@ Napi::Value readPickle(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void registerFiles(Napi::Env env, Napi::Object exports) {
-  exports.Set("readTensors", Napi::Function::New(env, readTensors, "readTensors"));
-  exports.Set("writeTensors", Napi::Function::New(env, writeTensors, "writeTensors"));
-  exports.Set("readPickle", Napi::Function::New(env, readPickle, "readPickle"));
+  addFunction<readTensors>(env, exports, "readTensors");
+  addFunction<writeTensors>(env, exports, "writeTensors");
+  addFunction<readPickle>(env, exports, "readPickle");
 }
 
 }  // namespace ssn::addon

@@ -49,35 +49,31 @@ ResizeMethod methodNamed(const std::string& name) {
 }
 
 Napi::Value resizeImageToJs(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&] {
-    const int64_t height = integer(info[1]), width = integer(info[2]), channels = integer(info[3]);
-    const int64_t toHeight = integer(info[4]), toWidth = integer(info[5]);
-    const ResizeMethod method = methodNamed(info[6].As<Napi::String>());
-    check(isSize(toHeight) && isSize(toWidth), "image sizes must be at least 1");
-    const Napi::Uint8Array pixels = imageFromJs(info[0], height, width, channels);
-    // Not copied: for 12 megapixels that takes several times as long as resizing, on JavaScript's thread. The reference
-    // (released on that thread, with the job) keeps the memory; the caller must not transfer the buffer meanwhile.
-    auto held = std::make_shared<Napi::Reference<Napi::Uint8Array>>(Napi::Persistent(pixels));
-    const uint8_t* from = pixels.Data();
-    return runOnPool<std::vector<uint8_t>>(
-        info.Env(),
-        [=, held = std::move(held)] {
-          std::vector<uint8_t> out(toHeight * toWidth * channels);
-          resizeImage(from, height, width, channels, out.data(), toHeight, toWidth, method);
-          return out;
-        },
-        [](Napi::Env env, std::vector<uint8_t>& out) { return vectorToJs(env, std::move(out)); });
-  });
+  const int64_t height = integer(info[1]), width = integer(info[2]), channels = integer(info[3]);
+  const int64_t toHeight = integer(info[4]), toWidth = integer(info[5]);
+  const ResizeMethod method = methodNamed(info[6].As<Napi::String>());
+  check(isSize(toHeight) && isSize(toWidth), "image sizes must be at least 1");
+  const Napi::Uint8Array pixels = imageFromJs(info[0], height, width, channels);
+  // Not copied: for 12 megapixels that takes several times as long as resizing, on JavaScript's thread. The reference
+  // (released on that thread, with the job) keeps the memory; the caller must not transfer the buffer meanwhile.
+  auto held = std::make_shared<Napi::Reference<Napi::Uint8Array>>(Napi::Persistent(pixels));
+  const uint8_t* from = pixels.Data();
+  return runOnPool<std::vector<uint8_t>>(
+      info.Env(),
+      [=, held = std::move(held)] {
+        std::vector<uint8_t> out(toHeight * toWidth * channels);
+        resizeImage(from, height, width, channels, out.data(), toHeight, toWidth, method);
+        return out;
+      },
+      [](Napi::Env env, std::vector<uint8_t>& out) { return vectorToJs(env, std::move(out)); });
 }
 
 Napi::Value flipImageToJs(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&] {
-    const int64_t height = integer(info[1]), width = integer(info[2]), channels = integer(info[3]);
-    const Napi::Uint8Array pixels = imageFromJs(info[0], height, width, channels);
-    std::vector<uint8_t> out(pixels.ElementLength());
-    flipImage(pixels.Data(), height, width, channels, flipNumbered(integer(info[4])), out.data());
-    return vectorToJs(info.Env(), std::move(out));
-  });
+  const int64_t height = integer(info[1]), width = integer(info[2]), channels = integer(info[3]);
+  const Napi::Uint8Array pixels = imageFromJs(info[0], height, width, channels);
+  std::vector<uint8_t> out(pixels.ElementLength());
+  flipImage(pixels.Data(), height, width, channels, flipNumbered(integer(info[4])), out.data());
+  return vectorToJs(info.Env(), std::move(out));
 }
 
 TargetOptions targetOptionsFromJs(const Napi::Object& object) {
@@ -97,73 +93,65 @@ TargetOptions targetOptionsFromJs(const Napi::Object& object) {
 }
 
 Napi::Value trainingTargetsToJs(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&] {
-    const int64_t height = integer(info[1]), width = integer(info[2]);
-    TargetOptions options = targetOptionsFromJs(info[3].As<Napi::Object>());
-    std::vector<uint8_t> mask = copied(imageFromJs(info[0], height, width, /*channels=*/1));
-    return runOnPool<std::vector<TrainingTarget>>(
-        info.Env(), [=, options = std::move(options), mask = std::move(mask)] { return trainingTargets(mask.data(), height, width, options); },
-        [](Napi::Env env, std::vector<TrainingTarget>& targets) -> Napi::Value {
-          Napi::Array out = Napi::Array::New(env, targets.size());
-          for (uint32_t i = 0; i < targets.size(); ++i) {
-            Napi::Object target = Napi::Object::New(env);
-            target.Set("mask", vectorToJs(env, std::move(targets[i].mask)));
-            target.Set("weight", vectorToJs(env, std::move(targets[i].weight)));
-            out.Set(i, target);
-          }
-          return out;
-        });
-  });
+  const int64_t height = integer(info[1]), width = integer(info[2]);
+  TargetOptions options = targetOptionsFromJs(info[3].As<Napi::Object>());
+  std::vector<uint8_t> mask = copied(imageFromJs(info[0], height, width, /*channels=*/1));
+  return runOnPool<std::vector<TrainingTarget>>(
+      info.Env(), [=, options = std::move(options), mask = std::move(mask)] { return trainingTargets(mask.data(), height, width, options); },
+      [](Napi::Env env, std::vector<TrainingTarget>& targets) -> Napi::Value {
+        Napi::Array out = Napi::Array::New(env, targets.size());
+        for (uint32_t i = 0; i < targets.size(); ++i) {
+          Napi::Object target = Napi::Object::New(env);
+          target.Set("mask", vectorToJs(env, std::move(targets[i].mask)));
+          target.Set("weight", vectorToJs(env, std::move(targets[i].weight)));
+          out.Set(i, target);
+        }
+        return out;
+      });
 }
 
 Napi::Value resizeMapToJs(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&] {
-    const Napi::Float32Array map = info[0].As<Napi::Float32Array>();
-    const int64_t height = integer(info[1]), width = integer(info[2]), toHeight = integer(info[3]), toWidth = integer(info[4]);
-    check(isSize(height) && isSize(width) && isSize(toHeight) && isSize(toWidth), "map sizes must be at least 1");
-    check(static_cast<int64_t>(map.ElementLength()) == height * width, "map data does not match its sizes");
-    std::vector<float> values(map.Data(), map.Data() + map.ElementLength());
-    return runOnPool<std::vector<float>>(
-        info.Env(),
-        [=, values = std::move(values)] {
-          std::vector<float> out(toHeight * toWidth);
-          resizeMap(values.data(), height, width, out.data(), toHeight, toWidth, /*alignCorners=*/false);
-          return out;
-        },
-        [](Napi::Env env, std::vector<float>& out) { return vectorToJs(env, std::move(out)); });
-  });
+  const Napi::Float32Array map = info[0].As<Napi::Float32Array>();
+  const int64_t height = integer(info[1]), width = integer(info[2]), toHeight = integer(info[3]), toWidth = integer(info[4]);
+  check(isSize(height) && isSize(width) && isSize(toHeight) && isSize(toWidth), "map sizes must be at least 1");
+  check(static_cast<int64_t>(map.ElementLength()) == height * width, "map data does not match its sizes");
+  std::vector<float> values(map.Data(), map.Data() + map.ElementLength());
+  return runOnPool<std::vector<float>>(
+      info.Env(),
+      [=, values = std::move(values)] {
+        std::vector<float> out(toHeight * toWidth);
+        resizeMap(values.data(), height, width, out.data(), toHeight, toWidth, /*alignCorners=*/false);
+        return out;
+      },
+      [](Napi::Env env, std::vector<float>& out) { return vectorToJs(env, std::move(out)); });
 }
 
 Napi::Value distanceWeightToJs(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&] {
-    const int64_t height = integer(info[1]), width = integer(info[2]);
-    const Napi::Uint8Array mask = imageFromJs(info[0], height, width, /*channels=*/1);
-    std::vector<float> out(mask.ElementLength());
-    distanceWeight(mask.Data(), height, width, info[3].As<Napi::Number>().FloatValue(), info[4].As<Napi::Number>().FloatValue(), out.data());
-    return vectorToJs(info.Env(), std::move(out));
-  });
+  const int64_t height = integer(info[1]), width = integer(info[2]);
+  const Napi::Uint8Array mask = imageFromJs(info[0], height, width, /*channels=*/1);
+  std::vector<float> out(mask.ElementLength());
+  distanceWeight(mask.Data(), height, width, info[3].As<Napi::Number>().FloatValue(), info[4].As<Napi::Number>().FloatValue(), out.data());
+  return vectorToJs(info.Env(), std::move(out));
 }
 
 Napi::Value dilateToJs(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&] {
-    const int64_t height = integer(info[1]), width = integer(info[2]), size = integer(info[3]);
-    check(size >= 0, "dilation must not be negative");
-    const Napi::Uint8Array mask = imageFromJs(info[0], height, width, /*channels=*/1);
-    std::vector<uint8_t> out(mask.ElementLength());
-    dilate(mask.Data(), height, width, size, out.data());
-    return vectorToJs(info.Env(), std::move(out));
-  });
+  const int64_t height = integer(info[1]), width = integer(info[2]), size = integer(info[3]);
+  check(size >= 0, "dilation must not be negative");
+  const Napi::Uint8Array mask = imageFromJs(info[0], height, width, /*channels=*/1);
+  std::vector<uint8_t> out(mask.ElementLength());
+  dilate(mask.Data(), height, width, size, out.data());
+  return vectorToJs(info.Env(), std::move(out));
 }
 
 }  // namespace
 
 void registerImages(Napi::Env env, Napi::Object exports) {
-  exports.Set("resizeImage", Napi::Function::New<resizeImageToJs>(env, "resizeImage"));
-  exports.Set("flipImage", Napi::Function::New<flipImageToJs>(env, "flipImage"));
-  exports.Set("trainingTargets", Napi::Function::New<trainingTargetsToJs>(env, "trainingTargets"));
-  exports.Set("resizeMap", Napi::Function::New<resizeMapToJs>(env, "resizeMap"));
-  exports.Set("distanceWeight", Napi::Function::New<distanceWeightToJs>(env, "distanceWeight"));
-  exports.Set("dilate", Napi::Function::New<dilateToJs>(env, "dilate"));
+  addFunction<resizeImageToJs>(env, exports, "resizeImage");
+  addFunction<flipImageToJs>(env, exports, "flipImage");
+  addFunction<trainingTargetsToJs>(env, exports, "trainingTargets");
+  addFunction<resizeMapToJs>(env, exports, "resizeMap");
+  addFunction<distanceWeightToJs>(env, exports, "distanceWeight");
+  addFunction<dilateToJs>(env, exports, "dilate");
 }
 
 }  // namespace ssn::addon

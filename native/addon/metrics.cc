@@ -39,77 +39,71 @@ Napi::Object metricsToJs(Napi::Env env, const ImageMetrics& metrics) {
 }
 
 Napi::Value imageMetricsToJs(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&] {
-    const int64_t count = std::max<int64_t>(0, lengthOf(info[0]));
-    std::vector<float> scores = copied<float>(info[0], napi_float32_array, count);
-    std::vector<uint8_t> labels = copied<uint8_t>(info[1], napi_uint8_array, count);
-    return runOnPool<ImageMetrics>(
-        info.Env(), [=, scores = std::move(scores), labels = std::move(labels)] { return imageMetrics(scores.data(), labels.data(), count); },
-        [](Napi::Env env, ImageMetrics& metrics) -> Napi::Value { return metricsToJs(env, metrics); });
-  });
+  const int64_t count = std::max<int64_t>(0, lengthOf(info[0]));
+  std::vector<float> scores = copied<float>(info[0], napi_float32_array, count);
+  std::vector<uint8_t> labels = copied<uint8_t>(info[1], napi_uint8_array, count);
+  return runOnPool<ImageMetrics>(
+      info.Env(), [=, scores = std::move(scores), labels = std::move(labels)] { return imageMetrics(scores.data(), labels.data(), count); },
+      [](Napi::Env env, ImageMetrics& metrics) -> Napi::Value { return metricsToJs(env, metrics); });
 }
 
 Napi::Value pixelMetricsToJs(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&] {
-    const Napi::Array maps = info[0].As<Napi::Array>(), masks = info[1].As<Napi::Array>();
-    const int64_t height = info[2].As<Napi::Number>().Int64Value(), width = info[3].As<Napi::Number>().Int64Value();
-    const double fprLimit = info[4].As<Napi::Number>().DoubleValue();
-    checkSizes(height, width);
-    if (maps.Length() != masks.Length()) throw Error("INTERNAL", "metrics: as many masks as maps are needed");
-    if (!(fprLimit > 0 && fprLimit <= 1)) throw Error("INTERNAL", "metrics: the false-positive-rate limit must be in (0, 1]");
-    auto labelled = std::make_shared<std::vector<LabelledMap>>();  // shared: std::function wants copyable captures
-    labelled->reserve(maps.Length());
-    for (uint32_t i = 0; i < maps.Length(); ++i) {
-      const Napi::HandleScope scope(info.Env());
-      labelled->push_back({copied<float>(maps.Get(i), napi_float32_array, height * width), copied<uint8_t>(masks.Get(i), napi_uint8_array, height * width)});
-    }
-    return runOnPool<PixelMetrics>(
-        info.Env(), [=] { return pixelMetrics(std::move(*labelled), height, width, fprLimit); },
-        [](Napi::Env env, PixelMetrics& metrics) -> Napi::Value {
-          Napi::Object out = metricsToJs(env, metrics);
-          out.Set("aupro", metrics.aupro);
-          out.Set("regions", static_cast<double>(metrics.regions));
-          return out;
-        });
-  });
+  const Napi::Array maps = info[0].As<Napi::Array>(), masks = info[1].As<Napi::Array>();
+  const int64_t height = info[2].As<Napi::Number>().Int64Value(), width = info[3].As<Napi::Number>().Int64Value();
+  const double fprLimit = info[4].As<Napi::Number>().DoubleValue();
+  checkSizes(height, width);
+  if (maps.Length() != masks.Length()) throw Error("INTERNAL", "metrics: as many masks as maps are needed");
+  if (!(fprLimit > 0 && fprLimit <= 1)) throw Error("INTERNAL", "metrics: the false-positive-rate limit must be in (0, 1]");
+  auto labelled = std::make_shared<std::vector<LabelledMap>>();  // shared: std::function wants copyable captures
+  labelled->reserve(maps.Length());
+  for (uint32_t i = 0; i < maps.Length(); ++i) {
+    const Napi::HandleScope scope(info.Env());
+    labelled->push_back({copied<float>(maps.Get(i), napi_float32_array, height * width), copied<uint8_t>(masks.Get(i), napi_uint8_array, height * width)});
+  }
+  return runOnPool<PixelMetrics>(
+      info.Env(), [=] { return pixelMetrics(std::move(*labelled), height, width, fprLimit); },
+      [](Napi::Env env, PixelMetrics& metrics) -> Napi::Value {
+        Napi::Object out = metricsToJs(env, metrics);
+        out.Set("aupro", metrics.aupro);
+        out.Set("regions", static_cast<double>(metrics.regions));
+        return out;
+      });
 }
 
 Napi::Value regionsToJs(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&] {
-    const int64_t height = info[1].As<Napi::Number>().Int64Value(), width = info[2].As<Napi::Number>().Int64Value();
-    checkSizes(height, width);
-    std::vector<float> map = copied<float>(info[0], napi_float32_array, height * width);
-    const float threshold = info[3].As<Napi::Number>().FloatValue();
-    const int64_t minArea = info[4].As<Napi::Number>().Int64Value();
-    return runOnPool<std::vector<Region>>(
-        info.Env(), [=, map = std::move(map)] { return findRegions(map.data(), height, width, threshold, minArea); },
-        [](Napi::Env env, std::vector<Region>& regions) -> Napi::Value {
-          Napi::Array out = Napi::Array::New(env, regions.size());
-          for (uint32_t i = 0; i < regions.size(); ++i) {
-            const Napi::HandleScope scope(env);
-            const Region& region = regions[i];
-            Napi::Object object = Napi::Object::New(env);
-            object.Set("area", static_cast<double>(region.area));
-            object.Set("x", static_cast<double>(region.x));
-            object.Set("y", static_cast<double>(region.y));
-            object.Set("width", static_cast<double>(region.width));
-            object.Set("height", static_cast<double>(region.height));
-            object.Set("peak", region.peak);
-            object.Set("peakX", static_cast<double>(region.peakX));
-            object.Set("peakY", static_cast<double>(region.peakY));
-            out.Set(i, object);
-          }
-          return out;
-        });
-  });
+  const int64_t height = info[1].As<Napi::Number>().Int64Value(), width = info[2].As<Napi::Number>().Int64Value();
+  checkSizes(height, width);
+  std::vector<float> map = copied<float>(info[0], napi_float32_array, height * width);
+  const float threshold = info[3].As<Napi::Number>().FloatValue();
+  const int64_t minArea = info[4].As<Napi::Number>().Int64Value();
+  return runOnPool<std::vector<Region>>(
+      info.Env(), [=, map = std::move(map)] { return findRegions(map.data(), height, width, threshold, minArea); },
+      [](Napi::Env env, std::vector<Region>& regions) -> Napi::Value {
+        Napi::Array out = Napi::Array::New(env, regions.size());
+        for (uint32_t i = 0; i < regions.size(); ++i) {
+          const Napi::HandleScope scope(env);
+          const Region& region = regions[i];
+          Napi::Object object = Napi::Object::New(env);
+          object.Set("area", static_cast<double>(region.area));
+          object.Set("x", static_cast<double>(region.x));
+          object.Set("y", static_cast<double>(region.y));
+          object.Set("width", static_cast<double>(region.width));
+          object.Set("height", static_cast<double>(region.height));
+          object.Set("peak", region.peak);
+          object.Set("peakX", static_cast<double>(region.peakX));
+          object.Set("peakY", static_cast<double>(region.peakY));
+          out.Set(i, object);
+        }
+        return out;
+      });
 }
 
 }  // namespace
 
 void registerMetrics(Napi::Env env, Napi::Object exports) {
-  exports.Set("imageMetrics", Napi::Function::New<imageMetricsToJs>(env, "imageMetrics"));
-  exports.Set("pixelMetrics", Napi::Function::New<pixelMetricsToJs>(env, "pixelMetrics"));
-  exports.Set("regions", Napi::Function::New<regionsToJs>(env, "regions"));
+  addFunction<imageMetricsToJs>(env, exports, "imageMetrics");
+  addFunction<pixelMetricsToJs>(env, exports, "pixelMetrics");
+  addFunction<regionsToJs>(env, exports, "regions");
 }
 
 }  // namespace ssn::addon

@@ -25,7 +25,13 @@ class PoolWorker final : public Napi::AsyncWorker {
     CancelScope scope(&stopping_);
     failure_ = capture([&] { result_.emplace(work_()); });
   }
-  void OnOK() override { settlePromise(Env(), deferred, failure_, result_, convert_); }
+  void OnOK() override {
+    try {
+      settlePromise(Env(), deferred, failure_, result_, convert_);
+    } catch (const Napi::Error&) {
+      // resolve and reject fail while a worker is being terminated; there is nobody left to tell
+    }
+  }
 
  private:
   std::function<Result()> work_;

@@ -3,7 +3,20 @@
 
 #include <napi.h>
 
+#include "addon/errors.h"
+
 namespace ssn::addon {
+
+// Every exported function is guarded: a C++ exception that reached node-addon-api would end the process.
+template <auto Function>
+auto guardedFunction(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] { return Function(info); });
+}
+
+template <auto Function>
+void addFunction(Napi::Env env, Napi::Object exports, const char* name) {
+  exports.Set(name, Napi::Function::New<guardedFunction<Function>>(env, name));
+}
 
 void registerFiles(Napi::Env env, Napi::Object exports);      // tensor files
 void registerImages(Napi::Env env, Napi::Object exports);     // resize, training targets

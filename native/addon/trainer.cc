@@ -48,18 +48,23 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
  public:
   using Handle = std::shared_ptr<Trainer>;
 
+  // Guarded, as the functions of register.h are.
+  template <Napi::Value (NativeTrainer::*Method)(const Napi::CallbackInfo&)>
+  Napi::Value call(const Napi::CallbackInfo& info) {
+    return guarded(info.Env(), [&] { return (this->*Method)(info); });
+  }
+
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "NativeTrainer",
                        {
-                           InstanceMethod<&NativeTrainer::setTargets>("setTargets"),
-                           InstanceMethod<&NativeTrainer::missing>("missing"),
-                           InstanceMethod<&NativeTrainer::step>("step"),
-                           InstanceMethod<&NativeTrainer::observeFeatures>("observeFeatures"),
-                           InstanceMethod<&NativeTrainer::setNoiseStd>("setNoiseStd"),
-                           InstanceMethod<&NativeTrainer::state>("state"),
-                           InstanceMethod<&NativeTrainer::restore>("restore"),
-                           InstanceMethod<&NativeTrainer::cacheBytes>("cacheBytes"),
-                           InstanceMethod<&NativeTrainer::dispose>("dispose"),
+                           InstanceMethod<&NativeTrainer::call<&NativeTrainer::setTargets>>("setTargets"),
+                           InstanceMethod<&NativeTrainer::call<&NativeTrainer::missing>>("missing"),
+                           InstanceMethod<&NativeTrainer::call<&NativeTrainer::step>>("step"),
+                           InstanceMethod<&NativeTrainer::call<&NativeTrainer::observeFeatures>>("observeFeatures"),
+                           InstanceMethod<&NativeTrainer::call<&NativeTrainer::setNoiseStd>>("setNoiseStd"),
+                           InstanceMethod<&NativeTrainer::call<&NativeTrainer::state>>("state"),
+                           InstanceMethod<&NativeTrainer::call<&NativeTrainer::restore>>("restore"),
+                           InstanceMethod<&NativeTrainer::call<&NativeTrainer::dispose>>("dispose"),
                        });
   }
 
@@ -90,22 +95,20 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
 
   Napi::Value setTargets(const Napi::CallbackInfo& info) {
     Napi::Env env = info.Env();
-    return guarded(env, [&] {
-      const auto array = info[0].As<Napi::Array>();
-      const FeatureShape shape = trainer(env)->shape();
-      std::vector<std::pair<int64_t, Trainer::Target>> targets;
-      for (uint32_t i = 0; i < array.Length(); ++i) {
-        const auto object = array.Get(i).As<Napi::Object>();
-        targets.emplace_back(getInt(object, "key"), Trainer::Target{getNumber(object, "label"), getBool(object, "segmented") ? 1.0 : 0.0, planeFromJs(object.Get("mask"), shape), planeFromJs(object.Get("weight"), shape)});
-      }
-      return runOnEngine<bool>(
-          env,
-          [trainer = trainer(env), targets = std::move(targets)] {
-            for (const auto& [key, target] : targets) trainer->setTarget(key, target);
-            return true;
-          },
-          [](Napi::Env e, bool&) { return e.Undefined(); });
-    });
+    const auto array = info[0].As<Napi::Array>();
+    const FeatureShape shape = trainer(env)->shape();
+    std::vector<std::pair<int64_t, Trainer::Target>> targets;
+    for (uint32_t i = 0; i < array.Length(); ++i) {
+      const auto object = array.Get(i).As<Napi::Object>();
+      targets.emplace_back(getInt(object, "key"), Trainer::Target{getNumber(object, "label"), getBool(object, "segmented") ? 1.0 : 0.0, planeFromJs(object.Get("mask"), shape), planeFromJs(object.Get("weight"), shape)});
+    }
+    return runOnEngine<bool>(
+        env,
+        [trainer = trainer(env), targets = std::move(targets)] {
+          for (const auto& [key, target] : targets) trainer->setTarget(key, target);
+          return true;
+        },
+        [](Napi::Env e, bool&) { return e.Undefined(); });
   }
 
   Napi::Value missing(const Napi::CallbackInfo& info) {
@@ -121,21 +124,17 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
 
   Napi::Value step(const Napi::CallbackInfo& info) {
     Napi::Env env = info.Env();
-    return guarded(env, [&] {
-      const auto options = info[0].As<Napi::Object>();
-      return runOnEngine<StepLosses>(
-          env,
-          [trainer = trainer(env), index = getInt(options, "index"), items = itemsFromJs(options.Get("items")), rates = ratesFromJs(options)] { return trainer->step(index, items, rates); },
-          [](Napi::Env e, StepLosses& losses) { return lossesToJs(e, losses); });
-    });
+    const auto options = info[0].As<Napi::Object>();
+    return runOnEngine<StepLosses>(
+        env,
+        [trainer = trainer(env), index = getInt(options, "index"), items = itemsFromJs(options.Get("items")), rates = ratesFromJs(options)] { return trainer->step(index, items, rates); },
+        [](Napi::Env e, StepLosses& losses) { return lossesToJs(e, losses); });
   }
 
   Napi::Value observeFeatures(const Napi::CallbackInfo& info) {
     Napi::Env env = info.Env();
-    return guarded(env, [&] {
-      return runOnEngine<std::vector<float>>(
-          env, [trainer = trainer(env), items = itemsFromJs(info[0])] { return trainer->observe(items); }, [](Napi::Env e, std::vector<float>& std) { return vectorToJs(e, std::move(std)); });
-    });
+    return runOnEngine<std::vector<float>>(
+        env, [trainer = trainer(env), items = itemsFromJs(info[0])] { return trainer->observe(items); }, [](Napi::Env e, std::vector<float>& std) { return vectorToJs(e, std::move(std)); });
   }
 
   Napi::Value setNoiseStd(const Napi::CallbackInfo& info) {
@@ -164,22 +163,21 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
 
   Napi::Value restore(const Napi::CallbackInfo& info) {
     Napi::Env env = info.Env();
-    return guarded(env, [&] {
-      const auto object = info[0].As<Napi::Object>();
-      return runOnEngine<bool>(
-          env,
-          [trainer = trainer(env), state = Trainer::State{tensorMapFromJs(object.Get("heads")), tensorMapFromJs(object.Get("optimizer"))}] {
-            trainer->restore(state);
-            return true;
-          },
-          [](Napi::Env e, bool&) { return e.Undefined(); });
-    });
+    const auto object = info[0].As<Napi::Object>();
+    return runOnEngine<bool>(
+        env,
+        [trainer = trainer(env), state = Trainer::State{tensorMapFromJs(object.Get("heads")), tensorMapFromJs(object.Get("optimizer"))}] {
+          trainer->restore(state);
+          return true;
+        },
+        [](Napi::Env e, bool&) { return e.Undefined(); });
   }
 
-  Napi::Value cacheBytes(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), static_cast<double>(trainer(info.Env())->cacheBytes())); }
-
   // Jobs in flight hold the trainer until they end.
-  void dispose(const Napi::CallbackInfo&) { trainer_.reset(); }
+  Napi::Value dispose(const Napi::CallbackInfo& info) {
+    trainer_.reset();
+    return info.Env().Undefined();
+  }
 
   Handle trainer_;
   TrainerConfig config_;
@@ -187,41 +185,34 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
 
 Napi::Value createTrainer(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  return guarded(env, [&] {
-    using Made = std::pair<NativeTrainer::Handle, TrainerConfig>;
-    auto constructor = std::make_shared<Napi::FunctionReference>(Napi::Persistent(NativeTrainer::define(env)));
-    return runOnEngine<Made>(
-        env,
-        [config = trainerConfigFromJs(info[0].As<Napi::Object>()), backbone = tensorMapFromJs(info[1]), heads = tensorMapFromJs(info[2])] {
-          return Made{std::make_shared<Trainer>(config, backbone, heads), config};
-        },
-        [constructor](Napi::Env e, Made& made) { return constructor->New({Napi::External<Made>::New(e, &made)}); });
-  });
+  using Made = std::pair<NativeTrainer::Handle, TrainerConfig>;
+  return runOnEngine<Made>(
+      env,
+      [config = trainerConfigFromJs(info[0].As<Napi::Object>()), backbone = tensorMapFromJs(info[1]), heads = tensorMapFromJs(info[2])] {
+        return Made{std::make_shared<Trainer>(config, backbone, heads), config};
+      },
+      [](Napi::Env e, Made& made) { return NativeTrainer::define(e).New({Napi::External<Made>::New(e, &made)}); });
 }
 
 Napi::Value backboneTensorsToJs(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  return guarded(env, [&] {
-    Napi::Object out = Napi::Object::New(env);
-    for (const auto& [name, shape] : backboneTensors(architectureNamed(info[0].As<Napi::String>()))) {
-      Napi::Array sizes = Napi::Array::New(env, shape.size());
-      for (uint32_t i = 0; i < shape.size(); ++i) sizes.Set(i, static_cast<double>(shape[i]));
-      out.Set(name, sizes);
-    }
-    return out;
-  });
+  Napi::Object out = Napi::Object::New(env);
+  for (const auto& [name, shape] : backboneTensors(architectureNamed(info[0].As<Napi::String>()))) {
+    Napi::Array sizes = Napi::Array::New(env, shape.size());
+    for (uint32_t i = 0; i < shape.size(); ++i) sizes.Set(i, static_cast<double>(shape[i]));
+    out.Set(name, sizes);
+  }
+  return out;
 }
 
 Napi::Value featureShapeToJs(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  return guarded(env, [&] {
-    const FeatureShape shape = featureShape(tapShapes(networkConfigFromJs(info[0].As<Napi::Object>())));
-    Napi::Object out = Napi::Object::New(env);
-    out.Set("channels", static_cast<double>(shape.channels));
-    out.Set("height", static_cast<double>(shape.height));
-    out.Set("width", static_cast<double>(shape.width));
-    return out;
-  });
+  const FeatureShape shape = featureShape(tapShapes(networkConfigFromJs(info[0].As<Napi::Object>())));
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("channels", static_cast<double>(shape.channels));
+  out.Set("height", static_cast<double>(shape.height));
+  out.Set("width", static_cast<double>(shape.width));
+  return out;
 }
 
 Napi::Value tensorsOnEngine(Napi::Env env, std::function<TensorMap()> make) {
@@ -230,75 +221,69 @@ Napi::Value tensorsOnEngine(Napi::Env env, std::function<TensorMap()> make) {
 
 Napi::Value randomBackboneToJs(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  return guarded(env, [&] {
-    const Architecture& architecture = architectureNamed(info[0].As<Napi::String>());
-    return tensorsOnEngine(env, [&architecture, seed = info[1].As<Napi::Number>().Int64Value()] { return randomBackbone(architecture, static_cast<uint64_t>(seed)); });
-  });
+  const Architecture& architecture = architectureNamed(info[0].As<Napi::String>());
+  return tensorsOnEngine(env, [&architecture, seed = info[1].As<Napi::Number>().Int64Value()] { return randomBackbone(architecture, static_cast<uint64_t>(seed)); });
 }
 
 Napi::Value randomHeadsToJs(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  return guarded(env, [&] {
-    return tensorsOnEngine(env, [channels = info[0].As<Napi::Number>().Int64Value(), seed = info[1].As<Napi::Number>().Int64Value()] { return randomHeads(channels, static_cast<uint64_t>(seed)); });
-  });
+  return tensorsOnEngine(env, [channels = info[0].As<Napi::Number>().Int64Value(), seed = info[1].As<Napi::Number>().Int64Value()] { return randomHeads(channels, static_cast<uint64_t>(seed)); });
 }
 
 // One training step with everything random given (GoldenStepInput).
 Napi::Value goldenStep(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  return guarded(env, [&] {
-    const auto options = info[0].As<Napi::Object>();
-    struct Result {
-      StepOutput output;
-      StepLosses losses;
-      TensorMap gradients, after;
-    };
-    TensorMap in;
-    for (const char* name : {"input", "noise", "perlinMask", "mask", "label", "isSegmented", "distanceWeight"}) in[name] = tensorFromJs(options.Get(name));
-    return runOnEngine<Result>(
-        env,
-        [config = trainerConfigFromJs(options.Get("config").As<Napi::Object>()), backbone = tensorMapFromJs(options.Get("backbone")), heads = tensorMapFromJs(options.Get("heads")), in,
-         rates = ratesFromJs(options)] {
-          Trainer trainer(config, backbone, heads);
-          const auto on = [&](const char* name) { return in.at(name).to(config.device); };
-          StepInput input{trainer.taps(in.at("input")), on("mask"), on("label"), on("isSegmented"), on("distanceWeight"), on("perlinMask"), nullptr};
-          input.noise = [noise = on("noise").flatten(2)](int64_t sample, const at::Tensor& positions) {
-            return noise[sample].index_select(1, positions.to(noise.device(), at::kLong)).t().contiguous();
-          };
-          Result result;
-          result.output = trainer.forwardBackward(input);
-          const auto parameters = trainedParameters(trainer.heads());
-          for (size_t i = 0; i < parameters.size(); ++i) result.gradients[parameters[i].name] = result.output.gradients[i].clone();
-          const auto value = [](const at::Tensor& t) { return t.item<double>(); };
-          result.losses = {value(result.output.l1Normal), value(result.output.l1Anomalous), value(result.output.focalMap), value(result.output.focalScore), 0, 0};
-          result.losses.total = result.losses.l1Normal + result.losses.l1Anomalous + result.losses.focalMap + result.losses.focalScore;
-          result.losses.gradientNorm = trainer.update(result.output.gradients, rates);
-          result.after = headsToTensors(trainer.heads());
-          return result;
-        },
-        [](Napi::Env e, Result& result) {
-          Napi::Object out = Napi::Object::New(e);
-          out.Set("losses", lossesToJs(e, result.losses));
-          out.Set("mapLogits", tensorToJs(e, result.output.map));
-          out.Set("scoreLogit", tensorToJs(e, result.output.score));
-          out.Set("targetMask", tensorToJs(e, result.output.targets.mask));
-          out.Set("targetLabel", tensorToJs(e, result.output.targets.label));
-          out.Set("gradients", tensorMapToJs(e, result.gradients));
-          out.Set("after", tensorMapToJs(e, result.after));
-          return out;
-        });
-  });
+  const auto options = info[0].As<Napi::Object>();
+  struct Result {
+    StepOutput output;
+    StepLosses losses;
+    TensorMap gradients, after;
+  };
+  TensorMap in;
+  for (const char* name : {"input", "noise", "perlinMask", "mask", "label", "isSegmented", "distanceWeight"}) in[name] = tensorFromJs(options.Get(name));
+  return runOnEngine<Result>(
+      env,
+      [config = trainerConfigFromJs(options.Get("config").As<Napi::Object>()), backbone = tensorMapFromJs(options.Get("backbone")), heads = tensorMapFromJs(options.Get("heads")), in,
+       rates = ratesFromJs(options)] {
+        Trainer trainer(config, backbone, heads);
+        const auto on = [&](const char* name) { return in.at(name).to(config.device); };
+        StepInput input{trainer.taps(in.at("input")), on("mask"), on("label"), on("isSegmented"), on("distanceWeight"), on("perlinMask"), nullptr};
+        input.noise = [noise = on("noise").flatten(2)](int64_t sample, const at::Tensor& positions) {
+          return noise[sample].index_select(1, positions.to(noise.device(), at::kLong)).t().contiguous();
+        };
+        Result result;
+        result.output = trainer.forwardBackward(input);
+        const auto parameters = trainedParameters(trainer.heads());
+        for (size_t i = 0; i < parameters.size(); ++i) result.gradients[parameters[i].name] = result.output.gradients[i].clone();
+        const auto value = [](const at::Tensor& t) { return t.item<double>(); };
+        result.losses = {value(result.output.l1Normal), value(result.output.l1Anomalous), value(result.output.focalMap), value(result.output.focalScore), 0, 0};
+        result.losses.total = result.losses.l1Normal + result.losses.l1Anomalous + result.losses.focalMap + result.losses.focalScore;
+        result.losses.gradientNorm = trainer.update(result.output.gradients, rates);
+        result.after = headsToTensors(trainer.heads());
+        return result;
+      },
+      [](Napi::Env e, Result& result) {
+        Napi::Object out = Napi::Object::New(e);
+        out.Set("losses", lossesToJs(e, result.losses));
+        out.Set("mapLogits", tensorToJs(e, result.output.map));
+        out.Set("scoreLogit", tensorToJs(e, result.output.score));
+        out.Set("targetMask", tensorToJs(e, result.output.targets.mask));
+        out.Set("targetLabel", tensorToJs(e, result.output.targets.label));
+        out.Set("gradients", tensorMapToJs(e, result.gradients));
+        out.Set("after", tensorMapToJs(e, result.after));
+        return out;
+      });
 }
 
 }  // namespace
 
 void registerTrainer(Napi::Env env, Napi::Object exports) {
-  exports.Set("createTrainer", Napi::Function::New<createTrainer>(env, "createTrainer"));
-  exports.Set("backboneTensors", Napi::Function::New<backboneTensorsToJs>(env, "backboneTensors"));
-  exports.Set("featureShape", Napi::Function::New<featureShapeToJs>(env, "featureShape"));
-  exports.Set("randomBackbone", Napi::Function::New<randomBackboneToJs>(env, "randomBackbone"));
-  exports.Set("randomHeads", Napi::Function::New<randomHeadsToJs>(env, "randomHeads"));
-  exports.Set("goldenStep", Napi::Function::New<goldenStep>(env, "goldenStep"));
+  addFunction<createTrainer>(env, exports, "createTrainer");
+  addFunction<backboneTensorsToJs>(env, exports, "backboneTensors");
+  addFunction<featureShapeToJs>(env, exports, "featureShape");
+  addFunction<randomBackboneToJs>(env, exports, "randomBackbone");
+  addFunction<randomHeadsToJs>(env, exports, "randomHeads");
+  addFunction<goldenStep>(env, exports, "goldenStep");
 }
 
 }  // namespace ssn::addon

@@ -2,7 +2,6 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/conv2d.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/max_pool2d.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/relu.h>
@@ -119,6 +118,7 @@ Backbone::Convolution Backbone::folded(const TensorMap& tensors, const std::stri
 Backbone::Backbone(const Architecture& architecture, const TensorMap& tensors, const std::vector<std::string>& layers, at::Device device, at::ScalarType dtype)
     : device_(device), dtype_(dtype) {
   for (const std::string& layer : layers) taps_.push_back(stageNamed(layer));
+  if (taps_.empty()) throw Error("INVALID_OPTION", "no layer is named");
   stem_ = folded(tensors, "conv1", "bn1", 2, 3);
   const int last = *std::max_element(taps_.begin(), taps_.end());
   for (int stage = 0; stage <= last; ++stage) {
@@ -158,6 +158,9 @@ std::vector<at::Tensor> Backbone::forward(const at::Tensor& input) const {
 }
 
 std::vector<TapShape> tapShapes(const Architecture& architecture, const std::vector<std::string>& layers, int64_t height, int64_t width) {
+  constexpr int64_t kLargest = 1 << 16;
+  if (layers.empty()) throw Error("INVALID_OPTION", "no layer is named");
+  if (height < 1 || width < 1 || height > kLargest || width > kLargest) throw Error("INVALID_OPTION", "an image size of " + std::to_string(height) + "x" + std::to_string(width) + " is out of range");
   const auto halve = [](int64_t n) { return (n - 1) / 2 + 1; };  // every strided layer: kernel 2p+1, padding p, stride 2
   std::vector<TapShape> stages;
   int64_t h = halve(halve(height)), w = halve(halve(width));

@@ -28,7 +28,7 @@ void overColumns(int64_t width, const std::function<void(int64_t column, int64_t
   at::parallel_for(0, (width + kColumns - 1) / kColumns, 1, [&](int64_t begin, int64_t end) { body(begin * kColumns, std::min(width, end * kColumns) - begin * kColumns); });
 }
 
-// Reused by the thread's next call, and given back when it ends.
+// Reused by the thread's next call; kept as long as the thread, so it is sized for one image only.
 float* scratch(int64_t floats) {
   static thread_local std::vector<float> buffer;
   if (static_cast<int64_t>(buffer.size()) < floats) buffer.resize(floats);

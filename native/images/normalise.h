@@ -14,10 +14,4 @@ inline void normalise(const uint8_t* rgb, int64_t pixels, float* outNhwc) {
     for (int c = 0; c < 3; ++c) outNhwc[3 * i + c] = (static_cast<float>(rgb[3 * i + c]) / 255.0f - kImageNetMean[c]) / kImageNetStd[c];
 }
 
-// The same for one image, as three planes (CHW).
-inline void normaliseToPlanes(const uint8_t* rgb, int64_t pixels, float* outChw) {
-  for (int c = 0; c < 3; ++c)
-    for (int64_t i = 0; i < pixels; ++i) outChw[c * pixels + i] = (static_cast<float>(rgb[3 * i + c]) / 255.0f - kImageNetMean[c]) / kImageNetStd[c];
-}
-
 }  // namespace ssn

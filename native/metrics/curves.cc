@@ -4,6 +4,7 @@
 #include <limits>
 #include <string>
 
+#include "cancel.h"
 #include "error.h"
 #include "images/components.h"
 #include "metrics/ranking.h"
@@ -93,6 +94,7 @@ PixelMetrics pixelMetrics(std::vector<LabelledMap> maps, int64_t height, int64_t
   std::vector<double> regionWeight{0};  // areas first
   std::vector<int32_t> labels(pixels);
   for (size_t m = 0; m < maps.size(); ++m) {
+    throwIfCancelled();
     const LabelledMap map = std::move(maps[m]);
     const uint32_t offset = static_cast<uint32_t>(regionWeight.size() - 1);
     const int32_t count = labelComponents(map.mask.data(), height, width, labels.data());

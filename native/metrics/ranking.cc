@@ -3,6 +3,8 @@
 #include <array>
 #include <cstddef>
 
+#include "cancel.h"
+
 namespace ssn {
 
 void sortByScore(std::vector<RankedItem>& items) {
@@ -18,6 +20,7 @@ void sortByScore(std::vector<RankedItem>& items) {
 
   std::vector<RankedItem> sorted;
   for (int pass = 0; pass < kDigits; ++pass) {
+    throwIfCancelled();
     std::vector<std::size_t>& next = counts[pass];
     std::size_t offset = 0;
     bool oneBucket = false;

@@ -37,11 +37,6 @@ class FeatureCache {
     entries_.emplace(key, taps);
   }
 
-  int64_t bytes() const {
-    std::lock_guard lock(mutex_);
-    return bytes_;
-  }
-
  private:
   mutable std::mutex mutex_;  // JavaScript asks what is cached while the engine thread trains
   int64_t limit_, bytes_ = 0;

@@ -64,7 +64,6 @@ class Trainer {
 
   // Safe to ask from another thread while a step runs.
   bool cached(int64_t key) const { return cache_.contains(key); }
-  int64_t cacheBytes() const { return cache_.bytes(); }
   FeatureShape shape() const { return shape_; }
 
   // Clips, then updates every parameter; returns the gradient norm before clipping.
