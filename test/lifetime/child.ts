@@ -74,6 +74,20 @@ const modes: Record<string, (delay: number) => void> = {
       console.log("terminated ten");
     })();
   },
+  /** Workers terminated while the pool works, or while a call copies its arguments: both are moments of their own. */
+  terminatePool() {
+    void (async () => {
+      for (const mode of ["busyPool", "busyCopying"]) {
+        for (let i = 0; i < 8; i++) {
+          const worker = startWorker(mode, 0);
+          await new Promise((resolve) => worker.once("message", resolve));
+          await new Promise((resolve) => setTimeout(resolve, i * 4));
+          await worker.terminate();
+        }
+      }
+      console.log("terminated all");
+    })();
+  },
   /** Ten workers that end themselves: five by process.exit, five by an exception. */
   workersEnd() {
     void (async () => {
@@ -91,6 +105,22 @@ const modes: Record<string, (delay: number) => void> = {
   parallel() {
     const ended = [0, 1, 2, 3].map(() => new Promise<number>((resolve) => startWorker("finish", 0).once("exit", resolve)));
     void Promise.all([keepBusy(), ...ended]).then(([, ...codes]) => console.log(codes.join(" ")));
+  },
+  busyPool() {
+    const native = engine();
+    for (let i = 0; i < 4; i++) void native.resizeImage(new Uint8Array(2000 * 2000 * 3), 2000, 2000, 3, 1000, 1000, "antialias");
+    for (let i = 0; i < 4; i++) void native.regions(new Float32Array(512 * 512), 512, 512, 0, 1);
+    parentPort!.postMessage("busy");
+  },
+  busyCopying() {
+    const native = engine();
+    void (async () => {
+      const backbone = await native.randomBackbone("resnet18", 0);
+      const heads = await native.randomHeads(384, 0);
+      parentPort!.postMessage("busy");
+      const config = { architecture: "resnet18", layers: ["layer2", "layer3"], imageHeight: 64, imageWidth: 64, variant: "jims", alignCorners: true, device: "cpu", compute: "lowResolution" } as const;
+      for (let i = 0; i < 60; i++) void native.createDetector({ ...config, layers: [...config.layers] }, backbone, heads);
+    })();
   },
   busy() {
     void keepBusy();

@@ -48,6 +48,7 @@ async function prints(mode: string, expected: string): Promise<void> {
 
 test("pending jobs keep the process alive until they settle", () => prints("finish", "all settled"));
 test("worker.terminate() in the middle of a job, ten times", () => prints("terminate", "terminated ten"));
+test("worker.terminate() while the pool works or arguments are copied", () => prints("terminatePool", "terminated all"));
 test("workers that exit or throw in the middle of a job", () => prints("workersEnd", "7 1 7 1 7 1 7 1 7 1"));
 test("the addon in four workers and the main thread", () => prints("parallel", "all settled\nall settled\nall settled\nall settled\n0 0 0 0"));
 test("after shutdown: ABORTED, and a second shutdown does nothing", () => prints("afterShutdown", "ABORTED"));
