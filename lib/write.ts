@@ -1,7 +1,7 @@
-import { mkdir, open, rename, rm } from "node:fs/promises";
+import { mkdir, open, rename, rm, stat } from "node:fs/promises";
 import path from "node:path";
 
-import { fileError } from "./errors.js";
+import { fileError, SuperSimpleNetError } from "./errors.js";
 
 /**
  * Writes a file under a temporary name in the same folder and renames it, so that no reader ever sees half of it; the
@@ -26,9 +26,28 @@ export async function writeWholeFile(file: string, data: string | Uint8Array): P
 
 /** Creates a folder and its parents. Errors: NO_PERMISSION, NO_SPACE, FILE_ERROR. */
 export async function makeFolder(folder: string): Promise<void> {
+  await create(path.resolve(folder));
+}
+
+// Not mkdir's own `recursive`: it never ends where a file system answers ENOENT although the parent exists, as /proc does.
+async function create(folder: string): Promise<void> {
+  const first = await attempt(folder);
+  if (first === undefined) return;
+  if (first.code !== "ENOENT" || path.dirname(folder) === folder) throw fileError(first, "create folder", folder);
+  await create(path.dirname(folder));
+  const second = await attempt(folder);
+  if (second === undefined) return;
+  if (second.code !== "ENOENT") throw fileError(second, "create folder", folder);
+  throw new SuperSimpleNetError("FILE_ERROR", `Cannot create folder ${folder}: no folder can be made in ${path.dirname(folder)}. Choose another place.`, { cause: second, path: folder });
+}
+
+/** Why there is no such folder afterwards; undefined when there is. */
+async function attempt(folder: string): Promise<NodeJS.ErrnoException | undefined> {
   try {
-    await mkdir(folder, { recursive: true });
+    await mkdir(folder);
+    return undefined;
   } catch (error) {
-    throw fileError(error, "create folder", folder);
+    const exists = await stat(folder).then((found) => found.isDirectory(), () => false);
+    return exists ? undefined : (error as NodeJS.ErrnoException);
   }
 }

@@ -1,10 +1,11 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, open, readdir, rename, rm, stat } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 
 import { SuperSimpleNetError, fileError } from "../errors.js";
+import { makeFolder } from "../write.js";
 import { TransferError, get } from "./http.js";
 
 export interface Progress {
@@ -35,11 +36,7 @@ export interface DownloadOptions {
  * the right checksum. Throws DOWNLOAD_FAILED (the part is kept), CHECKSUM_MISMATCH (it is removed), ABORTED, NO_SPACE, ...
  */
 export async function download(options: DownloadOptions): Promise<{ bytes: number }> {
-  try {
-    await mkdir(path.dirname(options.file), { recursive: true });
-  } catch (error) {
-    throw fileError(error, "create the folder", path.dirname(options.file));
-  }
+  await makeFolder(path.dirname(options.file));
   const part = await claimPart(options.file);
   try {
     let resumed = (await sizeOf(part)) > 0;

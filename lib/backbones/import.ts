@@ -1,9 +1,10 @@
-import { copyFile, mkdir, rename, rm } from "node:fs/promises";
+import { copyFile, rename, rm } from "node:fs/promises";
 import path from "node:path";
 
 import { SuperSimpleNetError, fileError } from "../errors.js";
 import type { Architecture } from "../native/binding.js";
 import { engine } from "../native/engine.js";
+import { makeFolder } from "../write.js";
 import { catalogue, catalogueEntry, importedName, weightsFolder } from "./catalogue.js";
 import { backboneFrom, detectArchitecture, weightsInvalid } from "./check.js";
 import { fileSha256 } from "./download.js";
@@ -36,7 +37,7 @@ export async function importWeights(file: string, architecture?: string): Promis
   const folder = weightsFolder();
   const temporary = path.join(folder, `import-${process.pid}-${Date.now()}.tmp`);
   try {
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     await copyFile(file, temporary);
     const sha256 = await fileSha256(temporary);
     const claimed = checksumInName(file);

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, rmdir, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rename, rm, rmdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 
 import sharp from "sharp";
@@ -7,6 +7,7 @@ import { fileError, SuperSimpleNetError } from "../errors.js";
 import { prefetch, throwIfAborted } from "../images/pipeline.js";
 import { checkChoice, checkNumber, invalid, rejectUnknown } from "../options.js";
 import { Random } from "../random.js";
+import { makeFolder } from "../write.js";
 import { folder } from "./folder.js";
 import { type Defect, DEFECTS, renderScene } from "./surface.js";
 import type { Dataset } from "./types.js";
@@ -114,19 +115,19 @@ export async function generated(root: string, options: GeneratedOptions = {}): P
   const [height, width] = recipe.imageSize as [number, number];
   let temporary: string | undefined;
   try {
-    await mkdir(path.dirname(base), { recursive: true });
+    await makeFolder(path.dirname(base));
     temporary = await mkdtemp(path.join(path.dirname(base), `.${path.basename(base)}.`));
     const target = temporary;
     const write = async (file: string, pixels: Uint8Array, channels: 1 | 3): Promise<void> => {
       const image = sharp(pixels, { raw: { width, height, channels } });
       // 1 channel would otherwise be stored as RGB.
       const png = await (channels === 1 ? image.toColourspace("b-w") : image).png({ compressionLevel: 6 }).toBuffer();
-      await mkdir(path.dirname(path.join(target, file)), { recursive: true });
+      await makeFolder(path.dirname(path.join(target, file)));
       await writeFile(path.join(target, file), png);
     };
-    for (const split of ["train", "test"] as const) await mkdir(path.join(target, split, "good"), { recursive: true });
+    for (const split of ["train", "test"] as const) await makeFolder(path.join(target, split, "good"));
     // Even when empty: it tells that no mask of a test image belongs to a training image of the same name.
-    if (recipe.trainAnomalous > 0) await mkdir(path.join(target, "ground_truth", "train"), { recursive: true });
+    if (recipe.trainAnomalous > 0) await makeFolder(path.join(target, "ground_truth", "train"));
     let written = 0;
     const encode = async ({ image, mask, defect, key }: Plan): Promise<void> => {
       const scene = renderScene(new Random(recipe.seed, "generated", key), height, width, defect);
