@@ -81,7 +81,8 @@ function checkRaw(image: RawImage): void {
 }
 
 function rgbOf({ data, width, height, channels }: RawImage): RgbImage {
-  if (channels === 3) return { pixels: data, width, height };
+  // A copy: the caller may use its buffer for the next image, or shrink it, before this one is through.
+  if (channels === 3) return { pixels: new Uint8Array(data), width, height };
   const pixels = new Uint8Array(width * height * 3);
   for (let i = 0, from = 0; i < pixels.length; i += 3, from += channels) {
     pixels[i] = data[from]!;
@@ -124,12 +125,14 @@ function isRaw(source: Uint8Array | RawImage): source is RawImage {
 async function bytesOf(source: string | Uint8Array, name: string): Promise<Uint8Array> {
   if (typeof source === "string") return readImageFile(source);
   if (source.length === 0) throw unreadable(name, "the buffer is empty (0 bytes).");
-  return source;
+  return new Uint8Array(source); // a copy, as in rgbOf
 }
 
 function checkSource(source: unknown): void {
-  if (typeof source === "string" || (typeof source === "object" && source !== null)) return;
-  throw new SuperSimpleNetError("INVALID_OPTION", `Expected an image as a path, a Buffer or {data, width, height, channels} but received ${typeof source}.`);
+  const wrongArray = ArrayBuffer.isView(source) && !(source instanceof Uint8Array);
+  if (typeof source === "string" || (typeof source === "object" && source !== null && !wrongArray)) return;
+  const shown = wrongArray ? Object.prototype.toString.call(source).slice(8, -1) : source === null ? "null" : typeof source;
+  throw new SuperSimpleNetError("INVALID_OPTION", `Expected an image as a path, a Buffer or Uint8Array, or {data, width, height, channels} but received ${shown}.`);
 }
 
 /**
@@ -137,7 +140,7 @@ function checkSource(source: unknown): void {
  *
  * 16-bit samples keep their high byte (65535 -> 255, as OpenCV does), grey and palette images become RGB, alpha is dropped
  * without blending, CMYK is converted, ICC profiles are ignored, EXIF orientation is applied. Of several pages or frames
- * the first counts. Raw RGB pixels are returned as they are, without a copy.
+ * the first counts. The result never shares memory with `source`, which may be used again as soon as this has been called.
  *
  * `name` stands for the image in error messages; a path by default.
  * Errors: IMAGE_UNREADABLE (damaged, truncated, empty, BMP, ...), FILE_NOT_FOUND, NO_PERMISSION, INVALID_OPTION.

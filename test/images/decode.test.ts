@@ -54,9 +54,9 @@ test("EXIF orientation is applied, by the header too", async (t) => {
   assert.ok(image.pixels[image.pixels.length - 1]! < 15);
 });
 
-test("raw pixels are checked, grey and alpha handled, RGB not copied", async () => {
+test("raw pixels are checked, grey and alpha handled", async () => {
   const data = Uint8Array.of(1, 2, 3, 4, 5, 6);
-  assert.equal((await decodeImage({ data, width: 2, height: 1, channels: 3 })).pixels, data);
+  assert.deepEqual((await decodeImage({ data, width: 2, height: 1, channels: 3 })).pixels, data);
   assert.deepEqual([...(await decodeImage({ data: Uint8Array.of(7, 9), width: 1, height: 2, channels: 1 })).pixels], [7, 7, 7, 9, 9, 9]);
   assert.deepEqual([...(await decodeImage({ data: Uint8Array.of(1, 2, 3, 0), width: 1, height: 1, channels: 4 })).pixels], [1, 2, 3]);
   await assert.rejects(decodeImage({ data, width: 3, height: 1, channels: 3 }), failure("INVALID_OPTION", "3 x 1 x 3 = 9 bytes", "6 bytes"));
@@ -157,7 +157,7 @@ test("masks: any value counts where nothing is lost, bright ones elsewhere", asy
 test("an image already at model size is not resized", async () => {
   const data = Uint8Array.from({ length: 4 * 3 * 3 }, (_, i) => i);
   const image = await loadImage({ data, width: 4, height: 3, channels: 3 }, { width: 4, height: 3 });
-  assert.equal(image.pixels, data);
+  assert.deepEqual(image.pixels, data);
   assert.deepEqual([image.sourceWidth, image.sourceHeight], [4, 3]);
 });
 
@@ -167,4 +167,20 @@ test("another size goes through the engine's bilinear resize, without anti-alias
   const image = await loadImage({ data, width: 4, height: 1, channels: 3 }, { width: 2, height: 1 });
   assert.deepEqual([...image.pixels], [50, 50, 50, 100, 100, 100]);
   assert.deepEqual([image.width, image.height, image.sourceWidth, image.sourceHeight], [2, 1, 4, 1]);
+});
+
+test("the caller may use its buffer again at once: raw and encoded", async () => {
+  const frame = new Uint8Array(4 * 4 * 3).fill(7);
+  const encoded = await sharp(frame, { raw: { width: 4, height: 4, channels: 3 } }).png().toBuffer();
+  const buffer = Buffer.from(encoded);
+  const loads = [loadImage({ data: frame, width: 4, height: 4, channels: 3 }, { width: 4, height: 4 }), loadImage({ data: frame, width: 4, height: 4, channels: 3 }, { width: 2, height: 2 }), loadImage(buffer, { width: 4, height: 4 })];
+  frame.fill(200);
+  buffer.fill(0);
+  for (const { pixels } of await Promise.all(loads)) assert.ok(pixels.every((value) => value === 7));
+});
+
+test("typed arrays of other types are refused by their name", async () => {
+  for (const source of [new Float32Array(12), new Uint8ClampedArray(12), new Uint16Array(1e6), new DataView(new ArrayBuffer(12))]) {
+    await assert.rejects(decodeImage(source as unknown as Uint8Array), failure("INVALID_OPTION", source.constructor.name));
+  }
 });
