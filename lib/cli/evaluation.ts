@@ -31,7 +31,7 @@ export async function runEvaluation(detector: Detector, dataset: Dataset, { spli
 }
 
 /** Writes one overlay per sample, all in one colour range. */
-export async function overlayWriter(folder: string, pixelThreshold: number): Promise<{ add(sample: Sample, detection: Detection): Promise<void>; finish(): Promise<void> }> {
+async function overlayWriter(folder: string, pixelThreshold: number): Promise<{ add(sample: Sample, detection: Detection): Promise<void>; finish(): Promise<void> }> {
   const { ColourScale } = await import("../report/scale.js");
   const { overlayOf } = await import("../report/sources.js");
   const { overlayPng } = await import("../report/overlay.js");

@@ -6,7 +6,7 @@ import { fileError, SuperSimpleNetError } from "../errors.js";
 const collator = new Intl.Collator("en", { numeric: true });
 
 /** 2 before 10. */
-export const naturalOrder = (a: string, b: string): number => collator.compare(a, b) || (a < b ? -1 : a > b ? 1 : 0);
+const naturalOrder = (a: string, b: string): number => collator.compare(a, b) || (a < b ? -1 : a > b ? 1 : 0);
 
 export interface Listing {
   files: string[];

@@ -13,7 +13,7 @@ export interface ManifestOptions {
 }
 
 /** What a folder's manifest is called when only the folder is given. */
-export const MANIFEST_NAMES: readonly string[] = ["samples.csv", "samples.jsonl"];
+const MANIFEST_NAMES: readonly string[] = ["samples.csv", "samples.jsonl"];
 
 const COLUMNS = ["image", "label", "mask", "split", "defect"] as const;
 type Column = (typeof COLUMNS)[number];

@@ -12,7 +12,7 @@ export interface CalibrationImage {
 }
 
 /** Share of normal images that should stay below a threshold set without defects. */
-export const normalQuantile = 0.99;
+const normalQuantile = 0.99;
 
 /** Neither threshold calibrated: score 0.5, map logit 0. */
 export const defaultThresholds: Readonly<Thresholds> = { scoreLogit: 0, pixelLogit: 0, scoreMethod: "default", pixelMethod: "default", calibrationNormal: 0, calibrationAnomalous: 0 };

@@ -25,11 +25,6 @@ export interface TensorFile {
   format: "safetensors" | "pytorch-zip" | "pytorch-legacy";
 }
 
-export interface TensorInfo {
-  dtype: Dtype;
-  shape: number[];
-}
-
 export type Architecture = "wide_resnet50_2" | "wide_resnet101_2" | "resnet50" | "resnet101" | "resnet34" | "resnet18";
 export type Variant = "jims" | "icpr";
 export type ResizeMethod = "bilinear" | "antialias";

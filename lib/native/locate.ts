@@ -138,7 +138,7 @@ export function minor(version: string): string {
 }
 
 /** The folder of the torch that the first Python on the PATH would import, without importing it. */
-export function pythonTorch(): { folder: string | undefined; reason: string } {
+function pythonTorch(): { folder: string | undefined; reason: string } {
   const script = "import importlib.util as u; s = u.find_spec('torch'); print(s.submodule_search_locations[0] if s else '')";
   for (const command of ["python3", "python"]) {
     const run = spawnSync(command, ["-c", script], { encoding: "utf8", timeout: 20_000 });

@@ -15,7 +15,7 @@ const glyphs: Record<string, string> = {
   $: "4fke5u4", "^": "4ah", "`": "842", "{": "2448442", "}": "8442448", "≥": "842480v", "²": "c248e", "…": "000000l",
 };
 
-export const glyphWidth = 5;
+const glyphWidth = 5;
 export const glyphHeight = 9;
 /** From one character to the next. */
 export const advance = 6;
