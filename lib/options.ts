@@ -45,6 +45,11 @@ export function checkNumber(where: string, name: string, value: unknown, range: 
   return value;
 }
 
+export function checkBoolean(where: string, name: string, value: unknown): boolean {
+  if (typeof value !== "boolean") throw invalid(where, name, "true or false", value);
+  return value;
+}
+
 export function checkChoice<T extends string>(where: string, name: string, value: unknown, choices: readonly T[]): T {
   if (typeof value === "string" && (choices as readonly string[]).includes(value)) return value as T;
   const near = typeof value === "string" ? didYouMean(value, choices) : undefined;

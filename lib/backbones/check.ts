@@ -43,7 +43,8 @@ export function pickTensors(tensors: TensorMap, wanted: Record<string, number[]>
   return out;
 }
 
-function badValues(data: Float32Array, variance: boolean): string | undefined {
+/** Values that no weight may have, in words; undefined when there are none. */
+export function badValues(data: Float32Array, variance: boolean): string | undefined {
   let notFinite = 0;
   let negative = 0;
   for (let i = 0; i < data.length; i++) {

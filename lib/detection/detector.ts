@@ -6,6 +6,7 @@ import type { NativeDetector, Region } from "../native/binding.js";
 import { applyThreads, resolveDevice } from "../native/device.js";
 import { engine } from "../native/engine.js";
 import { checkChoice, checkNumber, invalid, rejectUnknown } from "../options.js";
+import { scaleRegion } from "./regions.js";
 import type { AnomalyMap, Detection, DetectorOptions, ImageSource } from "./types.js";
 
 const where = "Detector.load";
@@ -49,7 +50,7 @@ export class Detector {
   /**
    * Loads a model file, or takes a model.
    *
-   * Errors: INVALID_OPTION, UNKNOWN_OPTION, DEVICE_UNAVAILABLE, those of Model.load, and WEIGHTS_MISSING or
+   * Errors: INVALID_OPTION, UNKNOWN_OPTION, DEVICE_UNAVAILABLE, those of Model.load and model.check, and WEIGHTS_MISSING or
    * CHECKSUM_MISMATCH when the model file does not hold its backbone.
    */
   static async load(source: string | Model, options: DetectorOptions = {}): Promise<Detector> {
@@ -64,6 +65,7 @@ export class Detector {
     const device = resolveDevice(where, settings.device);
     const model = typeof source === "string" ? await Model.load(source) : source;
     if (!(model instanceof Model)) throw invalid(where, "source", "a model file's path or a Model", typeof source);
+    if (model === source) model.check(where);
     await applyThreads(where, options.threads);
     const backbone = await model.backbone(settings.backboneWeights);
     const native = await engine().createDetector({ ...model.networkConfig, device, compute: settings.heads }, backbone, model.heads);
@@ -163,25 +165,10 @@ export class Detector {
   /** Found at model size, where the map has all its information; given in pixels of the image. */
   async #regions(map: Float32Array, imageWidth: number, imageHeight: number): Promise<Region[]> {
     const [height, width] = this.model.config.imageSize;
-    const sx = imageWidth / width;
-    const sy = imageHeight / height;
     // A first sieve in pixels of the map; the area that is reported decides.
-    const minArea = Math.max(1, Math.floor((this.#options.minAreaPx - 1) / (sx * sy)));
+    const minArea = Math.max(1, Math.floor(((this.#options.minAreaPx - 1) * width * height) / (imageWidth * imageHeight)));
     const found = await engine().regions(map, height, width, this.#pixelThreshold, minArea);
-    const scaled = found.map((region) => {
-      const left = Math.floor(region.x * sx);
-      const top = Math.floor(region.y * sy);
-      return {
-        ...region,
-        area: Math.max(1, Math.round(region.area * sx * sy)),
-        x: left,
-        y: top,
-        width: Math.min(imageWidth, Math.ceil((region.x + region.width) * sx)) - left,
-        height: Math.min(imageHeight, Math.ceil((region.y + region.height) * sy)) - top,
-        peakX: Math.min(imageWidth - 1, Math.floor((region.peakX + 0.5) * sx)),
-        peakY: Math.min(imageHeight - 1, Math.floor((region.peakY + 0.5) * sy)),
-      };
-    });
+    const scaled = found.map((region) => scaleRegion(region, { height, width }, { height: imageHeight, width: imageWidth }));
     return scaled.filter(({ area }) => area >= this.#options.minAreaPx);
   }
 

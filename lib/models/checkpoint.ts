@@ -1,15 +1,16 @@
 import path from "node:path";
 
+import { architectures } from "../backbones/catalogue.js";
 import { backboneFrom, tensorsSha256 } from "../backbones/check.js";
 import { loadBackbone } from "../backbones/load.js";
 import { defaultThresholds } from "../detection/thresholds.js";
 import { SuperSimpleNetError } from "../errors.js";
-import type { Architecture, NetworkConfig, ResizeMethod, TensorMap, Variant } from "../native/binding.js";
+import type { Architecture, ResizeMethod, TensorMap, Variant } from "../native/binding.js";
 import { engine } from "../native/engine.js";
 import { checkChoice, rejectUnknown } from "../options.js";
 import { packageVersion } from "../version.js";
 import { type CheckpointLayout, convertCheckpoint } from "./convert.js";
-import type { BackboneInfo } from "./config.js";
+import { type BackboneInfo, checkNetworkSettings } from "./config.js";
 import { Model } from "./model.js";
 
 export interface ModelFromCheckpointOptions {
@@ -37,26 +38,26 @@ export interface ModelFromCheckpointOptions {
 
 /**
  * A PyTorch checkpoint as a model (spec section 7). Its thresholds are not calibrated: score 0.5, map logit 0. Throws
- * WEIGHTS_INVALID with every problem, CHECKSUM_MISMATCH when the checkpoint holds another backbone than `backboneWeights`,
+ * INVALID_OPTION before anything is read, WEIGHTS_INVALID with every problem, CHECKSUM_MISMATCH when the checkpoint holds another backbone than `backboneWeights`,
  * and what convertCheckpoint and loadBackbone throw.
  */
 export async function modelFromCheckpoint(options: ModelFromCheckpointOptions): Promise<{ model: Model; layout: CheckpointLayout }> {
   const where = "modelFromCheckpoint";
   rejectUnknown(options, ["checkpoint", "backbone", "backboneWeights", "imageSize", "layout", "variant", "alignCorners", "resize", "layers"], where);
-  const { checkpoint, backbone: architecture, imageSize, layers = ["layer2", "layer3"] } = options;
-  const variant = checkChoice(where, "variant", options.variant ?? "jims", ["jims", "icpr"]);
-  const network = (alignCorners: boolean): NetworkConfig => ({ architecture, layers, imageHeight: imageSize[0], imageWidth: imageSize[1], variant, alignCorners });
-  const { channels } = engine().featureShape(network(true));
-  const converted = await convertCheckpoint({ path: checkpoint, layout: options.layout, channels });
+  const architecture = checkChoice(where, "backbone", options.backbone, architectures);
+  // Both of the last two depend on the file when they are not given.
+  const { resize = "bilinear", alignCorners = true, layers = ["layer2", "layer3"], variant = "jims", imageSize } = options;
+  const settings = checkNetworkSettings(where, { layers, imageSize, resize, variant, alignCorners });
+  const [imageHeight, imageWidth] = settings.imageSize;
+  const { channels } = engine().featureShape({ architecture, layers: settings.layers, imageHeight, imageWidth, variant, alignCorners });
+  const converted = await convertCheckpoint({ path: options.checkpoint, layout: options.layout, channels });
   const { layout } = converted;
   const backbone = await chooseBackbone(options, converted.backbone);
   const model = new Model(
     {
+      ...settings,
       backbone: backbone.info,
-      layers,
-      imageSize,
-      resize: checkChoice(where, "resize", options.resize ?? (layout === "anomalib" ? "antialias" : "bilinear"), ["bilinear", "antialias"]),
-      variant,
+      resize: options.resize ?? (layout === "anomalib" ? "antialias" : "bilinear"),
       alignCorners: options.alignCorners ?? layout === "authors",
       thresholds: { ...defaultThresholds },
       training: null,

@@ -1,5 +1,8 @@
-import type { Architecture, ResizeMethod, Variant } from "../native/binding.js";
+import { architectures } from "../backbones/catalogue.js";
 import type { Regime } from "../datasets/types.js";
+import { SuperSimpleNetError } from "../errors.js";
+import type { Architecture, ResizeMethod, Variant } from "../native/binding.js";
+import { checkBoolean, checkChoice, checkNumber, invalid } from "../options.js";
 
 /** Newest version of the model file that this package writes and the newest that it reads. */
 export const modelFormatVersion = 1;
@@ -14,8 +17,10 @@ export interface BackboneInfo {
   sha256: string;
 }
 
+const thresholdMethods = ["best-f1", "normal-quantile", "manual", "default"] as const;
+
 /** How the thresholds were set. "default": score 0.5, not calibrated. */
-export type ThresholdMethod = "best-f1" | "normal-quantile" | "manual" | "default";
+export type ThresholdMethod = (typeof thresholdMethods)[number];
 
 export interface Thresholds {
   /** Score logit at and above which an image is anomalous; the score is its sigmoid. */
@@ -57,4 +62,48 @@ export interface TrainingInfo {
   trainNormal: number;
   trainAnomalous: number;
   trainSegmented: number;
+}
+
+/** What decides the network and its input; the trainer's options, a model's configuration and a conversion have it in common. */
+export type NetworkSettings = Pick<ModelConfig, "layers" | "imageSize" | "resize" | "variant" | "alignCorners">;
+
+/** Throws INVALID_OPTION for the first that is wrong. */
+export function checkNetworkSettings(where: string, settings: { [Name in keyof NetworkSettings]: unknown }): NetworkSettings {
+  const { layers, imageSize, resize, variant, alignCorners } = settings;
+  if (!Array.isArray(layers) || layers.length === 0 || new Set(layers).size !== layers.length) throw invalid(where, "layers", "a list of different layers", layers);
+  if (!Array.isArray(imageSize) || imageSize.length !== 2) throw invalid(where, "imageSize", "[height, width]", imageSize);
+  const side = (value: unknown): number => checkNumber(where, "imageSize", value, { min: 32, max: 8192, integer: true });
+  return {
+    layers: layers.map((layer: unknown) => checkChoice(where, "layers", layer, ["layer1", "layer2", "layer3"])),
+    imageSize: [side(imageSize[0]), side(imageSize[1])],
+    resize: checkChoice(where, "resize", resize, ["bilinear", "antialias"]),
+    variant: checkChoice(where, "variant", variant, ["jims", "icpr"]),
+    alignCorners: checkBoolean(where, "alignCorners", alignCorners),
+  };
+}
+
+/** A configuration from outside: of a file, or of a program that made the model itself. Throws INVALID_OPTION for the first field that is wrong. */
+export function checkConfig(where: string, config: unknown): asserts config is ModelConfig {
+  const root = fields(where, "config", config);
+  const backbone = fields(where, "backbone", root["backbone"]);
+  checkChoice(where, "backbone.architecture", backbone["architecture"], architectures);
+  checkBoolean(where, "backbone.trained", backbone["trained"]);
+  if (typeof backbone["source"] !== "string") throw invalid(where, "backbone.source", "a file's name", backbone["source"]);
+  if (!/^[0-9a-f]{64}$/.test(String(backbone["sha256"]))) throw invalid(where, "backbone.sha256", "64 hexadecimal digits", backbone["sha256"]);
+  checkNetworkSettings(where, root as Record<keyof NetworkSettings, unknown>);
+  const thresholds = fields(where, "thresholds", root["thresholds"]);
+  for (const name of ["scoreLogit", "pixelLogit"]) checkNumber(where, `thresholds.${name}`, thresholds[name]);
+  for (const name of ["scoreMethod", "pixelMethod"]) checkChoice(where, `thresholds.${name}`, thresholds[name], thresholdMethods);
+  for (const name of ["calibrationNormal", "calibrationAnomalous"]) checkNumber(where, `thresholds.${name}`, thresholds[name], { min: 0, integer: true });
+  if (root["training"] !== null) fields(where, "training", root["training"]);
+}
+
+function fields(where: string, name: string, value: unknown): Record<string, unknown> {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) throw invalid(where, name, "an object", value);
+  return value as Record<string, unknown>;
+}
+
+/** For a model whose random backbone would be in no file at all. */
+export function randomNotEmbedded(where: string): SuperSimpleNetError {
+  return new SuperSimpleNetError("INVALID_OPTION", `${where}: a model on a random backbone must hold it, because no file has it. Leave embedBackbone away, or give trained weights.`);
 }

@@ -1,16 +1,17 @@
 import { fileError, SuperSimpleNetError } from "../errors.js";
 import { loadBackbone } from "../backbones/load.js";
-import { tensorsSha256 } from "../backbones/check.js";
+import { pickTensors, tensorsSha256 } from "../backbones/check.js";
 import type { NetworkConfig, TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
-import { checkNumber, rejectUnknown } from "../options.js";
-import { type ModelConfig, modelFormatVersion } from "./config.js";
+import { checkBoolean, checkNumber, rejectUnknown } from "../options.js";
+import { checkConfig, type ModelConfig, modelFormatVersion, randomNotEmbedded } from "./config.js";
+import { headTensors } from "./convert.js";
 
 const formatName = "supersimplenet";
 const backbonePrefix = "backbone.";
 
 export interface SaveOptions {
-  /** Store the backbone in the file. Default: as the model was trained or loaded. */
+  /** Store the backbone in the file; a random one must be. Default: as the model was trained or loaded. */
   embedBackbone?: boolean;
 }
 
@@ -56,40 +57,37 @@ export class Model {
     if (version > modelFormatVersion) {
       throw new SuperSimpleNetError("MODEL_TOO_NEW", `${path} has model format ${version}; this version of supersimplenet reads up to ${modelFormatVersion}. Upgrade supersimplenet.`, { path });
     }
-    let config: ModelConfig | undefined;
-    try {
-      config = JSON.parse(metadata["config"] ?? "") as ModelConfig;
-    } catch (error) {
-      fail("its configuration is not JSON.", error);
-    }
-    const missing = missingFields(config);
-    if (missing.length > 0) fail(`its configuration has no usable ${missing.join(", ")}.`);
+    const config = configOf(metadata["config"], fail);
     const heads: TensorMap = {};
     const backbone: TensorMap = {};
     for (const [name, tensor] of Object.entries(tensors)) {
-      if (tensor.dtype !== "float32") fail(`tensor '${name}' is ${tensor.dtype} instead of float32.`);
-      if (!(tensor.data as Float32Array).every(Number.isFinite)) fail(`tensor '${name}' contains NaN or infinity.`);
       if (name.startsWith(backbonePrefix)) backbone[name.slice(backbonePrefix.length)] = tensor;
       else heads[name] = tensor;
     }
     const embedded = Object.keys(backbone).length > 0;
-    const model = new Model(config!, heads, embedded ? { tensors: backbone, embedded } : undefined);
-    await model.#check(fail);
+    const model = new Model(config, heads, embedded ? { tensors: backbone, embedded } : undefined);
+    const problems = model.#problems();
+    if (problems.length > 0) fail(listed(problems));
+    if (embedded && (await tensorsSha256(backbone)) !== config.backbone.sha256) fail("its embedded backbone is not the one it was trained with.");
     return model;
   }
 
-  /** Shapes against the configuration, and the embedded backbone against its checksum. */
-  async #check(fail: (reason: string, cause?: unknown) => never): Promise<void> {
-    let channels = 0;
-    try {
-      channels = engine().featureShape(this.networkConfig).channels;
-    } catch (error) {
-      fail(error instanceof Error ? error.message : String(error), error);
-    }
-    const expected = await engine().randomHeads(channels, 0);
-    const wrong = Object.entries(expected).filter(([name, tensor]) => this.heads[name]?.shape.join("x") !== tensor.shape.join("x"));
-    if (wrong.length > 0) fail(`tensor '${wrong[0]![0]}'${wrong.length > 1 ? ` and ${wrong.length - 1} more are` : " is"} missing or misshapen.`);
-    if (this.#backbone && (await tensorsSha256(this.#backbone)) !== this.config.backbone.sha256) fail("its embedded backbone is not the one it was trained with.");
+  /**
+   * What Model.load makes sure of, for a model that a program put together. Throws INVALID_OPTION for the configuration,
+   * MODEL_INVALID for tensors that are missing, misshapen, not float32 or not finite.
+   */
+  check(where = "model.check"): void {
+    checkConfig(where, this.config);
+    const problems = this.#problems();
+    if (problems.length > 0) throw new SuperSimpleNetError("MODEL_INVALID", `${where}: the model is not usable: ${listed(problems)}`, { problems });
+  }
+
+  /** The tensors against the configuration, which must have been checked. */
+  #problems(): string[] {
+    const { channels } = engine().featureShape(this.networkConfig);
+    const problems = tensorProblems(this.heads, headTensors(channels));
+    if (!this.#backbone) return problems;
+    return [...problems, ...tensorProblems(this.#backbone, engine().backboneTensors(this.config.backbone.architecture)).map((problem) => backbonePrefix + problem)];
   }
 
   /**
@@ -109,11 +107,17 @@ export class Model {
     return (this.#backbone = loaded.tensors);
   }
 
-  /** Writes one .safetensors file, first to a temporary name. Throws NO_SPACE, NO_PERMISSION, FILE_NOT_FOUND (no such folder). */
+  /**
+   * Writes one .safetensors file, first to a temporary name. Throws NO_SPACE, NO_PERMISSION, FILE_NOT_FOUND (no such folder),
+   * INVALID_OPTION (also for a random backbone that is not embedded: no file has it), and what `check` throws.
+   */
   async save(path: string, options: SaveOptions = {}): Promise<void> {
     rejectUnknown(options, ["embedBackbone"], "model.save");
+    const embed = checkBoolean("model.save", "embedBackbone", options.embedBackbone ?? this.#embedded);
+    this.check("model.save");
+    if (!embed && !this.config.backbone.trained) throw randomNotEmbedded("model.save");
     const tensors: TensorMap = { ...this.heads };
-    if (options.embedBackbone ?? this.#embedded) {
+    if (embed) {
       for (const [name, tensor] of Object.entries(await this.backbone())) tensors[backbonePrefix + name] = tensor;
     }
     try {
@@ -138,21 +142,33 @@ export class Model {
   }
 }
 
-/** Dotted names of what a configuration must have and has not. */
-function missingFields(config: unknown): string[] {
-  const has: Record<string, (value: unknown) => boolean> = {
-    "backbone.architecture": (v) => typeof v === "string",
-    "backbone.trained": (v) => typeof v === "boolean",
-    "backbone.source": (v) => typeof v === "string",
-    "backbone.sha256": (v) => typeof v === "string",
-    layers: (v) => Array.isArray(v) && v.length > 0 && v.every((layer) => typeof layer === "string") && new Set(v).size === v.length,
-    imageSize: (v) => Array.isArray(v) && v.length === 2 && v.every((n) => Number.isInteger(n) && n >= 32 && n <= 8192),
-    resize: (v) => v === "bilinear" || v === "antialias",
-    variant: (v) => v === "jims" || v === "icpr",
-    alignCorners: (v) => typeof v === "boolean",
-    "thresholds.scoreLogit": Number.isFinite,
-    "thresholds.pixelLogit": Number.isFinite,
-  };
-  const get = (name: string) => name.split(".").reduce<unknown>((value, key) => (value as Record<string, unknown> | null | undefined)?.[key], config);
-  return Object.keys(has).filter((name) => !has[name]!(get(name)));
+function configOf(json: string | undefined, fail: (reason: string, cause?: unknown) => never): ModelConfig {
+  let config: unknown;
+  try {
+    config = JSON.parse(json ?? "");
+  } catch (error) {
+    return fail("its configuration is not JSON.", error);
+  }
+  try {
+    checkConfig("its configuration", config);
+  } catch (error) {
+    return fail((error as Error).message, error);
+  }
+  return config;
+}
+
+/** What keeps `tensors` from being float32 tensors of these names and shapes, finite and with no negative variance. */
+function tensorProblems(tensors: TensorMap, wanted: Record<string, number[]>): string[] {
+  const problems: string[] = [];
+  for (const name of Object.keys(wanted)) {
+    const tensor = tensors[name];
+    if (tensor && !(tensor.dtype === "float32" && tensor.data instanceof Float32Array)) problems.push(`${name} is ${tensor.dtype} instead of float32`);
+    else if (tensor && tensor.data.length !== tensor.shape.reduce((a, b) => a * b, 1)) problems.push(`${name} has ${tensor.data.length} values, which do not fill its shape`);
+  }
+  if (problems.length === 0) pickTensors(tensors, wanted, (name) => name, problems);
+  return problems;
+}
+
+function listed(problems: readonly string[]): string {
+  return `${problems.slice(0, 10).join("; ")}${problems.length > 10 ? `; and ${problems.length - 10} more` : ""}.`;
 }

@@ -1,12 +1,12 @@
 import { architectures } from "../backbones/catalogue.js";
 import { checkSegmented } from "../datasets/segmented.js";
 import type { Regime } from "../datasets/types.js";
+import { checkNetworkSettings, randomNotEmbedded } from "../models/config.js";
 import { checkDevice } from "../native/device.js";
-import { checkChoice, checkNumber, invalid, rejectUnknown } from "../options.js";
+import { checkBoolean, checkChoice, checkNumber, invalid, rejectUnknown } from "../options.js";
 import { publishedNoiseStd, type RegimePreset, regimePresets, type RelativeNoise, relativeNoise, trainerDefaults, type TrainerOptions } from "./options.js";
 
 const where = "new Trainer";
-const layerNames = ["layer1", "layer2", "layer3"];
 
 /** Options whose default is decided later, or is to do nothing. */
 type Undecided = "noiseStd" | "threads" | "embedBackbone" | "segmentedRatio" | "segmentedCount";
@@ -35,13 +35,7 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
   const o = { ...trainerDefaults, ...given } as unknown as CheckedOptions;
   checkChoice(where, "backbone", o.backbone, architectures);
   if (typeof o.backboneWeights !== "string" || o.backboneWeights === "") throw invalid(where, "backboneWeights", "'auto', 'random' or a path", o.backboneWeights);
-  if (!Array.isArray(o.layers) || o.layers.length === 0 || new Set(o.layers).size !== o.layers.length) throw invalid(where, "layers", "a list of different layers", o.layers);
-  for (const layer of o.layers) checkChoice(where, "layers", layer, layerNames);
-  if (!Array.isArray(o.imageSize) || o.imageSize.length !== 2) throw invalid(where, "imageSize", "[height, width]", o.imageSize);
-  for (const side of o.imageSize) checkNumber(where, "imageSize", side, { min: 32, max: 8192, integer: true });
-  checkChoice(where, "resize", o.resize, ["bilinear", "antialias"]);
-  checkChoice(where, "variant", o.variant, ["jims", "icpr"]);
-  checkBoolean("alignCorners", o.alignCorners);
+  checkNetworkSettings(where, o);
   checkChoice(where, "regime", o.regime, ["auto", "unsupervised", "weak", "mixed", "full"]);
   checkNumber(where, "epochs", o.epochs, { min: 1, max: 1e6, integer: true });
   checkNumber(where, "batchSize", o.batchSize, { min: 1, max: 4096, integer: true });
@@ -57,12 +51,13 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
   checkNumber(where, "calibrationFraction", o.calibrationFraction, { min: 0, max: 0.5 });
   checkNumber(where, "featureCacheMiB", o.featureCacheMiB, { min: 0 });
   checkChoice(where, "heads", o.heads, ["lowResolution", "direct"]);
-  if (o.embedBackbone !== undefined) checkBoolean("embedBackbone", o.embedBackbone);
+  if (o.embedBackbone !== undefined) checkBoolean(where, "embedBackbone", o.embedBackbone);
+  if (o.embedBackbone === false && o.backboneWeights === "random") throw randomNotEmbedded(where);
   if (o.gradientClip !== undefined) checkNumber(where, "gradientClip", o.gradientClip, { min: 0 });
   if (o.perlinThreshold !== undefined) checkNumber(where, "perlinThreshold", o.perlinThreshold, { min: -2, max: 2 });
   if (o.maskDilation !== undefined) checkNumber(where, "maskDilation", o.maskDilation, { min: 0, max: 255, integer: true });
-  if (o.stopGradient !== undefined) checkBoolean("stopGradient", o.stopGradient);
-  if (o.balancedSampling !== undefined) checkBoolean("balancedSampling", o.balancedSampling);
+  if (o.stopGradient !== undefined) checkBoolean(where, "stopGradient", o.stopGradient);
+  if (o.balancedSampling !== undefined) checkBoolean(where, "balancedSampling", o.balancedSampling);
   if (o.distanceWeight !== undefined && o.distanceWeight !== false) {
     if (typeof o.distanceWeight !== "object" || o.distanceWeight === null) throw invalid(where, "distanceWeight", "{ w, p } or false", o.distanceWeight);
     rejectUnknown(o.distanceWeight, ["w", "p"], `${where}, distanceWeight`);
@@ -75,16 +70,12 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
   } else if (o.noiseStd !== undefined) {
     checkNumber(where, "noiseStd", o.noiseStd, { above: 0 });
   }
-  return o;
-}
-
-function checkBoolean(name: string, value: unknown): void {
-  if (typeof value !== "boolean") throw invalid(where, name, "true or false", value);
+  return structuredClone(o); // lists and objects are the caller's, or the defaults themselves
 }
 
 /** Fills in what depends on the regime and on the backbone (spec sections 4, 5 and 11). */
 export function resolveOptions(checked: CheckedOptions, regime: Regime): ResolvedOptions {
   const published = checked.backbone === "wide_resnet50_2" && checked.backboneWeights !== "random";
   const given = Object.fromEntries(Object.entries(checked).filter(([, value]) => value !== undefined)) as CheckedOptions;
-  return { ...regimePresets[regime], noiseStd: published ? publishedNoiseStd : { relative: relativeNoise }, ...given, regime };
+  return structuredClone({ ...regimePresets[regime], noiseStd: published ? publishedNoiseStd : { relative: relativeNoise }, ...given, regime });
 }

@@ -4,7 +4,7 @@ import path from "node:path";
 import { before, test } from "node:test";
 
 import { importedName } from "../../lib/backbones/catalogue.js";
-import { Detector, Model, type ModelConfig, modelFormatVersion } from "../../lib/index.js";
+import { Detector, Model, type ModelConfig, modelFormatVersion, modelFromCheckpoint, type ModelFromCheckpointOptions } from "../../lib/index.js";
 import type { NativeTensor, TensorMap } from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
 import { failure } from "../datasets/files.js";
@@ -13,10 +13,15 @@ import { labelledFor, scratchFolder, smallDataset, tinier, train } from "../trai
 const folder = scratchFolder();
 const at = (...parts: string[]): string => path.join(folder, ...parts);
 let model: Model;
+/** The same with its backbone from a file. */
+let onFile: Model;
 let tensors: TensorMap;
 let metadata: Record<string, string>;
 before(async () => {
-  model = await train(labelledFor(await smallDataset(folder), "unsupervised"), { ...tinier, calibrationFraction: 0.4 });
+  const data = labelledFor(await smallDataset(folder), "unsupervised");
+  model = await train(data, { ...tinier, calibrationFraction: 0.4 });
+  await engine().writeTensors(at("resnet18.safetensors"), await engine().randomBackbone("resnet18", 0), {});
+  onFile = await train(data, { ...tinier, backboneWeights: at("resnet18.safetensors") });
   await model.save(at("model.safetensors"));
   ({ tensors, metadata } = await engine().readTensors(at("model.safetensors")));
 });
@@ -68,7 +73,8 @@ test("the header can be read by anything that reads safetensors", () => {
 
 test("the backbone is stored unless every machine can have it, or as asked for", async (t) => {
   assert.equal(model.embedsBackbone, true, "random weights");
-  await model.save(at("without.safetensors"), { embedBackbone: false });
+  await assert.rejects(model.save(at("without.safetensors"), { embedBackbone: false }), failure("INVALID_OPTION", "random backbone"));
+  await onFile.save(at("without.safetensors"), { embedBackbone: false });
   const without = await Model.load(at("without.safetensors"));
   assert.equal(without.embedsBackbone, false);
   assert.ok(Object.keys((await engine().readTensors(at("without.safetensors"))).tensors).every((name) => !name.startsWith("backbone.")));
@@ -77,8 +83,8 @@ test("the backbone is stored unless every machine can have it, or as asked for",
   mkdirSync(path.dirname(weights), { recursive: true });
   await engine().writeTensors(weights, await engine().randomBackbone("resnet18", 0), {});
   const data = labelledFor(await smallDataset(folder), "unsupervised");
-  assert.equal((await train(data, { ...tinier, backboneWeights: weights })).embedsBackbone, true, "by path");
-  assert.equal((await train(data, { ...tinier, embedBackbone: false })).embedsBackbone, false, "as asked for");
+  assert.equal(onFile.embedsBackbone, true, "by path");
+  assert.equal((await train(data, { ...tinier, backboneWeights: weights, embedBackbone: false })).embedsBackbone, false, "as asked for");
   t.after(() => delete process.env["SUPERSIMPLENET_CACHE"]);
   process.env["SUPERSIMPLENET_CACHE"] = at("cache");
   const cached = await train(data, { ...tinier, backboneWeights: "auto" });
@@ -91,13 +97,14 @@ test("the backbone is stored unless every machine can have it, or as asked for",
 });
 
 test("a model without its backbone: the right weights by path give the same result, others are refused", async () => {
-  await model.save(at("without.safetensors"), { embedBackbone: false });
+  await onFile.save(at("onfile.safetensors"));
+  await onFile.save(at("without.safetensors"), { embedBackbone: false });
   const weights = async (seed: number): Promise<string> => {
     await engine().writeTensors(at(`weights-${seed}.safetensors`), await engine().randomBackbone("resnet18", seed), {});
     return at(`weights-${seed}.safetensors`);
   };
   const image = { data: new Uint8Array(32 * 32 * 3).fill(90), width: 32, height: 32, channels: 3 } as const;
-  const whole = await (await Detector.load(at("model.safetensors"))).detect(image);
+  const whole = await (await Detector.load(at("onfile.safetensors"))).detect(image);
   const parts = await (await Detector.load(at("without.safetensors"), { backboneWeights: await weights(0) })).detect(image);
   assert.equal(parts.logit, whole.logit);
   await assert.rejects(Detector.load(at("without.safetensors"), { backboneWeights: await weights(1) }), failure("CHECKSUM_MISMATCH", "weights-1.safetensors", "resnet18"));
@@ -131,7 +138,11 @@ test("a damaged configuration: MODEL_INVALID says what is missing", async () => 
     ["variant", (c) => delete c["variant"]],
     ["resize", (c) => (c["resize"] = "cubic")],
     ["thresholds.scoreLogit", (c) => (c["thresholds"] = { scoreLogit: null, pixelLogit: 0 })],
-    ["backbone.architecture", (c) => (c["backbone"] = null)],
+    ["'backbone'", (c) => (c["backbone"] = null)],
+    ["backbone.sha256", (c) => (c["backbone"] = { ...(c["backbone"] as object), sha256: "abc" })],
+    ["alignCorners", (c) => (c["alignCorners"] = "no")],
+    ["imageSize", (c) => (c["imageSize"] = [16, 16])],
+    ["thresholds.pixelMethod", (c) => (c["thresholds"] = { ...(c["thresholds"] as object), pixelMethod: "guessed" })],
     ["backbone", (c) => (c["backbone"] = { ...(c["backbone"] as object), architecture: "resnet9" })],
     ["layer7", (c) => (c["layers"] = ["layer7"])],
   ];
@@ -141,13 +152,56 @@ test("a damaged configuration: MODEL_INVALID says what is missing", async () => 
 test("damaged tensors: MODEL_INVALID names the tensor", async () => {
   const name = "discriminator.seg.0.weight";
   for (const value of [NaN, Infinity, -Infinity]) {
-    await assert.rejects(Model.load(await written({ tensors: altered(name, (data) => (data[77] = value)) })), failure("MODEL_INVALID", name, "NaN or infinity"));
+    await assert.rejects(Model.load(await written({ tensors: altered(name, (data) => (data[77] = value)) })), failure("MODEL_INVALID", name, "NaN or infinite"));
   }
   const { [name]: _missing, ...without } = tensors;
   await assert.rejects(Model.load(await written({ tensors: without })), failure("MODEL_INVALID", name));
   await assert.rejects(Model.load(await written({ tensors: { ...tensors, [name]: { ...tensors[name]!, shape: [384, 1024, 1, 1] } } })), failure("MODEL_INVALID", name));
   const double = { dtype: "float64" as const, shape: [1], data: new Float64Array(1) } satisfies NativeTensor;
   await assert.rejects(Model.load(await written({ tensors: { ...tensors, "discriminator.fc_score.bias": double } })), failure("MODEL_INVALID", "float64"));
+});
+
+test("a negative variance, and stored tensors of another shape with the same bytes: MODEL_INVALID", async () => {
+  const variance = "discriminator.seg.1.running_var";
+  await assert.rejects(Model.load(await written({ tensors: altered(variance, (data) => (data[3] = -1)) })), failure("MODEL_INVALID", variance, "negative"));
+  const conv = "backbone.layer1.0.conv1.weight";
+  await assert.rejects(Model.load(await written({ tensors: { ...tensors, [conv]: { ...tensors[conv]!, shape: [64 * 64, 1, 3, 3] } } })), failure("MODEL_INVALID", conv));
+});
+
+test("a model that a program put together: checked by Detector.load and save", async () => {
+  const bias = model.heads["discriminator.seg.0.bias"]!;
+  const { "discriminator.seg.0.bias": _bias, ...without } = model.heads;
+  const backbone = { tensors: await model.backbone(), embedded: true };
+  const wrong: [string, string, Model][] = [
+    ["INVALID_OPTION", "imageSize", new Model({ ...model.config, imageSize: [16, 16] }, model.heads, backbone)],
+    ["INVALID_OPTION", "scoreLogit", new Model({ ...model.config, thresholds: { ...model.config.thresholds, scoreLogit: NaN } }, model.heads, backbone)],
+    ["INVALID_OPTION", "config", new Model(undefined as unknown as ModelConfig, model.heads, backbone)],
+    ["MODEL_INVALID", "discriminator.seg.0.bias", new Model(model.config, without, backbone)],
+    ["MODEL_INVALID", "discriminator.seg.0.bias", new Model(model.config, { ...without, "discriminator.seg.0.bias": { ...bias, data: new Float32Array(3) } as NativeTensor }, backbone)],
+    ["MODEL_INVALID", "float64", new Model(model.config, { ...without, "discriminator.seg.0.bias": { dtype: "float64", shape: [1024], data: new Float64Array(1024) } }, backbone)],
+    ["MODEL_INVALID", "backbone.conv1.weight", new Model(model.config, model.heads, { tensors: {}, embedded: true })],
+  ];
+  for (const [code, shown, bad] of wrong) {
+    await assert.rejects(Detector.load(bad), failure(code, shown), shown);
+    await assert.rejects(bad.save(at("bad.safetensors")), failure(code, shown), shown);
+  }
+  (await Detector.load(new Model(model.config, model.heads, backbone))).dispose();
+});
+
+test("modelFromCheckpoint: wrong options are refused before anything is read", async () => {
+  const good: ModelFromCheckpointOptions = { checkpoint: at("nothing.pth"), backbone: "resnet18", imageSize: [64, 64] };
+  const wrong: [string, object][] = [
+    ["imageSize", { imageSize: [16, 16] }],
+    ["imageSize", { imageSize: undefined }],
+    ["alignCorners", { alignCorners: "no" }],
+    ["layers", { layers: [] }],
+    ["layers", { layers: ["layer4"] }],
+    ["backbone", { backbone: "resnet9" }],
+    ["resize", { resize: "cubic" }],
+    ["variant", { variant: "JIMS" }],
+  ];
+  for (const [shown, other] of wrong) await assert.rejects(modelFromCheckpoint({ ...good, ...other }), failure("INVALID_OPTION", `'${shown}'`), shown);
+  await assert.rejects(modelFromCheckpoint(good), failure("FILE_NOT_FOUND", "nothing.pth"));
 });
 
 test("one changed bit in the stored backbone: MODEL_INVALID", async () => {

@@ -68,6 +68,23 @@ test("undefined is the default", () => {
   assert.deepEqual([imageSize, epochs], [trainerDefaults.imageSize, trainerDefaults.epochs]);
 });
 
+test("lists are not shared: neither with the caller nor with the defaults", () => {
+  const imageSize: [number, number] = [64, 64];
+  const trainer = make({ imageSize });
+  imageSize[0] = 128;
+  assert.deepEqual(trainer.options.imageSize, [64, 64]);
+  const resolved = resolveOptions(make({}).options, "full");
+  for (const list of [make({}).options.imageSize, resolved.imageSize, resolved.layers, resolved.learningRateMilestones]) (list as unknown[]).push("changed");
+  (resolved.distanceWeight as { w: number }).w = 99;
+  assert.deepEqual([make({}).options.imageSize, resolveOptions(make({}).options, "full").distanceWeight], [[256, 256], { w: 3, p: 2 }]);
+  assert.deepEqual([trainerDefaults.layers, trainerDefaults.learningRateMilestones], [["layer2", "layer3"], [0.8, 0.9]]);
+});
+
+test("a random backbone must be in the model file", () => {
+  assert.throws(() => make({ backboneWeights: "random", embedBackbone: false }), failure("INVALID_OPTION", "random backbone"));
+  make({ backboneWeights: "random", embedBackbone: true });
+});
+
 test("the published noise scale is for the trained network it was tuned to", () => {
   const noise = (options: TrainerOptions) => resolveOptions(checkOptions(options), "unsupervised").noiseStd;
   assert.equal(noise({}), 0.015);
