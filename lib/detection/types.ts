@@ -5,7 +5,7 @@ export type { ImageSource } from "../images/decode.js";
 export interface DetectorOptions {
   /** "auto" (default), "cpu", "cuda" or "cuda:1". */
   device?: string;
-  /** CPU threads of the engine. Default: the number of cores, or SUPERSIMPLENET_THREADS. */
+  /** CPU threads of the engine, for everything it does from now on. Default: as before; at first SUPERSIMPLENET_THREADS or the number of cores. */
   threads?: number;
   /** Weights file of the backbone when the model file does not hold it. Default: the cache folder. */
   backboneWeights?: string;

@@ -25,9 +25,18 @@ export function resolveDevice(where: string, device: string): string {
   return wanted;
 }
 
-/** Sets the engine's CPU threads: the option, else SUPERSIMPLENET_THREADS, else the number of cores. */
-export async function applyThreads(where: string, threads: number | undefined): Promise<void> {
+/** What the engine of this JavaScript thread was last set to. */
+let applied: number | undefined;
+
+/**
+ * Sets the engine's CPU threads: the option; without it, at the first use, SUPERSIMPLENET_THREADS or else the number of
+ * cores. Later calls without the option change nothing, because a training may be running. Returns the number in force.
+ */
+export async function applyThreads(where: string, threads: number | undefined): Promise<number> {
+  if (threads === undefined && applied !== undefined) return applied;
   const variable = process.env["SUPERSIMPLENET_THREADS"];
   const value = threads ?? (variable ? Number(variable) : os.availableParallelism());
-  await engine().setThreads(checkNumber(where, threads === undefined && variable ? "SUPERSIMPLENET_THREADS" : "threads", value, { min: 1, max: 1024, integer: true }));
+  applied = checkNumber(where, threads === undefined && variable ? "SUPERSIMPLENET_THREADS" : "threads", value, { min: 1, max: 1024, integer: true });
+  await engine().setThreads(applied);
+  return value;
 }

@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import path from "node:path";
 
+import { badValues } from "../backbones/check.js";
 import { SuperSimpleNetError } from "../errors.js";
 import type { TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
@@ -17,6 +18,8 @@ export interface Checkpoint {
   epochsDone: number;
   heads: TensorMap;
   optimizer: TensorMap;
+  /** CPU threads it was computed with; undefined when the file does not say. Not in the fingerprint: another number changes the last bits only. */
+  threads: number | undefined;
 }
 
 export function checkpointFile(out: string): string {
@@ -30,7 +33,13 @@ export async function writeCheckpoint(out: string, checkpoint: Checkpoint, finge
   const tensors: TensorMap = {};
   for (const [name, tensor] of Object.entries(checkpoint.heads)) tensors[`heads.${name}`] = tensor;
   for (const [name, tensor] of Object.entries(checkpoint.optimizer)) tensors[`optimizer.${name}`] = tensor;
-  await engine().writeTensors(file, tensors, { format: formatName, format_version: formatVersion, epochs_done: String(checkpoint.epochsDone), fingerprint: JSON.stringify(fingerprint) });
+  await engine().writeTensors(file, tensors, { format: formatName, format_version: formatVersion, epochs_done: String(checkpoint.epochsDone), threads: String(checkpoint.threads), fingerprint: JSON.stringify(fingerprint) });
+}
+
+/** Throws FILE_NOT_FOUND when there is nothing to resume in `out`. */
+export function requireCheckpoint(out: string): void {
+  const file = checkpointFile(out);
+  if (!existsSync(file)) throw new SuperSimpleNetError("FILE_NOT_FOUND", `There is nothing to resume: ${file} does not exist. Start without resume.`, { path: file });
 }
 
 /**
@@ -38,8 +47,8 @@ export async function writeCheckpoint(out: string, checkpoint: Checkpoint, finge
  * differs when it was made with other options, data or weights.
  */
 export async function readCheckpoint(out: string, fingerprint: Fingerprint): Promise<Checkpoint> {
+  requireCheckpoint(out);
   const file = checkpointFile(out);
-  if (!existsSync(file)) throw new SuperSimpleNetError("FILE_NOT_FOUND", `There is nothing to resume: ${file} does not exist. Start without resume.`, { path: file });
   const { tensors, metadata } = await engine().readTensors(file);
   const saved = parsed(metadata["fingerprint"]);
   const epochsDone = /^\d+$/.test(metadata["epochs_done"] ?? "") ? Number(metadata["epochs_done"]) : undefined;
@@ -53,11 +62,14 @@ export async function readCheckpoint(out: string, fingerprint: Fingerprint): Pro
   }
   const epochs = fingerprint["epochs"];
   if (typeof epochs === "number" && epochsDone > epochs) throw corrupt(file, `it claims ${epochsDone} of ${epochs} epochs`);
-  const broken = Object.entries(tensors).find(([, { data }]) => data instanceof Float32Array && !data.every(Number.isFinite));
-  if (broken) throw corrupt(file, `tensor '${broken[0]}' contains NaN or infinity`);
+  for (const [name, { data }] of Object.entries(tensors)) {
+    const bad = data instanceof Float32Array ? badValues(data, /running_var$|^optimizer\.variance\./.test(name)) : undefined;
+    if (bad) throw corrupt(file, `tensor '${name}' holds ${bad}`);
+  }
   const part = (prefix: string): TensorMap =>
     Object.fromEntries(Object.entries(tensors).filter(([name]) => name.startsWith(prefix)).map(([name, tensor]) => [name.slice(prefix.length), tensor]));
-  return { epochsDone, heads: part("heads."), optimizer: part("optimizer.") };
+  const threads = /^\d+$/.test(metadata["threads"] ?? "") ? Number(metadata["threads"]) : undefined;
+  return { epochsDone, threads, heads: part("heads."), optimizer: part("optimizer.") };
 }
 
 /** FILE_CORRUPT for a checkpoint; `what` says what is wrong with it. */

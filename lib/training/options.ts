@@ -32,7 +32,7 @@ export interface TrainerOptions {
   batchSize?: number;
   /** Same seed, same data, same machine: the same model file, bit for bit (CPU). Default 0. */
   seed?: number;
-  /** CPU threads of the engine. Default: the number of cores, or SUPERSIMPLENET_THREADS. */
+  /** CPU threads of the engine, for everything it does from now on. Default: as before; at first SUPERSIMPLENET_THREADS or the number of cores. */
   threads?: number;
   /** "auto" (default), "cpu", "cuda" or "cuda:1". */
   device?: string;
@@ -75,7 +75,7 @@ export interface TrainerOptions {
   featureCacheMiB?: number;
   /** "lowResolution" (default) or "direct": the same function computed the plain way, several times slower; the tests' oracle. */
   heads?: "lowResolution" | "direct";
-  /** Store the backbone in the model file. Default: unless its weights came from the cache folder, where every machine can have them. */
+  /** Store the backbone in the model file; random weights must be. Default: unless its weights came from the cache folder, where every machine can have them. */
   embedBackbone?: boolean;
 }
 

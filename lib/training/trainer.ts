@@ -18,7 +18,7 @@ import { applyThreads, resolveDevice } from "../native/device.js";
 import { engine } from "../native/engine.js";
 import { invalid, rejectUnknown } from "../options.js";
 import { packageVersion } from "../version.js";
-import { checkpointFile, corrupt, type Fingerprint, readCheckpoint, writeCheckpoint } from "./checkpoint.js";
+import { checkpointFile, corrupt, type Fingerprint, readCheckpoint, requireCheckpoint, writeCheckpoint } from "./checkpoint.js";
 import type { EpochEvent, FitOptions, StageEvent, TrainerOptions } from "./options.js";
 import { type CheckedOptions, checkOptions, type ResolvedOptions, resolveOptions } from "./resolve.js";
 import { learningRateScale } from "./schedule.js";
@@ -47,6 +47,7 @@ export class Trainer {
   async fit(data: Dataset, options: FitOptions = {}): Promise<Model> {
     rejectUnknown(options, fitOptionNames, "trainer.fit");
     if (options.resume && options.out === undefined) throw invalid("trainer.fit", "out", "the folder of the checkpoint to resume from", options.out);
+    if (options.resume && options.out !== undefined) requireCheckpoint(options.out);
     const device = resolveDevice("new Trainer", this.options.device);
     const stage = (name: StageEvent["stage"], done: number, total: number): void => options.onStage?.({ stage: name, done, total });
 
@@ -67,23 +68,21 @@ export class Trainer {
     if (reason && settings.calibrationFraction > 0) warnings.push(`${reason} The thresholds stay at 0.5: set them by hand.`);
 
     stage("load", 0, 1);
-    await applyThreads("new Trainer", settings.threads);
+    const threads = await applyThreads("new Trainer", settings.threads);
     const backbone = await loadBackbone({ architecture: settings.backbone, weights: settings.backboneWeights, seed: settings.seed, signal });
     if (!backbone.trained) warnings.push("The backbone has random weights: fine for a trial, not for finding real defects.");
+    const fingerprint = fingerprintOf(settings, training, validated.trainingContent, backbone.sha256);
+    const checkpoint = options.resume && options.out !== undefined ? await readCheckpoint(options.out, fingerprint) : undefined;
+    if (checkpoint?.threads !== undefined && checkpoint.threads !== threads && device === "cpu") {
+      warnings.push(`The checkpoint was computed with ${checkpoint.threads} threads and goes on with ${threads}: the model differs in the last bits from one trained without interruption.`);
+    }
     stage("load", 1, 1);
 
     const session = await Session.open(settings, device, backbone.tensors, fit, signal);
     try {
       const noise = await session.prepare((done, total) => stage("measure", done, total));
-      const fingerprint = fingerprintOf(settings, training, validated.trainingContent, backbone.sha256);
-      let epochsDone = 0;
-      if (options.resume && options.out !== undefined) {
-        const checkpoint = await readCheckpoint(options.out, fingerprint);
-        await session.native.restore(checkpoint).catch((error: unknown) => {
-          throw error instanceof SuperSimpleNetError ? corrupt(checkpointFile(options.out!), error.message, error) : error;
-        });
-        epochsDone = checkpoint.epochsDone;
-      }
+      const epochsDone = checkpoint?.epochsDone ?? 0;
+      if (checkpoint) await session.native.restore(checkpoint).catch((error: unknown) => Promise.reject(restoreError(error, options.out!)));
       const count = (samples: Sample[], label: Sample["label"]): number => samples.filter((sample) => sample.label === label).length;
       const segmented = fit.filter((sample) => sample.label === "anomalous" && sample.mask !== undefined).length;
       options.onStart?.({
@@ -107,7 +106,7 @@ export class Trainer {
 
       for (let epoch = epochsDone; epoch < settings.epochs; epoch++) {
         const event = await session.epoch(epoch, options);
-        if (options.out !== undefined) await writeCheckpoint(options.out, { epochsDone: epoch + 1, ...(await session.native.state()) }, fingerprint);
+        if (options.out !== undefined) await writeCheckpoint(options.out, { epochsDone: epoch + 1, threads, ...(await session.native.state()) }, fingerprint);
         options.onEpoch?.(event);
       }
 
@@ -127,8 +126,8 @@ export class Trainer {
       };
       const config: ModelConfig = {
         backbone: { architecture: backbone.architecture, trained: backbone.trained, source: backbone.source, sha256: backbone.sha256 },
-        layers: settings.layers,
-        imageSize: settings.imageSize,
+        layers: [...settings.layers],
+        imageSize: [...settings.imageSize],
         resize: settings.resize,
         variant: settings.variant,
         alignCorners: settings.alignCorners,
@@ -291,6 +290,12 @@ async function calibrated(
     detector.dispose();
   }
   return calibrateThresholds(images, { height, width });
+}
+
+/** What the checkpoint itself is to blame for, as FILE_CORRUPT; anything else as it is. */
+function restoreError(error: unknown, out: string): unknown {
+  const damaged = error instanceof SuperSimpleNetError && (error.code === "WEIGHTS_INVALID" || error.code === "FILE_CORRUPT");
+  return damaged ? corrupt(checkpointFile(out), error.message, error) : error;
 }
 
 /** What decides the result; where it runs and where files lie does not. */

@@ -3,7 +3,7 @@ import { chmodSync, existsSync, readFileSync, truncateSync, writeFileSync } from
 import path from "node:path";
 import { before, test } from "node:test";
 
-import { type Dataset, type FitOptions, SuperSimpleNetError, Trainer, type TrainerOptions } from "../../lib/index.js";
+import { type Dataset, type FitOptions, type StartEvent, SuperSimpleNetError, Trainer, type TrainerOptions } from "../../lib/index.js";
 import { engine } from "../../lib/native/engine.js";
 import { checkpointFile } from "../../lib/training/checkpoint.js";
 import { failure } from "../datasets/files.js";
@@ -118,6 +118,34 @@ test("resume when an image has other pixels under the same name: CHECKPOINT_MISM
   await assert.rejects(train(swapped, options, { out, resume: true }), failure("CHECKPOINT_MISMATCH", "trainingData"));
 });
 
+test("nothing to resume is found out before the data is read", async () => {
+  const onStage = (): never => assert.fail("nothing should have been begun");
+  await assert.rejects(train(data, options, { resume: true, out: newRun(), onStage }), failure("FILE_NOT_FOUND", "last.safetensors"));
+});
+
+test("another checkpoint is refused before anything is measured", async () => {
+  const out = await stopped();
+  const stages = new Set<string>();
+  await assert.rejects(train(data, { ...options, seed: 1 }, { out, resume: true, onStage: ({ stage }) => stages.add(stage) }), failure("CHECKPOINT_MISMATCH", "seed"));
+  assert.deepEqual([...stages], ["validate", "load"]);
+});
+
+test("resumed with another number of threads: a warning", async () => {
+  const out = await stopped();
+  const warned = async (threads: number): Promise<string[]> => {
+    let warnings: string[] = [];
+    const onStart = (event: StartEvent): never => {
+      warnings = event.warnings;
+      throw new Error("enough");
+    };
+    await assert.rejects(train(data, { ...options, threads }, { out, resume: true, onStart }), /enough/);
+    return warnings.filter((warning) => warning.includes("threads"));
+  };
+  assert.deepEqual(await warned(1), []);
+  assert.match((await warned(2))[0]!, /with 1 threads and goes on with 2/);
+  await engine().setThreads(1);
+});
+
 test("a damaged checkpoint: FILE_CORRUPT naming the file", async () => {
   const out = await stopped();
   const file = checkpointFile(out);
@@ -136,6 +164,7 @@ test("a damaged checkpoint: FILE_CORRUPT naming the file", async () => {
     ["no optimiser", Object.fromEntries(Object.entries(tensors).filter(([name]) => !name.startsWith("optimizer.mean"))), metadata],
     ["misshapen", { ...tensors, "heads.feature_adaptor.projection.bias": { dtype: "float32", shape: [3], data: new Float32Array(3) } }, metadata],
     ["NaN", { ...tensors, "heads.feature_adaptor.projection.bias": { dtype: "float32", shape: [384], data: new Float32Array(384).fill(NaN) } }, metadata],
+    ["a negative variance", { ...tensors, "heads.discriminator.seg.1.running_var": { dtype: "float32", shape: [1024], data: new Float32Array(1024).fill(-1) } }, metadata],
     ["fingerprint cut off", tensors, { ...metadata, fingerprint: metadata["fingerprint"]!.slice(0, 20) }],
     ["fingerprint of null", tensors, { ...metadata, fingerprint: "null" }],
     ["no number of epochs", tensors, { ...metadata, epochs_done: "" }],
