@@ -55,13 +55,16 @@ export function smoothField(field: Field, times: number): Field {
   return { data: from, width, height };
 }
 
-/** Segments (x1, y1, x2, y2, flat) of the line where the field crosses `level`: marching squares on the pixel centres. */
+/**
+ * Segments (x1, y1, x2, y2, flat) of the line around what is at or above `level`: marching squares on the pixel centres.
+ * Outside of the field all is far below, so that the line is closed along the border.
+ */
 export function contourSegments({ data, width, height }: Field, level: number): number[] {
+  const above = (x: number, y: number): number => (x < 0 || y < 0 || x >= width || y >= height ? -1e30 : data[y * width + x]! - level);
   const segments: number[] = [];
-  for (let y = 0; y + 1 < height; y++) {
-    for (let x = 0; x + 1 < width; x++) {
-      const at = y * width + x;
-      const corners = [data[at]! - level, data[at + 1]! - level, data[at + width + 1]! - level, data[at + width]! - level] as const;
+  for (let y = -1; y < height; y++) {
+    for (let x = -1; x < width; x++) {
+      const corners = [above(x, y), above(x + 1, y), above(x + 1, y + 1), above(x, y + 1)] as const;
       const crossings: number[] = [];
       for (let side = 0; side < 4; side++) {
         const [a, b] = [corners[side]!, corners[(side + 1) % 4]!];
@@ -77,6 +80,11 @@ export function contourSegments({ data, width, height }: Field, level: number): 
     }
   }
   return segments;
+}
+
+/** Tints what is at or above `level`: the contour alone does not tell the inside from the outside. */
+export function drawTint(canvas: Canvas, x: number, y: number, { data, width, height }: Field, level: number, colour: Colour, opacity = 0.3): void {
+  for (let py = 0; py < height; py++) for (let px = 0; px < width; px++) if (data[py * width + px]! >= level) canvas.blend(x + px, y + py, colour, opacity);
 }
 
 /** Draws the contour of the field at `level`, smooth-edged and `thickness` pixels wide, over a thin dark halo; (x, y) is the field's corner. */

@@ -5,7 +5,7 @@ import type { AnomalyMap, Detection } from "../detection/types.js";
 import type { Mask, RgbImage } from "../images/decode.js";
 import { Canvas, encodePng, fitText, textHeight, textWidth } from "./canvas.js";
 import { type Colour, type ColourRange, heatColours, heatPixels } from "./colours.js";
-import { drawContour, resizeField, smoothField } from "./contour.js";
+import { drawContour, drawTint, resizeField, smoothField } from "./contour.js";
 
 /** One image with what was found on it. */
 export interface OverlayInput {
@@ -117,6 +117,7 @@ async function preparePanels({ image, detection, truth }: OverlayInput, range: C
     label: "contour",
     draw(canvas, x, y) {
       canvas.image(x, y, picture);
+      drawTint(canvas, x, y, map, detection.pixelThreshold, predictedColour);
       if (mask) drawContour(canvas, x, y, smoothField(mask, 2), 0.5, truthColour);
       drawContour(canvas, x, y, map, detection.pixelThreshold, predictedColour);
     },
@@ -151,7 +152,7 @@ async function drawStrip(canvas: Canvas, x: number, y: number, input: OverlayInp
 /** The colour scale in logits with the pixel threshold marked, and what the two contours are. */
 function drawLegend(canvas: Canvas, y: number, range: ColourRange, pixelThreshold: number, withTruth: boolean): void {
   const middle = y + Math.round((legendHeight - textHeight()) / 2) - 2;
-  const [low, high] = [range.low.toFixed(1), range.high.toFixed(1)];
+  const [low, high] = [tenths(range.low), tenths(range.high)];
   let x = gap;
   canvas.text(x, middle, low, dim);
   x += textWidth(low) + gap;
@@ -165,7 +166,7 @@ function drawLegend(canvas: Canvas, y: number, range: ColourRange, pixelThreshol
   const scale = `${high} logits`;
   canvas.text(x, middle, scale, dim);
   x += textWidth(scale) + 3 * gap;
-  const lines: [Colour, string][] = [[predictedColour, `found (map ≥ ${pixelThreshold.toFixed(2)})`]];
+  const lines: [Colour, string][] = [[predictedColour, `found: tinted (map ≥ ${pixelThreshold.toFixed(2)})`]];
   if (withTruth) lines.push([truthColour, "true mask"]);
   for (const [colour, text] of lines) {
     canvas.rectangle(x, middle + 6, 24, 2, colour);
@@ -173,6 +174,9 @@ function drawLegend(canvas: Canvas, y: number, range: ColourRange, pixelThreshol
     x += 24 + textWidth(text) + 4 * gap;
   }
 }
+
+/** One decimal, and no minus before a zero. */
+const tenths = (value: number): string => value.toFixed(1).replace(/^-(?=0\.0$)/, "");
 
 function greyPixels(field: Float32Array): Uint8Array {
   const pixels = new Uint8Array(field.length * 3);
