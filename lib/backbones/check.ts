@@ -52,7 +52,7 @@ export function badValues(data: Float32Array, variance: boolean): string | undef
     if (value - value !== 0) notFinite++; // NaN and both infinities
     else if (variance && value < 0) negative++;
   }
-  if (notFinite > 0) return `${notFinite} values that are NaN or infinite`;
+  if (notFinite > 0) return `${notFinite === 1 ? "1 value that is" : `${notFinite} values that are`} NaN or infinite`;
   return negative > 0 ? `${negative} negative variances` : undefined;
 }
 

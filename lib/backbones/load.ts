@@ -39,6 +39,23 @@ export function cachedWeights(architecture: Architecture): string | undefined {
 }
 
 /**
+ * The file that `weights` stands for; "random" is none. Throws WEIGHTS_MISSING ("auto" found nothing) and FILE_NOT_FOUND, so
+ * that a training finds out before it reads its images.
+ */
+export function weightsFile(architecture: Architecture, weights: string): string {
+  const file = weights === "auto" ? cachedWeights(architecture) : weights;
+  if (!file) {
+    throw new SuperSimpleNetError(
+      "WEIGHTS_MISSING",
+      `No trained weights of ${architecture} in ${weightsFolder()}. Download them once with 'supersimplenet weights pull ${architecture}', or on a machine ` +
+        `without internet access copy the file here and run 'supersimplenet weights import FILE'. For a trial without trained weights: '--backbone-weights random'.`,
+    );
+  }
+  if (!existsSync(file)) throw new SuperSimpleNetError("FILE_NOT_FOUND", `Cannot read ${file}: it does not exist. Check the path.`, { path: file });
+  return file;
+}
+
+/**
  * Reads a backbone's weights and checks every tensor. Throws WEIGHTS_MISSING ("auto" found nothing), WEIGHTS_INVALID
  * (with every problem), FILE_NOT_FOUND, FILE_CORRUPT, PICKLE_REFUSED, ABORTED, INVALID_OPTION.
  */
@@ -53,14 +70,7 @@ export async function loadBackbone(options: LoadBackboneOptions): Promise<Backbo
     throwIfAborted(options.signal);
     return { architecture, tensors, sha256: await tensorsSha256(tensors), source: `random, seed ${seed}`, trained: false };
   }
-  const file = weights === "auto" ? cachedWeights(architecture) : weights;
-  if (!file) {
-    throw new SuperSimpleNetError(
-      "WEIGHTS_MISSING",
-      `No trained weights of ${architecture} in ${weightsFolder()}. Download them once with 'supersimplenet weights pull ${architecture}', or on a machine ` +
-        `without internet access copy the file here and run 'supersimplenet weights import FILE'. For a trial without trained weights: '--backbone-weights random'.`,
-    );
-  }
+  const file = weightsFile(architecture, weights);
   const tensors = backboneFrom(await readUsed(file), architecture, file);
   throwIfAborted(options.signal);
   return { architecture, tensors, sha256: await tensorsSha256(tensors), source: path.basename(file), trained: true };

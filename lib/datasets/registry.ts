@@ -2,6 +2,7 @@ import { stat } from "node:fs/promises";
 import path from "node:path";
 
 import { fileError, SuperSimpleNetError } from "../errors.js";
+import { isImageFile } from "../images/decode.js";
 import { checkChoice, rejectUnknown } from "../options.js";
 import { bmad } from "./bmad.js";
 import { folder, FOLDER_LAYOUT } from "./folder.js";
@@ -74,6 +75,7 @@ export async function open(root: string, options: OpenOptions = {}): Promise<Dat
   } catch (error) {
     throw fileError(error, "open data set", full);
   }
+  if (isFile && isImageFile(full)) throw new SuperSimpleNetError("DATASET_INVALID", `${full} is an image, not a data set: give the folder, or a manifest file.`, { path: full });
   const loader = await choose(full, isFile, options.kind);
   for (const name of ["category", "fold"] as const) {
     if (options[name] === undefined || loader.takes?.includes(name)) continue;

@@ -113,6 +113,8 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
   else {
     try {
       used = applyRegime(dataset, regime);
+      const left = dataset.samples.length - used.samples.length;
+      if (left > 0) warnings.push(`Regime '${regime}' leaves out the ${left === 1 ? "one anomalous training image" : `${left} anomalous training images`}.`);
     } catch (error) {
       if (!(error instanceof SuperSimpleNetError) || error.code !== "DATASET_INVALID") throw error;
       problems.push(...error.problems);

@@ -55,7 +55,7 @@ export class Model {
     const version = Number(metadata["format_version"]);
     if (!Number.isInteger(version) || version < 1) fail(`its format version is '${metadata["format_version"]}'.`);
     if (version > modelFormatVersion) {
-      throw new SuperSimpleNetError("MODEL_TOO_NEW", `${path} has model format ${version}; this version of supersimplenet reads up to ${modelFormatVersion}. Upgrade supersimplenet.`, { path });
+      throw new SuperSimpleNetError("MODEL_TOO_NEW", `${path} has model format ${version}; this version of supersimplenet reads up to ${modelFormatVersion}. Upgrade it: 'npm install supersimplenet@latest', or in a checkout 'git pull' and 'npm run build'.`, { path });
     }
     const config = configOf(metadata["config"], fail);
     const heads: TensorMap = {};

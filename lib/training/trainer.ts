@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 
-import { loadBackbone } from "../backbones/load.js";
+import { loadBackbone, weightsFile } from "../backbones/load.js";
 import { splitCalibration } from "../datasets/calibration.js";
 import { epochOrder } from "../datasets/order.js";
 import { applyRegime } from "../datasets/regime.js";
@@ -53,6 +53,8 @@ export class Trainer {
 
     const { signal } = options;
     throwIfAborted(signal);
+    // Missing weights are found out before all images are read.
+    if (this.options.backboneWeights !== "random") weightsFile(this.options.backbone, this.options.backboneWeights);
     const { imageSize, segmentedRatio, segmentedCount } = this.options;
     const dataset = limitSegmented(data, { segmentedRatio, segmentedCount });
     const validated = await validateDataset(dataset, {
