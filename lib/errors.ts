@@ -63,6 +63,8 @@ export function fileError(error: unknown, action: string, path: string): SuperSi
     case "ENOSPC":
     case "EDQUOT":
       return new SuperSimpleNetError("NO_SPACE", `Cannot ${action} ${path}: no space left on the device. Free some and try again.`, options);
+    case "ENAMETOOLONG":
+      return new SuperSimpleNetError("FILE_ERROR", `Cannot ${action} ${path}: the name is too long for this file system. Choose a shorter one.`, options);
     default:
       return new SuperSimpleNetError("FILE_ERROR", `Cannot ${action} ${path}: ${error instanceof Error ? error.message : String(error)}`, options);
   }

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { mkdir, open, rename, rm, stat } from "node:fs/promises";
 import path from "node:path";
 
@@ -9,7 +10,8 @@ import { fileError, SuperSimpleNetError } from "./errors.js";
  */
 export async function writeWholeFile(file: string, data: string | Uint8Array): Promise<void> {
   await makeFolder(path.dirname(file));
-  const temporary = `${file}.${process.pid}.tmp`;
+  // Of one length, so that a name that the file system takes is not too long with it.
+  const temporary = path.join(path.dirname(file), `.${createHash("sha256").update(path.basename(file)).digest("hex").slice(0, 8)}.${process.pid}.tmp`);
   try {
     const handle = await open(temporary, "w");
     try {
@@ -19,7 +21,7 @@ export async function writeWholeFile(file: string, data: string | Uint8Array): P
     }
     await rename(temporary, file);
   } catch (error) {
-    await rm(temporary, { force: true });
+    await rm(temporary, { force: true }).catch(() => undefined); // the first error tells more
     throw fileError(error, "write", file);
   }
 }
