@@ -1,10 +1,13 @@
+import { existsSync } from "node:fs";
 import path from "node:path";
 
 import { architectures } from "../backbones/catalogue.js";
+import { SuperSimpleNetError } from "../errors.js";
 import { makeFolder } from "../write.js";
 import { choice, command, onOff, size, text, type ValueOption } from "./options.js";
 import { output } from "./output.js";
-import { describeModel, given, warnIfUntrained } from "./shared.js";
+import { refuseInputs } from "./places.js";
+import { describeModel, given, shared, warnIfUntrained } from "./shared.js";
 import type { Architecture } from "../native/binding.js";
 
 const backbone: ValueOption<Architecture> & { required: true } = { ...choice(architectures, "network that the checkpoint was trained on"), required: true };
@@ -20,6 +23,7 @@ export const convert = command({
     "backbone-weights": text("FILE", "weights of the backbone", { default: "the checkpoint's own, else the cache folder" }),
     "image-size": size("size that the network was trained at", { required: true }),
     out: text("FILE", "the model file to write", { required: true }),
+    overwrite: shared.overwrite,
     layout: choice(["auto", "authors", "anomalib"], "whose checkpoint it is", { default: "auto" }),
     variant: choice(["jims", "icpr"], "which published network", { default: "jims" }),
     "align-corners": onOff("of the feature upscaling", { default: "true for authors, false for anomalib" }),
@@ -28,6 +32,10 @@ export const convert = command({
   },
   examples: ["supersimplenet convert --checkpoint weights.pt --backbone wide_resnet50_2 --image-size 256x256 --out model.safetensors"],
   async run(values) {
+    const out = path.resolve(values.out);
+    refuseInputs("convert", "--out", [out], [values.checkpoint, values["backbone-weights"]]);
+    if (existsSync(out) && !values.overwrite) throw new SuperSimpleNetError("INVALID_OPTION", `convert: ${out} exists already. Give another --out, or --overwrite to replace it.`, { path: out });
+    await refuseOwnModel(path.resolve(values.checkpoint));
     const { modelFromCheckpoint } = await import("../models/checkpoint.js");
     const { model, layout } = await modelFromCheckpoint(
       given({
@@ -42,7 +50,6 @@ export const convert = command({
         layers: values.layers,
       }),
     );
-    const out = path.resolve(values.out);
     await makeFolder(path.dirname(out));
     await model.save(out);
     const { alignCorners, resize, variant } = model.config;
@@ -53,3 +60,15 @@ export const convert = command({
     return 0;
   },
 });
+
+/** Files of this package hold the same tensors as the authors' checkpoints, and need no conversion. */
+async function refuseOwnModel(file: string): Promise<void> {
+  if (path.extname(file).toLowerCase() !== ".safetensors" || !existsSync(file)) return;
+  const { engine } = await import("../native/engine.js");
+  const { format } = (await engine().readTensors(file, ["no tensor, only the metadata"])).metadata;
+  const hints: Record<string, string> = {
+    supersimplenet: "a model of this package already: use it with 'predict --model' or 'evaluate --model'.",
+    "supersimplenet-checkpoint": "a checkpoint of an unfinished training: continue it with 'train --resume'.",
+  };
+  if (format !== undefined && Object.hasOwn(hints, format)) throw new SuperSimpleNetError("INVALID_OPTION", `convert: ${file} is ${hints[format]}`, { path: file });
+}

@@ -1,10 +1,11 @@
 import path from "node:path";
 
 import { writeWholeFile } from "../write.js";
-import { evaluationDocument, evaluationText, runEvaluation } from "./evaluation.js";
+import { evaluationDocument, evaluationText, overlayFiles, runEvaluation } from "./evaluation.js";
 import { interruptible } from "./interrupt.js";
 import { choice, command, text } from "./options.js";
 import { output } from "./output.js";
+import { refuseInDataset, refuseInputs } from "./places.js";
 import { describeModel, given, shared, warnIfUntrained, withDetector } from "./shared.js";
 
 export const evaluate = command({
@@ -33,10 +34,16 @@ export const evaluate = command({
     const file = path.resolve(values.model);
     return interruptible(async (signal) => {
       const dataset = await datasets.open(values.data, { kind: values.dataset, category: values.category, fold: values.fold });
+      const split = values.split ?? "test";
+      const inputs = [file, values.data, values["backbone-weights"], ...dataset.samples.flatMap(({ image, mask }) => [image, mask])];
+      if (values.out !== undefined) refuseInputs("evaluate", "--out", [values.out], inputs);
+      if (values.overlays !== undefined) {
+        refuseInDataset("evaluate", "--overlays", values.overlays, values.data);
+        refuseInputs("evaluate", "--overlays", overlayFiles(values.overlays, dataset, split).values(), inputs);
+      }
       const load = Detector.load(file, given({ backboneWeights: values["backbone-weights"], device: values.device, threads: values.threads, batchSize: values.batch }));
       return withDetector(load, async (detector) => {
         warnIfUntrained(detector.model.config.backbone);
-        const split = values.split ?? "test";
         const evaluation = await runEvaluation(detector, dataset, { split, signal, overlays: values.overlays });
         const document = { model: describeModel(file, detector.model.config), ...evaluationDocument(evaluation, dataset, split) };
         if (values.out !== undefined) await writeWholeFile(path.resolve(values.out), `${JSON.stringify(document, null, 2)}\n`);

@@ -18,7 +18,7 @@ export interface EvaluateOptions {
 /** Evaluates with progress on stderr. */
 export async function runEvaluation(detector: Detector, dataset: Dataset, { split = "test", signal, overlays }: EvaluateOptions): Promise<Evaluation> {
   const { evaluate } = await import("../evaluation/evaluate.js");
-  const pictures = overlays === undefined ? undefined : await overlayWriter(overlays, detector.model.config.thresholds.pixelLogit);
+  const pictures = overlays === undefined ? undefined : await overlayWriter(overlayFiles(overlays, dataset, split), detector.model.config.thresholds.pixelLogit);
   const evaluation = await evaluate(detector, dataset, {
     split,
     ...(signal && { signal }),
@@ -30,16 +30,21 @@ export async function runEvaluation(detector: Detector, dataset: Dataset, { spli
   return evaluation;
 }
 
+/** The file of every sample's overlay, by the sample's id. */
+export function overlayFiles(folder: string, dataset: Dataset, split: Split): ReadonlyMap<string, string> {
+  const ids = dataset.samples.filter((sample) => sample.split === split).map(({ id }) => id);
+  return new Map(pictureNames(ids, ".overlay.png").map((name, i) => [ids[i]!, path.join(folder, name)]));
+}
+
 /** Writes one overlay per sample, all in one colour range. */
-async function overlayWriter(folder: string, pixelThreshold: number): Promise<{ add(sample: Sample, detection: Detection): Promise<void>; finish(): Promise<void> }> {
+async function overlayWriter(files: ReadonlyMap<string, string>, pixelThreshold: number): Promise<{ add(sample: Sample, detection: Detection): Promise<void>; finish(): Promise<void> }> {
   const { ColourScale } = await import("../report/scale.js");
   const { overlayOf } = await import("../report/sources.js");
   const { overlayPng } = await import("../report/overlay.js");
-  const name = pictureNames();
   const scale = new ColourScale(pixelThreshold);
   return {
     add: (sample, detection) => {
-      const file = path.join(folder, name(sample.id, ".png"));
+      const file = files.get(sample.id)!;
       return scale.add(detection.map.data, async (range) => writeWholeFile(file, await overlayPng(await overlayOf(sample, detection), range)));
     },
     finish: async () => void (await scale.finish()),

@@ -4,6 +4,7 @@ import path from "node:path";
 
 import { SuperSimpleNetError } from "../errors.js";
 import { didYouMean } from "../options.js";
+import { inFlags } from "./flags.js";
 import { type Command, helpText, parse } from "./options.js";
 import { exitCode, exitQuietlyOnClosedPipe, output, report, table } from "./output.js";
 
@@ -52,7 +53,11 @@ async function main(args: string[]): Promise<number> {
     process.stdout.write(helpText(command));
     return 0;
   }
-  return command.run(values as never, positionals);
+  try {
+    return await command.run(values as never, positionals);
+  } catch (error) {
+    throw inFlags(error, command);
+  }
 }
 
 exitQuietlyOnClosedPipe();

@@ -124,7 +124,7 @@ export function size<const E extends Extra>(help: string, extra?: E & { default?
   const fallback = extra?.default as readonly [number, number] | undefined;
   return {
     placeholder: "HxW",
-    help,
+    help: `${help}; one number for a square`,
     required: extra?.required,
     ...shown(fallback?.join("x")),
     parse(value) {

@@ -1,5 +1,16 @@
 import { SuperSimpleNetError } from "../errors.js";
 
+const escaped = (character: string): string => {
+  const code = character.charCodeAt(0);
+  return character === "\n" ? "\\n" : character === "\t" ? "\\t" : character === "\r" ? "\\r" : `\\x${code.toString(16).padStart(2, "0")}`;
+};
+
+/** A file name for one line of a terminal: control characters are escaped. */
+export const printable = (name: string): string => name.replace(/[\x00-\x1f\x7f-\x9f]/g, escaped);
+
+/** Lines stay lines; no file name can move the cursor or colour what follows. */
+const harmless = (text: string): string => text.replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, escaped);
+
 /**
  * What a command says. People read stderr (logs, progress) and, without --json, results on stdout; with --json stdout
  * carries one JSON document and nothing else.
@@ -16,7 +27,7 @@ export class Output {
   /** A result: stdout, unless stdout is for JSON. */
   result(text: string): void {
     this.clear();
-    if (!this.json) process.stdout.write(`${text}\n`);
+    if (!this.json) process.stdout.write(`${harmless(text)}\n`);
   }
 
   /** The result of --json. */
@@ -28,7 +39,7 @@ export class Output {
   /** A line of log on stderr. */
   log(text: string): void {
     this.clear();
-    process.stderr.write(`${text}\n`);
+    process.stderr.write(`${harmless(text)}\n`);
     this.redraw();
   }
 
@@ -39,7 +50,7 @@ export class Output {
   /** Replaces the one live line of a terminal; elsewhere it does nothing. */
   progress(text: string): void {
     if (!this.isTerminal) return;
-    this.live = text.slice(0, Math.max(20, (process.stderr.columns || 80) - 1));
+    this.live = printable(text).slice(0, Math.max(20, (process.stderr.columns || 80) - 1));
     this.redraw();
   }
 
@@ -82,7 +93,10 @@ export function report(error: unknown): void {
   if (error instanceof SuperSimpleNetError) {
     // The message of DATASET_INVALID may hold the problems already.
     const problems = error.problems.filter((problem) => !error.message.includes(problem));
-    output.log([`error [${error.code}] ${error.message}`, ...problems.map((problem) => `  - ${problem}`)].join("\n"));
+    // Line ends of the message stay, those in file names do not.
+    const names = [error.path ?? "", ...process.argv.slice(2)].filter((name) => printable(name) !== name);
+    const message = names.reduce((text, name) => text.replaceAll(name, printable(name)), error.message);
+    output.log([`error [${error.code}] ${message}`, ...problems.map((problem) => `  - ${problem}`)].join("\n"));
     if (error.code === "INTERNAL") output.log("This is a fault of the program. Please report it with the output of 'supersimplenet doctor'.");
     output.document({ error: { code: error.code, message: error.message, ...(error.path === undefined ? {} : { path: error.path }), problems: error.problems } });
     return;

@@ -1,14 +1,15 @@
-import { readdir, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import path from "node:path";
 
 import type { Detector } from "../detection/detector.js";
 import type { Detection } from "../detection/types.js";
-import { fileError, SuperSimpleNetError } from "../errors.js";
+import { SuperSimpleNetError } from "../errors.js";
 import { pictureNames } from "../report/names.js";
 import { makeFolder, writeWholeFile } from "../write.js";
 import { interruptible } from "./interrupt.js";
 import { choice, command, integer, number, text } from "./options.js";
-import { output } from "./output.js";
+import { output, printable } from "./output.js";
+import { filesBelow, refuseInputs } from "./places.js";
 import { describeModel, given, shared, warnIfUntrained, withDetector } from "./shared.js";
 
 type Outcome = { file: string; detection: Detection } | { file: string; error: SuperSimpleNetError };
@@ -36,6 +37,14 @@ export const predict = command({
   async run(values, positionals) {
     if (values["map-format"] !== undefined && values.maps === undefined) throw new SuperSimpleNetError("INVALID_OPTION", "predict: --map-format needs --maps DIR.");
     const files = await imageFiles(positionals);
+    const format = values["map-format"] ?? "png";
+    const names = files.map((file) => path.relative(process.cwd(), path.resolve(file)));
+    const inFolder = (folder: string | undefined, suffix: string): string[] => (folder === undefined ? [] : pictureNames(names, suffix).map((name) => path.join(folder, name)));
+    const maps = inFolder(values.maps, `.map.${format}`);
+    const overlays = inFolder(values.overlays, ".overlay.png");
+    const inputs = [...files, values.model, values["backbone-weights"]];
+    refuseInputs("predict", "--maps", maps, inputs);
+    refuseInputs("predict", "--overlays", overlays, inputs);
     for (const folder of [values.maps, values.overlays]) if (folder !== undefined) await makeFolder(folder);
     const { Detector } = await import("../detection/detector.js");
     const model = path.resolve(values.model);
@@ -56,17 +65,17 @@ export const predict = command({
       withDetector(load, async (detector) => {
         const { config } = detector.model;
         warnIfUntrained(config.backbone);
-        const pictures = await pictureWriter(values.maps, values["map-format"] ?? "png", values.overlays, values["pixel-threshold"] ?? config.thresholds.pixelLogit);
+        const pictures = await pictureWriter(maps, format, overlays, values["pixel-threshold"] ?? config.thresholds.pixelLogit);
         const images: Record<string, unknown>[] = [];
         let failed = 0;
         for await (const outcome of outcomes(detector, files, batchSize, signal)) {
           if ("error" in outcome) {
             const { code, message } = outcome.error;
-            output.log(`error [${code}] ${message}`);
+            output.log(`error [${code}] ${message.replaceAll(outcome.file, printable(outcome.file))}`);
             images.push({ path: outcome.file, error: { code, message } });
             failed++;
           } else {
-            const written = await pictures.add(outcome.file, outcome.detection);
+            const written = await pictures.add(images.length, outcome.file, outcome.detection);
             output.result(line(outcome.file, outcome.detection));
             images.push({ ...document(outcome.file, outcome.detection), ...written });
           }
@@ -94,13 +103,9 @@ async function imageFiles(given: string[]): Promise<string[]> {
       files.push(name);
       continue;
     }
-    try {
-      const inside = (await readdir(name, { recursive: true })).filter(isImageFile).sort();
-      if (inside.length === 0) throw new SuperSimpleNetError("FILE_NOT_FOUND", `There is no image in ${name}.`, { path: name });
-      files.push(...inside.map((file) => path.join(name, file)));
-    } catch (error) {
-      throw fileError(error, "list", name);
-    }
+    const inside = await filesBelow(name, isImageFile);
+    if (inside.length === 0) throw new SuperSimpleNetError("FILE_NOT_FOUND", `There is no image in ${name}.`, { path: name });
+    files.push(...inside);
   }
   return files;
 }
@@ -137,27 +142,25 @@ function document(file: string, detection: Detection): Record<string, unknown> {
 function line(file: string, { score, anomalous, regions }: Detection): string {
   const [first] = regions;
   const where = first ? `  ${regions.length} region${regions.length === 1 ? "" : "s"}, strongest ${first.width}x${first.height} at ${first.x},${first.y}` : "";
-  return `${anomalous ? "DEFECT" : "good  "}  ${score.toFixed(4)}  ${file}${where}`;
+  return `${anomalous ? "DEFECT" : "good  "}  ${score.toFixed(4)}  ${printable(file)}${where}`;
 }
 
 interface PictureWriter {
-  /** Names of the files that belong to the image. */
-  add(file: string, detection: Detection): Promise<{ map?: string; overlay?: string }>;
+  /** Names of the files that belong to image number `index`. */
+  add(index: number, file: string, detection: Detection): Promise<{ map?: string; overlay?: string }>;
   finish(): Promise<void>;
 }
 
-async function pictureWriter(maps: string | undefined, format: "png" | "npy", overlays: string | undefined, pixelThreshold: number): Promise<PictureWriter> {
+/** `maps` and `overlays` are the files to write, one per image, or empty. */
+async function pictureWriter(maps: readonly string[], format: "png" | "npy", overlays: readonly string[], pixelThreshold: number): Promise<PictureWriter> {
   const { ColourScale } = await import("../report/scale.js");
   const { heatMapPng, overlayPng } = await import("../report/overlay.js");
   const { npyFile } = await import("../report/npy.js");
   const { decodeImage } = await import("../images/decode.js");
-  const [mapName, overlayName] = [pictureNames(), pictureNames()];
   const scale = new ColourScale(pixelThreshold);
   return {
-    async add(file, detection) {
-      const relative = path.relative(process.cwd(), path.resolve(file));
-      const map = maps === undefined ? undefined : path.join(maps, mapName(relative, `.${format}`));
-      const overlay = overlays === undefined ? undefined : path.join(overlays, overlayName(relative, ".png"));
+    async add(index, file, detection) {
+      const [map, overlay] = [maps[index], overlays[index]];
       const { data, width, height } = detection.map;
       if (map !== undefined && format === "npy") await writeWholeFile(map, npyFile(data, [height, width]));
       if (map !== undefined && format === "png") await scale.add(data, async (range) => writeWholeFile(map, await heatMapPng(detection.map, range)));

@@ -1,16 +1,20 @@
+import { existsSync, readdirSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import path from "node:path";
 
 import type { Sample } from "../datasets/types.js";
 import type { Detection } from "../detection/types.js";
+import { fileError, SuperSimpleNetError } from "../errors.js";
+import type { FitOptions } from "../training/options.js";
 import { writeWholeFile } from "../write.js";
 import { evaluationDocument, evaluationText } from "./evaluation.js";
 import { interruptible } from "./interrupt.js";
 import { command, integer, size, text } from "./options.js";
 import { duration, output } from "./output.js";
+import { refuseInDataset, withoutEmptyFolders } from "./places.js";
 import { showTraining } from "./progress.js";
 import { describeModel, given, program, shared, withDetector } from "./shared.js";
-import { explainAbort, prepareRun, runFiles } from "./train.js";
+import { explainAbort, prepareFolder, quickstartMarker, runFiles, saveRun, startRun } from "./train.js";
 
 /** Small enough for two CPU cores and three minutes, large enough to learn the defects. */
 const defaults = { out: "quickstart-run", imageSize: [128, 128], epochs: 16, seed: 0 } as const;
@@ -42,23 +46,31 @@ export const quickstart = command({
     const files = runFiles(out);
     const { seed = defaults.seed, epochs = defaults.epochs } = values;
     const imageSize: [number, number] = values["image-size"] ?? [...defaults.imageSize];
-    // The folder is this command's own: running it again starts over, on the same images.
-    await prepareRun(out, { resume: false, overwrite: true });
-    await rm(path.join(out, "pictures"), { recursive: true, force: true });
+    const marker = path.join(out, quickstartMarker);
+    checkFolder(out, marker);
     const { datasets } = await import("../datasets/index.js");
     const { Trainer } = await import("../training/trainer.js");
     const { Detector } = await import("../detection/detector.js");
 
-    return interruptible(async (signal) => {
+    const trainer = new Trainer(given({ backbone: "resnet18" as const, backboneWeights: "random", imageSize, epochs, seed, device: values.device, threads: values.threads }));
+    const run = (): Promise<number> => interruptible(async (signal) => {
+      await prepareFolder(out);
+      await writeWholeFile(marker, "{}\n");
       const folder = path.join(out, `data-${imageSize.join("x")}-seed${seed}`);
       const dataset = await datasets.generated(folder, { ...trainImages, imageSize, seed, signal, onProgress: ({ written, total }) => output.progress(`drawing images ${written}/${total}`) });
       output.done();
       output.log(`images: ${folder}`);
       const progress = showTraining(files.log);
-      const trainer = new Trainer(given({ backbone: "resnet18" as const, backboneWeights: "random", imageSize, epochs, seed, device: values.device, threads: values.threads }));
+      const callbacks: FitOptions = {
+        ...progress.callbacks,
+        onStart(event) {
+          startRun(out, event.epochsDone);
+          progress.callbacks.onStart?.(event);
+        },
+      };
       const again = `${program} quickstart (it starts over)`;
-      const model = await trainer.fit(dataset, { signal, out, ...progress.callbacks }).catch((error: unknown) => Promise.reject(explainAbort(error, again, files.checkpoint)));
-      await model.save(files.model);
+      const model = await trainer.fit(dataset, { signal, out, ...callbacks }).catch((error: unknown) => Promise.reject(explainAbort(error, again, files.checkpoint)));
+      await saveRun(out, model);
       output.done();
 
       const load = Detector.load(model, given({ device: values.device, threads: values.threads }));
@@ -76,6 +88,7 @@ export const quickstart = command({
       );
       const metrics = { model: describeModel(path.basename(files.model), model.config), ...evaluationDocument(evaluation, dataset, "test") };
       await writeWholeFile(files.metrics, `${JSON.stringify(metrics, null, 2)}\n`);
+      await rm(path.join(out, "pictures"), { recursive: true, force: true });
       const sheet = await drawPictures(path.join(out, "pictures"), kept);
       output.done();
 
@@ -98,8 +111,27 @@ export const quickstart = command({
       output.document({ run: out, seconds, contactSheet: sheet, start: progress.started() ?? null, lastEpoch: progress.last() ?? null, evaluation: metrics });
       return 0;
     });
+    return withoutEmptyFolders(out, () =>
+      run().catch(async (error: unknown) => {
+        if (existsSync(marker) && readdirSync(out).length === 1) await rm(marker, { force: true });
+        throw error;
+      }),
+    );
   },
 });
+
+/** Running it again starts over, on the same images; in a folder of anything else it does not write. */
+function checkFolder(out: string, marker: string): void {
+  refuseInDataset("quickstart", "--out", out);
+  let found: string[];
+  try {
+    found = existsSync(out) ? readdirSync(out) : [];
+  } catch (error) {
+    throw fileError(error, "list", out);
+  }
+  if (found.length === 0 || existsSync(marker)) return;
+  throw new SuperSimpleNetError("INVALID_OPTION", `quickstart: ${out} holds something that quickstart did not make. Give a new or an empty folder: --out DIR.`, { path: out });
+}
 
 /** Relative to the current folder, where that is shorter. */
 function shorter(file: string): string {
@@ -128,8 +160,8 @@ async function drawPictures(folder: string, kept: readonly { sample: Sample; det
   const order = [...kept].sort((a, b) => Number(a.sample.label === "normal") - Number(b.sample.label === "normal"));
   const inputs = await Promise.all(order.map(({ sample, detection }) => overlayOf(sample, detection)));
   const range = colourRange(inputs.map(({ detection }) => detection.map.data), inputs[0]?.detection.pixelThreshold ?? 0);
-  const name = pictureNames();
-  for (const input of inputs) await writeWholeFile(path.join(folder, name(input.title, ".png")), await overlayPng(input, range));
+  const names = pictureNames(inputs.map(({ title }) => title), ".overlay.png");
+  for (const [i, input] of inputs.entries()) await writeWholeFile(path.join(folder, names[i]!), await overlayPng(input, range));
   const sheet = path.join(folder, "..", "contact-sheet.png");
   await writeWholeFile(sheet, await contactSheet(inputs, range, "Quickstart: test images"));
   return sheet;

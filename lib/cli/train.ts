@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import path from "node:path";
 
@@ -6,12 +6,14 @@ import { architectures } from "../backbones/catalogue.js";
 import { REGIMES } from "../datasets/regime.js";
 import type { Regime } from "../datasets/types.js";
 import { fileError, SuperSimpleNetError } from "../errors.js";
-import { publishedNoiseStd, regimePresets, type RelativeNoise, trainerDefaults as defaults, type TrainerOptions } from "../training/options.js";
+import type { Model } from "../models/model.js";
+import { publishedNoiseStd, type FitOptions, regimePresets, type RelativeNoise, trainerDefaults as defaults, type TrainerOptions } from "../training/options.js";
 import { makeFolder, writeWholeFile } from "../write.js";
 import { evaluationDocument, evaluationText, runEvaluation } from "./evaluation.js";
 import { interruptible } from "./interrupt.js";
 import { choice, command, flag, integer, number, numbers, onOff, size, text, type ValueOption, type Values } from "./options.js";
 import { duration, output } from "./output.js";
+import { refuseInDataset, refuseInputs, withoutEmptyFolders } from "./places.js";
 import { showTraining } from "./progress.js";
 import { describeModel, given, program, shared, withDetector } from "./shared.js";
 
@@ -82,7 +84,7 @@ const options = {
   "lr-factor": number("X", "what they are multiplied by then", { min: 0, default: defaults.learningRateFactor }),
   "segmented-ratio": number("X", "share of the anomalous training images that keep their masks", { min: 0, max: 1, default: "all masks there are" }),
   "segmented-count": integer("N", "the same as a number of images", { min: 0 }),
-  "calibration-fraction": number("X", "share of the training images held out to set the thresholds; 0 leaves them at 0.5", { min: 0, max: 0.9, default: defaults.calibrationFraction }),
+  "calibration-fraction": number("X", "share of the training images held out to set the thresholds; 0 leaves them at 0.5", { min: 0, max: 0.5, default: defaults.calibrationFraction }),
   "feature-cache-mib": integer("MIB", "memory for cached backbone features", { min: 0, default: defaults.featureCacheMiB }),
   heads,
   "embed-backbone": onOff("store the backbone in the model file", { default: "unless it comes from the cache folder" }),
@@ -131,6 +133,9 @@ function trainerOptions(values: TrainValues): TrainerOptions {
   return given(all);
 }
 
+/** Says that the folder is quickstart's own. */
+export const quickstartMarker = "quickstart.json";
+
 /** The files of a run. */
 export const runFiles = (out: string): { model: string; metrics: string; log: string; checkpoint: string } => ({
   model: path.join(out, "model.safetensors"),
@@ -139,27 +144,45 @@ export const runFiles = (out: string): { model: string; metrics: string; log: st
   checkpoint: path.join(out, "checkpoint"),
 });
 
-/** Makes RUN ready: refuses to mix two runs, and finds out now, not after hours, that the folder cannot be written. */
-export async function prepareRun(out: string, { resume, overwrite }: { resume: boolean; overwrite: boolean }): Promise<void> {
+/** Refuses to mix two runs. Nothing is written. */
+function checkRun(out: string, { resume, overwrite }: { resume: boolean; overwrite: boolean }): void {
   if (resume && overwrite) throw new SuperSimpleNetError("INVALID_OPTION", "train: --resume and --overwrite exclude each other.");
   const files = runFiles(out);
   if (!resume && !overwrite) {
     const found = existsSync(files.model) ? "a finished model" : existsSync(files.checkpoint) ? "the checkpoint of an unfinished training" : undefined;
     if (found) throw new SuperSimpleNetError("INVALID_OPTION", `train: ${out} already holds ${found}. Give another --out, --resume to continue it, or --overwrite to replace it.`, { path: out });
   }
+}
+
+/** Creates the folder, and finds out now, not after hours, that it cannot be written. */
+export async function prepareFolder(out: string): Promise<void> {
   await makeFolder(out);
   const probe = path.join(out, ".writable");
   await writeWholeFile(probe, "");
   await rm(probe, { force: true });
-  // Metrics of another model must never stand beside the new one.
-  const stale = overwrite ? Object.values(files) : [files.metrics];
-  for (const file of stale) {
-    try {
-      await rm(file, { recursive: true, force: true });
-    } catch (error) {
-      throw fileError(error, "remove", file);
-    }
+}
+
+function remove(file: string): void {
+  try {
+    rmSync(file, { recursive: true, force: true });
+  } catch (error) {
+    throw fileError(error, "remove", file);
   }
+}
+
+/**
+ * Ends the run that was in the folder before, now that everything is validated and a training from the first epoch starts.
+ * Its model and metrics stay until saveRun replaces them.
+ */
+export function startRun(out: string, epochsDone: number): void {
+  if (epochsDone > 0) return;
+  remove(runFiles(out).checkpoint);
+}
+
+/** Writes the model. Metrics of another model never stand beside it. */
+export async function saveRun(out: string, model: Model): Promise<void> {
+  remove(runFiles(out).metrics);
+  await model.save(runFiles(out).model);
 }
 
 /** Ctrl-C during the training: says what is kept. */
@@ -185,14 +208,17 @@ export const train = command({
     const out = path.resolve(values.out);
     const files = runFiles(out);
     const settings = trainerOptions(values);
-    await prepareRun(out, values);
+    checkRun(out, values);
+    refuseInDataset("train", "--out", out, values.data);
+    refuseInputs("train", "--out", Object.values(files), [values.data, values["backbone-weights"]]);
     const { datasets } = await import("../datasets/index.js");
     const { Trainer } = await import("../training/trainer.js");
     const { Detector } = await import("../detection/detector.js");
     const progress = showTraining(files.log, settings.balancedSampling);
 
-    return interruptible(async (signal) => {
+    const run = (): Promise<number> => interruptible(async (signal) => {
       new Trainer(settings); // wrong options are found before a large data set is read
+      await prepareFolder(out);
       const { segmentedRatio, segmentedCount } = settings;
       const dataset = await datasets.open(values.data, { kind: values.dataset, category: values.category, fold: values.fold, segmentedRatio, segmentedCount });
       const published = datasets.publishedSettings(dataset);
@@ -201,8 +227,16 @@ export const train = command({
       const trainer = new Trainer({ ...published, ...settings });
       const again = process.argv.slice(3).filter((argument) => argument !== "--overwrite" && argument !== "--resume");
       const resume = [program, "train", ...again.map((argument) => (/^[\w./:=,-]+$/.test(argument) ? argument : JSON.stringify(argument))), "--resume"].join(" ");
-      const model = await trainer.fit(dataset, { signal, out, resume: values.resume, ...progress.callbacks }).catch((error: unknown) => Promise.reject(explainAbort(error, resume, files.checkpoint)));
-      await model.save(files.model);
+      const callbacks: FitOptions = {
+        ...progress.callbacks,
+        onStart(event) {
+          startRun(out, event.epochsDone);
+          remove(path.join(out, quickstartMarker)); // what is here now is worth keeping
+          progress.callbacks.onStart?.(event);
+        },
+      };
+      const model = await trainer.fit(dataset, { signal, out, resume: values.resume, ...callbacks }).catch((error: unknown) => Promise.reject(progress.started() === undefined ? error : explainAbort(error, resume, files.checkpoint)));
+      await saveRun(out, model);
       output.done();
       output.result(`model: ${files.model}`);
 
@@ -229,5 +263,6 @@ export const train = command({
       });
       return 0;
     });
+    return withoutEmptyFolders(out, run);
   },
 });

@@ -1,6 +1,6 @@
 import { architectures } from "../backbones/catalogue.js";
 import { SuperSimpleNetError } from "../errors.js";
-import { checkChoice } from "../options.js";
+import { didYouMean } from "../options.js";
 import { interruptible } from "./interrupt.js";
 import { choice, command } from "./options.js";
 import { output, table } from "./output.js";
@@ -16,7 +16,11 @@ export const weights = command({
   options: { backbone: choice(architectures, "of an imported file", { default: "found from its tensors" }) },
   examples: ["supersimplenet weights list", `supersimplenet weights pull ${architectures[0]}`, "supersimplenet weights import resnet18-f37072fd.pth"],
   async run(values, [first, argument]) {
-    const action = checkChoice("weights", "action", first, actions);
+    const action = actions.find((name) => name === first);
+    if (action === undefined) {
+      const near = didYouMean(first ?? "", actions);
+      throw new SuperSimpleNetError("INVALID_OPTION", `weights: expected one of ${actions.join(", ")} but received '${first}'.${near ? ` Did you mean '${near}'?` : ""}`);
+    }
     const wrong = (message: string): SuperSimpleNetError => new SuperSimpleNetError("INVALID_OPTION", `weights ${action}: ${message} See 'supersimplenet weights --help'.`);
     if (action === "list" && argument !== undefined) throw wrong(`unexpected argument '${argument}'.`);
     if (action !== "import" && values.backbone !== undefined) throw wrong("--backbone belongs to import.");

@@ -49,8 +49,8 @@ test("folds, a share of the masks, and what does not exist", async () => {
   const { start } = JSON.parse(stdout) as { start: { regime: string; counts: { trainAnomalous: number; trainSegmented: number } } };
   assert.deepEqual([start.regime, start.counts.trainAnomalous, start.counts.trainSegmented], ["mixed", 10, 4]);
   for (const [args, message] of [
-    [["--data", at("tiles"), "--fold", "3"], /'fold'.*3/],
-    [["--data", at("tiles"), "--category", "crack"], /'mtd' has no 'category'/],
+    [["--data", at("tiles"), "--fold", "3"], /--fold .*3/],
+    [["--data", at("tiles"), "--category", "crack"], /'mtd' has no --category/],
     [["--data", at("visa"), "--dataset", "visa", "--category", "pcb2"], /'pcb1'/],
     [["--data", at("visa"), "--dataset", "ksdd2"], /nothing in it looks like 'ksdd2'[^]*Expected layout/],
     [["--data", at("tiles"), "--segmented-ratio", "2"], /--segmented-ratio/],

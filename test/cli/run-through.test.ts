@@ -121,7 +121,7 @@ test("convert: heads and backbone as a checkpoint come back as the same network"
     return (JSON.parse(stdout) as { images: { logit: number }[] }).images.map(({ logit }) => logit);
   };
   assert.deepEqual(await logits(at("converted", "model.safetensors")), await logits(at("run", "model.safetensors")));
-  const wrong = await supersimplenet([...args, "--backbone", "resnet34"]);
+  const wrong = await supersimplenet([...args, "--backbone", "resnet34", "--overwrite"]);
   assert.equal(wrong.code, 1);
   assert.match(wrong.stderr, /^error \[WEIGHTS_INVALID\] /m);
 });

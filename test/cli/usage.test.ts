@@ -80,7 +80,7 @@ const wrong: [name: string, args: string[], message: RegExp][] = [
   ["argument that is not an option", ["doctor", "now"], /unexpected argument 'now'/],
   ["no image", ["predict", "--model", "x"], /IMAGE \(a file or a folder\) is missing/],
   ["map format without maps", ["predict", "--model", "x", "--map-format", "npy", "a.png"], /--map-format needs --maps/],
-  ["misspelt action", ["weights", "pul"], /did you mean 'pull'\?/],
+  ["misspelt action", ["weights", "pul"], /weights: .*Did you mean 'pull'\?/],
   ["weights pull without a name", ["weights", "pull"], /weights pull: which one\?/],
   ["weights pull of an unknown name", ["weights", "pull", "resnet19"], /did you mean 'resnet18'\?/],
 ];

@@ -5,7 +5,7 @@ import sharp from "sharp";
 
 import { Canvas, fitText, textWidth } from "../../lib/report/canvas.js";
 import { colourRange, heatColours, heatPixels } from "../../lib/report/colours.js";
-import { contourSegments, drawContour, resizeField } from "../../lib/report/contour.js";
+import { contourSegments, drawContour, drawTint, resizeField } from "../../lib/report/contour.js";
 import { eachTextPixel } from "../../lib/report/font.js";
 import { pictureNames } from "../../lib/report/names.js";
 import { npyFile } from "../../lib/report/npy.js";
@@ -58,8 +58,14 @@ test("a contour lies where the field crosses the level", () => {
   // A ramp along x: the level 0.5 is crossed at x = 2.5 in every row.
   const ramp = Float32Array.from({ length: 6 * 4 }, (_, i) => (i % 6) / 5);
   const segments = contourSegments({ data: ramp, width: 6, height: 4 }, 0.5);
-  assert.equal(segments.length, 3 * 4);
-  for (let i = 0; i < segments.length; i += 2) assert.ok(Math.abs(segments[i]! - 2.5) < 1e-6);
+  const xs = segments.filter((_, i) => i % 2 === 0);
+  assert.ok(Math.abs(Math.min(...xs) - 2.5) < 1e-6 && Math.max(...xs) === 5, "around the right part, closed at the border");
+  const ends = new Map<string, number>();
+  for (let i = 0; i < segments.length; i += 2) {
+    const end = [segments[i]!, segments[i + 1]!].map((value) => Math.round(value * 1000)).join();
+    ends.set(end, (ends.get(end) ?? 0) + 1);
+  }
+  assert.ok([...ends.values()].every((count) => count % 2 === 0), "no loose end");
   assert.deepEqual(contourSegments({ data: new Float32Array(16), width: 4, height: 4 }, 0.5), []);
 });
 
@@ -67,7 +73,7 @@ test("a drawn contour is two pixels wide", () => {
   const canvas = new Canvas(20, 5, [0, 0, 0]);
   const data = Float32Array.from({ length: 100 }, (_, i) => (i % 20) - 9.5);
   drawContour(canvas, 0, 0, { data, width: 20, height: 5 }, 0, [255, 0, 0]);
-  const row = Array.from({ length: 20 }, (_, x) => canvas.pixels[(2 * 20 + x) * 3]!);
+  const row = Array.from({ length: 16 }, (_, x) => canvas.pixels[(2 * 20 + x) * 3]!);
   assert.deepEqual(row.map((red, x) => (red > 0 ? x : -1)).filter((x) => x >= 0), [9, 10]);
 });
 
@@ -129,12 +135,25 @@ test("ColourScale: the first maps set the range for all", async () => {
   assert.ok(ranges.every(({ low, high }) => low === ranges[0]!.low && high === 2));
 });
 
-test("picture names are unique and stay inside the folder", () => {
-  const name = pictureNames();
-  assert.equal(name("test/scratch/001.png", ".png"), "test_scratch_001.png");
-  assert.equal(name("test/scratch/001.jpg", ".png"), "test_scratch_001-2.png");
-  assert.equal(name("../../etc/passwd", ".png"), "etc_passwd.png");
-  assert.equal(name("/tmp/ä b.png", ".npy"), "tmp_b.npy");
+test("the found side of the contour is tinted, the other is not", () => {
+  const canvas = new Canvas(20, 5, [0, 0, 0]);
+  drawTint(canvas, 0, 0, { data: Float32Array.from({ length: 100 }, (_, i) => (i % 20) - 9.5), width: 20, height: 5 }, 0, [200, 0, 0]);
+  assert.deepEqual([5, 15].map((x) => canvas.pixels[(2 * 20 + x) * 3]! > 0), [false, true]);
+});
+
+test("picture names never equal their sources, are unique and stay inside the folder", () => {
+  const names = (...ids: string[]): string[] => pictureNames(ids, ".overlay.png");
+  assert.deepEqual(names("test/scratch/001.png"), ["test_scratch_001.overlay.png"]);
+  assert.deepEqual(names("a.tif", "a.png", "b.png"), ["a.tif.overlay.png", "a.png.overlay.png", "b.overlay.png"]);
+  assert.deepEqual(names("a.png", "a.png"), ["a.overlay.png", "a-2.overlay.png"]);
+  assert.deepEqual(names("../../etc/passwd", "/tmp/ä b.png", "部品/1.png"), ["etc_passwd.overlay.png", "tmp_ä_b.overlay.png", "部品_1.overlay.png"]);
+});
+
+test("long picture names are shortened, and stay different", () => {
+  const long = [..."ab"].map((end) => `${"ö/".repeat(300)}${end}${"x".repeat(200)}.png`);
+  const names = pictureNames(long, ".map.npy");
+  assert.ok(names.every((name) => Buffer.byteLength(name) <= 200 && name.endsWith("x.map.npy")));
+  assert.notEqual(names[0], names[1]);
 });
 
 test("npy: header as NumPy reads it, then float32", () => {

@@ -1,0 +1,89 @@
+import assert from "node:assert/strict";
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { after, before, test } from "node:test";
+
+import { filesBelow } from "../../lib/cli/places.js";
+import { datasets } from "../../lib/index.js";
+import { supersimplenet } from "./run.js";
+
+/** Nothing that the user gave as input is written over, and nothing finished is lost before its successor is there. */
+let folder: string;
+const at = (...parts: string[]): string => path.join(folder, ...parts);
+const small = ["--backbone", "resnet18", "--backbone-weights", "random", "--image-size", "64x64", "--epochs", "1"];
+
+before(async () => {
+  folder = mkdtempSync(path.join(os.tmpdir(), "supersimplenet-places-"));
+  await datasets.generated(at("data"), { imageSize: [64, 64], trainNormal: 2, testNormal: 1, testAnomalous: 1 });
+  copyFileSync(at("data", "test", "good", "000.png"), at("part.png"));
+  writeFileSync(at("part.overlay.png"), "another input");
+  writeFileSync(at("model.safetensors"), "a model");
+  mkdirSync(at("empty"));
+});
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+/** Runs and expects exit code 2, the message, and a folder as it was. */
+async function refused(args: string[], message: RegExp): Promise<void> {
+  const files = readdirSync(folder, { recursive: true }).sort();
+  const { code, stderr } = await supersimplenet(args, { cwd: folder });
+  assert.match(stderr, message);
+  assert.equal(code, 2, stderr);
+  assert.deepEqual(readdirSync(folder, { recursive: true }).sort(), files);
+}
+
+test("predict does not draw over an image that it was given", async () => {
+  await refused(["predict", "--model", "none", "part.png", "part.overlay.png", "--overlays", "."], /--overlays would write over part\.overlay\.png, which is an input/);
+});
+
+test("evaluate and convert do not write over what they read", async () => {
+  await refused(["evaluate", "--model", "model.safetensors", "--data", "data", "--out", "data/../model.safetensors"], /--out would write over .*which is an input/);
+  await refused(["evaluate", "--model", "model.safetensors", "--data", "data", "--overlays", "data/test/new"], /among the images of a data set/);
+  const convert = ["convert", "--checkpoint", "model.safetensors", "--backbone", "resnet18", "--image-size", "64", "--out"];
+  await refused([...convert, "model.safetensors", "--overwrite"], /--out would write over/);
+  await refused([...convert, "part.png"], /part\.png exists already.*--overwrite/);
+});
+
+test("train and quickstart do not write among the images of a data set", async () => {
+  await refused(["train", "--data", "data", "--out", "data/train/run", ...small], /among the images of a data set/);
+  await refused(["quickstart", "--out", "data/ground_truth/run"], /among the images of a data set/);
+});
+
+test("quickstart writes only into a folder of its own", async () => {
+  await refused(["quickstart", "--out", "data"], /holds something that quickstart did not make/);
+  await refused(["quickstart", "--out", "empty", "--image-size", "8"], /imageSize|--image-size/);
+});
+
+test("train --overwrite and --resume change nothing until a training starts; a new folder does not stay behind", async () => {
+  mkdirSync(at("run", "checkpoint"), { recursive: true });
+  const files = ["model.safetensors", "metrics.json", "log.jsonl", "checkpoint/last.safetensors"];
+  for (const file of files) writeFileSync(at("run", file), "precious");
+  for (const more of [["--overwrite", "--data", "missing"], ["--overwrite", "--data", "data", "--regime", "full"], ["--resume", "--data", "data"]]) {
+    const { code, stderr } = await supersimplenet(["train", "--out", "run", ...small, ...more], { cwd: folder });
+    assert.equal(code, 1, stderr);
+    for (const file of files) assert.equal(readFileSync(at("run", file), "utf8"), "precious", `${file} after ${more.join(" ")}`);
+  }
+  const { code } = await supersimplenet(["train", "--out", "new/run", "--data", "missing", ...small], { cwd: folder });
+  assert.equal(code, 1);
+  assert.ok(!existsSync(at("new")));
+});
+
+test("train says what is wrong in flags, and finds missing weights before it reads images", async () => {
+  const train = (...more: string[]): ReturnType<typeof supersimplenet> => supersimplenet(["train", "--data", "data", "--out", "new", ...small, ...more], { cwd: folder });
+  assert.match((await train("--dataset", "visaa")).stderr, /for '?--dataset'?/);
+  assert.match((await train("--data", "part.png")).stderr, /part\.png is an image, not a data set/);
+  writeFileSync(at("data", "train", "good", "bad.png"), "not an image");
+  assert.match((await train("--backbone-weights", "none.pth")).stderr, /\[FILE_NOT_FOUND\] .*none\.pth/);
+  assert.match((await train("--backbone-weights", "auto", "--backbone", "resnet34")).stderr, /\[WEIGHTS_MISSING\]/);
+  rmSync(at("data", "train", "good", "bad.png"));
+});
+
+test("a folder that contains itself is walked once; control characters do not reach the terminal", async () => {
+  mkdirSync(at("loop", "inner"), { recursive: true });
+  writeFileSync(at("loop", "inner", "a\u001b[31m\nb.png"), "");
+  symlinkSync("..", at("loop", "inner", "up"));
+  symlinkSync("self", at("loop", "self"));
+  assert.deepEqual(await filesBelow(at("loop"), (file) => file.endsWith(".png")), [at("loop", "inner", "a\u001b[31m\nb.png")]);
+  const { stderr } = await supersimplenet(["predict", "--model", at("loop", "inner", "a\u001b[31m\nb.png"), "part.png"], { cwd: folder });
+  assert.ok(stderr.includes("a\\x1b[31m\\nb.png") && !stderr.includes("\u001b"), JSON.stringify(stderr));
+});
