@@ -36,7 +36,10 @@ export const evaluate = command({
       const dataset = await datasets.open(values.data, { kind: values.dataset, category: values.category, fold: values.fold });
       const split = values.split ?? "test";
       const inputs = [file, values.data, values["backbone-weights"], ...dataset.samples.flatMap(({ image, mask }) => [image, mask])];
-      if (values.out !== undefined) refuseInputs("evaluate", "--out", [values.out], inputs);
+      if (values.out !== undefined) {
+        refuseInDataset("evaluate", "--out", values.out, values.data);
+        refuseInputs("evaluate", "--out", [values.out], inputs);
+      }
       if (values.overlays !== undefined) {
         refuseInDataset("evaluate", "--overlays", values.overlays, values.data);
         refuseInputs("evaluate", "--overlays", overlayFiles(values.overlays, dataset, split).values(), inputs);

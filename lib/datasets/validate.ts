@@ -165,10 +165,10 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
   for await (const problem of prefetch(dataset.normalMasks ?? [], marks, { signal })) if (problem !== undefined) problems.push(problem);
 
   const leaked = tests.filter(({ hash }) => trained.has(hash!)).map(({ sample, hash }) => `${sample.id} = ${trained.get(hash!)!}`);
-  if (leaked.length > 0) warnings.push(`${leaked.length} test images are also training images, which flatters every metric: ${some(leaked)}.`);
+  if (leaked.length > 0) warnings.push(`${leaked.length === 1 ? "1 test image is also a training image" : `${leaked.length} test images are also training images`}, which flatters every metric: ${some(leaked)}.`);
   if (small.length > 0) {
     const wanted = imageSize ? `less than half of the model's ${imageSize[1]} x ${imageSize[0]}` : "smaller than 32 pixels";
-    warnings.push(`${small.length} images are ${wanted}: ${some(small.map(({ sample, width, height }) => `${sample.id} (${width} x ${height})`))}.`);
+    warnings.push(`${small.length === 1 ? "1 image is" : `${small.length} images are`} ${wanted}: ${some(small.map(({ sample, width, height }) => `${sample.id} (${width} x ${height})`))}.`);
   }
 
   if (problems.length > 0) {

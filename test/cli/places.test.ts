@@ -63,6 +63,12 @@ test("train --overwrite and --resume change nothing until a training starts; a n
     assert.equal(code, 1, stderr);
     for (const file of files) assert.equal(readFileSync(at("run", file), "utf8"), "precious", `${file} after ${more.join(" ")}`);
   }
+  writeFileSync(at("run", "quickstart.json"), "");
+  const replaced = await supersimplenet(["train", "--out", "run", ...small, "--overwrite", "--data", "data", "--json"], { cwd: folder });
+  assert.equal(replaced.code, 0, replaced.stderr);
+  assert.deepEqual(readdirSync(at("run")).sort(), ["checkpoint", "log.jsonl", "metrics.json", "model.safetensors"]);
+  for (const file of files) assert.notEqual(readFileSync(at("run", file), "utf8"), "precious", file);
+  await refused(["quickstart", "--out", "run"], /holds something that quickstart did not make/);
   const { code } = await supersimplenet(["train", "--out", "new/run", "--data", "missing", ...small], { cwd: folder });
   assert.equal(code, 1);
   assert.ok(!existsSync(at("new")));

@@ -110,8 +110,8 @@ test("warnings: leaked test images, small images, one class, no test split", asy
   const { warnings } = await validateDataset(await datasets.folder(root));
   assert.equal(warnings.length, 3, warnings.join("\n"));
   assert.match(warnings[0]!, /only normal images/);
-  assert.match(warnings[1]!, /1 test images are also training images.*test\/good\/copy\.png = train\/good\/1\.png/);
-  assert.match(warnings[2]!, /1 images are smaller than 32 pixels: train\/good\/tiny\.png \(20 x 36\)/);
+  assert.match(warnings[1]!, /1 test image is also a training image.*test\/good\/copy\.png = train\/good\/1\.png/);
+  assert.match(warnings[2]!, /1 image is smaller than 32 pixels: train\/good\/tiny\.png \(20 x 36\)/);
   const train = await datasets.folder(root);
   const alone = await validateDataset({ ...train, samples: train.samples.filter(({ split }) => split === "train") }, { imageSize: [256, 256] });
   assert.match(alone.warnings[0]!, /no test split/);
@@ -140,4 +140,11 @@ test("a mask of a normal image may be there, but must be empty", async (t) => {
   await validateDataset(await datasets.folder(root));
   await writeMask(path.join(root, "ground_truth/good/0_mask.png"));
   await assert.rejects(validateDataset(await datasets.folder(root)), failure("DATASET_INVALID", "ground_truth/good/0_mask.png marks a defect on a normal image"));
+});
+
+test("regime unsupervised: says how many anomalous training images it leaves out", async (t) => {
+  const root = await temporaryFolder(t);
+  const dataset = await datasets.generated(path.join(root, "data"), { imageSize: [64, 64], trainNormal: 2, trainAnomalous: 3, testNormal: 1, testAnomalous: 1 });
+  const { warnings } = await validateDataset(dataset, { regime: "unsupervised" });
+  assert.deepEqual(warnings, ["Regime 'unsupervised' leaves out the 3 anomalous training images."]);
 });

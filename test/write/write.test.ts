@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { existsSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 
-import { makeFolder } from "../../lib/write.js";
+import { makeFolder, writeWholeFile } from "../../lib/write.js";
 import { failure, temporaryFolder } from "../datasets/files.js";
 
 test("makeFolder: parents, what exists already, and several at once", async (t) => {
@@ -27,4 +27,13 @@ test("makeFolder: a file or a dangling link in the way", async (t) => {
 
 test("makeFolder: under /proc, where mkdir says that an existing parent does not exist", { skip: process.platform !== "linux" && "there is no /proc" }, async () => {
   await assert.rejects(makeFolder("/proc/nonexistent/x"), failure("FILE_ERROR", "/proc/nonexistent"));
+});
+
+test("writeWholeFile: the longest name, and one that is too long", async (t) => {
+  const root = await temporaryFolder(t);
+  const longest = "x".repeat(255);
+  await writeWholeFile(path.join(root, longest), "whole");
+  assert.deepEqual(readdirSync(root), [longest]);
+  await assert.rejects(writeWholeFile(path.join(root, `${longest}x`), "whole"), failure("FILE_ERROR", "name is too long"));
+  assert.deepEqual(readdirSync(root), [longest], "no temporary file is left");
 });
