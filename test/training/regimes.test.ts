@@ -49,9 +49,20 @@ for (const regime of Object.keys(expected) as Regime[]) {
 test("a regime asked for wins over the labels, as far as they allow", async () => {
   const { start } = await run(data, { regime: "unsupervised" });
   assert.deepEqual([start.regime, start.counts.trainAnomalous], ["unsupervised", 0]);
+  assert.ok(start.warnings.includes("Regime 'unsupervised' leaves out the 3 anomalous training images."), start.warnings.join("\n"));
   const weak = await run(data, { regime: "weak" });
   assert.deepEqual([weak.start.regime, weak.start.counts.trainSegmented], ["weak", 0]);
+  assert.ok(!weak.start.warnings.some((warning) => warning.includes("leaves out")));
   await assert.rejects(run(labelledFor(data, "weak"), { regime: "full" }), { code: "DATASET_INVALID" });
+});
+
+test("missing weights are found before an image is read", async () => {
+  const stages: string[] = [];
+  const onStage = ({ stage }: { stage: string }): void => void stages.push(stage);
+  await assert.rejects(train(data, { ...tinier, backboneWeights: `${folder}/none.pth` }, { onStage }), { code: "FILE_NOT_FOUND", message: /none\.pth/ });
+  process.env["SUPERSIMPLENET_CACHE"] = `${folder}/empty`;
+  await assert.rejects(train(data, { ...tinier, backboneWeights: "auto" }, { onStage }), { code: "WEIGHTS_MISSING", message: /weights pull resnet18/ });
+  assert.deepEqual(stages, []);
 });
 
 test("a preset written out is the preset; every option that differs from it changes what is learned", async () => {
