@@ -126,6 +126,13 @@ test("convert: heads and backbone as a checkpoint come back as the same network"
   assert.match(wrong.stderr, /^error \[WEIGHTS_INVALID\] /m);
 });
 
+test("convert: a model of this package needs none", async () => {
+  const { code, stderr } = await supersimplenet(["convert", "--checkpoint", at("run", "model.safetensors"), "--backbone", "resnet18", "--image-size", "64x64", "--out", at("again.safetensors")]);
+  assert.equal(code, 2, stderr);
+  assert.match(stderr, /is a model of this package already: use it with 'predict --model'/);
+  assert.ok(!existsSync(at("again.safetensors")));
+});
+
 test("a model that is not there, is no model, or is cut off: a typed error, exit code 1", async () => {
   const good = path.join(data, "test", "good");
   copyFileSync(at("run", "model.safetensors"), at("cut.safetensors"));

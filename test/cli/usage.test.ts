@@ -77,6 +77,7 @@ const wrong: [name: string, args: string[], message: RegExp][] = [
   ["pair", ["train", "--data", "x", "--out", "y", "--distance-weight", "3"], /expected 2 numbers separated by commas/],
   ["contradiction", ["train", "--data", "x", "--out", "y", "--distance-weight", "3,2", "--no-distance-weight"], /exclude each other/],
   ["contradiction of run options", ["train", "--data", "x", "--out", "y", "--resume", "--overwrite"], /exclude each other/],
+  ["more held out than trained on", ["train", "--data", "x", "--out", "y", "--calibration-fraction", "0.6"], /at most 0\.5 for --calibration-fraction but received '0\.6'/],
   ["argument that is not an option", ["doctor", "now"], /unexpected argument 'now'/],
   ["no image", ["predict", "--model", "x"], /IMAGE \(a file or a folder\) is missing/],
   ["map format without maps", ["predict", "--model", "x", "--map-format", "npy", "a.png"], /--map-format needs --maps/],
