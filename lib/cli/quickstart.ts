@@ -22,6 +22,9 @@ const defaults = { out: "quickstart-run", imageSize: [128, 128], epochs: 16, see
 /** Good images, and a few defects with masks: what a random backbone cannot know, the labels tell in few epochs. */
 const trainImages = { trainNormal: 60, trainAnomalous: 15 } as const;
 
+/** Louder than the default, which is chosen for runs of hundreds of epochs (docs/noise.md). */
+const noiseStd = { relative: 1.5 };
+
 /** Pictures of the report: this many defects, of as many kinds as there are, and this many good parts. */
 const shownDefects = 6;
 const shownGood = 2;
@@ -52,7 +55,7 @@ export const quickstart = command({
     const { Trainer } = await import("../training/trainer.js");
     const { Detector } = await import("../detection/detector.js");
 
-    const trainer = new Trainer(given({ backbone: "resnet18" as const, backboneWeights: "random", imageSize, epochs, seed, device: values.device, threads: values.threads }));
+    const trainer = new Trainer(given({ backbone: "resnet18" as const, backboneWeights: "random", noiseStd, imageSize, epochs, seed, device: values.device, threads: values.threads }));
     const run = (): Promise<number> => interruptible(async (signal) => {
       await prepareFolder(out);
       await writeWholeFile(marker, "{}\n");

@@ -127,7 +127,7 @@ export const regimePresets: Record<Regime, RegimePreset> = {
 export const publishedNoiseStd = 0.015;
 
 /** Default scale of relative noise (docs/noise.md has the experiment). */
-export const relativeNoise = 1.5;
+export const relativeNoise = 0.5;
 
 export interface StepEvent extends StepLosses {
   epoch: number;

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { type Dataset, Trainer, trainerDefaults, type TrainerOptions } from "../../lib/index.js";
+import { relativeNoise } from "../../lib/training/options.js";
 import { checkOptions, resolveOptions } from "../../lib/training/resolve.js";
 import { learningRateScale } from "../../lib/training/schedule.js";
 import { failure } from "../datasets/files.js";
@@ -89,8 +90,8 @@ test("the published noise scale is for the trained network it was tuned to", () 
   const noise = (options: TrainerOptions) => resolveOptions(checkOptions(options), "unsupervised").noiseStd;
   assert.equal(noise({}), 0.015);
   assert.equal(noise({ backboneWeights: "a.pth" }), 0.015);
-  assert.deepEqual(noise({ backboneWeights: "random" }), { relative: 1.5 });
-  assert.deepEqual(noise({ backbone: "resnet50" }), { relative: 1.5 });
+  assert.deepEqual(noise({ backboneWeights: "random" }), { relative: relativeNoise });
+  assert.deepEqual(noise({ backbone: "resnet50" }), { relative: relativeNoise });
   assert.equal(noise({ backbone: "resnet50", noiseStd: 0.2 }), 0.2);
 });
 
