@@ -66,7 +66,7 @@ test("everything that is wrong is listed at once", async () => {
   delete bad["segdec.seg_head.1.running_var"];
   await assert.rejects(convertCheckpoint({ path: await save(bad), channels: 5 }), {
     code: "WEIGHTS_INVALID",
-    message: /heads for 5 feature channels in the anomalib layout \(6 problems\): adaptor\.projection\.weight is \[4, 4, 1, 1\] and should be \[5, 5, 1, 1\];.*segdec\.seg_head\.1\.running_var is missing.*segdec\.cls_fc\.bias holds 1 values that are NaN/,
+    message: /heads for 5 feature channels in the anomalib layout \(6 problems\): adaptor\.projection\.weight is \[4, 4, 1, 1\] and should be \[5, 5, 1, 1\];.*segdec\.seg_head\.1\.running_var is missing.*segdec\.cls_fc\.bias holds 1 value that is NaN/,
   });
   await assert.rejects(convertCheckpoint({ path: await save({ x: counter }), channels }), { code: "WEIGHTS_INVALID", message: /holds no SuperSimpleNet heads.*found x/ });
   await assert.rejects(convertCheckpoint({ path: "x", layout: "author" as "authors", channels }), { code: "INVALID_OPTION", message: /did you mean 'authors'/ });
