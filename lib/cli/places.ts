@@ -6,7 +6,7 @@ import { fileError, SuperSimpleNetError } from "../errors.js";
 import { printable } from "./output.js";
 
 /** Where a path leads, links followed; of what does not exist yet, the part that does. */
-export function realPlace(file: string): string {
+function realPlace(file: string): string {
   const full = path.resolve(file);
   try {
     return realpathSync(full);

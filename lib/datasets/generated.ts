@@ -114,6 +114,7 @@ export async function generated(root: string, options: GeneratedOptions = {}): P
   const plans = plan(recipe);
   const [height, width] = recipe.imageSize as [number, number];
   let temporary: string | undefined;
+  const writes = new Set<Promise<void>>(); // under way; they outlive a cancelled prefetch
   try {
     await makeFolder(path.dirname(base));
     temporary = await mkdtemp(path.join(path.dirname(base), `.${path.basename(base)}.`));
@@ -134,13 +135,19 @@ export async function generated(root: string, options: GeneratedOptions = {}): P
       await write(image, scene.pixels, 3);
       if (mask !== undefined) await write(mask, scene.mask.map((value) => value * 255), 1);
     };
-    for await (const _ of prefetch(plans, encode, { signal, ahead: 3 })) onProgress?.({ written: ++written, total: plans.length });
+    const tracked = (item: Plan): Promise<void> => {
+      const done = encode(item).finally(() => writes.delete(done));
+      writes.add(done);
+      return done;
+    };
+    for await (const _ of prefetch(plans, tracked, { signal, ahead: 3 })) onProgress?.({ written: ++written, total: plans.length });
     await writeFile(path.join(target, RECIPE), recipeText);
     await rmdir(base).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== "ENOENT") throw error;
     });
     await rename(target, base);
   } catch (error) {
+    await Promise.allSettled(writes); // one of them could write into the folder after it was removed
     if (temporary !== undefined) await rm(temporary, { recursive: true, force: true, maxRetries: 3 });
     throw fileError(error, "write data set", base);
   }

@@ -1,7 +1,6 @@
 #include "addon/convert.h"
 
 #include <ATen/ops/empty.h>
-#include <ATen/ops/from_blob.h>
 
 #include <cstring>
 #include <memory>

@@ -1,6 +1,5 @@
 // NativeTrainer of lib/native/binding.ts, and the functions that make and check networks.
 #include <ATen/ops/empty.h>
-#include <ATen/ops/index.h>
 
 #include <cstring>
 

@@ -21,14 +21,15 @@ SSN_VECTORISED void weightedSum(const float* in, int64_t stride, const int64_t* 
 
 }  // namespace
 
-AxisMap::AxisMap(const at::Tensor& matrix) : inputs_(matrix.size(1)) {
+AxisMap::AxisMap(const at::Tensor& matrix) {
+  const int64_t inputs = matrix.size(1);
   const float* data = matrix.data_ptr<float>();
   for (int64_t y = 0; y < matrix.size(0); ++y) {
     begin_.push_back(static_cast<int64_t>(index_.size()));
-    for (int64_t x = 0; x < inputs_; ++x) {
-      if (data[y * inputs_ + x] == 0) continue;
+    for (int64_t x = 0; x < inputs; ++x) {
+      if (data[y * inputs + x] == 0) continue;
       index_.push_back(x);
-      value_.push_back(data[y * inputs_ + x]);
+      value_.push_back(data[y * inputs + x]);
     }
   }
   begin_.push_back(static_cast<int64_t>(index_.size()));

@@ -15,14 +15,12 @@ class AxisMap {
   // matrix: out x in, float32, on the CPU.
   explicit AxisMap(const at::Tensor& matrix);
 
-  int64_t inputs() const { return inputs_; }
   int64_t outputs() const { return static_cast<int64_t>(begin_.size()) - 1; }
 
   // Rows of `inner` contiguous floats: out[y] = sum_x matrix[y, x] in[x]. Calling thread only.
   void apply(const float* in, int64_t inStride, float* out, int64_t outStride, int64_t inner) const;
 
  private:
-  int64_t inputs_ = 0;
   std::vector<int64_t> begin_, index_;  // compressed sparse rows
   std::vector<float> value_;
 };
