@@ -39,6 +39,10 @@ export { evaluateMaps, evaluateScores } from "./evaluation/metrics.js";
 export type { EvaluatedMap, EvaluateMapsOptions, MapMetrics, ScoreMetrics } from "./evaluation/metrics.js";
 export type { EvaluatedSample, Evaluation, Metrics } from "./evaluation/types.js";
 
+// speed
+export { benchmark, benchmarkDefaults } from "./benchmark/benchmark.js";
+export type { Benchmark, BenchmarkOptions, Latency, Precision } from "./benchmark/benchmark.js";
+
 // pictures
 export { type ColourRange, colourRange } from "./report/colours.js";
 export { npyFile } from "./report/npy.js";
