@@ -8,7 +8,7 @@
  */
 import { parseArgs } from "node:util";
 
-import type { Architecture, EngineConfig, TrainerConfig } from "../lib/native/binding.js";
+import type { Architecture, DetectorConfig, TrainerConfig } from "../lib/native/binding.js";
 import { engine } from "../lib/native/engine.js";
 import { machine, type Spread, spread, timed } from "./measure.js";
 
@@ -30,8 +30,8 @@ const trainingCases: Case[] = [
 type Compute = "lowResolution" | "direct";
 type Result = Case & { what: string; lowResolution: Spread; direct: Spread; ratio: number };
 
-function engineConfig({ architecture, size }: Case, compute: Compute): EngineConfig {
-  return { architecture, layers: ["layer2", "layer3"], imageHeight: size, imageWidth: size, variant: "jims", alignCorners: true, device: "cpu", compute };
+function engineConfig({ architecture, size }: Case, compute: Compute): DetectorConfig {
+  return { architecture, layers: ["layer2", "layer3"], imageHeight: size, imageWidth: size, variant: "jims", alignCorners: true, device: "cpu", compute, precision: "float32" };
 }
 
 function noiseImage(size: number, seed: number): Uint8Array {

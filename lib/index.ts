@@ -41,7 +41,7 @@ export type { EvaluatedSample, Evaluation, Metrics } from "./evaluation/types.js
 
 // speed
 export { benchmark, benchmarkDefaults } from "./benchmark/benchmark.js";
-export type { Benchmark, BenchmarkOptions, Latency, Precision } from "./benchmark/benchmark.js";
+export type { Benchmark, BenchmarkOptions, Latency } from "./benchmark/benchmark.js";
 
 // pictures
 export { type ColourRange, colourRange } from "./report/colours.js";
@@ -51,4 +51,4 @@ export { contactSheet, heatMapPng, type OverlayInput, overlayPng } from "./repor
 // errors and diagnosis
 export { type ErrorCode, SuperSimpleNetError } from "./errors.js";
 export { type Diagnosis, diagnose, type Problem } from "./native/diagnose.js";
-export type { Architecture, Region, ResizeMethod, StepLosses, TensorMap, Variant } from "./native/binding.js";
+export type { Architecture, Precision, Region, ResizeMethod, StepLosses, TensorMap, Variant } from "./native/binding.js";

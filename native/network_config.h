@@ -27,4 +27,8 @@ struct EngineConfig : NetworkConfig {
   bool direct;  // heads at full resolution
 };
 
+struct DetectorConfig : EngineConfig {
+  at::ScalarType precision;  // of the backbone and of the wide matrix products
+};
+
 }  // namespace ssn

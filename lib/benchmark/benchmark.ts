@@ -12,18 +12,16 @@ import { defaultThresholds } from "../detection/thresholds.js";
 import { SuperSimpleNetError } from "../errors.js";
 import { checkNetworkSettings, type ModelConfig } from "../models/config.js";
 import { Model } from "../models/model.js";
-import type { Architecture } from "../native/binding.js";
-import { applyThreads, resolveDevice } from "../native/device.js";
+import type { Architecture, Precision } from "../native/binding.js";
+import { applyThreads, checkPrecision, resolveDevice } from "../native/device.js";
 import { engine } from "../native/engine.js";
-import { checkChoice, checkNumber, invalid, rejectUnknown } from "../options.js";
+import { checkChoice, checkNumber, rejectUnknown } from "../options.js";
 import { Random } from "../random.js";
 import { trainerDefaults } from "../training/options.js";
 import { packageVersion } from "../version.js";
 import { arithmetic } from "./arithmetic.js";
 
 const where = "benchmark";
-
-export type Precision = "float32" | "bfloat16" | "float16";
 
 export interface BenchmarkOptions {
   /** Model file. Default: a model with random heads on `backbone`; time does not depend on the weights. */
@@ -36,7 +34,7 @@ export interface BenchmarkOptions {
   imageSize?: [number, number];
   /** "auto" (default), "cpu", "cuda" or "cuda:1". */
   device?: string;
-  /** Default "float32", which is all there is so far. */
+  /** As of DetectorOptions. Default "float32". */
   precision?: Precision;
   /** CPU threads. Default: as DetectorOptions. */
   threads?: number;
@@ -105,11 +103,11 @@ export async function benchmark(options: BenchmarkOptions = {}): Promise<Benchma
   checkNumber(where, "repetitions", repetitions, { min: 1, max: 1e6, integer: true });
   checkNumber(where, "warmup", warmup, { min: 0, max: 1e6, integer: true });
   checkChoice(where, "heads", heads, ["lowResolution", "direct"]);
-  if (checkChoice(where, "precision", precision, ["float32", "bfloat16", "float16"]) !== "float32") throw invalid(where, "precision", "'float32', the one precision that detectors have in this version,", precision);
   if (o.model !== undefined && (options.backbone !== undefined || options.imageSize !== undefined)) {
     throw new SuperSimpleNetError("INVALID_OPTION", `${where}: a model has its own backbone and image size. Leave 'backbone' and 'imageSize' away, or 'model'.`);
   }
   const device = resolveDevice(where, o.device);
+  checkPrecision(where, precision, device);
   const threads = await applyThreads(where, o.threads);
   const stopped = (): void => {
     if (signal?.aborted) throw new SuperSimpleNetError("ABORTED", "The benchmark was cancelled.", { cause: signal.reason });
@@ -121,7 +119,7 @@ export async function benchmark(options: BenchmarkOptions = {}): Promise<Benchma
     if (o.model === undefined) await (await untrainedModel(o.backbone, o.imageSize, o.backboneWeights, signal)).save(modelFile);
     stopped();
     const loadStart = performance.now();
-    const detector = await Detector.load(modelFile, { device, batchSize, heads, ...(o.model !== undefined && o.backboneWeights !== undefined && { backboneWeights: o.backboneWeights }) });
+    const detector = await Detector.load(modelFile, { device, batchSize, heads, precision, ...(o.model !== undefined && o.backboneWeights !== undefined && { backboneWeights: o.backboneWeights }) });
     const loadMs = performance.now() - loadStart;
     try {
       const { config, networkConfig } = detector.model;

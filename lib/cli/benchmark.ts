@@ -16,7 +16,7 @@ export const benchmark = command({
     "backbone-weights": text("FILE", "backbone weights, or random", { default: "the cache folder, else random without --model" }),
     "image-size": size("without --model", { default: [256, 256] }),
     device: shared.device,
-    precision: choice(["float32", "bfloat16", "float16"], "of the network; only float32 so far", { default: "float32" }),
+    precision: shared.precision,
     heads: choice(["lowResolution", "direct"], "direct is the slow oracle", { default: "lowResolution" }),
     threads: shared.threads,
     batch: integer("N", "images per call", { min: 1, default: 1 }),

@@ -26,6 +26,7 @@ export const evaluate = command({
     device: shared.device,
     threads: shared.threads,
     batch: shared.batch,
+    precision: shared.precision,
   },
   examples: ["supersimplenet evaluate --model runs/bottle/model.safetensors --data data/bottle", "supersimplenet evaluate --model model.safetensors --data samples.csv --overlays pictures --json"],
   async run(values) {
@@ -44,7 +45,7 @@ export const evaluate = command({
         refuseInDataset("evaluate", "--overlays", values.overlays, values.data);
         refuseInputs("evaluate", "--overlays", overlayFiles(values.overlays, dataset, split).values(), inputs);
       }
-      const load = Detector.load(file, given({ backboneWeights: values["backbone-weights"], device: values.device, threads: values.threads, batchSize: values.batch }));
+      const load = Detector.load(file, given({ backboneWeights: values["backbone-weights"], device: values.device, threads: values.threads, batchSize: values.batch, precision: values.precision }));
       return withDetector(load, async (detector) => {
         warnIfUntrained(detector.model.config.backbone);
         const evaluation = await runEvaluation(detector, dataset, { split, signal, overlays: values.overlays });

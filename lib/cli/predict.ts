@@ -32,6 +32,7 @@ export const predict = command({
     device: shared.device,
     threads: shared.threads,
     batch: shared.batch,
+    precision: shared.precision,
   },
   examples: ["supersimplenet predict --model model.safetensors part.png", "supersimplenet predict --model model.safetensors photos/ --json --maps maps --map-format npy"],
   async run(values, positionals) {
@@ -56,6 +57,7 @@ export const predict = command({
         device: values.device,
         threads: values.threads,
         batchSize,
+        precision: values.precision,
         threshold: values.threshold,
         pixelThreshold: values["pixel-threshold"],
         minAreaPx: values["min-area"],

@@ -3,17 +3,17 @@ import { type LoadedImage, loadImage } from "../images/decode.js";
 import { prefetch } from "../images/pipeline.js";
 import { Model } from "../models/model.js";
 import type { NativeDetector, Region } from "../native/binding.js";
-import { applyThreads, resolveDevice } from "../native/device.js";
+import { applyThreads, checkPrecision, resolveDevice } from "../native/device.js";
 import { engine } from "../native/engine.js";
 import { checkChoice, checkNumber, invalid, rejectUnknown } from "../options.js";
 import { scaleRegion } from "./regions.js";
 import type { AnomalyMap, Detection, DetectorOptions, ImageSource } from "./types.js";
 
 const where = "Detector.load";
-const optionNames: (keyof DetectorOptions)[] = ["device", "threads", "backboneWeights", "threshold", "pixelThreshold", "minAreaPx", "mapSize", "batchSize", "heads"];
+const optionNames: (keyof DetectorOptions)[] = ["device", "threads", "backboneWeights", "threshold", "pixelThreshold", "minAreaPx", "mapSize", "batchSize", "precision", "heads"];
 
 /** Every default of DetectorOptions that is not the model's. */
-export const detectorDefaults = { device: "auto", backboneWeights: "auto", minAreaPx: 0, mapSize: "model", batchSize: 8, heads: "lowResolution" } as const satisfies DetectorOptions;
+export const detectorDefaults = { device: "auto", backboneWeights: "auto", minAreaPx: 0, mapSize: "model", batchSize: 8, precision: "float32", heads: "lowResolution" } as const satisfies DetectorOptions;
 
 /** An image at model size, on its way to the engine. */
 interface Decoded {
@@ -63,12 +63,13 @@ export class Detector {
     checkChoice(where, "mapSize", settings.mapSize, ["model", "image"]);
     checkChoice(where, "heads", settings.heads, ["lowResolution", "direct"]);
     const device = resolveDevice(where, settings.device);
+    checkPrecision(where, settings.precision, device);
     const model = typeof source === "string" ? await Model.load(source) : source;
     if (!(model instanceof Model)) throw invalid(where, "source", "a model file's path or a Model", typeof source);
     if (model === source) model.check(where);
     await applyThreads(where, options.threads);
     const backbone = await model.backbone(settings.backboneWeights);
-    const native = await engine().createDetector({ ...model.networkConfig, device, compute: settings.heads }, backbone, model.heads);
+    const native = await engine().createDetector({ ...model.networkConfig, device, compute: settings.heads, precision: settings.precision }, backbone, model.heads);
     return new Detector(model, device, native, options);
   }
 

@@ -1,4 +1,4 @@
-import type { Region } from "../native/binding.js";
+import type { Precision, Region } from "../native/binding.js";
 
 export type { ImageSource } from "../images/decode.js";
 
@@ -19,6 +19,12 @@ export interface DetectorOptions {
   mapSize?: "model" | "image";
   /** Images per forward pass when an array is given. Default 8. */
   batchSize?: number;
+  /**
+   * "float32" (default), "bfloat16", or "float16" on CUDA alone: how the backbone and the wide products of the heads are
+   * computed; scores and maps are float32 numbers all the same (docs/performance.md). On a CPU, bfloat16 is faster only
+   * with instructions for it (AVX512-BF16, AMX).
+   */
+  precision?: Precision;
   /** "lowResolution" (default) or "direct", the slow oracle. */
   heads?: "lowResolution" | "direct";
 }

@@ -47,6 +47,16 @@ export interface EngineConfig extends NetworkConfig {
   compute: "direct" | "lowResolution";
 }
 
+export type Precision = "float32" | "bfloat16" | "float16";
+
+export interface DetectorConfig extends EngineConfig {
+  /**
+   * Element type of the backbone and of the wide matrix products of the low-resolution heads. What reduces or decides is
+   * float32 always, and so are the direct heads. "float16" needs CUDA. Training has no such choice: it is float32.
+   */
+  precision: Precision;
+}
+
 export interface TrainerConfig extends EngineConfig {
   seed: number;
   /** Standard deviation of the latent noise: one value per feature channel, or one for all. */
@@ -129,7 +139,7 @@ export interface NativeDetector {
 
 /** For golden tests and inspection: one forward pass in inference mode on normalised input (b x 3 x H x W). */
 export interface ForwardResult {
-  /** The backbone's maps, one per layer. */
+  /** The backbone's maps, one per layer, in float32 whatever the precision. */
   taps: NativeTensor[];
   features: NativeTensor;
   mapLogits: NativeTensor;
@@ -271,7 +281,7 @@ export interface NativeBinding {
   /** Untrained heads, by the authors' names. */
   randomHeads(channels: number, seed: number): Promise<TensorMap>;
   createTrainer(config: TrainerConfig, backbone: TensorMap, heads: TensorMap): Promise<NativeTrainer>;
-  createDetector(config: EngineConfig, backbone: TensorMap, heads: TensorMap): Promise<NativeDetector>;
-  forward(config: EngineConfig, backbone: TensorMap, heads: TensorMap, input: NativeTensor): Promise<ForwardResult>;
+  createDetector(config: DetectorConfig, backbone: TensorMap, heads: TensorMap): Promise<NativeDetector>;
+  forward(config: DetectorConfig, backbone: TensorMap, heads: TensorMap, input: NativeTensor): Promise<ForwardResult>;
   goldenStep(input: GoldenStepInput): Promise<GoldenStepResult>;
 }

@@ -1,7 +1,8 @@
 import os from "node:os";
 
 import { SuperSimpleNetError } from "../errors.js";
-import { checkNumber, invalid } from "../options.js";
+import { checkChoice, checkNumber, invalid } from "../options.js";
+import type { Precision } from "./binding.js";
 import { engine } from "./engine.js";
 
 /** Throws INVALID_OPTION for what cannot be a device's name anywhere. */
@@ -23,6 +24,15 @@ export function resolveDevice(where: string, device: string): string {
     throw new SuperSimpleNetError("DEVICE_UNAVAILABLE", `${where}: device '${device}' is not usable here; available: ${present.join(", ")}. Run 'supersimplenet doctor' to see why, or use device 'cpu'.`);
   }
   return wanted;
+}
+
+/** Throws INVALID_OPTION for another precision than those there are, and for float16 without CUDA. `device`: as resolveDevice gave it. */
+export function checkPrecision(where: string, precision: unknown, device: string): Precision {
+  const checked = checkChoice(where, "precision", precision, ["float32", "bfloat16", "float16"]);
+  if (checked === "float16" && device === "cpu") {
+    throw new SuperSimpleNetError("INVALID_OPTION", `${where}: precision 'float16' is for CUDA, but the device is 'cpu'. Use 'float32', or 'bfloat16' where the processor is faster with it.`);
+  }
+  return checked;
 }
 
 /** What the engine of this JavaScript thread was last set to. */

@@ -278,7 +278,7 @@ async function calibrated(
   onProgress: (done: number, total: number) => void,
 ): Promise<Thresholds> {
   const [height, width] = settings.imageSize;
-  const detector = await engine().createDetector({ ...model.networkConfig, device, compute: settings.heads }, backbone, model.heads);
+  const detector = await engine().createDetector({ ...model.networkConfig, device, compute: settings.heads, precision: "float32" }, backbone, model.heads);
   const images: CalibrationImage[] = [];
   try {
     onProgress(0, samples.length);

@@ -28,7 +28,7 @@ class NativeDetector : public Napi::ObjectWrap<NativeDetector> {
   }
 
   explicit NativeDetector(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeDetector>(info) {
-    const auto handle = info[0].As<Napi::External<std::pair<Handle, EngineConfig>>>();
+    const auto handle = info[0].As<Napi::External<std::pair<Handle, DetectorConfig>>>();
     detector_ = handle.Data()->first;
     height_ = handle.Data()->second.imageHeight;
     width_ = handle.Data()->second.imageWidth;
@@ -63,10 +63,10 @@ class NativeDetector : public Napi::ObjectWrap<NativeDetector> {
 
 Napi::Value createDetector(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  using Made = std::pair<NativeDetector::Handle, EngineConfig>;
+  using Made = std::pair<NativeDetector::Handle, DetectorConfig>;
   return runOnEngine<Made>(
       env,
-      [config = engineConfigFromJs(info[0].As<Napi::Object>()), backbone = tensorMapFromJs(info[1]), heads = tensorMapFromJs(info[2])] {
+      [config = detectorConfigFromJs(info[0].As<Napi::Object>()), backbone = tensorMapFromJs(info[1]), heads = tensorMapFromJs(info[2])] {
         return Made{std::make_shared<Detector>(config, backbone, heads), config};
       },
       [](Napi::Env e, Made& made) { return NativeDetector::define(e).New({Napi::External<Made>::New(e, &made)}); });
@@ -76,7 +76,7 @@ Napi::Value forward(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   return runOnEngine<Detector::Inspection>(
       env,
-      [config = engineConfigFromJs(info[0].As<Napi::Object>()), backbone = tensorMapFromJs(info[1]), heads = tensorMapFromJs(info[2]), input = tensorFromJs(info[3])] {
+      [config = detectorConfigFromJs(info[0].As<Napi::Object>()), backbone = tensorMapFromJs(info[1]), heads = tensorMapFromJs(info[2]), input = tensorFromJs(info[3])] {
         return Detector(config, backbone, heads).inspect(input);
       },
       [](Napi::Env e, Detector::Inspection& result) {

@@ -27,6 +27,11 @@ EngineConfig engineConfigFromJs(const Napi::Object& options) {
   return config;
 }
 
+DetectorConfig detectorConfigFromJs(const Napi::Object& options) {
+  const std::string precision = getString(options, "precision");
+  return {engineConfigFromJs(options), precision == "bfloat16" ? at::kBFloat16 : precision == "float16" ? at::kHalf : at::kFloat};
+}
+
 TrainerConfig trainerConfigFromJs(const Napi::Object& options) {
   TrainerConfig config;
   static_cast<EngineConfig&>(config) = engineConfigFromJs(options);

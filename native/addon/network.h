@@ -10,6 +10,7 @@ namespace ssn::addon {
 
 NetworkConfig networkConfigFromJs(const Napi::Object& options);
 EngineConfig engineConfigFromJs(const Napi::Object& options);
+DetectorConfig detectorConfigFromJs(const Napi::Object& options);
 TrainerConfig trainerConfigFromJs(const Napi::Object& options);
 
 }  // namespace ssn::addon

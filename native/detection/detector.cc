@@ -11,8 +11,18 @@
 
 namespace ssn {
 
-Detector::Detector(const EngineConfig& config, const TensorMap& backbone, const TensorMap& heads)
-    : config_(config), backbone_(architectureNamed(config.architecture), backbone, config.layers, config.device) {
+namespace {
+
+std::vector<at::Tensor> inFloat(const std::vector<at::Tensor>& taps) {
+  std::vector<at::Tensor> out;
+  for (const at::Tensor& tap : taps) out.push_back(tap.to(at::kFloat));
+  return out;
+}
+
+}  // namespace
+
+Detector::Detector(const DetectorConfig& config, const TensorMap& backbone, const TensorMap& heads)
+    : config_(config), backbone_(architectureNamed(config.architecture), backbone, config.layers, config.device, config.precision) {
   at::NoGradGuard guard;
   const auto taps = tapShapes(config);
   const FeatureShape shape = featureShape(taps);
@@ -20,7 +30,7 @@ Detector::Detector(const EngineConfig& config, const TensorMap& backbone, const 
   if (config.direct) {
     direct_ = loaded;
   } else {
-    folded_.emplace(loaded, config.adaptedClassification, LowResolutionGeometry(taps, config.alignCorners, config.device));
+    folded_.emplace(loaded, config.adaptedClassification, LowResolutionGeometry(taps, config.alignCorners, config.device), config.precision);
   }
   mapRows_ = upscaleBlurMatrix(shape.height, config.imageHeight).to(config.device);
   mapColumns_ = upscaleBlurMatrix(shape.width, config.imageWidth).t().contiguous().to(config.device);
@@ -28,7 +38,7 @@ Detector::Detector(const EngineConfig& config, const TensorMap& backbone, const 
 
 HeadsOutput Detector::heads(const std::vector<at::Tensor>& taps) const {
   if (folded_) return (*folded_)(taps);
-  const at::Tensor features = pooledFeatures(taps, config_.alignCorners);
+  const at::Tensor features = pooledFeatures(inFloat(taps), config_.alignCorners);
   const at::Tensor adaptedFeatures = adapted(*direct_, features);
   return headsDirect(*direct_, adaptedFeatures, config_.adaptedClassification ? adaptedFeatures : features, /*training=*/false, /*stopGradient=*/false);
 }
@@ -57,7 +67,8 @@ Detector::Inspection Detector::inspect(const at::Tensor& input) const {
   at::NoGradGuard guard;
   const auto taps = backbone_.forward(input);
   const HeadsOutput out = heads(taps);
-  return {taps, pooledFeatures(taps, config_.alignCorners).contiguous(), out.map, anomalyMap(out.map), out.score};
+  const auto wide = inFloat(taps);
+  return {wide, pooledFeatures(wide, config_.alignCorners).contiguous(), out.map, anomalyMap(out.map), out.score};
 }
 
 }  // namespace ssn

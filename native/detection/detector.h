@@ -13,7 +13,7 @@ namespace ssn {
 
 class Detector {
  public:
-  Detector(const EngineConfig& config, const TensorMap& backbone, const TensorMap& heads);
+  Detector(const DetectorConfig& config, const TensorMap& backbone, const TensorMap& heads);
 
   struct Output {
     at::Tensor scores;  // n, logits, CPU
@@ -23,7 +23,7 @@ class Detector {
   Output detect(const at::Tensor& pixels) const;
 
   struct Inspection {
-    std::vector<at::Tensor> taps;
+    std::vector<at::Tensor> taps;  // float32, as everything here
     at::Tensor features, mapLogits, anomalyMap, scoreLogit;
   };
   // Every stage, for normalised input n x 3 x H x W.
@@ -33,7 +33,7 @@ class Detector {
   HeadsOutput heads(const std::vector<at::Tensor>& taps) const;
   at::Tensor anomalyMap(const at::Tensor& map) const;  // n x 1 x h x w -> n x 1 x H x W
 
-  EngineConfig config_;
+  DetectorConfig config_;
   Backbone backbone_;
   std::optional<Heads> direct_;
   std::optional<FoldedHeads> folded_;

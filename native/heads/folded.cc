@@ -14,7 +14,7 @@
 
 namespace ssn {
 
-FoldedHeads::FoldedHeads(const Heads& heads, bool adaptedClassification, const LowResolutionGeometry& geometry) : geometry_(geometry) {
+FoldedHeads::FoldedHeads(const Heads& heads, bool adaptedClassification, const LowResolutionGeometry& geometry, at::ScalarType precision) : geometry_(geometry) {
   const int64_t c = heads.channels();
   // Folded in double, once.
   const auto wide = [](const at::Tensor& t) { return t.to(at::kDouble); };
@@ -26,7 +26,7 @@ FoldedHeads::FoldedHeads(const Heads& heads, bool adaptedClassification, const L
   segScale_ = narrow(segScale);
   segShift_ = narrow((at::mv(w1, ba) + wide(heads.segBias) - wide(heads.segNorm.runningMean)) * segScale + wide(heads.segNorm.bias));
   segOut_ = heads.segOut.view({-1}).contiguous();
-  for (const at::Tensor& columns : geometry_.split(at::mm(w1, wa))) segmentation_.push_back(narrow(columns.t()));
+  for (const at::Tensor& columns : geometry_.split(at::mm(w1, wa))) segmentation_.push_back(columns.t().to(precision).contiguous());
 
   const at::Tensor clsScale = scaleOf(heads.clsNorm);
   const at::Tensor weight = wide(heads.clsWeight) * clsScale.view({-1, 1, 1, 1});
@@ -35,7 +35,7 @@ FoldedHeads::FoldedHeads(const Heads& heads, bool adaptedClassification, const L
   bias = bias.expand({geometry_.height() * geometry_.width(), kClassificationHidden});
   if (adaptedClassification) bias = bias + at::mm(wide(geometry_.insideTaps()), at::mv(kernel, ba).view({kTaps, kClassificationHidden}));
   classificationBias_ = narrow(bias).view({geometry_.height(), geometry_.width(), kClassificationHidden});
-  for (const at::Tensor& columns : geometry_.split(adaptedClassification ? at::mm(kernel, wa) : kernel)) classification_.push_back(narrow(columns.t()));
+  for (const at::Tensor& columns : geometry_.split(adaptedClassification ? at::mm(kernel, wa) : kernel)) classification_.push_back(columns.t().to(precision).contiguous());
   mapKernel_ = narrow(weight.slice(1, c, c + 1));
   fcWeight_ = heads.fcWeight;
   fcBias_ = heads.fcBias;
@@ -44,16 +44,16 @@ FoldedHeads::FoldedHeads(const Heads& heads, bool adaptedClassification, const L
 HeadsOutput FoldedHeads::operator()(const std::vector<at::Tensor>& taps) const {
   const int64_t n = taps[0].size(0), h = geometry_.height(), w = geometry_.width();
   std::vector<at::Tensor> maps, pooled;
-  at::Tensor rows = at::empty({1, h, w, kSegmentationHidden}, taps[0].options());
-  at::Tensor linear = at::empty({1, h, w, kClassificationHidden}, taps[0].options());
+  at::Tensor rows = at::empty({1, h, w, kSegmentationHidden}, taps[0].options().dtype(at::kFloat));
+  at::Tensor linear = at::empty({1, h, w, kClassificationHidden}, taps[0].options().dtype(at::kFloat));
   for (int64_t i = 0; i < n; ++i) {  // image by image: the working set stays small
     throwIfCancelled();
     std::vector<at::Tensor> z, t;
     for (size_t l = 0; l < taps.size(); ++l) {
       const auto& tap = geometry_.taps()[l];
       const at::Tensor x = taps[l][i].permute({1, 2, 0}).reshape({tap.height * tap.width, tap.channels});
-      z.push_back(at::mm(x, segmentation_[l]).view({1, tap.height, tap.width, kSegmentationHidden}));
-      t.push_back(at::mm(x, classification_[l]).view({1, tap.height, tap.width, kTaps * kClassificationHidden}));
+      z.push_back(at::mm(x, segmentation_[l]).to(at::kFloat).view({1, tap.height, tap.width, kSegmentationHidden}));
+      t.push_back(at::mm(x, classification_[l]).to(at::kFloat).view({1, tap.height, tap.width, kTaps * kClassificationHidden}));
     }
     geometry_.upscale(z, rows);
     const at::Tensor map = leakyLogits(rows.view({h * w, kSegmentationHidden}), segScale_, segShift_, segOut_).view({1, 1, h, w});

@@ -9,16 +9,16 @@ namespace ssn {
 
 class FoldedHeads {
  public:
-  FoldedHeads(const Heads& heads, bool adaptedClassification, const LowResolutionGeometry& geometry);
+  FoldedHeads(const Heads& heads, bool adaptedClassification, const LowResolutionGeometry& geometry, at::ScalarType precision);
 
-  // taps: n x C_l x h_l x w_l.
+  // taps: n x C_l x h_l x w_l of type `precision`, in which the wide products run; everything behind them is float32.
   HeadsOutput operator()(const std::vector<at::Tensor>& taps) const;
 
  private:
   LowResolutionGeometry geometry_;
-  std::vector<at::Tensor> segmentation_;      // C_l x 1024: (W1 Wa)_l transposed
+  std::vector<at::Tensor> segmentation_;      // C_l x 1024: (W1 Wa)_l transposed; `precision`
   at::Tensor segScale_, segShift_, segOut_;   // 1024
-  std::vector<at::Tensor> classification_;    // C_l x (25 128), batch norm folded in
+  std::vector<at::Tensor> classification_;    // C_l x (25 128), batch norm folded in; `precision`
   at::Tensor classificationBias_;             // H x W x 128
   at::Tensor mapKernel_;                      // 128 x 1 x 5 x 5
   at::Tensor fcWeight_, fcBias_;

@@ -66,6 +66,7 @@ const wrong: [name: string, options: Parameters<typeof benchmark>[0], code: stri
   ["unknown backbone", { backbone: "resnet19" as "resnet18" }, "INVALID_OPTION", /did you mean 'resnet18'/],
   ["a size too small", { imageSize: [8, 8] }, "INVALID_OPTION", /imageSize/],
   ["a precision there is not", { precision: "float8" as "float16" }, "INVALID_OPTION", /'precision'/],
+  ["float16 on the CPU", { precision: "float16" }, "INVALID_OPTION", /for CUDA/],
   ["unknown device", { device: "tpu" }, "INVALID_OPTION", /'device'/],
   ["model and size", { model: "x.safetensors", imageSize: [64, 64] }, "INVALID_OPTION", /its own backbone and image size/],
   ["misspelt option", { repetition: 3 } as Parameters<typeof benchmark>[0], "UNKNOWN_OPTION", /Did you mean 'repetitions'/],

@@ -187,6 +187,20 @@ test("direct and low-resolution heads agree to 1e-4", async () => {
   }
 });
 
+test("bfloat16: the same decisions, logits and maps near those of float32", async () => {
+  const exact = await (await load()).detect(images);
+  const detector = await load({ precision: "bfloat16" });
+  const reduced = await detector.detect(images);
+  const scale = Math.max(...exact.flatMap(({ map }) => Array.from(map.data, Math.abs)));
+  for (const [i, { logit, anomalous, map }] of exact.entries()) {
+    assert.equal(reduced[i]!.anomalous, anomalous);
+    assert.ok(Math.abs(logit - reduced[i]!.logit) <= 0.05 * Math.max(1, Math.abs(logit)), `${logit} and ${reduced[i]!.logit}`);
+    map.data.forEach((value, p) => assert.ok(Math.abs(value - reduced[i]!.map.data[p]!) <= 0.05 * scale));
+  }
+  assert.notDeepEqual(reduced.map(({ logit }) => logit), exact.map(({ logit }) => logit));
+  assert.deepEqual((await detector.detect(images.slice(1, 2)))[0]!.map, reduced[1]!.map, "an image does not depend on its batch");
+});
+
 test("a stream stops where its reader stops, and starts nothing more", async () => {
   const detector = await load({ batchSize: 1 });
   let drawn = 0;
@@ -263,6 +277,7 @@ test("wrong options and sources", async () => {
     ["mapSize", ["full", 3]],
     ["batchSize", [0, 1.5, "8"]],
     ["heads", ["slow"]],
+    ["precision", ["bf16", 16]],
     ["device", ["gpu", 3]],
     ["threads", [0, 1.5]],
   ];
@@ -271,6 +286,7 @@ test("wrong options and sources", async () => {
   }
   await assert.rejects(Detector.load(model, { treshold: 1 } as object), failure("UNKNOWN_OPTION", "Did you mean 'threshold'?"));
   await assert.rejects(Detector.load(3 as unknown as string), failure("INVALID_OPTION", "source"));
+  await assert.rejects(Detector.load(model, { device: "cpu", precision: "float16" }), failure("INVALID_OPTION", "precision 'float16' is for CUDA"));
   if (engine().devices().length === 1) await assert.rejects(Detector.load(model, { device: "cuda" }), failure("DEVICE_UNAVAILABLE"));
   const detector = await load();
   for (const source of [undefined, 3, null]) await assert.rejects(detector.detect(source as unknown as string), failure("INVALID_OPTION"));

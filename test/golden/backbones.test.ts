@@ -23,7 +23,7 @@ for (const [architecture, layers] of Object.entries(expected)) {
     const names = Object.keys(layers);
     const network = { architecture: architecture as Architecture, layers: names, imageHeight: 75, imageWidth: 64, variant: "jims", alignCorners: true } as const;
     const heads = await engine().randomHeads(engine().featureShape(network).channels, 0);
-    const { taps } = await engine().forward({ ...network, device, compute: "direct" }, formulaBackbone(architecture as Architecture), heads, uniform("backbone/input", [1, 3, 75, 64], 1.7));
+    const { taps } = await engine().forward({ ...network, device, compute: "direct", precision: "float32" }, formulaBackbone(architecture as Architecture), heads, uniform("backbone/input", [1, 3, 75, 64], 1.7));
     names.forEach((name, i) => {
       const tap = taps[i]!;
       const want = layers[name]!;

@@ -1,4 +1,4 @@
-import type { EngineConfig, NativeTensor, TensorMap, TrainerConfig } from "../../lib/native/binding.js";
+import type { DetectorConfig, EngineConfig, NativeTensor, TensorMap, TrainerConfig } from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
 import { type StepExpectation, formula, formulaBackbone, formulaHeads, formulaTensor, uniform } from "./formula.js";
 import { golden, goldenJson } from "./vectors.js";
@@ -15,8 +15,8 @@ export const computes = ["direct", "lowResolution"] as const;
 /** Devices that the tests run on: TEST_DEVICE=cuda on a machine with a GPU. */
 export const device = process.env["TEST_DEVICE"] ?? "cpu";
 
-export function config(convention: Convention, compute: (typeof computes)[number], height: number, width: number): EngineConfig {
-  return { architecture: "resnet18", layers: ["layer2", "layer3"], imageHeight: height, imageWidth: width, device, compute, ...conventions[convention] };
+export function config(convention: Convention, compute: (typeof computes)[number], height: number, width: number): DetectorConfig {
+  return { architecture: "resnet18", layers: ["layer2", "layer3"], imageHeight: height, imageWidth: width, device, compute, precision: "float32", ...conventions[convention] };
 }
 
 export function trainerConfig(engineConfig: EngineConfig, regime: "unsupervised" | "supervised"): TrainerConfig {

@@ -119,7 +119,7 @@ const modes: Record<string, (delay: number) => void> = {
       const heads = await native.randomHeads(384, 0);
       parentPort!.postMessage("busy");
       const config = { architecture: "resnet18", layers: ["layer2", "layer3"], imageHeight: 64, imageWidth: 64, variant: "jims", alignCorners: true, device: "cpu", compute: "lowResolution" } as const;
-      for (let i = 0; i < 60; i++) void native.createDetector({ ...config, layers: [...config.layers] }, backbone, heads);
+      for (let i = 0; i < 60; i++) void native.createDetector({ ...config, layers: [...config.layers], precision: "float32" }, backbone, heads);
     })();
   },
   busy() {
