@@ -39,6 +39,14 @@ export { evaluateMaps, evaluateScores } from "./evaluation/metrics.js";
 export type { EvaluatedMap, EvaluateMapsOptions, MapMetrics, ScoreMetrics } from "./evaluation/metrics.js";
 export type { EvaluatedSample, Evaluation, Metrics } from "./evaluation/types.js";
 
+// the paper's experiments
+export { experiment } from "./experiments/experiment.js";
+export type { ExperimentEvent, ExperimentOptions, ExperimentReport, ExperimentTraining } from "./experiments/experiment.js";
+export { experimentDefaults, protocols } from "./experiments/protocols.js";
+export type { Condition, MetricName, Protocol, ProtocolName, PublishedKind } from "./experiments/protocols.js";
+export type { Misclassification, RunResult } from "./experiments/results.js";
+export type { Cell, DatasetTable, ExperimentTable, SummaryCell, SummaryRow, TableRow } from "./experiments/tables.js";
+
 // speed
 export { benchmark, benchmarkDefaults } from "./benchmark/benchmark.js";
 export type { Benchmark, BenchmarkOptions, Latency } from "./benchmark/benchmark.js";

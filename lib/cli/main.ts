@@ -12,6 +12,7 @@ import { exitCode, exitQuietlyOnClosedPipe, output, report, table } from "./outp
 const commands: Record<string, () => Promise<Command>> = {
   train: async () => (await import("./train.js")).train,
   evaluate: async () => (await import("./evaluate.js")).evaluate,
+  experiment: async () => (await import("./experiment.js")).experiment,
   predict: async () => (await import("./predict.js")).predict,
   convert: async () => (await import("./convert.js")).convert,
   weights: async () => (await import("./weights.js")).weights,

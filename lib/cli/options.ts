@@ -14,8 +14,8 @@ export interface ValueOption<T> {
   /** Shown in --help; the value itself is applied by whoever takes the option. */
   default?: string;
   required?: boolean;
-  /** Throws an Error whose message says what was expected. */
-  parse(text: string): T;
+  /** Throws an Error whose message says what was expected. `before`: what the same option was given earlier. */
+  parse(text: string, before?: T): T;
 }
 
 export interface FlagOption {
@@ -177,7 +177,7 @@ export function parse(command: Command, args: string[]): Parsed {
     // A value that looks like an option is one that was forgotten; --name=--value is the way to mean it.
     if (token.value === undefined || (!token.inlineValue && /^--./.test(token.value))) throw usage(command, `--${name} needs a value: ${option.placeholder}.`);
     try {
-      values[name] = option.parse(token.value);
+      values[name] = option.parse(token.value, values[name]);
     } catch (error) {
       throw usage(command, `expected ${(error as Error).message} for --${name} but received '${token.value}'.`);
     }

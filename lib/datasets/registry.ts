@@ -40,6 +40,13 @@ const loaders: readonly Loader[] = [manifestLoader, visa, ksdd2, sensum, mtd, bm
 /** Names for `kind`, and what they stand for. */
 export const datasetKinds: readonly { kind: string; summary: string }[] = loaders.map(({ kind, summary }) => ({ kind, summary }));
 
+/** The kind that a data set shows by its files: what `open` would take. Errors: FILE_NOT_FOUND and other file errors. */
+export async function kindOf(root: string): Promise<string> {
+  const full = path.resolve(root);
+  const isFile = await stat(full).then((found) => !found.isDirectory(), (error: unknown) => Promise.reject(fileError(error, "open data set", full)));
+  return (await choose(full, isFile, undefined)).kind;
+}
+
 async function choose(root: string, isFile: boolean, kind: string | undefined): Promise<Loader> {
   if (kind === undefined) {
     for (const loader of loaders) if (await loader.matches(root, isFile)) return loader;

@@ -1,0 +1,170 @@
+import { createHash } from "node:crypto";
+import path from "node:path";
+
+import { publishedSettings } from "../datasets/published.js";
+import { applyRegime, inferRegime } from "../datasets/regime.js";
+import { datasetKinds, kindOf, open } from "../datasets/registry.js";
+import { limitSegmented } from "../datasets/segmented.js";
+import type { Dataset } from "../datasets/types.js";
+import { countSamples, type DatasetCounts } from "../datasets/validate.js";
+import { SuperSimpleNetError } from "../errors.js";
+import { checkChoice, checkNumber, invalid } from "../options.js";
+import { trainerDefaults, type TrainerOptions } from "../training/options.js";
+import { Trainer } from "../training/trainer.js";
+import { type Condition, isPublished, type Protocol, type ProtocolName, protocolNames, protocols, publishedData, type PublishedKind } from "./protocols.js";
+import { limitTraining } from "./subset.js";
+
+/** A data set of the experiment. */
+export interface Source {
+  /** Part of the runs' keys, and the name in the tables. */
+  name: string;
+  root: string;
+  /** How it is opened. */
+  kind: string;
+  /** Undefined for data of one's own. */
+  published: PublishedKind | undefined;
+}
+
+/** A category, a fold, or both, of a data set. */
+interface Part {
+  name: string;
+  category: string | undefined;
+  fold: number | undefined;
+}
+
+export interface PlannedRun {
+  /** Unique; names everything that varies within a protocol. */
+  key: string;
+  source: Source;
+  condition: Condition;
+  /** Of the condition in the protocol. */
+  order: number;
+  part: Part;
+  /** All parts of the data set: a seed counts when all of them are done. */
+  parts: readonly string[];
+  seed: number;
+  options: TrainerOptions;
+}
+
+export interface PlanOptions {
+  data: string | Readonly<Record<string, string>>;
+  seeds: number;
+  categories?: readonly string[];
+  training: TrainerOptions;
+}
+
+/** Settings of a run that do not decide its result. */
+const notDecisive = ["device", "threads", "embedBackbone", "featureCacheMiB"] as const;
+
+/** Everything that decides a run's result but the data and the version: stored with it and compared when a run is found done. */
+export function decisive(run: PlannedRun): Record<string, unknown> {
+  const { backboneWeights, ...options } = new Trainer(run.options).options;
+  for (const name of notDecisive) delete (options as Record<string, unknown>)[name];
+  const { normalShare = 1, anomalousShare = 1 } = run.condition;
+  return JSON.parse(JSON.stringify({ ...options, backboneWeights: backboneWeights === "random" ? "random" : "trained", normalShare, anomalousShare, parts: run.parts })) as Record<string, unknown>;
+}
+
+/** Which data sets were given, matched to those of the protocol. INVALID_OPTION when they do not fit. */
+export async function findSources(name: ProtocolName, data: PlanOptions["data"]): Promise<Source[]> {
+  const where = `experiment ${name}`;
+  const protocol: Protocol = protocols[name];
+  const wanted = Object.keys(protocol.kinds).join(", ");
+  const named = typeof data === "string" ? [[undefined, data] as const] : Object.entries(data);
+  if (named.length === 0) throw invalid(where, "data", `a data set (${wanted})`, "none");
+  const sources: Source[] = [];
+  for (const [given, root] of named) {
+    if (typeof root !== "string" || root === "") throw invalid(where, "data", "a folder or a manifest file", root);
+    const kind = given !== undefined && datasetKinds.some((known) => known.kind === given) ? given : await kindOf(root);
+    const published = (given === undefined || given === kind) && isPublished(kind) ? kind : undefined;
+    const source = { name: given ?? published ?? path.parse(path.resolve(root)).name, root, kind, published };
+    if (!/^[\w.-]+$/.test(source.name)) throw invalid(where, "data", "a name of letters, digits, '.', '_' and '-' (NAME=DIR)", source.name);
+    if (published !== undefined && protocol.kinds[published] === undefined) {
+      throw new SuperSimpleNetError("INVALID_OPTION", `${where}: it runs on ${wanted}, but ${root} is ${published}. To run it on the images as data of your own give another name: NAME=${root}.`, { path: root });
+    }
+    if (published === undefined && protocol.notOwn !== undefined) throw new SuperSimpleNetError("INVALID_OPTION", `${where} runs on ${wanted} alone: ${protocol.notOwn}.`, { path: root });
+    sources.push(source);
+  }
+  return sources;
+}
+
+const hasCategories = ({ kind }: Source): boolean => isPublished(kind) && publishedData[kind].categories !== undefined;
+
+function partsOf(where: string, source: Source, protocol: Protocol, chosen: readonly string[] | undefined): Part[] {
+  const { categories: all, folds } = source.published === undefined ? { categories: undefined, folds: undefined } : publishedData[source.published];
+  // Data of one's own in the layout of a data set with categories has those that are named.
+  const available = source.published === undefined ? (hasCategories(source) ? chosen : undefined) : (protocol.kinds[source.published]!.categories ?? all);
+  const categories = chosen === undefined || available === undefined ? available : available.filter((name) => chosen.includes(name));
+  if (categories?.length === 0) throw invalid(where, "categories", `categories of ${source.name}: ${available!.join(", ")}`, chosen);
+  return (categories ?? [undefined]).flatMap((category) =>
+    Array.from({ length: folds ?? 1 }, (_, i): Part => {
+      const fold = folds === undefined ? undefined : i;
+      return { name: [category, fold === undefined ? undefined : `fold${fold}`].filter((piece) => piece !== undefined).join("/") || "all", category, fold };
+    }),
+  );
+}
+
+/** Opens the parts of the data sets, each once. */
+export class Parts {
+  private readonly opened = new Map<string, Promise<Dataset>>();
+
+  open(source: Source, part: Part, { segmentedRatio, segmentedCount }: TrainerOptions = {}): Promise<Dataset> {
+    const options = { kind: source.kind, category: part.category, fold: part.fold, segmentedRatio, segmentedCount };
+    const key = JSON.stringify([source.root, options]);
+    // KSDD2 alone opens its published splits by a number, SensumSODF by a share; elsewhere the choice is made on one opened data set.
+    const found = this.opened.get(key) ?? open(source.root, options);
+    this.opened.set(key, found);
+    return found;
+  }
+
+  /** The data of one run. Errors: those of opening; DATASET_INVALID when it lacks labels that the run needs, or test images. */
+  async of({ source, part, condition, options }: PlannedRun): Promise<{ dataset: Dataset; data: { counts: DatasetCounts; samples: string } }> {
+    const dataset = limitTraining(await this.open(source, part, options), condition);
+    const { segmentedRatio, segmentedCount, regime } = options;
+    const used = applyRegime(limitSegmented(dataset, { segmentedRatio, segmentedCount }), regime ?? "auto");
+    if (!dataset.samples.some((sample) => sample.split === "test")) throw new SuperSimpleNetError("DATASET_INVALID", `Data set ${dataset.root} has no test images to evaluate on.`, { path: dataset.root });
+    const samples = createHash("sha256");
+    for (const { id, label, split, mask } of used.samples) samples.update(JSON.stringify([id, label, split, mask !== undefined]));
+    return { dataset, data: { counts: countSamples(used), samples: samples.digest("hex").slice(0, 16) } };
+  }
+}
+
+/** The runs of a protocol in the order in which they are done: seed by seed, so that whole seeds are there early. */
+export async function plan(name: ProtocolName, { data, seeds, categories, training }: PlanOptions, opened: Parts): Promise<PlannedRun[]> {
+  checkChoice("experiment", "name", name, protocolNames);
+  const where = `experiment ${name}`;
+  checkNumber(where, "seeds", seeds, { min: 1, max: 1000, integer: true });
+  const protocol: Protocol = protocols[name];
+  const runs: PlannedRun[] = [];
+  const sources = await findSources(name, data);
+  if (categories !== undefined && !sources.some(hasCategories)) throw invalid(where, "categories", "nothing, for no data set here has categories,", categories);
+  for (const source of sources) {
+    const parts = partsOf(where, source, protocol, categories);
+    const first = await opened.open(source, parts[0]!);
+    const { trainAnomalous: anomalous, trainSegmented: segmented } = countSamples(first);
+    for (const part of parts) {
+      const settings = { ...publishedSettings({ kind: source.kind, ...(part.category !== undefined && { category: part.category }) }), calibrationFraction: 0, ...training };
+      const base = { ...structuredClone(trainerDefaults as TrainerOptions), ...settings } as Parameters<Protocol["conditions"]>[0]["base"];
+      const conditions = protocol.conditions({ kind: source.published, labels: { anomalous, segmented }, regime: inferRegime(first), base });
+      for (const [order, condition] of conditions.entries()) {
+        for (let seed = 0; seed < seeds; seed++) {
+          const key = [name, source.name, condition.name, part.name, `seed${seed}`].join("/");
+          runs.push({ key, source, condition, order, part, parts: parts.map((each) => each.name), seed, options: { ...settings, ...condition.options, seed } });
+        }
+      }
+    }
+  }
+  return runs.map((run, i) => ({ run, i })).sort((a, b) => a.run.seed - b.run.seed || a.i - b.i).map(({ run }) => run);
+}
+
+export interface Shard {
+  /** From 1. */
+  index: number;
+  count: number;
+}
+
+/** Every count-th run, by position: the shards of one plan are disjoint and together all of it. */
+export function shardOf<T>(runs: readonly T[], { index, count }: Shard): T[] {
+  checkNumber("experiment", "shard count", count, { min: 1, integer: true });
+  checkNumber("experiment", "shard index", index, { min: 1, max: count, integer: true });
+  return runs.filter((_, i) => i % count === index - 1);
+}
