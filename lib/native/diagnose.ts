@@ -6,11 +6,12 @@ import path from "node:path";
 import { type ErrorCode, SuperSimpleNetError } from "../errors.js";
 import { cacheFolder } from "./cache.js";
 import { engine, openLoader } from "./engine.js";
-import { type Libtorch, locateAddon, locateLibtorch, packageFolder, pinned, setupCommand } from "./locate.js";
+import { checkGlibc, glibcVersion } from "./glibc.js";
+import { fetchCommand, isCheckout, type Libtorch, locateAddon, locateLibtorch, packageFolder, pinned, setupCommand } from "./locate.js";
 
 /** Something that keeps the package, or part of it, from working. */
 export interface Problem {
-  code: ErrorCode | "NODE_TOO_OLD" | "GLIBC_TOO_OLD" | "ENGINE_CRASHED" | "SHARP_MISSING" | "GPU_UNUSED";
+  code: ErrorCode | "NODE_TOO_OLD" | "ENGINE_CRASHED" | "SHARP_MISSING" | "GPU_UNUSED";
   /** What is wrong. */
   text: string;
   /** The command, or where there is none the action, that puts it right. */
@@ -60,11 +61,9 @@ export function diagnose(): Diagnosis {
   if (Number(process.versions.node.split(".")[0]) < 20)
     problems.push({ code: "NODE_TOO_OLD", text: `Node ${process.versions.node}; 20 or newer is needed.`, fix: "install Node 20 or newer from https://nodejs.org", fatal: true });
   const glibc = glibcVersion();
-  if (glibc !== null && older(glibc, pinned.glibc))
-    problems.push({ code: "GLIBC_TOO_OLD", text: `glibc ${glibc}; libtorch needs ${pinned.glibc} or newer.`, fix: "use a newer distribution (Debian 10, Ubuntu 20.04, RHEL 8 or newer)", fatal: true });
-
   const addon = attempt(locateAddon);
-  const builtFor = addon && attempt(() => openLoader(addon).libtorch);
+  const runs = attempt(() => (checkGlibc(addon, glibc), true));
+  const builtFor = runs && addon ? attempt(() => openLoader(addon).libtorch) : null;
   const libtorch = attempt(() => locateLibtorch(builtFor ?? pinned.version));
   const probe = addon && builtFor && libtorch ? attempt(probeEngine) : null;
 
@@ -112,25 +111,19 @@ function probeEngine(): Probe {
 
 class EngineCrash extends Error {}
 
+const fixes: Partial<Record<ErrorCode, string>> = {
+  LIBTORCH_NOT_FOUND: fetchCommand,
+  LIBTORCH_VERSION: fetchCommand,
+  ENGINE_NOT_BUILT: isCheckout ? setupCommand : "npm run pack:all -- --out DIR in a clone of the repository, then npm install DIR/*.tgz here",
+  GLIBC_TOO_OLD: "use a newer distribution or container, or npm run pack:all -- --out DIR in a clone of the repository on this one",
+};
+
 function problemOf(error: unknown): Problem {
   if (error instanceof EngineCrash) return { code: "ENGINE_CRASHED", text: error.message, fix: `remove ${path.join(cacheFolder(), "libtorch")} and build-cmake/, then ${setupCommand}`, fatal: true };
   if (!(error instanceof SuperSimpleNetError)) return { code: "INTERNAL", text: error instanceof Error ? error.message : String(error), fix: "report this with the whole output", fatal: true };
   // With a folder chosen by hand, fetching another would not be used.
-  const fix = error.code.startsWith("LIBTORCH") && process.env["SUPERSIMPLENET_LIBTORCH"] ? `unset SUPERSIMPLENET_LIBTORCH && ${setupCommand}` : setupCommand;
+  const fix = error.code.startsWith("LIBTORCH") && process.env["SUPERSIMPLENET_LIBTORCH"] ? `unset SUPERSIMPLENET_LIBTORCH && ${fetchCommand}` : (fixes[error.code] ?? setupCommand);
   return { code: error.code, text: error.message, fix, fatal: true };
-}
-
-function glibcVersion(): string | null {
-  if (process.platform !== "linux" || !process.report) return null;
-  const reporter: NodeJS.ProcessReport & { excludeNetwork?: boolean } = process.report;
-  reporter.excludeNetwork = true; // otherwise the report looks up host names, which can take seconds
-  const report = reporter.getReport() as { header?: { glibcVersionRuntime?: string } };
-  return report.header?.glibcVersionRuntime ?? null;
-}
-
-function older(version: string, than: string): boolean {
-  const [a, b] = [version, than].map((v) => v.split(".").map(Number));
-  return a![0]! !== b![0]! ? a![0]! < b![0]! : a![1]! < b![1]!;
 }
 
 function cacheEntries(): { path: string; bytes: number }[] {

@@ -2,6 +2,7 @@ import { isMainThread } from "node:worker_threads";
 
 import { type ErrorCode, SuperSimpleNetError } from "../errors.js";
 import type { NativeBinding } from "./binding.js";
+import { checkGlibc, olderSystem } from "./glibc.js";
 import { type Addon, type Libtorch, libtorchFiles, locateAddon, locateLibtorch, setupCommand } from "./locate.js";
 
 /** What supersimplenet.node exports. */
@@ -21,7 +22,7 @@ let opened: { native: NativeBinding; from: Opened } | undefined;
 
 /**
  * The native engine, opened at the first call (once per worker thread). Its errors arrive as SuperSimpleNetError.
- * Throws ENGINE_NOT_BUILT, LIBTORCH_NOT_FOUND, LIBTORCH_VERSION, LIBTORCH_LOAD_FAILED.
+ * Throws ENGINE_NOT_BUILT, GLIBC_TOO_OLD, LIBTORCH_NOT_FOUND, LIBTORCH_VERSION, LIBTORCH_LOAD_FAILED.
  */
 export function engine(): NativeBinding {
   opened ??= open();
@@ -34,23 +35,26 @@ export function engineFiles(): Opened {
   return opened.from;
 }
 
-/** supersimplenet.node, which can be opened without libtorch. Throws ENGINE_NOT_BUILT. */
+/** supersimplenet.node, which can be opened without libtorch. Throws ENGINE_NOT_BUILT, GLIBC_TOO_OLD. */
 export function openLoader(addon: Addon): Loader {
   try {
     return require(addon.loader) as Loader;
   } catch (cause) {
+    if (tooOld.test(text(cause))) throw systemTooOld(cause, addon.loader);
     throw new SuperSimpleNetError("ENGINE_NOT_BUILT", `${addon.loader} cannot be opened here: ${text(cause)}. Build it on this machine: 'npm run build'.`, { cause, path: addon.loader });
   }
 }
 
 function open(): { native: NativeBinding; from: Opened } {
   const addon = locateAddon();
+  checkGlibc(addon);
   const loader = openLoader(addon);
   const libtorch = locateLibtorch(loader.libtorch);
   let native: NativeBinding;
   try {
     native = loader.load(libtorchFiles(libtorch), addon.engine);
   } catch (cause) {
+    if (tooOld.test(text(cause))) throw systemTooOld(cause, libtorch.folder);
     const message = `libtorch ${libtorch.version} in ${libtorch.folder} (found by: ${libtorch.foundBy}) or the engine ${addon.engine} cannot be opened: ${text(cause)}. Run '${setupCommand}', or 'npm run build' after a change of libtorch.`;
     throw new SuperSimpleNetError("LIBTORCH_LOAD_FAILED", message, { cause, path: libtorch.folder });
   }
@@ -59,6 +63,11 @@ function open(): { native: NativeBinding; from: Opened } {
   if (isMainThread) process.on("exit", () => native.shutdown());
   return { native: translated(native), from: { addon, libtorch } };
 }
+
+/** What the dynamic linker says of a libc or libstdc++ older than a library was linked with. */
+const tooOld = /version [`'](GLIBC|GLIBCXX|CXXABI)_[\d.]+' not found/;
+const systemTooOld = (cause: unknown, file: string): SuperSimpleNetError =>
+  new SuperSimpleNetError("GLIBC_TOO_OLD", `The system's C or C++ library is too old for ${file}: ${text(cause)}. ${olderSystem}`, { cause, path: file });
 
 const text = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 

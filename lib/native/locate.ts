@@ -16,6 +16,8 @@ export interface Pinned {
   glibc: string;
   /** By platform, in the order in which they are opened. */
   libraries: Record<string, string[]>;
+  /** By platform and architecture: what is known to run, and has a package of its own. */
+  wheels: Record<string, object>;
 }
 
 export const pinned = JSON.parse(readFileSync(path.join(packageFolder, "native", "libtorch.json"), "utf8")) as Pinned;
@@ -48,7 +50,11 @@ export function locateAddon(): Addon {
     looked.push(path.dirname(loader));
   }
   const places = [...new Set([...looked, path.join(packageFolder, "build", "Release"), path.join(packageFolder, "prebuilds", `${process.platform}-${process.arch}`)])];
-  throw new SuperSimpleNetError("ENGINE_NOT_BUILT", `The native engine is not built: supersimplenet.node and supersimplenet_engine.so are not in ${places.join(", ")}. Run '${setupCommand}'.`);
+  const missing = `supersimplenet.node and supersimplenet_engine.so are not in ${places.join(", ")}`;
+  if (isCheckout) throw new SuperSimpleNetError("ENGINE_NOT_BUILT", `The native engine is not built: ${missing}. Run '${setupCommand}'.`);
+  const prebuilds = path.join(packageFolder, "prebuilds");
+  const fitting = existsSync(prebuilds) ? readdirSync(prebuilds).join(", ") : "nothing";
+  throw new SuperSimpleNetError("ENGINE_NOT_BUILT", `No prebuilt engine fits ${process.platform}-${process.arch}: ${missing}; this package has ${fitting}. Build it from source: in a clone of the repository run 'npm run pack:all -- --out DIR', then install DIR/*.tgz here (docs/building.md).`);
 }
 
 function nodeGypBuildPath(): string | undefined {
@@ -71,6 +77,9 @@ export interface Libtorch {
 /** Name of the npm package that may carry libtorch for this platform. */
 export const platformPackage = `@supersimplenet/libtorch-cpu-${process.platform}-${process.arch}`;
 
+/** The command that installs it; undefined where there is none to install. */
+export const installLibtorch = `${process.platform}-${process.arch}` in pinned.wheels ? `npm install ${platformPackage}@${pinned.version}` : undefined;
+
 /**
  * libtorch for an engine built against version `wanted`. Looks in SUPERSIMPLENET_LIBTORCH, the platform package, the
  * cache folder and an installed Python torch, in this order. The first two are explicit choices, so a wrong version there
@@ -83,8 +92,9 @@ export function locateLibtorch(wanted: string = pinned.version): Libtorch {
   const looked = ["SUPERSIMPLENET_LIBTORCH: not set"];
 
   const packaged = platformPackageFolder();
-  if (packaged) return checked(packaged, wanted, "platform package", `Install the version that belongs to this package: npm install ${platformPackage}.`);
-  looked.push(`npm package ${platformPackage}: not installed`);
+  if (packaged) return checked(packaged, wanted, "platform package", `Install the version that belongs to this package: npm install ${platformPackage}@${pinned.version}.`);
+  const leftOut = isCheckout ? "" : " (npm leaves it out with --omit=optional, and with a package-lock.json made on another platform)";
+  looked.push(`npm package ${platformPackage}: not installed${leftOut}`);
 
   const cached = path.join(cacheFolder(), "libtorch", pinned.cacheName);
   const inCache = problem(cached, wanted);
@@ -101,9 +111,12 @@ export function locateLibtorch(wanted: string = pinned.version): Libtorch {
   }
   throw new SuperSimpleNetError(
     "LIBTORCH_NOT_FOUND",
-    `libtorch ${minor(wanted)} was not found. Looked at:\n${looked.map((line) => `  - ${line}`).join("\n")}\nRun '${setupCommand}' to fetch it, or set SUPERSIMPLENET_LIBTORCH to a folder that holds its lib/.`,
+    `libtorch ${minor(wanted)} was not found. Looked at:\n${looked.map((line) => `  - ${line}`).join("\n")}\nRun '${fetchCommand}' to get it, or set SUPERSIMPLENET_LIBTORCH to a folder that holds its lib/.`,
   );
 }
+
+/** What puts libtorch where it is missing: in an installed package npm, where there is a package for this platform. */
+export const fetchCommand = (!isCheckout && installLibtorch) || setupCommand;
 
 /** The files to open, absolute, in dependency order. A CUDA build's own libraries come before libtorch, which needs them. */
 export function libtorchFiles(libtorch: Libtorch): string[] {

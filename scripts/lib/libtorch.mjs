@@ -60,18 +60,25 @@ async function fetchInto(folder, { wheel, pinned, progress }) {
   process.once("SIGINT", interrupted).once("SIGTERM", interrupted);
   try {
     const file = wheel ? path.resolve(wheel) : await download(pin, pinned, temporary, progress);
-    if (!existsSync(file)) throw new Failure(`The wheel ${file} does not exist.`, "Check the path given with --wheel or SUPERSIMPLENET_LIBTORCH_WHEEL.");
-    progress("checking SHA-256");
-    const sha256 = await sha256Of(file);
-    if (sha256 !== pin.sha256) throw new Failure(`${file} has SHA-256 ${sha256}; ${pin.file} has ${pin.sha256}. It was not unpacked.`, offline(pin, pinned));
     const unpacked = path.join(temporary, "libtorch");
-    await extract(file, unpacked, (name) => targetOf(name, pinned.libraries[process.platform]), progress);
+    await unpackWheel(file, unpacked, { pinned, progress });
     rmSync(folder, { recursive: true, force: true }); // what is there was found unusable
     renameSync(unpacked, folder);
   } finally {
     remove();
     process.off("SIGINT", interrupted).off("SIGTERM", interrupted);
   }
+}
+
+/** Checks the pinned wheel's SHA-256 and unpacks what a C++ program needs of it, without the headers when `headers` is false. */
+export async function unpackWheel(file, folder, { pinned, headers = true, progress }) {
+  const pin = pinned.wheels[`${process.platform}-${process.arch}`];
+  if (!existsSync(file)) throw new Failure(`The wheel ${file} does not exist.`, "Check the path given with --wheel or SUPERSIMPLENET_LIBTORCH_WHEEL.");
+  progress("checking SHA-256");
+  const sha256 = await sha256Of(file);
+  if (sha256 !== pin.sha256) throw new Failure(`${file} has SHA-256 ${sha256}; ${pin.file} has ${pin.sha256}. It was not unpacked.`, offline(pin, pinned));
+  const target = (name) => (!headers && name.includes("/include/") ? undefined : targetOf(name, pinned.libraries[process.platform]));
+  await extract(file, folder, target, progress);
 }
 
 /** Which files of the wheel are kept, and where: headers, the libraries that a C++ program needs, version, licences. */

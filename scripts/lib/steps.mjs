@@ -6,7 +6,7 @@ import path from "node:path";
 
 import { root } from "./paths.mjs";
 
-/** A set-up step that cannot go on: what is wrong, and what to do about it. */
+/** A step that cannot go on: what is wrong, and what to do about it. */
 export class Failure extends Error {
   constructor(message, fix, output = "") {
     super(message);
@@ -14,7 +14,7 @@ export class Failure extends Error {
     this.output = output;
   }
   report() {
-    return [this.output.trimEnd(), `\nset-up failed: ${this.message}`, `what to do: ${this.fix}`].filter(Boolean).join("\n");
+    return [this.output.trimEnd(), `\nfailed: ${this.message}`, `what to do: ${this.fix}`].filter(Boolean).join("\n");
   }
 }
 

@@ -1,0 +1,183 @@
+// The npm packages of this platform: libtorch's run-time libraries as a package of their own, and the main package with
+// the prebuilt engine. Both are staged in a temporary folder with the manifest that is published, then packed by npm.
+import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import path from "node:path";
+
+import { ensureLibtorch, unpackWheel } from "./lib/libtorch.mjs";
+import { outputs } from "./lib/native.mjs";
+import { root } from "./lib/paths.mjs";
+import { Failure, fingerprint, run, stampIs, writeStamp } from "./lib/steps.mjs";
+
+const require = createRequire(import.meta.url);
+const platform = `${process.platform}-${process.arch}`;
+const packages = path.join(root, "packages");
+const read = (file) => JSON.parse(readFileSync(path.join(root, file), "utf8"));
+const size = (file) => `${(statSync(file).size / 1e6).toFixed(1)} MB`;
+
+export const platformPackageOf = (key) => `@supersimplenet/libtorch-cpu-${key}`;
+const tarballName = (name, version) => `${name.replace("@", "").replace("/", "-")}-${version}.tgz`;
+
+/** @supersimplenet/libtorch-cpu-<platform>: the libraries, stripped, and their licences. Its version is libtorch's. */
+export async function packLibtorch({ out, wheel, progress }) {
+  const pinned = read("native/libtorch.json");
+  const manifest = libtorchManifest(pinned);
+  const built = path.join(packages, tarballName(manifest.name, manifest.version));
+  const stamp = "packages/.libtorch-fingerprint";
+  mkdirSync(packages, { recursive: true });
+  const temporary = mkdtempSync(path.join(packages, ".tmp-"));
+  try {
+    const source = wheel ? { wheel: path.resolve(wheel) } : await installedLibtorch(pinned, progress);
+    const now = fingerprint(["scripts/packages.mjs", "native/libtorch.json"], JSON.stringify(source.wheel ? identity([source.wheel]) : identity([...source.files, source.licences])));
+    let state = "up to date";
+    if (!existsSync(built) || !stampIs(stamp, now)) {
+      await stageLibtorch({ source, folder: path.join(temporary, "package"), manifest, pinned, temporary, progress });
+      progress("compressing");
+      await npmPack(path.join(temporary, "package"), temporary);
+      renameSync(path.join(temporary, path.basename(built)), built);
+      writeStamp(stamp, now);
+      state = "packed";
+    }
+    return { state: `${state}, ${size(built)}: ${deliver(built, out)}` };
+  } finally {
+    rmSync(temporary, { recursive: true, force: true });
+  }
+}
+
+/** The main package: JavaScript, types, documents and prebuilds/<platform>. */
+export async function packMain({ out, progress }) {
+  const manifest = publishedManifest();
+  await prebuild(progress);
+  mkdirSync(packages, { recursive: true });
+  const temporary = mkdtempSync(path.join(packages, ".tmp-"));
+  try {
+    const folder = path.join(temporary, "package");
+    mkdirSync(folder);
+    for (const entry of [...manifest.files, "README.md", "LICENSE"]) cpSync(path.join(root, entry), path.join(folder, entry), { recursive: true });
+    writeFileSync(path.join(folder, "package.json"), `${JSON.stringify(manifest, null, 2)}\n`);
+    progress("packing");
+    await npmPack(folder, temporary);
+    const built = path.join(packages, tarballName(manifest.name, manifest.version));
+    renameSync(path.join(temporary, path.basename(built)), built);
+    return { state: `packed, ${size(built)}: ${deliver(built, out)}` };
+  } finally {
+    rmSync(temporary, { recursive: true, force: true });
+  }
+}
+
+/**
+ * What is published: without what only a checkout can use, and with libtorch's packages as exact optional dependencies.
+ * Those are not in the checkout's own manifest: it needs the headers, which they lack, and 'npm ci' would ask the
+ * registry for them.
+ */
+function publishedManifest() {
+  const { private: _private, scripts: _scripts, devDependencies: _devDependencies, gypfile: _gypfile, binary: _binary, ...manifest } = read("package.json");
+  const pinned = read("native/libtorch.json");
+  return { ...manifest, optionalDependencies: Object.fromEntries(Object.keys(pinned.wheels).map((key) => [platformPackageOf(key), pinned.version])) };
+}
+
+function libtorchManifest(pinned) {
+  const { engines } = read("package.json");
+  return {
+    name: platformPackageOf(platform),
+    version: pinned.version,
+    description: `The run-time libraries of libtorch ${pinned.version} (CPU) for ${platform}, for the package supersimplenet.`,
+    license: "SEE LICENSE IN licenses",
+    type: "commonjs", // nothing of either kind is in it; without this, tools ask
+    libtorch: pinned.version,
+    os: [process.platform],
+    cpu: [process.arch],
+    ...(process.platform === "linux" ? { libc: ["glibc"] } : {}),
+    engines,
+    files: ["lib", "licenses"],
+    preferUnplugged: true,
+    publishConfig: { access: "public" },
+  };
+}
+
+/** prebuildify compiles and strips into prebuilds/; beside the two files we write what they need of the system. */
+async function prebuild(progress) {
+  progress("prebuildify");
+  const folder = path.join(root, "prebuilds", platform);
+  rmSync(folder, { recursive: true, force: true });
+  // node-gyp asks for Node's headers even for a target without sources: the ones beside this Node save a download.
+  const nodedir = path.resolve(path.dirname(process.execPath), "..");
+  const env = existsSync(path.join(nodedir, "include", "node", "common.gypi")) ? { ...process.env, npm_config_nodedir: nodedir } : process.env;
+  const { status, output } = await run("npm", ["exec", "--no", "--", "prebuildify", "--napi", "--strip"], { env }); // npm brings node-gyp
+  if (status !== 0) throw new Failure("prebuildify failed (its output is above).", "Correct what it names; 'npm run build' shows errors of the compiler.", output);
+  const files = outputs.map((file) => path.join(folder, file));
+  for (const file of files) if (!existsSync(file)) throw new Failure(`prebuildify did not write ${file}.`, "Remove build/ and prebuilds/, then run this again.", output);
+  if (process.platform !== "linux") return;
+  const pinned = read("native/libtorch.json");
+  writeFileSync(path.join(folder, "needs.json"), `${JSON.stringify(await needs(files, pinned.glibc))}\n`);
+}
+
+/** The newest glibc symbols that the files ask for, or libtorch's own baseline where that is newer. */
+async function needs(files, baseline) {
+  const { status, output } = await run("readelf", ["--wide", "--version-info", ...files]);
+  if (status !== 0) throw new Failure("readelf, which tells the glibc that the engine needs, failed.", "apt-get install binutils", output);
+  const versions = [...output.matchAll(/\bGLIBC_([\d.]+)/g)].map((match) => match[1]);
+  return { glibc: versions.reduce((a, b) => (a.localeCompare(b, "en", { numeric: true }) < 0 ? b : a), baseline) };
+}
+
+/** The libtorch that set-up found, if it may be published: the pinned version, with its licences. */
+async function installedLibtorch(pinned, progress) {
+  const { libtorch } = await ensureLibtorch({ compile: true, progress });
+  const { libtorchFiles } = require(path.join(root, "dist", "lib", "native", "locate.js"));
+  const parent = path.dirname(libtorch.folder);
+  const distInfo = readdirSync(parent).find((name) => name.startsWith(`torch-${libtorch.version}.dist-info`));
+  const licences = [path.join(libtorch.folder, "licenses"), ...(distInfo ? [path.join(parent, distInfo, "licenses")] : [])].find((folder) => existsSync(folder));
+  const fix = `Run 'node scripts/pack.mjs libtorch --wheel FILE' with ${pinned.wheels[platform]?.file ?? "PyTorch's wheel"}, or unset SUPERSIMPLENET_LIBTORCH to have it fetched.`;
+  if (libtorch.version.split("+")[0] !== pinned.version) throw new Failure(`libtorch in ${libtorch.folder} is version ${libtorch.version}; only ${pinned.version} is packed.`, fix);
+  if (existsSync(path.join(libtorch.folder, "lib", "libtorch_cuda.so"))) throw new Failure(`libtorch in ${libtorch.folder} is a CUDA build; only the CPU build is packed.`, fix);
+  if (!licences) throw new Failure(`libtorch in ${libtorch.folder} has no folder with its licences, which have to be in the package.`, fix);
+  return { files: libtorchFiles(libtorch), licences };
+}
+
+async function stageLibtorch({ source, folder, manifest, pinned, temporary, progress }) {
+  let { files, licences } = source;
+  if (source.wheel) {
+    const unpacked = path.join(temporary, "wheel");
+    await unpackWheel(source.wheel, unpacked, { pinned, headers: false, progress });
+    files = readdirSync(path.join(unpacked, "lib")).map((file) => path.join(unpacked, "lib", file));
+    licences = path.join(unpacked, "licenses");
+  }
+  mkdirSync(path.join(folder, "lib"), { recursive: true });
+  cpSync(licences, path.join(folder, "licenses"), { recursive: true });
+  for (const file of files) {
+    const target = path.join(folder, "lib", path.basename(file));
+    copyFileSync(file, target);
+    if (path.basename(file).startsWith("libgomp")) cpSync(path.join(root, "native", "licenses", "gcc"), path.join(folder, "licenses", "libgomp"), { recursive: true });
+    progress(`stripping ${path.basename(file)}`);
+    const strip = process.platform === "win32" ? { status: 0 } : await run("strip", [process.platform === "darwin" ? "-x" : "--strip-unneeded", target]);
+    if (strip.status !== 0) throw new Failure(`strip failed on ${target}.`, "apt-get install binutils", strip.output);
+  }
+  writeFileSync(path.join(folder, "package.json"), `${JSON.stringify(manifest, null, 2)}\n`);
+  writeFileSync(path.join(folder, "README.md"), readme(manifest, files.map((file) => path.basename(file))));
+}
+
+const readme = (manifest, files) => `# ${manifest.name}
+
+${manifest.description} It is installed together with that package, on the platforms it fits.
+
+Files: ${files.join(", ")}, taken from PyTorch's own CPU wheel and stripped of debug symbols, otherwise unchanged.
+Licences: \`licenses/\`.${files.some((file) => file.startsWith("libgomp")) ? " libgomp is part of GCC (GPL 3 with the GCC Runtime Library Exception, `licenses/libgomp/`); its source is at https://gcc.gnu.org." : ""}
+`;
+
+/** npm writes the tarball into `out`, so that what goes in is what npm would publish. */
+async function npmPack(folder, out) {
+  const { status, output } = await run("npm", ["pack", folder, "--pack-destination", out, "--ignore-scripts", "--loglevel=error"]);
+  if (status !== 0) throw new Failure("'npm pack' failed (its output is above).", "Correct what it names.", output);
+}
+
+/** Copies a tarball to where it was asked for, under its final name only when it is complete. */
+function deliver(file, out) {
+  if (out === packages) return file;
+  mkdirSync(out, { recursive: true });
+  const target = path.join(out, path.basename(file));
+  copyFileSync(file, `${target}.tmp`);
+  renameSync(`${target}.tmp`, target);
+  return target;
+}
+
+const identity = (entries) => entries.map((entry) => [entry, statSync(entry).size, statSync(entry).mtimeMs]);

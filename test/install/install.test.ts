@@ -1,0 +1,228 @@
+// The packages as a user gets them: packed, installed from the tarballs into an empty folder with nothing but Node and
+// npm on the PATH and no network, then used. SUPERSIMPLENET_TEST_NODE=FILE does the using with another Node.
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { chmodSync, existsSync, linkSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, realpathSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import test, { after } from "node:test";
+
+import { minor, packageFolder, pinned, platformPackage } from "../../lib/native/locate.js";
+import { commonJs, esModule, typescript, worker } from "./consumer.js";
+
+const node = process.env["SUPERSIMPLENET_TEST_NODE"] ?? process.execPath;
+const here = realpathSync(mkdtempSync(path.join(os.tmpdir(), "ssn-install-")));
+chmodSync(here, 0o755); // another user reads it in one of the tests
+after(() => rmSync(here, { recursive: true, force: true }));
+
+interface Manifest {
+  name: string;
+  version: string;
+  dependencies?: Record<string, string>;
+  optionalDependencies?: Record<string, string>;
+}
+const manifestOf = (folder: string): Manifest => JSON.parse(readFileSync(path.join(folder, "package.json"), "utf8")) as Manifest;
+const packages = path.join(packageFolder, "packages");
+const tarballs = [path.join(packages, `supersimplenet-${manifestOf(packageFolder).version}.tgz`), path.join(packages, `${platformPackage.slice(1).replace("/", "-")}-${pinned.version}.tgz`)];
+
+// --- pack -----------------------------------------------------------------------------------------------------------
+const packed = spawnSync(process.execPath, [path.join(packageFolder, "scripts", "pack.mjs"), "all"], { encoding: "utf8" });
+// The one thing that may be missing from outside: libtorch given as a folder, without the licences that must be published with it.
+const skip = packed.stderr.includes("no folder with its licences") && `libtorch in ${process.env["SUPERSIMPLENET_LIBTORCH"]} has no licences to pack: set SUPERSIMPLENET_LIBTORCH_WHEEL to PyTorch's wheel, or unset SUPERSIMPLENET_LIBTORCH`;
+if (!skip) assert.equal(packed.status, 0, packed.stderr);
+
+// --- install --------------------------------------------------------------------------------------------------------
+const app = path.join(here, "mit Leerzeichen и ünïcode");
+const bin = path.join(here, "bin");
+const env = { PATH: bin, HOME: here, LANG: "C.UTF-8", npm_config_cache: path.join(here, "npm-cache"), npm_config_registry: "http://127.0.0.1:9/", npm_config_audit: "false", npm_config_fund: "false", npm_config_update_notifier: "false" };
+const installed = path.join(app, "node_modules", "supersimplenet");
+const run = (folder: string, args: string[], more: object = {}) => spawnSync(node, args, { cwd: folder, encoding: "utf8", env, ...more });
+
+function install(): { status: number | null; stdout: string; stderr: string } {
+  mkdirSync(app);
+  mkdirSync(bin);
+  const npm = process.env["PATH"]!.split(path.delimiter).map((folder) => path.join(folder, "npm")).find(existsSync);
+  assert.ok(npm, "npm is not on the PATH");
+  symlinkSync(process.execPath, path.join(bin, "node"));
+  symlinkSync(realpathSync(npm), path.join(bin, "npm"));
+  // What the main package depends on, packed from this checkout's node_modules: no registry is asked.
+  const { packages: locked } = JSON.parse(readFileSync(path.join(packageFolder, "package-lock.json"), "utf8")) as { packages: Record<string, { dev?: boolean }> };
+  const dependencies = Object.keys(locked).filter((name) => name && !locked[name]!.dev && existsSync(path.join(packageFolder, name)));
+  const others = path.join(here, "dependencies");
+  mkdirSync(others);
+  const pack = spawnSync("npm", ["pack", "--ignore-scripts", "--silent", "--pack-destination", others, ...dependencies.map((name) => `./${name}`)], { cwd: packageFolder, encoding: "utf8" });
+  assert.equal(pack.status, 0, pack.stderr);
+  writeFileSync(path.join(app, "package.json"), `{ "name": "app", "version": "1.0.0" }\n`);
+  return spawnSync(path.join(bin, "npm"), ["install", "--offline", ...tarballs, ...readdirSync(others).map((file) => path.join(others, file))], { cwd: app, encoding: "utf8", env });
+}
+
+const npmInstall = skip ? undefined : install();
+for (const [file, text] of Object.entries({ "app.cjs": commonJs, "app.mjs": esModule, "worker.mjs": worker, "app.ts": typescript })) if (!skip) writeFileSync(path.join(app, file), text);
+
+let works = 0;
+/** Trains, detects and checks what came out. */
+function use(folder: string, file: string, more: object = {}): void {
+  const work = path.join(here, `work ${++works}`);
+  mkdirSync(work);
+  chmodSync(work, 0o777);
+  const { status, stdout, stderr } = run(folder, [file, work], more);
+  assert.equal(status, 0, stderr);
+  const { steps, score, map } = JSON.parse(stdout) as { steps: number; score: number; map: number[] };
+  assert.ok(steps >= 1);
+  assert.ok(score > 0 && score < 1, String(score));
+  assert.deepEqual(map, [32, 32]);
+}
+
+test("the platform package is under 150 MB, the main package under 5 MB", { skip }, () => {
+  const [main, libtorch] = tarballs.map((file) => readFileSync(file).length);
+  assert.ok(main! < 5e6, `${main}`);
+  assert.ok(libtorch! < 150e6, `${libtorch}`);
+});
+
+test("npm install of the tarballs works without a network, a compiler or Python", { skip }, () => {
+  assert.equal(npmInstall?.status, 0, npmInstall?.stderr);
+  assert.equal(manifestOf(installed).optionalDependencies?.[platformPackage], pinned.version);
+  assert.equal(manifestOf(path.join(app, "node_modules", platformPackage)).version, pinned.version);
+  assert.ok(existsSync(path.join(app, "node_modules", platformPackage, "licenses", "LICENSE")));
+});
+
+test("CommonJS: a training step and a detection", { skip }, () => use(app, "app.cjs"));
+test("ES module: a training step and a detection", { skip }, () => use(app, "app.mjs"));
+test("in a worker thread", { skip }, () => use(app, "worker.mjs"));
+
+test("doctor finds the platform package and nothing wrong", { skip }, () => {
+  const { status, stdout, stderr } = run(app, [path.join("node_modules", ".bin", "supersimplenet"), "doctor", "--json"]);
+  assert.equal(status, 0, stderr);
+  const found = JSON.parse(stdout) as { ok: boolean; libtorch: { foundBy: string }; addon: { folder: string } };
+  assert.equal(found.ok, true);
+  assert.equal(found.libtorch.foundBy, "platform package");
+  assert.equal(found.addon.folder, path.join(installed, "prebuilds", `${process.platform}-${process.arch}`));
+});
+
+for (const [moduleResolution, module] of [["node16", "node16"], ["bundler", "esnext"]] as const) {
+  test(`a strict TypeScript program compiles with moduleResolution ${moduleResolution}`, { skip }, () => {
+    const config = { compilerOptions: { strict: true, noEmit: true, target: "es2022", module, moduleResolution, types: ["node"], typeRoots: [path.join(packageFolder, "node_modules", "@types")] }, files: ["app.ts"] };
+    writeFileSync(path.join(app, "tsconfig.json"), JSON.stringify(config));
+    const { status, stdout } = run(app, [path.join(packageFolder, "node_modules", "typescript", "bin", "tsc"), "-p", app]);
+    assert.equal(status, 0, stdout);
+  });
+}
+
+test("node_modules that cannot be written", { skip: skip || (process.platform === "win32" && "needs Unix file modes") }, () => {
+  if (process.getuid?.() === 0) return use(app, "app.cjs", { uid: 65534, gid: 65534 }); // the folder is root's, and the user is not
+  const folders = [app, ...(readdirSync(app, { recursive: true, withFileTypes: true }).filter((entry) => entry.isDirectory()).map((entry) => path.join(entry.parentPath, entry.name)))];
+  try {
+    for (const folder of folders) chmodSync(folder, 0o555);
+    use(app, "app.cjs");
+  } finally {
+    for (const folder of folders) chmodSync(folder, 0o755);
+  }
+});
+
+/** The same packages as pnpm lays them out: real folders under .pnpm, each beside links to what it declares, and nothing else. */
+function pnpmLayout(folder: string): (name: string) => string {
+  const from = path.join(app, "node_modules");
+  const names = readdirSync(from).filter((name) => !name.startsWith(".")).flatMap((name) => (name.startsWith("@") ? readdirSync(path.join(from, name)).map((inner) => `${name}/${inner}`) : [name]));
+  const place = (owner: string, name = owner): string => path.join(folder, "node_modules", ".pnpm", owner.replace("/", "+"), "node_modules", name);
+  for (const name of names) {
+    linkTree(path.join(from, name), place(name));
+    const { dependencies, optionalDependencies } = manifestOf(path.join(from, name));
+    for (const other of Object.keys({ ...dependencies, ...optionalDependencies })) {
+      if (!names.includes(other)) continue; // another platform's
+      mkdirSync(path.dirname(place(name, other)), { recursive: true });
+      symlinkSync(place(other), place(name, other));
+    }
+  }
+  symlinkSync(place("supersimplenet"), path.join(folder, "node_modules", "supersimplenet"));
+  for (const file of ["app.cjs", "app.mjs"]) linkSync(path.join(app, file), path.join(folder, file));
+  return (name) => place("supersimplenet", name);
+}
+
+function linkTree(from: string, to: string): void {
+  mkdirSync(to, { recursive: true });
+  for (const entry of readdirSync(from, { withFileTypes: true })) (entry.isDirectory() ? linkTree : linkSync)(path.join(from, entry.name), path.join(to, entry.name));
+}
+
+const linked = path.join(here, "pnpm");
+const place = skip ? undefined : pnpmLayout(linked);
+
+test("symlinked node_modules, as pnpm makes them", { skip }, () => use(linked, "app.mjs"));
+
+/** The error that opening the engine gives, and what doctor says of the same. */
+function failure(): { code: string; message: string; fix: string } {
+  const script = `import("supersimplenet").then(async ({ Detector, diagnose }) => {
+    const { fix } = diagnose().problems[0];
+    await Detector.load("model.safetensors").catch(({ code, message }) => console.log(JSON.stringify({ code, message, fix })));
+  });`;
+  const { stdout, stderr, status } = run(linked, ["-e", script]);
+  assert.equal(status, 0, stderr);
+  return JSON.parse(stdout) as { code: string; message: string; fix: string };
+}
+
+/** Runs `body` while something of the installation is not where it was. */
+function without(entry: string, body: () => void): void {
+  renameSync(entry, `${entry}.away`);
+  try {
+    body();
+  } finally {
+    rmSync(entry, { recursive: true, force: true });
+    renameSync(`${entry}.away`, entry);
+  }
+}
+
+test("without the platform package: what left it out, and the command that installs it", { skip }, () => {
+  without(place!(platformPackage), () => {
+    const { code, message, fix } = failure();
+    assert.equal(code, "LIBTORCH_NOT_FOUND");
+    assert.match(message, /--omit=optional/);
+    assert.match(message, /package-lock\.json made on another platform/);
+    assert.equal(fix, `npm install ${platformPackage}@${pinned.version}`);
+    assert.ok(message.includes(fix), message);
+  });
+});
+
+test("a platform package of another version", { skip }, () => {
+  without(place!(platformPackage), () => {
+    const other = place!(platformPackage);
+    mkdirSync(path.join(other, "lib"), { recursive: true });
+    for (const file of pinned.libraries[process.platform]!) writeFileSync(path.join(other, "lib", file), "");
+    writeFileSync(path.join(other, "package.json"), JSON.stringify({ name: platformPackage, version: "2.9.0", libtorch: "2.9.0" }));
+    const { code, message, fix } = failure();
+    assert.equal(code, "LIBTORCH_VERSION");
+    for (const part of ["2.9.0", minor(pinned.version), fix]) assert.ok(message.includes(part), message);
+    assert.equal(fix, `npm install ${platformPackage}@${pinned.version}`);
+  });
+});
+
+test("a glibc that is too old for the prebuilt engine is told before anything is opened", { skip: skip || (process.platform !== "linux" && "glibc is Linux's") }, () => {
+  const needs = path.join(place!("supersimplenet"), "prebuilds", `${process.platform}-${process.arch}`, "needs.json");
+  assert.match(readFileSync(needs, "utf8"), /^\{"glibc":"2\.\d+"\}\n$/);
+  without(needs, () => {
+    writeFileSync(needs, '{"glibc":"99.0"}');
+    const { code, message, fix } = failure();
+    assert.equal(code, "GLIBC_TOO_OLD");
+    assert.match(message, /needs glibc 99\.0 or newer; this system has 2\.\d+\. Use a newer system/);
+    assert.match(fix, /newer distribution or container/);
+  });
+});
+
+test("no prebuilt engine for this platform: what there is, and how to build it", { skip }, () => {
+  without(path.join(place!("supersimplenet"), "prebuilds", `${process.platform}-${process.arch}`), () => {
+    const { code, message, fix } = failure();
+    assert.equal(code, "ENGINE_NOT_BUILT");
+    assert.match(message, /No prebuilt engine fits .*npm run pack:all/s);
+    assert.match(fix, /npm run pack:all/);
+  });
+});
+
+test("publint has nothing to say about either package", { skip }, async () => {
+  const { publint } = await import("publint");
+  for (const folder of [installed, path.join(app, "node_modules", platformPackage)]) assert.deepEqual((await publint({ pkgDir: folder, pack: false, strict: true })).messages, []);
+});
+
+test("arethetypeswrong finds the types right under every module resolution", { skip }, async () => {
+  const { checkPackage, createPackageFromTarballData } = await import("@arethetypeswrong/core");
+  const result = await checkPackage(createPackageFromTarballData(readFileSync(tarballs[0]!)));
+  assert.ok(result.types);
+  assert.deepEqual(result.problems, []);
+});
