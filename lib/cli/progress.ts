@@ -43,6 +43,7 @@ export function showTraining(logFile: string, balancedSampling?: boolean): { cal
     onEpoch(event) {
       last = event;
       secondsSoFar.push(event.seconds);
+      for (const warning of event.warnings) output.warn(warning);
       append(logFile, { event: "epoch", ...event });
       const { epoch, epochs, loss } = event;
       const text = `epoch ${epoch}/${epochs}  loss ${loss.toFixed(4)}${pace(epochs - epoch)}`;

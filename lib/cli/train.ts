@@ -86,6 +86,9 @@ const options = {
   "segmented-count": integer("N", "the same as a number of images", { min: 0 }),
   "calibration-fraction": number("X", "share of the training images held out to set the thresholds; 0 leaves them at 0.5", { min: 0, max: 0.5, default: defaults.calibrationFraction }),
   "feature-cache-mib": integer("MIB", "memory for cached backbone features", { min: 0, default: defaults.featureCacheMiB }),
+  "feature-cache-file-mib": integer("MIB", "disk space to keep them for the next training; 0 does not", { min: 0, default: defaults.featureCacheFileMiB }),
+  "feature-cache-dir": text("FOLDER", "where", { default: "features in the cache folder" }),
+  "feature-cache-precision": choice(["float32", "float16"], "of backbone features; float16 takes half the space and rounds them", { default: defaults.featureCachePrecision }),
   heads,
   "embed-backbone": onOff("store the backbone in the model file", { default: "unless it comes from the cache folder" }),
 };
@@ -127,6 +130,9 @@ function trainerOptions(values: TrainValues): TrainerOptions {
     segmentedCount: values["segmented-count"],
     calibrationFraction: values["calibration-fraction"],
     featureCacheMiB: values["feature-cache-mib"],
+    featureCacheFileMiB: values["feature-cache-file-mib"],
+    featureCacheDir: values["feature-cache-dir"],
+    featureCachePrecision: values["feature-cache-precision"],
     heads: values.heads,
     embedBackbone: values["embed-backbone"],
   };

@@ -64,6 +64,10 @@ export interface TrainerConfig extends EngineConfig {
   perlinThreshold: number;
   /** Upper limit of the memory that cached backbone features may take. */
   featureCacheBytes: number;
+  /** Of cached features, and of all features that training sees. Absent: "float32". */
+  featureCachePrecision?: "float32" | "float16";
+  /** Cached features that outlive the process; `identity` (32 bytes) names what they depend on besides the pixels. */
+  featureCacheFile?: { path: string; bytes: number; identity: Uint8Array };
   /** Stop the gradient from the classification head into the map (unsupervised training). */
   stopGradient: boolean;
   /** Clip the global gradient norm to this; 0 does not clip. */
@@ -76,6 +80,17 @@ export interface TrainerConfig extends EngineConfig {
 export interface StepItem {
   key: number;
   pixels?: Uint8Array;
+  /** SHA-256 of the pixels; given with them when there is a cache file. */
+  content?: Uint8Array;
+}
+
+export interface CacheReport {
+  /** Images whose features came from memory, came from the cache file, were computed: since the trainer was made. */
+  memory: number;
+  file: number;
+  computed: number;
+  /** About the cache file, since the last report. */
+  warnings: string[];
 }
 
 export interface StepOptions {
@@ -112,7 +127,8 @@ export interface NativeTrainer {
   setTargets(targets: Target[]): Promise<void>;
   /** The keys whose features are not cached: their pixels must be given to the next step. Safe while a step runs. */
   missing(keys: number[]): number[];
-  /** One optimiser step. */
+  cacheReport(): CacheReport;
+  /** One optimiser step. FILE_CORRUPT: features without pixels have become unreadable in the cache file; again with pixels. */
   step(options: StepOptions): Promise<StepLosses>;
   /** Adds images to the running statistics of the pooled features; returns the per-channel standard deviation so far. */
   observeFeatures(items: StepItem[]): Promise<Float32Array>;

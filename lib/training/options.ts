@@ -73,6 +73,15 @@ export interface TrainerOptions {
   calibrationFraction?: number;
   /** Memory for the cached features of the frozen backbone, MiB; what does not fit is computed again in each epoch. Default 2048. */
   featureCacheMiB?: number;
+  /**
+   * Disk space for a file of cached features, MiB, so that the next training on the same images and backbone need not
+   * compute them. 0 (default): none.
+   */
+  featureCacheFileMiB?: number;
+  /** Folder of those files. Default: "features" in the cache folder (SUPERSIMPLENET_CACHE). Needs featureCacheFileMiB. */
+  featureCacheDir?: string;
+  /** "float32" (default) or "float16": half the memory and disk space, and features rounded to 11 bits, cached or not. */
+  featureCachePrecision?: "float32" | "float16";
   /** "lowResolution" (default) or "direct": the same function computed the plain way, several times slower; the tests' oracle. */
   heads?: "lowResolution" | "direct";
   /** Store the backbone in the model file; random weights must be. Default: unless its weights came from the cache folder, where every machine can have them. */
@@ -101,6 +110,8 @@ export const trainerDefaults = {
   learningRateFactor: 0.4,
   calibrationFraction: 0.1,
   featureCacheMiB: 2048,
+  featureCacheFileMiB: 0,
+  featureCachePrecision: "float32",
   heads: "lowResolution",
 } as const satisfies TrainerOptions;
 
@@ -150,6 +161,10 @@ export interface EpochEvent {
   gradientNorm: number;
   adaptorLearningRate: number;
   headsLearningRate: number;
+  /** Images whose features came from memory, came from the cache file, were computed; in the first epoch also those of measuring the noise. */
+  features: { memory: number; file: number; computed: number };
+  /** What came up during the epoch: a cache file that is damaged, full, or cannot be written. */
+  warnings: string[];
   seconds: number;
 }
 

@@ -9,7 +9,7 @@ import { publishedNoiseStd, type RegimePreset, regimePresets, type RelativeNoise
 const where = "new Trainer";
 
 /** Options whose default is decided later, or is to do nothing. */
-type Undecided = "noiseStd" | "threads" | "embedBackbone" | "segmentedRatio" | "segmentedCount";
+type Undecided = "noiseStd" | "threads" | "embedBackbone" | "featureCacheDir" | "segmentedRatio" | "segmentedCount";
 
 /** Options with every default that does not depend on the data filled in. */
 export type CheckedOptions = Required<Omit<TrainerOptions, keyof RegimePreset | Undecided>> & Partial<RegimePreset> & Pick<TrainerOptions, Undecided>;
@@ -23,6 +23,7 @@ const names = [
   "noiseStd",
   "threads",
   "embedBackbone",
+  "featureCacheDir",
   "segmentedRatio",
   "segmentedCount",
 ];
@@ -49,7 +50,12 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
   checkNumber(where, "learningRateFactor", o.learningRateFactor, { above: 0, max: 1 });
   checkSegmented(where, o);
   checkNumber(where, "calibrationFraction", o.calibrationFraction, { min: 0, max: 0.5 });
-  checkNumber(where, "featureCacheMiB", o.featureCacheMiB, { min: 0 });
+  for (const name of ["featureCacheMiB", "featureCacheFileMiB"] as const) checkNumber(where, name, o[name], { min: 0, max: 2 ** 32 });
+  checkChoice(where, "featureCachePrecision", o.featureCachePrecision, ["float32", "float16"]);
+  if (o.featureCacheDir !== undefined) {
+    if (typeof o.featureCacheDir !== "string" || o.featureCacheDir === "") throw invalid(where, "featureCacheDir", "a folder", o.featureCacheDir);
+    if (o.featureCacheFileMiB === 0) throw invalid(where, "featureCacheFileMiB", "a number above 0, because 'featureCacheDir' is given,", o.featureCacheFileMiB);
+  }
   checkChoice(where, "heads", o.heads, ["lowResolution", "direct"]);
   if (o.embedBackbone !== undefined) checkBoolean(where, "embedBackbone", o.embedBackbone);
   if (o.embedBackbone === false && o.backboneWeights === "random") throw randomNotEmbedded(where);

@@ -19,6 +19,7 @@ import { engine } from "../native/engine.js";
 import { invalid, rejectUnknown } from "../options.js";
 import { packageVersion } from "../version.js";
 import { checkpointFile, corrupt, type Fingerprint, readCheckpoint, requireCheckpoint, writeCheckpoint } from "./checkpoint.js";
+import { contentOf, featureFile } from "./feature_file.js";
 import type { EpochEvent, FitOptions, StageEvent, TrainerOptions } from "./options.js";
 import { type CheckedOptions, checkOptions, type ResolvedOptions, resolveOptions } from "./resolve.js";
 import { learningRateScale } from "./schedule.js";
@@ -80,9 +81,11 @@ export class Trainer {
     }
     stage("load", 1, 1);
 
-    const session = await Session.open(settings, device, backbone.tensors, fit, signal);
+    const cacheFile = await featureFile(settings, { backboneSha256: backbone.sha256, device, threads });
+    const session = await Session.open(settings, device, backbone.tensors, fit, cacheFile, signal);
     try {
       const noise = await session.prepare((done, total) => stage("measure", done, total));
+      warnings.push(...session.native.cacheReport().warnings);
       const epochsDone = checkpoint?.epochsDone ?? 0;
       if (checkpoint) await session.native.restore(checkpoint).catch((error: unknown) => Promise.reject(restoreError(error, options.out!)));
       const count = (samples: Sample[], label: Sample["label"]): number => samples.filter((sample) => sample.label === label).length;
@@ -152,10 +155,18 @@ class Session {
     readonly native: NativeTrainer,
     private readonly settings: ResolvedOptions,
     private readonly samples: readonly Sample[],
+    private readonly hasCacheFile: boolean,
     private readonly signal: AbortSignal | undefined,
   ) {}
 
-  static async open(settings: ResolvedOptions, device: string, backbone: TensorMap, samples: readonly Sample[], signal: AbortSignal | undefined): Promise<Session> {
+  static async open(
+    settings: ResolvedOptions,
+    device: string,
+    backbone: TensorMap,
+    samples: readonly Sample[],
+    cacheFile: TrainerConfig["featureCacheFile"],
+    signal: AbortSignal | undefined,
+  ): Promise<Session> {
     const [imageHeight, imageWidth] = settings.imageSize;
     const config: TrainerConfig = {
       architecture: settings.backbone,
@@ -170,14 +181,18 @@ class Session {
       noiseStd: Float32Array.of(typeof settings.noiseStd === "number" ? settings.noiseStd : 1),
       perlinThreshold: settings.perlinThreshold,
       featureCacheBytes: settings.featureCacheMiB * 2 ** 20,
+      featureCachePrecision: settings.featureCachePrecision,
+      featureCacheFile: cacheFile,
       stopGradient: settings.stopGradient,
       gradientClip: settings.gradientClip,
       adaptorWeightDecay: settings.adaptorWeightDecay,
       headsWeightDecay: settings.headsWeightDecay,
     };
     const heads = await engine().randomHeads(engine().featureShape(config).channels, settings.seed);
-    return new Session(await engine().createTrainer(config, backbone, heads), settings, samples, signal);
+    return new Session(await engine().createTrainer(config, backbone, heads), settings, samples, cacheFile !== undefined, signal);
   }
+
+  #features: EpochEvent["features"] = { memory: 0, file: 0, computed: 0 };
 
   /** Noise scale and targets. Returns the noise's standard deviation, averaged over the channels. */
   async prepare(onProgress: (done: number, total: number) => void): Promise<number> {
@@ -189,7 +204,7 @@ class Session {
     let done = 0;
     onProgress(0, normal.length);
     for await (const item of prefetch(normal, (key) => this.#item(key), { signal: this.signal })) {
-      std = new Float32Array(await this.native.observeFeatures([item]));
+      std = new Float32Array(await this.#withFeatures([item], (items) => this.native.observeFeatures(items)));
       onProgress(++done, normal.length);
     }
     const scaled = std.map((value) => value * noiseStd.relative);
@@ -223,11 +238,25 @@ class Session {
   }
 
   async #item(key: number): Promise<StepItem> {
-    if (this.native.missing([key]).length === 0) return { key };
+    return this.native.missing([key]).length === 0 ? { key } : this.#decoded(key);
+  }
+
+  /** Calls the engine; once more with all pixels if features that the cache file held have become unreadable. */
+  async #withFeatures<R>(items: StepItem[], call: (items: StepItem[]) => Promise<R>): Promise<R> {
+    try {
+      return await call(items);
+    } catch (error) {
+      if (!(error instanceof SuperSimpleNetError && error.code === "FILE_CORRUPT")) throw error;
+      return call(await Promise.all(items.map(({ key }) => this.#decoded(key))));
+    }
+  }
+
+  async #decoded(key: number): Promise<StepItem> {
     const [height, width] = this.settings.imageSize;
     const image = await loadImage(this.samples[Math.floor(key / 4)]!.image, { height, width, resize: this.settings.resize });
     const flip = key % 4;
-    return { key, pixels: flip === 0 ? image.pixels : engine().flipImage(image.pixels, height, width, 3, flip) };
+    const pixels = flip === 0 ? image.pixels : engine().flipImage(image.pixels, height, width, 3, flip);
+    return this.hasCacheFile ? { key, pixels, content: contentOf(pixels) } : { key, pixels };
   }
 
   #order(epoch: number): number[] {
@@ -256,7 +285,7 @@ class Session {
     for await (const item of prefetch(keys, (key) => this.#item(key), { ahead: settings.batchSize, signal })) {
       batch.push(item);
       if (batch.length < settings.batchSize && step * settings.batchSize + batch.length < keys.length) continue;
-      const losses = await this.native.step({ index: epoch * steps + step, items: batch, adaptorLearningRate, headsLearningRate });
+      const losses = await this.#withFeatures(batch, (items) => this.native.step({ index: epoch * steps + step, items, adaptorLearningRate, headsLearningRate }));
       for (const name of Object.keys(sums) as (keyof StepLosses)[]) sums[name] += losses[name] / steps;
       step++;
       batch = [];
@@ -264,7 +293,11 @@ class Session {
       throwIfAborted(signal);
     }
     const { total, ...means } = sums;
-    return { epoch: epoch + 1, epochs: settings.epochs, loss: total, ...means, adaptorLearningRate, headsLearningRate, seconds: (performance.now() - start) / 1000 };
+    const { warnings, memory, file, computed } = this.native.cacheReport();
+    const before = this.#features;
+    this.#features = { memory, file, computed };
+    const features = { memory: memory - before.memory, file: file - before.file, computed: computed - before.computed };
+    return { epoch: epoch + 1, epochs: settings.epochs, loss: total, ...means, adaptorLearningRate, headsLearningRate, features, warnings, seconds: (performance.now() - start) / 1000 };
   }
 }
 
@@ -302,7 +335,7 @@ function restoreError(error: unknown, out: string): unknown {
 
 /** What decides the result; where it runs and where files lie does not. */
 function reproducible(settings: ResolvedOptions): Record<string, unknown> {
-  const { device: _device, threads: _threads, backboneWeights: _weights, embedBackbone: _embed, featureCacheMiB: _cache, ...rest } = settings;
+  const { device: _device, threads: _threads, backboneWeights: _weights, embedBackbone: _embed, featureCacheMiB: _memory, featureCacheFileMiB: _file, featureCacheDir: _folder, ...rest } = settings;
   return rest;
 }
 

@@ -41,11 +41,24 @@ TrainerConfig trainerConfigFromJs(const Napi::Object& options) {
   std::memcpy(config.noiseStd.data_ptr(), noise.Data(), noise.ByteLength());
   config.perlinThreshold = getNumber(options, "perlinThreshold");
   config.featureCacheBytes = getInt(options, "featureCacheBytes");
+  config.featureCachePrecision = options.Has("featureCachePrecision") && getString(options, "featureCachePrecision") == "float16" ? at::kHalf : at::kFloat;
+  if (const Napi::Value value = options.Get("featureCacheFile"); !value.IsUndefined()) {
+    const auto file = value.As<Napi::Object>();
+    config.featureCacheFile = {getString(file, "path"), getInt(file, "bytes"), digestFromJs(file.Get("identity"))};
+  }
   config.stopGradient = getBool(options, "stopGradient");
   config.gradientClip = getNumber(options, "gradientClip");
   config.adaptorWeightDecay = getNumber(options, "adaptorWeightDecay");
   config.headsWeightDecay = getNumber(options, "headsWeightDecay");
   return config;
+}
+
+Digest digestFromJs(const Napi::Value& value) {
+  const auto array = value.As<Napi::Uint8Array>();
+  Digest out;
+  if (array.ByteLength() != out.size()) throw Error("INTERNAL", "a digest has 32 bytes");
+  std::memcpy(out.data(), array.Data(), out.size());
+  return out;
 }
 
 }  // namespace ssn::addon

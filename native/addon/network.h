@@ -12,5 +12,6 @@ NetworkConfig networkConfigFromJs(const Napi::Object& options);
 EngineConfig engineConfigFromJs(const Napi::Object& options);
 DetectorConfig detectorConfigFromJs(const Napi::Object& options);
 TrainerConfig trainerConfigFromJs(const Napi::Object& options);
+Digest digestFromJs(const Napi::Value& value);  // Uint8Array of 32 bytes
 
 }  // namespace ssn::addon

@@ -58,6 +58,7 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
                        {
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::setTargets>>("setTargets"),
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::missing>>("missing"),
+                           InstanceMethod<&NativeTrainer::call<&NativeTrainer::cacheReport>>("cacheReport"),
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::step>>("step"),
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::observeFeatures>>("observeFeatures"),
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::setNoiseStd>>("setNoiseStd"),
@@ -84,9 +85,10 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
     std::vector<StepItem> items;
     for (uint32_t i = 0; i < array.Length(); ++i) {
       const auto object = array.Get(i).As<Napi::Object>();
-      StepItem item{getInt(object, "key"), {}};
+      StepItem item{getInt(object, "key"), {}, {}};
       const Napi::Value pixels = object.Get("pixels");
       if (!pixels.IsUndefined()) item.pixels = bytesFromJs(pixels, {config_.imageHeight, config_.imageWidth, 3});
+      if (const Napi::Value content = object.Get("content"); !content.IsUndefined()) item.content = digestFromJs(content);
       items.push_back(std::move(item));
     }
     return items;
@@ -118,6 +120,19 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
       const Napi::Value key = keys.Get(i);
       if (!handle->cached(key.As<Napi::Number>().Int64Value())) out.Set(out.Length(), key);
     }
+    return out;
+  }
+
+  Napi::Value cacheReport(const Napi::CallbackInfo& info) {
+    Napi::Env env = info.Env();
+    const FeatureCache::Report report = trainer(env)->cacheReport();
+    Napi::Object out = Napi::Object::New(env);
+    out.Set("memory", static_cast<double>(report.memory));
+    out.Set("file", static_cast<double>(report.file));
+    out.Set("computed", static_cast<double>(report.computed));
+    Napi::Array warnings = Napi::Array::New(env);
+    for (const std::string& warning : report.warnings) warnings.Set(warnings.Length(), warning);
+    out.Set("warnings", warnings);
     return out;
   }
 

@@ -1,46 +1,57 @@
-// The frozen backbone's taps for one image and one flip never change: kept in memory up to a limit. What does not fit is
-// computed again; results do not depend on what is cached, because features are always computed image by image.
+// The frozen backbone's taps for one image and one flip never change: kept in memory up to a limit, and in a file for the
+// next training if one is given. What does not fit is computed again; results do not depend on what is cached, because
+// features are always computed image by image, and rounded to the cache's precision wherever they come from.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <unordered_map>
 #include <vector>
+
+#include "training/feature_file.h"
 
 namespace ssn {
 
 class FeatureCache {
  public:
-  explicit FeatureCache(int64_t limitBytes) : limit_(limitBytes) {}
+  using Taps = std::vector<at::Tensor>;
 
-  std::optional<std::vector<at::Tensor>> find(int64_t key) const {
-    std::lock_guard lock(mutex_);
-    const auto found = entries_.find(key);
-    return found == entries_.end() ? std::nullopt : std::optional(found->second);
-  }
+  // `file` may be null. Both hold elements of type `dtype`; memory holds them on `device`.
+  FeatureCache(int64_t limitBytes, at::ScalarType dtype, at::Device device, std::unique_ptr<FeatureFile> file);
 
-  bool contains(int64_t key) const {
-    std::lock_guard lock(mutex_);
-    return entries_.contains(key);
-  }
+  // float32. `content`: the digest of the pixels, where they are at hand; a key whose digest was given once is found in the
+  // file without it.
+  std::optional<Taps> find(int64_t key, const std::optional<Digest>& content);
 
-  // Keeps the taps if they fit. Nothing is evicted: every image is used once per epoch, so any other policy only thrashes.
-  void offer(int64_t key, const std::vector<at::Tensor>& taps) {
-    int64_t bytes = 0;
-    for (const at::Tensor& tap : taps) bytes += static_cast<int64_t>(tap.numel() * tap.element_size());
-    std::lock_guard lock(mutex_);
-    if (bytes_ + bytes > limit_ || entries_.contains(key)) return;
-    bytes_ += bytes;
-    entries_.emplace(key, taps);
-  }
+  bool contains(int64_t key) const;
+
+  // Takes computed taps, keeps them where they fit, and returns them as find() would. Throws INVALID_OPTION for features
+  // that float16 cannot hold.
+  Taps offer(int64_t key, const Taps& taps);
+
+  struct Report {
+    int64_t memory, file, computed;     // where the taps of find() and offer() came from, since the beginning
+    std::vector<std::string> warnings;  // since the last call
+  };
+  Report report();
 
  private:
+  void keep(int64_t key, const Taps& taps);
+  Taps widened(const Taps& taps) const;
+
   mutable std::mutex mutex_;  // JavaScript asks what is cached while the engine thread trains
   int64_t limit_, bytes_ = 0;
-  std::unordered_map<int64_t, std::vector<at::Tensor>> entries_;
+  at::ScalarType dtype_;
+  at::Device device_;
+  std::unique_ptr<FeatureFile> file_;
+  std::unordered_map<int64_t, Taps> entries_;
+  std::unordered_map<int64_t, Digest> contents_;
+  int64_t memory_ = 0, read_ = 0, computed_ = 0;
 };
 
 }  // namespace ssn

@@ -21,6 +21,12 @@ namespace {
 
 constexpr const char* kAdvice = ": lower the learning rates or the noise, or look for broken images";
 
+std::unique_ptr<FeatureFile> openFeatureFile(const TrainerConfig& config) {
+  if (!config.featureCacheFile) return nullptr;
+  const auto& [path, bytes, identity] = *config.featureCacheFile;
+  return std::make_unique<FeatureFile>(path, identity, tapShapes(config), config.featureCachePrecision, bytes);
+}
+
 }  // namespace
 
 Trainer::Trainer(const TrainerConfig& config, const TensorMap& backbone, const TensorMap& heads)
@@ -29,7 +35,7 @@ Trainer::Trainer(const TrainerConfig& config, const TensorMap& backbone, const T
       shape_(featureShape(tapShapes(config))),
       heads_(headsFromTensors(heads, shape_.channels, config.device)),
       geometry_(tapShapes(config), config.alignCorners, config.device),
-      cache_(config.featureCacheBytes),
+      cache_(config.featureCacheBytes, config.featureCachePrecision, config.device, openFeatureFile(config)),
       optimizer_(trainedParameters(heads_).size()) {
   setNoiseStd(config.noiseStd);
 }
@@ -37,15 +43,15 @@ Trainer::Trainer(const TrainerConfig& config, const TensorMap& backbone, const T
 void Trainer::setNoiseStd(const at::Tensor& noiseStd) { config_.noiseStd = noiseStd.expand({shape_.channels}).contiguous(); }
 
 std::vector<at::Tensor> Trainer::tapsOf(const StepItem& item) {
-  if (auto found = cache_.find(item.key)) return *std::move(found);
-  if (!item.pixels.defined()) throw Error("INTERNAL", "no pixels for key " + std::to_string(item.key) + ", whose features are not cached");
+  if (auto found = cache_.find(item.key, item.content)) return *std::move(found);
+  if (!item.pixels.defined())
+    throw Error(config_.featureCacheFile ? "FILE_CORRUPT" : "INTERNAL", "no pixels for key " + std::to_string(item.key) + ", whose features are not cached, or not any more");
   throwIfCancelled();
   // One image at a time: convolution libraries choose their algorithm by batch size, and features must not depend on
   // which other images share the batch.
   std::vector<at::Tensor> taps = backbone_.forward(normalisedImages(item.pixels.data_ptr<uint8_t>(), 1, config_.imageHeight, config_.imageWidth));
   for (at::Tensor& tap : taps) tap = tap.contiguous(at::MemoryFormat::ChannelsLast);
-  cache_.offer(item.key, taps);
-  return taps;
+  return cache_.offer(item.key, taps);
 }
 
 StepInput Trainer::stepInput(int64_t index, const std::vector<StepItem>& items) {

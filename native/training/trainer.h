@@ -20,6 +20,13 @@ struct TrainerConfig : EngineConfig {
   at::Tensor noiseStd;  // C, or 1 for all channels
   double perlinThreshold;
   int64_t featureCacheBytes;
+  at::ScalarType featureCachePrecision;  // float or half
+  struct File {
+    std::string path;
+    int64_t bytes;
+    Digest identity;
+  };
+  std::optional<File> featureCacheFile;
   bool stopGradient;
   double gradientClip;  // 0: none
   double adaptorWeightDecay, headsWeightDecay;
@@ -28,6 +35,7 @@ struct TrainerConfig : EngineConfig {
 struct StepItem {
   int64_t key;
   at::Tensor pixels;  // H x W x 3 uint8; undefined if the features are cached
+  std::optional<Digest> content;  // SHA-256 of the pixels, if there is a cache file
 };
 
 struct StepLosses {
@@ -49,7 +57,8 @@ class Trainer {
   void setTarget(int64_t key, Target target) { targets_[key] = std::move(target); }
 
   // Spec sections 3 to 5 for the given images. `index` counts steps over the whole training; with the seed it alone picks
-  // the random numbers. Throws Error("DIVERGED") if the loss or the gradient is not finite.
+  // the random numbers. Throws Error("DIVERGED") if the loss or the gradient is not finite, and Error("FILE_CORRUPT") if
+  // features without pixels have become unreadable in the cache file: nothing has happened then, and pixels help.
   StepLosses step(int64_t index, const std::vector<StepItem>& items, LearningRates rates);
 
   // Adds images to the running statistics of F; returns the standard deviation of each channel so far.
@@ -64,6 +73,7 @@ class Trainer {
 
   // Safe to ask from another thread while a step runs.
   bool cached(int64_t key) const { return cache_.contains(key); }
+  FeatureCache::Report cacheReport() { return cache_.report(); }
   FeatureShape shape() const { return shape_; }
 
   // Clips, then updates every parameter; returns the gradient norm before clipping.

@@ -41,6 +41,9 @@ const wrong: Record<keyof TrainerOptions, unknown[]> = {
   segmentedCount: [-1, 1.5, NaN, "53"],
   calibrationFraction: [-0.1, 0.6, NaN, "0.1"],
   featureCacheMiB: [-1, NaN, Infinity, "64"],
+  featureCacheFileMiB: [-1, NaN, Infinity, "64"],
+  featureCacheDir: ["", 3, null],
+  featureCachePrecision: ["bfloat16", 16, null],
   heads: ["fast", true],
   embedBackbone: [1, "yes", null],
 };

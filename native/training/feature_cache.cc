@@ -1,0 +1,79 @@
+#include "training/feature_cache.h"
+
+#include "error.h"
+
+namespace ssn {
+
+FeatureCache::FeatureCache(int64_t limitBytes, at::ScalarType dtype, at::Device device, std::unique_ptr<FeatureFile> file)
+    : limit_(limitBytes), dtype_(dtype), device_(device), file_(std::move(file)) {}
+
+std::optional<FeatureCache::Taps> FeatureCache::find(int64_t key, const std::optional<Digest>& content) {
+  Digest digest;
+  {
+    std::lock_guard lock(mutex_);
+    if (const auto found = entries_.find(key); found != entries_.end()) {
+      ++memory_;
+      return widened(found->second);
+    }
+    if (!file_) return std::nullopt;
+    if (content) contents_[key] = *content;
+    const auto known = contents_.find(key);
+    if (known == contents_.end()) return std::nullopt;
+    digest = known->second;
+  }
+  std::optional<Taps> taps = file_->find(digest);
+  if (!taps) return std::nullopt;
+  for (at::Tensor& tap : *taps) tap = tap.to(device_);
+  std::lock_guard lock(mutex_);
+  ++read_;
+  keep(key, *taps);
+  return widened(*taps);
+}
+
+bool FeatureCache::contains(int64_t key) const {
+  std::lock_guard lock(mutex_);
+  if (entries_.contains(key)) return true;
+  const auto known = contents_.find(key);
+  return known != contents_.end() && file_->contains(known->second);
+}
+
+FeatureCache::Taps FeatureCache::offer(int64_t key, const Taps& taps) {
+  Taps stored;
+  for (const at::Tensor& tap : taps) {
+    stored.push_back(tap.to(dtype_));
+    if (dtype_ == at::kHalf && !stored.back().isfinite().all().item<bool>())
+      throw Error("INVALID_OPTION", "featureCachePrecision 'float16' cannot hold features above 65504, and this backbone has them: use 'float32'");
+  }
+  std::optional<Digest> content;
+  {
+    std::lock_guard lock(mutex_);
+    ++computed_;
+    keep(key, stored);
+    if (const auto known = contents_.find(key); known != contents_.end()) content = known->second;
+  }
+  if (content) file_->offer(*content, stored);
+  return widened(stored);
+}
+
+// Nothing is evicted: every image is used once per epoch, so any other policy only thrashes.
+void FeatureCache::keep(int64_t key, const Taps& taps) {
+  int64_t bytes = 0;
+  for (const at::Tensor& tap : taps) bytes += static_cast<int64_t>(tap.nbytes());
+  if (bytes_ + bytes > limit_ || entries_.contains(key)) return;
+  bytes_ += bytes;
+  entries_.emplace(key, taps);
+}
+
+FeatureCache::Taps FeatureCache::widened(const Taps& taps) const {
+  Taps out;
+  for (const at::Tensor& tap : taps) out.push_back(tap.to(at::kFloat));
+  return out;
+}
+
+FeatureCache::Report FeatureCache::report() {
+  std::vector<std::string> warnings = file_ ? file_->takeWarnings() : std::vector<std::string>();
+  std::lock_guard lock(mutex_);
+  return {memory_, read_, computed_, std::move(warnings)};
+}
+
+}  // namespace ssn
