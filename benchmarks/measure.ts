@@ -1,3 +1,4 @@
+import { readFileSync, writeFileSync } from "node:fs";
 import os from "node:os";
 
 import { engine } from "../lib/native/engine.js";
@@ -26,8 +27,19 @@ export function spread(times: readonly number[]): Spread {
   return { medianMs: round(sorted[Math.floor(sorted.length / 2)]!), minMs: round(sorted[0]!), maxMs: round(sorted.at(-1)!) };
 }
 
-/** Where the figures were taken; goes into every result. */
+/** Where the figures were taken; goes into every result. A load average above the threads of the benchmark: others were at work. */
 export function machine(threads: number): Record<string, unknown> {
   const { libtorch, cpuCapability } = engine().versions();
-  return { processor: os.cpus()[0]?.model ?? "unknown", cores: os.availableParallelism(), threads, node: process.version, libtorch, cpuCapability };
+  return { processor: os.cpus()[0]?.model ?? "unknown", cores: os.availableParallelism(), threads, loadAverage: os.loadavg(), node: process.version, libtorch, cpuCapability };
+}
+
+/** Bytes of this process: resident now, and the most since resetPeakMemory. Linux only. */
+export function memory(): { resident: number; peak: number } {
+  const status = readFileSync("/proc/self/status", "utf8");
+  const bytes = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(status)?.[1]) * 1024;
+  return { resident: bytes("VmRSS"), peak: bytes("VmHWM") };
+}
+
+export function resetPeakMemory(): void {
+  writeFileSync("/proc/self/clear_refs", "5");
 }

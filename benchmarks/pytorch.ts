@@ -1,0 +1,267 @@
+/**
+ * This package beside plain PyTorch (benchmarks/pytorch/), which runs as a child process: the same weights, inputs, masks
+ * and threads, outputs compared first, then timed in alternation. One case per run, so that memory is its own:
+ *
+ *   node --expose-gc dist/benchmarks/pytorch.js inference|training ARCHITECTURE [--size 256] [--batch 1] [--threads 1]
+ *     [--repetitions 5] [--python python3] [--compile] [--onnxruntime FOLDER] > benchmarks/results/NAME.json
+ *
+ * Python needs `torch` of the engine's version and `numpy`. Random weights: they change no time. --compile measures torch.compile
+ * too (inference); --onnxruntime the installed package onnxruntime-node in that folder, on an export of the same network (inference;
+ * Python then needs `onnx`).
+ */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { parseArgs } from "node:util";
+
+import { arithmetic } from "../lib/benchmark/arithmetic.js";
+import { renderScene } from "../lib/datasets/surface.js";
+import type { Architecture, EngineConfig, TensorMap, TrainerConfig } from "../lib/native/binding.js";
+import { engine } from "../lib/native/engine.js";
+import { Random } from "../lib/random.js";
+import { machine, memory, resetPeakMemory, spread } from "./measure.js";
+import { OnnxNetwork } from "./onnxruntime.js";
+import { Child } from "./pytorch/child.js";
+
+interface Case {
+  architecture: Architecture;
+  size: number;
+  batch: number;
+  threads: number;
+  repetitions: number;
+}
+
+/** One repetition: milliseconds on the clock, and of the processor: what the clock would show if nothing else ran, for one thread. */
+interface Time {
+  ms: number;
+  cpuMs: number;
+}
+type Runner = () => Promise<Time>;
+
+const tolerance = 1e-3;
+const gemmSide = 2048;
+const noiseStd = 0.015;
+const perlinThreshold = 0.2;
+
+const native = engine();
+const folder = mkdtempSync(path.join(os.tmpdir(), "supersimplenet-pytorch-"));
+const at = (name: string): string => path.join(folder, name);
+const bytesOf = (data: Float32Array | Uint8Array): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+const collect = (globalThis as { gc?: () => void }).gc;
+
+async function timed(body: () => Promise<unknown>): Promise<Time> {
+  const start = performance.now();
+  const before = process.cpuUsage();
+  await body();
+  const { user, system } = process.cpuUsage(before);
+  return { ms: performance.now() - start, cpuMs: (user + system) / 1000 };
+}
+
+/** Every runner once per repetition; the machine's matrix product beside them. */
+async function alternate(child: Child, runners: Record<string, Runner>, repetitions: number): Promise<{ times: Record<string, Time[]>; gemmFlopsPerSecond: number }> {
+  const times: Record<string, Time[]> = Object.fromEntries(Object.keys(runners).map((name) => [name, []]));
+  let gemmFlopsPerSecond = 0;
+  for (let i = 0; i < repetitions; i++) {
+    for (const [name, run] of Object.entries(runners)) {
+      const time = await run();
+      times[name]!.push(time);
+      console.error(`${i + 1}/${repetitions} ${name}: ${time.ms.toFixed(0)} ms, processor ${time.cpuMs.toFixed(0)} ms`);
+    }
+    gemmFlopsPerSecond = Math.max(gemmFlopsPerSecond, (await child.send<{ flopsPerSecond: number }>({ command: "gemm", side: gemmSide })).flopsPerSecond);
+  }
+  return { times, gemmFlopsPerSecond };
+}
+
+/** Spread of each, and of its ratio to ours in the same repetition. */
+function summary(times: Record<string, Time[]>): Record<string, unknown> {
+  const ours = times["ours"]!;
+  const of = (list: readonly Time[], key: keyof Time, withRatio: boolean): object => {
+    const ratios = list.map((time, i) => time[key] / ours[i]![key]).sort((a, b) => a - b);
+    const [median, min, max] = [ratios[Math.floor(ratios.length / 2)]!, ratios[0]!, ratios.at(-1)!].map((ratio) => Math.round(ratio * 100) / 100);
+    return { ...spread(list.map((time) => time[key])), ...(withRatio && { timesOurs: { median, min, max } }) };
+  };
+  return Object.fromEntries(Object.entries(times).map(([name, list]) => [name, { clock: of(list, "ms", name !== "ours"), processor: of(list, "cpuMs", name !== "ours") }]));
+}
+
+/** Largest difference, relative to the largest magnitude. Throws when it is not within the tolerance. */
+function agreement(what: string, ours: ArrayLike<number>, theirs: ArrayLike<number>): number {
+  let difference = 0;
+  let magnitude = 0;
+  for (let i = 0; i < ours.length; i++) {
+    difference = Math.max(difference, Math.abs(ours[i]! - theirs[i]!));
+    magnitude = Math.max(magnitude, Math.abs(theirs[i]!));
+  }
+  const relative = difference / magnitude;
+  if (ours.length !== theirs.length || !(relative <= tolerance)) throw new Error(`${what}: ours and theirs differ by ${relative}, which is no rounding`);
+  return relative;
+}
+
+function networkOf({ architecture, size }: Case): EngineConfig {
+  return { architecture, layers: ["layer2", "layer3"], imageHeight: size, imageWidth: size, variant: "jims", alignCorners: true, device: "cpu", compute: "lowResolution" };
+}
+
+/** The weights, also as the file that PyTorch reads; the images likewise. */
+async function prepare(c: Case, child: Child): Promise<{ config: EngineConfig; backbone: TensorMap; heads: TensorMap; images: Uint8Array[]; torch: string }> {
+  const config = networkOf(c);
+  const backbone = await native.randomBackbone(c.architecture, 0);
+  const heads = await native.randomHeads(native.featureShape(config).channels, 0);
+  await native.writeTensors(at("weights.safetensors"), { ...heads, ...Object.fromEntries(Object.entries(backbone).map(([name, tensor]) => [`backbone.${name}`, tensor])) }, {});
+  const images = Array.from({ length: c.batch }, (_, i) => renderScene(new Random(0, "benchmark", i), c.size, c.size).pixels);
+  writeFileSync(at("images"), Buffer.concat(images));
+  const { torch } = await child.send<{ torch: string }>({ command: "load", architecture: c.architecture, variant: config.variant, alignCorners: config.alignCorners, weights: at("weights.safetensors"), threads: c.threads });
+  await child.send({ command: "pixels", path: at("images"), count: c.batch, height: c.size, width: c.size });
+  return { config, backbone, heads, images, torch };
+}
+
+async function inference(c: Case, child: Child, others: { compile: boolean; onnxruntime?: string | undefined }): Promise<Record<string, unknown>> {
+  const { config, backbone, heads, images, torch } = await prepare(c, child);
+  const detector = await native.createDetector({ ...config, precision: "float32" }, backbone, heads);
+  const bfloat16 = await native.createDetector({ ...config, precision: "bfloat16" }, backbone, heads);
+  const pixels = new Uint8Array(Buffer.concat(images));
+  const ours = await detector.detect(pixels, c.batch);
+  const infer = async (compiled: boolean): Promise<Runner> => {
+    // Compares, warms up, and with `compiled` compiles.
+    const { scores } = await child.send<{ scores: number[] }>({ command: "infer", compiled, output: at("map") });
+    const bytes = readFileSync(at("map"));
+    compared[compiled ? "compiled" : "eager"] = { score: agreement("score", ours.scores, scores), map: agreement("map", ours.maps, new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4)) };
+    return () => child.send<Time>({ command: "infer", compiled });
+  };
+  const compared: Record<string, { score: number; map: number }> = {};
+  const runners: Record<string, Runner> = {
+    ours: () => timed(() => detector.detect(pixels, c.batch)),
+    oursBfloat16: () => timed(() => bfloat16.detect(pixels, c.batch)),
+    eager: await infer(false),
+  };
+  await bfloat16.detect(pixels, c.batch); // warms up; how far its results are off is in docs/performance.md
+  if (others.compile) {
+    await child.send({ command: "compile" });
+    runners["compiled"] = await infer(true);
+  }
+  if (others.onnxruntime !== undefined) {
+    await child.send({ command: "export", path: at("network.onnx") });
+    const network = await OnnxNetwork.load(others.onnxruntime, at("network.onnx"), c.threads);
+    const run = () => network.detect(pixels, c.batch, c.size, c.size);
+    const theirs = await run();
+    compared["onnxruntime"] = { score: agreement("score", ours.scores, theirs.scores), map: agreement("map", ours.maps, theirs.maps) };
+    runners["onnxruntime"] = () => timed(run);
+  }
+  const { times, gemmFlopsPerSecond } = await alternate(child, runners, c.repetitions);
+  detector.dispose();
+  bfloat16.dispose();
+  const counts = arithmetic(config, native.backboneTensors(c.architecture));
+  const medianSeconds = spread(times["ours"]!.map(({ cpuMs }) => cpuMs)).medianMs / 1000;
+  const lowResolution = c.batch * counts.lowResolution;
+  return {
+    torch,
+    relativeDifference: compared,
+    results: summary(times),
+    gemmFlopsPerSecond,
+    flops: { direct: c.batch * counts.direct, lowResolution },
+    timesRoofline: medianSeconds / (lowResolution / gemmFlopsPerSecond),
+  };
+}
+
+async function training(c: Case, child: Child): Promise<Record<string, unknown>> {
+  const { config, backbone, heads, images, torch } = await prepare(c, child);
+  const shape = native.featureShape(config);
+  const trainerConfig: TrainerConfig = {
+    ...config,
+    seed: 0,
+    noiseStd: Float32Array.of(noiseStd),
+    perlinThreshold,
+    featureCacheBytes: 2 ** 33,
+    stopGradient: true,
+    gradientClip: 0,
+    adaptorWeightDecay: 0.01,
+    headsWeightDecay: 1e-5,
+  };
+  const trainer = await native.createTrainer(trainerConfig, backbone, heads);
+  const items = images.map((pixels, key) => ({ key, pixels }));
+  await trainer.setTargets(items.map(({ key }) => ({ key, label: 0, segmented: true })));
+  await trainer.observeFeatures(items);
+  collect?.();
+  const ourResting = memory().resident;
+  const { restingBytes: theirResting } = await child.send<{ restingBytes: number | null }>({ command: "prepare", noiseStd });
+
+  let index = 0;
+  const ours = async (): Promise<number> => (await trainer.step({ index: index++, items: items.map(({ key }) => ({ key })), adaptorLearningRate: 1e-4, headsLearningRate: 2e-4 })).total;
+  const masks = (step: number): Float32Array => {
+    const data = native.perlinMasks(0, step, 2 * c.batch, shape.height, shape.width, perlinThreshold);
+    writeFileSync(at("mask"), bytesOf(data));
+    return data;
+  };
+  const theirs = (noise?: string) => child.send<Time & { loss: number }>({ command: "step", mask: at("mask"), height: shape.height, width: shape.width, ...(noise !== undefined && { noise }) });
+
+  // Two steps with the same masks and noise: the second loss also compares gradients and optimiser. They warm up too.
+  const relativeDifference: number[] = [];
+  for (let step = 0; step < 2; step++) {
+    const mask = masks(step);
+    writeFileSync(at("noise"), noiseAt(mask, step, 2 * c.batch, shape));
+    const total = await ours();
+    relativeDifference.push(agreement(`loss of step ${step}`, [total], [(await theirs(at("noise"))).loss]));
+  }
+  collect?.();
+  resetPeakMemory();
+  await child.send({ command: "memory", reset: true });
+  let step = index;
+  const { times, gemmFlopsPerSecond } = await alternate(
+    child,
+    {
+      ours: () => timed(ours),
+      eager: () => {
+        masks(step++);
+        return theirs();
+      },
+    },
+    c.repetitions,
+  );
+  const ourPeak = memory().peak;
+  const { peakBytes: theirPeak } = await child.send<{ peakBytes: number | null }>({ command: "memory" });
+  trainer.dispose();
+  const bytes = (peak: number | null, resting: number | null) => ({ restingBytes: resting, peakBytes: peak, stepBytes: peak === null || resting === null ? null : peak - resting });
+  const [a, b] = [bytes(ourPeak, ourResting), bytes(theirPeak, theirResting)];
+  return { torch, relativeDifference: { losses: relativeDifference }, results: summary(times), gemmFlopsPerSecond, memory: { ours: a, eager: b, timesOurs: a.stepBytes && b.stepBytes ? b.stepBytes / a.stepBytes : null } };
+}
+
+/** The latent noise of a step at the masked positions, sample by sample. */
+function noiseAt(mask: Float32Array, step: number, samples: number, shape: { channels: number; height: number; width: number }): Buffer {
+  const plane = shape.height * shape.width;
+  return Buffer.concat(
+    Array.from({ length: samples }, (_, sample) => {
+      const positions = Int32Array.from(Array.from({ length: plane }, (_, i) => i).filter((i) => mask[sample * plane + i] !== 0));
+      return bytesOf(native.latentNoise(0, step, sample, positions, shape.channels).map((value) => value * noiseStd));
+    }),
+  );
+}
+
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      size: { type: "string", default: "256" },
+      batch: { type: "string", default: "1" },
+      threads: { type: "string", default: "1" },
+      repetitions: { type: "string", default: "5" },
+      python: { type: "string", default: "python3" },
+      compile: { type: "boolean", default: false },
+      onnxruntime: { type: "string" },
+    },
+  });
+  const [what, architecture] = positionals;
+  if ((what !== "inference" && what !== "training") || architecture === undefined) throw new Error("Usage: pytorch.js inference|training ARCHITECTURE [options]");
+  const c: Case = { architecture: architecture as Architecture, size: Number(values.size), batch: Number(values.batch), threads: Number(values.threads), repetitions: Number(values.repetitions) };
+  await native.setThreads(c.threads);
+  const child = new Child(values.python, c.threads);
+  try {
+    const result = what === "inference" ? await inference(c, child, values) : await training(c, child);
+    console.log(JSON.stringify({ what, ...c, machine: machine(c.threads), ...result }, null, 2));
+  } finally {
+    child.end();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+main().catch((error: unknown) => {
+  console.error(error);
+  process.exitCode = 1;
+});

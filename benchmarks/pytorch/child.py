@@ -1,0 +1,136 @@
+"""Answers commands, one JSON object per line on stdin, with one JSON object per line on stdout.
+
+Started by benchmarks/pytorch.ts, so that both sides are measured in alternation in one process tree.
+"""
+
+import json
+import sys
+import time
+
+import torch
+
+from network import Network, load_weights, normalised
+from training import Step
+
+
+def status(name):
+    """Bytes of a line of /proc/self/status, or None where there is none (not Linux)."""
+    try:
+        with open("/proc/self/status") as file:
+            for line in file:
+                if line.startswith(name + ":"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return None
+
+
+def reset_peak():
+    try:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")
+        return True
+    except OSError:
+        return False
+
+
+def floats(path, *shape):
+    with open(path, "rb") as file:
+        return torch.frombuffer(bytearray(file.read()), dtype=torch.float32).view(*shape)
+
+
+class Timer:
+    """Milliseconds on the clock, and of the processor."""
+
+    def __enter__(self):
+        self.clock, self.processor = time.perf_counter(), time.process_time()
+        return self
+
+    def __exit__(self, *_):
+        self.times = {"ms": (time.perf_counter() - self.clock) * 1000, "cpuMs": (time.process_time() - self.processor) * 1000}
+
+
+class Child:
+    def load(self, architecture, variant, alignCorners, weights, threads):
+        torch.set_num_threads(threads)
+        self.network = Network(architecture, variant == "icpr", alignCorners)
+        load_weights(self.network, weights)
+        self.network.eval()
+        self.compiled = None
+        return {"torch": torch.__version__}
+
+    def pixels(self, path, count, height, width):
+        with open(path, "rb") as file:
+            self.images = torch.frombuffer(bytearray(file.read()), dtype=torch.uint8).view(count, height, width, 3)
+        return {}
+
+    def compile(self):
+        self.compiled = torch.compile(self.network)
+        return {}
+
+    @torch.inference_mode()
+    def infer(self, compiled=False, output=None):
+        network = self.compiled if compiled else self.network
+        with Timer() as timer:
+            anomaly_map, score = network(normalised(self.images))
+        if output is not None:
+            with open(output, "wb") as file:
+                file.write(anomaly_map.contiguous().numpy().tobytes())
+        return {**timer.times, "scores": score.tolist()}
+
+    def export(self, path):
+        torch.onnx.export(self.network, (normalised(self.images),), path, dynamo=False, input_names=["image"], output_names=["map", "score"])
+        return {}
+
+    def prepare(self, noiseStd):
+        with torch.no_grad():
+            self.taps = [torch.cat(parts) for parts in zip(*(self.network.backbone(normalised(image[None])) for image in self.images))]
+        self.step_ = Step(self.network, noiseStd)
+        return {"supportsPeak": reset_peak(), "restingBytes": status("VmRSS")}
+
+    def step(self, mask, height, width, noise=None):
+        samples = 2 * len(self.images)
+        perlin_mask = floats(mask, samples, 1, height, width)
+        given = None if noise is None else self.dense(noise, perlin_mask)
+        with Timer() as timer:
+            loss = self.step_(self.taps, perlin_mask, given)
+        return {**timer.times, "loss": loss}
+
+    def dense(self, path, perlin_mask):
+        """The noise of the masked positions, sample by sample, as the package draws it."""
+        samples, _, height, width = perlin_mask.shape
+        channels = self.network.backbone.channels
+        active = perlin_mask.view(samples, -1) > 0
+        noise = torch.zeros(samples, height * width, channels)
+        noise[active] = floats(path, -1, channels)
+        return noise.view(samples, height, width, channels).permute(0, 3, 1, 2)
+
+    def memory(self, reset=False):
+        answer = {"peakBytes": status("VmHWM"), "residentBytes": status("VmRSS")}
+        if reset:
+            reset_peak()
+        return answer
+
+    def gemm(self, side):
+        a, b = torch.rand(side, side), torch.rand(side, side)
+        torch.mm(a, b)
+        with Timer() as timer:
+            torch.mm(a, b)
+        return {"flopsPerSecond": 2 * side**3 / (timer.times["cpuMs"] / 1000) / torch.get_num_threads()}
+
+
+def main():
+    child = Child()
+    answers = sys.stdout
+    sys.stdout = sys.stderr  # nothing that a library prints may come between the answers
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            answer = getattr(child, request.pop("command"))(**request)
+        except Exception as error:
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+main()
