@@ -6,20 +6,21 @@ import { parseArgs } from "node:util";
 
 import { isCheckout, root } from "./lib/paths.mjs";
 import { installPackages, compileTypeScript } from "./lib/javascript.mjs";
-import { ensureLibtorch } from "./lib/libtorch.mjs";
+import { cudaLibtorch, ensureLibtorch } from "./lib/libtorch.mjs";
 import { buildNative, nativeOutputs } from "./lib/native.mjs";
 import { Failure, step } from "./lib/steps.mjs";
 
-const usage = `Usage: node scripts/setup.mjs [--rebuild] [--wheel FILE]
+const usage = `Usage: node scripts/setup.mjs [--rebuild] [--cuda] [--wheel FILE]
 
   --rebuild      compile TypeScript and the native engine even when nothing changed
+  --cuda         build the engine for CUDA as well, against an installed CUDA build of libtorch (docs/cuda.md)
   --wheel FILE   take libtorch from this PyTorch wheel instead of downloading it (also: SUPERSIMPLENET_LIBTORCH_WHEEL)
 
-Environment: SUPERSIMPLENET_LIBTORCH (a folder with include/ and lib/), SUPERSIMPLENET_CACHE (default: the user's cache folder).
+Environment: SUPERSIMPLENET_LIBTORCH (a folder with include/ and lib/), SUPERSIMPLENET_LIBTORCH_CUDA (the same of a CUDA build), SUPERSIMPLENET_CACHE (default: the user's cache folder).
 docs/install.md has the whole story.`;
 
 async function main() {
-  const { values } = parseArgs({ options: { rebuild: { type: "boolean" }, wheel: { type: "string" }, help: { type: "boolean", short: "h" } } });
+  const { values } = parseArgs({ options: { rebuild: { type: "boolean" }, cuda: { type: "boolean" }, wheel: { type: "string" }, help: { type: "boolean", short: "h" } } });
   if (values.help) return console.log(usage);
   const wheel = values.wheel ?? process.env.SUPERSIMPLENET_LIBTORCH_WHEEL;
   if (Number(process.versions.node.split(".")[0]) < 20)
@@ -38,6 +39,10 @@ async function main() {
   if (isCheckout) await step("native engine", (progress) => buildNative({ libtorch, rebuild: values.rebuild, progress }));
   else if (!nativeOutputs().some((folder) => existsSync(path.join(folder, "supersimplenet.node"))))
     throw new Failure(`This package has no prebuilt engine for ${process.platform}-${process.arch} in ${path.join(root, "prebuilds")}.`, "Build it in a checkout of the repository: docs/building.md.");
+  if (values.cuda) {
+    if (!isCheckout) throw new Failure("--cuda compiles, which needs a checkout of the repository.", "See docs/cuda.md.");
+    await step("native engine for CUDA", (progress) => buildNative({ libtorch: cudaLibtorch(), rebuild: values.rebuild, progress, cuda: true }));
+  }
 }
 
 try {

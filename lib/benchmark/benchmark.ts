@@ -106,7 +106,7 @@ export async function benchmark(options: BenchmarkOptions = {}): Promise<Benchma
   if (o.model !== undefined && (options.backbone !== undefined || options.imageSize !== undefined)) {
     throw new SuperSimpleNetError("INVALID_OPTION", `${where}: a model has its own backbone and image size. Leave 'backbone' and 'imageSize' away, or 'model'.`);
   }
-  const device = resolveDevice(where, o.device);
+  const { device } = resolveDevice(where, o.device);
   checkPrecision(where, precision, device);
   const threads = await applyThreads(where, o.threads);
   const stopped = (): void => {

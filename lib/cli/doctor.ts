@@ -10,7 +10,7 @@ export const doctor = command({
   async run() {
     const { diagnose } = await import("../native/diagnose.js");
     const diagnosis = diagnose();
-    const { package: self, node, platform, glibc, cpu, addon, libtorch, mkldnn, devices, cache, problems } = diagnosis;
+    const { package: self, node, platform, glibc, cpu, addon, libtorch, mkldnn, choice, devices, cache, problems } = diagnosis;
     const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
     output.result(
       table([
@@ -21,6 +21,7 @@ export const doctor = command({
         ["libtorch", libtorch === null ? "not found" : `${libtorch.version} in ${libtorch.folder} (${libtorch.foundBy})`],
         ["mkldnn", mkldnn ?? "unknown"],
         ["devices", devices.length === 0 ? "unknown" : devices.join(", ")],
+        ["device", choice === null ? "unknown" : `${choice.kind}: ${choice.reason}`],
         ["threads", process.env["SUPERSIMPLENET_THREADS"] ? `${process.env["SUPERSIMPLENET_THREADS"]} (SUPERSIMPLENET_THREADS)` : `${cpu.cores}`],
         ["cache", cache.folder],
         ...cache.entries.map((entry) => ["", `${entry.path}  ${mib(entry.bytes)}`]),

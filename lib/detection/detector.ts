@@ -3,7 +3,7 @@ import { type LoadedImage, loadImage } from "../images/decode.js";
 import { prefetch } from "../images/pipeline.js";
 import { Model } from "../models/model.js";
 import type { NativeDetector, Region } from "../native/binding.js";
-import { applyThreads, checkPrecision, resolveDevice } from "../native/device.js";
+import { type ChosenDevice, applyThreads, checkPrecision, resolveDevice } from "../native/device.js";
 import { engine } from "../native/engine.js";
 import { checkChoice, checkNumber, invalid, rejectUnknown } from "../options.js";
 import { scaleRegion } from "./regions.js";
@@ -29,6 +29,8 @@ export class Detector {
   readonly model: Model;
   /** "cpu", "cuda:0", ... */
   readonly device: string;
+  /** Why that device. */
+  readonly deviceReason: string;
   readonly #native: NativeDetector;
   readonly #options: Required<Pick<DetectorOptions, keyof typeof detectorDefaults>>;
   readonly #scoreLogit: number;
@@ -36,9 +38,10 @@ export class Detector {
   readonly #pixelThreshold: number;
   #disposed = false;
 
-  private constructor(model: Model, device: string, native: NativeDetector, options: DetectorOptions) {
+  private constructor(model: Model, chosen: ChosenDevice, native: NativeDetector, options: DetectorOptions) {
     this.model = model;
-    this.device = device;
+    this.device = chosen.device;
+    this.deviceReason = chosen.reason;
     this.#native = native;
     this.#options = { ...detectorDefaults, ...defined(options) };
     const { thresholds } = model.config;
@@ -62,15 +65,15 @@ export class Detector {
     checkNumber(where, "batchSize", settings.batchSize, { min: 1, max: 4096, integer: true });
     checkChoice(where, "mapSize", settings.mapSize, ["model", "image"]);
     checkChoice(where, "heads", settings.heads, ["lowResolution", "direct"]);
-    const device = resolveDevice(where, settings.device);
-    checkPrecision(where, settings.precision, device);
+    const chosen = resolveDevice(where, settings.device);
+    checkPrecision(where, settings.precision, chosen.device);
     const model = typeof source === "string" ? await Model.load(source) : source;
     if (!(model instanceof Model)) throw invalid(where, "source", "a model file's path or a Model", typeof source);
     if (model === source) model.check(where);
     await applyThreads(where, options.threads);
     const backbone = await model.backbone(settings.backboneWeights);
-    const native = await engine().createDetector({ ...model.networkConfig, device, compute: settings.heads, precision: settings.precision }, backbone, model.heads);
-    return new Detector(model, device, native, options);
+    const native = await engine().createDetector({ ...model.networkConfig, device: chosen.device, compute: settings.heads, precision: settings.precision }, backbone, model.heads);
+    return new Detector(model, chosen, native, options);
   }
 
   /**

@@ -238,11 +238,26 @@ export interface Region {
   peakY: number;
 }
 
+/** What the CUDA runtime says, and whether the GPUs compute. */
+export interface CudaStatus {
+  /** Highest CUDA version of the driver and version of the runtime, 13000 for 13.0; driver 0: there is no driver. */
+  driver: number;
+  runtime: number;
+  /** Why there is no device; empty if there are some. */
+  error: string;
+  /** In the order of "cuda:0", "cuda:1"...; `error` is empty for one that computes. */
+  devices: { name: string; capability: string; bytes: number; error: string }[];
+}
+
 export interface NativeBinding {
   versions(): { libtorch: string; cpuCapability: string; mkldnn: string; nodeApi: number };
   /** Every device the engine can use; "cpu" first. */
   devices(): string[];
   setThreads(threads: number): Promise<void>;
+  /** Tries every GPU, which makes a CUDA context on each: call it in a process of its own. null in the CPU engine. */
+  cudaStatus(): CudaStatus | null;
+  /** For tests: true runs on the CPU what is written for other devices, until it is set to false. */
+  setPortable(portable: boolean): Promise<void>;
   /** Synchronous: cancels, joins the engine thread. Nothing may be called afterwards. */
   shutdown(): void;
 

@@ -3,7 +3,7 @@ import os from "node:os";
 import { SuperSimpleNetError } from "../errors.js";
 import { checkChoice, checkNumber, invalid } from "../options.js";
 import type { Precision } from "./binding.js";
-import { engine } from "./engine.js";
+import { engine, engineFiles } from "./engine.js";
 
 /** Throws INVALID_OPTION for what cannot be a device's name anywhere. */
 export function checkDevice(where: string, device: unknown): string {
@@ -11,19 +11,27 @@ export function checkDevice(where: string, device: unknown): string {
   return device;
 }
 
+/** Where the network runs, and why there. */
+export interface ChosenDevice {
+  /** "cpu", "cuda:0"... */
+  device: string;
+  reason: string;
+}
+
 /**
  * The device to run on: "auto" takes CUDA when the engine has it, else the CPU. Asking for CUDA without it is
- * DEVICE_UNAVAILABLE, never a silent fallback.
+ * DEVICE_UNAVAILABLE with what was found and what is needed, never a silent fallback.
  */
-export function resolveDevice(where: string, device: string): string {
+export function resolveDevice(where: string, device: string): ChosenDevice {
   checkDevice(where, device);
-  const present = engine().devices();
-  if (device === "auto") return present.find((name) => name.startsWith("cuda")) ?? "cpu";
+  const present = engine(device).devices();
+  const gpu = present.find((name) => name.startsWith("cuda"));
+  const { choice, libtorch } = engineFiles();
+  if (device === "auto") return gpu ? { device: gpu, reason: `libtorch ${libtorch.version} sees it` } : { device: "cpu", reason: choice.reason };
   const wanted = device === "cuda" ? "cuda:0" : device;
-  if (!present.includes(wanted)) {
-    throw new SuperSimpleNetError("DEVICE_UNAVAILABLE", `${where}: device '${device}' is not usable here; available: ${present.join(", ")}. Run 'supersimplenet doctor' to see why, or use device 'cpu'.`);
-  }
-  return wanted;
+  if (present.includes(wanted)) return { device: wanted, reason: "asked for" };
+  const why = gpu ? "there is no GPU of that number" : choice.reason;
+  throw new SuperSimpleNetError("DEVICE_UNAVAILABLE", `${where}: device '${device}' is not usable here: ${why}. Available: ${present.join(", ")}. Run 'supersimplenet doctor' for details, or use device 'cpu'.`);
 }
 
 /** Throws INVALID_OPTION for another precision than those there are, and for float16 without CUDA. `device`: as resolveDevice gave it. */

@@ -5,6 +5,7 @@ import path from "node:path";
 
 import { type ErrorCode, SuperSimpleNetError } from "../errors.js";
 import { cacheFolder } from "./cache.js";
+import type { EngineChoice } from "./cuda.js";
 import { engine, openLoader } from "./engine.js";
 import { checkGlibc, glibcVersion } from "./glibc.js";
 import { fetchCommand, isCheckout, type Libtorch, locateAddon, locateLibtorch, packageFolder, pinned, setupCommand } from "./locate.js";
@@ -33,6 +34,8 @@ export interface Diagnosis {
   addon: { folder: string; builtFor: string | null } | null;
   libtorch: { version: string; folder: string; foundBy: Libtorch["foundBy"] } | null;
   mkldnn: string | null;
+  /** Which engine a process opens when no device is asked for, and why. */
+  choice: EngineChoice | null;
   /** "cpu" first, then "cuda:0"...; empty when the engine does not open. */
   devices: string[];
   /** `entries`: the paths inside, two levels deep, with their sizes in bytes. Empty when the folder does not exist. */
@@ -43,6 +46,7 @@ export interface Diagnosis {
 interface Probe {
   versions: { cpuCapability: string; mkldnn: string };
   devices: string[];
+  choice: EngineChoice;
 }
 
 /** Looks at everything this package needs and says what is wrong. Never throws for a broken installation. Takes about a second. */
@@ -76,8 +80,8 @@ export function diagnose(): Diagnosis {
   if (probe && probe.devices.length === 1 && existsSync("/proc/driver/nvidia/version"))
     problems.push({
       code: "GPU_UNUSED",
-      text: `There is an NVIDIA driver, but libtorch ${libtorch?.version} sees no GPU: it is a CPU build, or the driver is too old for it.`,
-      fix: `pip install torch==${pinned.version}, then export SUPERSIMPLENET_LIBTORCH="$(python3 -c 'import torch; print(torch.__path__[0])')"`,
+      text: `There is an NVIDIA driver, but no GPU is used: ${probe.choice.reason}.`,
+      fix: "build the CUDA engine: npm run build -- --cuda (docs/cuda.md)",
       fatal: false,
     });
 
@@ -90,6 +94,7 @@ export function diagnose(): Diagnosis {
     addon: addon && { folder: path.dirname(addon.loader), builtFor },
     libtorch,
     mkldnn: probe?.versions.mkldnn ?? null,
+    choice: probe?.choice ?? null,
     devices: probe?.devices ?? [],
     cache: { folder: cacheFolder(), entries: attempt(cacheEntries) ?? [] },
     problems,
@@ -98,8 +103,8 @@ export function diagnose(): Diagnosis {
 
 /** Opens the engine in a process of its own: a libtorch that crashes there (wrong CPU, broken driver) is a finding, not the end. */
 function probeEngine(): Probe {
-  const script = `const e = require(${JSON.stringify(path.join(__dirname, "engine.js"))}).engine();
-    process.stdout.write("\\n" + JSON.stringify({ versions: e.versions(), devices: e.devices() }));`;
+  const script = `const { engine, engineFiles } = require(${JSON.stringify(path.join(__dirname, "engine.js"))}), e = engine();
+    process.stdout.write("\\n" + JSON.stringify({ versions: e.versions(), devices: e.devices(), choice: engineFiles().choice }));`;
   const run = spawnSync(process.execPath, ["-e", script], { encoding: "utf8", timeout: 120_000 });
   const answer = run.stdout?.split("\n").at(-1);
   if (run.status === 0 && answer) return JSON.parse(answer) as Probe;

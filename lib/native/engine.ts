@@ -2,8 +2,9 @@ import { isMainThread } from "node:worker_threads";
 
 import { type ErrorCode, SuperSimpleNetError } from "../errors.js";
 import type { NativeBinding } from "./binding.js";
+import { type EngineChoice, chooseEngine } from "./cuda.js";
 import { checkGlibc, olderSystem } from "./glibc.js";
-import { type Addon, type Libtorch, libtorchFiles, locateAddon, locateLibtorch, setupCommand } from "./locate.js";
+import { type Addon, type Libtorch, libtorchFiles, locateAddon, locateCudaAddon, locateCudaLibtorch, locateLibtorch, setupCommand } from "./locate.js";
 
 /** What supersimplenet.node exports. */
 interface Loader {
@@ -16,22 +17,26 @@ interface Loader {
 export interface Opened {
   addon: Addon;
   libtorch: Libtorch;
+  /** Which engine, and why. */
+  choice: EngineChoice;
 }
 
 let opened: { native: NativeBinding; from: Opened } | undefined;
 
 /**
  * The native engine, opened at the first call (once per worker thread). Its errors arrive as SuperSimpleNetError.
+ * A process holds one libtorch, so `device` matters at the first call only: "cpu" opens the CPU engine, anything else the
+ * CUDA engine where it is built and finds a GPU. SUPERSIMPLENET_ENGINE (cpu, cuda, auto) decides before `device` does.
  * Throws ENGINE_NOT_BUILT, GLIBC_TOO_OLD, LIBTORCH_NOT_FOUND, LIBTORCH_VERSION, LIBTORCH_LOAD_FAILED.
  */
-export function engine(): NativeBinding {
-  opened ??= open();
+export function engine(device = "auto"): NativeBinding {
+  opened ??= open(device);
   return opened.native;
 }
 
 /** The files behind `engine()`; opens it when it is not open yet. */
 export function engineFiles(): Opened {
-  opened ??= open();
+  opened ??= open("auto");
   return opened.from;
 }
 
@@ -45,11 +50,13 @@ export function openLoader(addon: Addon): Loader {
   }
 }
 
-function open(): { native: NativeBinding; from: Opened } {
-  const addon = locateAddon();
+function open(device: string): { native: NativeBinding; from: Opened } {
+  const choice = chooseEngine(device);
+  const cuda = choice.kind === "cuda" ? locateCudaAddon() : undefined;
+  const addon = cuda ?? locateAddon();
   checkGlibc(addon);
   const loader = openLoader(addon);
-  const libtorch = locateLibtorch(loader.libtorch);
+  const libtorch = cuda ? locateCudaLibtorch(loader.libtorch) : locateLibtorch(loader.libtorch);
   let native: NativeBinding;
   try {
     native = loader.load(libtorchFiles(libtorch), addon.engine);
@@ -61,7 +68,7 @@ function open(): { native: NativeBinding; from: Opened } {
   // Node runs no environment clean-up hooks on process.exit() of the main thread; a running engine thread would crash
   // there. Workers have their hook (native/addon/engine_thread.cc).
   if (isMainThread) process.on("exit", () => native.shutdown());
-  return { native: translated(native), from: { addon, libtorch } };
+  return { native: translated(native), from: { addon, libtorch, choice } };
 }
 
 /** What the dynamic linker says of a libc or libstdc++ older than a library was linked with. */

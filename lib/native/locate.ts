@@ -57,6 +57,13 @@ export function locateAddon(): Addon {
   throw new SuperSimpleNetError("ENGINE_NOT_BUILT", `No prebuilt engine fits ${process.platform}-${process.arch}: ${missing}; this package has ${fitting}. Build it from source: in a clone of the repository run 'npm run pack:all -- --out DIR', then install DIR/*.tgz here (docs/building.md).`);
 }
 
+/** The same two files of the CUDA engine, in build-cuda; undefined when it is not built. */
+export function locateCudaAddon(): Addon | undefined {
+  const folder = path.join(packageFolder, "build-cuda");
+  const addon = { loader: path.join(folder, "supersimplenet.node"), engine: path.join(folder, "supersimplenet_engine.so") };
+  return existsSync(addon.loader) && existsSync(addon.engine) ? addon : undefined;
+}
+
 function nodeGypBuildPath(): string | undefined {
   const { path: resolve } = require("node-gyp-build") as { path(folder: string): string };
   try {
@@ -71,7 +78,7 @@ export interface Libtorch {
   folder: string;
   /** Such as "2.13.0" or "2.13.0+cu130". */
   version: string;
-  foundBy: "SUPERSIMPLENET_LIBTORCH" | "platform package" | "cache" | "python";
+  foundBy: "SUPERSIMPLENET_LIBTORCH" | "SUPERSIMPLENET_LIBTORCH_CUDA" | "platform package" | "cache" | "python";
 }
 
 /** Name of the npm package that may carry libtorch for this platform. */
@@ -114,6 +121,44 @@ export function locateLibtorch(wanted: string = pinned.version): Libtorch {
     `libtorch ${minor(wanted)} was not found. Looked at:\n${looked.map((line) => `  - ${line}`).join("\n")}\nRun '${fetchCommand}' to get it, or set SUPERSIMPLENET_LIBTORCH to a folder that holds its lib/.`,
   );
 }
+
+/**
+ * A CUDA build of libtorch: SUPERSIMPLENET_LIBTORCH_CUDA, SUPERSIMPLENET_LIBTORCH if it is one, an installed Python torch
+ * if it is one. `wanted`: the version that the CUDA engine was built against; undefined takes 2.11 to 2.14 (to build).
+ * Throws LIBTORCH_VERSION for a wrong SUPERSIMPLENET_LIBTORCH_CUDA, LIBTORCH_NOT_FOUND.
+ */
+export function locateCudaLibtorch(wanted: string | undefined): Libtorch {
+  const variable = process.env["SUPERSIMPLENET_LIBTORCH_CUDA"];
+  const python = variable ? undefined : pythonTorch().folder;
+  const candidates: [Libtorch["foundBy"], string | undefined][] = [
+    ["SUPERSIMPLENET_LIBTORCH_CUDA", variable],
+    ["SUPERSIMPLENET_LIBTORCH", variable ? undefined : process.env["SUPERSIMPLENET_LIBTORCH"]],
+    ["python", python],
+  ];
+  const looked: string[] = [];
+  for (const [foundBy, place] of candidates) {
+    if (!place) {
+      looked.push(`${foundBy}: not set or not installed`);
+      continue;
+    }
+    const folder = path.resolve(place);
+    const version = readVersion(folder);
+    const text =
+      problem(folder, wanted ?? version ?? "")?.text ??
+      (existsSync(path.join(folder, "lib", "libtorch_cuda.so")) ? undefined : `${folder} is not a CUDA build: it has no lib/libtorch_cuda.so`) ??
+      (supportedForCuda.includes(minor(version!)) ? undefined : `${folder} is version ${version}; ${supportedForCuda.join(", ")} can be used`);
+    if (text === undefined) return { folder, version: version!, foundBy };
+    if (foundBy === "SUPERSIMPLENET_LIBTORCH_CUDA") throw new SuperSimpleNetError("LIBTORCH_VERSION", `libtorch from ${foundBy}: ${text}. Set it to the folder of a CUDA build of libtorch ${wanted ?? supportedForCuda.join(", ")}, or unset it.`, { path: folder });
+    looked.push(`${foundBy}: ${text}`);
+  }
+  throw new SuperSimpleNetError(
+    "LIBTORCH_NOT_FOUND",
+    `No CUDA build of libtorch${wanted ? ` ${minor(wanted)}` : ""} was found. Looked at:\n${looked.map((line) => `  - ${line}`).join("\n")}\nInstall one (pip install torch), and set SUPERSIMPLENET_LIBTORCH_CUDA to its folder; see docs/cuda.md.`,
+  );
+}
+
+/** Minor versions of libtorch that have a build for CUDA 13 and the interfaces that the engine uses. */
+const supportedForCuda = ["2.11", "2.12", "2.13", "2.14"];
 
 /** What puts libtorch where it is missing: in an installed package npm, where there is a package for this platform. */
 export const fetchCommand = (!isCheckout && installLibtorch) || setupCommand;

@@ -178,6 +178,8 @@ export interface StartEvent {
   noiseStd: number;
   noise: "absolute" | "relative";
   device: string;
+  /** Why that device. */
+  deviceReason: string;
   /** 0, or the number of epochs already done when a run is resumed. */
   epochsDone: number;
   epochs: number;

@@ -49,7 +49,7 @@ export class Trainer {
     rejectUnknown(options, fitOptionNames, "trainer.fit");
     if (options.resume && options.out === undefined) throw invalid("trainer.fit", "out", "the folder of the checkpoint to resume from", options.out);
     if (options.resume && options.out !== undefined) requireCheckpoint(options.out);
-    const device = resolveDevice("new Trainer", this.options.device);
+    const { device, reason: deviceReason } = resolveDevice("new Trainer", this.options.device);
     const stage = (name: StageEvent["stage"], done: number, total: number): void => options.onStage?.({ stage: name, done, total });
 
     const { signal } = options;
@@ -104,6 +104,7 @@ export class Trainer {
         noiseStd: noise,
         noise: typeof settings.noiseStd === "number" ? "absolute" : "relative",
         device,
+        deviceReason,
         epochsDone,
         epochs: settings.epochs,
         stepsPerEpoch: session.stepsPerEpoch,

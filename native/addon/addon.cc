@@ -10,6 +10,8 @@
 #include "addon/convert.h"
 #include "addon/engine_thread.h"
 #include "addon/register.h"
+#include "cuda/status.h"
+#include "host_path.h"
 
 namespace ssn::addon {
 namespace {
@@ -43,6 +45,39 @@ Napi::Value setThreads(const Napi::CallbackInfo& info) {
       [](Napi::Env env, bool&) { return env.Undefined(); });
 }
 
+Napi::Value cudaStatusToJs(const Napi::CallbackInfo& info) {
+  const auto status = cudaStatus();
+  if (!status) return info.Env().Null();
+  Napi::Object out = Napi::Object::New(info.Env());
+  out.Set("driver", status->driver);
+  out.Set("runtime", status->runtime);
+  out.Set("error", status->error);
+  Napi::Array devices = Napi::Array::New(info.Env(), status->devices.size());
+  for (uint32_t i = 0; i < status->devices.size(); ++i) {
+    const auto& device = status->devices[i];
+    Napi::Object item = Napi::Object::New(info.Env());
+    item.Set("name", device.name);
+    item.Set("capability", std::to_string(device.major) + "." + std::to_string(device.minor));
+    item.Set("bytes", static_cast<double>(device.bytes));
+    item.Set("error", device.error);
+    devices.Set(i, item);
+  }
+  out.Set("devices", devices);
+  return out;
+}
+
+// For tests.
+Napi::Value setPortable(const Napi::CallbackInfo& info) {
+  const bool portable = info[0].As<Napi::Boolean>();
+  return runOnEngine<bool>(
+      info.Env(),
+      [portable] {
+        portableOnly = portable;
+        return true;
+      },
+      [](Napi::Env env, bool&) { return env.Undefined(); });
+}
+
 void shutdown(const Napi::CallbackInfo& info) { EngineThread::of(info.Env()).shutdown(); }
 
 }  // namespace
@@ -52,6 +87,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   addFunction<versions>(env, exports, "versions");
   addFunction<devices>(env, exports, "devices");
   addFunction<setThreads>(env, exports, "setThreads");
+  addFunction<cudaStatusToJs>(env, exports, "cudaStatus");
+  addFunction<setPortable>(env, exports, "setPortable");
   addFunction<shutdown>(env, exports, "shutdown");
   registerFiles(env, exports);
   registerImages(env, exports);

@@ -24,6 +24,12 @@ NetworkConfig networkConfigFromJs(const Napi::Object& options) {
 EngineConfig engineConfigFromJs(const Napi::Object& options) {
   EngineConfig config{networkConfigFromJs(options), at::Device(getString(options, "device")), getString(options, "compute") == "direct"};
   if (config.device.is_cuda() && !at::hasCUDA()) throw Error("DEVICE_UNAVAILABLE", "device '" + config.device.str() + "' was asked for, but this libtorch has no usable CUDA device");
+  if (config.device.is_cuda()) {
+    // Full float32: with TF32 convolutions, cuDNN's default, features would keep three decimal digits.
+    at::globalContext().setAllowTF32CuDNN(false);
+    at::globalContext().setAllowTF32CuBLAS(false);
+    at::globalContext().setDeterministicCuDNN(true);
+  }
   return config;
 }
 

@@ -8,6 +8,7 @@
 
 #include <vector>
 
+#include "host_path.h"
 #include "parallel.h"
 #include "platform.h"
 
@@ -59,7 +60,7 @@ ClassificationPool classificationPool(const at::Tensor& rows, int64_t samples, c
   out.rows = rows;
   out.statistics = rowStatistics({rows, at::ones({rows.size(0)}, rows.options()), static_cast<double>(rows.size(0))});
   const at::Tensor scale = norm.weight * out.statistics.inverseStd, shift = norm.bias - out.statistics.mean * scale;
-  if (!rows.is_cpu()) {
+  if (!hostPath(rows)) {
     const at::Tensor y = at::relu(rows * scale + shift).view({samples, plane, k});
     std::tie(out.maximum, out.argmax) = at::max(y, 1);
     out.mean = y.mean(1);
@@ -88,7 +89,7 @@ PoolGradients classificationPoolBackward(ClassificationPool& pool, const BatchNo
   const int64_t samples = pool.maximum.size(0), k = pool.rows.size(1), plane = pool.rows.size(0) / samples;
   const at::Tensor meanShare = (meanGradient / static_cast<double>(plane)).contiguous();
   const double count = static_cast<double>(pool.rows.size(0));
-  if (!pool.rows.is_cpu()) {
+  if (!hostPath(pool.rows)) {
     const at::Tensor n = ((pool.rows - pool.statistics.mean) * pool.statistics.inverseStd).view({samples, plane, k});
     at::Tensor g = meanShare.unsqueeze(1).expand({samples, plane, k}).contiguous();
     g.scatter_add_(1, pool.argmax.unsqueeze(1), maximumGradient.unsqueeze(1));

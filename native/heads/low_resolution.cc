@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <functional>
 
+#include "host_path.h"
 #include "parallel.h"
 
 namespace ssn {
@@ -39,7 +40,7 @@ float* scratch(int64_t floats) {
 
 LowResolutionGeometry::Axis LowResolutionGeometry::axis(const at::Tensor& matrix, at::Device device) {
   Axis out{AxisMap(matrix), AxisMap(matrix.t().contiguous()), {}};
-  if (!device.is_cpu()) out.dense = matrix.to(device);
+  if (!hostPath(device)) out.dense = matrix.to(device);
   return out;
 }
 
@@ -70,7 +71,7 @@ LowResolutionGeometry::LowResolutionGeometry(const std::vector<TapShape>& taps, 
 // taps are smaller there). Image by image it stays in the cache; images share the threads if there are enough of them.
 void LowResolutionGeometry::upscale(const Axes& axes, int64_t side, const std::vector<at::Tensor>& z, at::Tensor out) const {
   const int64_t b = z[0].size(0), k = out.size(3), line = shape_.width * k;
-  if (!out.is_cpu()) {
+  if (!hostPath(out)) {
     std::vector<at::Tensor> wide;
     for (size_t l = 0; l < z.size(); ++l) {
       const auto& tap = taps_[l];
@@ -101,7 +102,7 @@ std::vector<at::Tensor> LowResolutionGeometry::upscaleAdjoint(const Axes& axes, 
   const int64_t b = gradient.size(0), k = gradient.size(3), line = shape_.width * k;
   std::vector<at::Tensor> out;
   for (const auto& tap : taps_) out.push_back(at::empty({b, tap.height, tap.width, side * side * k}, gradient.options()));
-  if (!gradient.is_cpu()) {
+  if (!hostPath(gradient)) {
     const at::Tensor wide = at::matmul(axes.rows.dense.t(), gradient.reshape({b, shape_.height, line}));
     int64_t row = 0;
     for (size_t l = 0; l < taps_.size(); ++l) {

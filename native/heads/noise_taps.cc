@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "heads/parameters.h"
+#include "host_path.h"
 #include "platform.h"
 
 namespace ssn {
@@ -50,7 +51,7 @@ at::Tensor paddedIndices(int64_t width, const at::Tensor& positions, at::Device 
 void addNoiseTaps(at::Tensor plane, const at::Tensor& products, const at::Tensor& positions) {
   const int64_t height = plane.size(0), width = plane.size(1), k = plane.size(2), count = positions.numel();
   if (count == 0) return;
-  if (!plane.is_cpu()) {
+  if (!hostPath(plane)) {
     at::Tensor padded = at::zeros({(height + 2 * kReach) * (width + 2 * kReach), k}, plane.options());
     padded.index_add_(0, paddedIndices(width, positions, plane.device()), products.view({count * kTaps, k}));
     plane.add_(padded.view({height + 2 * kReach, width + 2 * kReach, k}).slice(0, kReach, kReach + height).slice(1, kReach, kReach + width));
@@ -71,7 +72,7 @@ void addNoiseTaps(at::Tensor plane, const at::Tensor& products, const at::Tensor
 void gatherNoiseTaps(const at::Tensor& plane, const at::Tensor& positions, at::Tensor products) {
   const int64_t height = plane.size(0), width = plane.size(1), k = plane.size(2), count = positions.numel();
   if (count == 0) return;
-  if (!plane.is_cpu()) {
+  if (!hostPath(plane)) {
     const at::Tensor padded = at::constant_pad_nd(plane, {0, 0, kReach, kReach, kReach, kReach}).view({-1, k});
     products.copy_(padded.index_select(0, paddedIndices(width, positions, plane.device())).view({count, kTaps * k}));
     return;

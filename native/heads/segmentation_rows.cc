@@ -11,6 +11,7 @@
 #include <functional>
 #include <vector>
 
+#include "host_path.h"
 #include "platform.h"
 
 namespace ssn {
@@ -129,7 +130,7 @@ RowStatistics statisticsOnCpu(const SegmentationRows& x) {
 }  // namespace
 
 RowStatistics rowStatistics(const SegmentationRows& x) {
-  if (x.rows.is_cpu()) return statisticsOnCpu(x);
+  if (hostPath(x.rows)) return statisticsOnCpu(x);
   const at::Tensor mean = at::mv(x.rows.t(), x.multiplicity) / x.count;
   const at::Tensor variance = at::mv((x.rows - mean).square_().t(), x.multiplicity) / x.count;
   return withVariance(mean, variance);
@@ -141,7 +142,7 @@ at::Tensor rowLogits(const SegmentationRows& x, const RowStatistics& statistics,
 }
 
 at::Tensor leakyLogits(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& shift, const at::Tensor& out) {
-  if (!x.is_cpu()) return at::mv(at::leaky_relu((x * scale).add_(shift), kLeakySlope), out);
+  if (!hostPath(x)) return at::mv(at::leaky_relu((x * scale).add_(shift), kLeakySlope), out);
   const int64_t rows = x.size(0), k = x.size(1);
   at::Tensor logits = at::empty({rows}, at::kFloat);
   const float *data = x.data_ptr<float>(), *s = scale.data_ptr<float>(), *b = shift.data_ptr<float>(), *w = out.data_ptr<float>();
@@ -153,7 +154,7 @@ at::Tensor leakyLogits(const at::Tensor& x, const at::Tensor& scale, const at::T
 }
 
 void addRows(at::Tensor rows, const at::Tensor& added, const at::Tensor& index) {
-  if (!rows.is_cpu()) {
+  if (!hostPath(rows)) {
     rows.index_add_(0, index, added);
     return;
   }
@@ -170,7 +171,7 @@ void addRows(at::Tensor rows, const at::Tensor& added, const at::Tensor& index) 
 }
 
 RowGradients rowsBackward(SegmentationRows& x, const RowStatistics& statistics, const BatchNorm& norm, const at::Tensor& out, const at::Tensor& gradient) {
-  if (!x.rows.is_cpu()) {
+  if (!hostPath(x.rows)) {
     const at::Tensor n = (x.rows - statistics.mean) * statistics.inverseStd;
     const at::Tensor a = n * norm.weight + norm.bias;
     const at::Tensor slope = at::where(a > 0, 1.0, kLeakySlope).to(a.scalar_type());

@@ -16,6 +16,7 @@
 #include "heads/classification_pool.h"
 #include "heads/noise_taps.h"
 #include "heads/segmentation_rows.h"
+#include "host_path.h"
 #include "parallel.h"
 #include "training/step.h"
 
@@ -174,7 +175,7 @@ at::Tensor classificationForward(const Batch& batch, const LowResolutionGeometry
     forEachShared(to - from, [&](int64_t i) {
       const int64_t s = from + i;
       addNoiseTaps(linear[s], products.slice(0, batch.begin[s] - batch.begin[from], batch.begin[s + 1] - batch.begin[from]), batch.positions[s]);
-    });
+    }, hostPath(linear));
   });
   return linear;
 }
@@ -200,7 +201,7 @@ KernelGradients classificationBackward(const Batch& batch, const LowResolutionGe
     forEachShared(to - from, [&](int64_t i) {
       const int64_t s = from + i;
       gatherNoiseTaps(gradient[s], batch.positions[s], products.slice(0, batch.begin[s] - batch.begin[from], batch.begin[s + 1] - batch.begin[from]));
-    });
+    }, hostPath(gradient));
     out.kernel.addmm_(products.t(), batch.noise.slice(0, batch.begin[from], batch.begin[to]));
   });
   return out;

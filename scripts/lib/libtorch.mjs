@@ -39,6 +39,20 @@ export async function ensureLibtorch({ wheel, compile, progress }) {
   return { libtorch: { folder, version: pinned.version, foundBy: "cache" }, state: `${pinned.version} unpacked into ${folder}` };
 }
 
+/** The CUDA build of libtorch to compile against; it is found, never fetched: which one fits depends on the driver. */
+export function cudaLibtorch() {
+  const { locateCudaLibtorch } = require(path.join(root, "dist", "lib", "native", "locate.js"));
+  let found;
+  try {
+    found = locateCudaLibtorch(undefined);
+  } catch (error) {
+    if (!/^LIBTORCH/.test(error.code ?? "")) throw error;
+    throw new Failure(error.message, "pip install torch, then set SUPERSIMPLENET_LIBTORCH_CUDA to the folder that `python3 -c 'import torch; print(torch.__path__[0])'` prints.");
+  }
+  if (!existsSync(path.join(found.folder, "include", "ATen", "ATen.h"))) throw new Failure(`${found.folder} has no include/ATen: the engine cannot be compiled with it.`, "Take a complete PyTorch wheel or libtorch archive.");
+  return found;
+}
+
 function usableForCompiling(found, pinned) {
   if (!existsSync(path.join(found.folder, "include", "ATen", "ATen.h"))) return false;
   return found.foundBy !== "python" || found.version.split("+")[0] === pinned.version;

@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import type { Architecture } from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
-import { device } from "./cases.js";
+import { devices } from "./cases.js";
 import { assertClose, numbers, total } from "./compare.js";
 import { formulaBackbone, uniform } from "./formula.js";
 
@@ -18,8 +18,8 @@ const expected = JSON.parse(readFileSync(path.resolve(__dirname, "../../../test/
   Record<string, { shape: number[]; mean: number; rms: number; first: number[]; wave: number }>
 >;
 
-for (const [architecture, layers] of Object.entries(expected)) {
-  test(`${architecture} equals torchvision's, batch norms folded`, async () => {
+for (const [architecture, layers] of Object.entries(expected)) for (const device of devices) {
+  test(`${architecture} equals torchvision's, batch norms folded, ${device}`, async () => {
     const names = Object.keys(layers);
     const network = { architecture: architecture as Architecture, layers: names, imageHeight: 75, imageWidth: 64, variant: "jims", alignCorners: true } as const;
     const heads = await engine().randomHeads(engine().featureShape(network).channels, 0);

@@ -1,3 +1,5 @@
+import { test } from "node:test";
+
 import type { DetectorConfig, EngineConfig, NativeTensor, TensorMap, TrainerConfig } from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
 import { type StepExpectation, formula, formulaBackbone, formulaHeads, formulaTensor, uniform } from "./formula.js";
@@ -12,10 +14,23 @@ export type Convention = keyof typeof conventions;
 
 export const computes = ["direct", "lowResolution"] as const;
 
-/** Devices that the tests run on: TEST_DEVICE=cuda on a machine with a GPU. */
-export const device = process.env["TEST_DEVICE"] ?? "cpu";
+/** Every device that is present: with a GPU the tests run on it too. */
+export const devices = engine().devices();
 
-export function config(convention: Convention, compute: (typeof computes)[number], height: number, width: number): DetectorConfig {
+/** One test per device, and on the CPU a second one of what is written for other devices ("portable"). */
+export function testOnDevices(name: string, options: { skip: string | false }, body: (device: string) => Promise<void>): void {
+  for (const device of devices) test(`${name}, ${device}`, options, () => body(device));
+  test(`${name}, cpu portable`, options, async () => {
+    await engine().setPortable(true);
+    try {
+      await body("cpu");
+    } finally {
+      await engine().setPortable(false);
+    }
+  });
+}
+
+export function config(convention: Convention, compute: (typeof computes)[number], height: number, width: number, device = "cpu"): DetectorConfig {
   return { architecture: "resnet18", layers: ["layer2", "layer3"], imageHeight: height, imageWidth: width, device, compute, precision: "float32", ...conventions[convention] };
 }
 

@@ -1,8 +1,7 @@
 import path from "node:path";
-import { test } from "node:test";
 
 import { engine } from "../../lib/native/engine.js";
-import { type Convention, type Source, computes, config, conventions, formulaSource, vectorSource } from "./cases.js";
+import { type Convention, type Source, computes, config, conventions, formulaSource, testOnDevices, vectorSource } from "./cases.js";
 import { assertClose, numbers } from "./compare.js";
 import { skip } from "./vectors.js";
 
@@ -12,11 +11,11 @@ function forwardTests(source: Source, skipReason: string | false): void {
   for (const [height, width] of [[64, 64], [96, 64]] as const) {
     for (const convention of Object.keys(conventions) as Convention[]) {
       for (const compute of computes) {
-        test(`forward ${source.name} ${height}x${width} ${convention} ${compute} equals the authors' code`, { skip: skipReason }, async () => {
+        testOnDevices(`forward ${source.name} ${height}x${width} ${convention} ${compute} equals the authors' code`, { skip: skipReason }, async (device) => {
           const { backbone, heads } = await source.weights();
           const prefix = `forward/${height}x${width}`;
           const input = source.input(`${prefix}/input`, [2, 3, height, width]);
-          const result = await engine().forward(config(convention, compute, height, width), backbone, heads, input);
+          const result = await engine().forward(config(convention, compute, height, width, device), backbone, heads, input);
           const expected = (name: string) => source.tensor(`${prefix}/${convention}/${name}`);
           assertClose(numbers(result.mapLogits), numbers(expected("map_logits")), 1e-4, "map");
           assertClose(numbers(result.scoreLogit), numbers(expected("score_logit")), 1e-4, "score");

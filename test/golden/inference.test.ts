@@ -1,9 +1,8 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 
 import type { DetectorConfig, NativeTensor } from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
-import { type Convention, config, conventions, device } from "./cases.js";
+import { type Convention, config, conventions, testOnDevices } from "./cases.js";
 import { assertClose, numbers, relativeDifference } from "./compare.js";
 import { formulaBackbone, formulaHeads, uniform } from "./formula.js";
 
@@ -22,7 +21,6 @@ function assertScores(actual: NativeTensor, expected: NativeTensor, tolerance: n
   });
 }
 
-const reduced = device === "cpu" ? (["bfloat16"] as const) : (["bfloat16", "float16"] as const);
 const sizes: [height: number, width: number, batch: number][] = [
   [64, 64, 1],
   [75, 109, 3],
@@ -33,9 +31,10 @@ const sizes: [height: number, width: number, batch: number][] = [
 
 for (const convention of Object.keys(conventions) as Convention[]) {
   for (const [height, width, batch] of sizes) {
-    test(`inference ${convention} ${height}x${width}, batch of ${batch}: low resolution equals direct, reduced precision is near`, async () => {
+    testOnDevices(`inference ${convention} ${height}x${width}, batch of ${batch}: low resolution equals direct, reduced precision is near`, { skip: false }, async (device) => {
+      const reduced = device === "cpu" ? (["bfloat16"] as const) : (["bfloat16", "float16"] as const);
       const input = uniform(`inference/${height}x${width}`, [batch, 3, height, width], 1.7);
-      const forward = (changes: Partial<DetectorConfig>) => engine().forward({ ...config(convention, "direct", height, width), ...changes }, weights.backbone, weights.heads, input);
+      const forward = (changes: Partial<DetectorConfig>) => engine().forward({ ...config(convention, "direct", height, width, device), ...changes }, weights.backbone, weights.heads, input);
       const direct = await forward({});
       const check = async (what: string, changes: Partial<DetectorConfig>, tolerance: { map: number; score: number }): Promise<void> => {
         const result = await forward(changes);

@@ -1,9 +1,8 @@
 import assert from "node:assert/strict";
 import path from "node:path";
-import { test } from "node:test";
 
 import { engine } from "../../lib/native/engine.js";
-import { type Source, computes, config, formulaSource, trainerConfig, vectorSource } from "./cases.js";
+import { type Source, computes, config, formulaSource, testOnDevices, trainerConfig, vectorSource } from "./cases.js";
 import { assertClose, norm, numbers, total } from "./compare.js";
 import { skip } from "./vectors.js";
 
@@ -14,11 +13,11 @@ const zeroGradient = new Set(["feature_adaptor.projection.bias", "discriminator.
 function stepTests(source: Source, skipReason: string | false): void {
   for (const regime of ["unsupervised", "supervised"] as const) {
     for (const compute of computes) {
-      test(`training step ${source.name} ${regime} ${compute} equals the authors' code`, { skip: skipReason }, async () => {
+      testOnDevices(`training step ${source.name} ${regime} ${compute} equals the authors' code`, { skip: skipReason }, async (device) => {
         const weights = await source.weights();
         const name = (part: string) => `train/${regime}/${part}`;
         const result = await engine().goldenStep({
-          config: trainerConfig(config("jims", compute, 64, 64), regime),
+          config: trainerConfig(config("jims", compute, 64, 64, device), regime),
           ...weights,
           input: source.input(name("input"), [3, 3, 64, 64]),
           noise: source.noise(name("noise"), [6, 384, 16, 16]),

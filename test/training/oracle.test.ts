@@ -1,9 +1,8 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
 
 import type { GoldenStepInput, NativeTensor } from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
-import { type Convention, config, trainerConfig } from "../golden/cases.js";
+import { type Convention, config, testOnDevices, trainerConfig } from "../golden/cases.js";
 import { assertClose, assertCloseInNorm, norm, numbers } from "../golden/compare.js";
 import { formulaBackbone, formulaHeads, uniform } from "../golden/formula.js";
 
@@ -58,10 +57,10 @@ function stepInput(c: Case): Omit<GoldenStepInput, "config" | "backbone" | "head
 }
 
 for (const c of cases) {
-  test(`low-resolution step equals the direct one: ${c.name}`, async () => {
+  testOnDevices(`low-resolution step equals the direct one: ${c.name}`, { skip: false }, async (device) => {
     const weights = { backbone: formulaBackbone("resnet18"), heads: formulaHeads(384) };
     const run = (compute: "direct" | "lowResolution") =>
-      engine().goldenStep({ ...stepInput(c), ...weights, config: trainerConfig(config(c.convention, compute, ...c.size), c.regime) });
+      engine().goldenStep({ ...stepInput(c), ...weights, config: trainerConfig(config(c.convention, compute, ...c.size, device), c.regime) });
     const direct = await run("direct");
     const fast = await run("lowResolution");
     assert.deepEqual(Array.from(numbers(fast.targetMask)), Array.from(numbers(direct.targetMask)));
