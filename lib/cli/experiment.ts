@@ -3,8 +3,7 @@ import { existsSync } from "node:fs";
 import { architectures } from "../backbones/catalogue.js";
 import { SuperSimpleNetError } from "../errors.js";
 import type { ExperimentEvent, ExperimentOptions } from "../experiments/experiment.js";
-import { experimentDefaults, protocolNames, protocols } from "../experiments/protocols.js";
-import { checkChoice } from "../options.js";
+import { checkProtocol, experimentDefaults, protocolNames, protocols } from "../experiments/protocols.js";
 import { trainerDefaults as defaults } from "../training/options.js";
 import { interruptible } from "./interrupt.js";
 import { choice, command, integer, size, text, type ValueOption } from "./options.js";
@@ -31,7 +30,7 @@ const data: ValueOption<Data> = {
 
 const shard: ValueOption<{ index: number; count: number }> = {
   placeholder: "I/N",
-  help: "do the I-th of N parts of the runs, for N machines; collect their .jsonl files in one --out",
+  help: "do the I-th of N parts of the runs, for N machines; collect their results*.jsonl in one --out",
   default: "1/1",
   parse(value) {
     const [, index, count] = (/^(\d+)\/(\d+)$/.exec(value) ?? []).map(Number);
@@ -81,6 +80,8 @@ export const experiment = command({
     backbone: choice(architectures, "frozen network whose features are used", { default: defaults.backbone }),
     "backbone-weights": text("FILE", "its weights; auto takes the cache folder, random is for trials", { default: defaults.backboneWeights }),
     "feature-cache-mib": integer("MIB", "memory for cached backbone features", { min: 0, default: defaults.featureCacheMiB }),
+    "feature-cache-file-mib": integer("MIB", "disk space to keep them for the trainings that follow; 0 does not", { min: 0, default: defaults.featureCacheFileMiB }),
+    "feature-cache-dir": text("DIR", "where", { default: "the cache folder" }),
     device: shared.device,
     threads: shared.threads,
   },
@@ -91,7 +92,7 @@ export const experiment = command({
     "supersimplenet experiment table2 --out runs/paper",
   ],
   async run(values, [positional]) {
-    const name = checkChoice("experiment", "NAME", positional, protocolNames);
+    const name = checkProtocol("experiment", positional);
     const { out } = values;
     const sources = values.data === undefined ? [] : typeof values.data === "string" ? [values.data] : Object.values(values.data);
     for (const source of sources) refuseInDataset("experiment", "--out", out, source);
@@ -102,6 +103,8 @@ export const experiment = command({
       backbone: values.backbone,
       backboneWeights: values["backbone-weights"],
       featureCacheMiB: values["feature-cache-mib"],
+      featureCacheFileMiB: values["feature-cache-file-mib"],
+      featureCacheDir: values["feature-cache-dir"],
       device: values.device,
       threads: values.threads,
     });
@@ -115,7 +118,7 @@ export const experiment = command({
     const began = performance.now();
     const report = await withoutEmptyFolders(out, () =>
       interruptible((signal) =>
-        run(name, { out, training, signal, onEvent, ...given({ data: values.data, seeds: values.seeds, shard: values.shard, published: values.published, categories: values.categories }) }),
+        run(name, { out, signal, onEvent, ...(Object.keys(training).length > 0 && { training }), ...given({ data: values.data, seeds: values.seeds, shard: values.shard, published: values.published, categories: values.categories }) }),
       ),
     ).catch((error: unknown) => {
       if (!(error instanceof SuperSimpleNetError && error.code === "ABORTED")) throw error;

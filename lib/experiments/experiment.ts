@@ -10,14 +10,14 @@ import type { Evaluation } from "../evaluation/types.js";
 import { decodeMask } from "../images/decode.js";
 import { throwIfAborted } from "../images/pipeline.js";
 import type { Architecture } from "../native/binding.js";
-import { checkChoice, invalid, rejectUnknown } from "../options.js";
+import { invalid, rejectUnknown } from "../options.js";
 import type { EpochEvent, TrainerOptions } from "../training/options.js";
 import { trainerDefaults } from "../training/options.js";
 import { Trainer } from "../training/trainer.js";
 import { packageVersion } from "../version.js";
 import { makeFolder, writeWholeFile } from "../write.js";
 import { decisive, Parts, plan, type PlannedRun, type Shard, shardOf } from "./plan.js";
-import { experimentDefaults, type Protocol, type ProtocolName, protocolNames, protocols } from "./protocols.js";
+import { checkProtocol, experimentDefaults, type Protocol, type ProtocolName, protocols } from "./protocols.js";
 import { readPublished } from "./published.js";
 import { appendResult, type Misclassification, optionDifferences, readResults, type RunResult } from "./results.js";
 import { type ExperimentTable, tableMarkdown, tabulate } from "./tables.js";
@@ -80,7 +80,7 @@ const fixed = ["regime", "seed", "segmentedRatio", "segmentedCount"];
  */
 export async function experiment(name: ProtocolName, options: ExperimentOptions): Promise<ExperimentReport> {
   const where = `experiment ${name}`;
-  checkChoice("experiment", "name", name, protocolNames);
+  checkProtocol("experiment", name);
   rejectUnknown(options, optionNames, where);
   const { data, out, seeds = experimentDefaults.seeds, categories, shard = { index: 1, count: 1 }, training = {}, signal, onEvent } = options;
   if (typeof out !== "string" || out === "") throw invalid(where, "out", "a folder", out);
@@ -98,6 +98,7 @@ export async function experiment(name: ProtocolName, options: ExperimentOptions)
   };
 
   if (data === undefined) {
+    for (const option of ["seeds", "categories", "shard", "training"] as const) if (options[option] !== undefined) throw invalid(where, "data", `a data set, for '${option}' is given,`, data);
     if (![...(await readResults(out)).values()].some((result) => result.protocol === name)) throw invalid(where, "data", `a data set, for ${out} has no results of ${name} to make tables of,`, data);
     return { ...(await finish()), runs: report };
   }

@@ -8,10 +8,10 @@ import { limitSegmented } from "../datasets/segmented.js";
 import type { Dataset } from "../datasets/types.js";
 import { countSamples, type DatasetCounts } from "../datasets/validate.js";
 import { SuperSimpleNetError } from "../errors.js";
-import { checkChoice, checkNumber, invalid } from "../options.js";
+import { checkNumber, invalid } from "../options.js";
 import { trainerDefaults, type TrainerOptions } from "../training/options.js";
-import { Trainer } from "../training/trainer.js";
-import { type Condition, isPublished, type Protocol, type ProtocolName, protocolNames, protocols, publishedData, type PublishedKind } from "./protocols.js";
+import { reproducible, Trainer } from "../training/trainer.js";
+import { type Condition, isPublished, type Protocol, type ProtocolName, protocols, publishedData, type PublishedKind } from "./protocols.js";
 import { limitTraining } from "./subset.js";
 
 /** A data set of the experiment. */
@@ -53,15 +53,11 @@ export interface PlanOptions {
   training: TrainerOptions;
 }
 
-/** Settings of a run that do not decide its result. */
-const notDecisive = ["device", "threads", "embedBackbone", "featureCacheMiB"] as const;
-
 /** Everything that decides a run's result but the data and the version: stored with it and compared when a run is found done. */
 export function decisive(run: PlannedRun): Record<string, unknown> {
-  const { backboneWeights, ...options } = new Trainer(run.options).options;
-  for (const name of notDecisive) delete (options as Record<string, unknown>)[name];
+  const { options } = new Trainer(run.options);
   const { normalShare = 1, anomalousShare = 1 } = run.condition;
-  return JSON.parse(JSON.stringify({ ...options, backboneWeights: backboneWeights === "random" ? "random" : "trained", normalShare, anomalousShare, parts: run.parts })) as Record<string, unknown>;
+  return JSON.parse(JSON.stringify({ ...reproducible(options), backboneWeights: options.backboneWeights === "random" ? "random" : "trained", normalShare, anomalousShare, parts: run.parts })) as Record<string, unknown>;
 }
 
 /** Which data sets were given, matched to those of the protocol. INVALID_OPTION when they do not fit. */
@@ -130,7 +126,6 @@ export class Parts {
 
 /** The runs of a protocol in the order in which they are done: seed by seed, so that whole seeds are there early. */
 export async function plan(name: ProtocolName, { data, seeds, categories, training }: PlanOptions, opened: Parts): Promise<PlannedRun[]> {
-  checkChoice("experiment", "name", name, protocolNames);
   const where = `experiment ${name}`;
   checkNumber(where, "seeds", seeds, { min: 1, max: 1000, integer: true });
   const protocol: Protocol = protocols[name];

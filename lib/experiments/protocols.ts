@@ -1,7 +1,9 @@
 import { mvtecCategories, visaCategories } from "../datasets/published.js";
 import type { Regime } from "../datasets/types.js";
+import { SuperSimpleNetError } from "../errors.js";
 import type { Metrics } from "../evaluation/types.js";
 import type { Architecture } from "../native/binding.js";
+import { checkChoice } from "../options.js";
 import { publishedNoiseStd, regimePresets, relativeNoise, type trainerDefaults, type TrainerOptions } from "../training/options.js";
 
 export type MetricName = Exclude<keyof Metrics, "F1-max threshold">;
@@ -93,7 +95,9 @@ function maskSweep(context: Context): Condition[] {
 }
 
 function mixedSweep(context: Context): Condition[] {
-  return [unsupervised(["unsup", "unsup"]), weak(["mixed", "0"]), ...maskSweep(context), { ...everyLabel(context), published: ["mixed", fullKey(context)] }];
+  const withoutMasks = [unsupervised(["unsup", "unsup"]), weak(["mixed", "0"])];
+  if (context.labels.segmented === 0) return withoutMasks;
+  return [...withoutMasks, ...maskSweep(context), { ...everyLabel(context), published: ["mixed", fullKey(context)] }];
 }
 
 /** First more normal images, then anomalous ones with a label, then their masks (paper, figure 12). */
@@ -198,3 +202,9 @@ export const protocolNames = Object.keys(protocols) as ProtocolName[];
 
 /** Seeds: as many as in the paper. */
 export const experimentDefaults = { seeds: 5 } as const;
+
+/** INVALID_OPTION for a name that is no protocol. */
+export function checkProtocol(where: string, name: unknown): ProtocolName {
+  if (name === "table9") throw new SuperSimpleNetError("INVALID_OPTION", `${where}: table9 is about speed and trains nothing: 'supersimplenet benchmark --image-size 512' measures it, size by size.`);
+  return checkChoice(where, "name", name, protocolNames);
+}

@@ -63,12 +63,12 @@ export function parseResults(text: string, file: string): RunResult[] {
   });
 }
 
-/** All results in the .jsonl files of a folder, by key; none when there is no folder. Of a run that two machines did, the first counts. */
+/** All results in the files results*.jsonl of a folder, by key; none when there is no folder. Of a run that two machines did, the first counts. */
 export async function readResults(folder: string): Promise<Map<string, RunResult>> {
   const found = new Map<string, RunResult>();
   let files: string[];
   try {
-    files = (await listFolder(folder)).files.filter((name) => name.endsWith(".jsonl"));
+    files = (await listFolder(folder)).files.filter((name) => /^results.*\.jsonl$/.test(name));
   } catch (error) {
     if (error instanceof SuperSimpleNetError && error.code === "FILE_NOT_FOUND") return found;
     throw error;

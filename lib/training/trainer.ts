@@ -335,7 +335,7 @@ function restoreError(error: unknown, out: string): unknown {
 }
 
 /** What decides the result; where it runs and where files lie does not. */
-function reproducible(settings: ResolvedOptions): Record<string, unknown> {
+export function reproducible(settings: ResolvedOptions | CheckedOptions): Record<string, unknown> {
   const { device: _device, threads: _threads, backboneWeights: _weights, embedBackbone: _embed, featureCacheMiB: _memory, featureCacheFileMiB: _file, featureCacheDir: _folder, ...rest } = settings;
   return rest;
 }

@@ -83,6 +83,7 @@ test("what cannot run is refused before the first run", async () => {
   await refused({ training: { ...training, backboneWeights: at("none.pth") } }, "FILE_NOT_FOUND", "none.pth");
   await refused({ seeds: 0 }, "INVALID_OPTION", "seeds");
   await refused({ published: at("none.json") }, "FILE_NOT_FOUND", "none.json");
+  await assert.rejects(experiment("table3", { out: at("out"), seeds: 3 }), failure("INVALID_OPTION", "for 'seeds' is given"));
   await refused({ shards: 3 } as never, "UNKNOWN_OPTION", "Did you mean 'shard'");
   await assert.rejects(experiment("table1" as never, { out: at("refused") }), failure("INVALID_OPTION", "table1"));
   await assert.rejects(experiment("table6", { data, out: at("refused"), training: { ...training, backboneWeights: at("one.pth") } }), failure("INVALID_OPTION", "several backbones"));
@@ -136,6 +137,7 @@ test("the command: wrong usage", async () => {
     assert.match(stderr, message);
   };
   await wrong(["table", "--out", at("x")], /expected one of 'table2', /);
+  await wrong(["table9", "--out", at("x")], /supersimplenet benchmark --image-size/);
   await wrong(["--out", at("x")], /NAME, a table or figure of the paper, is missing/);
   await wrong(["table2"], /--out OUT is missing/);
   await wrong(["table2", "--out", at("x"), "--shard", "3/2"], /I\/N with I from 1 to N for --shard but received '3\/2'/);

@@ -6,9 +6,9 @@ import os from "node:os";
 
 import { datasets } from "../../lib/index.js";
 import { decisive, Parts, plan, shardOf, type PlanOptions, type PlannedRun } from "../../lib/experiments/plan.js";
-import type { ProtocolName } from "../../lib/experiments/protocols.js";
+import { type ProtocolName, protocolNames } from "../../lib/experiments/protocols.js";
 import { limitTraining } from "../../lib/experiments/subset.js";
-import { failure, writeTree } from "../datasets/files.js";
+import { failure, writeMask, writeTree } from "../datasets/files.js";
 
 let folder: string;
 let own: string;
@@ -56,6 +56,17 @@ test("the mixed sweep: published shares on SensumSODF, shares of the masks there
   assert.deepEqual(counts.map(({ trainAnomalous, trainSegmented }) => [trainAnomalous, trainSegmented]), [[0, 0], [10, 0], [10, 2], [10, 4], [10, 6], [10, 8], [10, 10]]);
 });
 
+test("fig7: the published numbers of masks; a download that has fewer is refused", async () => {
+  const ksdd2 = path.join(folder, "ksdd2");
+  const images = ["train/10000", "train/10001", "test/20000", "test/20001"];
+  await writeTree(ksdd2, images.map((name) => `${name}.png`), images.filter((_, i) => i % 2 === 1).map((name) => `${name}_GT.png`));
+  for (const name of images.filter((_, i) => i % 2 === 0)) await writeMask(path.join(ksdd2, `${name}_GT.png`), { empty: true });
+  const runs = await planned("fig7", { data: ksdd2 });
+  assert.deepEqual(names(runs), ["unsupervised", "weak", "masks-16", "masks-53", "masks-126", "full"]);
+  assert.deepEqual([runs[2]!.options.segmentedCount, runs[2]!.options.imageSize], [16, [640, 232]]);
+  await assert.rejects(new Parts().of(runs[2]!), failure("DATASET_INVALID", "asks for 16 masks, but only 1 of 1"));
+});
+
 test("fig12 adds normal images, then anomalous ones, then masks", async () => {
   const runs = await planned("fig12", { data: own });
   const counts = await Promise.all(runs.map(async (run) => (await new Parts().of(run)).data.counts));
@@ -63,6 +74,22 @@ test("fig12 adds normal images, then anomalous ones, then masks", async () => {
     [2, 0, 0], [5, 0, 0], [10, 0, 0], [20, 0, 0], [20, 1, 0], [20, 3, 0], [20, 5, 0], [20, 10, 0], [20, 10, 2], [20, 10, 4], [20, 10, 6], [20, 10, 8], [20, 10, 10],
   ]);
   assert.deepEqual([...new Set((await planned("fig12", { data: sensum })).map(({ part }) => part.category))], ["softgel"]);
+});
+
+test("the sweeps end where the labels end", async () => {
+  const [unmasked, partly] = [path.join(folder, "unmasked"), path.join(folder, "partly")];
+  await datasets.generated(unmasked, { imageSize: [64, 64], trainNormal: 4, trainAnomalous: 2, trainSegmented: 0, testNormal: 1, testAnomalous: 1 });
+  await datasets.generated(partly, { imageSize: [64, 64], trainNormal: 4, trainAnomalous: 4, trainSegmented: 2, testNormal: 1, testAnomalous: 1 });
+  assert.deepEqual(names(await planned("fig6", { data: unmasked })), ["unsupervised", "weak"]);
+  assert.deepEqual(names(await planned("fig12", { data: unmasked })).slice(-2), ["anomalous-0.5", "weak"]);
+  assert.deepEqual(names(await planned("fig6", { data: partly })), ["unsupervised", "weak", "masks-1", "mixed"]);
+  for (const protocol of protocolNames) {
+    for (const data of [unmasked, partly]) {
+      if (protocol === "fig7" || protocol === "table7") continue;
+      const keys = (await planned(protocol, { data })).map(({ key }) => key);
+      assert.equal(new Set(keys).size, keys.length, protocol);
+    }
+  }
 });
 
 test("less of the training images is always among more of them, and the test split stays", async () => {

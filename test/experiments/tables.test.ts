@@ -127,6 +127,14 @@ test("the summary: means over the data sets, then differences from the first row
   ]);
 });
 
+test("misclassification: sums over the parts, means over the seeds, areas over the images", () => {
+  const counts = (truePositive: number, percentSum: number, images: number): RunResult["misclassification"] => ({ threshold: 0, truePositive, trueNegative: 10, falsePositive: 1, falseNegative: 0, truePositiveArea: { percentSum, images }, falseNegativeArea: { percentSum: 0, images: 0 } });
+  const two = ["capsule", "softgel"];
+  const made = [[counts(3, 6, 3), counts(1, 2, 1)], [counts(4, 12, 2), counts(2, 0, 0)]];
+  const results = made.flatMap((seeds, seed) => seeds.map((misclassification, i) => result({ protocol: "table3", parts: two, part: two[i]!, seed, ...(misclassification && { misclassification }) })));
+  assert.deepEqual(tabulate("table3", results).datasets[0]!.rows[0]!.misclassification, { truePositive: 5, trueNegative: 20, falsePositive: 2, falseNegative: 0, truePositiveArea: 4, falseNegativeArea: null });
+});
+
 test("results survive a torn last line, which the next append removes", async (t) => {
   const folder = await temporaryFolder(t);
   const file = path.join(folder, "results.jsonl");
