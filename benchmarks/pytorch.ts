@@ -148,7 +148,7 @@ async function inference(c: Case, child: Child, others: { compile: boolean; onnx
   const { times, gemmFlopsPerSecond } = await alternate(child, runners, c.repetitions);
   detector.dispose();
   bfloat16.dispose();
-  const counts = arithmetic(config, native.backboneTensors(c.architecture));
+  const counts = arithmetic(config, native.backboneTensors(c.architecture), native.headTensors(native.featureShape(config).channels));
   const medianSeconds = spread(times["ours"]!.map(({ cpuMs }) => cpuMs)).medianMs / 1000;
   const lowResolution = c.batch * counts.lowResolution;
   return {

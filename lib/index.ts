@@ -12,6 +12,7 @@ export type { Dataset, DatasetCounts, Defect, FolderOptions, GeneratedOptions, L
 export type { Mask, RawImage, RgbImage } from "./images/decode.js";
 
 // training
+export { type Ablation, type AblationName, ablations } from "./training/ablations.js";
 export { Trainer } from "./training/trainer.js";
 export { publishedNoiseStd, regimePresets, trainerDefaults } from "./training/options.js";
 export type { EpochEvent, FitOptions, RelativeNoise, StageEvent, StartEvent, StepEvent, TrainerOptions } from "./training/options.js";
@@ -59,4 +60,4 @@ export { contactSheet, heatMapPng, type OverlayInput, overlayPng } from "./repor
 // errors and diagnosis
 export { type ErrorCode, SuperSimpleNetError } from "./errors.js";
 export { type Diagnosis, diagnose, type Problem } from "./native/diagnose.js";
-export type { Architecture, Precision, Region, ResizeMethod, StepLosses, TensorMap, Variant } from "./native/binding.js";
+export type { Architecture, ClassificationHead, Compute, Loss, Precision, Region, ResizeMethod, StepLosses, SyntheticAnomalies, TensorMap, Variant } from "./native/binding.js";

@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "backbone/resnet.h"
+#include "features/features.h"
+#include "heads/parameters.h"
 
 namespace ssn {
 
@@ -16,15 +18,22 @@ struct NetworkConfig {
   int64_t imageHeight, imageWidth;
   bool adaptedClassification;  // the icpr variant
   bool alignCorners;
+  bool upscale = true;
+  HeadLayout layout;
 };
 
 inline std::vector<TapShape> tapShapes(const NetworkConfig& config) {
   return tapShapes(architectureNamed(config.architecture), config.layers, config.imageHeight, config.imageWidth);
 }
 
+inline FeatureShape featureShape(const NetworkConfig& config) { return featureShape(tapShapes(config), config.upscale); }
+
 struct EngineConfig : NetworkConfig {
   at::Device device{at::kCPU};
   bool direct;  // heads at full resolution
+
+  // The low-resolution form knows the standard layout only.
+  bool computable() const { return direct || layout.standard(); }
 };
 
 struct DetectorConfig : EngineConfig {

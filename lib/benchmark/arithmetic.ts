@@ -14,14 +14,16 @@ const segmentationHidden = 1024;
 const classificationHidden = 128;
 const taps = 5 * 5;
 
+type Shapes = Readonly<Record<string, readonly number[]>>;
+
 const halved = (n: number): number => Math.floor((n - 1) / 2) + 1; // every strided layer: kernel 2p+1, padding p, stride 2
 
 /**
  * Counts the multiplications and additions of every convolution and linear layer, two for each multiply-add. Element-wise
- * passes (activations, pooling, interpolation) are left out of both counts. `backbone`: names and shapes of its tensors
- * (engine().backboneTensors).
+ * passes (activations, pooling, interpolation) are left out of both counts. `backbone`, `heads`: names and shapes of their tensors
+ * (engine().backboneTensors, engine().headTensors). The low-resolution count is for the paper's classification head, the only one that has that form.
  */
-export function arithmetic(config: Pick<NetworkConfig, "layers" | "imageHeight" | "imageWidth">, backbone: Readonly<Record<string, readonly number[]>>): Arithmetic {
+export function arithmetic(config: Pick<NetworkConfig, "layers" | "imageHeight" | "imageWidth" | "upscale">, backbone: Shapes, heads: Shapes): Arithmetic {
   const bottleneck = "layer1.0.conv3.weight" in backbone;
   const last = Math.max(...config.layers.map(stageOf));
   // Positions of the stem's convolution, and of each stage's output.
@@ -46,15 +48,17 @@ export function arithmetic(config: Pick<NetworkConfig, "layers" | "imageHeight" 
   }
 
   const stages = config.layers.map(stageOf);
-  const c = stages.reduce((sum, stage) => sum + channels[stage]!, 0);
-  // The map has twice the height and width of the largest tap.
-  const plane = 4 * Math.max(...stages.map((stage) => sizes[stage - 1]!.height)) * Math.max(...stages.map((stage) => sizes[stage - 1]!.width));
+  // The map has twice the height and width of the largest tap, unless the features are not upscaled.
+  const plane = (config.upscale === false ? 1 : 4) * Math.max(...stages.map((stage) => sizes[stage - 1]!.height)) * Math.max(...stages.map((stage) => sizes[stage - 1]!.width));
   const score = 2 * classificationHidden + 2;
-  const direct = plane * (c * c + c * segmentationHidden + segmentationHidden + (c + 1) * taps * classificationHidden) + score;
+  let direct = 0;
+  for (const [name, shape] of Object.entries(heads)) {
+    if (!/\.running_\w+$/.test(name)) parameters += product(shape);
+    if (shape.length > 1) direct += product(shape) * (shape.length === 4 ? plane : 1);
+  }
   const wide = stages.reduce((sum, stage) => sum + positions(stage) * channels[stage]! * (segmentationHidden + taps * classificationHidden), 0);
   const lowResolution = wide + plane * (segmentationHidden + taps * classificationHidden) + score;
-  const heads = c * c + c + (c + 1) * segmentationHidden + 2 * segmentationHidden + segmentationHidden + ((c + 1) * taps + 1) * classificationHidden + 2 * classificationHidden + score + 1;
-  return { parameters: parameters + heads, direct: 2 * (multiplyAdds + direct), lowResolution: 2 * (multiplyAdds + lowResolution) };
+  return { parameters, direct: 2 * (multiplyAdds + direct), lowResolution: 2 * (multiplyAdds + lowResolution) };
 }
 
 const stageOf = (layer: string): number => Number(layer.slice("layer".length));

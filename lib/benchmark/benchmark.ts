@@ -10,7 +10,7 @@ import { renderScene } from "../datasets/surface.js";
 import { Detector } from "../detection/detector.js";
 import { defaultThresholds } from "../detection/thresholds.js";
 import { SuperSimpleNetError } from "../errors.js";
-import { checkNetworkSettings, type ModelConfig } from "../models/config.js";
+import { checkNetworkSettings, computeFor, type ModelConfig, networkConfigOf } from "../models/config.js";
 import { Model } from "../models/model.js";
 import type { Architecture, Precision } from "../native/binding.js";
 import { applyThreads, checkPrecision, resolveDevice } from "../native/device.js";
@@ -40,7 +40,7 @@ export interface BenchmarkOptions {
   threads?: number;
   /** Images per call. Default 1. */
   batchSize?: number;
-  /** "lowResolution" (default) or "direct", the slow oracle. */
+  /** Default: "lowResolution" where the model has it, else "direct". */
   heads?: "lowResolution" | "direct";
   /** Timed calls of each kind. Default 50. */
   repetitions?: number;
@@ -51,9 +51,9 @@ export interface BenchmarkOptions {
 }
 
 /** Every default of BenchmarkOptions that is not the detector's. */
-export const benchmarkDefaults = { backbone: trainerDefaults.backbone, imageSize: trainerDefaults.imageSize, device: "auto", precision: "float32", batchSize: 1, heads: "lowResolution", repetitions: 50, warmup: 5 } as const satisfies BenchmarkOptions;
+export const benchmarkDefaults = { backbone: trainerDefaults.backbone, imageSize: trainerDefaults.imageSize, device: "auto", precision: "float32", batchSize: 1, repetitions: 50, warmup: 5 } as const satisfies BenchmarkOptions;
 
-const optionNames: (keyof BenchmarkOptions)[] = [...(Object.keys(benchmarkDefaults) as (keyof typeof benchmarkDefaults)[]), "model", "backboneWeights", "threads", "signal", "onProgress"];
+const optionNames: (keyof BenchmarkOptions)[] = [...(Object.keys(benchmarkDefaults) as (keyof typeof benchmarkDefaults)[]), "model", "backboneWeights", "threads", "heads", "signal", "onProgress"];
 
 /** Percentiles of the duration of a call (nearest rank: with fewer than 100 calls the 99th is the longest), and images per second. */
 export interface Latency {
@@ -102,7 +102,7 @@ export async function benchmark(options: BenchmarkOptions = {}): Promise<Benchma
   checkNumber(where, "batchSize", batchSize, { min: 1, max: 4096, integer: true });
   checkNumber(where, "repetitions", repetitions, { min: 1, max: 1e6, integer: true });
   checkNumber(where, "warmup", warmup, { min: 0, max: 1e6, integer: true });
-  checkChoice(where, "heads", heads, ["lowResolution", "direct"]);
+  if (heads !== undefined) checkChoice(where, "heads", heads, ["lowResolution", "direct"]);
   if (o.model !== undefined && (options.backbone !== undefined || options.imageSize !== undefined)) {
     throw new SuperSimpleNetError("INVALID_OPTION", `${where}: a model has its own backbone and image size. Leave 'backbone' and 'imageSize' away, or 'model'.`);
   }
@@ -148,12 +148,13 @@ export async function benchmark(options: BenchmarkOptions = {}): Promise<Benchma
       for await (const _ of detector.detectEach(stream, { signal })) onProgress?.(repetitions + Math.floor(++done / batchSize), 2 * repetitions);
       const streamSeconds = (performance.now() - streamStart) / 1000;
 
-      const counts = arithmetic(networkConfig, engine().backboneTensors(config.backbone.architecture));
+      const counts = arithmetic(networkConfig, engine().backboneTensors(config.backbone.architecture), engine().headTensors(engine().featureShape(networkConfig).channels, networkConfig));
+      const computed = computeFor(where, config, heads);
       return {
         model: { path: o.model ?? null, backbone: config.backbone, imageSize: config.imageSize, variant: config.variant },
         device: detector.device,
         precision,
-        heads,
+        heads: computed,
         threads,
         batchSize,
         repetitions,
@@ -165,7 +166,7 @@ export async function benchmark(options: BenchmarkOptions = {}): Promise<Benchma
         loadMs,
         parameters: counts.parameters,
         flops: counts.direct,
-        flopsComputed: counts[heads],
+        flopsComputed: counts[computed],
       };
     } finally {
       detector.dispose();
@@ -191,7 +192,7 @@ async function untrainedModel(backbone: string, imageSize: readonly [number, num
   const { layers, resize, variant, alignCorners } = trainerDefaults;
   const settings = checkNetworkSettings(where, { layers: [...layers], imageSize: [...imageSize], resize, variant, alignCorners });
   const loaded = await loadBackbone({ architecture, weights: weights ?? (cachedWeights(architecture) ? "auto" : "random"), signal });
-  const { channels } = engine().featureShape({ architecture, layers: settings.layers, imageHeight: settings.imageSize[0], imageWidth: settings.imageSize[1], variant, alignCorners });
+  const { channels } = engine().featureShape(networkConfigOf(architecture, settings));
   const { trained, source, sha256 } = loaded;
   const config: ModelConfig = { ...settings, backbone: { architecture, trained, source, sha256 }, thresholds: { ...defaultThresholds }, training: null, createdBy: `supersimplenet ${packageVersion}` };
   return new Model(config, await engine().randomHeads(channels, 0), { tensors: loaded.tensors, embedded: true });

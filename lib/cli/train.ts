@@ -90,6 +90,12 @@ const options = {
   "feature-cache-dir": text("FOLDER", "where", { default: "features in the cache folder" }),
   "feature-cache-precision": choice(["float32", "float16"], "of backbone features; float16 takes half the space and rounds them", { default: defaults.featureCachePrecision }),
   heads,
+  upscale: onOff("ablation: upscale the features", { default: defaults.upscale }),
+  "classification-head": choice(["standard", "complex", "mapMax"], "ablation: what makes the score", { default: defaults.classificationHead }),
+  "map-input": onOff("ablation: the classification head sees the map", { default: defaults.mapInput }),
+  "synthetic-anomalies": choice(["perlin", "simplenet", "none"], "ablation: how they are made", { default: defaults.syntheticAnomalies }),
+  overlap: onOff("ablation: synthetic anomalies on real defects too", { default: defaults.overlap }),
+  loss: choice(["default", "truncatedL1"], "ablation: of the map", { default: defaults.loss }),
   "embed-backbone": onOff("store the backbone in the model file", { default: "unless it comes from the cache folder" }),
 };
 
@@ -134,6 +140,12 @@ function trainerOptions(values: TrainValues): TrainerOptions {
     featureCacheDir: values["feature-cache-dir"],
     featureCachePrecision: values["feature-cache-precision"],
     heads: values.heads,
+    upscale: values.upscale,
+    classificationHead: values["classification-head"],
+    mapInput: values["map-input"],
+    syntheticAnomalies: values["synthetic-anomalies"],
+    overlap: values.overlap,
+    loss: values.loss,
     embedBackbone: values["embed-backbone"],
   };
   return given(all);

@@ -1,6 +1,7 @@
 import { SuperSimpleNetError } from "../errors.js";
 import { type LoadedImage, loadImage } from "../images/decode.js";
 import { prefetch } from "../images/pipeline.js";
+import { computeFor } from "../models/config.js";
 import { Model } from "../models/model.js";
 import type { NativeDetector, Region } from "../native/binding.js";
 import { type ChosenDevice, applyThreads, checkPrecision, resolveDevice } from "../native/device.js";
@@ -13,7 +14,7 @@ const where = "Detector.load";
 const optionNames: (keyof DetectorOptions)[] = ["device", "threads", "backboneWeights", "threshold", "pixelThreshold", "minAreaPx", "mapSize", "batchSize", "precision", "heads"];
 
 /** Every default of DetectorOptions that is not the model's. */
-export const detectorDefaults = { device: "auto", backboneWeights: "auto", minAreaPx: 0, mapSize: "model", batchSize: 8, precision: "float32", heads: "lowResolution" } as const satisfies DetectorOptions;
+export const detectorDefaults = { device: "auto", backboneWeights: "auto", minAreaPx: 0, mapSize: "model", batchSize: 8, precision: "float32" } as const satisfies DetectorOptions;
 
 /** An image at model size, on its way to the engine. */
 interface Decoded {
@@ -64,15 +65,15 @@ export class Detector {
     checkNumber(where, "minAreaPx", settings.minAreaPx, { min: 0 });
     checkNumber(where, "batchSize", settings.batchSize, { min: 1, max: 4096, integer: true });
     checkChoice(where, "mapSize", settings.mapSize, ["model", "image"]);
-    checkChoice(where, "heads", settings.heads, ["lowResolution", "direct"]);
     const chosen = resolveDevice(where, settings.device);
     checkPrecision(where, settings.precision, chosen.device);
     const model = typeof source === "string" ? await Model.load(source) : source;
     if (!(model instanceof Model)) throw invalid(where, "source", "a model file's path or a Model", typeof source);
     if (model === source) model.check(where);
+    const compute = computeFor(where, model.config, settings.heads);
     await applyThreads(where, options.threads);
     const backbone = await model.backbone(settings.backboneWeights);
-    const native = await engine().createDetector({ ...model.networkConfig, device: chosen.device, compute: settings.heads, precision: settings.precision }, backbone, model.heads);
+    const native = await engine().createDetector({ ...model.networkConfig, device: chosen.device, compute, precision: settings.precision }, backbone, model.heads);
     return new Detector(model, chosen, native, options);
   }
 

@@ -25,7 +25,7 @@ export interface DetectorOptions {
    * with instructions for it (AVX512-BF16, AMX).
    */
   precision?: Precision;
-  /** "lowResolution" (default) or "direct", the slow oracle. */
+  /** "lowResolution" or "direct", the slow oracle. Default: the first, where the model has it (docs/ablations.md). */
   heads?: "lowResolution" | "direct";
 }
 

@@ -10,7 +10,7 @@ import { engine } from "../native/engine.js";
 import { checkChoice, rejectUnknown } from "../options.js";
 import { packageVersion } from "../version.js";
 import { type CheckpointLayout, convertCheckpoint } from "./convert.js";
-import { type BackboneInfo, checkNetworkSettings } from "./config.js";
+import { type BackboneInfo, checkNetworkSettings, networkConfigOf } from "./config.js";
 import { Model } from "./model.js";
 
 export interface ModelFromCheckpointOptions {
@@ -48,8 +48,7 @@ export async function modelFromCheckpoint(options: ModelFromCheckpointOptions): 
   // Both of the last two depend on the file when they are not given.
   const { resize = "bilinear", alignCorners = true, layers = ["layer2", "layer3"], variant = "jims", imageSize } = options;
   const settings = checkNetworkSettings(where, { layers, imageSize, resize, variant, alignCorners });
-  const [imageHeight, imageWidth] = settings.imageSize;
-  const { channels } = engine().featureShape({ architecture, layers: settings.layers, imageHeight, imageWidth, variant, alignCorners });
+  const { channels } = engine().featureShape(networkConfigOf(architecture, settings));
   const converted = await convertCheckpoint({ path: options.checkpoint, layout: options.layout, channels });
   const { layout } = converted;
   const backbone = await chooseBackbone(options, converted.backbone);

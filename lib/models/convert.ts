@@ -15,30 +15,11 @@ export interface ConvertOptions {
 }
 
 export interface ConvertedCheckpoint {
-  /** By the authors' names, float32; `headTensors` gives the shapes. */
+  /** By the authors' names, float32; `headTensors` of the binding gives the shapes. */
   heads: TensorMap;
   layout: CheckpointLayout;
   /** anomalib stores its backbone too; present only when it is complete up to layer3. */
   backbone?: { architecture: Architecture; tensors: TensorMap };
-}
-
-/** Names and shapes of the heads for C feature channels, by the authors' names (spec section 2). */
-export function headTensors(channels: number): Record<string, number[]> {
-  const batchNorm = (name: string, size: number): [string, number[]][] =>
-    ["weight", "bias", "running_mean", "running_var"].map((field) => [`${name}.${field}`, [size]]);
-  return Object.fromEntries([
-    ["feature_adaptor.projection.weight", [channels, channels, 1, 1]],
-    ["feature_adaptor.projection.bias", [channels]],
-    ["discriminator.seg.0.weight", [1024, channels, 1, 1]],
-    ["discriminator.seg.0.bias", [1024]],
-    ...batchNorm("discriminator.seg.1", 1024),
-    ["discriminator.seg.3.weight", [1, 1024, 1, 1]],
-    ["discriminator.dec_head.0.weight", [128, channels + 1, 5, 5]],
-    ["discriminator.dec_head.0.bias", [128]],
-    ...batchNorm("discriminator.dec_head.1", 128),
-    ["discriminator.fc_score.weight", [1, 258]],
-    ["discriminator.fc_score.bias", [1]],
-  ] as [string, number[]][]);
 }
 
 /** The authors' name in each layout (spec section 7). */
@@ -60,7 +41,7 @@ const nameIn: Record<CheckpointLayout, (name: string) => string> = {
 export async function convertCheckpoint(options: ConvertOptions): Promise<ConvertedCheckpoint> {
   const where = "convertCheckpoint";
   rejectUnknown(options, ["path", "layout", "channels"], where);
-  const wanted = headTensors(checkNumber(where, "channels", options.channels, { integer: true, min: 1, max: 65536 }));
+  const wanted = engine().headTensors(checkNumber(where, "channels", options.channels, { integer: true, min: 1, max: 65536 }));
   const asked = checkChoice(where, "layout", options.layout ?? "auto", ["auto", "authors", "anomalib"] as const);
   const { tensors } = await engine().readTensors(options.path);
   const { layout, prefix } = detectLayout(tensors, Object.keys(wanted), asked, options.path);

@@ -4,8 +4,7 @@ import { pickTensors, tensorsSha256 } from "../backbones/check.js";
 import type { NetworkConfig, TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
 import { checkBoolean, checkNumber, rejectUnknown } from "../options.js";
-import { checkConfig, type ModelConfig, modelFormatVersion, randomNotEmbedded } from "./config.js";
-import { headTensors } from "./convert.js";
+import { checkConfig, type ModelConfig, modelFormatVersion, networkConfigOf, randomNotEmbedded } from "./config.js";
 
 const formatName = "supersimplenet";
 const backbonePrefix = "backbone.";
@@ -36,8 +35,7 @@ export class Model {
   }
 
   get networkConfig(): NetworkConfig {
-    const { backbone, layers, imageSize, variant, alignCorners } = this.config;
-    return { architecture: backbone.architecture, layers, imageHeight: imageSize[0], imageWidth: imageSize[1], variant, alignCorners };
+    return networkConfigOf(this.config.backbone.architecture, this.config);
   }
 
   /**
@@ -84,8 +82,8 @@ export class Model {
 
   /** The tensors against the configuration, which must have been checked. */
   #problems(): string[] {
-    const { channels } = engine().featureShape(this.networkConfig);
-    const problems = tensorProblems(this.heads, headTensors(channels));
+    const network = this.networkConfig;
+    const problems = tensorProblems(this.heads, engine().headTensors(engine().featureShape(network).channels, network));
     if (!this.#backbone) return problems;
     return [...problems, ...tensorProblems(this.#backbone, engine().backboneTensors(this.config.backbone.architecture)).map((problem) => backbonePrefix + problem)];
   }

@@ -29,8 +29,21 @@ export type Architecture = "wide_resnet50_2" | "wide_resnet101_2" | "resnet50" |
 export type Variant = "jims" | "icpr";
 export type ResizeMethod = "bilinear" | "antialias";
 
+export type ClassificationHead = "standard" | "complex" | "mapMax";
+export type Compute = "direct" | "lowResolution";
+export type SyntheticAnomalies = "perlin" | "simplenet" | "none";
+export type Loss = "default" | "truncatedL1";
+
+/** What of the classification head there is. Without a field: as in the paper. */
+export interface HeadLayout {
+  /** "standard" (default): one convolutional block; "complex": three; "mapMax": none, the score is the maximum of the map. */
+  classificationHead?: ClassificationHead;
+  /** The classification head sees the map. Default true. */
+  mapInput?: boolean;
+}
+
 /** What fixes the function that the network computes. */
-export interface NetworkConfig {
+export interface NetworkConfig extends HeadLayout {
   architecture: Architecture;
   /** Taps, in the order in which their channels are concatenated. */
   layers: string[];
@@ -38,13 +51,15 @@ export interface NetworkConfig {
   imageWidth: number;
   variant: Variant;
   alignCorners: boolean;
+  /** Features are upscaled to twice the largest tap's size. Default true. */
+  upscale?: boolean;
 }
 
 export interface EngineConfig extends NetworkConfig {
   /** "cpu" or "cuda" or "cuda:1". */
   device: string;
-  /** "direct" computes the heads at full resolution (the oracle); "lowResolution" is the same function, faster. */
-  compute: "direct" | "lowResolution";
+  /** "direct" computes the heads at full resolution (the oracle); "lowResolution" is the same function, faster, for the standard HeadLayout only. */
+  compute: Compute;
 }
 
 export type Precision = "float32" | "bfloat16" | "float16";
@@ -62,6 +77,12 @@ export interface TrainerConfig extends EngineConfig {
   /** Standard deviation of the latent noise: one value per feature channel, or one for all. */
   noiseStd: Float32Array;
   perlinThreshold: number;
+  /** Default "perlin". */
+  syntheticAnomalies?: SyntheticAnomalies;
+  /** Noise on real defects too. Default false. */
+  overlap?: boolean;
+  /** "truncatedL1" leaves the map's focal loss out. Default "default". */
+  loss?: Loss;
   /** Upper limit of the memory that cached backbone features may take. */
   featureCacheBytes: number;
   /** Of cached features, and of all features that training sees. Absent: "float32". */
@@ -305,12 +326,14 @@ export interface NativeBinding {
   // network
   /** Every tensor that an architecture needs, up to layer3, with torchvision's names. */
   backboneTensors(architecture: Architecture): Record<string, number[]>;
-  /** Size of F, and of the map logits: twice the largest tap's. */
+  /** Size of F, and of the map logits: twice the largest tap's, or the largest tap's without upscaling. */
   featureShape(config: NetworkConfig): { channels: number; height: number; width: number };
   /** Untrained weights. */
   randomBackbone(architecture: Architecture, seed: number): Promise<TensorMap>;
-  /** Untrained heads, by the authors' names. */
-  randomHeads(channels: number, seed: number): Promise<TensorMap>;
+  /** Every tensor of the heads for C feature channels, by the authors' names (spec section 2). */
+  headTensors(channels: number, layout?: HeadLayout): Record<string, number[]>;
+  /** Untrained heads. */
+  randomHeads(channels: number, seed: number, layout?: HeadLayout): Promise<TensorMap>;
   createTrainer(config: TrainerConfig, backbone: TensorMap, heads: TensorMap): Promise<NativeTrainer>;
   createDetector(config: DetectorConfig, backbone: TensorMap, heads: TensorMap): Promise<NativeDetector>;
   forward(config: DetectorConfig, backbone: TensorMap, heads: TensorMap, input: NativeTensor): Promise<ForwardResult>;

@@ -1,4 +1,5 @@
-import type { Architecture, ResizeMethod, StepLosses, Variant } from "../native/binding.js";
+import { networkDefaults } from "../models/config.js";
+import type { Architecture, ClassificationHead, Compute, Loss, ResizeMethod, StepLosses, SyntheticAnomalies, Variant } from "../native/binding.js";
 import type { Regime } from "../datasets/types.js";
 
 /** A scale relative to the backbone's features: the noise of channel c has `relative` times the standard deviation of that channel. */
@@ -24,6 +25,24 @@ export interface TrainerOptions {
   variant?: Variant;
   /** Of the feature upscaling. Default true; anomalib's models use false. */
   alignCorners?: boolean;
+  /** Upscale the features to twice the largest tap's size; false leaves them at its size. Default true. This and the next five are the paper's ablations (docs/ablations.md). */
+  upscale?: boolean;
+  /**
+   * "standard" (default): one 5x5 convolutional block; "complex": three; "mapMax": none, the score logit is the maximum of the map
+   * logits at feature size, has no loss of its own, and image labels without masks teach nothing.
+   */
+  classificationHead?: ClassificationHead;
+  /** The classification head sees the map, in its convolution and in its last layer. Default true. */
+  mapInput?: boolean;
+  /**
+   * "perlin" (default): noise within Perlin masks; "simplenet": noise on the whole map of the second copy of each batch, none on the
+   * first; "none": real defects only, which the unsupervised regime does not have (INVALID_OPTION).
+   */
+  syntheticAnomalies?: SyntheticAnomalies;
+  /** Synthetic anomalies also on the real defects that have masks. Default false. */
+  overlap?: boolean;
+  /** "default": the four terms of spec section 4; "truncatedL1": the map without its focal term. Default "default". */
+  loss?: Loss;
   /** "auto" (default) infers it from the labels; see docs/training.md. */
   regime?: Regime | "auto";
   /** Default 300. */
@@ -82,8 +101,11 @@ export interface TrainerOptions {
   featureCacheDir?: string;
   /** "float32" (default) or "float16": half the memory and disk space, and features rounded to 11 bits, cached or not. */
   featureCachePrecision?: "float32" | "float16";
-  /** "lowResolution" (default) or "direct": the same function computed the plain way, several times slower; the tests' oracle. */
-  heads?: "lowResolution" | "direct";
+  /**
+   * "lowResolution" or "direct": the same function computed the plain way, several times slower; the tests' oracle. Default
+   * "lowResolution", but "direct" for a classification head other than the paper's, which has no other form.
+   */
+  heads?: Compute;
   /** Store the backbone in the model file; random weights must be. Default: unless its weights came from the cache folder, where every machine can have them. */
   embedBackbone?: boolean;
 }
@@ -97,6 +119,10 @@ export const trainerDefaults = {
   resize: "bilinear",
   variant: "jims",
   alignCorners: true,
+  ...networkDefaults,
+  syntheticAnomalies: "perlin",
+  overlap: false,
+  loss: "default",
   regime: "auto",
   epochs: 300,
   batchSize: 32,
@@ -112,7 +138,6 @@ export const trainerDefaults = {
   featureCacheMiB: 2048,
   featureCacheFileMiB: 0,
   featureCachePrecision: "float32",
-  heads: "lowResolution",
 } as const satisfies TrainerOptions;
 
 export interface RegimePreset {

@@ -1,7 +1,7 @@
 import { architectures } from "../backbones/catalogue.js";
 import { checkSegmented } from "../datasets/segmented.js";
 import type { Regime } from "../datasets/types.js";
-import { checkNetworkSettings, randomNotEmbedded } from "../models/config.js";
+import { checkNetworkSettings, computeFor, randomNotEmbedded } from "../models/config.js";
 import { checkDevice } from "../native/device.js";
 import { checkBoolean, checkChoice, checkNumber, invalid, rejectUnknown } from "../options.js";
 import { publishedNoiseStd, type RegimePreset, regimePresets, type RelativeNoise, relativeNoise, trainerDefaults, type TrainerOptions } from "./options.js";
@@ -21,6 +21,7 @@ const names = [
   ...Object.keys(trainerDefaults),
   ...Object.keys(regimePresets.full),
   "noiseStd",
+  "heads",
   "threads",
   "embedBackbone",
   "featureCacheDir",
@@ -37,6 +38,9 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
   checkChoice(where, "backbone", o.backbone, architectures);
   if (typeof o.backboneWeights !== "string" || o.backboneWeights === "") throw invalid(where, "backboneWeights", "'auto', 'random' or a path", o.backboneWeights);
   checkNetworkSettings(where, o);
+  checkChoice(where, "syntheticAnomalies", o.syntheticAnomalies, ["perlin", "simplenet", "none"]);
+  checkBoolean(where, "overlap", o.overlap);
+  checkChoice(where, "loss", o.loss, ["default", "truncatedL1"]);
   checkChoice(where, "regime", o.regime, ["auto", "unsupervised", "weak", "mixed", "full"]);
   checkNumber(where, "epochs", o.epochs, { min: 1, max: 1e6, integer: true });
   checkNumber(where, "batchSize", o.batchSize, { min: 1, max: 4096, integer: true });
@@ -56,7 +60,7 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
     if (typeof o.featureCacheDir !== "string" || o.featureCacheDir === "") throw invalid(where, "featureCacheDir", "a folder", o.featureCacheDir);
     if (o.featureCacheFileMiB === 0) throw invalid(where, "featureCacheFileMiB", "a number above 0, because 'featureCacheDir' is given,", o.featureCacheFileMiB);
   }
-  checkChoice(where, "heads", o.heads, ["lowResolution", "direct"]);
+  o.heads = computeFor(where, o, given.heads);
   if (o.embedBackbone !== undefined) checkBoolean(where, "embedBackbone", o.embedBackbone);
   if (o.embedBackbone === false && o.backboneWeights === "random") throw randomNotEmbedded(where);
   if (o.gradientClip !== undefined) checkNumber(where, "gradientClip", o.gradientClip, { min: 0 });
@@ -79,8 +83,9 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
   return structuredClone(o); // lists and objects are the caller's, or the defaults themselves
 }
 
-/** Fills in what depends on the regime and on the backbone (spec sections 4, 5 and 11). */
+/** Fills in what depends on the regime and on the backbone (spec sections 4, 5 and 11). Throws INVALID_OPTION where nothing would be left to learn. */
 export function resolveOptions(checked: CheckedOptions, regime: Regime): ResolvedOptions {
+  if (regime === "unsupervised" && checked.syntheticAnomalies === "none") throw invalid(where, "syntheticAnomalies", "'perlin' or 'simplenet' in the unsupervised regime, which has no other anomalies to learn from,", checked.syntheticAnomalies);
   const published = checked.backbone === "wide_resnet50_2" && checked.backboneWeights !== "random";
   const given = Object.fromEntries(Object.entries(checked).filter(([, value]) => value !== undefined)) as CheckedOptions;
   return structuredClone({ ...regimePresets[regime], noiseStd: published ? publishedNoiseStd : { relative: relativeNoise }, ...given, regime });

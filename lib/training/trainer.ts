@@ -11,7 +11,7 @@ import { calibrateThresholds, type CalibrationImage, defaultThresholds } from ".
 import { SuperSimpleNetError } from "../errors.js";
 import { decodeMask, loadImage, loadMask } from "../images/decode.js";
 import { prefetch, throwIfAborted } from "../images/pipeline.js";
-import type { ModelConfig, Thresholds, TrainingInfo } from "../models/config.js";
+import { type ModelConfig, networkConfigOf, type Thresholds, type TrainingInfo } from "../models/config.js";
 import { Model } from "../models/model.js";
 import type { NativeTrainer, StepItem, StepLosses, Target, TensorMap, TrainerConfig } from "../native/binding.js";
 import { applyThreads, resolveDevice } from "../native/device.js";
@@ -137,6 +137,9 @@ export class Trainer {
         resize: settings.resize,
         variant: settings.variant,
         alignCorners: settings.alignCorners,
+        upscale: settings.upscale,
+        classificationHead: settings.classificationHead,
+        mapInput: settings.mapInput,
         thresholds: { ...defaultThresholds },
         training: info,
         createdBy: `supersimplenet ${packageVersion}`,
@@ -168,19 +171,16 @@ class Session {
     cacheFile: TrainerConfig["featureCacheFile"],
     signal: AbortSignal | undefined,
   ): Promise<Session> {
-    const [imageHeight, imageWidth] = settings.imageSize;
     const config: TrainerConfig = {
-      architecture: settings.backbone,
-      layers: settings.layers,
-      imageHeight,
-      imageWidth,
-      variant: settings.variant,
-      alignCorners: settings.alignCorners,
+      ...networkConfigOf(settings.backbone, settings),
       device,
       compute: settings.heads,
       seed: settings.seed,
       noiseStd: Float32Array.of(typeof settings.noiseStd === "number" ? settings.noiseStd : 1),
       perlinThreshold: settings.perlinThreshold,
+      syntheticAnomalies: settings.syntheticAnomalies,
+      overlap: settings.overlap,
+      loss: settings.loss,
       featureCacheBytes: settings.featureCacheMiB * 2 ** 20,
       featureCachePrecision: settings.featureCachePrecision,
       featureCacheFile: cacheFile,
@@ -189,7 +189,7 @@ class Session {
       adaptorWeightDecay: settings.adaptorWeightDecay,
       headsWeightDecay: settings.headsWeightDecay,
     };
-    const heads = await engine().randomHeads(engine().featureShape(config).channels, settings.seed);
+    const heads = await engine().randomHeads(engine().featureShape(config).channels, settings.seed, config);
     return new Session(await engine().createTrainer(config, backbone, heads), settings, samples, cacheFile !== undefined, signal);
   }
 
@@ -216,7 +216,7 @@ class Session {
   async #setTargets(): Promise<void> {
     const { imageSize, maskDilation, distanceWeight, alignCorners, variant, balancedSampling } = this.settings;
     const [imageHeight, imageWidth] = imageSize;
-    const shape = engine().featureShape({ architecture: this.settings.backbone, layers: this.settings.layers, imageHeight, imageWidth, variant, alignCorners });
+    const shape = engine().featureShape(networkConfigOf(this.settings.backbone, this.settings));
     const load = async (sample: Sample, index: number): Promise<Target[]> => {
       const flips = sample.label === "anomalous" && balancedSampling ? [0, 1, 2, 3] : [0];
       const label = sample.label === "anomalous" ? 1 : 0;

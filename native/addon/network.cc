@@ -9,6 +9,23 @@
 #include "error.h"
 
 namespace ssn::addon {
+namespace {
+
+bool given(const Napi::Object& options, const char* name) { return !options.Get(name).IsUndefined(); }
+
+}  // namespace
+
+HeadLayout headLayoutFromJs(const Napi::Value& value) {
+  HeadLayout layout;
+  if (value.IsUndefined()) return layout;
+  const auto options = value.As<Napi::Object>();
+  if (given(options, "classificationHead")) {
+    const std::string head = getString(options, "classificationHead");
+    layout.classification = head == "complex" ? HeadLayout::kComplex : head == "mapMax" ? HeadLayout::kMapMax : HeadLayout::kStandard;
+  }
+  if (given(options, "mapInput")) layout.mapInput = getBool(options, "mapInput");
+  return layout;
+}
 
 NetworkConfig networkConfigFromJs(const Napi::Object& options) {
   NetworkConfig config;
@@ -18,6 +35,8 @@ NetworkConfig networkConfigFromJs(const Napi::Object& options) {
   config.imageWidth = getInt(options, "imageWidth");
   config.adaptedClassification = getString(options, "variant") == "icpr";
   config.alignCorners = getBool(options, "alignCorners");
+  if (given(options, "upscale")) config.upscale = getBool(options, "upscale");
+  config.layout = headLayoutFromJs(options);
   return config;
 }
 
@@ -52,6 +71,12 @@ TrainerConfig trainerConfigFromJs(const Napi::Object& options) {
     const auto file = value.As<Napi::Object>();
     config.featureCacheFile = {getString(file, "path"), getInt(file, "bytes"), digestFromJs(file.Get("identity"))};
   }
+  if (given(options, "syntheticAnomalies")) {
+    const std::string synthetic = getString(options, "syntheticAnomalies");
+    config.synthetic = synthetic == "simplenet" ? TrainerConfig::kSimpleNet : synthetic == "none" ? TrainerConfig::kNone : TrainerConfig::kPerlin;
+  }
+  if (given(options, "overlap")) config.overlap = getBool(options, "overlap");
+  if (given(options, "loss")) config.focalMap = getString(options, "loss") != "truncatedL1";
   config.stopGradient = getBool(options, "stopGradient");
   config.gradientClip = getNumber(options, "gradientClip");
   config.adaptorWeightDecay = getNumber(options, "adaptorWeightDecay");

@@ -8,6 +8,7 @@
 
 namespace ssn::addon {
 
+HeadLayout headLayoutFromJs(const Napi::Value& options);  // undefined: the standard one
 NetworkConfig networkConfigFromJs(const Napi::Object& options);
 EngineConfig engineConfigFromJs(const Napi::Object& options);
 DetectorConfig detectorConfigFromJs(const Napi::Object& options);

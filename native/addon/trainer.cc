@@ -2,6 +2,7 @@
 #include <ATen/ops/empty.h>
 
 #include <cstring>
+#include <map>
 
 #include "addon/convert.h"
 #include "addon/engine_thread.h"
@@ -208,10 +209,9 @@ Napi::Value createTrainer(const Napi::CallbackInfo& info) {
       [](Napi::Env e, Made& made) { return NativeTrainer::define(e).New({Napi::External<Made>::New(e, &made)}); });
 }
 
-Napi::Value backboneTensorsToJs(const Napi::CallbackInfo& info) {
-  Napi::Env env = info.Env();
+Napi::Value shapesToJs(Napi::Env env, const std::map<std::string, std::vector<int64_t>>& shapes) {
   Napi::Object out = Napi::Object::New(env);
-  for (const auto& [name, shape] : backboneTensors(architectureNamed(info[0].As<Napi::String>()))) {
+  for (const auto& [name, shape] : shapes) {
     Napi::Array sizes = Napi::Array::New(env, shape.size());
     for (uint32_t i = 0; i < shape.size(); ++i) sizes.Set(i, static_cast<double>(shape[i]));
     out.Set(name, sizes);
@@ -219,9 +219,15 @@ Napi::Value backboneTensorsToJs(const Napi::CallbackInfo& info) {
   return out;
 }
 
+Napi::Value backboneTensorsToJs(const Napi::CallbackInfo& info) {
+  return shapesToJs(info.Env(), backboneTensors(architectureNamed(info[0].As<Napi::String>())));
+}
+
+Napi::Value headTensorsToJs(const Napi::CallbackInfo& info) { return shapesToJs(info.Env(), headTensors(info[0].As<Napi::Number>().Int64Value(), headLayoutFromJs(info[1]))); }
+
 Napi::Value featureShapeToJs(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  const FeatureShape shape = featureShape(tapShapes(networkConfigFromJs(info[0].As<Napi::Object>())));
+  const FeatureShape shape = featureShape(networkConfigFromJs(info[0].As<Napi::Object>()));
   Napi::Object out = Napi::Object::New(env);
   out.Set("channels", static_cast<double>(shape.channels));
   out.Set("height", static_cast<double>(shape.height));
@@ -241,7 +247,7 @@ Napi::Value randomBackboneToJs(const Napi::CallbackInfo& info) {
 
 Napi::Value randomHeadsToJs(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  return tensorsOnEngine(env, [channels = info[0].As<Napi::Number>().Int64Value(), seed = info[1].As<Napi::Number>().Int64Value()] { return randomHeads(channels, static_cast<uint64_t>(seed)); });
+  return tensorsOnEngine(env, [channels = info[0].As<Napi::Number>().Int64Value(), seed = info[1].As<Napi::Number>().Int64Value(), layout = headLayoutFromJs(info[2])] { return randomHeads(channels, layout, static_cast<uint64_t>(seed)); });
 }
 
 // One training step with everything random given (GoldenStepInput).
@@ -296,6 +302,7 @@ void registerTrainer(Napi::Env env, Napi::Object exports) {
   addFunction<backboneTensorsToJs>(env, exports, "backboneTensors");
   addFunction<featureShapeToJs>(env, exports, "featureShape");
   addFunction<randomBackboneToJs>(env, exports, "randomBackbone");
+  addFunction<headTensorsToJs>(env, exports, "headTensors");
   addFunction<randomHeadsToJs>(env, exports, "randomHeads");
   addFunction<goldenStep>(env, exports, "goldenStep");
 }

@@ -6,6 +6,7 @@
 
 #include "cancel.h"
 #include "detection/map_upscale.h"
+#include "error.h"
 #include "features/features.h"
 #include "features/input.h"
 
@@ -24,13 +25,13 @@ std::vector<at::Tensor> inFloat(const std::vector<at::Tensor>& taps) {
 Detector::Detector(const DetectorConfig& config, const TensorMap& backbone, const TensorMap& heads)
     : config_(config), backbone_(architectureNamed(config.architecture), backbone, config.layers, config.device, config.precision) {
   at::NoGradGuard guard;
-  const auto taps = tapShapes(config);
-  const FeatureShape shape = featureShape(taps);
-  const Heads loaded = headsFromTensors(heads, shape.channels, config.device);
+  if (!config.computable()) throw Error("INTERNAL", "this classification head has no low-resolution form");
+  const FeatureShape shape = featureShape(config);
+  const Heads loaded = headsFromTensors(heads, shape.channels, config.layout, config.device);
   if (config.direct) {
     direct_ = loaded;
   } else {
-    folded_.emplace(loaded, config.adaptedClassification, LowResolutionGeometry(taps, config.alignCorners, config.device), config.precision);
+    folded_.emplace(loaded, config.adaptedClassification, LowResolutionGeometry(tapShapes(config), config.alignCorners, config.upscale, config.device), config.precision);
   }
   mapRows_ = upscaleBlurMatrix(shape.height, config.imageHeight).to(config.device);
   mapColumns_ = upscaleBlurMatrix(shape.width, config.imageWidth).t().contiguous().to(config.device);
@@ -38,7 +39,7 @@ Detector::Detector(const DetectorConfig& config, const TensorMap& backbone, cons
 
 HeadsOutput Detector::heads(const std::vector<at::Tensor>& taps) const {
   if (folded_) return (*folded_)(taps);
-  const at::Tensor features = pooledFeatures(inFloat(taps), config_.alignCorners);
+  const at::Tensor features = pooledFeatures(inFloat(taps), config_.alignCorners, config_.upscale);
   const at::Tensor adaptedFeatures = adapted(*direct_, features);
   return headsDirect(*direct_, adaptedFeatures, config_.adaptedClassification ? adaptedFeatures : features, /*training=*/false, /*stopGradient=*/false);
 }
@@ -68,7 +69,7 @@ Detector::Inspection Detector::inspect(const at::Tensor& input) const {
   const auto taps = backbone_.forward(input);
   const HeadsOutput out = heads(taps);
   const auto wide = inFloat(taps);
-  return {wide, pooledFeatures(wide, config_.alignCorners).contiguous(), out.map, anomalyMap(out.map), out.score};
+  return {wide, pooledFeatures(wide, config_.alignCorners, config_.upscale).contiguous(), out.map, anomalyMap(out.map), out.score};
 }
 
 }  // namespace ssn

@@ -11,21 +11,23 @@
 
 namespace ssn {
 
-FeatureShape featureShape(const std::vector<TapShape>& taps) {
+FeatureShape featureShape(const std::vector<TapShape>& taps, bool upscale) {
+  const int64_t factor = upscale ? 2 : 1;
   FeatureShape shape{0, 0, 0};
   for (const auto& tap : taps) {
     shape.channels += tap.channels;
-    shape.height = std::max(shape.height, 2 * tap.height);
-    shape.width = std::max(shape.width, 2 * tap.width);
+    shape.height = std::max(shape.height, factor * tap.height);
+    shape.width = std::max(shape.width, factor * tap.width);
   }
   return shape;
 }
 
-at::Tensor pooledFeatures(const std::vector<at::Tensor>& taps, bool alignCorners) {
+at::Tensor pooledFeatures(const std::vector<at::Tensor>& taps, bool alignCorners, bool upscale) {
+  const int64_t factor = upscale ? 2 : 1;
   int64_t height = 0, width = 0;
   for (const at::Tensor& tap : taps) {
-    height = std::max(height, 2 * tap.size(2));
-    width = std::max(width, 2 * tap.size(3));
+    height = std::max(height, factor * tap.size(2));
+    width = std::max(width, factor * tap.size(3));
   }
   std::vector<at::Tensor> upscaled;
   for (const at::Tensor& tap : taps) upscaled.push_back(at::upsample_bilinear2d(tap, {height, width}, alignCorners));

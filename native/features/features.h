@@ -1,5 +1,5 @@
-// From the backbone's taps to F: every map bilinearly upscaled to 2h x 2w (h x w = size of the largest tap),
-// concatenated, 3x3 average pooling with stride 1 and counted zero padding. Spec section 1.
+// From the backbone's taps to F: every map bilinearly upscaled to 2h x 2w (h x w = size of the largest tap; without
+// `upscale` to h x w, an ablation), concatenated, 3x3 average pooling with stride 1 and counted zero padding. Spec section 1.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -14,10 +14,10 @@ struct FeatureShape {
   int64_t channels, height, width;
 };
 
-FeatureShape featureShape(const std::vector<TapShape>& taps);
+FeatureShape featureShape(const std::vector<TapShape>& taps, bool upscale);
 
 // The plain way: taps (b x C_l x h_l x w_l) -> F (b x C x H x W).
-at::Tensor pooledFeatures(const std::vector<at::Tensor>& taps, bool alignCorners);
+at::Tensor pooledFeatures(const std::vector<at::Tensor>& taps, bool alignCorners, bool upscale);
 
 // Upscaling from `in` to `out` samples followed by 1-D average pooling, as an out x in matrix. Per channel
 // F = U X V^T with U for the rows and V for the columns (spec/low resolution: both steps are separable and linear).

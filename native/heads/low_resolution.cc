@@ -44,8 +44,8 @@ LowResolutionGeometry::Axis LowResolutionGeometry::axis(const at::Tensor& matrix
   return out;
 }
 
-LowResolutionGeometry::LowResolutionGeometry(const std::vector<TapShape>& taps, bool alignCorners, at::Device device)
-    : taps_(taps), shape_(featureShape(taps)) {
+LowResolutionGeometry::LowResolutionGeometry(const std::vector<TapShape>& taps, bool alignCorners, bool upscale, at::Device device)
+    : taps_(taps), shape_(featureShape(taps, upscale)) {
   std::vector<at::Tensor> rows, tapRows;
   for (const auto& tap : taps) {
     const at::Tensor u = upscalePoolMatrix(tap.height, shape_.height, alignCorners);

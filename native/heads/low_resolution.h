@@ -20,7 +20,7 @@ namespace ssn {
 
 class LowResolutionGeometry {
  public:
-  LowResolutionGeometry(const std::vector<TapShape>& taps, bool alignCorners, at::Device device);
+  LowResolutionGeometry(const std::vector<TapShape>& taps, bool alignCorners, bool upscale, at::Device device);
 
   // sum_l U_l Z_l V_l^T into `out` (b x H x W x K, contiguous). z[l]: b x h_l x w_l x K.
   void upscale(const std::vector<at::Tensor>& z, at::Tensor out) const { upscale(plain_, 1, z, std::move(out)); }

@@ -4,38 +4,45 @@
 #include <ATen/ops/zeros.h>
 
 #include <cmath>
-#include <map>
+#include <initializer_list>
 
 #include "anomalies/initialise.h"
 #include "error.h"
 
 namespace ssn {
-namespace {
 
-std::map<std::string, std::vector<int64_t>> shapes(int64_t c) {
-  const int64_t s = kSegmentationHidden, k = kClassificationHidden;
+std::map<std::string, std::vector<int64_t>> headTensors(int64_t c, const HeadLayout& layout) {
+  const int64_t s = kSegmentationHidden, k = kClassificationHidden, seen = layout.mapInput ? 1 : 0;
   std::map<std::string, std::vector<int64_t>> out = {
       {"feature_adaptor.projection.weight", {c, c, 1, 1}},
       {"feature_adaptor.projection.bias", {c}},
       {"discriminator.seg.0.weight", {s, c, 1, 1}},
       {"discriminator.seg.0.bias", {s}},
       {"discriminator.seg.3.weight", {1, s, 1, 1}},
-      {"discriminator.dec_head.0.weight", {k, c + 1, kTapSide, kTapSide}},
-      {"discriminator.dec_head.0.bias", {k}},
-      {"discriminator.fc_score.weight", {1, 2 * k + 2}},
-      {"discriminator.fc_score.bias", {1}},
   };
-  for (const char* part : {"weight", "bias", "running_mean", "running_var"}) {
-    out[std::string("discriminator.seg.1.") + part] = {s};
-    out[std::string("discriminator.dec_head.1.") + part] = {k};
+  const auto norm = [&out](const std::string& name, int64_t size) {
+    for (const char* part : {".weight", ".bias", ".running_mean", ".running_var"}) out[name + part] = {size};
+  };
+  const auto block = [&](int index, int64_t inputs) {  // convolution, batch norm and ReLU are counted
+    const std::string conv = "discriminator.dec_head." + std::to_string(3 * index);
+    out[conv + ".weight"] = {k, inputs, kTapSide, kTapSide};
+    out[conv + ".bias"] = {k};
+    norm("discriminator.dec_head." + std::to_string(3 * index + 1), k);
+  };
+  norm("discriminator.seg.1", s);
+  if (layout.classification == HeadLayout::kMapMax) return out;
+  block(0, c + seen);
+  if (layout.classification == HeadLayout::kComplex) {
+    block(1, k);
+    block(2, k);
   }
+  out["discriminator.fc_score.weight"] = {1, 2 * (k + seen)};
+  out["discriminator.fc_score.bias"] = {1};
   return out;
 }
 
-}  // namespace
-
 std::vector<Heads::Named> Heads::named() {
-  return {
+  std::vector<Named> out = {
       {"feature_adaptor.projection.weight", &adaptorWeight, Named::kAdaptor},
       {"feature_adaptor.projection.bias", &adaptorBias, Named::kAdaptor},
       {"discriminator.seg.0.weight", &segWeight, Named::kHead},
@@ -43,22 +50,54 @@ std::vector<Heads::Named> Heads::named() {
       {"discriminator.seg.1.weight", &segNorm.weight, Named::kHead},
       {"discriminator.seg.1.bias", &segNorm.bias, Named::kHead},
       {"discriminator.seg.3.weight", &segOut, Named::kHead},
-      {"discriminator.dec_head.0.weight", &clsWeight, Named::kHead},
-      {"discriminator.dec_head.0.bias", &clsBias, Named::kHead},
-      {"discriminator.dec_head.1.weight", &clsNorm.weight, Named::kHead},
-      {"discriminator.dec_head.1.bias", &clsNorm.bias, Named::kHead},
-      {"discriminator.fc_score.weight", &fcWeight, Named::kHead},
-      {"discriminator.fc_score.bias", &fcBias, Named::kHead},
+  };
+  std::vector<Named> buffers = {
       {"discriminator.seg.1.running_mean", &segNorm.runningMean, Named::kBuffer},
       {"discriminator.seg.1.running_var", &segNorm.runningVar, Named::kBuffer},
-      {"discriminator.dec_head.1.running_mean", &clsNorm.runningMean, Named::kBuffer},
-      {"discriminator.dec_head.1.running_var", &clsNorm.runningVar, Named::kBuffer},
   };
+  const auto append = [](std::vector<Named>& to, std::initializer_list<Named> entries) { to.insert(to.end(), entries); };
+  if (layout.classification != HeadLayout::kMapMax) {
+    append(out, {
+                    {"discriminator.dec_head.0.weight", &clsWeight, Named::kHead},
+                    {"discriminator.dec_head.0.bias", &clsBias, Named::kHead},
+                    {"discriminator.dec_head.1.weight", &clsNorm.weight, Named::kHead},
+                    {"discriminator.dec_head.1.bias", &clsNorm.bias, Named::kHead},
+                });
+    append(buffers, {
+                        {"discriminator.dec_head.1.running_mean", &clsNorm.runningMean, Named::kBuffer},
+                        {"discriminator.dec_head.1.running_var", &clsNorm.runningVar, Named::kBuffer},
+                    });
+    if (layout.classification == HeadLayout::kComplex) {
+      append(out, {
+                      {"discriminator.dec_head.3.weight", &deeper[0].weight, Named::kHead},
+                      {"discriminator.dec_head.3.bias", &deeper[0].bias, Named::kHead},
+                      {"discriminator.dec_head.4.weight", &deeper[0].norm.weight, Named::kHead},
+                      {"discriminator.dec_head.4.bias", &deeper[0].norm.bias, Named::kHead},
+                      {"discriminator.dec_head.6.weight", &deeper[1].weight, Named::kHead},
+                      {"discriminator.dec_head.6.bias", &deeper[1].bias, Named::kHead},
+                      {"discriminator.dec_head.7.weight", &deeper[1].norm.weight, Named::kHead},
+                      {"discriminator.dec_head.7.bias", &deeper[1].norm.bias, Named::kHead},
+                  });
+      append(buffers, {
+                          {"discriminator.dec_head.4.running_mean", &deeper[0].norm.runningMean, Named::kBuffer},
+                          {"discriminator.dec_head.4.running_var", &deeper[0].norm.runningVar, Named::kBuffer},
+                          {"discriminator.dec_head.7.running_mean", &deeper[1].norm.runningMean, Named::kBuffer},
+                          {"discriminator.dec_head.7.running_var", &deeper[1].norm.runningVar, Named::kBuffer},
+                      });
+    }
+    append(out, {
+                    {"discriminator.fc_score.weight", &fcWeight, Named::kHead},
+                    {"discriminator.fc_score.bias", &fcBias, Named::kHead},
+                });
+  }
+  out.insert(out.end(), buffers.begin(), buffers.end());
+  return out;
 }
 
-Heads headsFromTensors(const TensorMap& tensors, int64_t channels, at::Device device) {
-  const auto expected = shapes(channels);
+Heads headsFromTensors(const TensorMap& tensors, int64_t channels, const HeadLayout& layout, at::Device device) {
+  const auto expected = headTensors(channels, layout);
   Heads heads;
+  heads.layout = layout;
   for (const Heads::Named& entry : heads.named()) {
     const auto found = tensors.find(entry.name);
     if (found == tensors.end()) throw Error("WEIGHTS_INVALID", std::string("the model has no tensor '") + entry.name + "'");
@@ -77,23 +116,20 @@ TensorMap headsToTensors(Heads& heads) {
   return out;
 }
 
-TensorMap randomHeads(int64_t channels, uint64_t seed) {
+TensorMap randomHeads(int64_t channels, const HeadLayout& layout, uint64_t seed) {
   TensorMap out;
-  const auto all = shapes(channels);
+  const auto all = headTensors(channels, layout);
   for (const auto& [name, shape] : all) {
-    const bool running = name.find("running_") != std::string::npos;
-    const bool norm = name.find(".1.") != std::string::npos;
-    if (running || norm) {
+    const auto& weight = all.at(name.substr(0, name.rfind('.')) + ".weight");
+    if (weight.size() == 1) {  // of a batch norm
       const bool one = name.ends_with("running_var") || name.ends_with("weight");
       out[name] = one ? at::ones(shape) : at::zeros(shape);
       continue;
     }
-    const bool bias = name.ends_with("bias");
-    const auto& weight = bias ? all.at(name.substr(0, name.size() - 4) + "weight") : shape;
     int64_t area = 1;
     for (size_t i = 2; i < weight.size(); ++i) area *= weight[i];
     const double fanIn = static_cast<double>(weight[1] * area), fanOut = static_cast<double>(weight[0] * area);
-    out[name] = bias ? uniformTensor(seed, name, shape, 1.0 / std::sqrt(fanIn)) : normalTensor(seed, name, shape, std::sqrt(2.0 / (fanIn + fanOut)));
+    out[name] = name.ends_with("bias") ? uniformTensor(seed, name, shape, 1.0 / std::sqrt(fanIn)) : normalTensor(seed, name, shape, std::sqrt(2.0 / (fanIn + fanOut)));
   }
   return out;
 }

@@ -3,6 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -22,14 +23,33 @@ struct BatchNorm {
   at::Tensor weight, bias, runningMean, runningVar;
 };
 
+// What of the classification head there is: the paper's, or an ablation (spec section 9).
+struct HeadLayout {
+  enum Classification {
+    kStandard,  // one convolutional block
+    kComplex,   // three: two more of 128 -> 128
+    kMapMax,    // none: the score is the map's maximum
+  } classification = kStandard;
+  bool mapInput = true;  // the head sees M: in its convolution and in its last layer
+
+  bool standard() const { return classification == kStandard && mapInput; }
+};
+
+struct ConvBlock {
+  at::Tensor weight, bias;
+  BatchNorm norm;
+};
+
 struct Heads {
+  HeadLayout layout;
   at::Tensor adaptorWeight, adaptorBias;  // C x C x 1 x 1, C
   at::Tensor segWeight, segBias;          // 1024 x C x 1 x 1, 1024
   BatchNorm segNorm;                      // 1024
   at::Tensor segOut;                      // 1 x 1024 x 1 x 1
-  at::Tensor clsWeight, clsBias;          // 128 x (C+1) x 5 x 5, 128: channel C is the map's
+  at::Tensor clsWeight, clsBias;          // 128 x (C+1) x 5 x 5, 128: channel C is the map's, absent without mapInput
   BatchNorm clsNorm;                      // 128
-  at::Tensor fcWeight, fcBias;            // 1 x 258, 1
+  ConvBlock deeper[2];                    // kComplex only: 128 x 128 x 5 x 5
+  at::Tensor fcWeight, fcBias;            // 1 x 258, or 1 x 256 without mapInput; 1
 
   int64_t channels() const { return adaptorWeight.size(0); }
 
@@ -38,15 +58,18 @@ struct Heads {
     at::Tensor* tensor;
     enum { kAdaptor, kHead, kBuffer } group;
   };
-  // Every tensor in a fixed order; kBuffer marks running statistics, which are not trained.
+  // Every tensor that the layout has, in a fixed order; kBuffer marks running statistics, which are not trained.
   std::vector<Named> named();
 };
 
+// Names and shapes of every tensor for C feature channels.
+std::map<std::string, std::vector<int64_t>> headTensors(int64_t channels, const HeadLayout& layout);
+
 // Copies to `device` in float32. Throws Error("WEIGHTS_INVALID") if a tensor is missing or has another shape.
-Heads headsFromTensors(const TensorMap& tensors, int64_t channels, at::Device device);
+Heads headsFromTensors(const TensorMap& tensors, int64_t channels, const HeadLayout& layout, at::Device device);
 TensorMap headsToTensors(Heads& heads);
 
 // Xavier-normal weights, biases uniform in +-1/sqrt(fan_in), batch norms 1 and 0 (spec section 2).
-TensorMap randomHeads(int64_t channels, uint64_t seed);
+TensorMap randomHeads(int64_t channels, const HeadLayout& layout, uint64_t seed);
 
 }  // namespace ssn

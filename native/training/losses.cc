@@ -3,6 +3,7 @@
 #include <ATen/ops/clamp_min.h>
 #include <ATen/ops/log_sigmoid.h>
 #include <ATen/ops/sigmoid.h>
+#include <ATen/ops/zeros.h>
 
 namespace ssn {
 namespace {
@@ -21,13 +22,14 @@ at::Tensor selectedMean(const at::Tensor& values, const at::Tensor& selection) {
 
 }  // namespace
 
-Losses losses(const at::Tensor& map, const at::Tensor& score, const Targets& targets) {
+Losses losses(const at::Tensor& map, const at::Tensor& score, const Targets& targets, LossTerms terms) {
   const at::Tensor segmented = targets.segmented.view({-1, 1, 1, 1});
   Losses out;
   out.l1Normal = selectedMean(at::clamp_min(map + kMargin, 0.0) * targets.weight, (1.0 - targets.mask) * segmented);
   out.l1Anomalous = selectedMean(at::clamp_min(kMargin - map, 0.0) * targets.weight, targets.mask * segmented);
-  out.focalMap = selectedMean(focal(map, targets.mask) * targets.weight, segmented.expand_as(map));
-  out.focalScore = focal(score, targets.label).mean();
+  const at::Tensor none = at::zeros({}, map.options());
+  out.focalMap = terms.focalMap ? selectedMean(focal(map, targets.mask) * targets.weight, segmented.expand_as(map)) : none;
+  out.focalScore = terms.focalScore ? focal(score, targets.label).mean() : none;
   return out;
 }
 

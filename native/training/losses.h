@@ -18,6 +18,12 @@ struct Losses {
   at::Tensor total() const { return l1Normal + l1Anomalous + focalMap + focalScore; }
 };
 
-Losses losses(const at::Tensor& map, const at::Tensor& score, const Targets& targets);
+// Which of the focal terms there are (the others are 0): an ablation has the truncated L1 alone for the map, and a score that
+// is the map's maximum is not trained.
+struct LossTerms {
+  bool focalMap = true, focalScore = true;
+};
+
+Losses losses(const at::Tensor& map, const at::Tensor& score, const Targets& targets, LossTerms terms);
 
 }  // namespace ssn

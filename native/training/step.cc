@@ -14,10 +14,10 @@
 
 namespace ssn {
 
-Perturbation perturbation(const StepInput& input) {
+Perturbation perturbation(const StepInput& input, bool overlap) {
   const at::Tensor mask = at::cat({input.mask, input.mask}, 0);
   Perturbation out;
-  out.noiseMask = input.perlinMask * (1.0 - mask);
+  out.noiseMask = overlap ? input.perlinMask : input.perlinMask * (1.0 - mask);
   out.targets.mask = at::maximum(mask, out.noiseMask);
   out.targets.label = at::maximum(at::cat({input.label, input.label}, 0), at::amax(out.targets.mask, {1, 2, 3}));
   out.targets.segmented = at::cat({input.segmented, input.segmented}, 0);
@@ -58,8 +58,8 @@ StepOutput stepDirect(Heads& heads, const StepInput& input, const StepOptions& o
   Perturbation perturbed;
   {
     at::NoGradGuard guard;
-    features = pooledFeatures(input.taps, options.alignCorners);
-    perturbed = perturbation(input);
+    features = pooledFeatures(input.taps, options.alignCorners, options.upscale);
+    perturbed = perturbation(input, options.overlap);
     // Dense, zero where the mask is: noise x noise mask of spec section 3.
     const int64_t samples = perturbed.noiseMask.size(0), channels = features.size(1);
     noise = at::zeros({samples, channels, features.size(2) * features.size(3)}, features.options());
@@ -75,7 +75,7 @@ StepOutput stepDirect(Heads& heads, const StepInput& input, const StepOptions& o
   const at::Tensor perturbedAdapted = at::cat({adaptedFeatures, adaptedFeatures}, 0) + noise;
   const at::Tensor classificationInput = options.adaptedClassification ? perturbedAdapted : at::cat({features, features}, 0) + noise;
   const HeadsOutput heads_ = headsDirect(heads, perturbedAdapted, classificationInput, /*training=*/true, options.stopGradient);
-  const Losses loss = losses(heads_.map, heads_.score, perturbed.targets);
+  const Losses loss = losses(heads_.map, heads_.score, perturbed.targets, {options.focalMap, heads.layout.classification != HeadLayout::kMapMax});
   throwIfCancelled();
   loss.total().backward();
 

@@ -27,9 +27,11 @@ struct StepInput {
 };
 
 struct StepOptions {
-  bool alignCorners;
+  bool alignCorners, upscale;  // of the features
   bool adaptedClassification;  // icpr: the classification head sees A
   bool stopGradient;
+  bool overlap;   // noise on real defects too (ablation)
+  bool focalMap;  // the map's focal loss; without it the truncated L1 alone (ablation)
 };
 
 struct StepOutput {
@@ -40,7 +42,7 @@ struct StepOutput {
   std::vector<at::Tensor> gradients;                       // one for each trained entry of Heads::named(), in that order
 };
 
-// Both update the running statistics of the heads' batch norms.
+// Both update the running statistics of the heads' batch norms. The low-resolution form is for the standard layout only.
 StepOutput stepDirect(Heads& heads, const StepInput& input, const StepOptions& options);
 StepOutput stepLowResolution(Heads& heads, const StepInput& input, const StepOptions& options, const LowResolutionGeometry& geometry);
 
@@ -49,7 +51,7 @@ struct Perturbation {
   at::Tensor noiseMask;  // 2b x 1 x H x W
   Targets targets;
 };
-Perturbation perturbation(const StepInput& input);
+Perturbation perturbation(const StepInput& input, bool overlap);
 
 // Ascending flat positions (int32, CPU) where the noise mask of each sample is set.
 std::vector<at::Tensor> activePositions(const at::Tensor& noiseMask);

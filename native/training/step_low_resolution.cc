@@ -213,7 +213,7 @@ at::Tensor leaf(const at::Tensor& value) { return value.detach().set_requires_gr
 
 StepOutput stepLowResolution(Heads& heads, const StepInput& input, const StepOptions& options, const LowResolutionGeometry& geometry) {
   at::NoGradGuard noGrad;
-  const Perturbation perturbed = perturbation(input);
+  const Perturbation perturbed = perturbation(input, options.overlap);
   const Batch batch = makeBatch(input, perturbed.noiseMask, geometry.height() * geometry.width(), heads.channels());
   const int64_t c = batch.channels, b = batch.images, h = geometry.height(), w = geometry.width();
   const std::vector<int64_t> mapShape = {2 * b, 1, h, w};
@@ -242,7 +242,7 @@ StepOutput stepLowResolution(Heads& heads, const StepInput& input, const StepOpt
     at::AutoGradMode grad(true);
     const at::Tensor seen = options.stopGradient ? map.detach() : map;
     const at::Tensor score = at::linear(at::cat({maximum, mean, at::amax(seen, {2, 3}), seen.mean({2, 3})}, 1), fcWeight, fcBias).squeeze(1);
-    const Losses loss = losses(map, score, perturbed.targets);
+    const Losses loss = losses(map, score, perturbed.targets, {options.focalMap, /*focalScore=*/true});
     loss.total().backward();
     out = {loss.l1Normal.detach(), loss.l1Anomalous.detach(), loss.focalMap.detach(), loss.focalScore.detach(), map.detach(), score.detach(), perturbed.targets, {}};
   }

@@ -32,11 +32,12 @@ std::unique_ptr<FeatureFile> openFeatureFile(const TrainerConfig& config) {
 Trainer::Trainer(const TrainerConfig& config, const TensorMap& backbone, const TensorMap& heads)
     : config_(config),
       backbone_(architectureNamed(config.architecture), backbone, config.layers, config.device),
-      shape_(featureShape(tapShapes(config))),
-      heads_(headsFromTensors(heads, shape_.channels, config.device)),
-      geometry_(tapShapes(config), config.alignCorners, config.device),
+      shape_(featureShape(config)),
+      heads_(headsFromTensors(heads, shape_.channels, config.layout, config.device)),
+      geometry_(tapShapes(config), config.alignCorners, config.upscale, config.device),
       cache_(config.featureCacheBytes, config.featureCachePrecision, config.device, openFeatureFile(config)),
       optimizer_(trainedParameters(heads_).size()) {
+  if (!config.computable()) throw Error("INTERNAL", "this classification head has no low-resolution form");
   setNoiseStd(config.noiseStd);
 }
 
@@ -52,6 +53,13 @@ std::vector<at::Tensor> Trainer::tapsOf(const StepItem& item) {
   std::vector<at::Tensor> taps = backbone_.forward(normalisedImages(item.pixels.data_ptr<uint8_t>(), 1, config_.imageHeight, config_.imageWidth));
   for (at::Tensor& tap : taps) tap = tap.contiguous(at::MemoryFormat::ChannelsLast);
   return cache_.offer(item.key, taps);
+}
+
+at::Tensor Trainer::anomalyMasks(int64_t index, int64_t b) const {
+  if (config_.synthetic == TrainerConfig::kPerlin) return perlinMasks(config_.seed, index, 2 * b, shape_.height, shape_.width, static_cast<float>(config_.perlinThreshold));
+  at::Tensor out = at::zeros({2 * b, 1, shape_.height, shape_.width});
+  if (config_.synthetic == TrainerConfig::kSimpleNet) out.slice(0, b).fill_(1.0);
+  return out;
 }
 
 StepInput Trainer::stepInput(int64_t index, const std::vector<StepItem>& items) {
@@ -76,7 +84,7 @@ StepInput Trainer::stepInput(int64_t index, const std::vector<StepItem>& items) 
   input.weight = weight.to(device);
   input.label = label.to(device);
   input.segmented = segmented.to(device);
-  input.perlinMask = perlinMasks(config_.seed, index, 2 * b, shape_.height, shape_.width, static_cast<float>(config_.perlinThreshold)).to(device);
+  input.perlinMask = anomalyMasks(index, b).to(device);
   input.noise = [this, index, device](int64_t sample, const at::Tensor& positions) {
     at::Tensor noise = at::empty({positions.numel(), shape_.channels}, at::kFloat);
     latentNoise(config_.seed, index, sample, positions.data_ptr<int32_t>(), positions.numel(), shape_.channels, config_.noiseStd.data_ptr<float>(), noise.data_ptr<float>());
@@ -86,7 +94,7 @@ StepInput Trainer::stepInput(int64_t index, const std::vector<StepItem>& items) 
 }
 
 StepOutput Trainer::forwardBackward(const StepInput& input) {
-  const StepOptions options{config_.alignCorners, config_.adaptedClassification, config_.stopGradient};
+  const StepOptions options{config_.alignCorners, config_.upscale, config_.adaptedClassification, config_.stopGradient, config_.overlap, config_.focalMap};
   return config_.direct ? stepDirect(heads_, input, options) : stepLowResolution(heads_, input, options, geometry_);
 }
 
@@ -122,8 +130,10 @@ StepLosses Trainer::step(int64_t index, const std::vector<StepItem>& items, Lear
   if (!std::isfinite(result.total)) throw Error("DIVERGED", "the loss is not finite" + std::string(kAdvice));
   result.gradientNorm = update(out.gradients, rates);
   // Variances beyond float32 make batch norm return zeros: the loss stays finite and the model would be useless.
-  const at::Tensor statistics = at::cat({heads_.segNorm.runningMean, heads_.segNorm.runningVar, heads_.clsNorm.runningMean, heads_.clsNorm.runningVar});
-  if (!std::isfinite(statistics.sum().item<double>())) throw Error("DIVERGED", "the statistics of batch norm are not finite" + std::string(kAdvice));
+  std::vector<at::Tensor> statistics;
+  for (const Heads::Named& entry : heads_.named())
+    if (entry.group == Heads::Named::kBuffer) statistics.push_back(*entry.tensor);
+  if (!std::isfinite(at::cat(statistics).sum().item<double>())) throw Error("DIVERGED", "the statistics of batch norm are not finite" + std::string(kAdvice));
   return result;
 }
 
@@ -132,7 +142,7 @@ std::vector<float> Trainer::observe(const std::vector<StepItem>& items) {
   sum_.resize(shape_.channels);
   sumOfSquares_.resize(shape_.channels);
   for (const StepItem& item : items) {
-    const at::Tensor features = pooledFeatures(tapsOf(item), config_.alignCorners).to(at::kDouble);
+    const at::Tensor features = pooledFeatures(tapsOf(item), config_.alignCorners, config_.upscale).to(at::kDouble);
     const at::Tensor sum = features.sum({0, 2, 3}).cpu(), squares = features.square().sum({0, 2, 3}).cpu();
     for (int64_t c = 0; c < shape_.channels; ++c) {
       sum_[c] += sum.data_ptr<double>()[c];
@@ -162,7 +172,7 @@ Trainer::State Trainer::state() {
 }
 
 void Trainer::restore(const State& state) {
-  heads_ = headsFromTensors(state.heads, shape_.channels, config_.device);
+  heads_ = headsFromTensors(state.heads, shape_.channels, config_.layout, config_.device);
   const auto parameters = trainedParameters(heads_);
   const auto moment = [&](const std::string& name, const at::Tensor& like) {
     const auto found = state.optimizer.find(name);

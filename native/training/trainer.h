@@ -27,6 +27,13 @@ struct TrainerConfig : EngineConfig {
     Digest identity;
   };
   std::optional<File> featureCacheFile;
+  enum Synthetic {
+    kPerlin,     // spec section 3
+    kSimpleNet,  // the whole map of the second copy of the batch, the first stays clean
+    kNone,
+  } synthetic = kPerlin;
+  bool overlap = false;
+  bool focalMap = true;
   bool stopGradient;
   double gradientClip;  // 0: none
   double adaptorWeightDecay, headsWeightDecay;
@@ -84,6 +91,7 @@ class Trainer {
 
  private:
   std::vector<at::Tensor> tapsOf(const StepItem& item);
+  at::Tensor anomalyMasks(int64_t index, int64_t images) const;  // 2b x 1 x H x W, CPU
   StepInput stepInput(int64_t index, const std::vector<StepItem>& items);
 
   TrainerConfig config_;

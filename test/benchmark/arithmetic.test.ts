@@ -2,11 +2,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { arithmetic } from "../../lib/benchmark/arithmetic.js";
-import type { Architecture } from "../../lib/native/binding.js";
+import type { Architecture, HeadLayout } from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
 
 const layers = ["layer2", "layer3"];
-const count = (architecture: Architecture, imageHeight: number, imageWidth: number, taps = layers): ReturnType<typeof arithmetic> => arithmetic({ layers: taps, imageHeight, imageWidth }, engine().backboneTensors(architecture));
+function count(architecture: Architecture, imageHeight: number, imageWidth: number, taps = layers, ablation: HeadLayout & { upscale?: boolean } = {}): ReturnType<typeof arithmetic> {
+  const network = { architecture, layers: taps, imageHeight, imageWidth, variant: "jims", alignCorners: true, ...ablation } as const;
+  return arithmetic(network, engine().backboneTensors(architecture), engine().headTensors(engine().featureShape(network).channels, network));
+}
 
 test("wide_resnet50_2 at 256x256 has the arithmetic of the specification", () => {
   const { direct, lowResolution } = count("wide_resnet50_2", 256, 256);
@@ -34,6 +37,17 @@ test("only the backbone up to the last tap counts", () => {
   const { direct, parameters } = count("resnet18", 64, 64, ["layer1"]);
   assert.equal(direct, 2 * (stem + layer1 + heads));
   assert.equal(parameters, 3 * 49 * 64 + 128 + 4 * (64 * 64 * 9 + 128) + (64 * 64 + 64) + (64 * 1024 + 1024 + 2048 + 1024) + (65 * 3200 + 128 + 256) + 259);
+});
+
+test("ablations: what they take away or add", () => {
+  const whole = count("resnet18", 64, 64);
+  const heads = 384 * 384 + 384 * 1024 + 1024 + 385 * 3200;
+  assert.equal(count("resnet18", 64, 64, layers, { upscale: false }).direct, whole.direct - 2 * (256 - 64) * heads);
+  assert.equal(count("resnet18", 64, 64, layers, { classificationHead: "mapMax" }).direct, whole.direct - 2 * (256 * 385 * 3200 + 258));
+  assert.equal(count("resnet18", 64, 64, layers, { mapInput: false }).direct, whole.direct - 2 * (256 * 3200 + 2));
+  const complex = count("resnet18", 64, 64, layers, { classificationHead: "complex" });
+  assert.equal(complex.direct, whole.direct + 2 * 2 * 256 * 128 * 3200);
+  assert.equal(complex.parameters, whole.parameters + 2 * (128 * 3200 + 3 * 128));
 });
 
 test("odd sizes round up at every stride", () => {

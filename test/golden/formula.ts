@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
 
-import type { Architecture, NativeTensor, TensorMap } from "../../lib/native/binding.js";
+import type { Architecture, HeadLayout, NativeTensor, TensorMap } from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
 
 /**
@@ -55,22 +55,8 @@ export function formulaBackbone(architecture: Architecture): TensorMap {
   return out;
 }
 
-export function formulaHeads(channels: number): TensorMap {
-  const norm = (size: number, name: string): [string, number[]][] => ["weight", "bias", "running_mean", "running_var"].map((part) => [`${name}.${part}`, [size]]);
-  const shapes: [string, number[]][] = [
-    ["feature_adaptor.projection.weight", [channels, channels, 1, 1]],
-    ["feature_adaptor.projection.bias", [channels]],
-    ["discriminator.seg.0.weight", [1024, channels, 1, 1]],
-    ["discriminator.seg.0.bias", [1024]],
-    ...norm(1024, "discriminator.seg.1"),
-    ["discriminator.seg.3.weight", [1, 1024, 1, 1]],
-    ["discriminator.dec_head.0.weight", [128, channels + 1, 5, 5]],
-    ["discriminator.dec_head.0.bias", [128]],
-    ...norm(128, "discriminator.dec_head.1"),
-    ["discriminator.fc_score.weight", [1, 258]],
-    ["discriminator.fc_score.bias", [1]],
-  ];
-  return Object.fromEntries(shapes.map(([name, shape]) => [name, weight(name, shape)]));
+export function formulaHeads(channels: number, layout: HeadLayout = {}): TensorMap {
+  return Object.fromEntries(Object.entries(engine().headTensors(channels, layout)).map(([name, shape]) => [name, weight(name, shape)]));
 }
 
 /** An expected or given tensor of formula.json. */

@@ -44,7 +44,13 @@ const wrong: Record<keyof TrainerOptions, unknown[]> = {
   featureCacheFileMiB: [-1, NaN, Infinity, "64"],
   featureCacheDir: ["", 3, null],
   featureCachePrecision: ["bfloat16", 16, null],
-  heads: ["fast", true],
+  heads: ["fast", true, null],
+  upscale: [0, "true", null],
+  classificationHead: ["simple", "mapmax", true, null],
+  mapInput: [0, "false", null],
+  syntheticAnomalies: ["Perlin", false, null],
+  overlap: [1, "true", null],
+  loss: ["old", true, null],
   embedBackbone: [1, "yes", null],
 };
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 
-import type { GoldenStepInput, NativeTensor } from "../../lib/native/binding.js";
+import type { GoldenStepInput, NativeTensor, TrainerConfig } from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
 import { type Convention, config, testOnDevices, trainerConfig } from "../golden/cases.js";
 import { assertClose, assertCloseInNorm, norm, numbers } from "../golden/compare.js";
@@ -25,8 +25,10 @@ interface Case {
   convention: Convention;
   regime: "unsupervised" | "supervised";
   batch: number;
-  perlin: number;
+  /** Share of the noise masks; "simplenet" has the second copy's whole maps. */
+  perlin: number | "simplenet";
   real: number;
+  ablation?: Partial<TrainerConfig>;
 }
 
 const cases: Case[] = [
@@ -38,6 +40,11 @@ const cases: Case[] = [
   { name: "anomalib's convention", size: [64, 64], features: [16, 16], convention: "anomalib", regime: "supervised", batch: 3, perlin: 0.1, real: 0.4 },
   { name: "sizes that are no multiple of 32", size: [75, 109], features: [20, 28], convention: "jims", regime: "supervised", batch: 2, perlin: 0.2, real: 0.2 },
   { name: "real masks that cover everything", size: [64, 64], features: [16, 16], convention: "jims", regime: "supervised", batch: 2, perlin: 0.5, real: 1 },
+  { name: "no upscaling", size: [64, 96], features: [8, 12], convention: "jims", regime: "supervised", batch: 2, perlin: 0.3, real: 0.2, ablation: { upscale: false } },
+  { name: "no upscaling, icpr", size: [75, 64], features: [10, 8], convention: "icpr", regime: "unsupervised", batch: 2, perlin: 0.3, real: 0, ablation: { upscale: false } },
+  { name: "overlap", size: [64, 64], features: [16, 16], convention: "jims", regime: "supervised", batch: 2, perlin: 0.5, real: 0.4, ablation: { overlap: true } },
+  { name: "truncated L1 alone", size: [64, 64], features: [16, 16], convention: "jims", regime: "supervised", batch: 2, perlin: 0.3, real: 0.2, ablation: { loss: "truncatedL1" } },
+  { name: "SimpleNet's noise", size: [64, 64], features: [16, 16], convention: "jims", regime: "supervised", batch: 2, perlin: "simplenet", real: 0.2 },
 ];
 
 function stepInput(c: Case): Omit<GoldenStepInput, "config" | "backbone" | "heads"> {
@@ -46,7 +53,7 @@ function stepInput(c: Case): Omit<GoldenStepInput, "config" | "backbone" | "head
   return {
     input: uniform(`${c.name}/input`, [b, 3, ...c.size], 1.7),
     noise: uniform(`${c.name}/noise`, [2 * b, 384, h, w], 0.17),
-    perlinMask: mask(`${c.name}/perlin`, [2 * b, 1, h, w], c.perlin),
+    perlinMask: c.perlin === "simplenet" ? { dtype: "float32", shape: [2 * b, 1, h, w], data: new Float32Array(2 * b * h * w).fill(1, b * h * w) } : mask(`${c.name}/perlin`, [2 * b, 1, h, w], c.perlin),
     mask: mask(`${c.name}/mask`, [b, 1, h, w], c.real),
     label: constant(Array.from({ length: b }, (_, i) => (c.real > 0 ? 1 : i % 2 && c.regime === "supervised" ? 1 : 0))),
     isSegmented: constant(Array.from({ length: b }, (_, i) => (i === 1 && c.real === 0 && c.regime === "supervised" ? 0 : 1))),
@@ -60,7 +67,7 @@ for (const c of cases) {
   testOnDevices(`low-resolution step equals the direct one: ${c.name}`, { skip: false }, async (device) => {
     const weights = { backbone: formulaBackbone("resnet18"), heads: formulaHeads(384) };
     const run = (compute: "direct" | "lowResolution") =>
-      engine().goldenStep({ ...stepInput(c), ...weights, config: trainerConfig(config(c.convention, compute, ...c.size, device), c.regime) });
+      engine().goldenStep({ ...stepInput(c), ...weights, config: { ...trainerConfig(config(c.convention, compute, ...c.size, device), c.regime), ...c.ablation } });
     const direct = await run("direct");
     const fast = await run("lowResolution");
     assert.deepEqual(Array.from(numbers(fast.targetMask)), Array.from(numbers(direct.targetMask)));
