@@ -11,24 +11,30 @@ import { Failure, fingerprint, run, stampIs, writeStamp } from "./lib/steps.mjs"
 
 const require = createRequire(import.meta.url);
 const platform = `${process.platform}-${process.arch}`;
-const packages = path.join(root, "packages");
 const read = (file) => JSON.parse(readFileSync(path.join(root, file), "utf8"));
 const size = (file) => `${(statSync(file).size / 1e6).toFixed(1)} MB`;
 
-export const platformPackageOf = (key) => `@supersimplenet/libtorch-cpu-${key}`;
+const platformPackageOf = (key) => `@supersimplenet/libtorch-cpu-${key}`;
 const tarballName = (name, version) => `${name.replace("@", "").replace("/", "-")}-${version}.tgz`;
 
-/** @supersimplenet/libtorch-cpu-<platform>: the libraries, stripped, and their licences. Its version is libtorch's. */
-export async function packLibtorch({ out, wheel, progress }) {
+/** The names of this platform's tarballs, in the order in which they have to be published. */
+export const tarballsHere = () => [tarballName(platformPackageOf(platform), read("native/libtorch.json").version), tarballName("supersimplenet", read("package.json").version)];
+
+/**
+ * @supersimplenet/libtorch-cpu-<platform>: the libraries, stripped, and their licences. Its version is libtorch's. `home`
+ * keeps the tarball, `out` receives it. `trial` lets licences be missing, in a package that cannot be published.
+ */
+export async function packLibtorch({ home, out, wheel, trial, progress }) {
   const pinned = read("native/libtorch.json");
-  const manifest = libtorchManifest(pinned);
-  const built = path.join(packages, tarballName(manifest.name, manifest.version));
-  const stamp = "packages/.libtorch-fingerprint";
-  mkdirSync(packages, { recursive: true });
-  const temporary = mkdtempSync(path.join(packages, ".tmp-"));
+  mkdirSync(home, { recursive: true });
+  const temporary = mkdtempSync(path.join(home, ".tmp-"));
   try {
-    const source = wheel ? { wheel: path.resolve(wheel) } : await installedLibtorch(pinned, progress);
-    const now = fingerprint(["scripts/packages.mjs", "native/libtorch.json"], JSON.stringify(source.wheel ? identity([source.wheel]) : identity([...source.files, source.licences])));
+    const source = wheel ? { wheel: path.resolve(wheel) } : await installedLibtorch({ pinned, trial, progress });
+    const manifest = { ...libtorchManifest(pinned), ...(source.wheel || source.licences ? {} : { private: true }) };
+    const built = path.join(home, tarballName(manifest.name, manifest.version));
+    const stamp = path.join(path.relative(root, home), ".libtorch-fingerprint");
+    const entries = source.wheel ? [source.wheel] : [...source.files, ...(source.licences ? [source.licences] : [])];
+    const now = fingerprint(["scripts/packages.mjs", "native/libtorch.json"], JSON.stringify(entries.map((entry) => [entry, statSync(entry).size, statSync(entry).mtimeMs])));
     let state = "up to date";
     if (!existsSync(built) || !stampIs(stamp, now)) {
       await stageLibtorch({ source, folder: path.join(temporary, "package"), manifest, pinned, temporary, progress });
@@ -45,11 +51,11 @@ export async function packLibtorch({ out, wheel, progress }) {
 }
 
 /** The main package: JavaScript, types, documents and prebuilds/<platform>. */
-export async function packMain({ out, progress }) {
+export async function packMain({ home, out, progress }) {
   const manifest = publishedManifest();
   await prebuild(progress);
-  mkdirSync(packages, { recursive: true });
-  const temporary = mkdtempSync(path.join(packages, ".tmp-"));
+  mkdirSync(home, { recursive: true });
+  const temporary = mkdtempSync(path.join(home, ".tmp-"));
   try {
     const folder = path.join(temporary, "package");
     mkdirSync(folder);
@@ -57,7 +63,7 @@ export async function packMain({ out, progress }) {
     writeFileSync(path.join(folder, "package.json"), `${JSON.stringify(manifest, null, 2)}\n`);
     progress("packing");
     await npmPack(folder, temporary);
-    const built = path.join(packages, tarballName(manifest.name, manifest.version));
+    const built = path.join(home, tarballName(manifest.name, manifest.version));
     renameSync(path.join(temporary, path.basename(built)), built);
     return { state: `packed, ${size(built)}: ${deliver(built, out)}` };
   } finally {
@@ -121,7 +127,7 @@ async function needs(files, baseline) {
 }
 
 /** The libtorch that set-up found, if it may be published: the pinned version, with its licences. */
-async function installedLibtorch(pinned, progress) {
+async function installedLibtorch({ pinned, trial, progress }) {
   const { libtorch } = await ensureLibtorch({ compile: true, progress });
   const { libtorchFiles } = require(path.join(root, "dist", "lib", "native", "locate.js"));
   const parent = path.dirname(libtorch.folder);
@@ -130,7 +136,7 @@ async function installedLibtorch(pinned, progress) {
   const fix = `Run 'node scripts/pack.mjs libtorch --wheel FILE' with ${pinned.wheels[platform]?.file ?? "PyTorch's wheel"}, or unset SUPERSIMPLENET_LIBTORCH to have it fetched.`;
   if (libtorch.version.split("+")[0] !== pinned.version) throw new Failure(`libtorch in ${libtorch.folder} is version ${libtorch.version}; only ${pinned.version} is packed.`, fix);
   if (existsSync(path.join(libtorch.folder, "lib", "libtorch_cuda.so"))) throw new Failure(`libtorch in ${libtorch.folder} is a CUDA build; only the CPU build is packed.`, fix);
-  if (!licences) throw new Failure(`libtorch in ${libtorch.folder} has no folder with its licences, which have to be in the package.`, fix);
+  if (!licences && !trial) throw new Failure(`libtorch in ${libtorch.folder} has no folder with its licences, which have to be in the package.`, fix);
   return { files: libtorchFiles(libtorch), licences };
 }
 
@@ -143,7 +149,7 @@ async function stageLibtorch({ source, folder, manifest, pinned, temporary, prog
     licences = path.join(unpacked, "licenses");
   }
   mkdirSync(path.join(folder, "lib"), { recursive: true });
-  cpSync(licences, path.join(folder, "licenses"), { recursive: true });
+  if (licences) cpSync(licences, path.join(folder, "licenses"), { recursive: true });
   for (const file of files) {
     const target = path.join(folder, "lib", path.basename(file));
     copyFileSync(file, target);
@@ -172,12 +178,10 @@ async function npmPack(folder, out) {
 
 /** Copies a tarball to where it was asked for, under its final name only when it is complete. */
 function deliver(file, out) {
-  if (out === packages) return file;
+  if (out === path.dirname(file)) return file;
   mkdirSync(out, { recursive: true });
   const target = path.join(out, path.basename(file));
   copyFileSync(file, `${target}.tmp`);
   renameSync(`${target}.tmp`, target);
   return target;
 }
-
-const identity = (entries) => entries.map((entry) => [entry, statSync(entry).size, statSync(entry).mtimeMs]);

@@ -1,0 +1,27 @@
+// npm run release:dry: builds and packs, installs and uses the very tarballs, then says what to publish in which order.
+// It publishes nothing.
+import { spawnSync } from "node:child_process";
+import { readFileSync, statSync } from "node:fs";
+import path from "node:path";
+
+import { tarballsHere } from "./packages.mjs";
+import { root } from "./lib/paths.mjs";
+
+const packages = path.join(root, "packages");
+function run(title, args, env = {}) {
+  console.log(`\n--- ${title}`);
+  const { status } = spawnSync(process.execPath, args, { cwd: root, stdio: "inherit", env: { ...process.env, ...env } });
+  if (status !== 0) {
+    console.error(`\nNot ready for a release: '${title}' failed (above).`);
+    process.exit(1);
+  }
+}
+
+const { version } = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"));
+run("build", ["scripts/setup.mjs", "--rebuild"]);
+run("pack", ["scripts/pack.mjs", "all"]);
+run("install and use", ["scripts/test.mjs", "install/"], { SUPERSIMPLENET_TEST_PACKAGES: packages });
+if (!readFileSync(path.join(root, "CHANGELOG.md"), "utf8").split("\n").includes(`## ${version}`)) console.log(`\nTo do: CHANGELOG.md has no heading '## ${version}' (without 'not released').`);
+
+console.log("\nTo publish, in this order (the main package names the others at an exact version; leave out a version that is published already):");
+for (const file of tarballsHere()) console.log(`  npm publish ${path.join("packages", file)} --access public   # ${(statSync(path.join(packages, file)).size / 1e6).toFixed(1)} MB`);
