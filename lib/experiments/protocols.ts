@@ -4,7 +4,8 @@ import { SuperSimpleNetError } from "../errors.js";
 import type { Metrics } from "../evaluation/types.js";
 import type { Architecture } from "../native/binding.js";
 import { checkChoice } from "../options.js";
-import { publishedNoiseStd, regimePresets, relativeNoise, type trainerDefaults, type TrainerOptions } from "../training/options.js";
+import { type AblationName, ablations } from "../training/ablations.js";
+import { publishedNoiseStd, regimePresets, relativeNoise, trainerDefaults, type TrainerOptions } from "../training/options.js";
 
 export type MetricName = Exclude<keyof Metrics, "F1-max threshold">;
 
@@ -163,6 +164,34 @@ function variants(context: Context, rows: readonly { name: string; title: string
   );
 }
 
+/** Rows that change nothing without real defects, that need them, or that are for one kind of supervision. */
+const onlyWith: Partial<Record<AblationName, "supervised" | "unsupervised">> = {
+  overlap: "supervised",
+  noDistanceWeight: "supervised",
+  noSyntheticAnomalies: "supervised",
+  simpleNet: "unsupervised",
+  simpleNetSupervised: "supervised",
+};
+
+function ablationRows(context: Context): Condition[] {
+  const rows = (Object.keys(ablations) as AblationName[]).map((name) => {
+    const { title, options } = ablations[name];
+    const only = onlyWith[name];
+    // SimpleNet's own number of epochs shrinks as the others do.
+    const epochs = options.epochs && Math.max(1, Math.round((options.epochs * context.base.epochs) / trainerDefaults.epochs));
+    return { name, title, options: { ...options, ...(epochs && { epochs }) }, ...(only && { only }) };
+  });
+  return variants(context, [{ name: "ours", title: "ours", options: {} }, ...rows]);
+}
+
+/** With and without synthetic anomalies; without them there must be real ones. */
+function withAndWithoutSynthetic(context: Context): Condition[] {
+  const all = everyLabel(context);
+  if (all.options.regime === "unsupervised") return [all];
+  const { title, options } = ablations.noSyntheticAnomalies;
+  return [all, { name: "no-synthetic", title, options: { ...options, ...all.options } }];
+}
+
 const backbones: readonly Architecture[] = ["wide_resnet50_2", "wide_resnet101_2", "resnet50", "resnet101"];
 const supervisedData = { sensum: {}, ksdd2: {} };
 const averaged = ["I-AUROC", "AUPRO"] as const;
@@ -174,6 +203,7 @@ export const protocols = {
   fig6: { title: "Figure 6: mixed supervision, shares of the masks (SensumSODF)", kinds: { sensum: {} }, conditions: mixedSweep },
   fig7: { title: "Figure 7: mixed supervision, numbers of masks (KSDD2)", kinds: { ksdd2: {} }, notOwn: "its numbers of masks are those of KSDD2; fig6 does the same with shares of your own masks", conditions: mixedSweep },
   table4: { title: "Table 4: no supervision", kinds: { mvtec: {}, visa: {} }, conditions: () => [unsupervised(["unsup", "1"])] },
+  table5: { title: "Table 5: ablations", kinds: { ...supervisedData, mvtec: {}, visa: {} }, conditions: ablationRows, metrics: averaged, summary: true },
   table6: {
     title: "Table 6: backbones",
     kinds: { ...supervisedData, mvtec: {}, visa: {} },
@@ -193,6 +223,7 @@ export const protocols = {
         ...(factor === 1 && { published: ["unsup", "1"] }),
       })),
   },
+  table10: { title: "Table 10: misclassification, with and without synthetic anomalies", kinds: supervisedData, conditions: withAndWithoutSynthetic, misclassification: true },
   fig12: { title: "Figure 12: which labels help (SensumSODF softgel)", kinds: { sensum: { categories: ["softgel"] } }, conditions: labelSweep },
   fig13: { title: "Figure 13: sensitivity to the hyper-parameters (SensumSODF)", kinds: { sensum: {} }, conditions: sensitivity },
 } as const satisfies Record<string, Protocol>;

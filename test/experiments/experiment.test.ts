@@ -93,6 +93,18 @@ test("what cannot run is refused before the first run", async () => {
   assert.ok(!existsSync(at("refused")));
 });
 
+test("table10: hits and misses with and without synthetic anomalies", async () => {
+  const { table } = await experiment("table10", { data, out: at("out"), seeds: 1, training: { ...training } });
+  const rows = table.datasets[0]!.rows;
+  assert.deepEqual(rows.map(({ condition }) => condition), ["full", "no-synthetic"]);
+  for (const { misclassification: counted } of rows) {
+    assert.equal(counted!.truePositive + counted!.falseNegative, 3);
+    assert.equal(counted!.trueNegative + counted!.falsePositive, 2);
+    assert.ok(counted!.truePositiveArea! > 0 && counted!.truePositiveArea! < 100);
+  }
+  assert.match(readFileSync(at("out", "table10.md"), "utf8"), /\| TP \| TN \| FP \| FN \| TP area \| FN area \|/);
+});
+
 test("misclassification: decisions at the highest F1, and how much of the image the defects are", async () => {
   const mask = at("mask.png");
   await writeMask(mask, { width: 40, height: 36 }); // 7 x 7 pixels

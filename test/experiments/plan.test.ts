@@ -4,10 +4,11 @@ import { before, after, test } from "node:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import os from "node:os";
 
-import { datasets } from "../../lib/index.js";
+import { datasets, Trainer } from "../../lib/index.js";
 import { decisive, Parts, plan, shardOf, type PlanOptions, type PlannedRun } from "../../lib/experiments/plan.js";
 import { type ProtocolName, protocolNames } from "../../lib/experiments/protocols.js";
 import { limitTraining } from "../../lib/experiments/subset.js";
+import { ablations } from "../../lib/training/ablations.js";
 import { failure, writeMask, writeTree } from "../datasets/files.js";
 
 let folder: string;
@@ -116,6 +117,24 @@ test("table6 on data of one's own: with all labels, and without", async () => {
   const runs = await planned("table6", { data: own });
   assert.equal(runs.length, 8);
   assert.deepEqual([runs[0]!.condition.name, runs[0]!.options.regime, runs[7]!.condition.name, runs[7]!.options.regime], ["supervised-wide_resnet50_2", "full", "unsupervised-resnet101", "unsupervised"]);
+});
+
+test("table5: every ablation where it makes a difference; ours is the first row", async () => {
+  const runs = await planned("table5", { data: { sensum, mvtec }, categories: ["capsule", "bottle"], training: { epochs: 30 } });
+  const rows = (kind: string): string[] => names(runs.filter(({ source }) => source.name === kind)).map((name) => name.replace(/^(un)?supervised-/, ""));
+  const all = ["ours", ...Object.keys(ablations)];
+  assert.deepEqual(rows("sensum"), all.filter((name) => name !== "simpleNet"));
+  assert.deepEqual(rows("mvtec"), all.filter((name) => !["overlap", "noDistanceWeight", "noSyntheticAnomalies", "simpleNetSupervised"].includes(name)));
+  for (const { options, source } of runs) assert.equal(options.regime, source.name === "sensum" ? "full" : "unsupervised");
+  for (const run of runs) new Trainer(run.options);
+  const simpleNet = runs.find(({ condition }) => condition.name === "unsupervised-simpleNet")!;
+  assert.equal(simpleNet.options.epochs, 16, "160 of 300, in proportion");
+  assert.equal(simpleNet.options.batchSize, 8);
+});
+
+test("table10 needs real anomalies to leave the synthetic ones out", async () => {
+  assert.deepEqual(names(await planned("table10", { data: own })), ["full", "no-synthetic"]);
+  assert.deepEqual(names(await planned("table10", { data: { bottles: mvtec }, categories: ["bottle"] })), ["unsupervised"]);
 });
 
 test("table8 doubles the size", async () => {
