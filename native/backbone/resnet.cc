@@ -1,10 +1,8 @@
 #include "backbone/resnet.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/conv2d.h>
 #include <ATen/ops/max_pool2d.h>
 #include <ATen/ops/ones.h>
-#include <ATen/ops/relu.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
@@ -70,6 +68,8 @@ std::vector<Layer> allLayers(const Architecture& architecture) {
   return out;
 }
 
+int64_t halved(int64_t n) { return (n - 1) / 2 + 1; }  // what every strided layer makes of a side: kernel 2p+1, padding p, stride 2
+
 int stageNamed(const std::string& layer) {
   if (layer.size() != 6 || layer.compare(0, 5, "layer") != 0 || layer[5] < '1' || layer[5] > '3') throw Error("INVALID_OPTION", "unknown layer '" + layer + "'");
   return layer[5] - '1';
@@ -107,48 +107,48 @@ TensorMap randomBackbone(const Architecture& architecture, uint64_t seed) {
   return out;
 }
 
-Backbone::Convolution Backbone::folded(const TensorMap& tensors, const std::string& conv, const std::string& bn, int64_t stride, int64_t padding) const {
+Convolution Backbone::folded(const TensorMap& tensors, const std::string& conv, const std::string& bn, int64_t stride, int64_t padding, int64_t height, int64_t width) const {
   // Folded in double: the scale of a channel must not cost precision.
   const at::Tensor scale = tensors.at(bn + ".weight").to(at::kDouble) / (tensors.at(bn + ".running_var").to(at::kDouble) + kBatchNormEps).sqrt();
   const at::Tensor weight = tensors.at(conv + ".weight").to(at::kDouble) * scale.view({-1, 1, 1, 1});
   const at::Tensor bias = tensors.at(bn + ".bias").to(at::kDouble) - tensors.at(bn + ".running_mean").to(at::kDouble) * scale;
-  return {weight.to(dtype_).to(device_).contiguous(at::MemoryFormat::ChannelsLast), bias.to(dtype_).to(device_), stride, padding};
+  return {weight.to(dtype_).to(device_), bias.to(dtype_).to(device_), stride, padding, height, width};
 }
 
-Backbone::Backbone(const Architecture& architecture, const TensorMap& tensors, const std::vector<std::string>& layers, at::Device device, at::ScalarType dtype)
+Backbone::Backbone(const Architecture& architecture, const TensorMap& tensors, const std::vector<std::string>& layers, int64_t height, int64_t width, at::Device device, at::ScalarType dtype)
     : device_(device), dtype_(dtype) {
   for (const std::string& layer : layers) taps_.push_back(stageNamed(layer));
   if (taps_.empty()) throw Error("INVALID_OPTION", "no layer is named");
-  stem_ = folded(tensors, "conv1", "bn1", 2, 3);
+  stem_ = folded(tensors, "conv1", "bn1", 2, 3, height, width);
+  height = halved(halved(height)), width = halved(halved(width));
   const int last = *std::max_element(taps_.begin(), taps_.end());
   for (int stage = 0; stage <= last; ++stage) {
     std::vector<Block> blocks;
     for (const BlockLayers& source : stageLayers(architecture, stage)) {
       Block block;
-      for (const Layer& layer : source.branch) block.branch.push_back(folded(tensors, layer.conv, layer.bn, layer.stride, layer.kernel / 2));
-      for (const Layer& layer : source.shortcut) block.shortcut.push_back(folded(tensors, layer.conv, layer.bn, layer.stride, 0));
+      for (const Layer& layer : source.shortcut) block.shortcut.push_back(folded(tensors, layer.conv, layer.bn, layer.stride, 0, height, width));
+      for (const Layer& layer : source.branch) {
+        block.branch.push_back(folded(tensors, layer.conv, layer.bn, layer.stride, layer.kernel / 2, height, width));
+        if (layer.stride == 2) height = halved(height), width = halved(width);
+      }
       blocks.push_back(std::move(block));
     }
     stages_.push_back(std::move(blocks));
   }
 }
 
-at::Tensor Backbone::Convolution::operator()(const at::Tensor& x) const { return at::conv2d(x, weight, bias, stride, padding); }
-
 std::vector<at::Tensor> Backbone::forward(const at::Tensor& input) const {
   at::Tensor x = input.to(device_).to(dtype_).contiguous(at::MemoryFormat::ChannelsLast);
-  x = at::max_pool2d(stem_(x).relu_(), 3, 2, 1);
+  x = at::max_pool2d(stem_.relu(x), 3, 2, 1);
   std::vector<at::Tensor> stageOutputs;
   for (const std::vector<Block>& stage : stages_) {
     throwIfCancelled();
     for (const Block& block : stage) {
       at::Tensor y = x;
-      for (size_t i = 0; i < block.branch.size(); ++i) {
-        y = block.branch[i](y);
-        if (i + 1 < block.branch.size()) y.relu_();
-      }
-      y.add_(block.shortcut.empty() ? x : block.shortcut.front()(x));
-      x = y.relu_();
+      for (size_t i = 0; i + 1 < block.branch.size(); ++i) y = block.branch[i].relu(y);
+      // Without a shortcut x itself is overwritten: only the first block of a stage reads the last one's output, a tap, and
+      // from the second stage on that block has a shortcut.
+      x = block.branch.back().addRelu(y, block.shortcut.empty() ? x : block.shortcut.front()(x));
     }
     stageOutputs.push_back(x);
   }
@@ -161,11 +161,10 @@ std::vector<TapShape> tapShapes(const Architecture& architecture, const std::vec
   constexpr int64_t kLargest = 1 << 16;
   if (layers.empty()) throw Error("INVALID_OPTION", "no layer is named");
   if (height < 1 || width < 1 || height > kLargest || width > kLargest) throw Error("INVALID_OPTION", "an image size of " + std::to_string(height) + "x" + std::to_string(width) + " is out of range");
-  const auto halve = [](int64_t n) { return (n - 1) / 2 + 1; };  // every strided layer: kernel 2p+1, padding p, stride 2
   std::vector<TapShape> stages;
-  int64_t h = halve(halve(height)), w = halve(halve(width));
+  int64_t h = halved(halved(height)), w = halved(halved(width));
   for (int stage = 0; stage < 3; ++stage) {
-    if (stage > 0) h = halve(h), w = halve(w);
+    if (stage > 0) h = halved(h), w = halved(w);
     stages.push_back({stageWidth(architecture, stage), h, w});
   }
   std::vector<TapShape> out;

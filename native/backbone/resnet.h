@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "backbone/convolution.h"
 #include "tensor_map.h"
 
 namespace ssn {
@@ -39,23 +40,19 @@ std::vector<TapShape> tapShapes(const Architecture& architecture, const std::vec
 
 class Backbone {
  public:
-  // `tensors` holds at least backboneTensors(); `layers` are the taps ("layer1".."layer3"), in the order of the result.
-  Backbone(const Architecture& architecture, const TensorMap& tensors, const std::vector<std::string>& layers, at::Device device, at::ScalarType dtype = at::kFloat);
+  // `tensors` holds at least backboneTensors(); `layers` are the taps ("layer1".."layer3"), in the order of the result;
+  // height, width: of the images.
+  Backbone(const Architecture& architecture, const TensorMap& tensors, const std::vector<std::string>& layers, int64_t height, int64_t width, at::Device device, at::ScalarType dtype = at::kFloat);
 
   // b x 3 x H x W, normalised -> one map per tap, b x C_l x h_l x w_l, channels-last.
   std::vector<at::Tensor> forward(const at::Tensor& input) const;
 
  private:
-  struct Convolution {
-    at::Tensor weight, bias;
-    int64_t stride, padding;
-    at::Tensor operator()(const at::Tensor& x) const;
-  };
   struct Block {
     std::vector<Convolution> branch;
     std::vector<Convolution> shortcut;  // one or none
   };
-  Convolution folded(const TensorMap& tensors, const std::string& conv, const std::string& bn, int64_t stride, int64_t padding) const;
+  Convolution folded(const TensorMap& tensors, const std::string& conv, const std::string& bn, int64_t stride, int64_t padding, int64_t height, int64_t width) const;
 
   at::Device device_;
   at::ScalarType dtype_;

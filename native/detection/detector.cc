@@ -23,7 +23,7 @@ std::vector<at::Tensor> inFloat(const std::vector<at::Tensor>& taps) {
 }  // namespace
 
 Detector::Detector(const DetectorConfig& config, const TensorMap& backbone, const TensorMap& heads)
-    : config_(config), backbone_(architectureNamed(config.architecture), backbone, config.layers, config.device, config.precision) {
+    : config_(config), backbone_(architectureNamed(config.architecture), backbone, config.layers, config.imageHeight, config.imageWidth, config.device, config.precision) {
   at::NoGradGuard guard;
   if (!config.computable()) throw Error("INTERNAL", "this classification head has no low-resolution form");
   const FeatureShape shape = featureShape(config);

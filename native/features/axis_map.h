@@ -17,6 +17,12 @@ class AxisMap {
 
   int64_t outputs() const { return static_cast<int64_t>(begin_.size()) - 1; }
 
+  // body(input, weight) for each non-zero entry of row `output`.
+  template <class Body>
+  void forTerms(int64_t output, Body&& body) const {
+    for (int64_t i = begin_[output]; i < begin_[output + 1]; ++i) body(index_[i], value_[i]);
+  }
+
   // Rows of `inner` contiguous floats: out[y] = sum_x matrix[y, x] in[x]. Calling thread only.
   void apply(const float* in, int64_t inStride, float* out, int64_t outStride, int64_t inner) const;
 

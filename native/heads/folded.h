@@ -3,6 +3,7 @@
 #pragma once
 
 #include "heads/direct.h"
+#include "heads/folded_rows.h"
 #include "heads/low_resolution.h"
 
 namespace ssn {
@@ -15,12 +16,20 @@ class FoldedHeads {
   HeadsOutput operator()(const std::vector<at::Tensor>& taps) const;
 
  private:
+  struct Parts {
+    at::Tensor map;     // 1 x 1 x H x W
+    at::Tensor pooled;  // 1 x 256: maximum and mean of the 128 channels
+  };
+  Parts portable(std::vector<at::Tensor> z, std::vector<at::Tensor> t) const;
+
   LowResolutionGeometry geometry_;
+  FoldedRows rows_;
   std::vector<at::Tensor> segmentation_;      // C_l x 1024: (W1 Wa)_l transposed; `precision`
   at::Tensor segScale_, segShift_, segOut_;   // 1024
   std::vector<at::Tensor> classification_;    // C_l x (25 128), batch norm folded in; `precision`
   at::Tensor classificationBias_;             // H x W x 128
   at::Tensor mapKernel_;                      // 128 x 1 x 5 x 5
+  at::Tensor mapTaps_;                        // the same, (dx, dy) x 128
   at::Tensor fcWeight_, fcBias_;
 };
 

@@ -52,6 +52,8 @@ LowResolutionGeometry::LowResolutionGeometry(const std::vector<TapShape>& taps, 
     const at::Tensor v = upscalePoolMatrix(tap.width, shape_.width, alignCorners);
     rows.push_back(u);
     tapRows.push_back(withShifts(u));
+    plain_.tapRows.emplace_back(rows.back());
+    shifted_.tapRows.emplace_back(tapRows.back());
     plain_.columns.push_back(axis(v, device));
     shifted_.columns.push_back(axis(withShifts(v), device));
     rowCount_ += tap.height;

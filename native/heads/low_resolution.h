@@ -37,6 +37,10 @@ class LowResolutionGeometry {
   // (H W) x 25: 1 where tap (dx, dy) of the 5x5 convolution lies inside the map, 0 in the zero padding.
   const at::Tensor& insideTaps() const { return insideTaps_; }
 
+  // Upscaling of tap l along one axis, for side = 1: H x h_l and W x w_l; for side = 5 shifted: H x (h_l 5) and W x (w_l 5).
+  const AxisMap& rowMap(int64_t side, size_t l) const { return (side == 1 ? plain_ : shifted_).tapRows[l]; }
+  const AxisMap& columnMap(int64_t side, size_t l) const { return (side == 1 ? plain_ : shifted_).columns[l].map; }
+
   int64_t height() const { return shape_.height; }
   int64_t width() const { return shape_.width; }
   const std::vector<TapShape>& taps() const { return taps_; }
@@ -50,8 +54,9 @@ class LowResolutionGeometry {
     at::Tensor dense;
   };
   struct Axes {
-    Axis rows;                  // H x (sum_l h_l s): all taps' maps side by side
-    std::vector<Axis> columns;  // W x (w_l s)
+    Axis rows;                     // H x (sum_l h_l s): all taps' maps side by side
+    std::vector<AxisMap> tapRows;  // each of them
+    std::vector<Axis> columns;     // W x (w_l s)
   };
   static Axis axis(const at::Tensor& matrix, at::Device device);
   // s = side: 1 for 1x1, 5 for the shifted forms; rows are indexed (h, dy), columns (w, dx).

@@ -31,7 +31,7 @@ std::unique_ptr<FeatureFile> openFeatureFile(const TrainerConfig& config) {
 
 Trainer::Trainer(const TrainerConfig& config, const TensorMap& backbone, const TensorMap& heads)
     : config_(config),
-      backbone_(architectureNamed(config.architecture), backbone, config.layers, config.device),
+      backbone_(architectureNamed(config.architecture), backbone, config.layers, config.imageHeight, config.imageWidth, config.device),
       shape_(featureShape(config)),
       heads_(headsFromTensors(heads, shape_.channels, config.layout, config.device)),
       geometry_(tapShapes(config), config.alignCorners, config.upscale, config.device),

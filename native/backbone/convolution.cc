@@ -1,0 +1,75 @@
+#include "backbone/convolution.h"
+
+#include <ATen/Context.h>
+#include <ATen/Version.h>
+#include <ATen/core/List.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/ops/conv2d.h>
+#include <ATen/ops/relu.h>
+
+#include <optional>
+#include <string_view>
+
+#include "host_path.h"
+
+namespace ssn {
+namespace {
+
+using Sizes = at::IntArrayRef;
+using Scalars = c10::List<std::optional<at::Scalar>>;
+using Name = std::optional<std::string_view>;
+
+// Fixed per minor version of libtorch; the engine refuses any other, and the call checks the schema.
+using Pack = at::Tensor(const at::Tensor&, Sizes padding, Sizes stride, Sizes dilation, int64_t groups, at::OptionalIntArrayRef inputSize);
+using Unary = at::Tensor(const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& bias, Sizes padding, Sizes stride, Sizes dilation, int64_t groups, std::string_view attribute,
+                         Scalars scalars, Name algorithm);
+using Binary = at::Tensor&(at::Tensor& other, const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& bias, Sizes padding, Sizes stride, Sizes dilation, int64_t groups,
+                           std::string_view binary, std::optional<at::Scalar> alpha, Name unary, Scalars scalars, Name algorithm);
+
+struct Operators {
+  c10::TypedOperatorHandle<Pack> pack;
+  c10::TypedOperatorHandle<Unary> unary;
+  c10::TypedOperatorHandle<Binary> binary;
+};
+
+// None where libtorch was built without oneDNN.
+const Operators* operators() {
+  static const std::optional<Operators> found = []() -> std::optional<Operators> {
+    auto& dispatcher = c10::Dispatcher::singleton();
+    const auto pack = dispatcher.findSchema({"mkldnn::_reorder_convolution_weight", ""});
+    const auto unary = dispatcher.findSchema({"mkldnn::_convolution_pointwise", ""});
+    const auto binary = dispatcher.findSchema({"mkldnn::_convolution_pointwise_", "binary"});
+    if (!at::hasMKLDNN() || !pack || !unary || !binary) return std::nullopt;
+    return Operators{pack->typed<Pack>(), unary->typed<Unary>(), binary->typed<Binary>()};
+  }();
+  return found ? &*found : nullptr;
+}
+
+// oneDNN computes bfloat16 with AVX-512 only; at::conv2d has slow loops for other processors.
+bool computable(at::ScalarType type) { return type == at::kFloat || (type == at::kBFloat16 && at::get_cpu_capability() == "AVX512"); }
+
+}  // namespace
+
+Convolution::Convolution(const at::Tensor& weight, const at::Tensor& bias, int64_t stride, int64_t padding, int64_t height, int64_t width)
+    : weight_(weight.contiguous(at::MemoryFormat::ChannelsLast)), bias_(bias), stride_(stride), padding_(padding) {
+  if (!hostPath(weight) || !computable(weight.scalar_type()) || operators() == nullptr) return;
+  packed_ = operators()->pack.call(weight_, {padding, padding}, {stride, stride}, {1, 1}, 1, at::OptionalIntArrayRef({1, weight.size(1), height, width}));
+  weight_.reset();
+}
+
+at::Tensor Convolution::operator()(const at::Tensor& x) const {
+  if (!packed_.defined()) return at::conv2d(x, weight_, bias_, stride_, padding_);
+  return operators()->unary.call(x, packed_, bias_, {padding_, padding_}, {stride_, stride_}, {1, 1}, 1, "none", Scalars(), std::nullopt);
+}
+
+at::Tensor Convolution::relu(const at::Tensor& x) const {
+  if (!packed_.defined()) return at::conv2d(x, weight_, bias_, stride_, padding_).relu_();
+  return operators()->unary.call(x, packed_, bias_, {padding_, padding_}, {stride_, stride_}, {1, 1}, 1, "relu", Scalars(), std::nullopt);
+}
+
+at::Tensor Convolution::addRelu(const at::Tensor& x, at::Tensor residual) const {
+  if (!packed_.defined()) return residual.add_(at::conv2d(x, weight_, bias_, stride_, padding_)).relu_();
+  return operators()->binary.call(residual, x, packed_, bias_, {padding_, padding_}, {stride_, stride_}, {1, 1}, 1, "add", std::nullopt, "relu", Scalars(), std::nullopt);
+}
+
+}  // namespace ssn

@@ -1,0 +1,30 @@
+// A frozen convolution with bias, and what may follow it in the same pass: ReLU, or the residual branch's sum and ReLU.
+// On the CPU oneDNN runs it through the operators that libtorch has for its compiler (namespace mkldnn): weights are laid
+// out once, for the image size, and the element-wise part is applied while the result is in registers. Elsewhere, and where
+// libtorch comes without oneDNN, it is at::conv2d.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace ssn {
+
+class Convolution {
+ public:
+  Convolution() = default;
+  // weight: out x in x k x k, bias: out, both of the type and on the device to compute in; height, width: of the input, for
+  // which the layout is chosen (other sizes work too).
+  Convolution(const at::Tensor& weight, const at::Tensor& bias, int64_t stride, int64_t padding, int64_t height, int64_t width);
+
+  // x: b x in x H x W, channels-last; so are the results.
+  at::Tensor operator()(const at::Tensor& x) const;
+  at::Tensor relu(const at::Tensor& x) const;
+  // relu(convolution(x) + residual); overwrites `residual`.
+  at::Tensor addRelu(const at::Tensor& x, at::Tensor residual) const;
+
+ private:
+  at::Tensor weight_, bias_;
+  at::Tensor packed_;  // oneDNN's layout; undefined where at::conv2d runs. Then weight_ is undefined.
+  int64_t stride_ = 1, padding_ = 0;
+};
+
+}  // namespace ssn
