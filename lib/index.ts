@@ -60,4 +60,5 @@ export { contactSheet, heatMapPng, type OverlayInput, overlayPng } from "./repor
 // errors and diagnosis
 export { type ErrorCode, SuperSimpleNetError } from "./errors.js";
 export { type Diagnosis, diagnose, type Problem } from "./native/diagnose.js";
+export { type CudaInstalled, type CudaInstallOptions, type CudaInstallProgress, installCuda } from "./native/cuda_install.js";
 export type { Architecture, ClassificationHead, Compute, Loss, Precision, Region, ResizeMethod, StepLosses, SyntheticAnomalies, TensorMap, Variant } from "./native/binding.js";

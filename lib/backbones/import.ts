@@ -7,7 +7,7 @@ import { engine } from "../native/engine.js";
 import { makeFolder } from "../write.js";
 import { catalogue, catalogueEntry, importedName, weightsFolder } from "./catalogue.js";
 import { backboneFrom, detectArchitecture, weightsInvalid } from "./check.js";
-import { fileSha256 } from "./download.js";
+import { fileSha256 } from "../download/download.js";
 
 export interface Imported {
   architecture: Architecture;

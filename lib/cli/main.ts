@@ -16,6 +16,7 @@ const commands: Record<string, () => Promise<Command>> = {
   predict: async () => (await import("./predict.js")).predict,
   convert: async () => (await import("./convert.js")).convert,
   weights: async () => (await import("./weights.js")).weights,
+  cuda: async () => (await import("./cuda.js")).cuda,
   benchmark: async () => (await import("./benchmark.js")).benchmark,
   doctor: async () => (await import("./doctor.js")).doctor,
   quickstart: async () => (await import("./quickstart.js")).quickstart,

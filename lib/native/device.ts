@@ -30,8 +30,8 @@ export function resolveDevice(where: string, device: string): ChosenDevice {
   if (device === "auto") return gpu ? { device: gpu, reason: `libtorch ${libtorch.version} sees it` } : { device: "cpu", reason: choice.reason };
   const wanted = device === "cuda" ? "cuda:0" : device;
   if (present.includes(wanted)) return { device: wanted, reason: "asked for" };
-  const why = gpu ? "there is no GPU of that number" : choice.reason;
-  throw new SuperSimpleNetError("DEVICE_UNAVAILABLE", `${where}: device '${device}' is not usable here: ${why}. Available: ${present.join(", ")}. Run 'supersimplenet doctor' for details, or use device 'cpu'.`);
+  const why = gpu ? "there is no GPU of that number." : `${choice.reason}. ${choice.fix ?? ""}`.trimEnd();
+  throw new SuperSimpleNetError("DEVICE_UNAVAILABLE", `${where}: device '${device}' is not usable here: ${why} Available: ${present.join(", ")}. 'supersimplenet doctor' tells more.`);
 }
 
 /** Throws INVALID_OPTION for another precision than those there are, and for float16 without CUDA. `device`: as resolveDevice gave it. */

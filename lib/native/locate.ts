@@ -18,6 +18,26 @@ export interface Pinned {
   libraries: Record<string, string[]>;
   /** By platform and architecture: what is known to run, and has a package of its own. */
   wheels: Record<string, object>;
+  /** The CUDA build that 'supersimplenet cuda install' fetches, and that a packed CUDA engine is built against. */
+  cuda: PinnedCuda;
+}
+
+export interface PinnedCuda {
+  version: string;
+  cacheName: string;
+  /** Of the installed folder; less without the headers. */
+  installedBytes: number;
+  /** By platform and architecture: PyTorch's wheel and those of NVIDIA whose libraries it needs. */
+  wheels: Record<string, Wheel[]>;
+}
+
+/** A wheel as a Python package index holds it. */
+export interface Wheel {
+  /** Its name in the index. */
+  project: string;
+  file: string;
+  sha256: string;
+  bytes: number;
 }
 
 export const pinned = JSON.parse(readFileSync(path.join(packageFolder, "native", "libtorch.json"), "utf8")) as Pinned;
@@ -57,11 +77,11 @@ export function locateAddon(): Addon {
   throw new SuperSimpleNetError("ENGINE_NOT_BUILT", `No prebuilt engine fits ${process.platform}-${process.arch}: ${missing}; this package has ${fitting}. Build it from source: in a clone of the repository run 'npm run pack:all -- --out DIR', then install DIR/*.tgz here (docs/building.md).`);
 }
 
-/** The same two files of the CUDA engine, in build-cuda; undefined when it is not built. */
+/** The same two files of the CUDA engine: in build-cuda, else in prebuilds/<platform>-<arch>/cuda; undefined when there is none. */
 export function locateCudaAddon(): Addon | undefined {
-  const folder = path.join(packageFolder, "build-cuda");
-  const addon = { loader: path.join(folder, "supersimplenet.node"), engine: path.join(folder, "supersimplenet_engine.so") };
-  return existsSync(addon.loader) && existsSync(addon.engine) ? addon : undefined;
+  return [path.join(packageFolder, "build-cuda"), path.join(packageFolder, "prebuilds", `${process.platform}-${process.arch}`, "cuda")]
+    .map((folder) => ({ loader: path.join(folder, "supersimplenet.node"), engine: path.join(folder, "supersimplenet_engine.so") }))
+    .find((addon) => existsSync(addon.loader) && existsSync(addon.engine));
 }
 
 function nodeGypBuildPath(): string | undefined {
@@ -123,22 +143,23 @@ export function locateLibtorch(wanted: string = pinned.version): Libtorch {
 }
 
 /**
- * A CUDA build of libtorch: SUPERSIMPLENET_LIBTORCH_CUDA, SUPERSIMPLENET_LIBTORCH if it is one, an installed Python torch
- * if it is one. `wanted`: the version that the CUDA engine was built against; undefined takes 2.11 to 2.14 (to build).
+ * A CUDA build of libtorch: SUPERSIMPLENET_LIBTORCH_CUDA, SUPERSIMPLENET_LIBTORCH if it is one, the cache folder (where
+ * 'supersimplenet cuda install' puts it), an installed Python torch if it is one. `wanted`: the version that the CUDA engine was built against; undefined takes 2.11 to 2.14 (to build).
  * Throws LIBTORCH_VERSION for a wrong SUPERSIMPLENET_LIBTORCH_CUDA, LIBTORCH_NOT_FOUND.
  */
 export function locateCudaLibtorch(wanted: string | undefined): Libtorch {
   const variable = process.env["SUPERSIMPLENET_LIBTORCH_CUDA"];
-  const python = variable ? undefined : pythonTorch().folder;
-  const candidates: [Libtorch["foundBy"], string | undefined][] = [
-    ["SUPERSIMPLENET_LIBTORCH_CUDA", variable],
-    ["SUPERSIMPLENET_LIBTORCH", variable ? undefined : process.env["SUPERSIMPLENET_LIBTORCH"]],
-    ["python", python],
+  const candidates: [Libtorch["foundBy"], () => string | undefined][] = [
+    ["SUPERSIMPLENET_LIBTORCH_CUDA", () => variable],
+    ["SUPERSIMPLENET_LIBTORCH", () => process.env["SUPERSIMPLENET_LIBTORCH"]],
+    ["cache", () => cudaCache()],
+    ["python", () => pythonTorch().folder],
   ];
   const looked: string[] = [];
-  for (const [foundBy, place] of candidates) {
+  for (const [foundBy, find] of variable ? candidates.slice(0, 1) : candidates) {
+    const place = find();
     if (!place) {
-      looked.push(`${foundBy}: not set or not installed`);
+      looked.push(foundBy === "python" ? "Python torch: not installed" : `${foundBy}: not set`);
       continue;
     }
     const folder = path.resolve(place);
@@ -149,13 +170,20 @@ export function locateCudaLibtorch(wanted: string | undefined): Libtorch {
       (supportedForCuda.includes(minor(version!)) ? undefined : `${folder} is version ${version}; ${supportedForCuda.join(", ")} can be used`);
     if (text === undefined) return { folder, version: version!, foundBy };
     if (foundBy === "SUPERSIMPLENET_LIBTORCH_CUDA") throw new SuperSimpleNetError("LIBTORCH_VERSION", `libtorch from ${foundBy}: ${text}. Set it to the folder of a CUDA build of libtorch ${wanted ?? supportedForCuda.join(", ")}, or unset it.`, { path: folder });
-    looked.push(`${foundBy}: ${text}`);
+    looked.push(`${foundBy === "cache" ? "cache folder" : foundBy}: ${text}`);
   }
+  const fits = wanted === undefined || minor(wanted) === minor(pinned.cuda.version);
   throw new SuperSimpleNetError(
     "LIBTORCH_NOT_FOUND",
-    `No CUDA build of libtorch${wanted ? ` ${minor(wanted)}` : ""} was found. Looked at:\n${looked.map((line) => `  - ${line}`).join("\n")}\nInstall one (pip install torch), and set SUPERSIMPLENET_LIBTORCH_CUDA to its folder; see docs/cuda.md.`,
+    `No CUDA build of libtorch${wanted ? ` ${minor(wanted)}` : ""} was found. Looked at:\n${looked.map((line) => `  - ${line}`).join("\n")}\n${fits ? `Run '${cudaInstall}' to get it` : `Install it (pip install torch==${wanted})`}, or set SUPERSIMPLENET_LIBTORCH_CUDA to its folder`,
   );
 }
+
+/** Where 'supersimplenet cuda install' puts libtorch. */
+export const cudaCache = (): string => path.join(cacheFolder(), "libtorch", pinned.cuda.cacheName, "torch");
+
+/** The command that does it, as the user has to type it. */
+export const cudaInstall = isCheckout ? "npm run -s supersimplenet -- cuda install" : "npx supersimplenet cuda install";
 
 /** Minor versions of libtorch that have a build for CUDA 13 and the interfaces that the engine uses. */
 const supportedForCuda = ["2.11", "2.12", "2.13", "2.14"];

@@ -7,7 +7,6 @@ import path from "node:path";
 
 import { root } from "./paths.mjs";
 import { Failure, run } from "./steps.mjs";
-import { extract } from "./zip.mjs";
 
 const require = createRequire(import.meta.url);
 
@@ -39,7 +38,7 @@ export async function ensureLibtorch({ wheel, compile, progress }) {
   return { libtorch: { folder, version: pinned.version, foundBy: "cache" }, state: `${pinned.version} unpacked into ${folder}` };
 }
 
-/** The CUDA build of libtorch to compile against; it is found, never fetched: which one fits depends on the driver. */
+/** The CUDA build of libtorch to compile against; it is found, never fetched: it is large, and only 'cuda install' asks for it. */
 export function cudaLibtorch() {
   const { locateCudaLibtorch } = require(path.join(root, "dist", "lib", "native", "locate.js"));
   let found;
@@ -47,7 +46,7 @@ export function cudaLibtorch() {
     found = locateCudaLibtorch(undefined);
   } catch (error) {
     if (!/^LIBTORCH/.test(error.code ?? "")) throw error;
-    throw new Failure(error.message, "pip install torch, then set SUPERSIMPLENET_LIBTORCH_CUDA to the folder that `python3 -c 'import torch; print(torch.__path__[0])'` prints.");
+    throw new Failure(error.message, "npm run -s supersimplenet -- cuda install, or set SUPERSIMPLENET_LIBTORCH_CUDA to the folder of an installed one (docs/cuda.md).");
   }
   if (!existsSync(path.join(found.folder, "include", "ATen", "ATen.h"))) throw new Failure(`${found.folder} has no include/ATen: the engine cannot be compiled with it.`, "Take a complete PyTorch wheel or libtorch archive.");
   return found;
@@ -92,7 +91,8 @@ export async function unpackWheel(file, folder, { pinned, headers = true, progre
   const sha256 = await sha256Of(file);
   if (sha256 !== pin.sha256) throw new Failure(`${file} has SHA-256 ${sha256}; ${pin.file} has ${pin.sha256}. It was not unpacked.`, offline(pin, pinned));
   const target = (name) => (!headers && name.includes("/include/") ? undefined : targetOf(name, pinned.libraries[process.platform]));
-  await extract(file, folder, target, progress);
+  const { extract } = require(path.join(root, "dist", "lib", "download", "zip.js"));
+  await extract(file, folder, target, { onProgress: (bytes, total) => progress(`unpacking ${Math.round((100 * bytes) / total)} %`) });
 }
 
 /** Which files of the wheel are kept, and where: headers, the libraries that a C++ program needs, version, licences. */

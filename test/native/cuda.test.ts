@@ -6,7 +6,7 @@ import { type TestContext, test } from "node:test";
 
 import { SuperSimpleNetError } from "../../lib/errors.js";
 import type { CudaStatus } from "../../lib/native/binding.js";
-import { chooseEngine, tryCuda } from "../../lib/native/cuda.js";
+import { type Unusable, chooseEngine, tryCuda } from "../../lib/native/cuda.js";
 import { resolveDevice } from "../../lib/native/device.js";
 import { engine } from "../../lib/native/engine.js";
 import { locateCudaAddon, locateCudaLibtorch, pinned } from "../../lib/native/locate.js";
@@ -61,26 +61,36 @@ test("a CUDA libtorch: by its own variable, else SUPERSIMPLENET_LIBTORCH; 2.11 t
 
 test("the CUDA engine is tried in a process of its own: a crash, an exception and a GPU that fails are reasons, not the end", (t) => {
   const folder = temporary(t);
-  const outcome = (body: string): CudaStatus | string => {
+  const outcome = (body: string): CudaStatus | Unusable => {
     const loader = path.join(folder, "loader.cjs");
     writeFileSync(loader, `exports.load = (libraries, engine) => { ${body} };`);
     return tryCuda({ loader, engine: "engine" }, ["library"]);
   };
-  const status = (value: CudaStatus): CudaStatus | string => outcome(`return { shutdown() {}, cudaStatus: () => (${JSON.stringify(value)}) };`);
+  const status = (value: CudaStatus): CudaStatus | Unusable => outcome(`return { shutdown() {}, cudaStatus: () => (${JSON.stringify(value)}) };`);
+  const refused = (found: CudaStatus | Unusable, reason: RegExp, fix: RegExp): void => {
+    assert.ok("reason" in found, JSON.stringify(found));
+    assert.match(found.reason, reason);
+    assert.match(found.fix, fix);
+  };
+  environment(t, { CUDA_VISIBLE_DEVICES: undefined });
   const gpu = { name: "GPU", capability: "9.0", bytes: 1e9, error: "" };
-  assert.equal(outcome("process.kill(process.pid, 'SIGKILL');"), "the process that tried the CUDA engine was ended by SIGKILL");
-  assert.equal(outcome("throw new Error('libcudart.so.13: cannot open');"), "the CUDA engine does not open: libcudart.so.13: cannot open");
-  assert.equal(status({ driver: 12080, runtime: 13000, error: "driver too old", devices: [] }), "driver too old (CUDA runtime 13.0, driver for CUDA 12.8)");
-  assert.equal(status({ driver: 0, runtime: 13000, error: "no device", devices: [] }), "no device (CUDA runtime 13.0, no driver)");
-  assert.match(status({ driver: 13000, runtime: 13000, error: "", devices: [gpu, { ...gpu, error: "no kernel image" }] }) as string, /^cuda:1 \(GPU, compute capability 9\.0\) does not compute: no kernel image/);
+  refused(outcome("process.abort();"), /^the process that tried the CUDA engine was ended by SIGABRT$/, /nvidia-smi.*cuda install --force/);
+  refused(outcome("throw new Error('libcudart.so.13: cannot open');"), /^the CUDA engine does not open: libcudart\.so\.13: cannot open$/, /cuda install --force/);
+  refused(status({ driver: 12080, runtime: 13000, error: "insufficient", devices: [] }), /^the NVIDIA driver is too old \(CUDA runtime 13\.0; driver for CUDA 12\.8/, /^Install NVIDIA's driver, version 580 or newer/);
+  refused(status({ driver: 0, runtime: 13000, error: "no device", devices: [] }), /^there is no NVIDIA driver \(CUDA runtime 13\.0; no driver/, /docker run --gpus all/);
+  refused(status({ driver: 13000, runtime: 13000, error: "no CUDA-capable device", devices: [] }), /^no CUDA-capable device/, /nvidia-smi.*capability 7\.5/);
+  refused(status({ driver: 13000, runtime: 13000, error: "", devices: [gpu, { ...gpu, error: "no kernel image" }] }), /^cuda:1 \(GPU, compute capability 9\.0\) does not compute: no kernel image/, /capability 7\.5.*CUDA_VISIBLE_DEVICES/);
   assert.deepEqual(status({ driver: 13000, runtime: 13000, error: "", devices: [gpu] }), { driver: 13000, runtime: 13000, error: "", devices: [gpu] });
+  environment(t, { CUDA_VISIBLE_DEVICES: "-1" });
+  refused(status({ driver: 13000, runtime: 13000, error: "no CUDA-capable device", devices: [] }), /no CUDA-capable device/, /^CUDA_VISIBLE_DEVICES is '-1': unset it/);
 });
 
 test("SUPERSIMPLENET_ENGINE decides before the device; nonsense is INVALID_OPTION", (t) => {
   environment(t, { SUPERSIMPLENET_ENGINE: "gpu" });
   assert.throws(() => chooseEngine("auto"), { code: "INVALID_OPTION" });
   process.env["SUPERSIMPLENET_ENGINE"] = "cpu";
-  assert.deepEqual(chooseEngine("cuda"), { kind: "cpu", reason: "SUPERSIMPLENET_ENGINE is cpu" });
+  const { kind, reason } = chooseEngine("cuda");
+  assert.deepEqual([kind, reason], ["cpu", "SUPERSIMPLENET_ENGINE is cpu"]);
   process.env["SUPERSIMPLENET_ENGINE"] = "cuda";
   if (locateCudaAddon()) assert.equal(chooseEngine("cpu").kind, "cuda");
   else assert.throws(() => chooseEngine("cpu"), { code: "ENGINE_NOT_BUILT" });

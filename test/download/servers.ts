@@ -15,7 +15,10 @@ export interface FileServer {
 }
 
 export interface FileServerOptions {
+  /** What every address gives. */
   content: Buffer;
+  /** By path: then only these exist. */
+  files?: Record<string, Buffer>;
   /** Ignores Range. */
   noRange?: boolean;
   /** Breaks the connection after this many bytes, this many times. */
@@ -43,7 +46,9 @@ export async function fileServer(options: FileServerOptions): Promise<FileServer
     if (status !== undefined) return void response.writeHead(status).end("no");
     const step = /^\/redirect\/(\d+)/.exec(url);
     if (step) return void response.writeHead(302, { location: Number(step[1]) > 1 ? `/redirect/${Number(step[1]) - 1}` : (options.redirectTo ?? "/file") }).end();
-    let body = options.content;
+    const found = options.files ? options.files[url] : options.content;
+    if (!found) return void response.writeHead(404).end("no");
+    let body = found;
     const from = Number(/^bytes=(\d+)-$/.exec(range ?? "")?.[1] ?? 0);
     if (range && !options.noRange) {
       if (from >= body.length) return void response.writeHead(416, { "content-range": `bytes */${body.length}` }).end();

@@ -45,13 +45,13 @@ export function proxyFor(url: URL, env: NodeJS.ProcessEnv = process.env): URL | 
   return new URL(withScheme);
 }
 
-/** GET with redirects and proxies; resolves with the response's head, whatever its status. Throws TransferError. */
-export async function get(address: string, options: GetOptions): Promise<http.IncomingMessage> {
+/** GET with redirects and proxies; resolves with the response's head, whatever its status, and the address that gave it. Throws TransferError. */
+export async function get(address: string, options: GetOptions): Promise<{ response: http.IncomingMessage; url: URL }> {
   let url = new URL(address);
   for (let redirects = 0; redirects <= 5; redirects++) {
     const response = await getOnce(url, options);
     const location = response.headers.location;
-    if (![301, 302, 303, 307, 308].includes(response.statusCode ?? 0) || !location) return response;
+    if (![301, 302, 303, 307, 308].includes(response.statusCode ?? 0) || !location) return { response, url };
     response.destroy();
     if (!URL.canParse(location, url.href)) throw new TransferError(`${url.host} redirects to '${location}', which is not an address`, false);
     const next = new URL(location, url);

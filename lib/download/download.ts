@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { type FileHandle, open, readdir, rename, rm, stat } from "node:fs/promises";
+import type { IncomingMessage } from "node:http";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 
@@ -15,20 +16,25 @@ export interface Progress {
   total: number | undefined;
 }
 
-export interface DownloadOptions {
+export interface TransferOptions {
   url: string;
+  /** What to do without internet access: the end of a sentence, for error messages. */
+  otherwise: string;
+  signal?: AbortSignal | undefined;
+  /** Longest silence of the server, in milliseconds. Default 30 000. */
+  timeoutMs?: number | undefined;
+  /** Failures in a row, without a byte received between them, after which it gives up. Default 5. */
+  attempts?: number | undefined;
+  /** Pause before the second attempt, in milliseconds; doubles each time. Default 1000. */
+  retryDelayMs?: number | undefined;
+}
+
+export interface DownloadOptions extends TransferOptions {
   /** Where the file goes once its checksum is right. Its folder is created. */
   file: string;
   /** First hexadecimal digits of the file's SHA-256. */
   sha256Prefix: string;
   onProgress?: ((progress: Progress) => void) | undefined;
-  signal?: AbortSignal | undefined;
-  /** Longest silence of the server, in milliseconds. Default 30 000. */
-  timeoutMs?: number;
-  /** Failures in a row, without a byte received between them, after which it gives up. Default 5. */
-  attempts?: number;
-  /** Pause before the second attempt, in milliseconds; doubles each time. Default 1000. */
-  retryDelayMs?: number;
 }
 
 /**
@@ -50,7 +56,7 @@ export async function download(options: DownloadOptions): Promise<{ bytes: numbe
         throw new SuperSimpleNetError(
           "CHECKSUM_MISMATCH",
           `${options.url} is not the expected file: its SHA-256 begins with ${sha256.slice(0, options.sha256Prefix.length)} instead of ${options.sha256Prefix}. ` +
-            `It was removed. A proxy or mirror may have changed it; ${offline}`,
+            `It was removed. A proxy or mirror may have changed it; without it ${options.otherwise}.`,
           { path: options.file },
         );
       }
@@ -61,9 +67,30 @@ export async function download(options: DownloadOptions): Promise<{ bytes: numbe
     return { bytes };
   } catch (error) {
     await rename(part, `${options.file}.part`).catch(() => undefined); // nothing there: nothing to resume
+    throw (error as NodeJS.ErrnoException | null)?.code && !options.signal?.aborted ? fileError(error, "write", options.file) : translate(error, options);
+  }
+}
+
+/** A page as text, and the address that gave it in the end. Throws DOWNLOAD_FAILED, ABORTED. */
+export async function downloadText(options: TransferOptions & { accept: string }): Promise<{ text: string; url: URL }> {
+  try {
+    return await retrying(options, async () => {
+      const { response, url } = await get(options.url, { headers: { accept: options.accept, "accept-encoding": "identity" }, timeoutMs: options.timeoutMs ?? defaultTimeoutMs, signal: options.signal });
+      try {
+        if (response.statusCode !== 200) throw refused(response);
+        const chunks: Buffer[] = [];
+        for await (const chunk of body(response)) chunks.push(chunk);
+        return { text: Buffer.concat(chunks).toString("utf8"), url };
+      } finally {
+        response.destroy();
+      }
+    });
+  } catch (error) {
     throw translate(error, options);
   }
 }
+
+const defaultTimeoutMs = 30_000;
 
 /** SHA-256 of a file, in hexadecimal. */
 export async function fileSha256(file: string, signal?: AbortSignal): Promise<string> {
@@ -72,12 +99,10 @@ export async function fileSha256(file: string, signal?: AbortSignal): Promise<st
   return hash.digest("hex");
 }
 
-const offline = "you can fetch the file by other means and run 'supersimplenet weights import FILE'.";
-
-function translate(error: unknown, options: DownloadOptions): unknown {
-  if (options.signal?.aborted) return new SuperSimpleNetError("ABORTED", `The download of ${options.url} was cancelled; what has arrived is kept for next time.`, { cause: error });
-  if (error instanceof TransferError) return new SuperSimpleNetError("DOWNLOAD_FAILED", `Cannot download ${options.url}: ${error.message}. Without internet access ${offline}`, { cause: error });
-  return (error as NodeJS.ErrnoException | null)?.code ? fileError(error, "write", options.file) : error;
+function translate(error: unknown, { url, otherwise, signal }: TransferOptions): unknown {
+  if (signal?.aborted) return new SuperSimpleNetError("ABORTED", `The download of ${url} was cancelled; what has arrived is kept for next time.`, { cause: error });
+  if (error instanceof TransferError) return new SuperSimpleNetError("DOWNLOAD_FAILED", `Cannot download ${url}: ${error.message}. Without internet access ${otherwise}.`, { cause: error });
+  return error;
 }
 
 let claims = 0;
@@ -104,7 +129,7 @@ async function claimPart(file: string): Promise<string> {
   return own;
 }
 
-function isAlive(pid: number): boolean {
+export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;
@@ -122,31 +147,40 @@ async function sizeOf(file: string): Promise<number> {
 }
 
 async function transferAll(part: string, options: DownloadOptions): Promise<void> {
-  const { attempts = 5, retryDelayMs = 1000, signal } = options;
   const handle = await open(part, "a");
   try {
-    for (let failures = 0; ; ) {
-      const before = (await handle.stat()).size;
-      try {
-        await transfer(handle, before, options);
-        return;
-      } catch (error) {
-        if (signal?.aborted || !(error instanceof TransferError) || !error.retry) throw error;
-        failures = (await handle.stat()).size > before ? 1 : failures + 1;
-        if (failures >= attempts) throw error;
-        await delay(retryDelayMs * 2 ** (failures - 1), undefined, { signal });
-      }
-    }
+    const size = async (): Promise<number> => (await handle.stat()).size;
+    await retrying(options, async () => transfer(handle, await size(), options), size);
   } finally {
     await handle.close();
   }
 }
 
+/** Tries `body` again after what may pass. Only failures between which `size` has not grown count together. */
+async function retrying<T>({ attempts = 5, retryDelayMs = 1000, signal }: TransferOptions, body: () => Promise<T>, size?: () => Promise<number>): Promise<T> {
+  for (let failures = 0; ; ) {
+    const before = await size?.();
+    try {
+      return await body();
+    } catch (error) {
+      if (signal?.aborted || !(error instanceof TransferError) || !error.retry) throw error;
+      failures = before !== undefined && (await size!()) > before ? 1 : failures + 1;
+      if (failures >= attempts) throw error;
+      await delay(retryDelayMs * 2 ** (failures - 1), undefined, { signal });
+    }
+  }
+}
+
+const refused = (response: IncomingMessage): TransferError => {
+  const status = response.statusCode ?? 0;
+  return new TransferError(`the server answered ${status} ${response.statusMessage ?? ""}`.trimEnd(), status === 408 || status === 429 || status >= 500);
+};
+
 /** One request, from byte `have` on. */
 async function transfer(handle: FileHandle, have: number, options: DownloadOptions): Promise<void> {
   const headers: Record<string, string> = { "accept-encoding": "identity" };
   if (have > 0) headers["range"] = `bytes=${have}-`;
-  const response = await get(options.url, { headers, timeoutMs: options.timeoutMs ?? 30_000, signal: options.signal });
+  const { response } = await get(options.url, { headers, timeoutMs: options.timeoutMs ?? defaultTimeoutMs, signal: options.signal });
   const status = response.statusCode ?? 0;
   const range = /^bytes (?:(\d+)-\d+|\*)\/(\d+|\*)$/.exec(response.headers["content-range"] ?? "");
   let received = have;
@@ -160,7 +194,7 @@ async function transfer(handle: FileHandle, have: number, options: DownloadOptio
       if (have > 0) await handle.truncate(0); // the server does not resume
       received = 0;
     } else if (status !== 206 || !range || Number(range[1]) !== have) {
-      throw new TransferError(`the server answered ${status} ${response.statusMessage ?? ""}`.trimEnd(), status === 408 || status === 429 || status >= 500);
+      throw refused(response);
     }
     const length = Number(response.headers["content-length"]);
     const total = Number.isFinite(length) && response.headers["content-length"] !== undefined ? received + length : undefined;

@@ -8,8 +8,8 @@ import { after, beforeEach, test } from "node:test";
 import { promisify } from "node:util";
 
 import { weightsUrl, catalogueEntry } from "../../lib/backbones/catalogue.js";
-import { type DownloadOptions, type Progress, download } from "../../lib/backbones/download.js";
-import { proxyFor } from "../../lib/backbones/http.js";
+import { type DownloadOptions, type Progress, download } from "../../lib/download/download.js";
+import { proxyFor } from "../../lib/download/http.js";
 import { listWeights } from "../../lib/backbones/list.js";
 import { pullWeights } from "../../lib/backbones/pull.js";
 import type { ErrorCode } from "../../lib/errors.js";
@@ -39,7 +39,7 @@ async function withServer(options: Partial<FileServerOptions>, body: (server: Fi
 }
 
 const fetchFile = (server: FileServer, options: Partial<DownloadOptions> = {}): Promise<{ bytes: number }> =>
-  download({ url: `${server.url}/file`, file, sha256Prefix, retryDelayMs: 1, timeoutMs: 5000, ...options });
+  download({ url: `${server.url}/file`, file, sha256Prefix, otherwise: "run 'weights import FILE'", retryDelayMs: 1, timeoutMs: 5000, ...options });
 const fails = (promise: Promise<unknown>, code: ErrorCode, message: RegExp): Promise<void> => assert.rejects(promise, { name: "SuperSimpleNetError", code, message });
 const arrived = (): void => {
   assert.deepEqual(readFileSync(file), content);
@@ -143,7 +143,7 @@ test("redirects are followed, but not for ever and not to other protocols", asyn
 test("a silent server runs into the time limit", () =>
   withServer({ silent: true }, (server) => fails(fetchFile(server, { timeoutMs: 50, attempts: 2 }), "DOWNLOAD_FAILED", /sent nothing for 0\.05 s/)));
 
-test("a server that is not there fails", () => fails(download({ url: "http://localhost:1/x", file, sha256Prefix, attempts: 1 }), "DOWNLOAD_FAILED", /ECONNREFUSED|refused/));
+test("a server that is not there fails", () => fails(download({ url: "http://localhost:1/x", file, sha256Prefix, otherwise: "", attempts: 1 }), "DOWNLOAD_FAILED", /ECONNREFUSED|refused/));
 
 test("cancelling stops the transfer and keeps the part", () =>
   withServer({ breakAfter: 50_000, breaks: 1 }, async (server) => {
@@ -193,7 +193,7 @@ test("https goes through the proxy's tunnel, and the certificate is checked insi
       const roots = path.join(root, "roots.pem");
       writeFileSync(roots, certificate);
       const script = `require(process.argv[1]).download(JSON.parse(process.argv[2])).then((r) => console.log(r.bytes))`;
-      const args = ["-e", script, require.resolve("../../lib/backbones/download.js"), JSON.stringify({ url: `${server.url}/file`, file, sha256Prefix })];
+      const args = ["-e", script, require.resolve("../../lib/download/download.js"), JSON.stringify({ url: `${server.url}/file`, file, sha256Prefix })];
       const child = await promisify(execFile)(process.execPath, args, { env: { ...process.env, NODE_EXTRA_CA_CERTS: roots } });
       assert.equal(child.stdout.trim(), String(content.length));
       arrived();
