@@ -40,12 +40,15 @@ export class SuperSimpleNetError extends Error {
   readonly path: string | undefined;
   /** DATASET_INVALID, WEIGHTS_INVALID: every problem found, one line each. */
   readonly problems: readonly string[];
+  /** Of an installation that does not work: the command that puts it right, for 'doctor'. The message has it too. */
+  readonly fix: string | undefined;
 
-  constructor(code: ErrorCode, message: string, options: { cause?: unknown; path?: string; problems?: readonly string[] } = {}) {
+  constructor(code: ErrorCode, message: string, options: { cause?: unknown; path?: string; problems?: readonly string[]; fix?: string } = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.path = options.path;
     this.problems = options.problems ?? [];
+    this.fix = options.fix;
   }
 }
 

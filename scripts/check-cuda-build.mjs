@@ -1,7 +1,10 @@
 // Checks as much of the CUDA engine as a machine without a GPU can: it compiles and links; with every GPU hidden it opens,
-// equals the authors' code on the CPU (forward passes and training steps), 'cuda' is a typed error, 'auto' takes the CPU.
+// equals the authors' code on the CPU (forward passes and training steps), 'cuda' is a typed error (no driver, an old one, one that
+// crashes), 'auto' takes the CPU.
 //   npm run check:cuda-build        (SUPERSIMPLENET_LIBTORCH_CUDA: a CUDA build of libtorch; docs/cuda.md)
 import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import os from "node:os";
 import path from "node:path";
 
 import { compileTypeScript, installPackages } from "./lib/javascript.mjs";
@@ -50,6 +53,19 @@ try {
       expect(found.auto.device === "cpu" && found.auto.reason !== "", "auto takes the CPU and says why", found);
       expect(found.held === (engine === "cuda"), "The engine is the one that was chosen", found);
       return { state: found.error.message };
+    });
+  for (const [name, body, said] of [["too old", "int cuDriverGetVersion(int *v) { *v = 12080; return 0; } int cuInit(unsigned f) { return 0; }", /driver is too old .*driver for CUDA 12\.8.*580/], ["that crashes", "void abort(void); __attribute__((constructor)) static void crash(void) { abort(); }", /ended by SIGABRT.*nvidia-smi/]])
+    await step(`a driver ${name}`, async () => {
+      const folder = mkdtempSync(path.join(os.tmpdir(), "ssn-driver-"));
+      try {
+        const compiled = spawnSync("cc", ["-shared", "-fPIC", "-x", "c", "-", "-o", path.join(folder, "libcuda.so.1")], { input: body, encoding: "utf8" });
+        if (compiled.status !== 0) throw new Failure("The driver's double does not compile.", "Install a C compiler.", compiled.stderr ?? "");
+        const error = inCudaEngine(`try { resolveDevice("check", "cuda"); } catch (e) { return { code: e.code, message: e.message }; }`, { SUPERSIMPLENET_ENGINE: "auto", LD_LIBRARY_PATH: folder });
+        expect(error.code === "DEVICE_UNAVAILABLE" && said.test(error.message), "A typed error says so, and the process lives", error);
+        return { state: error.message };
+      } finally {
+        rmSync(folder, { recursive: true });
+      }
     });
   await step("golden and oracle tests on the CPU, through the CUDA engine", async (progress) => {
     const files = ["golden/forward", "golden/step", "golden/backbones", "training/oracle"].map((name) => path.join("dist", "test", `${name}.test.js`));

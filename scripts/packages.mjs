@@ -4,8 +4,8 @@ import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync,
 import { createRequire } from "node:module";
 import path from "node:path";
 
-import { ensureLibtorch, unpackWheel } from "./lib/libtorch.mjs";
-import { outputs } from "./lib/native.mjs";
+import { cudaLibtorch, ensureLibtorch, unpackWheel } from "./lib/libtorch.mjs";
+import { buildNative, cudaBuildFolder, outputs } from "./lib/native.mjs";
 import { root } from "./lib/paths.mjs";
 import { Failure, fingerprint, run, stampIs, writeStamp } from "./lib/steps.mjs";
 
@@ -50,10 +50,10 @@ export async function packLibtorch({ home, out, wheel, trial, progress }) {
   }
 }
 
-/** The main package: JavaScript, types, documents and prebuilds/<platform>. */
-export async function packMain({ home, out, progress }) {
+/** The main package: JavaScript, types, documents and prebuilds/<platform>. `cuda`: with the engine for CUDA. */
+export async function packMain({ home, out, cuda, progress }) {
   const manifest = publishedManifest();
-  await prebuild(progress);
+  await prebuild(cuda, progress);
   mkdirSync(home, { recursive: true });
   const temporary = mkdtempSync(path.join(home, ".tmp-"));
   try {
@@ -102,7 +102,7 @@ function libtorchManifest(pinned) {
 }
 
 /** prebuildify compiles and strips into prebuilds/; beside the two files we write what they need of the system. */
-async function prebuild(progress) {
+async function prebuild(cuda, progress) {
   progress("prebuildify");
   const folder = path.join(root, "prebuilds", platform);
   rmSync(folder, { recursive: true, force: true });
@@ -113,9 +113,29 @@ async function prebuild(progress) {
   if (status !== 0) throw new Failure("prebuildify failed (its output is above).", "Correct what it names; 'npm run build' shows errors of the compiler.", output);
   const files = outputs.map((file) => path.join(folder, file));
   for (const file of files) if (!existsSync(file)) throw new Failure(`prebuildify did not write ${file}.`, "Remove build/ and prebuilds/, then run this again.", output);
+  await writeNeeds(folder);
+  if (cuda) await prebuildCuda(path.join(folder, "cuda"), progress);
+}
+
+/** The engine for CUDA, in a folder that node-gyp-build does not look into. */
+async function prebuildCuda(folder, progress) {
+  const { cuda: pinned } = read("native/libtorch.json");
+  const libtorch = cudaLibtorch();
+  if (libtorch.version.split("+")[0] !== pinned.version) throw new Failure(`libtorch in ${libtorch.folder} is version ${libtorch.version}; the packed CUDA engine is built for ${pinned.version}, which 'cuda install' fetches.`, "Run 'npm run -s supersimplenet -- cuda install', and unset SUPERSIMPLENET_LIBTORCH_CUDA.");
+  await buildNative({ libtorch, progress, cuda: true });
+  mkdirSync(folder, { recursive: true });
+  for (const file of outputs) {
+    copyFileSync(path.join(cudaBuildFolder, file), path.join(folder, file));
+    const { status, output } = await run("strip", [path.join(folder, file)]); // as prebuildify does it
+    if (status !== 0) throw new Failure(`strip failed on ${file}.`, "apt-get install binutils", output);
+  }
+  await writeNeeds(folder);
+}
+
+async function writeNeeds(folder) {
   if (process.platform !== "linux") return;
-  const pinned = read("native/libtorch.json");
-  writeFileSync(path.join(folder, "needs.json"), `${JSON.stringify(await needs(files, pinned.glibc))}\n`);
+  const files = outputs.map((file) => path.join(folder, file));
+  writeFileSync(path.join(folder, "needs.json"), `${JSON.stringify(await needs(files, read("native/libtorch.json").glibc))}\n`);
 }
 
 /** The newest glibc symbols that the files ask for, or libtorch's own baseline where that is newer. */

@@ -26,6 +26,7 @@ async function main() {
   if (Number(process.versions.node.split(".")[0]) < 20)
     throw new Failure(`Node ${process.versions.node} is too old: 20 or newer is needed.`, "Install Node 20 or newer from https://nodejs.org.");
 
+  if (!isCheckout && (values.rebuild || values.cuda)) throw new Failure("An installed package cannot be compiled: it has no sources.", `In a clone of the repository run 'npm run pack:all -- ${values.cuda ? "--cuda " : ""}--out DIR', then 'npm install DIR/*.tgz' here (docs/building.md).`);
   if (isCheckout) {
     await step("npm packages", installPackages);
     await step("TypeScript", () => compileTypeScript(values.rebuild));
@@ -38,11 +39,8 @@ async function main() {
   });
   if (isCheckout) await step("native engine", (progress) => buildNative({ libtorch, rebuild: values.rebuild, progress }));
   else if (!nativeOutputs().some((folder) => existsSync(path.join(folder, "supersimplenet.node"))))
-    throw new Failure(`This package has no prebuilt engine for ${process.platform}-${process.arch} in ${path.join(root, "prebuilds")}.`, "Build it in a checkout of the repository: docs/building.md.");
-  if (values.cuda) {
-    if (!isCheckout) throw new Failure("--cuda compiles, which needs a checkout of the repository.", "See docs/cuda.md.");
-    await step("native engine for CUDA", (progress) => buildNative({ libtorch: cudaLibtorch(), rebuild: values.rebuild, progress, cuda: true }));
-  }
+    throw new Failure(`This package has no prebuilt engine for ${process.platform}-${process.arch} in ${path.join(root, "prebuilds")}.`, "In a clone of the repository run 'npm run pack:all -- --out DIR', then 'npm install DIR/*.tgz' here (docs/building.md).");
+  if (values.cuda) await step("native engine for CUDA", (progress) => buildNative({ libtorch: cudaLibtorch(), rebuild: values.rebuild, progress, cuda: true }));
 }
 
 try {

@@ -5,6 +5,8 @@ import path from "node:path";
 import { SuperSimpleNetError } from "../errors.js";
 import { invalid } from "../options.js";
 import type { CudaStatus } from "./binding.js";
+import { checkGlibc } from "./glibc.js";
+import { openLoader } from "./loader.js";
 import { cudaInstall, isCheckout, libtorchFiles, locateCudaAddon, locateCudaLibtorch } from "./locate.js";
 
 /** Which of the two engines this process opens, and why. */
@@ -31,13 +33,14 @@ export function chooseEngine(device: string): EngineChoice {
   if (variable === "cpu") return { kind: "cpu", reason: "SUPERSIMPLENET_ENGINE is cpu", fix: "Unset SUPERSIMPLENET_ENGINE to use a GPU." };
   const addon = locateCudaAddon();
   if (variable === "cuda") {
-    if (!addon) throw new SuperSimpleNetError("ENGINE_NOT_BUILT", `SUPERSIMPLENET_ENGINE is cuda, but ${noCudaEngine.reason}. ${noCudaEngine.fix}`);
+    if (!addon) throw new SuperSimpleNetError("ENGINE_NOT_BUILT", `SUPERSIMPLENET_ENGINE is cuda, but ${noCudaEngine.reason}. ${noCudaEngine.fix}`, { fix: noCudaEngine.fix });
     return { kind: "cuda", reason: `SUPERSIMPLENET_ENGINE is cuda. ${needed}; this machine: ${nvidiaDriver() ?? "no NVIDIA driver"}`, fix: "Unset SUPERSIMPLENET_ENGINE to have the engine tried first, which tells what is in the way." };
   }
   if (!addon) return { kind: "cpu", ...(nvidiaDriver() === undefined ? { reason: `${noCudaEngine.reason}, and there is no NVIDIA driver`, fix: `${installDriver} ${noCudaEngine.fix}` } : noCudaEngine) };
   if (device === "cpu") return { kind: "cpu", reason: "the CPU was asked for first, and a process holds one engine", fix: "SUPERSIMPLENET_ENGINE=cuda opens the other one, which computes on the CPU as well." };
   try {
-    const libtorch = locateCudaLibtorch(openedFor(addon.loader));
+    checkGlibc(addon);
+    const libtorch = locateCudaLibtorch(openLoader(addon).libtorch);
     const held = heldLibtorch();
     if (held !== undefined && held !== realpathSync(path.join(libtorch.folder, "lib"))) return { kind: "cpu", reason: `this process holds the libtorch in ${held} already, and it can hold one only`, fix: "Ask for the GPU before anything else in this process, or set SUPERSIMPLENET_ENGINE=cuda." };
     const status = tryCuda(addon, libtorchFiles(libtorch));
@@ -55,8 +58,6 @@ const noCudaEngine: Unusable = isCheckout
   : { reason: "this package was packed without the CUDA engine", fix: "Pack one with it in a clone of the repository: 'npm run pack:all -- --cuda --out DIR' (docs/cuda.md)." };
 const installDriver = "Install NVIDIA's driver, version 580 or newer (https://www.nvidia.com/drivers); in a container give it the GPU ('docker run --gpus all ...').";
 
-const openedFor = (loader: string): string => (require(loader) as { libtorch: string }).libtorch;
-
 /**
  * Opens the CUDA engine and computes on every GPU in a process of its own: a broken driver can end that one only. Takes a
  * few seconds.
@@ -68,7 +69,7 @@ export function tryCuda(addon: { loader: string; engine: string }, libraries: st
   const broken = `Run 'nvidia-smi': if it fails too, reinstall the driver; if not, fetch libtorch again with '${cudaInstall} --force'.`;
   if (run.error) return { reason: `the CUDA engine could not be tried: ${run.error.message}`, fix: broken };
   if (run.signal) return { reason: `the process that tried the CUDA engine was ended by ${run.signal}`, fix: broken };
-  if (run.status !== 0) return { reason: `the CUDA engine does not open: ${/^Error: (.*)$/m.exec(run.stderr)?.[1] ?? run.stderr.trim().split("\n").at(-1)}`, fix: broken };
+  if (run.status !== 0) return { reason: `the CUDA engine does not open: ${/^Error: (.*)$/m.exec(run.stderr)?.[1] ?? run.stderr.trim().split("\n").at(-1)}`, fix: `Fetch libtorch again with '${cudaInstall} --force'${isCheckout ? ", or build the engine again with 'npm run build -- --cuda'" : ""}.` };
   const status = JSON.parse(run.stdout.split("\n").at(-1)!) as CudaStatus;
   return unusable(status) ?? status;
 }

@@ -5,10 +5,11 @@ import path from "node:path";
 
 import { type ErrorCode, SuperSimpleNetError } from "../errors.js";
 import { cacheFolder } from "./cache.js";
-import type { EngineChoice } from "./cuda.js";
-import { engine, openLoader } from "./engine.js";
-import { checkGlibc, glibcVersion } from "./glibc.js";
-import { fetchCommand, isCheckout, type Libtorch, locateAddon, locateLibtorch, packageFolder, pinned, setupCommand } from "./locate.js";
+import { type EngineChoice, nvidiaDriver } from "./cuda.js";
+import { engine } from "./engine.js";
+import { checkGlibc, glibcNeeded, glibcVersion } from "./glibc.js";
+import { openLoader } from "./loader.js";
+import { type Addon, fetchCommand, isCheckout, type Libtorch, locateAddon, locateCudaAddon, locateCudaLibtorch, locateLibtorch, packageFolder, pinned, setupCommand } from "./locate.js";
 
 /** Something that keeps the package, or part of it, from working. */
 export interface Problem {
@@ -27,13 +28,25 @@ export interface Diagnosis {
   node: string;
   /** Such as "linux-x64". */
   platform: string;
+  /** The distribution's name (null where it states none) and the kernel's release. */
+  system: { name: string | null; kernel: string };
   /** null where the C library is not glibc. */
   glibc: string | null;
+  /** The oldest glibc that the engine runs on. */
+  glibcNeeded: string;
   cpu: { model: string; cores: number; /** libtorch's name of the instruction set it uses, e.g. "AVX512". */ capability: string | null };
   /** `builtFor`: the libtorch version that the engine was compiled with. */
   addon: { folder: string; builtFor: string | null } | null;
   libtorch: { version: string; folder: string; foundBy: Libtorch["foundBy"] } | null;
   mkldnn: string | null;
+  /** Bytes. */
+  memory: { total: number; free: number };
+  /** For an NVIDIA GPU. `driver`: such as "driver 580.65.06"; `libtorch`: the CUDA build that the engine would open. */
+  cuda: { driver: string | null; addon: { folder: string } | null; libtorch: { version: string; folder: string; foundBy: Libtorch["foundBy"] } | null };
+  /** Variables that change what this package does, where they are set; passwords of proxies are left out. */
+  environment: Record<string, string>;
+  /** Version of the image decoder. */
+  sharp: string | null;
   /** Which engine a process opens when no device is asked for, and why. */
   choice: EngineChoice | null;
   /** "cpu" first, then "cuda:0"...; empty when the engine does not open. */
@@ -71,29 +84,32 @@ export function diagnose(): Diagnosis {
   const libtorch = attempt(() => locateLibtorch(builtFor ?? pinned.version));
   const probe = addon && builtFor && libtorch ? attempt(probeEngine) : null;
 
+  let sharp: string | null = null;
   try {
-    require("sharp");
+    sharp = (require("sharp") as typeof import("sharp")).versions.sharp ?? null;
   } catch (error) {
     const reason = error instanceof Error ? error.message.split("\n")[0] : String(error);
     problems.push({ code: "SHARP_MISSING", text: `The image decoder 'sharp' does not open: ${reason}`, fix: "npm install sharp", fatal: true });
   }
-  if (probe && probe.devices.length === 1 && existsSync("/proc/driver/nvidia/version"))
-    problems.push({
-      code: "GPU_UNUSED",
-      text: `There is an NVIDIA driver, but no GPU is used: ${probe.choice.reason}.`,
-      fix: "build the CUDA engine: npm run build -- --cuda (docs/cuda.md)",
-      fatal: false,
-    });
+  const driver = nvidiaDriver() ?? null;
+  const cudaAddon = locateCudaAddon() ?? null;
+  if (probe && probe.devices.length === 1 && (driver || cudaAddon)) problems.push({ code: "GPU_UNUSED", text: `No GPU is used: ${probe.choice.reason}.`, fix: probe.choice.fix ?? "docs/cuda.md", fatal: false });
 
   return {
     package: { name: manifest.name, version: manifest.version, folder: packageFolder },
     node: process.versions.node,
     platform: `${process.platform}-${process.arch}`,
+    system: { name: distribution(), kernel: `${os.type()} ${os.release()}` },
     glibc,
+    glibcNeeded: glibcNeeded(addon),
     cpu: { model: os.cpus()[0]?.model.trim() ?? "unknown", cores: os.availableParallelism(), capability: probe?.versions.cpuCapability ?? null },
     addon: addon && { folder: path.dirname(addon.loader), builtFor },
     libtorch,
     mkldnn: probe?.versions.mkldnn ?? null,
+    memory: { total: os.totalmem(), free: os.freemem() },
+    cuda: { driver, addon: cudaAddon && { folder: path.dirname(cudaAddon.loader) }, libtorch: cudaAddon && cudaLibtorch(cudaAddon) },
+    environment: environment(),
+    sharp,
     choice: probe?.choice ?? null,
     devices: probe?.devices ?? [],
     cache: { folder: cacheFolder(), entries: attempt(cacheEntries) ?? [] },
@@ -114,6 +130,29 @@ function probeEngine(): Probe {
   throw new EngineCrash(`The process that opened the engine ended with code ${run.status}: ${run.stderr.trim().split("\n").at(-1)}`);
 }
 
+/** What a CUDA engine would open; why it cannot is in `choice`. */
+function cudaLibtorch(addon: Addon): Libtorch | null {
+  try {
+    return locateCudaLibtorch(openLoader(addon).libtorch);
+  } catch {
+    return null;
+  }
+}
+
+/** The name that the distribution gives itself. */
+function distribution(): string | null {
+  try {
+    return /^PRETTY_NAME="?([^"\n]*)/m.exec(readFileSync("/etc/os-release", "utf8"))?.[1] ?? null;
+  } catch {
+    return null; // not a Linux distribution, or a very small one
+  }
+}
+
+function environment(): Record<string, string> {
+  const names = /^(SUPERSIMPLENET_\w+|CUDA_\w+|OMP_\w+|MKL_\w+|LD_LIBRARY_PATH|LD_PRELOAD|XDG_CACHE_HOME|NODE_OPTIONS|(HTTPS?|NO)_PROXY)$/i;
+  return Object.fromEntries(Object.keys(process.env).filter((name) => names.test(name)).sort().map((name) => [name, process.env[name]!.replace(/\/\/[^@/]*@/, "//")]));
+}
+
 class EngineCrash extends Error {}
 
 const fixes: Partial<Record<ErrorCode, string>> = {
@@ -124,11 +163,18 @@ const fixes: Partial<Record<ErrorCode, string>> = {
 };
 
 function problemOf(error: unknown): Problem {
-  if (error instanceof EngineCrash) return { code: "ENGINE_CRASHED", text: error.message, fix: `remove ${path.join(cacheFolder(), "libtorch")} and build-cmake/, then ${setupCommand}`, fatal: true };
+  if (error instanceof EngineCrash) {
+    return { code: "ENGINE_CRASHED", text: error.message, fix: isCheckout ? `remove build-cmake/, then ${setupCommand}` : "remove node_modules, then npm install", fatal: true };
+  }
   if (!(error instanceof SuperSimpleNetError)) return { code: "INTERNAL", text: error instanceof Error ? error.message : String(error), fix: "report this with the whole output", fatal: true };
   // With a folder chosen by hand, fetching another would not be used.
-  const fix = error.code.startsWith("LIBTORCH") && process.env["SUPERSIMPLENET_LIBTORCH"] ? `unset SUPERSIMPLENET_LIBTORCH && ${fetchCommand}` : (fixes[error.code] ?? setupCommand);
+  const fix = error.fix ?? (error.code === "INVALID_OPTION" ? "correct the variable that it names" : undefined) ?? fixOf(error);
   return { code: error.code, text: error.message, fix, fatal: true };
+}
+
+function fixOf(error: SuperSimpleNetError): string {
+  if (error.code.startsWith("LIBTORCH") && process.env["SUPERSIMPLENET_LIBTORCH"]) return `unset SUPERSIMPLENET_LIBTORCH && ${fetchCommand}`;
+  return fixes[error.code] ?? setupCommand;
 }
 
 function cacheEntries(): { path: string; bytes: number }[] {

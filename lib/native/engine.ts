@@ -3,15 +3,9 @@ import { isMainThread } from "node:worker_threads";
 import { type ErrorCode, SuperSimpleNetError } from "../errors.js";
 import type { NativeBinding } from "./binding.js";
 import { type EngineChoice, chooseEngine } from "./cuda.js";
-import { checkGlibc, olderSystem } from "./glibc.js";
-import { type Addon, type Libtorch, libtorchFiles, locateAddon, locateCudaAddon, locateCudaLibtorch, locateLibtorch, setupCommand } from "./locate.js";
-
-/** What supersimplenet.node exports. */
-interface Loader {
-  /** The libtorch version whose headers the engine was compiled with, such as "2.13.0". */
-  libtorch: string;
-  load(libraries: string[], engine: string): NativeBinding;
-}
+import { checkGlibc } from "./glibc.js";
+import { openLoader, systemTooOld } from "./loader.js";
+import { type Addon, type Libtorch, libtorchFiles, locateAddon, locateCudaAddon, locateCudaLibtorch, locateLibtorch, repair } from "./locate.js";
 
 /** Where the opened engine came from. */
 export interface Opened {
@@ -40,16 +34,6 @@ export function engineFiles(): Opened {
   return opened.from;
 }
 
-/** supersimplenet.node, which can be opened without libtorch. Throws ENGINE_NOT_BUILT, GLIBC_TOO_OLD. */
-export function openLoader(addon: Addon): Loader {
-  try {
-    return require(addon.loader) as Loader;
-  } catch (cause) {
-    if (tooOld.test(text(cause))) throw systemTooOld(cause, addon.loader);
-    throw new SuperSimpleNetError("ENGINE_NOT_BUILT", `${addon.loader} cannot be opened here: ${text(cause)}. Build it on this machine: 'npm run build'.`, { cause, path: addon.loader });
-  }
-}
-
 function open(device: string): { native: NativeBinding; from: Opened } {
   const choice = chooseEngine(device);
   const cuda = choice.kind === "cuda" ? locateCudaAddon() : undefined;
@@ -61,20 +45,14 @@ function open(device: string): { native: NativeBinding; from: Opened } {
   try {
     native = loader.load(libtorchFiles(libtorch), addon.engine);
   } catch (cause) {
-    if (tooOld.test(text(cause))) throw systemTooOld(cause, libtorch.folder);
-    const message = `libtorch ${libtorch.version} in ${libtorch.folder} (found by: ${libtorch.foundBy}) or the engine ${addon.engine} cannot be opened: ${text(cause)}. Run '${setupCommand}', or 'npm run build' after a change of libtorch.`;
-    throw new SuperSimpleNetError("LIBTORCH_LOAD_FAILED", message, { cause, path: libtorch.folder });
+    const message = `libtorch ${libtorch.version} in ${libtorch.folder} (found by: ${libtorch.foundBy}) or the engine ${addon.engine} cannot be opened: ${text(cause)}. ${repair(libtorch)}`;
+    throw systemTooOld(text(cause), cause, libtorch.folder) ?? new SuperSimpleNetError("LIBTORCH_LOAD_FAILED", message, { cause, path: libtorch.folder, fix: repair(libtorch) });
   }
   // Node runs no environment clean-up hooks on process.exit() of the main thread; a running engine thread would crash
   // there. Workers have their hook (native/addon/engine_thread.cc).
   if (isMainThread) process.on("exit", () => native.shutdown());
   return { native: translated(native), from: { addon, libtorch, choice } };
 }
-
-/** What the dynamic linker says of a libc or libstdc++ older than a library was linked with. */
-const tooOld = /version [`'](GLIBC|GLIBCXX|CXXABI)_[\d.]+' not found/;
-const systemTooOld = (cause: unknown, file: string): SuperSimpleNetError =>
-  new SuperSimpleNetError("GLIBC_TOO_OLD", `The system's C or C++ library is too old for ${file}: ${text(cause)}. ${olderSystem}`, { cause, path: file });
 
 const text = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 

@@ -48,6 +48,9 @@ export const isCheckout = existsSync(path.join(packageFolder, "tsconfig.json"));
 /** The command that fetches libtorch and builds what is missing, as the user has to type it. */
 export const setupCommand = isCheckout ? "npm run setup" : `node ${path.join(packageFolder, "scripts", "setup.mjs")}`;
 
+/** How an engine is built where no prebuilt one fits. */
+export const sourceBuild = isCheckout ? "Run 'npm run build'." : "Build it from source: in a clone of the repository run 'npm run pack:all -- --out DIR', then 'npm install DIR/*.tgz' here (docs/building.md).";
+
 export interface Addon {
   /** supersimplenet.node: links nothing but libdl. */
   loader: string;
@@ -74,7 +77,7 @@ export function locateAddon(): Addon {
   if (isCheckout) throw new SuperSimpleNetError("ENGINE_NOT_BUILT", `The native engine is not built: ${missing}. Run '${setupCommand}'.`);
   const prebuilds = path.join(packageFolder, "prebuilds");
   const fitting = existsSync(prebuilds) ? readdirSync(prebuilds).join(", ") : "nothing";
-  throw new SuperSimpleNetError("ENGINE_NOT_BUILT", `No prebuilt engine fits ${process.platform}-${process.arch}: ${missing}; this package has ${fitting}. Build it from source: in a clone of the repository run 'npm run pack:all -- --out DIR', then install DIR/*.tgz here (docs/building.md).`);
+  throw new SuperSimpleNetError("ENGINE_NOT_BUILT", `No prebuilt engine fits ${process.platform}-${process.arch}: ${missing}; this package has ${fitting}. ${sourceBuild}`);
 }
 
 /** The same two files of the CUDA engine: in build-cuda, else in prebuilds/<platform>-<arch>/cuda; undefined when there is none. */
@@ -169,13 +172,14 @@ export function locateCudaLibtorch(wanted: string | undefined): Libtorch {
       (existsSync(path.join(folder, "lib", "libtorch_cuda.so")) ? undefined : `${folder} is not a CUDA build: it has no lib/libtorch_cuda.so`) ??
       (supportedForCuda.includes(minor(version!)) ? undefined : `${folder} is version ${version}; ${supportedForCuda.join(", ")} can be used`);
     if (text === undefined) return { folder, version: version!, foundBy };
-    if (foundBy === "SUPERSIMPLENET_LIBTORCH_CUDA") throw new SuperSimpleNetError("LIBTORCH_VERSION", `libtorch from ${foundBy}: ${text}. Set it to the folder of a CUDA build of libtorch ${wanted ?? supportedForCuda.join(", ")}, or unset it.`, { path: folder });
+    if (foundBy === "SUPERSIMPLENET_LIBTORCH_CUDA") throw new SuperSimpleNetError("LIBTORCH_VERSION", `libtorch from ${foundBy}: ${text}. Set it to the folder of a CUDA build of libtorch ${wanted ?? supportedForCuda.join(", ")}, or unset it.`, { path: folder, fix: "unset SUPERSIMPLENET_LIBTORCH_CUDA" });
     looked.push(`${foundBy === "cache" ? "cache folder" : foundBy}: ${text}`);
   }
-  const fits = wanted === undefined || minor(wanted) === minor(pinned.cuda.version);
+  const fix = wanted === undefined || minor(wanted) === minor(pinned.cuda.version) ? cudaInstall : `pip install torch==${wanted}`;
   throw new SuperSimpleNetError(
     "LIBTORCH_NOT_FOUND",
-    `No CUDA build of libtorch${wanted ? ` ${minor(wanted)}` : ""} was found. Looked at:\n${looked.map((line) => `  - ${line}`).join("\n")}\n${fits ? `Run '${cudaInstall}' to get it` : `Install it (pip install torch==${wanted})`}, or set SUPERSIMPLENET_LIBTORCH_CUDA to its folder`,
+    `No CUDA build of libtorch${wanted ? ` ${minor(wanted)}` : ""} was found. Looked at:\n${looked.map((line) => `  - ${line}`).join("\n")}\nRun '${fix}' to get it, or set SUPERSIMPLENET_LIBTORCH_CUDA to its folder`,
+    { fix },
   );
 }
 
@@ -187,6 +191,21 @@ export const cudaInstall = isCheckout ? "npm run -s supersimplenet -- cuda insta
 
 /** Minor versions of libtorch that have a build for CUDA 13 and the interfaces that the engine uses. */
 const supportedForCuda = ["2.11", "2.12", "2.13", "2.14"];
+
+/** What to do about a libtorch that was found and does not open. */
+export function repair({ folder, version, foundBy }: Libtorch): string {
+  switch (foundBy) {
+    case "SUPERSIMPLENET_LIBTORCH":
+    case "SUPERSIMPLENET_LIBTORCH_CUDA":
+      return `Set ${foundBy} to another folder, or unset it.`;
+    case "platform package":
+      return `If it is damaged, remove ${folder} and run 'npm install ${platformPackage}@${pinned.version}'.`;
+    case "cache":
+      return folder === cudaCache() ? `If it is damaged, run '${cudaInstall} --force'.` : `If it is damaged, remove ${folder} and run '${setupCommand}'.`;
+    case "python":
+      return `If it is damaged, run 'pip install --force-reinstall torch==${version}'.`;
+  }
+}
 
 /** What puts libtorch where it is missing: in an installed package npm, where there is a package for this platform. */
 export const fetchCommand = (!isCheckout && installLibtorch) || setupCommand;

@@ -3,7 +3,7 @@
 // takes the tarballs from there instead of packing.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { chmodSync, existsSync, linkSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, realpathSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, existsSync, linkSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, realpathSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import test, { after } from "node:test";
@@ -152,13 +152,13 @@ const place = pnpmLayout(linked);
 
 test("symlinked node_modules, as pnpm makes them", () => use(linked, "app.mjs"));
 
-/** The error that opening the engine gives, and what doctor says of the same. */
-function failure(): { code: string; message: string; fix: string } {
+/** The error that opening the engine on `device` gives, and what doctor says of the same. */
+function failure(more: Record<string, string> = {}, device = "auto"): { code: string; message: string; fix: string } {
   const script = `import("supersimplenet").then(async ({ Detector, diagnose }) => {
-    const { fix } = diagnose().problems[0];
-    await Detector.load("model.safetensors").catch(({ code, message }) => console.log(JSON.stringify({ code, message, fix })));
+    const fix = diagnose().problems[0]?.fix;
+    await Detector.load(${JSON.stringify(path.join(here, "work 1", "model.safetensors"))}, { device: "${device}" }).catch(({ code, message }) => console.log(JSON.stringify({ code, message, fix })));
   });`;
-  const { stdout, stderr, status } = run(linked, ["-e", script]);
+  const { stdout, stderr, status } = run(linked, ["-e", script], { env: { ...env, ...more } });
   assert.equal(status, 0, stderr);
   return JSON.parse(stdout) as { code: string; message: string; fix: string };
 }
@@ -217,6 +217,93 @@ test("no prebuilt engine for this platform: what there is, and how to build it",
     assert.match(message, /No prebuilt engine fits .*npm run pack:all/s);
     assert.match(fix, /npm run pack:all/);
   });
+});
+
+test("the wrong libtorch in SUPERSIMPLENET_LIBTORCH", () => {
+  const wrong = path.join(here, "wrong");
+  mkdirSync(path.join(wrong, "lib"), { recursive: true });
+  for (const file of pinned.libraries[process.platform]!) writeFileSync(path.join(wrong, "lib", file), "not a library");
+  writeFileSync(path.join(wrong, "build-version"), "1.9.0\n");
+  const version = failure({ SUPERSIMPLENET_LIBTORCH: wrong });
+  assert.equal(version.code, "LIBTORCH_VERSION");
+  assert.match(version.message, /is version 1\.9\.0.*Set SUPERSIMPLENET_LIBTORCH to a folder with that version, or unset it/s);
+  assert.equal(version.fix, `unset SUPERSIMPLENET_LIBTORCH && npm install ${platformPackage}@${pinned.version}`);
+  writeFileSync(path.join(wrong, "build-version"), pinned.version);
+  const damaged = failure({ SUPERSIMPLENET_LIBTORCH: wrong });
+  assert.equal(damaged.code, "LIBTORCH_LOAD_FAILED");
+  assert.match(damaged.message, /cannot be opened: .*Set SUPERSIMPLENET_LIBTORCH to another folder, or unset it\.$/s);
+  assert.ok(damaged.message.endsWith(damaged.fix));
+});
+
+/** An environment in which nothing of this machine's CUDA is found. */
+const noCuda = { SUPERSIMPLENET_CACHE: path.join(here, "no cache") };
+const hasDriver = existsSync("/proc/driver/nvidia/version") && "there is an NVIDIA driver";
+// Packages that were given may have the engine for CUDA; what these tests put there goes away again.
+const cudaFolder = path.join(place("supersimplenet"), "prebuilds", `${process.platform}-${process.arch}`, "cuda");
+
+/** Runs `body` with files that stand for a CUDA engine, built for the pinned libtorch; then the CPU's libtorch passes for a CUDA build. */
+function withCudaEngine(engineFile: (engine: Buffer) => Buffer, body: (more: Record<string, string>) => void): void {
+  const kept = existsSync(cudaFolder);
+  if (kept) renameSync(cudaFolder, `${cudaFolder}.away`);
+  const libtorch = path.join(here, `cuda libtorch ${++works}`);
+  const files = path.join(place("supersimplenet"), "prebuilds", `${process.platform}-${process.arch}`);
+  try {
+    mkdirSync(cudaFolder);
+    copyFileSync(path.join(files, "supersimplenet.node"), path.join(cudaFolder, "supersimplenet.node"));
+    writeFileSync(path.join(cudaFolder, "supersimplenet_engine.so"), engineFile(readFileSync(path.join(files, "supersimplenet_engine.so"))));
+    linkTree(path.join(place(platformPackage), "lib"), path.join(libtorch, "lib"));
+    for (const file of ["libtorch_cuda.so", "libc10_cuda.so"]) copyFileSync(path.join(libtorch, "lib", "libtorch.so"), path.join(libtorch, "lib", file));
+    writeFileSync(path.join(libtorch, "build-version"), `${pinned.version}+cu130`);
+    body({ ...noCuda, SUPERSIMPLENET_LIBTORCH_CUDA: libtorch });
+  } finally {
+    rmSync(cudaFolder, { recursive: true, force: true });
+    rmSync(libtorch, { recursive: true, force: true });
+    if (kept) renameSync(`${cudaFolder}.away`, cudaFolder);
+  }
+}
+
+test("a CUDA engine that crashes ends its trial and not the app; asking for CUDA is an error that says so", { skip: process.platform !== "linux" && "CUDA is for Linux only" }, () => {
+  // The part of the file that the dynamic linker writes to is not there: SIGBUS.
+  withCudaEngine((engine) => engine.subarray(0, Math.floor(engine.length / 2)), (more) => {
+    use(linked, "app.mjs", { env: { ...env, ...more } });
+    const { code, message, fix } = failure(more, "cuda");
+    assert.equal(code, "DEVICE_UNAVAILABLE");
+    assert.match(message, /the process that tried the CUDA engine was ended by SIG(BUS|SEGV)\. Run 'nvidia-smi'.*Available: cpu\./);
+    assert.ok(message.includes(fix), fix);
+  });
+});
+
+test("a CUDA engine that does not open, and one without its libtorch", { skip: process.platform !== "linux" && "CUDA is for Linux only" }, () => {
+  withCudaEngine(() => Buffer.from("not a library"), (more) => {
+    const { code, message } = failure(more, "cuda");
+    assert.equal(code, "DEVICE_UNAVAILABLE");
+    assert.match(message, /the CUDA engine does not open: .*Fetch libtorch again with 'npx supersimplenet cuda install --force'\./s);
+    const missing = failure(noCuda, "cuda");
+    assert.equal(missing.code, "DEVICE_UNAVAILABLE");
+    assert.match(missing.message, /No CUDA build of libtorch 2\.\d+ was found.*Python torch: not installed/s);
+    assert.match(missing.fix, /cuda install|pip install torch/);
+    const wrong = failure({ ...more, SUPERSIMPLENET_LIBTORCH_CUDA: here }, "cuda");
+    assert.equal(wrong.code, "LIBTORCH_VERSION");
+    assert.equal(wrong.fix, "unset SUPERSIMPLENET_LIBTORCH_CUDA");
+  });
+});
+
+test("CUDA asked for where there is neither an engine nor a driver", { skip: hasDriver || (existsSync(cudaFolder) && "these packages have the engine") }, () => {
+  const { code, message } = failure(noCuda, "cuda");
+  assert.equal(code, "DEVICE_UNAVAILABLE");
+  assert.match(message, /this package was packed without the CUDA engine, and there is no NVIDIA driver\. Install NVIDIA's driver, version 580 or newer .*pack:all -- --cuda/);
+  const forced = failure({ ...noCuda, SUPERSIMPLENET_ENGINE: "cuda" });
+  assert.equal(forced.code, "ENGINE_NOT_BUILT");
+  assert.ok(forced.message.endsWith(forced.fix), forced.message);
+});
+
+test("compiling an installed package: why not, and what to do", () => {
+  for (const [option, command] of [["--rebuild", "'npm run pack:all -- --out DIR'"], ["--cuda", "'npm run pack:all -- --cuda --out DIR'"]] as const) {
+    const { status, stderr } = run(app, [path.join(installed, "scripts", "setup.mjs"), option]);
+    assert.equal(status, 1);
+    assert.match(stderr, /An installed package cannot be compiled: it has no sources/);
+    assert.ok(stderr.includes(command), stderr);
+  }
 });
 
 test("publint has nothing to say about either package", async () => {
