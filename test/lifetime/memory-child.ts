@@ -1,0 +1,49 @@
+/**
+ * A process that does the same work over and over and prints its memory as it goes: one line of JSON per third. Run by
+ * memory.test.ts: node --expose-gc memory-child.js train|detect DATA [LEAK]; not a test itself. LEAK: bytes kept per round, to
+ * see that the test notices.
+ */
+import { type Dataset, datasets, Detector, Trainer, type TrainerOptions } from "../../lib/index.js";
+
+const [, , mode, folder, leak] = process.argv as [string, string, string, string, string | undefined];
+const kept: Buffer[] = [];
+
+/** MiB, after a full garbage collection: what the process holds of the machine's memory, and what JavaScript holds. */
+function measured(): { rss: number; javascript: number } {
+  for (let i = 0; i < 3; i++) (globalThis as unknown as { gc: () => void }).gc();
+  const { rss, heapUsed, external } = process.memoryUsage();
+  return { rss: rss / 2 ** 20, javascript: (heapUsed + external) / 2 ** 20 };
+}
+
+/** To be called once a round. */
+function rounds(count: number): () => void {
+  let done = 0;
+  return () => {
+    if (leak !== undefined) kept.push(Buffer.alloc(Number(leak), 1));
+    if (++done % Math.floor(count / 3) === 0) console.log(JSON.stringify({ round: done, ...measured() }));
+  };
+}
+
+/** The smallest network there is; the two images make one batch, so that every step is an epoch. */
+const options: TrainerOptions = { backbone: "resnet18", backboneWeights: "random", layers: ["layer2"], imageSize: [32, 32], batchSize: 2, threads: 1, calibrationFraction: 0 };
+const images = (): Promise<Dataset> => datasets.generated(folder, { imageSize: [64, 64], trainNormal: 2, trainAnomalous: 0, testNormal: 1, testAnomalous: 1 });
+
+async function trainingSteps(count: number): Promise<void> {
+  await new Trainer({ ...options, epochs: count }).fit(await images(), { onStep: rounds(count) });
+}
+
+async function detections(count: number): Promise<void> {
+  const model = await new Trainer({ ...options, epochs: 1 }).fit(await images());
+  const detector = await Detector.load(model);
+  const round = rounds(count);
+  const sources = Array.from({ length: 8 }, (_, i) => ({ data: new Uint8Array(32 * 32 * 3).fill(30 * i), width: 32, height: 32, channels: 3 as const }));
+  // One image, then eight, so that single calls and batches take turns.
+  for (let done = 0; done < count; ) {
+    const call = done % 9 === 0 ? sources.slice(0, 1) : sources;
+    await detector.detect(call);
+    for (const _ of call) round();
+    done += call.length;
+  }
+}
+
+void (mode === "train" ? trainingSteps(1000) : detections(10000));
