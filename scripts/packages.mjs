@@ -170,24 +170,30 @@ async function stageLibtorch({ source, folder, manifest, pinned, temporary, prog
   }
   mkdirSync(path.join(folder, "lib"), { recursive: true });
   if (licences) cpSync(licences, path.join(folder, "licenses"), { recursive: true });
+  let mkl = false;
   for (const file of files) {
     const target = path.join(folder, "lib", path.basename(file));
     copyFileSync(file, target);
     if (path.basename(file).startsWith("libgomp")) cpSync(path.join(root, "native", "licenses", "gcc"), path.join(folder, "licenses", "libgomp"), { recursive: true });
+    if (path.basename(file).startsWith("libtorch_cpu")) mkl = readFileSync(file).includes("Intel oneMKL");
     progress(`stripping ${path.basename(file)}`);
     const strip = process.platform === "win32" ? { status: 0 } : await run("strip", [process.platform === "darwin" ? "-x" : "--strip-unneeded", target]);
     if (strip.status !== 0) throw new Failure(`strip failed on ${target}.`, "apt-get install binutils", strip.output);
   }
   writeFileSync(path.join(folder, "package.json"), `${JSON.stringify(manifest, null, 2)}\n`);
-  writeFileSync(path.join(folder, "README.md"), readme(manifest, files.map((file) => path.basename(file))));
+  if (mkl && existsSync(mklLicence)) cpSync(mklLicence, path.join(folder, "licenses", "oneMKL"), { recursive: true });
+  writeFileSync(path.join(folder, "README.md"), readme(manifest, files.map((file) => path.basename(file)), mkl));
 }
 
-const readme = (manifest, files) => `# ${manifest.name}
+/** Of Intel oneMKL, which is linked into PyTorch's CPU build for x64 and whose licence is not in the wheel. */
+export const mklLicence = path.join(root, "native", "licenses", "oneMKL");
+
+const readme = (manifest, files, mkl) => `# ${manifest.name}
 
 ${manifest.description} It is installed together with that package, on the platforms it fits.
 
 Files: ${files.join(", ")}, taken from PyTorch's own CPU wheel and stripped of debug symbols, otherwise unchanged.
-Licences: \`licenses/\`.${files.some((file) => file.startsWith("libgomp")) ? " libgomp is part of GCC (GPL 3 with the GCC Runtime Library Exception, `licenses/libgomp/`); its source is at https://gcc.gnu.org." : ""}
+Licences: \`licenses/\`.${files.some((file) => file.startsWith("libgomp")) ? " libgomp is part of GCC (GPL 3 with the GCC Runtime Library Exception, `licenses/libgomp/`); its source is at https://gcc.gnu.org." : ""}${mkl ? " libtorch_cpu.so contains Intel oneMKL (Intel Simplified Software License)." : ""}
 `;
 
 /** npm writes the tarball into `out`, so that what goes in is what npm would publish. */

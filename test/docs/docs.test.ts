@@ -43,3 +43,21 @@ test("links between the documents lead somewhere", () => {
     }
   }
 });
+
+test("every npm script, file and command that the documents and the workflows call exists", () => {
+  const { scripts } = JSON.parse(read("package.json")) as { scripts: Record<string, string> };
+  const commands = [...read("lib/cli/main.ts").matchAll(/^ {2}(\w+): async \(\) => \(await import/gm)].map((match) => match[1]!);
+  assert.ok(commands.length > 8);
+  const pages = ["README.md", ...["docs", ".github/workflows"].flatMap((folder) => (readdirSync(path.join(root, folder), { recursive: true }) as string[]).filter((file) => /\.(md|yml)$/.test(file)).map((file) => `${folder}/${file}`))];
+  let seen = 0;
+  for (const page of pages) {
+    const text = read(page);
+    for (const [, name] of text.matchAll(/npm run (?:-s )?([a-z][\w:-]*)/g)) assert.ok(name! in scripts, `${page}: npm run ${name}`);
+    for (const [, name] of text.matchAll(/(?:npx supersimplenet|supersimplenet --|^supersimplenet|`supersimplenet) ([a-z]+)/gm)) assert.ok(commands.includes(name!), `${page}: supersimplenet ${name}`);
+    for (const [, file] of text.matchAll(/(?:run: |node )((?:\.ci|scripts|dist|benchmarks|examples)\/[\w./-]+)/g)) {
+      assert.ok(existsSync(path.join(root, file!.replace(/^dist\/(.*)\.js$/, "$1.ts"))), `${page}: ${file}`);
+      seen += 1;
+    }
+  }
+  assert.ok(seen > 3, `${seen}`);
+});
