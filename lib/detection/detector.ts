@@ -11,10 +11,10 @@ import { scaleRegion } from "./regions.js";
 import type { AnomalyMap, Detection, DetectorOptions, ImageSource } from "./types.js";
 
 const where = "Detector.load";
-const optionNames: (keyof DetectorOptions)[] = ["device", "threads", "backboneWeights", "threshold", "pixelThreshold", "minAreaPx", "mapSize", "batchSize", "precision", "heads"];
+const optionNames: (keyof DetectorOptions)[] = ["device", "threads", "backboneWeights", "threshold", "pixelThreshold", "minAreaPx", "mapSize", "batchSize", "precision", "cudaGraphs", "heads"];
 
 /** Every default of DetectorOptions that is not the model's. */
-export const detectorDefaults = { device: "auto", backboneWeights: "auto", minAreaPx: 0, mapSize: "model", batchSize: 8, precision: "float32" } as const satisfies DetectorOptions;
+export const detectorDefaults = { device: "auto", backboneWeights: "auto", minAreaPx: 0, mapSize: "model", batchSize: 8, precision: "float32", cudaGraphs: 4 } as const satisfies DetectorOptions;
 
 /** An image at model size, on its way to the engine. */
 interface Decoded {
@@ -64,6 +64,7 @@ export class Detector {
     if (options.pixelThreshold !== undefined) checkNumber(where, "pixelThreshold", options.pixelThreshold);
     checkNumber(where, "minAreaPx", settings.minAreaPx, { min: 0 });
     checkNumber(where, "batchSize", settings.batchSize, { min: 1, max: 4096, integer: true });
+    checkNumber(where, "cudaGraphs", settings.cudaGraphs, { min: 0, max: 64, integer: true });
     checkChoice(where, "mapSize", settings.mapSize, ["model", "image"]);
     const chosen = resolveDevice(where, settings.device);
     checkPrecision(where, settings.precision, chosen.device);
@@ -73,7 +74,7 @@ export class Detector {
     const compute = computeFor(where, model.config, settings.heads);
     await applyThreads(where, options.threads);
     const backbone = await model.backbone(settings.backboneWeights);
-    const native = await engine().createDetector({ ...model.networkConfig, device: chosen.device, compute, precision: settings.precision }, backbone, model.heads);
+    const native = await engine().createDetector({ ...model.networkConfig, device: chosen.device, compute, precision: settings.precision, cudaGraphs: settings.cudaGraphs }, backbone, model.heads);
     return new Detector(model, chosen, native, options);
   }
 

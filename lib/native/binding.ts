@@ -70,6 +70,8 @@ export interface DetectorConfig extends EngineConfig {
    * float32 always, and so are the direct heads. "float16" needs CUDA. Training has no such choice: it is float32.
    */
   precision: Precision;
+  /** CUDA: for how many batch sizes a captured graph is kept. Default 0: none. */
+  cudaGraphs?: number;
 }
 
 export interface TrainerConfig extends EngineConfig {

@@ -32,6 +32,7 @@ class NativeDetector : public Napi::ObjectWrap<NativeDetector> {
     detector_ = handle.Data()->first;
     height_ = handle.Data()->second.imageHeight;
     width_ = handle.Data()->second.imageWidth;
+    cuda_ = handle.Data()->second.device.is_cuda();
   }
 
  private:
@@ -39,7 +40,8 @@ class NativeDetector : public Napi::ObjectWrap<NativeDetector> {
     Napi::Env env = info.Env();
     if (!detector_) throw Error("INTERNAL", "the detector was disposed");
     const auto array = info[0].As<Napi::Uint8Array>();
-    at::Tensor pixels = at::empty({info[1].As<Napi::Number>().Int64Value(), height_, width_, 3}, at::kByte);
+    // Page-locked for a GPU, which then fetches it by itself.
+    at::Tensor pixels = at::empty({info[1].As<Napi::Number>().Int64Value(), height_, width_, 3}, at::TensorOptions().dtype(at::kByte).pinned_memory(cuda_));
     if (pixels.numel() != static_cast<int64_t>(array.ElementLength())) throw Error("INTERNAL", "the images do not have the model's size");
     std::memcpy(pixels.data_ptr(), array.Data(), array.ByteLength());
     return runOnEngine<Detector::Output>(
@@ -59,6 +61,7 @@ class NativeDetector : public Napi::ObjectWrap<NativeDetector> {
 
   Handle detector_;
   int64_t height_, width_;
+  bool cuda_;
 };
 
 Napi::Value createDetector(const Napi::CallbackInfo& info) {

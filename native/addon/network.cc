@@ -54,7 +54,7 @@ EngineConfig engineConfigFromJs(const Napi::Object& options) {
 
 DetectorConfig detectorConfigFromJs(const Napi::Object& options) {
   const std::string precision = getString(options, "precision");
-  return {engineConfigFromJs(options), precision == "bfloat16" ? at::kBFloat16 : precision == "float16" ? at::kHalf : at::kFloat};
+  return {engineConfigFromJs(options), precision == "bfloat16" ? at::kBFloat16 : precision == "float16" ? at::kHalf : at::kFloat, given(options, "cudaGraphs") ? getInt(options, "cudaGraphs") : 0};
 }
 
 TrainerConfig trainerConfigFromJs(const Napi::Object& options) {

@@ -11,6 +11,9 @@
 #include <string_view>
 
 #include "host_path.h"
+#include "kernels/dispatch.h"
+#include "kernels/inference.h"
+#include "kernels/run.h"
 
 namespace ssn {
 namespace {
@@ -57,17 +60,31 @@ Convolution::Convolution(const at::Tensor& weight, const at::Tensor& bias, int64
   weight_.reset();
 }
 
+// What follows the convolution in one pass, on other devices than the CPU. `residual` may be undefined.
+at::Tensor Convolution::finished(const at::Tensor& x, const at::Tensor& residual, bool relu) const {
+  const at::Tensor y = at::conv2d(x, weight_, {}, stride_, padding_).contiguous(at::MemoryFormat::ChannelsLast);
+  const at::Tensor added = residual.defined() ? residual.contiguous(at::MemoryFormat::ChannelsLast) : residual;
+  withElement(y.scalar_type(), [&](auto element) {
+    using T = decltype(element);
+    forEach(y.device(), y.numel() / 4, kernels::Epilogue<T>{y.data_ptr<T>(), bias_.data_ptr<T>(), added.defined() ? added.data_ptr<T>() : nullptr, y.size(1), relu});
+  });
+  return y;
+}
+
 at::Tensor Convolution::operator()(const at::Tensor& x) const {
+  if (!hostPath(x)) return finished(x, {}, /*relu=*/false);
   if (!packed_.defined()) return at::conv2d(x, weight_, bias_, stride_, padding_);
   return operators()->unary.call(x, packed_, bias_, {padding_, padding_}, {stride_, stride_}, {1, 1}, 1, "none", Scalars(), std::nullopt);
 }
 
 at::Tensor Convolution::relu(const at::Tensor& x) const {
+  if (!hostPath(x)) return finished(x, {}, /*relu=*/true);
   if (!packed_.defined()) return at::conv2d(x, weight_, bias_, stride_, padding_).relu_();
   return operators()->unary.call(x, packed_, bias_, {padding_, padding_}, {stride_, stride_}, {1, 1}, 1, "relu", Scalars(), std::nullopt);
 }
 
 at::Tensor Convolution::addRelu(const at::Tensor& x, at::Tensor residual) const {
+  if (!hostPath(x)) return finished(x, residual, /*relu=*/true);
   if (!packed_.defined()) return residual.add_(at::conv2d(x, weight_, bias_, stride_, padding_)).relu_();
   return operators()->binary.call(residual, x, packed_, bias_, {padding_, padding_}, {stride_, stride_}, {1, 1}, 1, "add", std::nullopt, "relu", Scalars(), std::nullopt);
 }

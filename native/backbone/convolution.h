@@ -1,7 +1,7 @@
 // A frozen convolution with bias, and what may follow it in the same pass: ReLU, or the residual branch's sum and ReLU.
 // On the CPU oneDNN runs it through the operators that libtorch has for its compiler (namespace mkldnn): weights are laid
-// out once, for the image size, and the element-wise part is applied while the result is in registers. Elsewhere, and where
-// libtorch comes without oneDNN, it is at::conv2d.
+// out once, for the image size, and the element-wise part is applied while the result is in registers. Where libtorch comes
+// without oneDNN, and on other devices, it is at::conv2d; there one kernel does what follows.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -18,10 +18,12 @@ class Convolution {
   // x: b x in x H x W, channels-last; so are the results.
   at::Tensor operator()(const at::Tensor& x) const;
   at::Tensor relu(const at::Tensor& x) const;
-  // relu(convolution(x) + residual); overwrites `residual`.
+  // relu(convolution(x) + residual); may overwrite `residual`.
   at::Tensor addRelu(const at::Tensor& x, at::Tensor residual) const;
 
  private:
+  at::Tensor finished(const at::Tensor& x, const at::Tensor& residual, bool relu) const;
+
   at::Tensor weight_, bias_;
   at::Tensor packed_;  // oneDNN's layout; undefined where at::conv2d runs. Then weight_ is undefined.
   int64_t stride_ = 1, padding_ = 0;

@@ -1,18 +1,27 @@
 #include "detection/detector.h"
 
 #include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/core/grad_mode.h>
 
 #include "cancel.h"
+#ifdef SSN_CUDA
+#include "cuda/pipeline.h"
+#endif
 #include "detection/map_upscale.h"
 #include "error.h"
 #include "features/features.h"
 #include "features/input.h"
+#include "host_path.h"
+#include "kernels/inference.h"
+#include "kernels/run.h"
 
 namespace ssn {
 
 namespace {
+
+constexpr int64_t kDeviceBatch = 64;  // images that a device other than the CPU computes at once: bounds its memory
 
 std::vector<at::Tensor> inFloat(const std::vector<at::Tensor>& taps) {
   std::vector<at::Tensor> out;
@@ -33,8 +42,17 @@ Detector::Detector(const DetectorConfig& config, const TensorMap& backbone, cons
   } else {
     folded_.emplace(loaded, config.adaptedClassification, LowResolutionGeometry(tapShapes(config), config.alignCorners, config.upscale, config.device), config.precision);
   }
-  mapRows_ = upscaleBlurMatrix(shape.height, config.imageHeight).to(config.device);
-  mapColumns_ = upscaleBlurMatrix(shape.width, config.imageWidth).t().contiguous().to(config.device);
+  const at::Tensor rows = upscaleBlurMatrix(shape.height, config.imageHeight), columns = upscaleBlurMatrix(shape.width, config.imageWidth);
+  if (hostPath(config.device)) {
+    mapRows_ = rows;
+    mapColumns_ = columns.t().contiguous();
+  } else {
+    mapRowsSparse_ = AxisMap(rows).on(config.device);
+    mapColumnsSparse_ = AxisMap(columns).on(config.device);
+  }
+#ifdef SSN_CUDA
+  if (config.device.is_cuda()) pipeline_ = std::make_shared<cuda::Pipeline>(config.device, config.graphs, [this](const at::Tensor& images) { return onDevice(images); });
+#endif
 }
 
 HeadsOutput Detector::heads(const std::vector<at::Tensor>& taps) const {
@@ -44,24 +62,47 @@ HeadsOutput Detector::heads(const std::vector<at::Tensor>& taps) const {
   return headsDirect(*direct_, adaptedFeatures, config_.adaptedClassification ? adaptedFeatures : features, /*training=*/false, /*stopGradient=*/false);
 }
 
-at::Tensor Detector::anomalyMap(const at::Tensor& map) const { return at::matmul(at::matmul(mapRows_, map), mapColumns_); }
+at::Tensor Detector::anomalyMap(const at::Tensor& map) const {
+  if (mapRows_.defined()) return at::matmul(at::matmul(mapRows_, map), mapColumns_);
+  const at::Tensor dense = map.contiguous(), out = at::empty({map.size(0), 1, config_.imageHeight, config_.imageWidth}, map.options());
+  forEach(map.device(), out.numel(),
+          kernels::AnomalyMap{dense.data_ptr<float>(), mapRowsSparse_.rows(), mapColumnsSparse_.rows(), map.size(2), map.size(3), config_.imageHeight, config_.imageWidth, out.data_ptr<float>()});
+  return out;
+}
 
 Detector::Output Detector::detect(const at::Tensor& pixels) const {
   at::NoGradGuard guard;
   const int64_t n = pixels.size(0);
   std::vector<at::Tensor> scores, maps;
+  if (!hostPath(config_.device)) {
+    for (int64_t i = 0; i < n; i += kDeviceBatch) {
+      throwIfCancelled();
+      const at::Tensor part = pixels.slice(0, i, std::min(n, i + kDeviceBatch));
+#ifdef SSN_CUDA
+      const auto [score, map] = pipeline_ ? (*pipeline_)(part) : onDevice(part);
+#else
+      const auto [score, map] = onDevice(part);
+#endif
+      scores.push_back(score);
+      maps.push_back(map);
+    }
+    if (scores.size() == 1) return {scores[0], maps[0].squeeze(1)};
+    return {at::cat(scores, 0), at::cat(maps, 0).squeeze(1)};
+  }
   // On the CPU a batch gains nothing and its activations leave the caches; one by one, the result of an image cannot
   // depend on its neighbours either.
-  const int64_t chunk = config_.device.is_cpu() ? 1 : n;
-  for (int64_t i = 0; i < n; i += chunk) {
+  for (int64_t i = 0; i < n; ++i) {
     throwIfCancelled();
-    const int64_t count = std::min(chunk, n - i);
-    const at::Tensor part = pixels.slice(0, i, i + count);
-    const HeadsOutput out = heads(backbone_.forward(normalisedImages(part.data_ptr<uint8_t>(), count, config_.imageHeight, config_.imageWidth)));
-    scores.push_back(out.score.cpu());
-    maps.push_back(anomalyMap(out.map).cpu());
+    const HeadsOutput out = heads(backbone_.forward(normalisedImages(pixels[i].data_ptr<uint8_t>(), 1, config_.imageHeight, config_.imageWidth)));
+    scores.push_back(out.score);
+    maps.push_back(anomalyMap(out.map));
   }
   return {at::cat(scores, 0), at::cat(maps, 0).squeeze(1).contiguous()};
+}
+
+std::pair<at::Tensor, at::Tensor> Detector::onDevice(const at::Tensor& pixels) const {
+  const HeadsOutput out = heads(backbone_.forward(normalisedOn(pixels, config_.precision)));
+  return {out.score, anomalyMap(out.map)};
 }
 
 Detector::Inspection Detector::inspect(const at::Tensor& input) const {

@@ -3,13 +3,19 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <memory>
 #include <optional>
 
 #include "backbone/resnet.h"
+#include "features/axis_map.h"
 #include "heads/folded.h"
 #include "network_config.h"
 
 namespace ssn {
+
+namespace cuda {
+class Pipeline;
+}
 
 class Detector {
  public:
@@ -19,7 +25,7 @@ class Detector {
     at::Tensor scores;  // n, logits, CPU
     at::Tensor maps;    // n x H x W, logits at model size, CPU
   };
-  // pixels: n x H x W x 3 uint8 at model size.
+  // pixels: n x H x W x 3 uint8 at model size, CPU. One thread at a time.
   Output detect(const at::Tensor& pixels) const;
 
   struct Inspection {
@@ -30,6 +36,7 @@ class Detector {
   Inspection inspect(const at::Tensor& input) const;
 
  private:
+  std::pair<at::Tensor, at::Tensor> onDevice(const at::Tensor& pixels) const;  // scores and maps where the pixels are
   HeadsOutput heads(const std::vector<at::Tensor>& taps) const;
   at::Tensor anomalyMap(const at::Tensor& map) const;  // n x 1 x h x w -> n x 1 x H x W
 
@@ -38,6 +45,8 @@ class Detector {
   std::optional<Heads> direct_;
   std::optional<FoldedHeads> folded_;
   at::Tensor mapRows_, mapColumns_;
+  DeviceAxisMap mapRowsSparse_, mapColumnsSparse_;  // where hostPath(device) does not hold
+  std::shared_ptr<cuda::Pipeline> pipeline_;        // on a GPU
 };
 
 }  // namespace ssn

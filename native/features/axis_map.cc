@@ -1,5 +1,7 @@
 #include "features/axis_map.h"
 
+#include <ATen/ops/empty.h>
+
 #include <algorithm>
 
 #include "platform.h"
@@ -33,6 +35,15 @@ AxisMap::AxisMap(const at::Tensor& matrix) {
     }
   }
   begin_.push_back(static_cast<int64_t>(index_.size()));
+}
+
+DeviceAxisMap AxisMap::on(at::Device device) const {
+  const auto copied = [device](const auto& values, auto element) {
+    at::Tensor out = at::empty({static_cast<int64_t>(values.size())}, at::TensorOptions().dtype(c10::CppTypeToScalarType<decltype(element)>::value));
+    std::transform(values.begin(), values.end(), out.template data_ptr<decltype(element)>(), [](auto value) { return static_cast<decltype(element)>(value); });
+    return out.to(device);
+  };
+  return {copied(begin_, int32_t{}), copied(index_, int32_t{}), copied(value_, float{})};
 }
 
 void AxisMap::apply(const float* in, int64_t inStride, float* out, int64_t outStride, int64_t inner) const {

@@ -7,13 +7,24 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/element.h"
+
 namespace ssn {
+
+// The same matrix in the memory of a device, for kernels.
+struct DeviceAxisMap {
+  at::Tensor begin, index, value;
+
+  SparseRows rows() const { return {begin.data_ptr<int32_t>(), index.data_ptr<int32_t>(), value.data_ptr<float>()}; }
+};
 
 class AxisMap {
  public:
   AxisMap() = default;
   // matrix: out x in, float32, on the CPU.
   explicit AxisMap(const at::Tensor& matrix);
+
+  DeviceAxisMap on(at::Device device) const;
 
   int64_t outputs() const { return static_cast<int64_t>(begin_.size()) - 1; }
 

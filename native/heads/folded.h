@@ -16,20 +16,15 @@ class FoldedHeads {
   HeadsOutput operator()(const std::vector<at::Tensor>& taps) const;
 
  private:
-  struct Parts {
-    at::Tensor map;     // 1 x 1 x H x W
-    at::Tensor pooled;  // 1 x 256: maximum and mean of the 128 channels
-  };
-  Parts portable(std::vector<at::Tensor> z, std::vector<at::Tensor> t) const;
+  HeadsOutput withKernels(const std::vector<at::Tensor>& taps) const;
 
   LowResolutionGeometry geometry_;
-  FoldedRows rows_;
+  FoldedRows rows_;                           // on the CPU
   std::vector<at::Tensor> segmentation_;      // C_l x 1024: (W1 Wa)_l transposed; `precision`
   at::Tensor segScale_, segShift_, segOut_;   // 1024
   std::vector<at::Tensor> classification_;    // C_l x (25 128), batch norm folded in; `precision`
   at::Tensor classificationBias_;             // H x W x 128
-  at::Tensor mapKernel_;                      // 128 x 1 x 5 x 5
-  at::Tensor mapTaps_;                        // the same, (dx, dy) x 128
+  at::Tensor mapTaps_;                        // (dx, dy) x 128: the map's channel of the convolution
   at::Tensor fcWeight_, fcBias_;
 };
 

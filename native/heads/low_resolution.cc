@@ -39,8 +39,11 @@ float* scratch(int64_t floats) {
 }  // namespace
 
 LowResolutionGeometry::Axis LowResolutionGeometry::axis(const at::Tensor& matrix, at::Device device) {
-  Axis out{AxisMap(matrix), AxisMap(matrix.t().contiguous()), {}};
-  if (!hostPath(device)) out.dense = matrix.to(device);
+  Axis out{AxisMap(matrix), AxisMap(matrix.t().contiguous()), {}, {}};
+  if (!hostPath(device)) {
+    out.dense = matrix.to(device);
+    out.sparse = out.map.on(device);
+  }
   return out;
 }
 
@@ -131,6 +134,14 @@ std::vector<at::Tensor> LowResolutionGeometry::upscaleAdjoint(const Axes& axes, 
       block += tap.height * side * line;
     }
   });
+  return out;
+}
+
+LowResolutionGeometry::Sparse LowResolutionGeometry::sparse(bool shifted) const {
+  const Axes& axes = shifted ? shifted_ : plain_;
+  const int64_t side = shifted ? kTapSide : 1;
+  Sparse out{side, rowCount_ * side, axes.rows.sparse, {}};
+  for (const Axis& axis : axes.columns) out.columns.push_back(&axis.sparse);
   return out;
 }
 

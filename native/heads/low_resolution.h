@@ -45,13 +45,23 @@ class LowResolutionGeometry {
   int64_t width() const { return shape_.width; }
   const std::vector<TapShape>& taps() const { return taps_; }
 
+  // Upscaling for kernels (native/kernels), where hostPath(device) does not hold: columns of each tap, then the rows of all
+  // taps one below the other, `side` to each row of a tap. The shifted forms have side 5.
+  struct Sparse {
+    int64_t side, rows;  // rows: sum_l h_l side
+    const DeviceAxisMap& map;
+    std::vector<const DeviceAxisMap*> columns;
+  };
+  Sparse sparse(bool shifted) const;
+
  private:
   std::vector<TapShape> taps_;
   FeatureShape shape_;
-  // One axis of upscaling, both directions: banded on the CPU, dense on other devices.
+  // One axis of upscaling, both directions: banded on the CPU, dense (training) and banded (inference) on other devices.
   struct Axis {
     AxisMap map, transposed;
     at::Tensor dense;
+    DeviceAxisMap sparse;
   };
   struct Axes {
     Axis rows;                     // H x (sum_l h_l s): all taps' maps side by side

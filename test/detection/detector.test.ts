@@ -276,6 +276,7 @@ test("wrong options and sources", async () => {
     ["minAreaPx", [-1, NaN]],
     ["mapSize", ["full", 3]],
     ["batchSize", [0, 1.5, "8"]],
+    ["cudaGraphs", [-1, 0.5, true]],
     ["heads", ["slow"]],
     ["precision", ["bf16", 16]],
     ["device", ["gpu", 3]],

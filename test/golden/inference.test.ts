@@ -8,8 +8,8 @@ import { formulaBackbone, formulaHeads, uniform } from "./formula.js";
 
 const weights = { backbone: formulaBackbone("resnet18"), heads: formulaHeads(384) };
 
-/** bfloat16 rounds by up to 2^-9, and some 20 layers follow each other. Of the largest magnitude of a map; of max(1, |logit|) of a score, which picks maxima and adds 258 terms. */
-const reducedTolerance = { map: 0.03, score: 0.1 };
+/** bfloat16 rounds by up to 2^-9, and some 20 layers follow each other. Of the largest magnitude of a map; of max(1, |logit|) of a score, which picks maxima and adds 258 terms; kernels round once more, between a convolution and its bias. */
+const reducedTolerance = { map: 0.03, score: 0.15 };
 const exactTolerance = { map: 1e-4, score: 1e-4 };
 
 /** Score logits are sums that may cancel: their error is compared on a scale of at least 1. */

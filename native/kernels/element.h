@@ -1,0 +1,47 @@
+// What kernels are made of: no libtorch beyond its element types, and nothing that only one compiler knows.
+#pragma once
+
+#include <c10/util/BFloat16.h>
+#include <c10/util/Half.h>
+
+#include <cstdint>
+
+#include "kernels/side.h"
+
+namespace ssn {
+
+// Four neighbouring channels, loaded and stored together. Addresses are multiples of four elements.
+struct Four {
+  float v[4];
+};
+
+template <class T>
+struct alignas(4 * sizeof(T)) Packed {
+  T v[4];
+};
+
+template <class T>
+SSN_KERNEL Four load(const T* from) {
+  const Packed<T> packed = *reinterpret_cast<const Packed<T>*>(from);
+  return {{static_cast<float>(packed.v[0]), static_cast<float>(packed.v[1]), static_cast<float>(packed.v[2]), static_cast<float>(packed.v[3])}};
+}
+
+template <class T>
+SSN_KERNEL void store(T* to, const Four& x) {
+  Packed<T> packed;
+  for (int i = 0; i < 4; ++i) packed.v[i] = static_cast<T>(x.v[i]);
+  *reinterpret_cast<Packed<T>*>(to) = packed;
+}
+
+SSN_KERNEL void addScaled(Four& sum, float weight, const Four& x) {
+  for (int i = 0; i < 4; ++i) sum.v[i] += weight * x.v[i];
+}
+
+// A sparse matrix in compressed rows (native/features/axis_map.h): row y has terms begin[y] to begin[y + 1].
+struct SparseRows {
+  const int32_t* begin;
+  const int32_t* index;
+  const float* value;
+};
+
+}  // namespace ssn
