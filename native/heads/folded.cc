@@ -8,11 +8,12 @@
 #include <ATen/ops/mv.h>
 
 #include "cancel.h"
+#include "heads/folded_rows.h"
 #include "host_path.h"
 
 namespace ssn {
 
-FoldedHeads::FoldedHeads(const Heads& heads, bool adaptedClassification, const LowResolutionGeometry& geometry, at::ScalarType precision) : geometry_(geometry), rows_(geometry) {
+FoldedHeads::FoldedHeads(const Heads& heads, bool adaptedClassification, const LowResolutionGeometry& geometry, at::ScalarType precision) : geometry_(geometry) {
   const int64_t c = heads.channels();
   // Folded in double, once.
   const auto wide = [](const at::Tensor& t) { return t.to(at::kDouble); };
@@ -52,8 +53,8 @@ HeadsOutput FoldedHeads::operator()(const std::vector<at::Tensor>& taps) const {
       z.push_back(at::mm(x, segmentation_[l]));
       t.push_back(at::mm(x, classification_[l]));
     }
-    const at::Tensor map = rows_.segmentationLogits(z, segScale_, segShift_, segOut_).view({1, 1, h, w});
-    pooled.push_back(at::cat({rows_.classificationPool(t, classificationBias_, map, mapTaps_).view({1, -1}), at::amax(map, {2, 3}), map.mean({2, 3})}, 1));
+    const at::Tensor map = segmentationLogits(geometry_.rows(), z, segScale_, segShift_, segOut_).view({1, 1, h, w});
+    pooled.push_back(at::cat({pooledClassification(geometry_.tapRows(), t, classificationBias_, map, mapTaps_).view({1, -1}), at::amax(map, {2, 3}), map.mean({2, 3})}, 1));
     maps.push_back(map);
   }
   return {at::cat(maps, 0), at::linear(at::cat(pooled, 0), fcWeight_, fcBias_).squeeze(1)};

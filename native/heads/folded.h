@@ -3,7 +3,6 @@
 #pragma once
 
 #include "heads/direct.h"
-#include "heads/folded_rows.h"
 #include "heads/low_resolution.h"
 
 namespace ssn {
@@ -19,7 +18,6 @@ class FoldedHeads {
   HeadsOutput withKernels(const std::vector<at::Tensor>& taps) const;
 
   LowResolutionGeometry geometry_;
-  FoldedRows rows_;                           // on the CPU
   std::vector<at::Tensor> segmentation_;      // C_l x 1024: (W1 Wa)_l transposed; `precision`
   at::Tensor segScale_, segShift_, segOut_;   // 1024
   std::vector<at::Tensor> classification_;    // C_l x (25 128), batch norm folded in; `precision`

@@ -30,7 +30,7 @@ at::Tensor widened(const std::vector<at::Tensor>& taps, const std::vector<at::Te
     const at::Tensor z = at::mm(taps[l].permute({0, 2, 3, 1}).reshape({n * tap.height * tap.width, tap.channels}), weights[l]);
     withElement(z.scalar_type(), [&](auto element) {
       using T = decltype(element);
-      const kernels::WidenColumns<T> body{z.data_ptr<T>(), wide.data_ptr<float>(), map.columns[l]->rows(), tap.height, tap.width, map.side, channels, map.rows, firstRow, w};
+      const kernels::WidenColumns<T> body{z.data_ptr<T>(), wide.data_ptr<float>(), map.columns[l].rows(), tap.height, tap.width, map.side, channels, map.rows, firstRow, w};
       forEach(device, n * tap.height * map.side * w * (channels / 4), body);
     });
     firstRow += tap.height * map.side;

@@ -15,6 +15,7 @@
 #include "features/axis_map.h"
 #include "features/features.h"
 #include "heads/parameters.h"
+#include "heads/row_upscale.h"
 
 namespace ssn {
 
@@ -37,44 +38,40 @@ class LowResolutionGeometry {
   // (H W) x 25: 1 where tap (dx, dy) of the 5x5 convolution lies inside the map, 0 in the zero padding.
   const at::Tensor& insideTaps() const { return insideTaps_; }
 
-  // Upscaling of tap l along one axis, for side = 1: H x h_l and W x w_l; for side = 5 shifted: H x (h_l 5) and W x (w_l 5).
-  const AxisMap& rowMap(int64_t side, size_t l) const { return (side == 1 ? plain_ : shifted_).tapRows[l]; }
-  const AxisMap& columnMap(int64_t side, size_t l) const { return (side == 1 ? plain_ : shifted_).columns[l].map; }
-
-  int64_t height() const { return shape_.height; }
-  int64_t width() const { return shape_.width; }
-  const std::vector<TapShape>& taps() const { return taps_; }
-
   // Upscaling for kernels (native/kernels), where hostPath(device) does not hold: columns of each tap, then the rows of all
   // taps one below the other, `side` to each row of a tap. The shifted forms have side 5.
   struct Sparse {
     int64_t side, rows;  // rows: sum_l h_l side
     const DeviceAxisMap& map;
-    std::vector<const DeviceAxisMap*> columns;
+    const std::vector<DeviceAxisMap>& columns;
   };
   Sparse sparse(bool shifted) const;
+
+  // The two forms row by row; on the CPU only.
+  const RowUpscale& rows() const { return plain_.rows; }
+  const RowUpscale& tapRows() const { return shifted_.rows; }
+
+  int64_t height() const { return shape_.height; }
+  int64_t width() const { return shape_.width; }
+  const std::vector<TapShape>& taps() const { return taps_; }
 
  private:
   std::vector<TapShape> taps_;
   FeatureShape shape_;
-  // One axis of upscaling, both directions: banded on the CPU, dense (training) and banded (inference) on other devices.
-  struct Axis {
-    AxisMap map, transposed;
-    at::Tensor dense;
-    DeviceAxisMap sparse;
+  struct Form {
+    RowUpscale rows;  // on the CPU
+    // Elsewhere: H x (sum_l h_l s), all taps' maps side by side, and per tap W x (w_l s). Dense for training, banded for inference.
+    at::Tensor denseRows;
+    std::vector<at::Tensor> denseColumns;
+    DeviceAxisMap bandedRows;
+    std::vector<DeviceAxisMap> bandedColumns;
   };
-  struct Axes {
-    Axis rows;                     // H x (sum_l h_l s): all taps' maps side by side
-    std::vector<AxisMap> tapRows;  // each of them
-    std::vector<Axis> columns;     // W x (w_l s)
-  };
-  static Axis axis(const at::Tensor& matrix, at::Device device);
   // s = side: 1 for 1x1, 5 for the shifted forms; rows are indexed (h, dy), columns (w, dx).
-  void upscale(const Axes& axes, int64_t side, const std::vector<at::Tensor>& z, at::Tensor out) const;
-  std::vector<at::Tensor> upscaleAdjoint(const Axes& axes, int64_t side, const at::Tensor& gradient) const;
+  Form form(const std::vector<at::Tensor>& rows, const std::vector<at::Tensor>& columns, int64_t side, int64_t channels, at::Device device) const;
+  void upscale(const Form& form, int64_t side, const std::vector<at::Tensor>& z, at::Tensor out) const;
+  std::vector<at::Tensor> upscaleAdjoint(const Form& form, int64_t side, const at::Tensor& gradient) const;
 
-  int64_t rowCount_ = 0;  // sum_l h_l
-  Axes plain_, shifted_;
+  Form plain_, shifted_;
   at::Tensor insideTaps_;
 };
 

@@ -1,0 +1,150 @@
+#include "heads/row_upscale.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+
+#include "lanes.h"
+#include "parallel.h"
+
+namespace ssn {
+namespace {
+
+// `runs` sums of the same terms, their inputs `inStride` floats apart, their outputs `outStride`.
+template <class T>
+SSN_INLINE void combineRuns(const T* in, int64_t inStride, const int64_t* offset, const float* weight, int64_t terms, float* out, int64_t outStride, int64_t runs) {
+  for (int64_t r = 0; r < runs; ++r) {
+    Lanes sum[kRunLanes] = {};
+    addTerms(sum, in + r * inStride, offset, weight, terms);
+#pragma GCC unroll 8
+    for (int64_t j = 0; j < kRunLanes; ++j) store(out + r * outStride + j * kLanes, sum[j]);
+  }
+}
+
+SSN_VECTORISED void combine(const float* in, int64_t inStride, const int64_t* offset, const float* weight, int64_t terms, float* out, int64_t outStride, int64_t runs) {
+  combineRuns(in, inStride, offset, weight, terms, out, outStride, runs);
+}
+SSN_VECTORISED void combine(const at::BFloat16* in, int64_t inStride, const int64_t* offset, const float* weight, int64_t terms, float* out, int64_t outStride, int64_t runs) {
+  combineRuns(in, inStride, offset, weight, terms, out, outStride, runs);
+}
+
+// term(input) -> offset, for the non-zero entries of one row of a matrix; then the output is complete.
+template <class Offset>
+void addOutput(Terms& terms, const float* row, int64_t stride, int64_t inputs, Offset&& offset) {
+  for (int64_t i = 0; i < inputs; ++i) {
+    if (row[i * stride] == 0) continue;
+    terms.offset.push_back(offset(i));
+    terms.weight.push_back(row[i * stride]);
+  }
+}
+void close(Terms& terms) { terms.begin.push_back(static_cast<int64_t>(terms.offset.size())); }
+
+// Reused by the thread's next call; kept as long as the thread, so it is sized for a row, or for 128 channels of one image.
+float* scratch(int64_t floats) {
+  static thread_local std::vector<float> buffer;
+  if (static_cast<int64_t>(buffer.size()) < floats) buffer.resize(floats);
+  return buffer.data();
+}
+
+}  // namespace
+
+RowUpscale::RowUpscale(const std::vector<TapShape>& taps, const std::vector<at::Tensor>& rows, const std::vector<at::Tensor>& columns, int64_t side, int64_t channels)
+    : side_(side), channels_(channels), height_(rows[0].size(0)), width_(columns[0].size(0)) {
+  TORCH_INTERNAL_ASSERT(channels % kRun == 0);
+  const int64_t cell = side * side * channels;
+  for (size_t l = 0; l < taps.size(); ++l) {
+    Tap tap{taps[l].height, taps[l].width, {}, {}, {}};
+    const at::Tensor u = rows[l].contiguous(), v = columns[l].contiguous();
+    const float *down = u.data_ptr<float>(), *across = v.data_ptr<float>();
+    const int64_t hs = tap.height * side, ws = tap.width * side;
+    for (int64_t y = 0; y < height_; ++y) addOutput(tap.down, down + y * hs, 1, hs, [&](int64_t i) { return i / side * tap.width * cell + i % side * channels; }), close(tap.down);
+    for (int64_t i = 0; i < hs; ++i) addOutput(tap.downBack, down + i, hs, height_, [&](int64_t y) { return y; }), close(tap.downBack);
+    for (int64_t i = 0; i < ws; ++i) addOutput(tap.acrossBack, across + i, ws, width_, [&](int64_t x) { return x * channels; }), close(tap.acrossBack);
+    rowFloats_ += ws * channels;
+    taps_.push_back(std::move(tap));
+  }
+  for (int64_t x = 0; x < width_; ++x) {
+    int64_t block = 0;
+    for (size_t l = 0; l < taps.size(); ++l) {
+      const at::Tensor v = columns[l].contiguous();
+      addOutput(across_, v.data_ptr<float>() + x * v.size(1), 1, v.size(1), [&](int64_t i) { return block + i * channels; });
+      block += v.size(1) * channels;
+    }
+    close(across_);
+  }
+}
+
+template <class T>
+void RowUpscale::downImage(const std::vector<const T*>& z, int64_t y, float* row) const {
+  // The runs of a row lie one behind the other, but for the shifted form, where the other dy lie between them.
+  const int64_t stride = side_ * kRun;
+  for (size_t l = 0; l < taps_.size(); ++l) {
+    const Tap& tap = taps_[l];
+    const int64_t runs = tap.width * side_ * channels_ / kRun;
+    combine(z[l], stride, tap.down.offsets(y), tap.down.weights(y), tap.down.count(y), row, kRun, runs);
+    row += runs * kRun;
+  }
+}
+
+void RowUpscale::down(const std::vector<at::Tensor>& z, int64_t y, float* row) const {
+  if (z[0].scalar_type() == at::kBFloat16) {
+    std::vector<const at::BFloat16*> data;
+    for (const at::Tensor& t : z) data.push_back(t.data_ptr<at::BFloat16>());
+    downImage(data, y, row);
+  } else {
+    std::vector<const float*> data;
+    for (const at::Tensor& t : z) data.push_back(t.data_ptr<float>());
+    downImage(data, y, row);
+  }
+}
+
+void RowUpscale::forward(const std::vector<at::Tensor>& z, at::Tensor out) const {
+  float* to = out.data_ptr<float>();
+  forEachShared(out.size(0), [&](int64_t i) {
+    std::vector<const float*> data;
+    for (size_t l = 0; l < taps_.size(); ++l) data.push_back(z[l].data_ptr<float>() + i * taps_[l].floats(side_, channels_));
+    at::parallel_for(0, height_, 1, [&](int64_t begin, int64_t end) {
+      float* row = scratch(rowFloats_);
+      for (int64_t y = begin; y < end; ++y) {
+        downImage(data, y, row);
+        for (int64_t x = 0; x < width_; ++x)
+          combine(row, kRun, across_.offsets(x), across_.weights(x), across_.count(x), to + ((i * height_ + y) * width_ + x) * channels_, kRun, channels_ / kRun);
+      }
+    });
+  });
+}
+
+void RowUpscale::adjoint(const at::Tensor& gradient, const std::vector<at::Tensor>& out) const {
+  const float* from = gradient.data_ptr<float>();
+  // A piece of the work is one run of channels for one dx: from H x W x 128 to h_l x w_l x side (dy) x 128.
+  const int64_t runs = channels_ / kRun, cell = side_ * side_ * channels_;
+  int64_t widest = 0;
+  for (const Tap& tap : taps_) widest = std::max(widest, tap.width);
+  forEachShared(gradient.size(0), [&](int64_t i) {
+    const float* image = from + i * height_ * width_ * channels_;
+    at::parallel_for(0, side_ * runs, 1, [&](int64_t begin, int64_t end) {
+      float* narrow = scratch(height_ * widest * kRun);  // H x w_l x 128
+      for (int64_t piece = begin; piece < end; ++piece) {
+        const int64_t dx = piece / runs, channel = piece % runs * kRun;
+        for (size_t l = 0; l < taps_.size(); ++l) {
+          const Tap& tap = taps_[l];
+          for (int64_t y = 0; y < height_; ++y)
+            for (int64_t w = 0; w < tap.width; ++w) {
+              const int64_t column = w * side_ + dx;
+              combine(image + y * width_ * channels_ + channel, 0, tap.acrossBack.offsets(column), tap.acrossBack.weights(column), tap.acrossBack.count(column), narrow + (y * tap.width + w) * kRun, 0, 1);
+            }
+          std::vector<int64_t> offsets;
+          float* to = out[l].data_ptr<float>() + i * tap.floats(side_, channels_) + dx * side_ * channels_ + channel;
+          for (int64_t row = 0; row < tap.height * side_; ++row) {  // (h, dy)
+            const int64_t terms = tap.downBack.count(row);
+            offsets.assign(tap.downBack.offsets(row), tap.downBack.offsets(row) + terms);
+            for (int64_t& offset : offsets) offset *= tap.width * kRun;
+            combine(narrow, kRun, offsets.data(), tap.downBack.weights(row), terms, to + row / side_ * tap.width * cell + row % side_ * channels_, cell, tap.width);
+          }
+        }
+      }
+    });
+  });
+}
+
+}  // namespace ssn
