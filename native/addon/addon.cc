@@ -5,6 +5,7 @@
 #include <napi.h>
 #include <torch/csrc/api/include/torch/version.h>
 
+#include <mutex>
 #include <string>
 
 #include "addon/convert.h"
@@ -12,6 +13,7 @@
 #include "addon/register.h"
 #include "cuda/status.h"
 #include "host_path.h"
+#include "memory.h"
 
 namespace ssn::addon {
 namespace {
@@ -83,6 +85,9 @@ void shutdown(const Napi::CallbackInfo& info) { EngineThread::of(info.Env()).shu
 }  // namespace
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
+  // The library is initialised once for each environment; the allocator belongs to the process.
+  static std::once_flag allocator;
+  std::call_once(allocator, installRecyclingAllocator);
   EngineThread::create(env);
   addFunction<versions>(env, exports, "versions");
   addFunction<devices>(env, exports, "devices");

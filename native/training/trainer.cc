@@ -117,6 +117,7 @@ double Trainer::update(const std::vector<at::Tensor>& gradients, LearningRates r
 
 StepLosses Trainer::step(int64_t index, const std::vector<StepItem>& items, LearningRates rates) {
   at::NoGradGuard guard;
+  RecyclingScope recycling;
   const StepInput input = stepInput(index, items);
   StepOutput out;
   {
@@ -139,6 +140,7 @@ StepLosses Trainer::step(int64_t index, const std::vector<StepItem>& items, Lear
 
 std::vector<float> Trainer::observe(const std::vector<StepItem>& items) {
   at::NoGradGuard guard;
+  RecyclingScope recycling;
   sum_.resize(shape_.channels);
   sumOfSquares_.resize(shape_.channels);
   for (const StepItem& item : items) {

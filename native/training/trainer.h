@@ -8,6 +8,7 @@
 
 #include "backbone/resnet.h"
 #include "heads/low_resolution.h"
+#include "memory.h"
 #include "network_config.h"
 #include "training/adamw.h"
 #include "training/feature_cache.h"
@@ -94,6 +95,7 @@ class Trainer {
   at::Tensor anomalyMasks(int64_t index, int64_t images) const;  // 2b x 1 x H x W, CPU
   StepInput stepInput(int64_t index, const std::vector<StepItem>& items);
 
+  RecyclingUser recycling_;
   TrainerConfig config_;
   Backbone backbone_;
   FeatureShape shape_;
