@@ -1,6 +1,6 @@
 /**
  * A process that does the same work over and over and prints its memory as it goes: one line of JSON per third. Run by
- * memory.test.ts: node --expose-gc memory-child.js train|detect DATA [LEAK]; not a test itself. LEAK: bytes kept per round, to
+ * memory.test.ts: node --expose-gc memory-child.js train|detect|release DATA [LEAK]; not a test itself. LEAK: bytes kept per round, to
  * see that the test notices.
  */
 import { type Dataset, datasets, Detector, Trainer, type TrainerOptions } from "../../lib/index.js";
@@ -32,6 +32,13 @@ async function trainingSteps(count: number): Promise<void> {
   await new Trainer({ ...options, epochs: count }).fit(await images(), { onStep: rounds(count) });
 }
 
+async function release(): Promise<void> {
+  const data = await datasets.generated(folder, { imageSize: [128, 128], trainNormal: 16, trainAnomalous: 0, testNormal: 1, testAnomalous: 1 });
+  const print = () => console.log(JSON.stringify({ round: 0, ...measured() }));
+  await new Trainer({ ...options, layers: ["layer2", "layer3"], imageSize: [128, 128], batchSize: 16, epochs: 2 }).fit(data, { onEpoch: ({ epoch }) => void (epoch === 2 && print()) });
+  print();
+}
+
 async function detections(count: number): Promise<void> {
   const model = await new Trainer({ ...options, epochs: 1 }).fit(await images());
   const detector = await Detector.load(model);
@@ -46,4 +53,5 @@ async function detections(count: number): Promise<void> {
   }
 }
 
-void (mode === "train" ? trainingSteps(1000) : detections(10000));
+const modes: Record<string, () => Promise<void>> = { train: () => trainingSteps(1000), detect: () => detections(10000), release };
+void modes[mode]!();
