@@ -47,8 +47,8 @@ Detector::Detector(const DetectorConfig& config, const TensorMap& backbone, cons
     mapRows_ = rows;
     mapColumns_ = columns.t().contiguous();
   } else {
-    mapRowsSparse_ = AxisMap(rows).on(config.device);
-    mapColumnsSparse_ = AxisMap(columns).on(config.device);
+    mapRowsSparse_ = DeviceAxisMap(rows, config.device);
+    mapColumnsSparse_ = DeviceAxisMap(columns, config.device);
   }
 #ifdef SSN_CUDA
   if (config.device.is_cuda()) pipeline_ = std::make_shared<cuda::Pipeline>(config.device, config.graphs, [this](const at::Tensor& images) { return onDevice(images); });
