@@ -125,7 +125,6 @@ export async function evaluateMaps(images: readonly EvaluatedMap[], options: Eva
     masks.push(mask ?? noDefect);
   });
 
-  // One after the other: the pixel metrics need 16 bytes a pixel while they run.
   const maxima = images.map(({ map }, i) => maximum(map, `${where}: images[${i}].map`));
   const scores = await evaluateScores(maxima, images.map(({ label }) => label));
   const pixel = await engine().pixelMetrics(maps, masks, height, width, fprLimit);

@@ -61,7 +61,7 @@ Napi::Value pixelMetricsToJs(const Napi::CallbackInfo& info) {
     labelled->push_back({copied<float>(maps.Get(i), napi_float32_array, height * width), copied<uint8_t>(masks.Get(i), napi_uint8_array, height * width)});
   }
   return runOnPool<PixelMetrics>(
-      info.Env(), [=] { return pixelMetrics(std::move(*labelled), height, width, fprLimit); },
+      info.Env(), [=] { return pixelMetrics(*labelled, height, width, fprLimit); },
       [](Napi::Env env, PixelMetrics& metrics) -> Napi::Value {
         Napi::Object out = metricsToJs(env, metrics);
         out.Set("aupro", metrics.aupro);

@@ -1,8 +1,11 @@
 #include "metrics/curves.h"
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <string>
+#include <utility>
 
 #include "cancel.h"
 #include "error.h"
@@ -35,67 +38,124 @@ class LimitedArea {
   double limit_, x_ = 0, y_ = 0, area_ = 0;
 };
 
-// One pass over the thresholds, from the highest. Payload 0 is normal; payload k > 0 belongs to region k, whose items
-// weigh regionWeight[k] = 1 / (area of the region * number of regions) in the per-region overlap.
-PixelMetrics sweep(const std::vector<RankedItem>& items, const std::vector<double>& regionWeight, double fprLimit) {
-  double positives = 0;
-  for (const RankedItem item : items) positives += payloadOf(item) != 0 ? 1 : 0;
-  const double negatives = static_cast<double>(items.size()) - positives;
-  PixelMetrics out{{kNaN, kNaN, kNaN, kNaN}, kNaN, static_cast<int64_t>(regionWeight.size()) - 1};
-  if (positives == 0 || negatives == 0) return out;
-
-  double truePositives = 0, falsePositives = 0, overlap = 0;
-  double rocArea = 0, precisionSum = 0, bestF1 = -1, bestThreshold = 0;
-  LimitedArea overlapArea(fprLimit);
-  for (size_t i = 0; i < items.size();) {
-    const uint32_t rank = rankOf(items[i]);
-    const double threshold = scoreOf(items[i]);
-    double hits = 0, alarms = 0;
-    for (; i < items.size() && rankOf(items[i]) == rank; ++i) {
-      const uint32_t region = payloadOf(items[i]);
-      (region != 0 ? hits : alarms) += 1;
-      overlap += regionWeight[region];
+// Every metric here changes at the scores of positives only: between them, normal items move the false-positive rate along a
+// horizontal line. So the positives alone are sorted, and normal items are counted between them.
+class Thresholds {
+ public:
+  // Payload k > 0 belongs to region k.
+  explicit Thresholds(std::vector<RankedItem> positives) : positives_(std::move(positives)) {
+    sortByScore(positives_);
+    for (const RankedItem item : positives_)
+      if (ranks_.empty() || ranks_.back() != rankOf(item)) ranks_.push_back(rankOf(item));
+    before_.assign(ranks_.size() + 1, 0);
+    equal_.assign(ranks_.size(), 0);
+    if (ranks_.empty()) return;
+    while ((ranks_.back() - ranks_.front()) >> shift_ >= kBuckets) ++shift_;
+    size_t fullest = 0;
+    for (size_t i = 0, bucket = 0; bucket < kBuckets; ++bucket) {
+      start_.push_back(static_cast<uint32_t>(i));
+      while (i < ranks_.size() && (ranks_[i] - ranks_.front()) >> shift_ == bucket) ++i;
+      fullest = std::max(fullest, i - start_.back());
     }
-    rocArea += alarms * (truePositives + hits / 2);
-    truePositives += hits;
-    falsePositives += alarms;
-    precisionSum += hits * (truePositives / (truePositives + falsePositives));
-    const double f1 = 2 * truePositives / (truePositives + falsePositives + positives);
-    if (f1 > bestF1) {
-      bestF1 = f1;
-      bestThreshold = threshold;
-    }
-    overlapArea.add(falsePositives / negatives, overlap);
+    firstStride_ = std::bit_ceil(fullest);
+    last_ = ranks_.back();
+    ranks_.resize(ranks_.size() + 2 * firstStride_, std::numeric_limits<uint32_t>::max());
   }
-  out.auroc = rocArea / (positives * negatives);
-  out.averagePrecision = precisionSum / positives;
-  out.f1Max = bestF1;
-  out.f1Threshold = bestThreshold;
-  out.aupro = overlapArea.area() / fprLimit;
-  return out;
-}
+
+  void addNormal(float score) {
+    ++normals_;
+    if (ranks_.empty()) return;
+    const uint32_t rank = rankOf(rankedItem(score, 0));
+    size_t i = 0;
+    if (rank > last_) {
+      i = before_.size() - 1;
+    } else if (rank > ranks_.front()) {
+      // The first rank that is not smaller. Always the same number of steps, none of them a jump: a processor cannot guess
+      // where a score lies, and guessing wrongly would cost more than the steps.
+      i = start_[(rank - ranks_.front()) >> shift_];
+      for (size_t stride = firstStride_; stride > 0; stride /= 2) i += ranks_[i + stride - 1] < rank ? stride : 0;
+    }
+    if (ranks_[i] == rank)
+      ++equal_[i];
+    else
+      ++before_[i];
+  }
+
+  // From the highest threshold on. The items of region k weigh regionWeight[k] = 1 / (area of the region * number of regions) in
+  // the per-region overlap.
+  PixelMetrics sweep(const std::vector<double>& regionWeight, double fprLimit) const {
+    const double positives = static_cast<double>(positives_.size()), negatives = static_cast<double>(normals_);
+    PixelMetrics out{{kNaN, kNaN, kNaN, kNaN}, kNaN, static_cast<int64_t>(regionWeight.size()) - 1};
+    if (positives == 0 || negatives == 0) return out;
+
+    double truePositives = 0, falsePositives = 0, overlap = 0;
+    double rocArea = 0, precisionSum = 0, bestF1 = -1, bestThreshold = 0;
+    LimitedArea overlapArea(fprLimit);
+    for (size_t i = 0, group = 0; i < positives_.size(); ++group) {
+      rocArea += static_cast<double>(before_[group]) * truePositives;
+      falsePositives += static_cast<double>(before_[group]);
+      overlapArea.add(falsePositives / negatives, overlap);
+      const double threshold = scoreOf(positives_[i]), alarms = static_cast<double>(equal_[group]);
+      double hits = 0;
+      for (; i < positives_.size() && rankOf(positives_[i]) == ranks_[group]; ++i) {
+        hits += 1;
+        overlap += regionWeight[payloadOf(positives_[i])];
+      }
+      rocArea += alarms * (truePositives + hits / 2);
+      truePositives += hits;
+      falsePositives += alarms;
+      precisionSum += hits * (truePositives / (truePositives + falsePositives));
+      const double f1 = 2 * truePositives / (truePositives + falsePositives + positives);
+      if (f1 > bestF1) {
+        bestF1 = f1;
+        bestThreshold = threshold;
+      }
+      overlapArea.add(falsePositives / negatives, overlap);
+    }
+    rocArea += static_cast<double>(before_.back()) * truePositives;
+    overlapArea.add(1, overlap);
+    out.auroc = rocArea / (positives * negatives);
+    out.averagePrecision = precisionSum / positives;
+    out.f1Max = bestF1;
+    out.f1Threshold = bestThreshold;
+    out.aupro = overlapArea.area() / fprLimit;
+    return out;
+  }
+
+ private:
+  static constexpr uint32_t kBuckets = 1 << 18;  // between the first and the last rank: most hold one positive or none
+
+  std::vector<RankedItem> positives_;     // descending scores
+  std::vector<uint32_t> ranks_;           // the distinct ones, then some that are larger than any
+  std::vector<uint32_t> start_;           // of each bucket, in ranks_
+  std::vector<uint64_t> before_, equal_;  // normal items between the previous rank and this one, and at this one
+  uint32_t shift_ = 0, last_ = 0;
+  size_t firstStride_ = 0;                // the power of two not below the size of the fullest bucket
+  uint64_t normals_ = 0;
+};
 
 }  // namespace
 
 ImageMetrics imageMetrics(const float* scores, const uint8_t* labels, int64_t count) {
-  std::vector<RankedItem> items(count);
+  std::vector<RankedItem> positives;
   for (int64_t i = 0; i < count; ++i) {
     if (!std::isfinite(scores[i])) throw Error("METRIC_UNDEFINED", "score " + std::to_string(i) + " is " + described(scores[i]) + "; metrics need finite scores");
-    items[i] = rankedItem(scores[i], labels[i] != 0 ? 1 : 0);
+    if (labels[i] != 0) positives.push_back(rankedItem(scores[i], 1));
   }
-  sortByScore(items);
-  return sweep(items, {0, 0}, /*fprLimit=*/1);
+  Thresholds thresholds(std::move(positives));
+  for (int64_t i = 0; i < count; ++i)
+    if (labels[i] == 0) thresholds.addNormal(scores[i]);
+  return thresholds.sweep({0, 0}, /*fprLimit=*/1);
 }
 
-PixelMetrics pixelMetrics(std::vector<LabelledMap> maps, int64_t height, int64_t width, double fprLimit) {
+PixelMetrics pixelMetrics(const std::vector<LabelledMap>& maps, int64_t height, int64_t width, double fprLimit) {
   const int64_t pixels = height * width;
-  std::vector<RankedItem> items;
-  items.reserve(maps.size() * pixels);
+  std::vector<RankedItem> positives;
   std::vector<double> regionWeight{0};  // areas first
   std::vector<int32_t> labels(pixels);
   for (size_t m = 0; m < maps.size(); ++m) {
     throwIfCancelled();
-    const LabelledMap map = std::move(maps[m]);
+    const LabelledMap& map = maps[m];
     const uint32_t offset = static_cast<uint32_t>(regionWeight.size() - 1);
     const int32_t count = labelComponents(map.mask.data(), height, width, labels.data());
     regionWeight.resize(regionWeight.size() + count, 0);
@@ -104,15 +164,21 @@ PixelMetrics pixelMetrics(std::vector<LabelledMap> maps, int64_t height, int64_t
       if (!std::isfinite(value))
         throw Error("METRIC_UNDEFINED", "map " + std::to_string(m) + " is " + described(value) + " at row " + std::to_string(i / width) + ", column " +
                                             std::to_string(i % width) + "; metrics need finite maps");
-      const uint32_t region = labels[i] != 0 ? offset + static_cast<uint32_t>(labels[i]) : 0;
-      regionWeight[region] += region != 0 ? 1 : 0;
-      items.push_back(rankedItem(value, region));
+      if (labels[i] == 0) continue;
+      const uint32_t region = offset + static_cast<uint32_t>(labels[i]);
+      regionWeight[region] += 1;
+      positives.push_back(rankedItem(value, region));
     }
   }
   const double regions = static_cast<double>(regionWeight.size() - 1);
   for (size_t region = 1; region < regionWeight.size(); ++region) regionWeight[region] = 1 / (regionWeight[region] * regions);
-  sortByScore(items);
-  return sweep(items, regionWeight, fprLimit);
+  Thresholds thresholds(std::move(positives));
+  for (const LabelledMap& map : maps) {
+    throwIfCancelled();
+    for (int64_t i = 0; i < pixels; ++i)
+      if (map.mask[i] == 0) thresholds.addNormal(map.map[i]);
+  }
+  return thresholds.sweep(regionWeight, fprLimit);
 }
 
 }  // namespace ssn

@@ -29,7 +29,7 @@ struct LabelledMap {
 
 // Over all pixels of all maps. AUPRO: the mean over 8-connected defect regions of the share of the region at or above the
 // threshold, against the false-positive rate over all normal pixels; area up to `fprLimit` (linear in between), divided
-// by it. Consumes `maps` (each is freed as it is read: about 16 bytes a pixel at the peak).
-PixelMetrics pixelMetrics(std::vector<LabelledMap> maps, int64_t height, int64_t width, double fprLimit);
+// by it. Besides the maps it takes 20 bytes or so for each defect pixel.
+PixelMetrics pixelMetrics(const std::vector<LabelledMap>& maps, int64_t height, int64_t width, double fprLimit);
 
 }  // namespace ssn
