@@ -18,6 +18,8 @@ export type ErrorCode =
   | "MODEL_TOO_NEW"
   | "CHECKPOINT_MISMATCH" // --resume with other options or data
   | "DEVICE_UNAVAILABLE"
+  | "RANKS_DIFFER" // processes that train together were given different options or data; `problems` lists what
+  | "RANK_FAILED" // one of them ended, fell silent or stopped with an error
   | "LIBTORCH_NOT_FOUND"
   | "LIBTORCH_VERSION"
   | "LIBTORCH_LOAD_FAILED"
@@ -38,7 +40,7 @@ export class SuperSimpleNetError extends Error {
   readonly code: ErrorCode;
   /** The file the error is about, if it is about one. */
   readonly path: string | undefined;
-  /** DATASET_INVALID, WEIGHTS_INVALID: every problem found, one line each. */
+  /** DATASET_INVALID, WEIGHTS_INVALID, RANKS_DIFFER: every problem found, one line each. */
   readonly problems: readonly string[];
   /** Of an installation that does not work: the command that puts it right, for 'doctor'. The message has it too. */
   readonly fix: string | undefined;

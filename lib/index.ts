@@ -15,7 +15,7 @@ export type { Mask, RawImage, RgbImage } from "./images/decode.js";
 export { type Ablation, type AblationName, ablations } from "./training/ablations.js";
 export { Trainer } from "./training/trainer.js";
 export { publishedNoiseStd, regimePresets, trainerDefaults } from "./training/options.js";
-export type { EpochEvent, FitOptions, RelativeNoise, StageEvent, StartEvent, StepEvent, TrainerOptions } from "./training/options.js";
+export type { DistributedOptions, EpochEvent, FitOptions, RelativeNoise, StageEvent, StartEvent, StepEvent, TrainerOptions } from "./training/options.js";
 
 // models and backbone weights
 export { Model } from "./models/model.js";

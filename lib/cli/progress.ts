@@ -71,12 +71,12 @@ function imagesPerEpoch({ regime, counts }: StartEvent, balancedSampling = regim
 const counted = (count: number, unit: string): string => `${count} ${unit}${count === 1 ? "" : "s"}`;
 
 function startLines(event: StartEvent): string[] {
-  const { regime, counts, backbone, noiseStd, noise, device, deviceReason, epochs, epochsDone, stepsPerEpoch } = event;
+  const { regime, counts, backbone, noiseStd, noise, device, deviceReason, epochs, epochsDone, stepsPerEpoch, ranks } = event;
   const calibration = counts.calibrationNormal + counts.calibrationAnomalous;
   return [
     `regime ${regime}: ${counts.trainNormal} normal and ${counts.trainAnomalous} anomalous training images (${counts.trainSegmented} with a mask)${calibration > 0 ? `, ${calibration} more held out for the thresholds` : ""}`,
     `backbone ${backbone.architecture}, ${backbone.trained ? `weights ${backbone.source}` : `UNTRAINED (${backbone.source})`}; noise ${noiseStd.toPrecision(3)} (${noise}); device ${device} (${deviceReason})`,
-    `${counted(epochs, "epoch")} of ${counted(stepsPerEpoch, "step")}${epochsDone > 0 ? `; ${epochsDone} are done already` : ""}`,
+    `${counted(epochs, "epoch")} of ${counted(stepsPerEpoch, "step")}${epochsDone > 0 ? `; ${epochsDone} are done already` : ""}${ranks > 1 ? `; each step shared by ${ranks} processes` : ""}`,
   ];
 }
 

@@ -55,7 +55,7 @@ export const quickstart = command({
     const { Trainer } = await import("../training/trainer.js");
     const { Detector } = await import("../detection/detector.js");
 
-    const trainer = new Trainer(given({ backbone: "resnet18" as const, backboneWeights: "random", noiseStd, imageSize, epochs, seed, device: values.device, threads: values.threads }));
+    const trainer = new Trainer(given({ backbone: "resnet18" as const, backboneWeights: "random", noiseStd, imageSize, epochs, seed, device: values.device, threads: values.threads, distributed: false as const }));
     const run = (): Promise<number> => interruptible(async (signal) => {
       await prepareFolder(out);
       await writeWholeFile(marker, "{}\n");

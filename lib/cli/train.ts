@@ -8,6 +8,7 @@ import type { Regime } from "../datasets/types.js";
 import { fileError, SuperSimpleNetError } from "../errors.js";
 import type { Model } from "../models/model.js";
 import { publishedNoiseStd, type FitOptions, regimePresets, type RelativeNoise, trainerDefaults as defaults, type TrainerOptions } from "../training/options.js";
+import { rankDefaults, rankSettings } from "../training/ranks.js";
 import { makeFolder, writeWholeFile } from "../write.js";
 import { evaluationDocument, evaluationText, runEvaluation } from "./evaluation.js";
 import { interruptible } from "./interrupt.js";
@@ -96,10 +97,19 @@ const options = {
   "synthetic-anomalies": choice(["perlin", "simplenet", "none"], "ablation: how they are made", { default: defaults.syntheticAnomalies }),
   overlap: onOff("ablation: synthetic anomalies on real defects too", { default: defaults.overlap }),
   loss: choice(["default", "truncatedL1"], "ablation: of the map", { default: defaults.loss }),
+  distributed: choice(["auto", "off"], "train with other processes if the environment says so, as torchrun sets it (docs/distributed.md)", { default: defaults.distributed }),
+  "rank-timeout": number("S", "seconds after which a process from which nothing is heard has failed", { min: 1, default: rankDefaults.timeoutSeconds }),
+  "join-timeout": number("S", "seconds to wait for all processes to come", { min: 1, default: rankDefaults.joinTimeoutSeconds }),
   "embed-backbone": onOff("store the backbone in the model file", { default: "unless it comes from the cache folder" }),
 };
 
 type TrainValues = Values<typeof options>;
+
+function distributedOption(values: TrainValues): TrainerOptions["distributed"] {
+  if (values.distributed === "off") return false;
+  const timeouts = given({ timeoutSeconds: values["rank-timeout"], joinTimeoutSeconds: values["join-timeout"] });
+  return Object.keys(timeouts).length > 0 ? timeouts : values.distributed;
+}
 
 function trainerOptions(values: TrainValues): TrainerOptions {
   const weight = values["distance-weight"];
@@ -146,6 +156,7 @@ function trainerOptions(values: TrainValues): TrainerOptions {
     syntheticAnomalies: values["synthetic-anomalies"],
     overlap: values.overlap,
     loss: values.loss,
+    distributed: distributedOption(values),
     embedBackbone: values["embed-backbone"],
   };
   return given(all);
@@ -226,7 +237,10 @@ export const train = command({
     const out = path.resolve(values.out);
     const files = runFiles(out);
     const settings = trainerOptions(values);
-    checkRun(out, values);
+    // Of several processes, rank 0 writes, and the others write nothing.
+    const ranks = rankSettings("new Trainer", settings.distributed ?? defaults.distributed);
+    const writes = ranks === undefined || ranks.rank === 0;
+    if (writes) checkRun(out, values);
     refuseInDataset("train", "--out", out, values.data);
     refuseInputs("train", "--out", Object.values(files), [values.data, values["backbone-weights"]]);
     const { datasets } = await import("../datasets/index.js");
@@ -236,7 +250,8 @@ export const train = command({
 
     const run = (): Promise<number> => interruptible(async (signal) => {
       new Trainer(settings); // wrong options are found before a large data set is read
-      await prepareFolder(out);
+      if (writes) await prepareFolder(out);
+      if (ranks) output.log(`rank ${ranks.rank} of ${ranks.worldSize}; waiting for all of them at ${ranks.masterAddress}:${ranks.masterPort}`);
       const { segmentedRatio, segmentedCount } = settings;
       const dataset = await datasets.open(values.data, { kind: values.dataset, category: values.category, fold: values.fold, segmentedRatio, segmentedCount });
       const published = datasets.publishedSettings(dataset);
@@ -245,6 +260,11 @@ export const train = command({
       const trainer = new Trainer({ ...published, ...settings });
       const again = process.argv.slice(3).filter((argument) => argument !== "--overwrite" && argument !== "--resume");
       const resume = [program, "train", ...again.map((argument) => (/^[\w./:=,-]+$/.test(argument) ? argument : JSON.stringify(argument))), "--resume"].join(" ");
+      if (!writes) {
+        await trainer.fit(dataset, { signal });
+        output.result(`rank ${ranks.rank} is done; rank 0 writes the model`);
+        return 0;
+      }
       const callbacks: FitOptions = {
         ...progress.callbacks,
         onStart(event) {
@@ -281,6 +301,6 @@ export const train = command({
       });
       return 0;
     });
-    return withoutEmptyFolders(out, run);
+    return writes ? withoutEmptyFolders(out, run) : run();
   },
 });

@@ -68,7 +68,7 @@ export interface ExperimentReport {
 }
 
 const optionNames: (keyof ExperimentOptions)[] = ["data", "out", "seeds", "categories", "shard", "published", "training", "signal", "onEvent"];
-const fixed = ["regime", "seed", "segmentedRatio", "segmentedCount"];
+const fixed = ["regime", "seed", "segmentedRatio", "segmentedCount", "distributed"];
 
 /**
  * Runs a protocol of the paper's experimental section: every run that `out` does not hold yet, then the tables `NAME.md` and
@@ -162,7 +162,7 @@ async function perform(name: ProtocolName, run: PlannedRun, dataset: Dataset, da
   const began = performance.now();
   const { key, source, condition, order, part, seed } = run;
   const abort = signal === undefined ? {} : { signal };
-  const model = await new Trainer(run.options).fit(dataset, { ...abort, onEpoch: (epoch) => onEvent?.({ type: "epoch", key, epoch }) });
+  const model = await new Trainer({ ...run.options, distributed: false }).fit(dataset, { ...abort, onEpoch: (epoch) => onEvent?.({ type: "epoch", key, epoch }) });
   const { device, threads } = run.options;
   const detector = await Detector.load(model, { ...(device !== undefined && { device }), ...(threads !== undefined && { threads }) });
   try {

@@ -120,6 +120,8 @@ export interface StepOptions {
   /** Number of the step from 0 over the whole training: it alone picks the random stream, so a resumed run repeats. */
   index: number;
   items: StepItem[];
+  /** Which images of the whole batch these are; the others are at other ranks. Absent: all of them. */
+  share?: { first: number; total: number };
   adaptorLearningRate: number;
   headsLearningRate: number;
 }
@@ -153,14 +155,49 @@ export interface NativeTrainer {
   cacheReport(): CacheReport;
   /** One optimiser step. FILE_CORRUPT: features without pixels have become unreadable in the cache file; again with pixels. */
   step(options: StepOptions): Promise<StepLosses>;
-  /** Adds images to the running statistics of the pooled features; returns the per-channel standard deviation so far. */
-  observeFeatures(items: StepItem[]): Promise<Float32Array>;
+  /** Adds images to the statistics of the pooled features. */
+  observeFeatures(items: StepItem[]): Promise<void>;
+  /** The per-channel standard deviation of the features observed so far, by all ranks. Collective. */
+  featureStd(): Promise<Float32Array>;
   setNoiseStd(noiseStd: Float32Array): Promise<void>;
   /** Heads by the authors' names, and the optimiser's moments by the same names. */
   state(): Promise<{ heads: TensorMap; optimizer: TensorMap }>;
   restore(state: { heads: TensorMap; optimizer: TensorMap }): Promise<void>;
+  /** Gives every rank the heads and the optimiser of rank 0. Collective. */
+  shareState(): Promise<void>;
   /** Frees everything now instead of at the next garbage collection. */
   dispose(): void;
+}
+
+/** Where this process stands among those that train together, and where they meet. */
+export interface GroupOptions {
+  rank: number;
+  worldSize: number;
+  masterAddress: string;
+  masterPort: number;
+  /** The launcher serves the store at that port (torchrun does); otherwise rank 0 does. */
+  launcherStore: boolean;
+  /** Of this group's keys in the store. */
+  prefix: string;
+  /** A rank from which nothing comes for so long has failed. */
+  timeoutSeconds: number;
+  joinTimeoutSeconds: number;
+}
+
+/**
+ * Processes that train together. Collective calls, a trainer's among them, are made by every rank in the same order, and
+ * fail with RANK_FAILED when another rank has ended, fallen silent or failed.
+ */
+export interface NativeGroup {
+  /** Once, at first. Resolves when all ranks are there. RANK_FAILED, RANKS_DIFFER. */
+  join(): Promise<void>;
+  /** What every rank gave, by rank. Collective. */
+  allGather(bytes: Uint8Array): Promise<Uint8Array[]>;
+  createTrainer(config: TrainerConfig, backbone: TensorMap, heads: TensorMap): Promise<NativeTrainer>;
+  /** Makes the collective calls of all ranks, and this one's join, fail: this one's with that code, the others' with RANK_FAILED. At once, also while one runs. */
+  fail(code: string, message: string): void;
+  /** Disconnects, after a second at most for the others to take what was sent. */
+  leave(): Promise<void>;
 }
 
 export interface DetectionBatch {
@@ -338,6 +375,7 @@ export interface NativeBinding {
   randomHeads(channels: number, seed: number, layout?: HeadLayout): Promise<TensorMap>;
   createTrainer(config: TrainerConfig, backbone: TensorMap, heads: TensorMap): Promise<NativeTrainer>;
   createDetector(config: DetectorConfig, backbone: TensorMap, heads: TensorMap): Promise<NativeDetector>;
+  createGroup(options: GroupOptions): NativeGroup;
   forward(config: DetectorConfig, backbone: TensorMap, heads: TensorMap, input: NativeTensor): Promise<ForwardResult>;
   goldenStep(input: GoldenStepInput): Promise<GoldenStepResult>;
 }

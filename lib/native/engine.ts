@@ -72,7 +72,7 @@ function translated<T extends object>(target: T): T {
         apply(callee, _self, args: unknown[]) {
           try {
             const result: unknown = Reflect.apply(callee, object, args);
-            return result instanceof Promise ? result.then(translatedInstance, (error: unknown) => Promise.reject(translate(error))) : result;
+            return result instanceof Promise ? result.then(translatedInstance, (error: unknown) => Promise.reject(translate(error))) : translatedInstance(result);
           } catch (error) {
             throw translate(error);
           }
@@ -82,8 +82,8 @@ function translated<T extends object>(target: T): T {
   });
 }
 
-/** Trainers and detectors arrive through promises and fail in the same way. */
+/** Trainers, detectors and groups fail in the same way. */
 function translatedInstance(value: unknown): unknown {
-  const native = typeof value === "object" && value !== null && /^Native(Trainer|Detector)$/.test(value.constructor?.name ?? "");
+  const native = typeof value === "object" && value !== null && /^Native(Trainer|Detector|Group)$/.test(value.constructor?.name ?? "");
   return native ? translated(value) : value;
 }

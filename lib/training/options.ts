@@ -7,6 +7,23 @@ export interface RelativeNoise {
   relative: number;
 }
 
+/** One process of a training with several (docs/distributed.md). What is left out comes from the environment, as torchrun sets it. */
+export interface DistributedOptions {
+  /** 0 to worldSize - 1; rank 0 writes the files. RANK. */
+  rank?: number;
+  /** Number of processes. WORLD_SIZE; without it 1, which trains in this process alone. */
+  worldSize?: number;
+  /** Where rank 0 is, and a free port there. MASTER_ADDR, MASTER_PORT. */
+  masterAddress?: string;
+  masterPort?: number;
+  /** Number of this process on its machine: device "auto" and "cuda" take the GPU of that number. LOCAL_RANK. */
+  localRank?: number;
+  /** A rank from which nothing is heard for so long has failed. Default 60. */
+  timeoutSeconds?: number;
+  /** How long to wait for all ranks to come. Default 300. */
+  joinTimeoutSeconds?: number;
+}
+
 export interface TrainerOptions {
   /** ResNet whose layers feed the heads; frozen. Default "wide_resnet50_2". */
   backbone?: Architecture;
@@ -47,7 +64,7 @@ export interface TrainerOptions {
   regime?: Regime | "auto";
   /** Default 300. */
   epochs?: number;
-  /** Images per step, before the duplication of spec section 3. Default 32. */
+  /** Images per step, before the duplication of spec section 3; over all processes together. Default 32. */
   batchSize?: number;
   /** Same seed, same data, same machine: the same model file, bit for bit (CPU). Default 0. */
   seed?: number;
@@ -106,6 +123,11 @@ export interface TrainerOptions {
    * "lowResolution", but "direct" for a classification head other than the paper's, which has no other form.
    */
   heads?: Compute;
+  /**
+   * Several processes that train one model together: "auto" (default) does if the environment says so (WORLD_SIZE above 1), an object
+   * says it here; false never. The model is that of one process, up to rounding.
+   */
+  distributed?: "auto" | false | DistributedOptions;
   /** Store the backbone in the model file; random weights must be. Default: unless its weights came from the cache folder, where every machine can have them. */
   embedBackbone?: boolean;
 }
@@ -138,6 +160,7 @@ export const trainerDefaults = {
   featureCacheMiB: 2048,
   featureCacheFileMiB: 0,
   featureCachePrecision: "float32",
+  distributed: "auto",
 } as const satisfies TrainerOptions;
 
 export interface RegimePreset {
@@ -186,7 +209,7 @@ export interface EpochEvent {
   gradientNorm: number;
   adaptorLearningRate: number;
   headsLearningRate: number;
-  /** Images whose features came from memory, came from the cache file, were computed; in the first epoch also those of measuring the noise. */
+  /** Images of this process whose features came from memory, came from the cache file, were computed; in the first epoch also those of measuring the noise. */
   features: { memory: number; file: number; computed: number };
   /** What came up during the epoch: a cache file that is damaged, full, or cannot be written. */
   warnings: string[];
@@ -203,6 +226,9 @@ export interface StartEvent {
   noiseStd: number;
   noise: "absolute" | "relative";
   device: string;
+  /** This process and the number of processes that train together: 0 of 1 when it is alone. */
+  rank: number;
+  ranks: number;
   /** Why that device. */
   deviceReason: string;
   /** 0, or the number of epochs already done when a run is resumed. */
@@ -224,8 +250,8 @@ export interface FitOptions {
   onStart?: (event: StartEvent) => void;
   onStep?: (event: StepEvent) => void;
   onEpoch?: (event: EpochEvent) => void;
-  /** Folder for the checkpoint, written after every epoch. Without it nothing is kept when training stops early. */
+  /** Folder for the checkpoint, written after every epoch (by rank 0). Without it nothing is kept when training stops early. */
   out?: string;
-  /** Continue from `out`'s checkpoint; it is an error if there is none or if it was made with other options or data. Default false. */
+  /** Continue from `out`'s checkpoint (rank 0's, for all ranks); it is an error if there is none or if it was made with other options or data. Default false. */
   resume?: boolean;
 }

@@ -5,6 +5,7 @@ import { checkNetworkSettings, computeFor, randomNotEmbedded } from "../models/c
 import { checkDevice } from "../native/device.js";
 import { checkBoolean, checkChoice, checkNumber, invalid, rejectUnknown } from "../options.js";
 import { publishedNoiseStd, type RegimePreset, regimePresets, type RelativeNoise, relativeNoise, trainerDefaults, type TrainerOptions } from "./options.js";
+import { checkDistributed } from "./ranks.js";
 
 const where = "new Trainer";
 
@@ -60,6 +61,7 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
     if (typeof o.featureCacheDir !== "string" || o.featureCacheDir === "") throw invalid(where, "featureCacheDir", "a folder", o.featureCacheDir);
     if (o.featureCacheFileMiB === 0) throw invalid(where, "featureCacheFileMiB", "a number above 0, because 'featureCacheDir' is given,", o.featureCacheFileMiB);
   }
+  checkDistributed(where, o.distributed);
   o.heads = computeFor(where, o, given.heads);
   if (o.embedBackbone !== undefined) checkBoolean(where, "embedBackbone", o.embedBackbone);
   if (o.embedBackbone === false && o.backboneWeights === "random") throw randomNotEmbedded(where);

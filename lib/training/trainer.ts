@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import os from "node:os";
 
 import { loadBackbone, weightsFile } from "../backbones/load.js";
 import { splitCalibration } from "../datasets/calibration.js";
@@ -21,6 +22,7 @@ import { packageVersion } from "../version.js";
 import { checkpointFile, corrupt, type Fingerprint, readCheckpoint, requireCheckpoint, writeCheckpoint } from "./checkpoint.js";
 import { contentOf, featureFile } from "./feature_file.js";
 import type { EpochEvent, FitOptions, StageEvent, TrainerOptions } from "./options.js";
+import { Ranks, rankSettings, type RankSettings } from "./ranks.js";
 import { type CheckedOptions, checkOptions, type ResolvedOptions, resolveOptions } from "./resolve.js";
 import { learningRateScale } from "./schedule.js";
 
@@ -44,16 +46,41 @@ export class Trainer {
    * Errors, all before the first epoch but the last three: DATASET_INVALID (every problem at once), WEIGHTS_MISSING,
    * WEIGHTS_INVALID, DEVICE_UNAVAILABLE, CHECKPOINT_MISMATCH; then ABORTED, DIVERGED and what writing the checkpoint
    * meets (NO_SPACE, NO_PERMISSION). When it stops early, the checkpoint of the last finished epoch is kept in `out`.
+   *
+   * With several processes (option `distributed`) every one of them calls this with the same data and options and gets the
+   * same model; rank 0 writes the checkpoint. RANKS_DIFFER, and RANK_FAILED at any time, when another one has failed.
    */
   async fit(data: Dataset, options: FitOptions = {}): Promise<Model> {
     rejectUnknown(options, fitOptionNames, "trainer.fit");
     if (options.resume && options.out === undefined) throw invalid("trainer.fit", "out", "the folder of the checkpoint to resume from", options.out);
-    if (options.resume && options.out !== undefined) requireCheckpoint(options.out);
-    const { device, reason: deviceReason } = resolveDevice("new Trainer", this.options.device);
+    const settings = rankSettings("new Trainer", this.options.distributed);
+    throwIfAborted(options.signal);
+    if (!settings) return this.#fit(data, options, undefined);
+    resolveDevice("new Trainer", deviceOf(this.options.device, settings)); // opens the engine for it
+    const ranks = Ranks.of(settings);
+    // A rank that waits for others in the engine is reached this way only.
+    const onAbort = (): void => ranks.native.fail("ABORTED", "The operation was cancelled by its signal.");
+    options.signal?.addEventListener("abort", onAbort, { once: true });
+    try {
+      await ranks.native.join();
+      return await this.#fit(data, options, ranks);
+    } catch (error) {
+      ranks.fail(error);
+      throw error;
+    } finally {
+      options.signal?.removeEventListener("abort", onAbort);
+      await ranks.native.leave();
+    }
+  }
+
+  async #fit(data: Dataset, options: FitOptions, ranks: Ranks | undefined): Promise<Model> {
+    const writes = ranks?.first ?? true;
+    const resumes = options.resume && options.out !== undefined && writes;
+    if (resumes) requireCheckpoint(options.out!);
+    const { device, reason: deviceReason } = resolveDevice("new Trainer", deviceOf(this.options.device, ranks?.settings));
     const stage = (name: StageEvent["stage"], done: number, total: number): void => options.onStage?.({ stage: name, done, total });
 
     const { signal } = options;
-    throwIfAborted(signal);
     // Missing weights are found out before all images are read.
     if (this.options.backboneWeights !== "random") weightsFile(this.options.backbone, this.options.backboneWeights);
     const { imageSize, segmentedRatio, segmentedCount } = this.options;
@@ -71,23 +98,25 @@ export class Trainer {
     if (reason && settings.calibrationFraction > 0) warnings.push(`${reason} The thresholds stay at 0.5: set them by hand.`);
 
     stage("load", 0, 1);
-    const threads = await applyThreads("new Trainer", settings.threads);
+    const threads = await applyThreads("new Trainer", settings.threads ?? threadsOf(ranks?.settings));
     const backbone = await loadBackbone({ architecture: settings.backbone, weights: settings.backboneWeights, seed: settings.seed, signal });
     if (!backbone.trained) warnings.push("The backbone has random weights: fine for a trial, not for finding real defects.");
     const fingerprint = fingerprintOf(settings, training, validated.trainingContent, backbone.sha256);
-    const checkpoint = options.resume && options.out !== undefined ? await readCheckpoint(options.out, fingerprint) : undefined;
+    await ranks?.agree({ version: packageVersion, ...fingerprint });
+    const checkpoint = resumes ? await readCheckpoint(options.out!, fingerprint) : undefined;
     if (checkpoint?.threads !== undefined && checkpoint.threads !== threads && device === "cpu") {
       warnings.push(`The checkpoint was computed with ${checkpoint.threads} threads and goes on with ${threads}: the model differs in the last bits from one trained without interruption.`);
     }
     stage("load", 1, 1);
 
     const cacheFile = await featureFile(settings, { backboneSha256: backbone.sha256, device, threads });
-    const session = await Session.open(settings, device, backbone.tensors, fit, cacheFile, signal);
+    const session = await Session.open(settings, device, backbone.tensors, fit, cacheFile, signal, ranks);
     try {
       const noise = await session.prepare((done, total) => stage("measure", done, total));
       warnings.push(...session.native.cacheReport().warnings);
-      const epochsDone = checkpoint?.epochsDone ?? 0;
       if (checkpoint) await session.native.restore(checkpoint).catch((error: unknown) => Promise.reject(restoreError(error, options.out!)));
+      const epochsDone = ranks ? await ranks.fromFirst(checkpoint?.epochsDone ?? 0) : (checkpoint?.epochsDone ?? 0);
+      if (ranks) await session.native.shareState();
       const count = (samples: Sample[], label: Sample["label"]): number => samples.filter((sample) => sample.label === label).length;
       const segmented = fit.filter((sample) => sample.label === "anomalous" && sample.mask !== undefined).length;
       options.onStart?.({
@@ -105,6 +134,8 @@ export class Trainer {
         noise: typeof settings.noiseStd === "number" ? "absolute" : "relative",
         device,
         deviceReason,
+        rank: ranks?.settings.rank ?? 0,
+        ranks: ranks?.settings.worldSize ?? 1,
         epochsDone,
         epochs: settings.epochs,
         stepsPerEpoch: session.stepsPerEpoch,
@@ -112,7 +143,7 @@ export class Trainer {
 
       for (let epoch = epochsDone; epoch < settings.epochs; epoch++) {
         const event = await session.epoch(epoch, options);
-        if (options.out !== undefined) await writeCheckpoint(options.out, { epochsDone: epoch + 1, threads, ...(await session.native.state()) }, fingerprint);
+        if (options.out !== undefined && writes) await writeCheckpoint(options.out, { epochsDone: epoch + 1, threads, ...(await session.native.state()) }, fingerprint);
         options.onEpoch?.(event);
       }
 
@@ -145,7 +176,10 @@ export class Trainer {
         createdBy: `supersimplenet ${packageVersion}`,
       };
       const model = new Model(config, heads, { tensors: backbone.tensors, embedded });
-      if (calibration.length > 0) config.thresholds = await calibrated(model, settings, device, backbone.tensors, calibration, signal, (done, total) => stage("calibrate", done, total));
+      if (calibration.length > 0) {
+        const thresholds = writes ? await calibrated(model, settings, device, backbone.tensors, calibration, signal, (done, total) => stage("calibrate", done, total)) : undefined;
+        config.thresholds = ranks ? await ranks.fromFirst(thresholds) : thresholds!;
+      }
       return model;
     } finally {
       session.native.dispose();
@@ -161,6 +195,7 @@ class Session {
     private readonly samples: readonly Sample[],
     private readonly hasCacheFile: boolean,
     private readonly signal: AbortSignal | undefined,
+    private readonly ranks: Ranks | undefined,
   ) {}
 
   static async open(
@@ -170,6 +205,7 @@ class Session {
     samples: readonly Sample[],
     cacheFile: TrainerConfig["featureCacheFile"],
     signal: AbortSignal | undefined,
+    ranks: Ranks | undefined,
   ): Promise<Session> {
     const config: TrainerConfig = {
       ...networkConfigOf(settings.backbone, settings),
@@ -190,7 +226,7 @@ class Session {
       headsWeightDecay: settings.headsWeightDecay,
     };
     const heads = await engine().randomHeads(engine().featureShape(config).channels, settings.seed, config);
-    return new Session(await engine().createTrainer(config, backbone, heads), settings, samples, cacheFile !== undefined, signal);
+    return new Session(await (ranks?.native ?? engine()).createTrainer(config, backbone, heads), settings, samples, cacheFile !== undefined, signal, ranks);
   }
 
   #features: EpochEvent["features"] = { memory: 0, file: 0, computed: 0 };
@@ -200,15 +236,16 @@ class Session {
     await this.#setTargets();
     const { noiseStd } = this.settings;
     if (typeof noiseStd === "number") return noiseStd;
-    const normal = this.samples.flatMap((sample, i) => (sample.label === "normal" ? [keyOf(i, 0)] : []));
-    let std = new Float32Array();
+    const all = this.samples.flatMap((sample, i) => (sample.label === "normal" ? [keyOf(i, 0)] : []));
+    const { first, count } = this.#share(all.length);
+    const normal = all.slice(first, first + count);
     let done = 0;
     onProgress(0, normal.length);
     for await (const item of prefetch(normal, (key) => this.#item(key), { signal: this.signal })) {
-      std = new Float32Array(await this.#withFeatures([item], (items) => this.native.observeFeatures(items)));
+      await this.#withFeatures([item], (items) => this.native.observeFeatures(items));
       onProgress(++done, normal.length);
     }
-    const scaled = std.map((value) => value * noiseStd.relative);
+    const scaled = (await this.native.featureStd()).map((value) => value * noiseStd.relative);
     await this.native.setNoiseStd(scaled);
     return scaled.reduce((sum, value) => sum + value, 0) / scaled.length;
   }
@@ -266,6 +303,11 @@ class Session {
     return epochOrder({ labels, seed, epoch, balanced: balancedSampling, flips: balancedSampling }).map(({ sample, flip }) => keyOf(sample, flip));
   }
 
+  /** What of a number of images is this process's. */
+  #share(total: number): { first: number; count: number } {
+    return this.ranks?.share(total) ?? { first: 0, count: total };
+  }
+
   get stepsPerEpoch(): number {
     return Math.ceil(this.#order(0).length / this.settings.batchSize);
   }
@@ -280,18 +322,24 @@ class Session {
     const headsLearningRate = settings.headsLearningRate * scale;
     const sums: StepLosses = { l1Normal: 0, l1Anomalous: 0, focalMap: 0, focalScore: 0, total: 0, gradientNorm: 0 };
 
-    let batch: StepItem[] = [];
-    let step = 0;
+    const batches = Array.from({ length: steps }, (_, step) => {
+      const whole = keys.slice(step * settings.batchSize, (step + 1) * settings.batchSize);
+      const { first, count } = this.#share(whole.length);
+      return { share: { first, total: whole.length }, keys: whole.slice(first, first + count) };
+    });
     // A batch is decoded ahead while the engine computes the one before.
-    for await (const item of prefetch(keys, (key) => this.#item(key), { ahead: settings.batchSize, signal })) {
-      batch.push(item);
-      if (batch.length < settings.batchSize && step * settings.batchSize + batch.length < keys.length) continue;
-      const losses = await this.#withFeatures(batch, (items) => this.native.step({ index: epoch * steps + step, items, adaptorLearningRate, headsLearningRate }));
-      for (const name of Object.keys(sums) as (keyof StepLosses)[]) sums[name] += losses[name] / steps;
-      step++;
-      batch = [];
-      onStep?.({ ...losses, epoch: epoch + 1, epochs: settings.epochs, step, steps });
-      throwIfAborted(signal);
+    const decoded = prefetch(batches.flatMap((batch) => batch.keys), (key) => this.#item(key), { ahead: Math.max(1, batches[0]!.keys.length), signal });
+    try {
+      for (const [step, { share, keys }] of batches.entries()) {
+        const batch: StepItem[] = [];
+        while (batch.length < keys.length) batch.push((await decoded.next()).value as StepItem);
+        const losses = await this.#withFeatures(batch, (items) => this.native.step({ index: epoch * steps + step, items, share, adaptorLearningRate, headsLearningRate }));
+        for (const name of Object.keys(sums) as (keyof StepLosses)[]) sums[name] += losses[name] / steps;
+        onStep?.({ ...losses, epoch: epoch + 1, epochs: settings.epochs, step: step + 1, steps });
+        throwIfAborted(signal);
+      }
+    } finally {
+      await decoded.return();
     }
     const { total, ...means } = sums;
     const { warnings, memory, file, computed } = this.native.cacheReport();
@@ -328,6 +376,18 @@ async function calibrated(
   return calibrateThresholds(images, { height, width });
 }
 
+/** With several processes on a machine, each takes the GPU of its number there. */
+function deviceOf(device: string, ranks: RankSettings | undefined): string {
+  if (ranks?.localRank === undefined || (device !== "cuda" && device !== "auto")) return device;
+  return device === "cuda" || engine(device).devices().length > 1 ? `cuda:${ranks.localRank}` : device;
+}
+
+/** The cores are shared among the processes on a machine. Undefined: as without them. */
+function threadsOf(ranks: RankSettings | undefined): number | undefined {
+  if (ranks?.localWorldSize === undefined || process.env["SUPERSIMPLENET_THREADS"]) return undefined;
+  return Math.max(1, Math.floor(os.availableParallelism() / ranks.localWorldSize));
+}
+
 /** What the checkpoint itself is to blame for, as FILE_CORRUPT; anything else as it is. */
 function restoreError(error: unknown, out: string): unknown {
   const damaged = error instanceof SuperSimpleNetError && (error.code === "WEIGHTS_INVALID" || error.code === "FILE_CORRUPT");
@@ -336,7 +396,7 @@ function restoreError(error: unknown, out: string): unknown {
 
 /** What decides the result; where it runs and where files lie does not. */
 export function reproducible(settings: ResolvedOptions | CheckedOptions): Record<string, unknown> {
-  const { device: _device, threads: _threads, backboneWeights: _weights, embedBackbone: _embed, featureCacheMiB: _memory, featureCacheFileMiB: _file, featureCacheDir: _folder, ...rest } = settings;
+  const { device: _device, threads: _threads, backboneWeights: _weights, embedBackbone: _embed, featureCacheMiB: _memory, featureCacheFileMiB: _file, featureCacheDir: _folder, distributed: _distributed, ...rest } = settings;
   return rest;
 }
 

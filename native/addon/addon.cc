@@ -100,6 +100,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   registerMetrics(env, exports);
   registerAnomalies(env, exports);
   registerTrainer(env, exports);
+  registerGroup(env, exports);
   registerDetector(env, exports);
   return exports;
 }

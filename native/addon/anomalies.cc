@@ -25,7 +25,7 @@ Napi::Value perlinNoiseToJs(const Napi::CallbackInfo& info) {
 Napi::Value perlinMasksToJs(const Napi::CallbackInfo& info) {
   const int64_t count = integer(info[2]), height = integer(info[3]), width = integer(info[4]);
   if (count < 0 || height < 1 || width < 1) throw Error("INTERNAL", "perlinMasks: sizes must be at least 1");
-  return float32ToJs(info.Env(), perlinMasks(integer(info[0]), integer(info[1]), count, height, width, info[5].As<Napi::Number>().FloatValue()));
+  return float32ToJs(info.Env(), perlinMasks(integer(info[0]), integer(info[1]), /*first=*/0, count, height, width, info[5].As<Napi::Number>().FloatValue()));
 }
 
 Napi::Value latentNoiseToJs(const Napi::CallbackInfo& info) {

@@ -62,9 +62,11 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::cacheReport>>("cacheReport"),
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::step>>("step"),
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::observeFeatures>>("observeFeatures"),
+                           InstanceMethod<&NativeTrainer::call<&NativeTrainer::featureStd>>("featureStd"),
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::setNoiseStd>>("setNoiseStd"),
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::state>>("state"),
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::restore>>("restore"),
+                           InstanceMethod<&NativeTrainer::call<&NativeTrainer::shareState>>("shareState"),
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::dispose>>("dispose"),
                        });
   }
@@ -140,16 +142,28 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
   Napi::Value step(const Napi::CallbackInfo& info) {
     Napi::Env env = info.Env();
     const auto options = info[0].As<Napi::Object>();
+    auto items = itemsFromJs(options.Get("items"));
+    Share share{0, static_cast<int64_t>(items.size())};
+    if (const Napi::Value value = options.Get("share"); !value.IsUndefined()) share = {getInt(value.As<Napi::Object>(), "first"), getInt(value.As<Napi::Object>(), "total")};
     return runOnEngine<StepLosses>(
-        env,
-        [trainer = trainer(env), index = getInt(options, "index"), items = itemsFromJs(options.Get("items")), rates = ratesFromJs(options)] { return trainer->step(index, items, rates); },
+        env, [trainer = trainer(env), index = getInt(options, "index"), items = std::move(items), share, rates = ratesFromJs(options)] { return trainer->step(index, items, share, rates); },
         [](Napi::Env e, StepLosses& losses) { return lossesToJs(e, losses); });
   }
 
   Napi::Value observeFeatures(const Napi::CallbackInfo& info) {
     Napi::Env env = info.Env();
+    return runOnEngine<bool>(
+        env,
+        [trainer = trainer(env), items = itemsFromJs(info[0])] {
+          trainer->observe(items);
+          return true;
+        },
+        [](Napi::Env e, bool&) { return e.Undefined(); });
+  }
+
+  Napi::Value featureStd(const Napi::CallbackInfo& info) {
     return runOnEngine<std::vector<float>>(
-        env, [trainer = trainer(env), items = itemsFromJs(info[0])] { return trainer->observe(items); }, [](Napi::Env e, std::vector<float>& std) { return vectorToJs(e, std::move(std)); });
+        info.Env(), [trainer = trainer(info.Env())] { return trainer->featureStd(); }, [](Napi::Env e, std::vector<float>& std) { return vectorToJs(e, std::move(std)); });
   }
 
   Napi::Value setNoiseStd(const Napi::CallbackInfo& info) {
@@ -188,6 +202,16 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
         [](Napi::Env e, bool&) { return e.Undefined(); });
   }
 
+  Napi::Value shareState(const Napi::CallbackInfo& info) {
+    return runOnEngine<bool>(
+        info.Env(),
+        [trainer = trainer(info.Env())] {
+          trainer->shareState();
+          return true;
+        },
+        [](Napi::Env e, bool&) { return e.Undefined(); });
+  }
+
   // Jobs in flight hold the trainer until they end.
   Napi::Value dispose(const Napi::CallbackInfo& info) {
     trainer_.reset();
@@ -198,16 +222,7 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
   TrainerConfig config_;
 };
 
-Napi::Value createTrainer(const Napi::CallbackInfo& info) {
-  Napi::Env env = info.Env();
-  using Made = std::pair<NativeTrainer::Handle, TrainerConfig>;
-  return runOnEngine<Made>(
-      env,
-      [config = trainerConfigFromJs(info[0].As<Napi::Object>()), backbone = tensorMapFromJs(info[1]), heads = tensorMapFromJs(info[2])] {
-        return Made{std::make_shared<Trainer>(config, backbone, heads), config};
-      },
-      [](Napi::Env e, Made& made) { return NativeTrainer::define(e).New({Napi::External<Made>::New(e, &made)}); });
-}
+Napi::Value createTrainer(const Napi::CallbackInfo& info) { return createTrainerIn(nullptr, info); }
 
 Napi::Value shapesToJs(Napi::Env env, const std::map<std::string, std::vector<int64_t>>& shapes) {
   Napi::Object out = Napi::Object::New(env);
@@ -296,6 +311,17 @@ Napi::Value goldenStep(const Napi::CallbackInfo& info) {
 }
 
 }  // namespace
+
+Napi::Value createTrainerIn(std::shared_ptr<Group> group, const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  using Made = std::pair<NativeTrainer::Handle, TrainerConfig>;
+  return runOnEngine<Made>(
+      env,
+      [config = trainerConfigFromJs(info[0].As<Napi::Object>()), backbone = tensorMapFromJs(info[1]), heads = tensorMapFromJs(info[2]), group = std::move(group)] {
+        return Made{std::make_shared<Trainer>(config, backbone, heads, group), config};
+      },
+      [](Napi::Env e, Made& made) { return NativeTrainer::define(e).New({Napi::External<Made>::New(e, &made)}); });
+}
 
 void registerTrainer(Napi::Env env, Napi::Object exports) {
   addFunction<createTrainer>(env, exports, "createTrainer");

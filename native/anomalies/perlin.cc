@@ -85,11 +85,11 @@ void perlinMask(uint64_t seed, int64_t step, int64_t copy, int64_t height, int64
   for (int64_t i = 0; i < height * width; ++i) out[i] = out[i] > threshold ? 1.0f : 0.0f;
 }
 
-at::Tensor perlinMasks(uint64_t seed, int64_t step, int64_t count, int64_t height, int64_t width, float threshold) {
+at::Tensor perlinMasks(uint64_t seed, int64_t step, int64_t first, int64_t count, int64_t height, int64_t width, float threshold) {
   at::Tensor masks = at::empty({count, 1, height, width}, at::TensorOptions().dtype(at::kFloat));
   float* out = masks.mutable_data_ptr<float>();
   at::parallel_for(0, count, /*grain_size=*/1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) perlinMask(seed, step, i, height, width, threshold, out + i * height * width);
+    for (int64_t i = begin; i < end; ++i) perlinMask(seed, step, first + i, height, width, threshold, out + i * height * width);
   });
   return masks;
 }

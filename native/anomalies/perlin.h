@@ -18,7 +18,7 @@ void perlinNoise(int64_t height, int64_t width, int64_t latticeY, int64_t lattic
 // probability 1/2. out: height x width of 0/1.
 void perlinMask(uint64_t seed, int64_t step, int64_t copy, int64_t height, int64_t width, float threshold, float* out);
 
-// The masks of samples 0 .. count-1: float32, count x 1 x height x width.
-at::Tensor perlinMasks(uint64_t seed, int64_t step, int64_t count, int64_t height, int64_t width, float threshold);
+// The masks of samples first .. first + count - 1: float32, count x 1 x height x width.
+at::Tensor perlinMasks(uint64_t seed, int64_t step, int64_t first, int64_t count, int64_t height, int64_t width, float threshold);
 
 }  // namespace ssn

@@ -54,11 +54,11 @@ SSN_VECTORISED void inputGradient(float* __restrict x, const Channels c, const f
 
 }  // namespace
 
-ClassificationPool classificationPool(const at::Tensor& rows, int64_t samples, const BatchNorm& norm) {
-  const int64_t k = rows.size(1), plane = rows.size(0) / samples;
+ClassificationPool classificationPool(const at::Tensor& rows, int64_t samples, int64_t plane, const BatchNorm& norm, Group* group) {
+  const int64_t k = rows.size(1);
   ClassificationPool out;
   out.rows = rows;
-  out.statistics = rowStatistics({rows, at::ones({rows.size(0)}, rows.options()), static_cast<double>(rows.size(0))});
+  out.statistics = rowStatistics({rows, at::ones({rows.size(0)}, rows.options()), static_cast<double>(rows.size(0))}, group);
   const at::Tensor scale = norm.weight * out.statistics.inverseStd, shift = norm.bias - out.statistics.mean * scale;
   if (!hostPath(rows)) {
     const at::Tensor y = at::relu(rows * scale + shift).view({samples, plane, k});
@@ -85,17 +85,18 @@ ClassificationPool classificationPool(const at::Tensor& rows, int64_t samples, c
   return out;
 }
 
-PoolGradients classificationPoolBackward(ClassificationPool& pool, const BatchNorm& norm, const at::Tensor& maximumGradient, const at::Tensor& meanGradient) {
-  const int64_t samples = pool.maximum.size(0), k = pool.rows.size(1), plane = pool.rows.size(0) / samples;
+PoolGradients classificationPoolBackward(ClassificationPool& pool, const BatchNorm& norm, int64_t plane, const at::Tensor& maximumGradient, const at::Tensor& meanGradient, Group* group) {
+  const int64_t samples = pool.maximum.size(0), k = pool.rows.size(1);
   const at::Tensor meanShare = (meanGradient / static_cast<double>(plane)).contiguous();
-  const double count = static_cast<double>(pool.rows.size(0));
+  const double count = pool.statistics.count;
   if (!hostPath(pool.rows)) {
     const at::Tensor n = ((pool.rows - pool.statistics.mean) * pool.statistics.inverseStd).view({samples, plane, k});
     at::Tensor g = meanShare.unsqueeze(1).expand({samples, plane, k}).contiguous();
     g.scatter_add_(1, pool.argmax.unsqueeze(1), maximumGradient.unsqueeze(1));
     g.mul_(n * norm.weight + norm.bias > 0);
     PoolGradients grads{(g * n).sum({0, 1}), g.sum({0, 1})};
-    pool.rows = (norm.weight * pool.statistics.inverseStd * (g - (grads.normBias + n * grads.normWeight) / count)).view({-1, k});
+    const at::Tensor dBias = sumOverRanks(grads.normBias, group), dWeight = sumOverRanks(grads.normWeight, group);
+    pool.rows = (norm.weight * pool.statistics.inverseStd * (g - (dBias + n * dWeight) / count)).view({-1, k});
     return grads;
   }
   float* data = pool.rows.data_ptr<float>();
@@ -114,10 +115,13 @@ PoolGradients classificationPoolBackward(ClassificationPool& pool, const BatchNo
   for (int64_t n = 0; n < samples; ++n)
     for (int64_t i = 0; i < 2 * k; ++i) sums[i] += partial[n * 2 * k + i];
   PoolGradients grads{at::empty({k}, at::kFloat), at::empty({k}, at::kFloat)};
-  std::vector<float> meanBias(k), meanWeight(k);
   for (int64_t i = 0; i < k; ++i) {
     grads.normBias.data_ptr<float>()[i] = static_cast<float>(sums[i]);
     grads.normWeight.data_ptr<float>()[i] = static_cast<float>(sums[k + i]);
+  }
+  if (group != nullptr) group->sum(sums.data(), 2 * k);  // the means are over the whole batch, the gradients stay this rank's
+  std::vector<float> meanBias(k), meanWeight(k);
+  for (int64_t i = 0; i < k; ++i) {
     meanBias[i] = static_cast<float>(sums[i] / count);
     meanWeight[i] = static_cast<float>(sums[k + i] / count);
   }

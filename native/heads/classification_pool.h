@@ -15,13 +15,14 @@ struct ClassificationPool {
   at::Tensor argmax;          // n x K, int64: row of the maximum within its sample
 };
 
-// rows: (n HW) x K, n samples.
-ClassificationPool classificationPool(const at::Tensor& rows, int64_t samples, const BatchNorm& norm);
+// rows: (n HW) x K, n samples, of which this rank of a group may have none.
+ClassificationPool classificationPool(const at::Tensor& rows, int64_t samples, int64_t plane, const BatchNorm& norm, Group* group);
 
 struct PoolGradients {
   at::Tensor normWeight, normBias;  // K
 };
-// From the gradients of maximum and mean (n x K). pool.rows becomes the gradient of the rows.
-PoolGradients classificationPoolBackward(ClassificationPool& pool, const BatchNorm& norm, const at::Tensor& maximumGradient, const at::Tensor& meanGradient);
+// From the gradients of maximum and mean (n x K). pool.rows becomes the gradient of the rows. The gradients of the
+// parameters are this rank's share.
+PoolGradients classificationPoolBackward(ClassificationPool& pool, const BatchNorm& norm, int64_t plane, const at::Tensor& maximumGradient, const at::Tensor& meanGradient, Group* group);
 
 }  // namespace ssn

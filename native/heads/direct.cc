@@ -12,7 +12,8 @@
 namespace ssn {
 namespace {
 
-at::Tensor normalised(const at::Tensor& x, const BatchNorm& norm, bool training) {
+at::Tensor normalised(const at::Tensor& x, const BatchNorm& norm, bool training, Group* group) {
+  if (training && group != nullptr) return batchNormOverRanks(x, norm.weight, norm.bias, norm.runningMean, norm.runningVar, kHeadsBatchNormMomentum, kHeadsBatchNormEps, *group);
   return at::batch_norm(x, norm.weight, norm.bias, norm.runningMean, norm.runningVar, training, kHeadsBatchNormMomentum, kHeadsBatchNormEps, /*cudnn_enabled=*/true);
 }
 
@@ -28,8 +29,8 @@ at::Tensor scoreFromNormalised(const Heads& heads, const at::Tensor& x, const at
 
 at::Tensor adapted(const Heads& heads, const at::Tensor& features) { return at::conv2d(features, heads.adaptorWeight, heads.adaptorBias); }
 
-HeadsOutput headsDirect(const Heads& heads, const at::Tensor& adaptedFeatures, const at::Tensor& classificationInput, bool training, bool stopGradient) {
-  const at::Tensor hidden = normalised(at::conv2d(adaptedFeatures, heads.segWeight, heads.segBias), heads.segNorm, training);
+HeadsOutput headsDirect(const Heads& heads, const at::Tensor& adaptedFeatures, const at::Tensor& classificationInput, bool training, bool stopGradient, Group* group) {
+  const at::Tensor hidden = normalised(at::conv2d(adaptedFeatures, heads.segWeight, heads.segBias), heads.segNorm, training, group);
   HeadsOutput out;
   out.map = at::conv2d(at::leaky_relu(hidden, kLeakySlope), heads.segOut);
   if (heads.layout.classification == HeadLayout::kMapMax) {
@@ -37,8 +38,8 @@ HeadsOutput headsDirect(const Heads& heads, const at::Tensor& adaptedFeatures, c
     return out;
   }
   const at::Tensor map = stopGradient ? out.map.detach() : out.map;
-  const auto block = [training](const at::Tensor& in, const at::Tensor& weight, const at::Tensor& bias, const BatchNorm& norm) {
-    return normalised(at::conv2d(in, weight, bias, /*stride=*/1, /*padding=*/kTapSide / 2), norm, training);
+  const auto block = [training, group](const at::Tensor& in, const at::Tensor& weight, const at::Tensor& bias, const BatchNorm& norm) {
+    return normalised(at::conv2d(in, weight, bias, /*stride=*/1, /*padding=*/kTapSide / 2), norm, training, group);
   };
   at::Tensor x = block(heads.layout.mapInput ? at::cat({classificationInput, map}, 1) : classificationInput, heads.clsWeight, heads.clsBias, heads.clsNorm);
   if (heads.layout.classification == HeadLayout::kComplex) {

@@ -3,6 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "distributed/group.h"
 #include "heads/parameters.h"
 
 namespace ssn {
@@ -16,7 +17,7 @@ struct HeadsOutput {
 at::Tensor adapted(const Heads& heads, const at::Tensor& features);
 
 // Spec section 2, or the ablation that heads.layout says. `classificationInput` is F (jims) or A (icpr), each already perturbed in training.
-// training: batch statistics, and the running ones are updated. stopGradient: none flows from the score into the map.
-HeadsOutput headsDirect(const Heads& heads, const at::Tensor& adaptedFeatures, const at::Tensor& classificationInput, bool training, bool stopGradient);
+// training: batch statistics, over all ranks of a group, and the running ones are updated. stopGradient: none flows from the score into the map.
+HeadsOutput headsDirect(const Heads& heads, const at::Tensor& adaptedFeatures, const at::Tensor& classificationInput, bool training, bool stopGradient, Group* group = nullptr);
 
 }  // namespace ssn

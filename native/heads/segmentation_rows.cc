@@ -2,15 +2,19 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/leaky_relu.h>
 #include <ATen/ops/mv.h>
 #include <ATen/ops/where.h>
 
 #include <cmath>
+#include <cstring>
 #include <functional>
 #include <vector>
 
+#include "error.h"
 #include "host_path.h"
 #include "platform.h"
 
@@ -88,7 +92,7 @@ at::Tensor fromDouble(const std::vector<double>& values) {
   return out;
 }
 
-RowStatistics withVariance(const at::Tensor& mean, const at::Tensor& variance) { return {mean, (variance + kHeadsBatchNormEps).rsqrt(), variance}; }
+RowStatistics withVariance(const at::Tensor& mean, const at::Tensor& variance, double count) { return {mean, (variance + kHeadsBatchNormEps).rsqrt(), variance, count}; }
 
 RowStatistics statisticsOnCpu(const SegmentationRows& x) {
   const int64_t rows = x.rows.size(0), k = x.rows.size(1);
@@ -124,16 +128,42 @@ RowStatistics statisticsOnCpu(const SegmentationRows& x) {
     weight = total;
   }
   for (double& d : deviation) d /= weight;
-  return withVariance(fromDouble(mean), fromDouble(deviation));
+  return withVariance(fromDouble(mean), fromDouble(deviation), x.count);
+}
+
+RowStatistics localStatistics(const SegmentationRows& x) {
+  if (hostPath(x.rows)) return statisticsOnCpu(x);
+  const at::Tensor mean = at::mv(x.rows.t(), x.multiplicity) / x.count;
+  const at::Tensor variance = at::mv((x.rows - mean).square_().t(), x.multiplicity) / x.count;
+  return withVariance(mean, variance, x.count);
 }
 
 }  // namespace
 
-RowStatistics rowStatistics(const SegmentationRows& x) {
-  if (hostPath(x.rows)) return statisticsOnCpu(x);
-  const at::Tensor mean = at::mv(x.rows.t(), x.multiplicity) / x.count;
-  const at::Tensor variance = at::mv((x.rows - mean).square_().t(), x.multiplicity) / x.count;
-  return withVariance(mean, variance);
+RowStatistics rowStatistics(const SegmentationRows& x, Group* group) {
+  const RowStatistics local = localStatistics(x);
+  if (group == nullptr) return local;
+  // The ranks' means and variances, combined in double as the chunks are above.
+  const int64_t k = local.mean.numel();
+  const at::Tensor mine = at::cat({at::full({1}, x.count, at::kDouble), local.mean.to(at::kCPU, at::kDouble), local.variance.to(at::kCPU, at::kDouble)});
+  const auto* bytes = reinterpret_cast<const uint8_t*>(mine.data_ptr<double>());
+  std::vector<double> mean(k, 0.0), deviation(k, 0.0);
+  double count = 0;
+  for (const Group::Bytes& received : group->allGather(Group::Bytes(bytes, bytes + mine.nbytes()))) {
+    std::vector<double> part(1 + 2 * k);
+    if (received.size() != part.size() * sizeof(double)) throw Error("INTERNAL", "the ranks' statistics have different sizes");
+    std::memcpy(part.data(), received.data(), received.size());
+    if (part[0] == 0) continue;
+    const double total = count + part[0];
+    for (int64_t i = 0; i < k; ++i) {
+      const double delta = part[1 + i] - mean[i];
+      mean[i] += delta * part[0] / total;
+      deviation[i] += part[1 + k + i] * part[0] + delta * delta * count * part[0] / total;
+    }
+    count = total;
+  }
+  for (double& d : deviation) d /= count;
+  return withVariance(fromDouble(mean).to(local.mean.device()), fromDouble(deviation).to(local.mean.device()), count);
 }
 
 at::Tensor rowLogits(const SegmentationRows& x, const RowStatistics& statistics, const BatchNorm& norm, const at::Tensor& out) {
@@ -170,14 +200,15 @@ void addRows(at::Tensor rows, const at::Tensor& added, const at::Tensor& index) 
   });
 }
 
-RowGradients rowsBackward(SegmentationRows& x, const RowStatistics& statistics, const BatchNorm& norm, const at::Tensor& out, const at::Tensor& gradient) {
+RowGradients rowsBackward(SegmentationRows& x, const RowStatistics& statistics, const BatchNorm& norm, const at::Tensor& out, const at::Tensor& gradient, Group* group) {
   if (!hostPath(x.rows)) {
     const at::Tensor n = (x.rows - statistics.mean) * statistics.inverseStd;
     const at::Tensor a = n * norm.weight + norm.bias;
     const at::Tensor slope = at::where(a > 0, 1.0, kLeakySlope).to(a.scalar_type());
     const at::Tensor g = gradient.unsqueeze(1) * out * slope;
     RowGradients grads{(g * n).sum(0), g.sum(0), at::mv((a * slope).t(), gradient)};
-    x.rows = norm.weight * statistics.inverseStd * (g - x.multiplicity.unsqueeze(1) * ((grads.normBias + n * grads.normWeight) / x.count));
+    const at::Tensor dBias = sumOverRanks(grads.normBias, group), dWeight = sumOverRanks(grads.normWeight, group);
+    x.rows = norm.weight * statistics.inverseStd * (g - x.multiplicity.unsqueeze(1) * ((dBias + n * dWeight) / statistics.count));
     return grads;
   }
   const int64_t rows = x.rows.size(0), k = x.rows.size(1), n = chunks(rows);
@@ -195,8 +226,9 @@ RowGradients rowsBackward(SegmentationRows& x, const RowStatistics& statistics, 
   for (int64_t c = 0; c < n; ++c)
     for (int64_t i = 0; i < 3 * k; ++i) sums[i] += partial[c * 3 * k + i];
   const std::vector<double> dBias(sums.begin(), sums.begin() + k), dWeight(sums.begin() + k, sums.begin() + 2 * k), dOut(sums.begin() + 2 * k, sums.end());
+  if (group != nullptr) group->sum(sums.data(), 2 * k);  // the means are over the whole batch, the gradients stay this rank's
   std::vector<float> meanBias(k), meanWeight(k);
-  for (int64_t i = 0; i < k; ++i) meanBias[i] = static_cast<float>(dBias[i] / x.count), meanWeight[i] = static_cast<float>(dWeight[i] / x.count);
+  for (int64_t i = 0; i < k; ++i) meanBias[i] = static_cast<float>(sums[i] / statistics.count), meanWeight[i] = static_cast<float>(sums[k + i] / statistics.count);
   overChunks(rows, [&](int64_t, int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) inputGradient(data + r * k, mean, inverseStd, weight, bias, w, meanBias.data(), meanWeight.data(), dy[r], multiplicity[r], k);
   });

@@ -6,6 +6,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "distributed/group.h"
 #include "heads/parameters.h"
 
 namespace ssn {
@@ -13,15 +14,17 @@ namespace ssn {
 struct SegmentationRows {
   at::Tensor rows;          // R x K; overwritten by the backward pass
   at::Tensor multiplicity;  // R
-  double count;             // sum of the multiplicities: positions of the batch
+  double count;             // sum of the multiplicities: positions of this rank's part of the batch
 };
 
 struct RowStatistics {
   at::Tensor mean, inverseStd;  // K
   at::Tensor variance;          // K, biased
+  double count;                 // positions of the whole batch
 };
 
-RowStatistics rowStatistics(const SegmentationRows& x);
+// Over the rows of all ranks, if there is a group; this one may have none.
+RowStatistics rowStatistics(const SegmentationRows& x, Group* group);
 
 // R map logits: leaky(g (x - mean) inverseStd + beta) . w
 at::Tensor rowLogits(const SegmentationRows& x, const RowStatistics& statistics, const BatchNorm& norm, const at::Tensor& out);
@@ -36,7 +39,7 @@ struct RowGradients {
   at::Tensor normWeight, normBias, out;  // K each
 };
 // `gradient`: R, of the logits, summed over the positions that a row stands for. x.rows becomes the gradient of the
-// rows, summed likewise.
-RowGradients rowsBackward(SegmentationRows& x, const RowStatistics& statistics, const BatchNorm& norm, const at::Tensor& out, const at::Tensor& gradient);
+// rows, summed likewise. The gradients of the parameters are this rank's share.
+RowGradients rowsBackward(SegmentationRows& x, const RowStatistics& statistics, const BatchNorm& norm, const at::Tensor& out, const at::Tensor& gradient, Group* group);
 
 }  // namespace ssn

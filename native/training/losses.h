@@ -4,6 +4,8 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 
+#include "distributed/group.h"
+
 namespace ssn {
 
 struct Targets {
@@ -24,6 +26,7 @@ struct LossTerms {
   bool focalMap = true, focalScore = true;
 };
 
-Losses losses(const at::Tensor& map, const at::Tensor& score, const Targets& targets, LossTerms terms);
+// In a group these are the means over the images of all ranks; each rank gets its images' share, and the shares add up.
+Losses losses(const at::Tensor& map, const at::Tensor& score, const Targets& targets, LossTerms terms, Group* group);
 
 }  // namespace ssn

@@ -28,7 +28,7 @@ Perturbation perturbation(const StepInput& input, bool overlap) {
 std::vector<at::Tensor> activePositions(const at::Tensor& noiseMask) {
   const at::Tensor mask = noiseMask.cpu().contiguous();
   const float* data = mask.data_ptr<float>();
-  const int64_t samples = mask.size(0), plane = mask.numel() / samples;
+  const int64_t samples = mask.size(0), plane = mask.size(2) * mask.size(3);
   std::vector<at::Tensor> out;
   for (int64_t s = 0; s < samples; ++s, data += plane) {
     std::vector<int32_t> positions;
@@ -74,8 +74,8 @@ StepOutput stepDirect(Heads& heads, const StepInput& input, const StepOptions& o
   const at::Tensor adaptedFeatures = adapted(heads, features);
   const at::Tensor perturbedAdapted = at::cat({adaptedFeatures, adaptedFeatures}, 0) + noise;
   const at::Tensor classificationInput = options.adaptedClassification ? perturbedAdapted : at::cat({features, features}, 0) + noise;
-  const HeadsOutput heads_ = headsDirect(heads, perturbedAdapted, classificationInput, /*training=*/true, options.stopGradient);
-  const Losses loss = losses(heads_.map, heads_.score, perturbed.targets, {options.focalMap, heads.layout.classification != HeadLayout::kMapMax});
+  const HeadsOutput heads_ = headsDirect(heads, perturbedAdapted, classificationInput, /*training=*/true, options.stopGradient, options.group);
+  const Losses loss = losses(heads_.map, heads_.score, perturbed.targets, {options.focalMap, heads.layout.classification != HeadLayout::kMapMax}, options.group);
   throwIfCancelled();
   loss.total().backward();
 

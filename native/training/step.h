@@ -13,9 +13,10 @@
 
 namespace ssn {
 
-// Latent noise at the given flat positions (int32, CPU) of sample s of the duplicated batch: positions x C.
+// Latent noise at the given flat positions (int32, CPU) of sample s of this rank's duplicated batch: positions x C.
 using NoiseSource = std::function<at::Tensor(int64_t sample, const at::Tensor& positions)>;
 
+// Of b images; in a group b is this rank's share of the batch, and may be 0.
 struct StepInput {
   std::vector<at::Tensor> taps;  // b x C_l x h_l x w_l, channels-last
   at::Tensor mask;               // b x 1 x H x W of 0/1, the real defects
@@ -32,10 +33,11 @@ struct StepOptions {
   bool stopGradient;
   bool overlap;   // noise on real defects too (ablation)
   bool focalMap;  // the map's focal loss; without it the truncated L1 alone (ablation)
+  Group* group;   // the ranks that share the batch; null: this process has all of it
 };
 
 struct StepOutput {
-  at::Tensor l1Normal, l1Anomalous, focalMap, focalScore;  // scalars
+  at::Tensor l1Normal, l1Anomalous, focalMap, focalScore;  // scalars; in a group, like the gradients, this rank's share
   at::Tensor map;                                          // 2b x 1 x H x W
   at::Tensor score;                                        // 2b
   Targets targets;                                         // of the duplicated batch

@@ -45,7 +45,7 @@ Batch makeBatch(const StepInput& input, const at::Tensor& noiseMask, int64_t pla
   batch.images = input.label.size(0);
   batch.plane = plane;
   batch.channels = channels;
-  for (const at::Tensor& tap : input.taps) batch.taps.push_back(tap.permute({0, 2, 3, 1}).reshape({batch.images, -1, tap.size(1)}).contiguous());
+  for (const at::Tensor& tap : input.taps) batch.taps.push_back(tap.permute({0, 2, 3, 1}).reshape({batch.images, tap.size(2) * tap.size(3), tap.size(1)}).contiguous());
   batch.noiseMask = noiseMask.view({2 * batch.images, plane});
   batch.positions = activePositions(noiseMask);
   batch.begin.push_back(0);
@@ -64,8 +64,8 @@ Batch makeBatch(const StepInput& input, const at::Tensor& noiseMask, int64_t pla
   return batch;
 }
 
-void updateRunning(BatchNorm& norm, const RowStatistics& statistics, const at::Tensor& constant, double count) {
-  const double momentum = kHeadsBatchNormMomentum;
+void updateRunning(BatchNorm& norm, const RowStatistics& statistics, const at::Tensor& constant) {
+  const double momentum = kHeadsBatchNormMomentum, count = statistics.count;
   norm.runningMean.mul_(1.0 - momentum).add_(statistics.mean + constant, momentum);
   norm.runningVar.mul_(1.0 - momentum).add_(statistics.variance, momentum * count / (count - 1.0));
 }
@@ -79,7 +79,7 @@ struct Segmentation {
   at::Tensor map;  // 2b x HW
 };
 
-Segmentation segmentationForward(Heads& heads, const Batch& batch, const LowResolutionGeometry& geometry, const at::Tensor& w1, const at::Tensor& combined) {
+Segmentation segmentationForward(Heads& heads, const Batch& batch, const LowResolutionGeometry& geometry, const at::Tensor& w1, const at::Tensor& combined, Group* group) {
   const int64_t b = batch.images, shared = b * batch.plane;
   Segmentation out;
   out.rows.rows = at::empty({shared + batch.active(), kSegmentationHidden}, w1.options());
@@ -100,9 +100,9 @@ Segmentation segmentationForward(Heads& heads, const Batch& batch, const LowReso
   const at::Tensor clean = 2.0 - batch.noiseMask.slice(0, 0, b) - batch.noiseMask.slice(0, b, 2 * b);
   out.rows.multiplicity = at::cat({clean.reshape(-1), at::ones({batch.active()}, clean.options())}, 0);
   out.rows.count = static_cast<double>(2 * shared);
-  out.statistics = rowStatistics(out.rows);
+  out.statistics = rowStatistics(out.rows, group);
   // The adaptor's and the convolution's biases are constants that batch norm removes; only the running mean sees them.
-  updateRunning(heads.segNorm, out.statistics, at::mm(w1, heads.adaptorBias.unsqueeze(1)).squeeze(1) + heads.segBias, out.rows.count);
+  updateRunning(heads.segNorm, out.statistics, at::mm(w1, heads.adaptorBias.unsqueeze(1)).squeeze(1) + heads.segBias);
 
   const at::Tensor logits = rowLogits(out.rows, out.statistics, heads.segNorm, heads.segOut.view({-1}));
   const at::Tensor baseLogits = logits.slice(0, 0, shared);
@@ -115,12 +115,12 @@ struct SegmentationGradients {
   RowGradients rows;
 };
 
-SegmentationGradients segmentationBackward(const Heads& heads, const Batch& batch, const LowResolutionGeometry& geometry, Segmentation& forward, const at::Tensor& mapGradient) {
+SegmentationGradients segmentationBackward(const Heads& heads, const Batch& batch, const LowResolutionGeometry& geometry, Segmentation& forward, const at::Tensor& mapGradient, Group* group) {
   const int64_t b = batch.images, shared = b * batch.plane;
   const at::Tensor clean = mapGradient * (1.0 - batch.noiseMask);
   const at::Tensor base = (clean.slice(0, 0, b) + clean.slice(0, b, 2 * b)).view({-1});
   SegmentationGradients out;
-  out.rows = rowsBackward(forward.rows, forward.statistics, heads.segNorm, heads.segOut.view({-1}), at::cat({base, at::index_select(mapGradient.reshape(-1), 0, batch.cell)}, 0));
+  out.rows = rowsBackward(forward.rows, forward.statistics, heads.segNorm, heads.segOut.view({-1}), at::cat({base, at::index_select(mapGradient.reshape(-1), 0, batch.cell)}, 0), group);
   const at::Tensor &rows = forward.rows.rows, noisy = rows.slice(0, shared);
   throwIfCancelled();
   out.w1 = at::mm(noisy.t(), batch.noise);
@@ -219,7 +219,7 @@ StepOutput stepLowResolution(Heads& heads, const StepInput& input, const StepOpt
   const std::vector<int64_t> mapShape = {2 * b, 1, h, w};
 
   const at::Tensor w1 = heads.segWeight.view({kSegmentationHidden, c}), wa = heads.adaptorWeight.view({c, c});
-  Segmentation segmentation = segmentationForward(heads, batch, geometry, w1, at::mm(w1, wa));
+  Segmentation segmentation = segmentationForward(heads, batch, geometry, w1, at::mm(w1, wa), options.group);
 
   const at::Tensor kernel = tapMajor(heads.clsWeight.slice(1, 0, c));
   at::Tensor linear = classificationForward(batch, geometry, kernel, options.adaptedClassification ? at::mm(kernel, wa) : kernel);
@@ -232,8 +232,8 @@ StepOutput stepLowResolution(Heads& heads, const StepInput& input, const StepOpt
   const at::Tensor mapKernel = heads.clsWeight.slice(1, c, c + 1).reshape({kClassificationHidden, kTaps});
   const at::Tensor map = leaf(segmentation.map.view(mapShape));
   const at::Tensor patches = at::im2col(map.detach(), {kTapSide, kTapSide}, {1, 1}, {kTapSide / 2, kTapSide / 2}, {1, 1}).transpose(1, 2).reshape({-1, kTaps});
-  ClassificationPool pool = classificationPool(linear.view({-1, kClassificationHidden}).addmm_(patches, mapKernel.t()), 2 * b, heads.clsNorm);
-  updateRunning(heads.clsNorm, pool.statistics, heads.clsBias, static_cast<double>(2 * b * batch.plane));  // its bias is a constant too
+  ClassificationPool pool = classificationPool(linear.view({-1, kClassificationHidden}).addmm_(patches, mapKernel.t()), 2 * b, batch.plane, heads.clsNorm, options.group);
+  updateRunning(heads.clsNorm, pool.statistics, heads.clsBias);  // its bias is a constant too
 
   // What is left is small: autograd does it.
   const at::Tensor maximum = leaf(pool.maximum), mean = leaf(pool.mean), fcWeight = leaf(heads.fcWeight), fcBias = leaf(heads.fcBias);
@@ -242,12 +242,12 @@ StepOutput stepLowResolution(Heads& heads, const StepInput& input, const StepOpt
     at::AutoGradMode grad(true);
     const at::Tensor seen = options.stopGradient ? map.detach() : map;
     const at::Tensor score = at::linear(at::cat({maximum, mean, at::amax(seen, {2, 3}), seen.mean({2, 3})}, 1), fcWeight, fcBias).squeeze(1);
-    const Losses loss = losses(map, score, perturbed.targets, {options.focalMap, /*focalScore=*/true});
+    const Losses loss = losses(map, score, perturbed.targets, {options.focalMap, /*focalScore=*/true}, options.group);
     loss.total().backward();
     out = {loss.l1Normal.detach(), loss.l1Anomalous.detach(), loss.focalMap.detach(), loss.focalScore.detach(), map.detach(), score.detach(), perturbed.targets, {}};
   }
 
-  const PoolGradients poolGradients = classificationPoolBackward(pool, heads.clsNorm, maximum.grad(), mean.grad());
+  const PoolGradients poolGradients = classificationPoolBackward(pool, heads.clsNorm, batch.plane, maximum.grad(), mean.grad(), options.group);
   const at::Tensor& linearGradient = pool.rows;
   const at::Tensor dMapKernel = at::mm(linearGradient.t(), patches);
   at::Tensor mapGradient = map.grad();
@@ -256,7 +256,7 @@ StepOutput stepLowResolution(Heads& heads, const StepInput& input, const StepOpt
     mapGradient = mapGradient + at::col2im(dPatches, {h, w}, {kTapSide, kTapSide}, {1, 1}, {kTapSide / 2, kTapSide / 2}, {1, 1});
   }
   const KernelGradients kernels = classificationBackward(batch, geometry, linearGradient.view({2 * b, h, w, kClassificationHidden}));
-  SegmentationGradients seg = segmentationBackward(heads, batch, geometry, segmentation, mapGradient.reshape({2 * b, batch.plane}));
+  SegmentationGradients seg = segmentationBackward(heads, batch, geometry, segmentation, mapGradient.reshape({2 * b, batch.plane}), options.group);
   at::Tensor dWa = at::mm(w1.t(), seg.combined);
   const at::Tensor dW1 = seg.w1.addmm_(seg.combined, wa.t());
   at::Tensor dAdaptorBias = at::zeros_like(heads.adaptorBias);

@@ -8,6 +8,7 @@
 #include <ATen/ops/ones.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 
 #include <cmath>
 
@@ -29,8 +30,9 @@ std::unique_ptr<FeatureFile> openFeatureFile(const TrainerConfig& config) {
 
 }  // namespace
 
-Trainer::Trainer(const TrainerConfig& config, const TensorMap& backbone, const TensorMap& heads)
+Trainer::Trainer(const TrainerConfig& config, const TensorMap& backbone, const TensorMap& heads, std::shared_ptr<Group> group)
     : config_(config),
+      group_(std::move(group)),
       backbone_(architectureNamed(config.architecture), backbone, config.layers, config.imageHeight, config.imageWidth, config.device),
       shape_(featureShape(config)),
       heads_(headsFromTensors(heads, shape_.channels, config.layout, config.device)),
@@ -55,14 +57,17 @@ std::vector<at::Tensor> Trainer::tapsOf(const StepItem& item) {
   return cache_.offer(item.key, taps);
 }
 
-at::Tensor Trainer::anomalyMasks(int64_t index, int64_t b) const {
-  if (config_.synthetic == TrainerConfig::kPerlin) return perlinMasks(config_.seed, index, 2 * b, shape_.height, shape_.width, static_cast<float>(config_.perlinThreshold));
+at::Tensor Trainer::anomalyMasks(int64_t index, int64_t b, Share share) const {
+  if (config_.synthetic == TrainerConfig::kPerlin) {
+    const auto masks = [&](int64_t first) { return perlinMasks(config_.seed, index, first, b, shape_.height, shape_.width, static_cast<float>(config_.perlinThreshold)); };
+    return at::cat({masks(share.first), masks(share.total + share.first)}, 0);
+  }
   at::Tensor out = at::zeros({2 * b, 1, shape_.height, shape_.width});
   if (config_.synthetic == TrainerConfig::kSimpleNet) out.slice(0, b).fill_(1.0);
   return out;
 }
 
-StepInput Trainer::stepInput(int64_t index, const std::vector<StepItem>& items) {
+StepInput Trainer::stepInput(int64_t index, const std::vector<StepItem>& items, Share share) {
   const int64_t b = static_cast<int64_t>(items.size());
   StepInput input;
   std::vector<std::vector<at::Tensor>> taps(config_.layers.size());
@@ -78,23 +83,26 @@ StepInput Trainer::stepInput(int64_t index, const std::vector<StepItem>& items) 
     if (target->second.mask.defined()) mask[i][0].copy_(target->second.mask);
     if (target->second.weight.defined()) weight[i][0].copy_(target->second.weight);
   }
-  for (auto& layer : taps) input.taps.push_back(at::cat(layer, 0));
   const at::Device device = config_.device;
+  const std::vector<TapShape> shapes = tapShapes(config_);
+  for (size_t l = 0; l < taps.size(); ++l)
+    input.taps.push_back(b > 0 ? at::cat(taps[l], 0) : at::empty({0, shapes[l].channels, shapes[l].height, shapes[l].width}, at::TensorOptions().device(device).dtype(at::kFloat)));
   input.mask = mask.to(device);
   input.weight = weight.to(device);
   input.label = label.to(device);
   input.segmented = segmented.to(device);
-  input.perlinMask = anomalyMasks(index, b).to(device);
-  input.noise = [this, index, device](int64_t sample, const at::Tensor& positions) {
+  input.perlinMask = anomalyMasks(index, b, share).to(device);
+  // The streams go by the place in the whole duplicated batch: they do not depend on how it is shared.
+  input.noise = [this, index, device, b, share](int64_t sample, const at::Tensor& positions) {
     at::Tensor noise = at::empty({positions.numel(), shape_.channels}, at::kFloat);
-    latentNoise(config_.seed, index, sample, positions.data_ptr<int32_t>(), positions.numel(), shape_.channels, config_.noiseStd.data_ptr<float>(), noise.data_ptr<float>());
+    latentNoise(config_.seed, index, sample < b ? share.first + sample : share.total + share.first + sample - b, positions.data_ptr<int32_t>(), positions.numel(), shape_.channels, config_.noiseStd.data_ptr<float>(), noise.data_ptr<float>());
     return noise.to(device);
   };
   return input;
 }
 
 StepOutput Trainer::forwardBackward(const StepInput& input) {
-  const StepOptions options{config_.alignCorners, config_.upscale, config_.adaptedClassification, config_.stopGradient, config_.overlap, config_.focalMap};
+  const StepOptions options{config_.alignCorners, config_.upscale, config_.adaptedClassification, config_.stopGradient, config_.overlap, config_.focalMap, group_.get()};
   return config_.direct ? stepDirect(heads_, input, options) : stepLowResolution(heads_, input, options, geometry_);
 }
 
@@ -115,10 +123,23 @@ double Trainer::update(const std::vector<at::Tensor>& gradients, LearningRates r
   return norm;
 }
 
-StepLosses Trainer::step(int64_t index, const std::vector<StepItem>& items, LearningRates rates) {
+void Trainer::sumGradients(std::vector<at::Tensor>& gradients) {
+  std::vector<at::Tensor> flat;
+  for (const at::Tensor& gradient : gradients) flat.push_back(gradient.reshape({-1}));
+  at::Tensor all = at::cat(flat).cpu();
+  group_->sum(all.data_ptr<float>(), static_cast<size_t>(all.numel()));
+  all = all.to(config_.device);
+  int64_t at = 0;
+  for (at::Tensor& gradient : gradients) {
+    gradient = all.slice(0, at, at + gradient.numel()).view(gradient.sizes());
+    at += gradient.numel();
+  }
+}
+
+StepLosses Trainer::step(int64_t index, const std::vector<StepItem>& items, Share share, LearningRates rates) {
   at::NoGradGuard guard;
   RecyclingScope recycling;
-  const StepInput input = stepInput(index, items);
+  const StepInput input = stepInput(index, items, share);
   StepOutput out;
   {
     at::AutoGradMode grad(true);
@@ -126,9 +147,11 @@ StepLosses Trainer::step(int64_t index, const std::vector<StepItem>& items, Lear
   }
   throwIfCancelled();  // the last place to stop: an update happens as a whole
   const at::Tensor values = at::stack({out.l1Normal, out.l1Anomalous, out.focalMap, out.focalScore}).to(at::kDouble).cpu();
-  const double* v = values.data_ptr<double>();
+  double* v = values.data_ptr<double>();
+  if (group_) group_->sum(v, 4);
   StepLosses result{v[0], v[1], v[2], v[3], v[0] + v[1] + v[2] + v[3], 0};
   if (!std::isfinite(result.total)) throw Error("DIVERGED", "the loss is not finite" + std::string(kAdvice));
+  if (group_) sumGradients(out.gradients);
   result.gradientNorm = update(out.gradients, rates);
   // Variances beyond float32 make batch norm return zeros: the loss stays finite and the model would be useless.
   std::vector<at::Tensor> statistics;
@@ -138,7 +161,7 @@ StepLosses Trainer::step(int64_t index, const std::vector<StepItem>& items, Lear
   return result;
 }
 
-std::vector<float> Trainer::observe(const std::vector<StepItem>& items) {
+void Trainer::observe(const std::vector<StepItem>& items) {
   at::NoGradGuard guard;
   RecyclingScope recycling;
   sum_.resize(shape_.channels);
@@ -152,10 +175,19 @@ std::vector<float> Trainer::observe(const std::vector<StepItem>& items) {
     }
     observed_ += static_cast<double>(shape_.height * shape_.width);
   }
-  std::vector<float> out(shape_.channels);
-  for (int64_t c = 0; c < shape_.channels; ++c) {
-    const double mean = sum_[c] / observed_;
-    out[c] = static_cast<float>(std::sqrt(std::max(0.0, sumOfSquares_[c] / observed_ - mean * mean)));
+}
+
+std::vector<float> Trainer::featureStd() {
+  const size_t channels = shape_.channels;
+  std::vector<double> sums(2 * channels + 1, 0.0);
+  std::copy(sum_.begin(), sum_.end(), sums.begin());
+  std::copy(sumOfSquares_.begin(), sumOfSquares_.end(), sums.begin() + channels);
+  sums.back() = observed_;
+  if (group_) group_->sum(sums.data(), sums.size());
+  std::vector<float> out(channels);
+  for (size_t c = 0; c < channels; ++c) {
+    const double mean = sums[c] / sums.back();
+    out[c] = static_cast<float>(std::sqrt(std::max(0.0, sums[channels + c] / sums.back() - mean * mean)));
   }
   return out;
 }
@@ -187,6 +219,23 @@ void Trainer::restore(const State& state) {
   for (size_t i = 0; i < parameters.size(); ++i) {
     optimizer_[i] = {};
     if (updates_ > 0) optimizer_[i] = {moment(std::string("mean.") + parameters[i].name, *parameters[i].tensor), moment(std::string("variance.") + parameters[i].name, *parameters[i].tensor)};
+  }
+}
+
+void Trainer::shareState() {
+  if (!group_) return;
+  group_->broadcast(&updates_, sizeof updates_);
+  const auto share = [&](at::Tensor& tensor) {
+    at::Tensor copy = tensor.cpu().contiguous().clone();
+    group_->broadcast(copy.data_ptr(), copy.nbytes());
+    tensor.copy_(copy);
+  };
+  for (const Heads::Named& entry : heads_.named()) share(*entry.tensor);
+  const auto parameters = trainedParameters(heads_);
+  for (size_t i = 0; i < parameters.size() && updates_ > 0; ++i) {
+    if (!optimizer_[i].mean.defined()) optimizer_[i] = {at::zeros_like(*parameters[i].tensor), at::zeros_like(*parameters[i].tensor)};
+    share(optimizer_[i].mean);
+    share(optimizer_[i].variance);
   }
 }
 

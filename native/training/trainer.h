@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "backbone/resnet.h"
+#include "distributed/group.h"
 #include "heads/low_resolution.h"
 #include "memory.h"
 #include "network_config.h"
@@ -50,13 +51,20 @@ struct StepLosses {
   double l1Normal, l1Anomalous, focalMap, focalScore, total, gradientNorm;
 };
 
+// Which of a batch's `total` images a step has: in a group the others are at other ranks, and it may have none.
+struct Share {
+  int64_t first, total;
+};
+
 struct LearningRates {
   double adaptor, heads;
 };
 
+// With a group, state(), restore(), cached() and cacheReport() concern this rank alone; step(), featureStd() and
+// shareState() are collective. What they return and leave is the same on every rank.
 class Trainer {
  public:
-  Trainer(const TrainerConfig& config, const TensorMap& backbone, const TensorMap& heads);
+  Trainer(const TrainerConfig& config, const TensorMap& backbone, const TensorMap& heads, std::shared_ptr<Group> group = nullptr);
 
   struct Target {
     double label, segmented;
@@ -64,13 +72,14 @@ class Trainer {
   };
   void setTarget(int64_t key, Target target) { targets_[key] = std::move(target); }
 
-  // Spec sections 3 to 5 for the given images. `index` counts steps over the whole training; with the seed it alone picks
-  // the random numbers. Throws Error("DIVERGED") if the loss or the gradient is not finite, and Error("FILE_CORRUPT") if
+  // Spec sections 3 to 5 for the given images, `share` of the batch. `index` counts steps over the whole training; with the
+  // seed and an image's place in the batch it alone picks the random numbers. Throws Error("DIVERGED") if the loss or the gradient is not finite, and Error("FILE_CORRUPT") if
   // features without pixels have become unreadable in the cache file: nothing has happened then, and pixels help.
-  StepLosses step(int64_t index, const std::vector<StepItem>& items, LearningRates rates);
+  StepLosses step(int64_t index, const std::vector<StepItem>& items, Share share, LearningRates rates);
 
-  // Adds images to the running statistics of F; returns the standard deviation of each channel so far.
-  std::vector<float> observe(const std::vector<StepItem>& items);
+  // Adds images to the statistics of F. Then the standard deviation of each channel, over the images of all ranks.
+  void observe(const std::vector<StepItem>& items);
+  std::vector<float> featureStd();
   void setNoiseStd(const at::Tensor& noiseStd);
 
   struct State {
@@ -78,6 +87,7 @@ class Trainer {
   };
   State state();
   void restore(const State& state);
+  void shareState();  // rank 0's heads and optimiser to all
 
   // Safe to ask from another thread while a step runs.
   bool cached(int64_t key) const { return cache_.contains(key); }
@@ -92,11 +102,13 @@ class Trainer {
 
  private:
   std::vector<at::Tensor> tapsOf(const StepItem& item);
-  at::Tensor anomalyMasks(int64_t index, int64_t images) const;  // 2b x 1 x H x W, CPU
-  StepInput stepInput(int64_t index, const std::vector<StepItem>& items);
+  at::Tensor anomalyMasks(int64_t index, int64_t images, Share share) const;  // 2b x 1 x H x W, CPU
+  StepInput stepInput(int64_t index, const std::vector<StepItem>& items, Share share);
+  void sumGradients(std::vector<at::Tensor>& gradients);
 
   RecyclingUser recycling_;
   TrainerConfig config_;
+  std::shared_ptr<Group> group_;
   Backbone backbone_;
   FeatureShape shape_;
   Heads heads_;

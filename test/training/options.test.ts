@@ -51,6 +51,7 @@ const wrong: Record<keyof TrainerOptions, unknown[]> = {
   syntheticAnomalies: ["Perlin", false, null],
   overlap: [1, "true", null],
   loss: ["old", true, null],
+  distributed: [true, "on", null, [], { rank: -1 }, { worldSize: 0 }, { worldSize: 2, rank: 2 }, { masterPort: 70000 }, { masterAddress: "" }, { timeoutSeconds: 0 }, { joinTimeoutSeconds: "5" }],
   embedBackbone: [1, "yes", null],
 };
 

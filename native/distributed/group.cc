@@ -1,0 +1,566 @@
+#include "distributed/group.h"
+
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <condition_variable>
+#include <cstring>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <random>
+#include <thread>
+
+#include "cancel.h"
+#include "distributed/rendezvous.h"
+#include "error.h"
+
+namespace ssn {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using Milliseconds = std::chrono::milliseconds;
+using Bytes = Group::Bytes;
+
+#ifndef MSG_NOSIGNAL
+constexpr int MSG_NOSIGNAL = 0;  // macOS; Node ignores SIGPIPE
+#endif
+
+class Socket {
+ public:
+  explicit Socket(int fd = -1) : fd_(fd) {}
+  Socket(Socket&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Socket& operator=(Socket&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~Socket() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  int fd() const { return fd_; }
+  bool open() const { return fd_ >= 0; }
+  void close() { *this = Socket(); }
+
+ private:
+  int fd_;
+};
+
+Error lost(const std::string& message) { return Error("RANK_FAILED", message); }
+Error systemError(const std::string& what) { return lost(what + ": " + std::strerror(errno)); }
+std::string seconds(Milliseconds time) {
+  std::string text = std::to_string(static_cast<double>(time.count()) / 1000);
+  text.erase(text.find_last_not_of('0') + 1);
+  if (text.back() == '.') text.pop_back();
+  return text + " s";
+}
+
+// --- joining -------------------------------------------------------------------------------------------------------
+
+struct Address {
+  sockaddr_storage storage{};
+  socklen_t length = 0;
+  const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage); }
+  sockaddr* get() { return reinterpret_cast<sockaddr*>(&storage); }
+};
+
+std::vector<Address> resolve(const std::string& host, uint16_t port) {
+  addrinfo hints{}, *found = nullptr;
+  hints.ai_socktype = SOCK_STREAM;
+  if (getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found) != 0) return {};
+  std::vector<Address> out;
+  for (const addrinfo* entry = found; entry != nullptr; entry = entry->ai_next) {
+    Address address;
+    std::memcpy(&address.storage, entry->ai_addr, entry->ai_addrlen);
+    address.length = entry->ai_addrlen;
+    out.push_back(address);
+  }
+  freeaddrinfo(found);
+  return out;
+}
+
+std::pair<std::string, uint16_t> numeric(const Address& address) {
+  char host[NI_MAXHOST], service[NI_MAXSERV];
+  if (getnameinfo(address.get(), address.length, host, sizeof host, service, sizeof service, NI_NUMERICHOST | NI_NUMERICSERV) != 0) throw lost("an address of this machine cannot be read");
+  return {host, static_cast<uint16_t>(std::stoi(service))};
+}
+
+Address localEnd(const Socket& socket) {
+  Address address;
+  address.length = sizeof address.storage;
+  if (getsockname(socket.fd(), address.get(), &address.length) != 0) throw systemError("getsockname");
+  return address;
+}
+
+// What joining still may take. Everything in it waits in steps, between which `check` throws if it is to end.
+struct Deadline {
+  Clock::time_point end;
+  std::function<void()> check;
+  bool passed() const { return Clock::now() >= end; }
+  bool waitFor(int fd, short events) const {
+    while (!passed()) {
+      check();
+      pollfd entry{fd, events, 0};
+      if (::poll(&entry, 1, 50) > 0) return true;
+    }
+    return false;
+  }
+};
+
+void setBlocking(int fd, bool blocking) {
+  const int flags = fcntl(fd, F_GETFL);
+  fcntl(fd, F_SETFL, blocking ? flags & ~O_NONBLOCK : flags | O_NONBLOCK);
+}
+
+// Once; not open if nobody listens there.
+Socket tryConnect(const Address& address, const Deadline& deadline) {
+  Socket socket(::socket(address.storage.ss_family, SOCK_STREAM, 0));
+  if (!socket.open()) throw systemError("socket");
+  setBlocking(socket.fd(), false);
+  if (::connect(socket.fd(), address.get(), address.length) != 0) {
+    if (errno != EINPROGRESS || !deadline.waitFor(socket.fd(), POLLOUT)) return Socket();
+    int error = 0;
+    socklen_t size = sizeof error;
+    if (getsockopt(socket.fd(), SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error != 0) return Socket();
+  }
+  return socket;
+}
+
+// Until someone listens, or the deadline.
+Socket connectTo(const std::string& host, uint16_t port, const Deadline& deadline) {
+  for (;;) {
+    for (const Address& address : resolve(host, port)) {
+      if (Socket socket = tryConnect(address, deadline); socket.open()) return socket;
+    }
+    deadline.check();
+    if (deadline.passed()) return Socket();
+    std::this_thread::sleep_for(Milliseconds(50));
+  }
+}
+
+// All of `data`; false when the other end has gone or the deadline has passed.
+template <class Call>
+bool transfer(const Socket& socket, void* data, size_t size, short events, const Deadline& deadline, Call&& call) {
+  char* at = static_cast<char*>(data);
+  while (size > 0) {
+    const ssize_t n = call(socket.fd(), at, size);
+    if (n > 0) {
+      at += n;
+      size -= static_cast<size_t>(n);
+    } else if (n == 0 || (errno != EAGAIN && errno != EINTR) || !deadline.waitFor(socket.fd(), events)) {
+      return false;
+    }
+  }
+  return true;
+}
+bool sendAll(const Socket& socket, void* data, size_t size, const Deadline& deadline) {
+  return transfer(socket, data, size, POLLOUT, deadline, [](int fd, char* at, size_t n) { return ::send(fd, at, n, MSG_NOSIGNAL); });
+}
+bool receiveAll(const Socket& socket, void* data, size_t size, const Deadline& deadline) {
+  return transfer(socket, data, size, POLLIN, deadline, [](int fd, char* at, size_t n) { return ::recv(fd, at, n, 0); });
+}
+
+// The first bytes on a connection: who calls, and that it belongs to this training and not to another.
+struct Greeting {
+  uint64_t magic, token;
+  int64_t rank;
+};
+constexpr uint64_t kMagic = 0x53534e2d72616e6b;
+
+// --- frames --------------------------------------------------------------------------------------------------------
+
+struct Header {
+  uint64_t magic = kMagic;
+  enum Type : uint64_t { kData, kAlive, kFailure } type = kData;
+  uint64_t sequence = 0, bytes = 0;
+};
+
+struct Frame {
+  Header header;
+  std::shared_ptr<const Bytes> body;
+  size_t sent = 0;
+};
+
+struct Peer {
+  Socket socket;
+  std::string name;  // "rank 2 (10.0.0.7)"
+  std::deque<Frame> out;
+  Header header;
+  size_t headerRead = 0, bodyRead = 0;
+  Bytes body;
+  std::deque<std::pair<uint64_t, Bytes>> in;
+  Clock::time_point heard, spoken;
+  std::string gone;  // why nothing more will come
+  bool shutDown = false;
+};
+
+}  // namespace
+
+// Everything behind the mutex is shared with the thread that sends and receives. It reads whatever comes, also while
+// this rank computes, so a rank never waits for another to take what it sends, and a death is noticed at once.
+struct Group::Connections {
+  GroupOptions options;
+  std::vector<Peer> peers;  // by rank; the own entry is empty
+  std::mutex mutex;
+  std::condition_variable arrived;
+  std::optional<Error> failure;
+  uint64_t sequence = 0;
+  bool leaving = false, stopping = false;
+  int wake[2] = {-1, -1};
+  std::thread thread;
+
+  ~Connections() {
+    stop(false);
+    for (int fd : wake)
+      if (fd >= 0) ::close(fd);
+  }
+
+  void start() {
+    if (::pipe(wake) != 0) throw systemError("pipe");
+    for (int fd : wake) {
+      setBlocking(fd, false);
+      fcntl(fd, F_SETFD, FD_CLOEXEC);
+    }
+    for (Peer& peer : peers) peer.heard = peer.spoken = Clock::now();
+    thread = std::thread([this] { loop(); });
+  }
+
+  void stop(bool orderly) {
+    {
+      std::lock_guard lock(mutex);
+      (orderly ? leaving : stopping) = true;
+      if (!failure) failure = lost("this rank has left the others");
+    }
+    wakeUp();
+    if (thread.joinable()) thread.join();
+    std::lock_guard lock(mutex);
+    for (Peer& peer : peers) peer.socket.close();
+  }
+
+  void wakeUp() {
+    const char byte = 0;
+    [[maybe_unused]] const ssize_t n = ::write(wake[1], &byte, 1);
+  }
+
+  void post(Peer& peer, Header::Type type, uint64_t number, std::shared_ptr<const Bytes> body) {
+    if (!peer.gone.empty() || !peer.socket.open()) return;
+    Header header;
+    header.type = type;
+    header.sequence = number;
+    header.bytes = body->size();
+    peer.out.push_back({header, std::move(body)});
+  }
+
+  // Sends out[r] to every rank r and returns what they sent to this one.
+  std::vector<Bytes> exchange(const std::vector<std::shared_ptr<const Bytes>>& out) {
+    std::unique_lock lock(mutex);
+    if (failure) throw *failure;
+    const uint64_t number = sequence++;
+    for (size_t r = 0; r < peers.size(); ++r)
+      if (out[r]) post(peers[r], Header::kData, number, out[r]);
+    wakeUp();
+    std::vector<Bytes> in(peers.size());
+    for (size_t r = 0; r < peers.size(); ++r) {
+      Peer& peer = peers[r];
+      if (static_cast<int>(r) == options.rank) {
+        in[r] = *out[r];
+        continue;
+      }
+      // What a rank sent before it ended still counts: one that has done its work may leave before the others have read.
+      while (peer.in.empty()) {
+        if (failure) throw *failure;
+        if (!peer.gone.empty()) throw lost(peer.gone);
+        arrived.wait_for(lock, Milliseconds(50));
+        throwIfCancelled();
+      }
+      if (peer.in.front().first != number) throw Error("INTERNAL", peer.name + " is at exchange " + std::to_string(peer.in.front().first) + ", this rank at " + std::to_string(number));
+      in[r] = std::move(peer.in.front().second);
+      peer.in.pop_front();
+    }
+    return in;
+  }
+
+  void fail(const std::string& code, const std::string& message) {
+    {
+      std::lock_guard lock(mutex);
+      if (!failure) failure = Error(code, message);
+      const std::string text = "[" + code + "] " + message;
+      const auto body = std::make_shared<const Bytes>(text.begin(), text.end());
+      for (Peer& peer : peers) post(peer, Header::kFailure, 0, body);
+    }
+    arrived.notify_all();
+    wakeUp();
+  }
+
+  // --- the thread ---
+
+  void drop(Peer& peer, const std::string& why) {
+    peer.gone = peer.name + " " + why;
+    peer.out.clear();
+    peer.socket.close();
+    arrived.notify_all();
+  }
+
+  void flush(Peer& peer) {
+    while (!peer.out.empty()) {
+      Frame& frame = peer.out.front();
+      const bool inHeader = frame.sent < sizeof(Header);
+      const char* from = inHeader ? reinterpret_cast<const char*>(&frame.header) + frame.sent : reinterpret_cast<const char*>(frame.body->data()) + (frame.sent - sizeof(Header));
+      const size_t size = inHeader ? sizeof(Header) - frame.sent : frame.body->size() - (frame.sent - sizeof(Header));
+      if (size > 0) {
+        const ssize_t n = ::send(peer.socket.fd(), from, size, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
+        if (n < 0) return;  // the other end has gone; reading says so, after what it still sent
+        frame.sent += static_cast<size_t>(n);
+        peer.spoken = Clock::now();
+      }
+      if (frame.sent == sizeof(Header) + frame.body->size()) peer.out.pop_front();
+    }
+  }
+
+  void receive(Peer& peer) {
+    for (;;) {
+      const bool inHeader = peer.headerRead < sizeof(Header);
+      char* to = inHeader ? reinterpret_cast<char*>(&peer.header) + peer.headerRead : reinterpret_cast<char*>(peer.body.data()) + peer.bodyRead;
+      const size_t size = inHeader ? sizeof(Header) - peer.headerRead : peer.body.size() - peer.bodyRead;
+      if (size > 0) {
+        const ssize_t n = ::recv(peer.socket.fd(), to, size, 0);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
+        if (n <= 0) return drop(peer, n == 0 || errno == ECONNRESET ? "has ended" : std::string("was lost: ") + std::strerror(errno));
+        peer.heard = Clock::now();
+        (inHeader ? peer.headerRead : peer.bodyRead) += static_cast<size_t>(n);
+      }
+      if (peer.headerRead < sizeof(Header)) continue;
+      if (inHeader) {
+        if (peer.header.magic != kMagic || peer.header.bytes > (uint64_t{1} << 40)) return drop(peer, "sent something that is not understood");
+        peer.body.resize(peer.header.bytes);
+        peer.bodyRead = 0;
+      }
+      if (peer.bodyRead < peer.body.size()) continue;
+      if (peer.header.type == Header::kData) {
+        peer.in.emplace_back(peer.header.sequence, std::move(peer.body));
+        arrived.notify_all();
+      } else if (peer.header.type == Header::kFailure) {
+        if (!failure) failure = lost(peer.name + " has stopped: " + std::string(peer.body.begin(), peer.body.end()));
+        arrived.notify_all();
+      }
+      peer.body = {};
+      peer.headerRead = 0;
+    }
+  }
+
+  void loop() {
+    const Milliseconds tick = std::clamp(options.silenceTimeout / 4, Milliseconds(50), Milliseconds(5000));
+    std::optional<Clock::time_point> leavingSince;
+    std::vector<pollfd> entries;
+    Clock::time_point last = Clock::now();
+    for (;;) {
+      entries.assign(1, {wake[0], POLLIN, 0});
+      std::vector<Peer*> polled;
+      {
+        std::lock_guard lock(mutex);
+        if (stopping) return;
+        const Clock::time_point now = Clock::now();
+        if (leaving && !leavingSince) leavingSince = now;
+        // Nobody can be blamed for silence while this process itself did not run.
+        const bool slept = now - last > options.silenceTimeout / 2;
+        last = now;
+        bool connected = false;
+        for (Peer& peer : peers) {
+          if (!peer.socket.open()) continue;
+          if (slept) peer.heard = now;
+          if (now - peer.heard > options.silenceTimeout) {
+            drop(peer, "was silent for " + seconds(options.silenceTimeout));
+            continue;
+          }
+          if (now - peer.spoken >= tick && peer.out.empty() && !peer.shutDown) post(peer, Header::kAlive, 0, std::make_shared<const Bytes>());
+          flush(peer);
+          if (leaving && peer.out.empty() && !peer.shutDown) {
+            // Closing with unread heartbeats in the buffer would take back what was sent: say that nothing follows, and
+            // read until the other end does the same.
+            ::shutdown(peer.socket.fd(), SHUT_WR);
+            peer.shutDown = true;
+          }
+          connected = true;
+          entries.push_back({peer.socket.fd(), static_cast<short>(peer.out.empty() ? POLLIN : POLLIN | POLLOUT), 0});
+          polled.push_back(&peer);
+        }
+        if (leavingSince && (!connected || now - *leavingSince > Milliseconds(1000))) return;
+      }
+      ::poll(entries.data(), entries.size(), static_cast<int>(leavingSince ? 50 : tick.count()));
+      char ignored[64];
+      while (::read(wake[0], ignored, sizeof ignored) > 0) {
+      }
+      std::lock_guard lock(mutex);
+      for (size_t i = 0; i < polled.size(); ++i)
+        if (entries[i + 1].revents != 0) receive(*polled[i]);
+    }
+  }
+};
+
+Group::Group(const GroupOptions& options) : connections_(std::make_unique<Connections>()) {
+  connections_->options = options;
+  connections_->peers.resize(options.size);
+}
+Group::~Group() = default;
+int Group::rank() const { return connections_->options.rank; }
+int Group::size() const { return connections_->options.size; }
+void Group::fail(const std::string& code, const std::string& message) { connections_->fail(code, message); }
+void Group::leave() { connections_->stop(true); }
+
+void Group::join() {
+  const GroupOptions& options = connections_->options;
+  std::vector<Peer>& peers = connections_->peers;
+  const auto check = [this] {
+    throwIfCancelled();
+    std::lock_guard lock(connections_->mutex);
+    if (connections_->failure) throw *connections_->failure;
+  };
+  const Deadline deadline{Clock::now() + options.joinTimeout, check};
+  const std::string master = options.masterAddress + ":" + std::to_string(options.masterPort);
+  const auto missing = [&](const std::string& who) { return lost(who + " within " + seconds(options.joinTimeout) + "; they meet at " + master); };
+
+  // Rank 0 opens the store, the others knock until it is there.
+  const bool serves = options.rank == 0 && !options.launcherStore;
+  std::optional<Rendezvous> store;
+  if (serves) store.emplace(options, /*serves=*/true);
+  const Socket probe = connectTo(options.masterAddress, options.masterPort, deadline);
+  if (!probe.open()) throw missing("nobody answered");
+  if (!serves) store.emplace(options, /*serves=*/false);
+
+  // This rank listens at the address from which it reaches the master: the others reach it there.
+  Address own = localEnd(probe);
+  (own.storage.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6*>(&own.storage)->sin6_port : reinterpret_cast<sockaddr_in*>(&own.storage)->sin_port) = 0;
+  Socket listener(::socket(own.storage.ss_family, SOCK_STREAM, 0));
+  if (!listener.open() || ::bind(listener.fd(), own.get(), own.length) != 0 || ::listen(listener.fd(), options.size) != 0) throw systemError("cannot listen at " + numeric(own).first);
+  setBlocking(listener.fd(), false);
+  const auto [host, port] = numeric(localEnd(listener));
+
+  if (options.rank == 0) store->set("token", std::to_string((uint64_t{std::random_device{}()} << 32) | std::random_device{}()));
+  store->set("size/" + std::to_string(options.rank), std::to_string(options.size));
+  store->set("address/" + std::to_string(options.rank), host + " " + std::to_string(port));
+  const auto fetch = [&](const std::string& key, const std::string& whose) {
+    for (;;) {
+      if (const auto value = store->get(key)) return *value;
+      check();
+      if (deadline.passed()) throw missing(whose + " did not come");
+      std::this_thread::sleep_for(Milliseconds(20));
+    }
+  };
+  if (const std::string size = fetch("size/0", "rank 0"); size != std::to_string(options.size))
+    throw Error("RANKS_DIFFER", "rank 0 expects " + size + " ranks, rank " + std::to_string(options.rank) + " expects " + std::to_string(options.size));
+  const uint64_t token = std::stoull(fetch("token", "rank 0"));
+
+  const auto accepted = [&](int rank, Socket socket, const std::string& where) {
+    setBlocking(socket.fd(), false);
+    fcntl(socket.fd(), F_SETFD, FD_CLOEXEC);
+    const int on = 1;
+    setsockopt(socket.fd(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    std::lock_guard lock(connections_->mutex);  // fail() looks at it
+    peers[rank].socket = std::move(socket);
+    peers[rank].name = "rank " + std::to_string(rank) + " (" + where + ")";
+  };
+  // Each rank calls those before it and is called by those after it.
+  for (int r = 0; r < options.rank; ++r) {
+    const std::string where = fetch("address/" + std::to_string(r), "rank " + std::to_string(r));
+    const size_t space = where.find(' ');
+    Socket socket = connectTo(where.substr(0, space), static_cast<uint16_t>(std::stoi(where.substr(space + 1))), deadline);
+    Greeting greeting{kMagic, token, options.rank};
+    if (!socket.open() || !sendAll(socket, &greeting, sizeof greeting, deadline)) throw missing("rank " + std::to_string(r) + " at " + where + " did not answer");
+    accepted(r, std::move(socket), where.substr(0, space));
+  }
+  for (int waiting = options.size - 1 - options.rank; waiting > 0;) {
+    if (!deadline.waitFor(listener.fd(), POLLIN)) {
+      std::string names;
+      for (int r = options.rank + 1; r < options.size; ++r)
+        if (!peers[r].socket.open()) names += (names.empty() ? "rank " : ", ") + std::to_string(r);
+      throw missing(names + " did not come");
+    }
+    Address caller;
+    caller.length = sizeof caller.storage;
+    Socket socket(::accept(listener.fd(), caller.get(), &caller.length));
+    if (!socket.open()) continue;
+    setBlocking(socket.fd(), false);
+    Greeting greeting{};
+    // A stranger that says nothing holds the others up for a second only.
+    const Deadline patience{std::min(deadline.end, Clock::now() + Milliseconds(1000)), check};
+    if (!receiveAll(socket, &greeting, sizeof greeting, patience)) continue;
+    if (greeting.magic != kMagic || greeting.token != token || greeting.rank <= options.rank || greeting.rank >= options.size || peers[greeting.rank].socket.open()) continue;
+    accepted(static_cast<int>(greeting.rank), std::move(socket), numeric(caller).first);
+    --waiting;
+  }
+  connections_->start();
+  allGather({});  // the store may close once everyone has read it
+}
+
+std::vector<Bytes> Group::allGather(const Bytes& mine) {
+  return connections_->exchange(std::vector<std::shared_ptr<const Bytes>>(static_cast<size_t>(size()), std::make_shared<const Bytes>(mine)));
+}
+
+namespace {
+
+void checkSize(const Bytes& received, size_t expected) {
+  if (received.size() != expected) throw Error("INTERNAL", "ranks exchange " + std::to_string(received.size()) + " and " + std::to_string(expected) + " bytes");
+}
+
+template <class T>
+Bytes bytesOf(const T* values, size_t count) {
+  const auto* from = reinterpret_cast<const uint8_t*>(values);
+  return Bytes(from, from + count * sizeof(T));
+}
+
+}  // namespace
+
+void Group::sum(double* values, size_t count) {
+  const auto parts = allGather(bytesOf(values, count));
+  std::fill(values, values + count, 0.0);
+  std::vector<double> part(count);
+  for (const Bytes& bytes : parts) {
+    checkSize(bytes, count * sizeof(double));
+    if (count > 0) std::memcpy(part.data(), bytes.data(), bytes.size());
+    for (size_t i = 0; i < count; ++i) values[i] += part[i];
+  }
+}
+
+void Group::sum(float* values, size_t count) {
+  const size_t ranks = static_cast<size_t>(size()), own = static_cast<size_t>(rank());
+  const auto begin = [&](size_t r) { return count * r / ranks; };
+  std::vector<std::shared_ptr<const Bytes>> out;
+  for (size_t r = 0; r < ranks; ++r) out.push_back(std::make_shared<const Bytes>(bytesOf(values + begin(r), begin(r + 1) - begin(r))));
+  const auto parts = connections_->exchange(out);
+  const size_t n = begin(own + 1) - begin(own);
+  std::vector<double> total(n, 0.0);
+  for (const Bytes& bytes : parts) {
+    checkSize(bytes, n * sizeof(float));
+    for (size_t i = 0; i < n; ++i) {
+      float value;
+      std::memcpy(&value, bytes.data() + i * sizeof value, sizeof value);
+      total[i] += value;
+    }
+  }
+  const std::vector<float> rounded(total.begin(), total.end());
+  const auto whole = allGather(bytesOf(rounded.data(), n));
+  for (size_t r = 0; r < ranks; ++r) {
+    const size_t bytes = (begin(r + 1) - begin(r)) * sizeof(float);
+    checkSize(whole[r], bytes);
+    if (bytes > 0) std::memcpy(values + begin(r), whole[r].data(), bytes);
+  }
+}
+
+void Group::broadcast(void* data, size_t bytes) {
+  const auto parts = allGather(rank() == 0 ? bytesOf(static_cast<const uint8_t*>(data), bytes) : Bytes());
+  checkSize(parts[0], bytes);
+  if (bytes > 0) std::memcpy(data, parts[0].data(), bytes);
+}
+
+}  // namespace ssn

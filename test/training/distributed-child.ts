@@ -1,0 +1,76 @@
+/** One rank. Run by distributed.test.ts, which gives it its place in the environment and a list of trainings; not a test itself. */
+import { createHash } from "node:crypto";
+import path from "node:path";
+
+import { datasets, type EpochEvent, type StepEvent, SuperSimpleNetError, Trainer, type TrainerOptions } from "../../lib/index.js";
+import type { Regime } from "../../lib/index.js";
+import { labelledFor } from "./support.js";
+
+/** One call of fit. What is `of` a rank is for that rank alone. */
+export interface Training {
+  name: string;
+  regime: Regime;
+  options: TrainerOptions;
+  /** Only so many training images. */
+  images?: number;
+  of?: Record<number, { options?: TrainerOptions; images?: number; abortAfter?: number; abortAtOnce?: boolean; killAfter?: number; stopAfter?: number }>;
+  resume?: boolean;
+  out?: string;
+}
+
+/** What a rank says of one training, as a line of JSON. */
+export interface Told {
+  name: string;
+  rank: number;
+  error?: { code: string; message: string };
+  /** SHA-256 of all tensors of the model. */
+  digest?: string;
+  losses: number[];
+  /** Images whose features this rank had. */
+  features: number;
+}
+
+interface Job {
+  data: string;
+  /** Where rank 0 of each training leaves its model, as NAME.safetensors. */
+  models: string;
+  trainings: Training[];
+}
+
+async function perform(job: Job, training: Training): Promise<Told> {
+  const rank = Number(process.env["RANK"]);
+  const { regime, out, resume = false } = training;
+  const of = training.of?.[rank] ?? {};
+  const images = of.images ?? training.images ?? Infinity;
+  const labelled = labelledFor(await datasets.folder(job.data), regime);
+  let taken = 0;
+  const data = { ...labelled, samples: labelled.samples.filter(({ split }) => split === "train" && taken++ < images) };
+  const controller = new AbortController();
+  const told: Told = { name: training.name, rank, losses: [], features: 0 };
+  const onStep = ({ total }: StepEvent): void => {
+    told.losses.push(total);
+    if (told.losses.length === of.abortAfter) controller.abort();
+    if (told.losses.length === of.killAfter) process.kill(process.pid, "SIGKILL");
+    if (told.losses.length === of.stopAfter) process.kill(process.pid, "SIGSTOP");
+  };
+  const onEpoch = ({ features }: EpochEvent): void => void (told.features += features.memory + features.file + features.computed);
+  if (of.abortAtOnce) setTimeout(() => controller.abort(), 100);
+  try {
+    // Every rank is given a folder of its own; only rank 0 may write to it.
+    const kept = out === undefined ? {} : { out: `${out}-${rank}`, resume };
+    const model = await new Trainer({ ...training.options, ...of.options }).fit(data, { signal: controller.signal, onStep, onEpoch, ...kept });
+    const digest = createHash("sha256");
+    for (const name of Object.keys(model.heads).sort()) digest.update(Buffer.from((model.heads[name]!.data as Float32Array).buffer));
+    told.digest = digest.update(JSON.stringify(model.config)).digest("hex");
+    if (rank === 0) await model.save(path.join(job.models, `${training.name}.safetensors`));
+  } catch (error) {
+    told.error = error instanceof SuperSimpleNetError ? { code: error.code, message: error.message } : { code: "?", message: String(error) };
+  }
+  return told;
+}
+
+async function main(job: Job): Promise<void> {
+  for (const training of job.trainings) console.log(JSON.stringify(await perform(job, training)));
+}
+
+if (require.main === module) void main(JSON.parse(process.argv[2]!) as Job);
