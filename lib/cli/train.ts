@@ -214,11 +214,12 @@ export async function saveRun(out: string, model: Model): Promise<void> {
   await model.save(runFiles(out).model);
 }
 
-/** Ctrl-C during the training: says what is kept. */
+/** Ctrl-C during the training, or the failure of another rank: says what is kept. */
 export function explainAbort(error: unknown, resume: string, checkpoint: string): unknown {
-  if (!(error instanceof SuperSimpleNetError && error.code === "ABORTED")) return error;
-  const kept = existsSync(checkpoint) ? `The checkpoint of the last whole epoch is kept; continue with: ${resume}` : "No epoch was finished, so nothing is kept.";
-  return new SuperSimpleNetError("ABORTED", `Interrupted. ${kept}`, { cause: error });
+  if (!(error instanceof SuperSimpleNetError && (error.code === "ABORTED" || error.code === "RANK_FAILED"))) return error;
+  const failed = error.code === "RANK_FAILED";
+  const kept = existsSync(checkpoint) ? `The checkpoint of the last whole epoch is kept; continue${failed ? " on all ranks" : ""} with: ${resume}` : "No epoch was finished, so nothing is kept.";
+  return new SuperSimpleNetError(error.code, `${failed ? `${error.message.replace(/\.$/, "")}.` : "Interrupted."} ${kept}`, { cause: error });
 }
 
 export const train = command({

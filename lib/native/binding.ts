@@ -318,6 +318,8 @@ export interface NativeBinding {
   cudaStatus(): CudaStatus | null;
   /** For tests: true runs on the CPU what is written for other devices, until it is set to false. */
   setPortable(portable: boolean): Promise<void>;
+  /** For tests: bytes that malloc has handed out to the whole process; null where it does not count them (glibc before 2.33, macOS). */
+  allocatedBytes(): number | null;
   /** Synchronous: cancels, joins the engine thread. Nothing may be called afterwards. */
   shutdown(): void;
 

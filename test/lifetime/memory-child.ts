@@ -4,15 +4,17 @@
  * see that the test notices.
  */
 import { type Dataset, datasets, Detector, Trainer, type TrainerOptions } from "../../lib/index.js";
+import { engine } from "../../lib/native/engine.js";
 
 const [, , mode, folder, leak] = process.argv as [string, string, string, string, string | undefined];
 const kept: Buffer[] = [];
 
-/** MiB, after a full garbage collection: what the process holds of the machine's memory, and what JavaScript holds. */
-function measured(): { rss: number; javascript: number } {
+/** MiB, after a full garbage collection: what the process holds of the machine's memory, what of it malloc has handed out (null if it does not say), and what JavaScript holds. */
+function measured(): { rss: number; allocated: number | null; javascript: number } {
   for (let i = 0; i < 3; i++) (globalThis as unknown as { gc: () => void }).gc();
   const { rss, heapUsed, external } = process.memoryUsage();
-  return { rss: rss / 2 ** 20, javascript: (heapUsed + external) / 2 ** 20 };
+  const allocated = engine().allocatedBytes();
+  return { rss: rss / 2 ** 20, allocated: allocated === null ? null : allocated / 2 ** 20, javascript: (heapUsed + external) / 2 ** 20 };
 }
 
 /** To be called once a round. */
