@@ -187,7 +187,7 @@ export function percentile(values: readonly number[], percent: number): number {
 }
 
 /** Random heads on a backbone whose weights are those of the cache folder if there are any, else random. */
-async function untrainedModel(backbone: string, imageSize: readonly [number, number], weights: string | undefined, signal: AbortSignal | undefined): Promise<Model> {
+export async function untrainedModel(backbone: string, imageSize: readonly [number, number], weights: string | undefined, signal: AbortSignal | undefined): Promise<Model> {
   const architecture = checkChoice(where, "backbone", backbone, architectures);
   const { layers, resize, variant, alignCorners } = trainerDefaults;
   const settings = checkNetworkSettings(where, { layers: [...layers], imageSize: [...imageSize], resize, variant, alignCorners });

@@ -2,7 +2,7 @@ import { SuperSimpleNetError } from "../errors.js";
 import { type LoadedImage, loadImage } from "../images/decode.js";
 import { prefetch } from "../images/pipeline.js";
 import { computeFor } from "../models/config.js";
-import { Model } from "../models/model.js";
+import { Model, releaseBackbone } from "../models/model.js";
 import type { NativeDetector, Region } from "../native/binding.js";
 import { type ChosenDevice, applyThreads, checkPrecision, resolveDevice } from "../native/device.js";
 import { engine } from "../native/engine.js";
@@ -75,6 +75,7 @@ export class Detector {
     await applyThreads(where, options.threads);
     const backbone = await model.backbone(settings.backboneWeights);
     const native = await engine().createDetector({ ...model.networkConfig, device: chosen.device, compute, precision: settings.precision, cudaGraphs: settings.cudaGraphs }, backbone, model.heads);
+    if (model !== source) releaseBackbone(model);
     return new Detector(model, chosen, native, options);
   }
 

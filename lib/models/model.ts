@@ -1,3 +1,5 @@
+import { resolve } from "node:path";
+
 import { fileError, SuperSimpleNetError } from "../errors.js";
 import { loadBackbone } from "../backbones/load.js";
 import { pickTensors, tensorsSha256 } from "../backbones/check.js";
@@ -14,6 +16,12 @@ export interface SaveOptions {
   embedBackbone?: boolean;
 }
 
+/**
+ * Lets go of a backbone that can be read again from the model's file, when that is needed: a detector has its own copy, laid
+ * out for its work.
+ */
+export let releaseBackbone: (model: Model) => void;
+
 /** A trained SuperSimpleNet: configuration, heads and, if embedded or just trained, the backbone's tensors. docs/model-file.md. */
 export class Model {
   readonly config: ModelConfig;
@@ -21,6 +29,14 @@ export class Model {
   readonly heads: TensorMap;
   #backbone: TensorMap | undefined;
   #embedded: boolean;
+  /** The file with the backbone, for one that releaseBackbone let go of. */
+  #file: string | undefined;
+
+  static {
+    releaseBackbone = (model) => {
+      if (model.#file !== undefined) model.#backbone = undefined;
+    };
+  }
 
   constructor(config: ModelConfig, heads: TensorMap, backbone?: { tensors: TensorMap; embedded: boolean }) {
     this.config = config;
@@ -67,6 +83,7 @@ export class Model {
     const problems = model.#problems();
     if (problems.length > 0) fail(listed(problems));
     if (embedded && (await tensorsSha256(backbone)) !== config.backbone.sha256) fail("its embedded backbone is not the one it was trained with.");
+    if (embedded) model.#file = resolve(path);
     return model;
   }
 
@@ -94,6 +111,11 @@ export class Model {
    */
   async backbone(weights = "auto", signal?: AbortSignal): Promise<TensorMap> {
     if (this.#backbone) return this.#backbone;
+    if (this.#file !== undefined) {
+      const again = await Model.load(this.#file);
+      if (again.config.backbone.sha256 === this.config.backbone.sha256) return (this.#backbone = again.#backbone!);
+      throw new SuperSimpleNetError("CHECKSUM_MISMATCH", `The backbone of the model was read from ${this.#file}, which holds another model by now. Load that one again.`, { path: this.#file });
+    }
     const { architecture, sha256, source } = this.config.backbone;
     const loaded = await loadBackbone({ architecture, weights, signal });
     if (loaded.sha256 !== sha256) {

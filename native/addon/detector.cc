@@ -2,6 +2,9 @@
 #include <ATen/ops/empty.h>
 
 #include <cstring>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include "addon/convert.h"
 #include "addon/engine_thread.h"
@@ -70,7 +73,11 @@ Napi::Value createDetector(const Napi::CallbackInfo& info) {
   return runOnEngine<Made>(
       env,
       [config = detectorConfigFromJs(info[0].As<Napi::Object>()), backbone = tensorMapFromJs(info[1]), heads = tensorMapFromJs(info[2])] {
-        return Made{std::make_shared<Detector>(config, backbone, heads), config};
+        Made made{std::make_shared<Detector>(config, backbone, heads), config};
+#ifdef __GLIBC__
+        malloc_trim(0);  // folding leaves free blocks of the weights' size behind, which the allocator would keep for ever
+#endif
+        return made;
       },
       [](Napi::Env e, Made& made) { return NativeDetector::define(e).New({Napi::External<Made>::New(e, &made)}); });
 }

@@ -96,6 +96,23 @@ test("the backbone is stored unless every machine can have it, or as asked for",
   await assert.rejects(Detector.load(at("cached.safetensors")), failure("WEIGHTS_MISSING", "resnet18"));
 });
 
+test("the model of a detector reads its backbone again when it is saved, from the same file only", async () => {
+  await model.save(at("kept.safetensors"));
+  const bytes = readFileSync(at("kept.safetensors"));
+  const detector = await Detector.load(at("kept.safetensors"));
+  await detector.model.save(at("copy.safetensors"));
+  assert.deepEqual(readFileSync(at("copy.safetensors")), bytes);
+  detector.model.setThresholds({ score: 0.75 });
+  await detector.model.save(at("kept.safetensors"));
+  assert.notDeepEqual(readFileSync(at("kept.safetensors")), bytes);
+
+  const other = await Detector.load(at("copy.safetensors"));
+  await engine().writeTensors(at("resnet18-1.safetensors"), await engine().randomBackbone("resnet18", 1), {});
+  const another = await train(labelledFor(await smallDataset(folder), "unsupervised"), { ...tinier, backboneWeights: at("resnet18-1.safetensors") });
+  await another.save(at("copy.safetensors"));
+  await assert.rejects(other.model.save(at("lost.safetensors")), failure("CHECKSUM_MISMATCH", "copy.safetensors", "another model"));
+});
+
 test("a model without its backbone: the right weights by path give the same result, others are refused", async () => {
   await onFile.save(at("onfile.safetensors"));
   await onFile.save(at("without.safetensors"), { embedBackbone: false });
