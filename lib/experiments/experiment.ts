@@ -23,7 +23,7 @@ import { appendResult, type Misclassification, optionDifferences, readResults, t
 import { type ExperimentTable, tableMarkdown, tabulate } from "./tables.js";
 
 /** Options of the training that the protocol leaves free. */
-export type ExperimentTraining = Omit<TrainerOptions, "regime" | "seed" | "segmentedRatio" | "segmentedCount">;
+export type ExperimentTraining = Omit<TrainerOptions, "regime" | "seed" | "segmentedRatio" | "segmentedCount" | "distributed">;
 
 export interface ExperimentOptions {
   /**

@@ -13,7 +13,7 @@ export interface Training {
   options: TrainerOptions;
   /** Only so many training images. */
   images?: number;
-  of?: Record<number, { options?: TrainerOptions; images?: number; abortAfter?: number; abortAtOnce?: boolean; killAfter?: number; stopAfter?: number }>;
+  of?: Record<number, { options?: TrainerOptions; images?: number; abortAfter?: number; abortAtOnce?: boolean; killAfter?: number; exitAfter?: number; stopAfter?: number }>;
   resume?: boolean;
   out?: string;
 }
@@ -50,6 +50,7 @@ async function perform(job: Job, training: Training): Promise<Told> {
   const onStep = ({ total }: StepEvent): void => {
     told.losses.push(total);
     if (told.losses.length === of.abortAfter) controller.abort();
+    if (told.losses.length === of.exitAfter) setTimeout(() => process.exit(7), 3); // while the engine works or waits
     if (told.losses.length === of.killAfter) process.kill(process.pid, "SIGKILL");
     if (told.losses.length === of.stopAfter) process.kill(process.pid, "SIGSTOP");
   };

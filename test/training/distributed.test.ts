@@ -155,6 +155,13 @@ test("a rank that is killed: the others stop with RANK_FAILED, the checkpoint st
   assert.ok(existsSync(checkpointFile(`${out}-0`)) && !existsSync(`${out}-1`));
 });
 
+test("a rank that exits: it ends with its own code, the other with RANK_FAILED", async () => {
+  const [first, second] = await together(2, [{ name: "exit", regime: "unsupervised", options: { ...tinier, epochs: 20, batchSize: 4 }, of: { 0: { exitAfter: 2 } } }]);
+  assert.deepEqual([first!.code, first!.signal, first!.stderr], [7, null, ""]);
+  assert.equal(second!.code, 0);
+  assert.match(second!.told[0]!.error!.message, /rank 0 \(127\.0\.0\.1\) has ended/);
+});
+
 test("a rank that is silent, that is cancelled, that fails, that differs, that does not come", async () => {
   const options = { ...tinier, distributed: { timeoutSeconds: 2, joinTimeoutSeconds: 2 } } as const;
   const training = { regime: "unsupervised", options } as const;
