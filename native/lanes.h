@@ -8,8 +8,6 @@
 
 #include "platform.h"
 
-#define SSN_INLINE inline __attribute__((always_inline))
-
 namespace ssn {
 
 constexpr int64_t kLanes = 16;

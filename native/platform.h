@@ -5,6 +5,11 @@
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(_WIN32)
 #define SSN_VECTORISED __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#define SSN_AVX512 __attribute__((target("arch=x86-64-v4")))
+#define SSN_AVX2 __attribute__((target("arch=x86-64-v3")))
 #else
 #define SSN_VECTORISED
 #endif
+
+// What functions of one instruction set share must be inlined into them, or it would be compiled for the baseline.
+#define SSN_INLINE inline __attribute__((always_inline))

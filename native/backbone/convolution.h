@@ -1,10 +1,15 @@
 // A frozen convolution with bias, and what may follow it in the same pass: ReLU, or the residual branch's sum and ReLU.
-// On the CPU oneDNN runs it through the operators that libtorch has for its compiler (namespace mkldnn): weights are laid
-// out once, for the image size, and the element-wise part is applied while the result is in registers. Where libtorch comes
-// without oneDNN, and on other devices, it is at::conv2d; there one kernel does what follows.
+// On the CPU 3x3 ones in float32 run by Winograd's algorithm where that is faster, the others in oneDNN, through the operators
+// that libtorch has for its compiler (namespace mkldnn): weights are laid out once, for the image size, and the element-wise
+// part is applied while the result is in registers. Where libtorch comes without oneDNN, and on other devices, it is
+// at::conv2d; there one kernel does what follows.
 #pragma once
 
 #include <ATen/core/Tensor.h>
+
+#include <optional>
+
+#include "backbone/winograd.h"
 
 namespace ssn {
 
@@ -25,7 +30,9 @@ class Convolution {
   at::Tensor finished(const at::Tensor& x, const at::Tensor& residual, bool relu) const;
 
   at::Tensor weight_, bias_;
-  at::Tensor packed_;  // oneDNN's layout; undefined where at::conv2d runs. Then weight_ is undefined.
+  // What runs instead of at::conv2d, if any; then weight_ is undefined.
+  std::optional<Winograd> winograd_;
+  at::Tensor packed_;  // oneDNN's layout
   int64_t stride_ = 1, padding_ = 0;
 };
 

@@ -1,0 +1,315 @@
+#include "backbone/winograd.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
+#include <ATen/ops/matmul.h>
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "platform.h"
+
+namespace ssn {
+namespace {
+
+// A vector register: as many floats as the instruction set has, since GCC keeps longer vectors in memory.
+template <int lanes>
+struct Register {
+  static constexpr int64_t kLanes = lanes, kOut = 2 * lanes;  // kOut: outputs of one product
+  typedef float Lanes __attribute__((vector_size(4 * lanes)));
+  typedef float Unaligned __attribute__((vector_size(4 * lanes), aligned(4), may_alias));
+  static SSN_INLINE Lanes load(const float* p) { return *reinterpret_cast<const Unaligned*>(p); }
+  static SSN_INLINE void store(float* p, const Lanes& v) { *reinterpret_cast<Unaligned*>(p) = v; }
+};
+
+// The polynomial is evaluated at 0, a, -a, b, -b and infinity. The usual 1 and 2 lose 2 to 4 times more digits; these are
+// also short enough for every constant below to be exact.
+constexpr float kA = 0.625f, kB = 1.5f, kA2 = kA* kA, kB2 = kB* kB;
+
+template <int m>
+struct Transform;
+
+template <>
+struct Transform<4> {
+  // In place, B^T x.
+  template <class Lanes>
+  static SSN_INLINE void input(Lanes (&x)[6]) {
+    const Lanes evenA = x[4] - kB2 * x[2], oddA = kA * (x[3] - kB2 * x[1]);
+    const Lanes evenB = x[4] - kA2 * x[2], oddB = kB * (x[3] - kA2 * x[1]);
+    x[0] = x[4] - (kA2 + kB2) * x[2] + kA2 * kB2 * x[0];
+    x[5] = x[5] - (kA2 + kB2) * x[3] + kA2 * kB2 * x[1];
+    x[1] = evenA + oddA, x[2] = evenA - oddA, x[3] = evenB + oddB, x[4] = evenB - oddB;
+  }
+  // A^T x
+  template <class Lanes>
+  static SSN_INLINE void output(const Lanes (&x)[6], Lanes (&y)[4]) {
+    const Lanes sumA = x[1] + x[2], differenceA = x[1] - x[2], sumB = x[3] + x[4], differenceB = x[3] - x[4];
+    y[0] = x[0] + sumA + sumB;
+    y[1] = kA * differenceA + kB * differenceB;
+    y[2] = kA2 * sumA + kB2 * sumB;
+    y[3] = kA2 * kA * differenceA + kB2 * kB * differenceB + x[5];
+  }
+  static std::vector<double> weight() {
+    const double a = kA, b = kB, nA = 2 * a * a * (a * a - b * b), nB = 2 * b * b * (b * b - a * a), n0 = a * a * b * b;
+    return {1 / n0,  0,       0,           1 / nA, a / nA, a * a / nA, 1 / nA, -a / nA, a * a / nA,  //
+            1 / nB, b / nB, b * b / nB, 1 / nB, -b / nB, b * b / nB, 0,      0,      1};
+  }
+};
+
+// At 0, 1, -1 and infinity.
+template <>
+struct Transform<2> {
+  template <class Lanes>
+  static SSN_INLINE void input(Lanes (&x)[4]) {
+    const Lanes sum = x[2] + x[1], difference = x[2] - x[1];
+    x[0] = x[0] - x[2];
+    x[3] = x[3] - x[1];
+    x[1] = sum, x[2] = difference;
+  }
+  template <class Lanes>
+  static SSN_INLINE void output(const Lanes (&x)[4], Lanes (&y)[2]) {
+    y[0] = x[0] + x[1] + x[2];
+    y[1] = x[1] - x[2] + x[3];
+  }
+  static std::vector<double> weight() { return {1, 0, 0, 0.5, 0.5, 0.5, 0.5, -0.5, 0.5, 0, 0, 1}; }
+};
+
+struct Layer {
+  int64_t in, out;
+  const float *weight, *bias;
+  bool add, relu;
+};
+
+// The tiles that one thread has at hand. They are taken in groups of as many as one product holds in registers; v and
+// products keep what belongs to a group together, so that the frequencies of a tile lie on few pages.
+struct Block {
+  const float* const* in;  // per tile n x n places of the input, n = m + 2
+  float* const* out;       // per tile m x m places of the output
+  int64_t tiles;
+  float* v;         // transformed input: group x in/lanes x n x n x tile x lanes
+  float* products;  // group x n x n x tile x kOut
+};
+
+template <class R, int m>
+SSN_INLINE void transformInput(const float* const* in, int64_t tiles, int64_t channels, float* v) {
+  constexpr int n = m + 2;
+  const int64_t apart = tiles * R::kLanes;
+  for (int64_t t = 0; t < tiles; ++t, in += n * n, v += R::kLanes) {
+    float* to = v;
+    for (int64_t c = 0; c < channels; c += R::kLanes, to += n * n * apart) {
+      typename R::Lanes x[n][n];
+#pragma GCC unroll 6
+      for (int j = 0; j < n; ++j) {
+        typename R::Lanes column[n];
+#pragma GCC unroll 6
+        for (int i = 0; i < n; ++i) column[i] = R::load(in[i * n + j] + c);
+        Transform<m>::input(column);
+#pragma GCC unroll 6
+        for (int i = 0; i < n; ++i) x[i][j] = column[i];
+      }
+#pragma GCC unroll 6
+      for (int i = 0; i < n; ++i) {
+        Transform<m>::input(x[i]);
+#pragma GCC unroll 6
+        for (int j = 0; j < n; ++j) R::store(to + (i * n + j) * apart, x[i][j]);
+      }
+    }
+  }
+}
+
+// What is loaded ahead of its use, 2 in x `step` floats: the processor's own prefetching ends with each page of 4 KiB.
+struct Ahead {
+  const float* next;
+  int64_t other, step;
+};
+
+// products[r][o] = sum over c of v[c / lanes][r][c % lanes] weight[c][o]; apart: of v's first index.
+template <class R, int kRows>
+SSN_INLINE void multiply(const float* v, int64_t apart, const float* weight, int64_t in, Ahead ahead, float* products) {
+  typename R::Lanes sum[kRows][2] = {};
+  for (int64_t c = 0; c < in; c += R::kLanes, v += apart) {
+    for (int64_t i = 0; i < R::kLanes; ++i, weight += R::kOut, ahead.next += ahead.step) {
+      __builtin_prefetch(ahead.next, 0, 2);
+      __builtin_prefetch(ahead.next + ahead.other, 0, 2);
+      const typename R::Lanes w0 = R::load(weight), w1 = R::load(weight + R::kLanes);
+#pragma GCC unroll 12
+      for (int r = 0; r < kRows; ++r) {
+        const float x = v[r * R::kLanes + i];
+        sum[r][0] += x * w0;
+        sum[r][1] += x * w1;
+      }
+    }
+  }
+#pragma GCC unroll 12
+  for (int r = 0; r < kRows; ++r) {
+    R::store(products + r * R::kOut, sum[r][0]);
+    R::store(products + r * R::kOut + R::kLanes, sum[r][1]);
+  }
+}
+
+template <class R, int kRows>
+SSN_INLINE void multiplyRows(int64_t rows, const float* v, int64_t apart, const float* weight, int64_t in, const Ahead& ahead, float* products) {
+  if constexpr (kRows > 1) {
+    if (rows < kRows) return multiplyRows<R, kRows - 1>(rows, v, apart, weight, in, ahead, products);
+  }
+  multiply<R, kRows>(v, apart, weight, in, ahead, products);
+}
+
+template <class R, int m>
+SSN_INLINE void transformOutput(const Layer& layer, const float* products, int64_t tiles, int64_t channel, float* const* out) {
+  constexpr int n = m + 2;
+  const int64_t apart = tiles * R::kOut;
+  for (int64_t t = 0; t < tiles; ++t, products += R::kOut, out += m * m) {
+    for (int64_t c = 0; c < R::kOut; c += R::kLanes) {
+      typename R::Lanes x[m][n];
+#pragma GCC unroll 6
+      for (int j = 0; j < n; ++j) {
+        typename R::Lanes column[n], y[m];
+#pragma GCC unroll 6
+        for (int i = 0; i < n; ++i) column[i] = R::load(products + c + (i * n + j) * apart);
+        Transform<m>::output(column, y);
+#pragma GCC unroll 6
+        for (int i = 0; i < m; ++i) x[i][j] = y[i];
+      }
+      const typename R::Lanes bias = R::load(layer.bias + channel + c), zero = {};
+#pragma GCC unroll 4
+      for (int i = 0; i < m; ++i) {
+        typename R::Lanes y[m];
+        Transform<m>::output(x[i], y);
+#pragma GCC unroll 4
+        for (int j = 0; j < m; ++j) {
+          float* to = out[i * m + j] + channel + c;
+          typename R::Lanes value = y[j] + bias;
+          if (layer.add) value += R::load(to);
+          if (layer.relu) value = value > zero ? value : zero;
+          R::store(to, value);
+        }
+      }
+    }
+  }
+}
+
+// kRows: tiles of one product that fit into the registers.
+template <class R, int m, int kRows>
+SSN_INLINE void convolve(const Layer& layer, const Block& block) {
+  constexpr int64_t kFrequencies = (m + 2) * (m + 2);
+  const int64_t groups = (block.tiles + kRows - 1) / kRows, panel = layer.in * R::kOut, step = R::kOut / 2 / groups;
+  const auto first = [&](int64_t group) { return block.tiles * group / groups; };
+  for (int64_t g = 0; g < groups; ++g) {
+    const int64_t t = first(g);
+    transformInput<R, m>(block.in + t * kFrequencies, first(g + 1) - t, layer.in, block.v + t * kFrequencies * layer.in);
+  }
+  const float* weight = layer.weight;
+  for (int64_t channel = 0; channel < layer.out; channel += R::kOut) {
+    for (int64_t k = 0; k < kFrequencies; ++k, weight += panel) {
+      const float* next = channel + R::kOut == layer.out && k + 1 == kFrequencies ? layer.weight : weight + panel;
+      for (int64_t g = 0; g < groups; ++g) {
+        const int64_t t = first(g), tiles = first(g + 1) - t;
+        multiplyRows<R, kRows>(tiles, block.v + t * kFrequencies * layer.in + k * tiles * R::kLanes, kFrequencies * tiles * R::kLanes, weight, layer.in, {next + g * step * layer.in, panel / 2, step},
+                               block.products + (t * kFrequencies + k * tiles) * R::kOut);
+      }
+    }
+    for (int64_t g = 0; g < groups; ++g) {
+      const int64_t t = first(g);
+      transformOutput<R, m>(layer, block.products + t * kFrequencies * R::kOut, first(g + 1) - t, channel, block.out + t * m * m);
+    }
+  }
+}
+
+// One function per instruction set and tile.
+struct Functions {
+  void (*tile4)(const Layer&, const Block&);
+  void (*tile2)(const Layer&, const Block&);
+  int64_t outputs;  // of one product
+};
+
+#ifdef SSN_AVX2
+using Avx512 = Register<16>;
+using Avx2 = Register<8>;
+SSN_AVX512 void convolve4Avx512(const Layer& layer, const Block& block) { convolve<Avx512, 4, 12>(layer, block); }
+SSN_AVX512 void convolve2Avx512(const Layer& layer, const Block& block) { convolve<Avx512, 2, 12>(layer, block); }
+SSN_AVX2 void convolve4Avx2(const Layer& layer, const Block& block) { convolve<Avx2, 4, 6>(layer, block); }
+SSN_AVX2 void convolve2Avx2(const Layer& layer, const Block& block) { convolve<Avx2, 2, 6>(layer, block); }
+
+// Null for processors without AVX2.
+const Functions* functions() {
+  static const Functions avx512{convolve4Avx512, convolve2Avx512, Avx512::kOut}, avx2{convolve4Avx2, convolve2Avx2, Avx2::kOut};
+  const std::string capability = at::get_cpu_capability();
+  return capability == "AVX512" ? &avx512 : capability == "AVX2" ? &avx2 : nullptr;
+}
+#else
+const Functions* functions() { return nullptr; }
+#endif
+
+}  // namespace
+
+int64_t Winograd::tile(const at::Tensor& weight, int64_t stride, int64_t padding, int64_t height, int64_t width) {
+  if (functions() == nullptr || weight.scalar_type() != at::kFloat || weight.size(2) != 3 || weight.size(3) != 3 || stride != 1 || padding != 1) return 0;
+  const int64_t out = weight.size(0), in = weight.size(1);
+  if (out % 32 != 0 || in % 16 != 0) return 0;
+  // With few tiles the time goes into reading the weights; those of 4x4 are 4 times as many as the direct convolution's.
+  // From measurements: docs/performance.md.
+  constexpr int64_t kFew = 12, kMany = 32, kCachedWeights = 4 << 20;
+  const auto tiles = [&](int64_t m) { return ((height + m - 1) / m) * ((width + m - 1) / m); };
+  if (tiles(4) >= (36 * out * in <= kCachedWeights ? kFew : kMany)) return 4;
+  return tiles(2) >= kFew ? 2 : 0;
+}
+
+Winograd::Winograd(const at::Tensor& weight, const at::Tensor& bias, int64_t tile) : bias_(bias.contiguous()), tile_(tile) {
+  const int64_t n = tile + 2, out = weight.size(0), in = weight.size(1), outputs = functions()->outputs;
+  std::vector<double> values = tile == 4 ? Transform<4>::weight() : Transform<2>::weight();
+  const at::Tensor g = at::from_blob(values.data(), {n, 3}, at::kDouble);
+  const at::Tensor transformed = at::matmul(at::matmul(g, weight.to(at::kDouble)), g.t());  // out x in x n x n
+  weight_ = transformed.view({out / outputs, outputs, in, n * n}).permute({0, 3, 2, 1}).to(at::kFloat).contiguous();
+}
+
+void Winograd::run(const at::Tensor& x, const at::Tensor& out, bool add, bool relu) const {
+  const int64_t m = tile_, n = m + 2, batch = x.size(0), height = x.size(2), width = x.size(3);
+  const int64_t down = (height + m - 1) / m, across = (width + m - 1) / m, tiles = batch * down * across;
+  const Layer layer{x.size(1), out.size(1), weight_.data_ptr<float>(), bias_.data_ptr<float>(), add, relu};
+  const float* from = x.data_ptr<float>();
+  float* to = out.data_ptr<float>();
+  const auto convolve = m == 4 ? functions()->tile4 : functions()->tile2;
+  const int64_t outputs = functions()->outputs;
+  // What a block has should stay in the second-level cache, but the weights are read once for each.
+  const int64_t most = std::max<int64_t>(32, (160 << 10) / (n * n * layer.in));
+  at::parallel_for(0, tiles, 8, [&](int64_t first, int64_t last) {
+    const int64_t blocks = (last - first + most - 1) / most, size = (last - first + blocks - 1) / blocks;
+    const auto v = std::make_unique_for_overwrite<float[]>(n * n * layer.in * size), products = std::make_unique_for_overwrite<float[]>(n * n * size * outputs);
+    std::vector<float> zeros(layer.in), beyond(layer.out);
+    std::vector<const float*> in(size * n * n);
+    std::vector<float*> places(size * m * m);
+    for (int64_t begin = first; begin < last; begin += size) {
+      const Block block{in.data(), places.data(), std::min(size, last - begin), v.get(), products.get()};
+      for (int64_t t = 0; t < block.tiles; ++t) {
+        const int64_t image = (begin + t) / (down * across), y0 = (begin + t) / across % down * m, x0 = (begin + t) % across * m;
+        for (int64_t i = 0; i < n * n; ++i) {
+          const int64_t py = y0 + i / n - 1, px = x0 + i % n - 1;
+          in[t * n * n + i] = py >= 0 && py < height && px >= 0 && px < width ? from + ((image * height + py) * width + px) * layer.in : zeros.data();
+        }
+        for (int64_t i = 0; i < m * m; ++i) {
+          const int64_t py = y0 + i / m, px = x0 + i % m;
+          places[t * m * m + i] = py < height && px < width ? to + ((image * height + py) * width + px) * layer.out : beyond.data();
+        }
+      }
+      convolve(layer, block);
+    }
+  });
+}
+
+at::Tensor Winograd::operator()(const at::Tensor& x, bool relu) const {
+  at::Tensor out = at::empty({x.size(0), bias_.size(0), x.size(2), x.size(3)}, x.options(), at::MemoryFormat::ChannelsLast);
+  run(x.contiguous(at::MemoryFormat::ChannelsLast), out, false, relu);
+  return out;
+}
+
+at::Tensor Winograd::addRelu(const at::Tensor& x, const at::Tensor& residual) const {
+  run(x.contiguous(at::MemoryFormat::ChannelsLast), residual, true, true);
+  return residual;
+}
+
+}  // namespace ssn
