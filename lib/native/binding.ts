@@ -196,7 +196,7 @@ export interface NativeGroup {
   createTrainer(config: TrainerConfig, backbone: TensorMap, heads: TensorMap): Promise<NativeTrainer>;
   /** Makes the collective calls of all ranks, and this one's join, fail: this one's with that code, the others' with RANK_FAILED. At once, also while one runs. */
   fail(code: string, message: string): void;
-  /** Disconnects, after a second at most for the others to take what was sent. */
+  /** Disconnects, after three seconds at most for the others to take what was sent. */
   leave(): Promise<void>;
 }
 

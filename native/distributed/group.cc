@@ -395,7 +395,7 @@ struct Group::Connections {
           entries.push_back({peer.socket.fd(), static_cast<short>(peer.out.empty() ? POLLIN : POLLIN | POLLOUT), 0});
           polled.push_back(&peer);
         }
-        if (leavingSince && (!connected || now - *leavingSince > Milliseconds(1000))) return;
+        if (leavingSince && (!connected || now - *leavingSince > Milliseconds(3000))) return;
       }
       ::poll(entries.data(), entries.size(), static_cast<int>(leavingSince ? 50 : tick.count()));
       char ignored[64];

@@ -49,7 +49,7 @@ class Group {
   // without waiting.
   void fail(const std::string& code, const std::string& message);
 
-  // Waits, a second at most, until the other ranks have what was sent, and disconnects.
+  // Waits, three seconds at most, until the other ranks have what was sent, and disconnects.
   void leave();
 
  private:

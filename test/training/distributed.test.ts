@@ -163,15 +163,14 @@ test("a rank that exits: it ends with its own code, the other with RANK_FAILED",
 });
 
 test("a rank that is silent, that is cancelled, that fails, that differs, that does not come", async () => {
-  const options = { ...tinier, distributed: { timeoutSeconds: 2, joinTimeoutSeconds: 2 } } as const;
-  const training = { regime: "unsupervised", options } as const;
+  const training = { regime: "unsupervised", options: tinier } as const;
   const ended = await together(2, [
     { ...training, name: "cancelled", of: { 1: { abortAfter: 1 } } },
     { ...training, name: "failed", of: { 0: { options: { backboneWeights: path.join(folder, "absent.pth") } } } },
     { ...training, name: "another seed", of: { 1: { options: { seed: 5 } } } },
     { ...training, name: "fewer images", images: 6, of: { 1: { images: 5 } } },
     { ...training, name: "still usable" },
-    { ...training, name: "silent", of: { 1: { stopAfter: 1 } } },
+    { ...training, name: "silent", options: { ...tinier, distributed: { timeoutSeconds: 2 } }, of: { 1: { stopAfter: 1 } } },
   ]);
   const [first, second] = ended.map(({ told }) => Object.fromEntries(told.map(({ name, error }) => [name, error ? `${error.code}: ${error.message}` : "done"])));
   assert.match(second!["cancelled"]!, /^ABORTED: /);
@@ -185,7 +184,7 @@ test("a rank that is silent, that is cancelled, that fails, that differs, that d
   }
   assert.match(first!["silent"]!, /^RANK_FAILED: rank 1 \(127\.0\.0\.1\) was silent for 2 s/);
 
-  const [alone] = await together(2, [{ ...training, name: "alone" }, { ...training, options: tinier, name: "cancelled while it waits", of: { 0: { abortAtOnce: true } } }], [1]);
+  const [alone] = await together(2, [{ ...training, name: "alone", options: { ...tinier, distributed: { joinTimeoutSeconds: 2 } } }, { ...training, name: "cancelled while it waits", of: { 0: { abortAtOnce: true } } }], [1]);
   assert.equal(alone!.code, 0);
   const [waited, cancelled] = alone!.told.map(({ error }) => error!);
   assert.equal(waited!.code, "RANK_FAILED");
