@@ -224,7 +224,7 @@ export const protocols = {
       })),
   },
   table10: { title: "Table 10: misclassification, with and without synthetic anomalies", kinds: supervisedData, conditions: withAndWithoutSynthetic, misclassification: true },
-  fig12: { title: "Figure 12: which labels help (SensumSODF softgel)", kinds: { sensum: { categories: ["softgel"] } }, conditions: labelSweep },
+  fig12: { title: "Figure 12: which labels help", kinds: { sensum: { categories: ["softgel"] } }, conditions: labelSweep },
   fig13: { title: "Figure 13: sensitivity to the hyper-parameters (SensumSODF)", kinds: { sensum: {} }, conditions: sensitivity },
 } as const satisfies Record<string, Protocol>;
 
