@@ -51,6 +51,7 @@ async function trainingStep(c: Case, compute: Compute): Promise<() => Promise<un
   const native = engine();
   const config: TrainerConfig = {
     ...engineConfig(c, compute),
+    precision: "float32",
     seed: 0,
     noiseStd: Float32Array.of(0.015),
     perlinThreshold: 0.2,

@@ -3,7 +3,11 @@
  * and threads, outputs compared first, then timed in alternation. One case per run, so that memory is its own:
  *
  *   node --expose-gc dist/benchmarks/pytorch.js inference|training ARCHITECTURE [--size 256] [--batch 1] [--threads 1]
- *     [--repetitions 5] [--python python3] [--compile] [--onnxruntime FOLDER] > benchmarks/results/NAME.json
+ *     [--repetitions 5] [--calls 1] [--device cpu] [--precision float32] [--python python3] [--compile] [--onnxruntime FOLDER]
+ *     > benchmarks/results/NAME.json
+ *
+ * --calls: calls per repetition, timed together. On --device cuda copies and waiting are inside the clock, and memory is the GPU's;
+ * PyTorch's network runs as a whole in --precision, in training under autocast.
  *
  * Python needs `torch` of the engine's version and `numpy`. Random weights: they change no time. --compile measures torch.compile
  * too (inference); --onnxruntime the installed package onnxruntime-node in that folder, on an export of the same network (inference;
@@ -16,7 +20,7 @@ import { parseArgs } from "node:util";
 
 import { arithmetic } from "../lib/benchmark/arithmetic.js";
 import { renderScene } from "../lib/datasets/surface.js";
-import type { Architecture, EngineConfig, TensorMap, TrainerConfig } from "../lib/native/binding.js";
+import type { Architecture, EngineConfig, Precision, TensorMap, TrainerConfig } from "../lib/native/binding.js";
 import { engine } from "../lib/native/engine.js";
 import { Random } from "../lib/random.js";
 import { machine, memory, resetPeakMemory, spread } from "./measure.js";
@@ -29,6 +33,9 @@ interface Case {
   batch: number;
   threads: number;
   repetitions: number;
+  calls: number;
+  device: string;
+  precision: Precision;
 }
 
 /** One repetition: milliseconds on the clock, and of the processor: what the clock would show if nothing else ran, for one thread. */
@@ -38,28 +45,30 @@ interface Time {
 }
 type Runner = () => Promise<Time>;
 
-const tolerance = 1e-3;
+/** Of the largest magnitude: rounding, and what reduced precision makes of it in both networks. */
+const tolerances: Record<Precision, number> = { float32: 1e-3, tf32: 0.03, bfloat16: 0.2, float16: 0.03 };
 const gemmSide = 2048;
 const noiseStd = 0.015;
 const perlinThreshold = 0.2;
 
-const native = engine();
+const native = engine(process.argv.includes("--device") ? process.argv[process.argv.indexOf("--device") + 1] : "cpu");
 const folder = mkdtempSync(path.join(os.tmpdir(), "supersimplenet-pytorch-"));
 const at = (name: string): string => path.join(folder, name);
 const bytesOf = (data: Float32Array | Uint8Array): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 const collect = (globalThis as { gc?: () => void }).gc;
 
-async function timed(body: () => Promise<unknown>): Promise<Time> {
+async function timed(body: () => Promise<unknown>, calls = 1): Promise<Time> {
   const start = performance.now();
   const before = process.cpuUsage();
-  await body();
+  for (let i = 0; i < calls; i++) await body();
   const { user, system } = process.cpuUsage(before);
-  return { ms: performance.now() - start, cpuMs: (user + system) / 1000 };
+  return { ms: (performance.now() - start) / calls, cpuMs: (user + system) / 1000 / calls };
 }
 
 /** Every runner once per repetition; the machine's matrix product beside them. */
-async function alternate(child: Child, runners: Record<string, Runner>, repetitions: number): Promise<{ times: Record<string, Time[]>; gemmFlopsPerSecond: number }> {
+async function alternate(child: Child, runners: Record<string, Runner>, { repetitions, device }: Case): Promise<{ times: Record<string, Time[]>; gemmFlopsPerSecond: number }> {
   const times: Record<string, Time[]> = Object.fromEntries(Object.keys(runners).map((name) => [name, []]));
+  const cpu = device === "cpu";
   let gemmFlopsPerSecond = 0;
   for (let i = 0; i < repetitions; i++) {
     for (const [name, run] of Object.entries(runners)) {
@@ -67,7 +76,7 @@ async function alternate(child: Child, runners: Record<string, Runner>, repetiti
       times[name]!.push(time);
       console.error(`${i + 1}/${repetitions} ${name}: ${time.ms.toFixed(0)} ms, processor ${time.cpuMs.toFixed(0)} ms`);
     }
-    gemmFlopsPerSecond = Math.max(gemmFlopsPerSecond, (await child.send<{ flopsPerSecond: number }>({ command: "gemm", side: gemmSide })).flopsPerSecond);
+    if (cpu) gemmFlopsPerSecond = Math.max(gemmFlopsPerSecond, (await child.send<{ flopsPerSecond: number }>({ command: "gemm", side: gemmSide })).flopsPerSecond);
   }
   return { times, gemmFlopsPerSecond };
 }
@@ -84,7 +93,7 @@ function summary(times: Record<string, Time[]>): Record<string, unknown> {
 }
 
 /** Largest difference, relative to the largest magnitude. Throws when it is not within the tolerance. */
-function agreement(what: string, ours: ArrayLike<number>, theirs: ArrayLike<number>): number {
+function agreement(what: string, ours: ArrayLike<number>, theirs: ArrayLike<number>, tolerance: number): number {
   let difference = 0;
   let magnitude = 0;
   for (let i = 0; i < ours.length; i++) {
@@ -96,8 +105,8 @@ function agreement(what: string, ours: ArrayLike<number>, theirs: ArrayLike<numb
   return relative;
 }
 
-function networkOf({ architecture, size }: Case): EngineConfig {
-  return { architecture, layers: ["layer2", "layer3"], imageHeight: size, imageWidth: size, variant: "jims", alignCorners: true, device: "cpu", compute: "lowResolution" };
+function networkOf({ architecture, size, device }: Case): EngineConfig {
+  return { architecture, layers: ["layer2", "layer3"], imageHeight: size, imageWidth: size, variant: "jims", alignCorners: true, device, compute: "lowResolution" };
 }
 
 /** The weights, also as the file that PyTorch reads; the images likewise. */
@@ -108,31 +117,34 @@ async function prepare(c: Case, child: Child): Promise<{ config: EngineConfig; b
   await native.writeTensors(at("weights.safetensors"), { ...heads, ...Object.fromEntries(Object.entries(backbone).map(([name, tensor]) => [`backbone.${name}`, tensor])) }, {});
   const images = Array.from({ length: c.batch }, (_, i) => renderScene(new Random(0, "benchmark", i), c.size, c.size).pixels);
   writeFileSync(at("images"), Buffer.concat(images));
-  const { torch } = await child.send<{ torch: string }>({ command: "load", architecture: c.architecture, variant: config.variant, alignCorners: config.alignCorners, weights: at("weights.safetensors"), threads: c.threads });
+  const { torch } = await child.send<{ torch: string }>({ command: "load", architecture: c.architecture, variant: config.variant, alignCorners: config.alignCorners, weights: at("weights.safetensors"), threads: c.threads, device: c.device, precision: c.precision });
   await child.send({ command: "pixels", path: at("images"), count: c.batch, height: c.size, width: c.size });
   return { config, backbone, heads, images, torch };
 }
 
 async function inference(c: Case, child: Child, others: { compile: boolean; onnxruntime?: string | undefined }): Promise<Record<string, unknown>> {
   const { config, backbone, heads, images, torch } = await prepare(c, child);
-  const detector = await native.createDetector({ ...config, precision: "float32" }, backbone, heads);
-  const bfloat16 = await native.createDetector({ ...config, precision: "bfloat16" }, backbone, heads);
+  await child.send({ command: "reduce" });
+  const tolerance = tolerances[c.precision];
+  const detector = await native.createDetector({ ...config, precision: c.precision, cudaGraphs: 4 }, backbone, heads);
+  const alone = c.device === "cpu" && c.precision === "float32";
+  const bfloat16 = alone ? await native.createDetector({ ...config, precision: "bfloat16" }, backbone, heads) : undefined;
   const pixels = new Uint8Array(Buffer.concat(images));
   const ours = await detector.detect(pixels, c.batch);
   const infer = async (compiled: boolean): Promise<Runner> => {
     // Compares, warms up, and with `compiled` compiles.
     const { scores } = await child.send<{ scores: number[] }>({ command: "infer", compiled, output: at("map") });
     const bytes = readFileSync(at("map"));
-    compared[compiled ? "compiled" : "eager"] = { score: agreement("score", ours.scores, scores), map: agreement("map", ours.maps, new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4)) };
-    return () => child.send<Time>({ command: "infer", compiled });
+    compared[compiled ? "compiled" : "eager"] = { score: agreement("score", ours.scores, scores, tolerance), map: agreement("map", ours.maps, new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4), tolerance) };
+    return () => child.send<Time>({ command: "infer", compiled, calls: c.calls });
   };
   const compared: Record<string, { score: number; map: number }> = {};
   const runners: Record<string, Runner> = {
-    ours: () => timed(() => detector.detect(pixels, c.batch)),
-    oursBfloat16: () => timed(() => bfloat16.detect(pixels, c.batch)),
+    ours: () => timed(() => detector.detect(pixels, c.batch), c.calls),
+    ...(bfloat16 && { oursBfloat16: () => timed(() => bfloat16.detect(pixels, c.batch), c.calls) }),
     eager: await infer(false),
   };
-  await bfloat16.detect(pixels, c.batch); // warms up; how far its results are off is in docs/performance.md
+  await bfloat16?.detect(pixels, c.batch); // warms up; how far its results are off is in docs/performance.md
   if (others.compile) {
     await child.send({ command: "compile" });
     runners["compiled"] = await infer(true);
@@ -142,12 +154,14 @@ async function inference(c: Case, child: Child, others: { compile: boolean; onnx
     const network = await OnnxNetwork.load(others.onnxruntime, at("network.onnx"), c.threads);
     const run = () => network.detect(pixels, c.batch, c.size, c.size);
     const theirs = await run();
-    compared["onnxruntime"] = { score: agreement("score", ours.scores, theirs.scores), map: agreement("map", ours.maps, theirs.maps) };
-    runners["onnxruntime"] = () => timed(run);
+    compared["onnxruntime"] = { score: agreement("score", ours.scores, theirs.scores, tolerance), map: agreement("map", ours.maps, theirs.maps, tolerance) };
+    runners["onnxruntime"] = () => timed(run, c.calls);
   }
-  const { times, gemmFlopsPerSecond } = await alternate(child, runners, c.repetitions);
+  const { times, gemmFlopsPerSecond } = await alternate(child, runners, c);
+  const memoryBytes = gpuMemory(c);
+  const theirMemory = await child.send<{ peakBytes: number | null }>({ command: "memory" });
   detector.dispose();
-  bfloat16.dispose();
+  bfloat16?.dispose();
   const counts = arithmetic(config, native.backboneTensors(c.architecture), native.headTensors(native.featureShape(config).channels));
   const medianSeconds = spread(times["ours"]!.map(({ cpuMs }) => cpuMs)).medianMs / 1000;
   const lowResolution = c.batch * counts.lowResolution;
@@ -155,9 +169,8 @@ async function inference(c: Case, child: Child, others: { compile: boolean; onnx
     torch,
     relativeDifference: compared,
     results: summary(times),
-    gemmFlopsPerSecond,
     flops: { direct: c.batch * counts.direct, lowResolution },
-    timesRoofline: medianSeconds / (lowResolution / gemmFlopsPerSecond),
+    ...(c.device === "cpu" ? { gemmFlopsPerSecond, timesRoofline: medianSeconds / (lowResolution / gemmFlopsPerSecond) } : { memory: { ours: memoryBytes, pytorch: theirMemory.peakBytes } }),
   };
 }
 
@@ -166,6 +179,7 @@ async function training(c: Case, child: Child): Promise<Record<string, unknown>>
   const shape = native.featureShape(config);
   const trainerConfig: TrainerConfig = {
     ...config,
+    precision: c.precision as TrainerConfig["precision"],
     seed: 0,
     noiseStd: Float32Array.of(noiseStd),
     perlinThreshold,
@@ -180,11 +194,14 @@ async function training(c: Case, child: Child): Promise<Record<string, unknown>>
   await trainer.setTargets(items.map(({ key }) => ({ key, label: 0, segmented: true })));
   await trainer.observeFeatures(items);
   collect?.();
-  const ourResting = memory().resident;
+  const ourResting = gpuMemory(c)?.reserved ?? memory().resident;
   const { restingBytes: theirResting } = await child.send<{ restingBytes: number | null }>({ command: "prepare", noiseStd });
 
   let index = 0;
-  const ours = async (): Promise<number> => (await trainer.step({ index: index++, items: items.map(({ key }) => ({ key })), adaptorLearningRate: 1e-4, headsLearningRate: 2e-4 })).total;
+  const ours = async (): Promise<number> => {
+    const known = await trainer.step({ index: index++, items: items.map(({ key }) => ({ key })), adaptorLearningRate: 1e-4, headsLearningRate: 2e-4 });
+    return [...known, ...(await trainer.finishSteps())].at(-1)!.total;
+  };
   const masks = (step: number): Float32Array => {
     const data = native.perlinMasks(0, step, 2 * c.batch, shape.height, shape.width, perlinThreshold);
     writeFileSync(at("mask"), bytesOf(data));
@@ -198,7 +215,7 @@ async function training(c: Case, child: Child): Promise<Record<string, unknown>>
     const mask = masks(step);
     writeFileSync(at("noise"), noiseAt(mask, step, 2 * c.batch, shape));
     const total = await ours();
-    relativeDifference.push(agreement(`loss of step ${step}`, [total], [(await theirs(at("noise"))).loss]));
+    relativeDifference.push(agreement(`loss of step ${step}`, [total], [(await theirs(at("noise"))).loss], tolerances[c.precision]));
   }
   collect?.();
   resetPeakMemory();
@@ -213,15 +230,18 @@ async function training(c: Case, child: Child): Promise<Record<string, unknown>>
         return theirs();
       },
     },
-    c.repetitions,
+    c,
   );
-  const ourPeak = memory().peak;
+  const ourPeak = gpuMemory(c)?.peakReserved ?? memory().peak;
   const { peakBytes: theirPeak } = await child.send<{ peakBytes: number | null }>({ command: "memory" });
   trainer.dispose();
   const bytes = (peak: number | null, resting: number | null) => ({ restingBytes: resting, peakBytes: peak, stepBytes: peak === null || resting === null ? null : peak - resting });
   const [a, b] = [bytes(ourPeak, ourResting), bytes(theirPeak, theirResting)];
   return { torch, relativeDifference: { losses: relativeDifference }, results: summary(times), gemmFlopsPerSecond, memory: { ours: a, eager: b, timesOurs: a.stepBytes && b.stepBytes ? b.stepBytes / a.stepBytes : null } };
 }
+
+/** What libtorch's allocator has taken of the GPU's memory, now and at most; undefined on the CPU. */
+const gpuMemory = ({ device }: Case) => (device === "cpu" ? undefined : native.cudaMemory(Number(device.split(":")[1] ?? 0)) ?? undefined);
 
 /** The latent noise of a step at the masked positions, sample by sample. */
 function noiseAt(mask: Float32Array, step: number, samples: number, shape: { channels: number; height: number; width: number }): Buffer {
@@ -242,6 +262,9 @@ async function main(): Promise<void> {
       batch: { type: "string", default: "1" },
       threads: { type: "string", default: "1" },
       repetitions: { type: "string", default: "5" },
+      calls: { type: "string", default: "1" },
+      device: { type: "string", default: "cpu" },
+      precision: { type: "string", default: "float32" },
       python: { type: "string", default: "python3" },
       compile: { type: "boolean", default: false },
       onnxruntime: { type: "string" },
@@ -249,7 +272,8 @@ async function main(): Promise<void> {
   });
   const [what, architecture] = positionals;
   if ((what !== "inference" && what !== "training") || architecture === undefined) throw new Error("Usage: pytorch.js inference|training ARCHITECTURE [options]");
-  const c: Case = { architecture: architecture as Architecture, size: Number(values.size), batch: Number(values.batch), threads: Number(values.threads), repetitions: Number(values.repetitions) };
+  const c: Case = { architecture: architecture as Architecture, size: Number(values.size), batch: Number(values.batch), threads: Number(values.threads), repetitions: Number(values.repetitions), calls: Number(values.calls), device: values.device, precision: values.precision as Precision };
+  if (!(c.precision in tolerances) || (what === "training" && c.precision === "float16")) throw new Error(`--precision ${c.precision} is not for ${what}`);
   await native.setThreads(c.threads);
   const child = new Child(values.python, c.threads);
   try {

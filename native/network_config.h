@@ -39,6 +39,7 @@ struct EngineConfig : NetworkConfig {
 struct DetectorConfig : EngineConfig {
   at::ScalarType precision;  // of the backbone and of the wide matrix products
   int64_t graphs = 0;        // CUDA: for how many batch sizes a captured graph is kept
+  bool tf32 = false;         // CUDA, precision float: products and convolutions may round their operands to TF32
 };
 
 }  // namespace ssn

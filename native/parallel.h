@@ -6,11 +6,10 @@
 namespace ssn {
 
 // Each item on one thread if that keeps all of them busy, else one after the other with the threads inside the body
-// (a parallel_for within a parallel_for runs on the calling thread alone). `onHost` false: the work is done by a device,
-// in the order of the calls of one thread.
+// (a parallel_for within a parallel_for runs on the calling thread alone).
 template <class Body>
-void forEachShared(int64_t count, Body&& body, bool onHost = true) {
-  if (onHost && count >= at::get_num_threads()) {
+void forEachShared(int64_t count, Body&& body) {
+  if (count >= at::get_num_threads()) {
     at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) body(i);
     });

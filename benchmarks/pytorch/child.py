@@ -40,28 +40,44 @@ def floats(path, *shape):
 
 
 class Timer:
-    """Milliseconds on the clock, and of the processor."""
+    """Milliseconds on the clock, and of the processor, for each of `calls`."""
+
+    def __init__(self, calls=1):
+        self.calls = calls
 
     def __enter__(self):
         self.clock, self.processor = time.perf_counter(), time.process_time()
         return self
 
     def __exit__(self, *_):
-        self.times = {"ms": (time.perf_counter() - self.clock) * 1000, "cpuMs": (time.process_time() - self.processor) * 1000}
+        self.times = {"ms": (time.perf_counter() - self.clock) * 1000 / self.calls, "cpuMs": (time.process_time() - self.processor) * 1000 / self.calls}
 
 
 class Child:
-    def load(self, architecture, variant, alignCorners, weights, threads):
+    def load(self, architecture, variant, alignCorners, weights, threads, device, precision):
         torch.set_num_threads(threads)
+        self.device = torch.device(device)
+        self.dtype = {"float32": torch.float32, "tf32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
+        if self.device.type == "cuda":
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
         self.network = Network(architecture, variant == "icpr", alignCorners)
         load_weights(self.network, weights)
-        self.network.eval()
+        self.network.to(self.device).eval()
         self.compiled = None
         return {"torch": torch.__version__}
 
     def pixels(self, path, count, height, width):
         with open(path, "rb") as file:
             self.images = torch.frombuffer(bytearray(file.read()), dtype=torch.uint8).view(count, height, width, 3)
+        if self.device.type == "cuda":
+            self.images = self.images.pin_memory()
+        return {}
+
+    def reduce(self):
+        """For inference: the whole network in its element type, channels-last on a GPU. Training keeps float32 weights."""
+        self.network.to(self.dtype)
+        if self.device.type == "cuda":
+            self.network.to(memory_format=torch.channels_last)
         return {}
 
     def compile(self):
@@ -69,28 +85,33 @@ class Child:
         return {}
 
     @torch.inference_mode()
-    def infer(self, compiled=False, output=None):
+    def infer(self, compiled=False, output=None, calls=1):
+        """Images and results on the CPU: copies and waiting are inside the clock."""
         network = self.compiled if compiled else self.network
-        with Timer() as timer:
-            anomaly_map, score = network(normalised(self.images))
+        with Timer(calls) as timer:
+            for _ in range(calls):
+                image = normalised(self.images.to(self.device, non_blocking=True)).to(self.dtype)
+                if self.device.type == "cuda":
+                    image = image.contiguous(memory_format=torch.channels_last)
+                anomaly_map, score = (result.float().cpu() for result in network(image))
         if output is not None:
             with open(output, "wb") as file:
                 file.write(anomaly_map.contiguous().numpy().tobytes())
         return {**timer.times, "scores": score.tolist()}
 
     def export(self, path):
-        torch.onnx.export(self.network, (normalised(self.images),), path, dynamo=False, input_names=["image"], output_names=["map", "score"])
+        torch.onnx.export(self.network, (normalised(self.images).to(self.device),), path, dynamo=False, input_names=["image"], output_names=["map", "score"])
         return {}
 
     def prepare(self, noiseStd):
         with torch.no_grad():
-            self.taps = [torch.cat(parts) for parts in zip(*(self.network.backbone(normalised(image[None])) for image in self.images))]
-        self.step_ = Step(self.network, noiseStd)
-        return {"supportsPeak": reset_peak(), "restingBytes": status("VmRSS")}
+            self.taps = [torch.cat(parts) for parts in zip(*(self.network.backbone(normalised(image[None].to(self.device))) for image in self.images))]
+        self.step_ = Step(self.network, noiseStd, self.dtype)
+        return {"supportsPeak": reset_peak(), "restingBytes": self.memory(reset=True)["residentBytes"]}
 
     def step(self, mask, height, width, noise=None):
         samples = 2 * len(self.images)
-        perlin_mask = floats(mask, samples, 1, height, width)
+        perlin_mask = floats(mask, samples, 1, height, width).to(self.device)
         given = None if noise is None else self.dense(noise, perlin_mask)
         with Timer() as timer:
             loss = self.step_(self.taps, perlin_mask, given)
@@ -101,11 +122,17 @@ class Child:
         samples, _, height, width = perlin_mask.shape
         channels = self.network.backbone.channels
         active = perlin_mask.view(samples, -1) > 0
-        noise = torch.zeros(samples, height * width, channels)
-        noise[active] = floats(path, -1, channels)
+        noise = torch.zeros(samples, height * width, channels, device=self.device)
+        noise[active] = floats(path, -1, channels).to(self.device)
         return noise.view(samples, height, width, channels).permute(0, 3, 1, 2)
 
     def memory(self, reset=False):
+        """Of the process, or on a GPU what PyTorch's allocator has taken of its memory."""
+        if self.device.type == "cuda":
+            answer = {"peakBytes": torch.cuda.max_memory_reserved(), "residentBytes": torch.cuda.memory_reserved()}
+            if reset:
+                torch.cuda.reset_peak_memory_stats()
+            return answer
         answer = {"peakBytes": status("VmHWM"), "residentBytes": status("VmRSS")}
         if reset:
             reset_peak()

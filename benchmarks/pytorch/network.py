@@ -119,9 +119,10 @@ class Network(nn.Module):
 
 
 def normalised(pixels):
-    """uint8 n x H x W x 3 to float32 n x 3 x H x W."""
+    """uint8 n x H x W x 3 to float32 n x 3 x H x W, where the pixels are."""
     x = pixels.permute(0, 3, 1, 2).float() / 255
-    return (x - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(STD).view(1, 3, 1, 1)
+    mean, std = (torch.tensor(values, device=pixels.device).view(1, 3, 1, 1) for values in (MEAN, STD))
+    return (x - mean) / std
 
 
 def read_safetensors(path):

@@ -20,8 +20,9 @@ def mean_or_zero(values):
 class Step:
     """Normal images only: masks and labels of the batch are zero, every image is segmented, weight 1 everywhere."""
 
-    def __init__(self, network, noise_std):
-        self.network, self.noise_std = network, noise_std
+    def __init__(self, network, noise_std, dtype=torch.float32):
+        """dtype: below float32 the forward pass runs under autocast, with float32 weights."""
+        self.network, self.noise_std, self.dtype = network, noise_std, dtype
         heads = network.heads
         self.optimizer = torch.optim.AdamW(
             [
@@ -37,12 +38,14 @@ class Step:
         with torch.no_grad():
             features = pooled_features(taps, network.align_corners)
             if noise is None:
-                noise = torch.randn(2 * features.shape[0], *features.shape[1:]) * self.noise_std
+                noise = torch.randn(2 * features.shape[0], *features.shape[1:], device=features.device) * self.noise_std
             perturbation = noise * perlin_mask
-        adapted = network.heads.adaptor(features)
-        adapted = torch.cat((adapted, adapted)) + perturbation
-        classified = adapted if network.adapted_classification else torch.cat((features, features)) + perturbation
-        logits, score = network.heads(adapted, classified, stop_gradient=True)
+        with torch.autocast(features.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            adapted = network.heads.adaptor(features)
+            adapted = torch.cat((adapted, adapted)) + perturbation
+            classified = adapted if network.adapted_classification else torch.cat((features, features)) + perturbation
+            logits, score = network.heads(adapted, classified, stop_gradient=True)
+        logits, score = logits.float(), score.float()
         label = perlin_mask.amax((1, 2, 3))
         anomalous = perlin_mask > 0
         loss = (

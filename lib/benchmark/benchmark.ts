@@ -13,7 +13,7 @@ import { SuperSimpleNetError } from "../errors.js";
 import { checkNetworkSettings, computeFor, type ModelConfig, networkConfigOf } from "../models/config.js";
 import { Model } from "../models/model.js";
 import type { Architecture, Precision } from "../native/binding.js";
-import { applyThreads, checkPrecision, resolveDevice } from "../native/device.js";
+import { applyThreads, checkPrecision, detectorPrecisions, resolveDevice } from "../native/device.js";
 import { engine } from "../native/engine.js";
 import { checkChoice, checkNumber, rejectUnknown } from "../options.js";
 import { Random } from "../random.js";
@@ -107,7 +107,7 @@ export async function benchmark(options: BenchmarkOptions = {}): Promise<Benchma
     throw new SuperSimpleNetError("INVALID_OPTION", `${where}: a model has its own backbone and image size. Leave 'backbone' and 'imageSize' away, or 'model'.`);
   }
   const { device } = resolveDevice(where, o.device);
-  checkPrecision(where, precision, device);
+  checkPrecision(where, precision, device, detectorPrecisions);
   const threads = await applyThreads(where, o.threads);
   const stopped = (): void => {
     if (signal?.aborted) throw new SuperSimpleNetError("ABORTED", "The benchmark was cancelled.", { cause: signal.reason });

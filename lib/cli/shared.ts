@@ -16,7 +16,7 @@ export const shared = {
   fold: integer("N", "cross-validation fold of a published data set, from 0", { min: 0 }),
   device: text("auto|cpu|cuda", "where the network runs; cuda:1 is the second GPU", { default: "auto" }),
   threads: integer("N", "CPU threads", { min: 1, default: "the number of cores, or SUPERSIMPLENET_THREADS" }),
-  precision: choice(["float32", "bfloat16", "float16"], "of the network: bfloat16 is faster on processors with instructions for it, float16 is for CUDA (docs/performance.md)", { default: "float32" }),
+  precision: choice(["float32", "tf32", "bfloat16", "float16"], "of the network: bfloat16 is faster on processors with instructions for it, float16 and tf32 are for CUDA (docs/performance.md)", { default: "float32" }),
   backboneWeights: text("FILE", "backbone weights, when the model file does not hold them", { default: "the cache folder" }),
   batch: integer("N", "images per forward pass", { min: 1, default: 8 }),
   pixelThreshold: number("LOGIT", "map logit from which a pixel belongs to a region", { default: "the model's own" }),

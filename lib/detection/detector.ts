@@ -4,7 +4,7 @@ import { prefetch } from "../images/pipeline.js";
 import { computeFor } from "../models/config.js";
 import { Model, releaseBackbone } from "../models/model.js";
 import type { NativeDetector, Region } from "../native/binding.js";
-import { type ChosenDevice, applyThreads, checkPrecision, resolveDevice } from "../native/device.js";
+import { type ChosenDevice, applyThreads, checkPrecision, detectorPrecisions, resolveDevice } from "../native/device.js";
 import { engine } from "../native/engine.js";
 import { checkChoice, checkNumber, invalid, rejectUnknown } from "../options.js";
 import { scaleRegion } from "./regions.js";
@@ -67,7 +67,7 @@ export class Detector {
     checkNumber(where, "cudaGraphs", settings.cudaGraphs, { min: 0, max: 64, integer: true });
     checkChoice(where, "mapSize", settings.mapSize, ["model", "image"]);
     const chosen = resolveDevice(where, settings.device);
-    checkPrecision(where, settings.precision, chosen.device);
+    checkPrecision(where, settings.precision, chosen.device, detectorPrecisions);
     const model = typeof source === "string" ? await Model.load(source) : source;
     if (!(model instanceof Model)) throw invalid(where, "source", "a model file's path or a Model", typeof source);
     if (model === source) model.check(where);

@@ -20,7 +20,7 @@ export interface DetectorOptions {
   /** Images per forward pass when an array is given. Default 8. */
   batchSize?: number;
   /**
-   * "float32" (default), "bfloat16", or "float16" on CUDA alone: how the backbone and the wide products of the heads are
+   * "float32" (default), "bfloat16", or on CUDA alone "float16" and "tf32" (float32 whose products round to 11 bits): how the backbone and the wide products of the heads are
    * computed; scores and maps are float32 numbers all the same (docs/performance.md). On a CPU, bfloat16 is faster only
    * with instructions for it (AVX512-BF16, AMX).
    */

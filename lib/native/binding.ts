@@ -62,12 +62,13 @@ export interface EngineConfig extends NetworkConfig {
   compute: Compute;
 }
 
-export type Precision = "float32" | "bfloat16" | "float16";
+/** "tf32": float32 whose products round their operands to 11 bits, on a GPU. */
+export type Precision = "float32" | "tf32" | "bfloat16" | "float16";
 
 export interface DetectorConfig extends EngineConfig {
   /**
    * Element type of the backbone and of the wide matrix products of the low-resolution heads. What reduces or decides is
-   * float32 always, and so are the direct heads. "float16" needs CUDA. Training has no such choice: it is float32.
+   * float32 always, and so are the direct heads. "tf32" and "float16" need CUDA.
    */
   precision: Precision;
   /** CUDA: for how many batch sizes a captured graph is kept. Default 0: none. */
@@ -85,6 +86,8 @@ export interface TrainerConfig extends EngineConfig {
   overlap?: boolean;
   /** "truncatedL1" leaves the map's focal loss out. Default "default". */
   loss?: Loss;
+  /** Of the wide matrix products' operands; parameters, optimiser and everything else stay float32. "tf32" is for CUDA. Absent: "float32". */
+  precision?: Exclude<Precision, "float16">;
   /** Upper limit of the memory that cached backbone features may take. */
   featureCacheBytes: number;
   /** Of cached features, and of all features that training sees. Absent: "float32". */
@@ -153,8 +156,14 @@ export interface NativeTrainer {
   /** The keys whose features are not cached: their pixels must be given to the next step. Safe while a step runs. */
   missing(keys: number[]): number[];
   cacheReport(): CacheReport;
-  /** One optimiser step. FILE_CORRUPT: features without pixels have become unreadable in the cache file; again with pixels. */
-  step(options: StepOptions): Promise<StepLosses>;
+  /**
+   * One optimiser step. Resolves to the losses that have become known, in the order of the steps: its own, or on a GPU those of
+   * the step before, because that is not waited for (DIVERGED comes late likewise). FILE_CORRUPT: features without pixels have become unreadable in
+   * the cache file; again with pixels.
+   */
+  step(options: StepOptions): Promise<StepLosses[]>;
+  /** The losses that no step has returned. */
+  finishSteps(): Promise<StepLosses[]>;
   /** Adds images to the statistics of the pooled features. */
   observeFeatures(items: StepItem[]): Promise<void>;
   /** The per-channel standard deviation of the features observed so far, by all ranks. Collective. */
@@ -316,6 +325,8 @@ export interface NativeBinding {
   setThreads(threads: number): Promise<void>;
   /** Tries every GPU, which makes a CUDA context on each: call it in a process of its own. null in the CPU engine. */
   cudaStatus(): CudaStatus | null;
+  /** Bytes that libtorch's allocator has taken of a GPU's memory, now and at most. null in the CPU engine. */
+  cudaMemory(index: number): { reserved: number; peakReserved: number } | null;
   /** For tests: true runs on the CPU what is written for other devices, until it is set to false. */
   setPortable(portable: boolean): Promise<void>;
   /** For tests: bytes that malloc has handed out to the whole process; null where it does not count them (glibc before 2.33, macOS). */

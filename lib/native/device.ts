@@ -34,11 +34,14 @@ export function resolveDevice(where: string, device: string): ChosenDevice {
   throw new SuperSimpleNetError("DEVICE_UNAVAILABLE", `${where}: device '${device}' is not usable here: ${why} Available: ${present.join(", ")}. 'supersimplenet doctor' tells more.`);
 }
 
-/** Throws INVALID_OPTION for another precision than those there are, and for float16 without CUDA. `device`: as resolveDevice gave it. */
-export function checkPrecision(where: string, precision: unknown, device: string): Precision {
-  const checked = checkChoice(where, "precision", precision, ["float32", "bfloat16", "float16"]);
-  if (checked === "float16" && device === "cpu") {
-    throw new SuperSimpleNetError("INVALID_OPTION", `${where}: precision 'float16' is for CUDA, but the device is 'cpu'. Use 'float32', or 'bfloat16' where the processor is faster with it.`);
+export const detectorPrecisions = ["float32", "tf32", "bfloat16", "float16"] as const;
+export const trainerPrecisions = ["float32", "tf32", "bfloat16"] as const;
+
+/** Throws INVALID_OPTION for another precision than `choices`, and for float16 and tf32 without CUDA. `device`: as resolveDevice gave it. */
+export function checkPrecision<P extends Precision>(where: string, precision: unknown, device: string, choices: readonly P[]): P {
+  const checked = checkChoice(where, "precision", precision, choices);
+  if ((checked === "float16" || checked === "tf32") && device === "cpu") {
+    throw new SuperSimpleNetError("INVALID_OPTION", `${where}: precision '${checked}' is for CUDA, but the device is 'cpu'. Use 'float32', or 'bfloat16' where the processor is faster with it.`);
   }
   return checked;
 }

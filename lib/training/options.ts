@@ -72,6 +72,11 @@ export interface TrainerOptions {
   threads?: number;
   /** "auto" (default), "cpu", "cuda" or "cuda:1". */
   device?: string;
+  /**
+   * Of the operands of the wide matrix products: "float32" (default), "bfloat16", or "tf32" on CUDA alone. Weights, optimiser,
+   * sums and everything else stay float32. For the low-resolution heads.
+   */
+  precision?: "float32" | "tf32" | "bfloat16";
   /** Default 1e-4. */
   adaptorLearningRate?: number;
   /** Default 2e-4. */
@@ -150,6 +155,7 @@ export const trainerDefaults = {
   batchSize: 32,
   seed: 0,
   device: "auto",
+  precision: "float32",
   adaptorLearningRate: 1e-4,
   headsLearningRate: 2e-4,
   adaptorWeightDecay: 0.01,

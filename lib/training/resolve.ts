@@ -2,7 +2,7 @@ import { architectures } from "../backbones/catalogue.js";
 import { checkSegmented } from "../datasets/segmented.js";
 import type { Regime } from "../datasets/types.js";
 import { checkNetworkSettings, computeFor, randomNotEmbedded } from "../models/config.js";
-import { checkDevice } from "../native/device.js";
+import { checkDevice, trainerPrecisions } from "../native/device.js";
 import { checkBoolean, checkChoice, checkNumber, invalid, rejectUnknown } from "../options.js";
 import { publishedNoiseStd, type RegimePreset, regimePresets, type RelativeNoise, relativeNoise, trainerDefaults, type TrainerOptions } from "./options.js";
 import { checkDistributed } from "./ranks.js";
@@ -48,6 +48,7 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
   checkNumber(where, "seed", o.seed, { min: 0, max: Number.MAX_SAFE_INTEGER, integer: true });
   if (o.threads !== undefined) checkNumber(where, "threads", o.threads, { min: 1, max: 1024, integer: true });
   checkDevice(where, o.device);
+  checkChoice(where, "precision", o.precision, trainerPrecisions);
   for (const name of ["adaptorLearningRate", "headsLearningRate"] as const) checkNumber(where, name, o[name], { above: 0, max: 1 });
   for (const name of ["adaptorWeightDecay", "headsWeightDecay"] as const) checkNumber(where, name, o[name], { min: 0, max: 1 });
   if (!Array.isArray(o.learningRateMilestones)) throw invalid(where, "learningRateMilestones", "a list of shares of the epochs", o.learningRateMilestones);
@@ -63,6 +64,7 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
   }
   checkDistributed(where, o.distributed);
   o.heads = computeFor(where, o, given.heads);
+  if (o.heads === "direct" && o.precision === "bfloat16") throw invalid(where, "precision", "'float32' with the direct heads, which have no other,", o.precision);
   if (o.embedBackbone !== undefined) checkBoolean(where, "embedBackbone", o.embedBackbone);
   if (o.embedBackbone === false && o.backboneWeights === "random") throw randomNotEmbedded(where);
   if (o.gradientClip !== undefined) checkNumber(where, "gradientClip", o.gradientClip, { min: 0 });

@@ -15,7 +15,7 @@ import { prefetch, throwIfAborted } from "../images/pipeline.js";
 import { type ModelConfig, networkConfigOf, type Thresholds, type TrainingInfo } from "../models/config.js";
 import { Model } from "../models/model.js";
 import type { NativeTrainer, StepItem, StepLosses, Target, TensorMap, TrainerConfig } from "../native/binding.js";
-import { applyThreads, resolveDevice } from "../native/device.js";
+import { applyThreads, checkPrecision, resolveDevice, trainerPrecisions } from "../native/device.js";
 import { engine } from "../native/engine.js";
 import { invalid, rejectUnknown } from "../options.js";
 import { packageVersion } from "../version.js";
@@ -78,6 +78,7 @@ export class Trainer {
     const resumes = options.resume && options.out !== undefined && writes;
     if (resumes) requireCheckpoint(options.out!);
     const { device, reason: deviceReason } = resolveDevice("new Trainer", deviceOf(this.options.device, ranks?.settings));
+    checkPrecision("new Trainer", this.options.precision, device, trainerPrecisions);
     const stage = (name: StageEvent["stage"], done: number, total: number): void => options.onStage?.({ stage: name, done, total });
 
     const { signal } = options;
@@ -217,6 +218,7 @@ class Session {
       syntheticAnomalies: settings.syntheticAnomalies,
       overlap: settings.overlap,
       loss: settings.loss,
+      precision: settings.precision,
       featureCacheBytes: settings.featureCacheMiB * 2 ** 20,
       featureCachePrecision: settings.featureCachePrecision,
       featureCacheFile: cacheFile,
@@ -327,17 +329,23 @@ class Session {
       const { first, count } = this.#share(whole.length);
       return { share: { first, total: whole.length }, keys: whole.slice(first, first + count) };
     });
+    let reported = 0;
+    const report = (known: readonly StepLosses[]): void => {
+      for (const losses of known) {
+        for (const name of Object.keys(sums) as (keyof StepLosses)[]) sums[name] += losses[name] / steps;
+        onStep?.({ ...losses, epoch: epoch + 1, epochs: settings.epochs, step: ++reported, steps });
+      }
+    };
     // A batch is decoded ahead while the engine computes the one before.
     const decoded = prefetch(batches.flatMap((batch) => batch.keys), (key) => this.#item(key), { ahead: Math.max(1, batches[0]!.keys.length), signal });
     try {
       for (const [step, { share, keys }] of batches.entries()) {
         const batch: StepItem[] = [];
         while (batch.length < keys.length) batch.push((await decoded.next()).value as StepItem);
-        const losses = await this.#withFeatures(batch, (items) => this.native.step({ index: epoch * steps + step, items, share, adaptorLearningRate, headsLearningRate }));
-        for (const name of Object.keys(sums) as (keyof StepLosses)[]) sums[name] += losses[name] / steps;
-        onStep?.({ ...losses, epoch: epoch + 1, epochs: settings.epochs, step: step + 1, steps });
+        report(await this.#withFeatures(batch, (items) => this.native.step({ index: epoch * steps + step, items, share, adaptorLearningRate, headsLearningRate })));
         throwIfAborted(signal);
       }
+      report(await this.native.finishSteps());
     } finally {
       await decoded.return();
     }

@@ -69,6 +69,15 @@ Napi::Value cudaStatusToJs(const Napi::CallbackInfo& info) {
   return out;
 }
 
+Napi::Value cudaMemoryToJs(const Napi::CallbackInfo& info) {
+  const auto memory = cudaMemory(info[0].As<Napi::Number>().Int32Value());
+  if (!memory) return info.Env().Null();
+  Napi::Object out = Napi::Object::New(info.Env());
+  out.Set("reserved", static_cast<double>(memory->reserved));
+  out.Set("peakReserved", static_cast<double>(memory->peakReserved));
+  return out;
+}
+
 // For tests.
 Napi::Value setPortable(const Napi::CallbackInfo& info) {
   const bool portable = info[0].As<Napi::Boolean>();
@@ -108,6 +117,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   addFunction<devices>(env, exports, "devices");
   addFunction<setThreads>(env, exports, "setThreads");
   addFunction<cudaStatusToJs>(env, exports, "cudaStatus");
+  addFunction<cudaMemoryToJs>(env, exports, "cudaMemory");
   addFunction<setPortable>(env, exports, "setPortable");
   addFunction<allocatedBytes>(env, exports, "allocatedBytes");
   addFunction<shutdown>(env, exports, "shutdown");

@@ -1,4 +1,8 @@
 // Synthetic anomalies as training draws them, for tests and inspection.
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+
 #include "addon/convert.h"
 #include "addon/errors.h"
 #include "addon/register.h"
@@ -32,9 +36,10 @@ Napi::Value latentNoiseToJs(const Napi::CallbackInfo& info) {
   const Napi::Int32Array positions = info[3].As<Napi::Int32Array>();
   const int64_t channels = integer(info[4]);
   if (channels < 1) throw Error("INTERNAL", "latentNoise: channels must be at least 1");
-  std::vector<float> out(positions.ElementLength() * channels);
-  latentNoise(integer(info[0]), integer(info[1]), integer(info[2]), positions.Data(), positions.ElementLength(), channels, /*std=*/nullptr, out.data());
-  return vectorToJs(info.Env(), std::move(out));
+  at::Tensor cells = at::empty({static_cast<int64_t>(positions.ElementLength())}, at::kLong);
+  std::copy(positions.Data(), positions.Data() + positions.ElementLength(), cells.data_ptr<int64_t>());
+  const NoiseStreams streams{static_cast<uint64_t>(integer(info[0])), integer(info[1]), /*images=*/1, /*first=*/integer(info[2]), /*second=*/integer(info[2]), /*plane=*/int64_t{1} << 31};
+  return float32ToJs(info.Env(), latentNoise(streams, cells, channels, /*std=*/{}));
 }
 
 }  // namespace

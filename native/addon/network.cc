@@ -7,6 +7,7 @@
 
 #include "addon/convert.h"
 #include "error.h"
+#include "tf32.h"
 
 namespace ssn::addon {
 namespace {
@@ -45,8 +46,7 @@ EngineConfig engineConfigFromJs(const Napi::Object& options) {
   if (config.device.is_cuda() && !at::hasCUDA()) throw Error("DEVICE_UNAVAILABLE", "device '" + config.device.str() + "' was asked for, but this libtorch has no usable CUDA device");
   if (config.device.is_cuda()) {
     // Full float32: with TF32 convolutions, cuDNN's default, features would keep three decimal digits.
-    at::globalContext().setAllowTF32CuDNN(false);
-    at::globalContext().setAllowTF32CuBLAS(false);
+    AllowTf32::set(false);
     at::globalContext().setDeterministicCuDNN(true);
   }
   return config;
@@ -54,7 +54,7 @@ EngineConfig engineConfigFromJs(const Napi::Object& options) {
 
 DetectorConfig detectorConfigFromJs(const Napi::Object& options) {
   const std::string precision = getString(options, "precision");
-  return {engineConfigFromJs(options), precision == "bfloat16" ? at::kBFloat16 : precision == "float16" ? at::kHalf : at::kFloat, given(options, "cudaGraphs") ? getInt(options, "cudaGraphs") : 0};
+  return {engineConfigFromJs(options), precision == "bfloat16" ? at::kBFloat16 : precision == "float16" ? at::kHalf : at::kFloat, given(options, "cudaGraphs") ? getInt(options, "cudaGraphs") : 0, precision == "tf32"};
 }
 
 TrainerConfig trainerConfigFromJs(const Napi::Object& options) {
@@ -74,6 +74,11 @@ TrainerConfig trainerConfigFromJs(const Napi::Object& options) {
   if (given(options, "syntheticAnomalies")) {
     const std::string synthetic = getString(options, "syntheticAnomalies");
     config.synthetic = synthetic == "simplenet" ? TrainerConfig::kSimpleNet : synthetic == "none" ? TrainerConfig::kNone : TrainerConfig::kPerlin;
+  }
+  if (given(options, "precision")) {
+    const std::string precision = getString(options, "precision");
+    config.tf32 = precision == "tf32";
+    if (precision == "bfloat16") config.precision = at::kBFloat16;
   }
   if (given(options, "overlap")) config.overlap = getBool(options, "overlap");
   if (given(options, "loss")) config.focalMap = getString(options, "loss") != "truncatedL1";

@@ -42,6 +42,12 @@ Napi::Object lossesToJs(Napi::Env env, const StepLosses& losses) {
   return out;
 }
 
+Napi::Value lossListToJs(Napi::Env env, std::vector<StepLosses>& losses) {
+  Napi::Array out = Napi::Array::New(env, losses.size());
+  for (uint32_t i = 0; i < losses.size(); ++i) out.Set(i, lossesToJs(env, losses[i]));
+  return out;
+}
+
 LearningRates ratesFromJs(const Napi::Object& options) { return {getNumber(options, "adaptorLearningRate"), getNumber(options, "headsLearningRate")}; }
 
 class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
@@ -61,6 +67,7 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::missing>>("missing"),
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::cacheReport>>("cacheReport"),
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::step>>("step"),
+                           InstanceMethod<&NativeTrainer::call<&NativeTrainer::finishSteps>>("finishSteps"),
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::observeFeatures>>("observeFeatures"),
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::featureStd>>("featureStd"),
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::setNoiseStd>>("setNoiseStd"),
@@ -145,9 +152,14 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
     auto items = itemsFromJs(options.Get("items"));
     Share share{0, static_cast<int64_t>(items.size())};
     if (const Napi::Value value = options.Get("share"); !value.IsUndefined()) share = {getInt(value.As<Napi::Object>(), "first"), getInt(value.As<Napi::Object>(), "total")};
-    return runOnEngine<StepLosses>(
+    return runOnEngine<std::vector<StepLosses>>(
         env, [trainer = trainer(env), index = getInt(options, "index"), items = std::move(items), share, rates = ratesFromJs(options)] { return trainer->step(index, items, share, rates); },
-        [](Napi::Env e, StepLosses& losses) { return lossesToJs(e, losses); });
+        lossListToJs);
+  }
+
+  Napi::Value finishSteps(const Napi::CallbackInfo& info) {
+    return runOnEngine<std::vector<StepLosses>>(
+        info.Env(), [trainer = trainer(info.Env())] { return trainer->finishSteps(); }, lossListToJs);
   }
 
   Napi::Value observeFeatures(const Napi::CallbackInfo& info) {
@@ -282,10 +294,9 @@ Napi::Value goldenStep(const Napi::CallbackInfo& info) {
        rates = ratesFromJs(options)] {
         Trainer trainer(config, backbone, heads);
         const auto on = [&](const char* name) { return in.at(name).to(config.device); };
-        StepInput input{trainer.taps(in.at("input")), on("mask"), on("label"), on("isSegmented"), on("distanceWeight"), on("perlinMask"), nullptr};
-        input.noise = [noise = on("noise").flatten(2)](int64_t sample, const at::Tensor& positions) {
-          return noise[sample].index_select(1, positions.to(noise.device(), at::kLong)).t().contiguous();
-        };
+        StepInput input{trainer.taps(in.at("input")), in.at("mask"), in.at("label"), in.at("isSegmented"), in.at("distanceWeight"), in.at("perlinMask"), nullptr};
+        // 2b x C x H x W -> (2b H W) x C
+        input.noise = [noise = on("noise").permute({0, 2, 3, 1}).flatten(0, 2)](const at::Tensor& cells) { return noise.index_select(0, cells); };
         Result result;
         result.output = trainer.forwardBackward(input);
         const auto parameters = trainedParameters(trainer.heads());
@@ -293,7 +304,7 @@ Napi::Value goldenStep(const Napi::CallbackInfo& info) {
         const auto value = [](const at::Tensor& t) { return t.item<double>(); };
         result.losses = {value(result.output.l1Normal), value(result.output.l1Anomalous), value(result.output.focalMap), value(result.output.focalScore), 0, 0};
         result.losses.total = result.losses.l1Normal + result.losses.l1Anomalous + result.losses.focalMap + result.losses.focalScore;
-        result.losses.gradientNorm = trainer.update(result.output.gradients, rates);
+        result.losses.gradientNorm = value(trainer.update(result.output.gradients, rates));
         result.after = headsToTensors(trainer.heads());
         return result;
       },

@@ -6,6 +6,7 @@
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/ones.h>
+#include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/util/Exception.h>
 #include <cuda_runtime_api.h>
 #endif
@@ -56,9 +57,16 @@ std::optional<CudaStatus> cudaStatus() {
   return out;
 }
 
+std::optional<CudaMemory> cudaMemory(int index) {
+  const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(static_cast<c10::DeviceIndex>(index));
+  const auto& reserved = stats.reserved_bytes[static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE)];
+  return CudaMemory{reserved.current, reserved.peak};
+}
+
 #else
 
 std::optional<CudaStatus> cudaStatus() { return std::nullopt; }
+std::optional<CudaMemory> cudaMemory(int) { return std::nullopt; }
 
 #endif
 

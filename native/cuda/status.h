@@ -24,4 +24,10 @@ struct CudaStatus {
 // nullopt in the CPU engine.
 std::optional<CudaStatus> cudaStatus();
 
+// What libtorch's allocator has taken of a device's memory. nullopt in the CPU engine.
+struct CudaMemory {
+  int64_t reserved, peakReserved;
+};
+std::optional<CudaMemory> cudaMemory(int index);
+
 }  // namespace ssn

@@ -16,6 +16,7 @@
 #include "host_path.h"
 #include "kernels/inference.h"
 #include "kernels/run.h"
+#include "tf32.h"
 
 namespace ssn {
 
@@ -75,6 +76,7 @@ Detector::Output Detector::detect(const at::Tensor& pixels) const {
   const int64_t n = pixels.size(0);
   std::vector<at::Tensor> scores, maps;
   if (!hostPath(config_.device)) {
+    const AllowTf32 allow(config_.device, config_.tf32);
     for (int64_t i = 0; i < n; i += kDeviceBatch) {
       throwIfCancelled();
       const at::Tensor part = pixels.slice(0, i, std::min(n, i + kDeviceBatch));
@@ -107,6 +109,7 @@ std::pair<at::Tensor, at::Tensor> Detector::onDevice(const at::Tensor& pixels) c
 
 Detector::Inspection Detector::inspect(const at::Tensor& input) const {
   at::NoGradGuard guard;
+  const AllowTf32 allow(config_.device, config_.tf32);
   const auto taps = backbone_.forward(input);
   const HeadsOutput out = heads(taps);
   const auto wide = inFloat(taps);

@@ -2,12 +2,11 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/max.h>
 #include <ATen/ops/ones.h>
-#include <ATen/ops/relu.h>
 
 #include <vector>
 
+#include "heads/row_kernels.h"
 #include "host_path.h"
 #include "parallel.h"
 #include "platform.h"
@@ -61,9 +60,7 @@ ClassificationPool classificationPool(const at::Tensor& rows, int64_t samples, i
   out.statistics = rowStatistics({rows, at::ones({rows.size(0)}, rows.options()), static_cast<double>(rows.size(0))}, group);
   const at::Tensor scale = norm.weight * out.statistics.inverseStd, shift = norm.bias - out.statistics.mean * scale;
   if (!hostPath(rows)) {
-    const at::Tensor y = at::relu(rows * scale + shift).view({samples, plane, k});
-    std::tie(out.maximum, out.argmax) = at::max(y, 1);
-    out.mean = y.mean(1);
+    row_kernels::pool(out, samples, plane, scale, shift);
     return out;
   }
   out.maximum = at::empty({samples, k}, at::kFloat);
@@ -88,20 +85,16 @@ ClassificationPool classificationPool(const at::Tensor& rows, int64_t samples, i
 PoolGradients classificationPoolBackward(ClassificationPool& pool, const BatchNorm& norm, int64_t plane, const at::Tensor& maximumGradient, const at::Tensor& meanGradient, Group* group) {
   const int64_t samples = pool.maximum.size(0), k = pool.rows.size(1);
   const at::Tensor meanShare = (meanGradient / static_cast<double>(plane)).contiguous();
+  const at::Tensor dense = maximumGradient.contiguous();
   const double count = pool.statistics.count;
   if (!hostPath(pool.rows)) {
-    const at::Tensor n = ((pool.rows - pool.statistics.mean) * pool.statistics.inverseStd).view({samples, plane, k});
-    at::Tensor g = meanShare.unsqueeze(1).expand({samples, plane, k}).contiguous();
-    g.scatter_add_(1, pool.argmax.unsqueeze(1), maximumGradient.unsqueeze(1));
-    g.mul_(n * norm.weight + norm.bias > 0);
-    PoolGradients grads{(g * n).sum({0, 1}), g.sum({0, 1})};
+    const PoolGradients grads = row_kernels::poolGradients(pool, norm, plane, meanShare, dense);
     const at::Tensor dBias = sumOverRanks(grads.normBias, group), dWeight = sumOverRanks(grads.normWeight, group);
-    pool.rows = (norm.weight * pool.statistics.inverseStd * (g - (dBias + n * dWeight) / count)).view({-1, k});
+    row_kernels::poolInputGradient(pool, norm, plane, meanShare, dense, dBias / count, dWeight / count);
     return grads;
   }
   float* data = pool.rows.data_ptr<float>();
   const Channels c{pool.statistics.mean.data_ptr<float>(), pool.statistics.inverseStd.data_ptr<float>(), norm.weight.data_ptr<float>(), norm.bias.data_ptr<float>()};
-  const at::Tensor dense = maximumGradient.contiguous();
   const float *share = meanShare.data_ptr<float>(), *dMaximum = dense.data_ptr<float>();
   const int32_t* argmax = pool.argmax.data_ptr<int32_t>();
   // Summed sample by sample, then over the samples in order: independent of the number of threads.

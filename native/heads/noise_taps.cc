@@ -1,16 +1,15 @@
 #include "heads/noise_taps.h"
 
 #include <ATen/Parallel.h>
-#include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
-#include <ATen/ops/constant_pad_nd.h>
-#include <ATen/ops/zeros.h>
+#include <ATen/ops/full.h>
 
 #include <algorithm>
 #include <cstring>
 
 #include "heads/parameters.h"
-#include "host_path.h"
+#include "kernels/run.h"
+#include "kernels/training.h"
 #include "platform.h"
 
 namespace ssn {
@@ -37,26 +36,11 @@ void forEachTap(int64_t height, int64_t width, const at::Tensor& positions, int6
   }
 }
 
-// On other devices: flat indices into the plane padded by 2 on every side, where every target is inside. P x 25.
-at::Tensor paddedIndices(int64_t width, const at::Tensor& positions, at::Device device) {
-  const at::Tensor position = positions.to(device, at::kLong);
-  const at::Tensor y = position.floor_divide(width), x = position.remainder(width);
-  const at::Tensor d = at::arange(kTapSide, at::TensorOptions().device(device).dtype(at::kLong));
-  const at::Tensor toY = (y.unsqueeze(1) + 2 * kReach - d).view({-1, 1, kTapSide}), toX = (x.unsqueeze(1) + 2 * kReach - d).view({-1, kTapSide, 1});
-  return (toY * (width + 2 * kReach) + toX).view(-1);
-}
-
 }  // namespace
 
 void addNoiseTaps(at::Tensor plane, const at::Tensor& products, const at::Tensor& positions) {
   const int64_t height = plane.size(0), width = plane.size(1), k = plane.size(2), count = positions.numel();
   if (count == 0) return;
-  if (!hostPath(plane)) {
-    at::Tensor padded = at::zeros({(height + 2 * kReach) * (width + 2 * kReach), k}, plane.options());
-    padded.index_add_(0, paddedIndices(width, positions, plane.device()), products.view({count * kTaps, k}));
-    plane.add_(padded.view({height + 2 * kReach, width + 2 * kReach, k}).slice(0, kReach, kReach + height).slice(1, kReach, kReach + width));
-    return;
-  }
   float* out = plane.data_ptr<float>();
   const float* in = products.data_ptr<float>();
   // Threads share the channels, so that two positions never write to the same place at once.
@@ -72,11 +56,6 @@ void addNoiseTaps(at::Tensor plane, const at::Tensor& products, const at::Tensor
 void gatherNoiseTaps(const at::Tensor& plane, const at::Tensor& positions, at::Tensor products) {
   const int64_t height = plane.size(0), width = plane.size(1), k = plane.size(2), count = positions.numel();
   if (count == 0) return;
-  if (!hostPath(plane)) {
-    const at::Tensor padded = at::constant_pad_nd(plane, {0, 0, kReach, kReach, kReach, kReach}).view({-1, k});
-    products.copy_(padded.index_select(0, paddedIndices(width, positions, plane.device())).view({count, kTaps * k}));
-    return;
-  }
   float* to = products.data_ptr<float>();
   const float* from = plane.data_ptr<float>();
   at::parallel_for(0, count, 16, [&](int64_t begin, int64_t end) {
@@ -89,6 +68,19 @@ void gatherNoiseTaps(const at::Tensor& plane, const at::Tensor& positions, at::T
       }
     });
   });
+}
+
+void addNoiseTapsOn(at::Tensor planes, const at::Tensor& products, const at::Tensor& cells) {
+  const int64_t height = planes.size(1), width = planes.size(2), k = planes.size(3), positions = planes.size(0) * height * width;
+  if (cells.numel() == 0) return;
+  const auto options = planes.options().dtype(at::kInt);
+  const at::Tensor active = at::full({positions}, -1, options).index_copy_(0, cells, at::arange(cells.numel(), options));
+  forEach(planes.device(), positions * (k / 4), kernels::AddNoiseTaps{planes.data_ptr<float>(), products.data_ptr<float>(), active.data_ptr<int32_t>(), height, width, k});
+}
+
+void gatherNoiseTapsOn(const at::Tensor& planes, const at::Tensor& cells, at::Tensor products) {
+  const int64_t k = planes.size(3);
+  forEach(planes.device(), cells.numel() * kTaps * (k / 4), kernels::GatherNoiseTaps{planes.data_ptr<float>(), cells.data_ptr<int64_t>(), planes.size(1), planes.size(2), k, products.data_ptr<float>()});
 }
 
 }  // namespace ssn

@@ -5,9 +5,6 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
-#include <ATen/ops/leaky_relu.h>
-#include <ATen/ops/mv.h>
-#include <ATen/ops/where.h>
 
 #include <cmath>
 #include <cstring>
@@ -15,6 +12,7 @@
 #include <vector>
 
 #include "error.h"
+#include "heads/row_kernels.h"
 #include "host_path.h"
 #include "platform.h"
 
@@ -133,8 +131,8 @@ RowStatistics statisticsOnCpu(const SegmentationRows& x) {
 
 RowStatistics localStatistics(const SegmentationRows& x) {
   if (hostPath(x.rows)) return statisticsOnCpu(x);
-  const at::Tensor mean = at::mv(x.rows.t(), x.multiplicity) / x.count;
-  const at::Tensor variance = at::mv((x.rows - mean).square_().t(), x.multiplicity) / x.count;
+  const at::Tensor mean = row_kernels::sums(x.rows, x.multiplicity) / x.count;
+  const at::Tensor variance = row_kernels::squaredDeviations(x.rows, x.multiplicity, mean) / x.count;
   return withVariance(mean, variance, x.count);
 }
 
@@ -172,7 +170,7 @@ at::Tensor rowLogits(const SegmentationRows& x, const RowStatistics& statistics,
 }
 
 at::Tensor leakyLogits(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& shift, const at::Tensor& out) {
-  if (!hostPath(x)) return at::mv(at::leaky_relu((x * scale).add_(shift), kLeakySlope), out);
+  if (!hostPath(x)) return row_kernels::leakyLogits(x, scale, shift, out);
   const int64_t rows = x.size(0), k = x.size(1);
   at::Tensor logits = at::empty({rows}, at::kFloat);
   const float *data = x.data_ptr<float>(), *s = scale.data_ptr<float>(), *b = shift.data_ptr<float>(), *w = out.data_ptr<float>();
@@ -184,15 +182,12 @@ at::Tensor leakyLogits(const at::Tensor& x, const at::Tensor& scale, const at::T
 }
 
 void addRows(at::Tensor rows, const at::Tensor& added, const at::Tensor& index) {
-  if (!hostPath(rows)) {
-    rows.index_add_(0, index, added);
-    return;
-  }
+  if (!hostPath(rows)) return row_kernels::addRows(rows, added, index);
   const int64_t count = index.numel(), k = rows.size(1);
   float* to = rows.data_ptr<float>();
   const float* from = added.data_ptr<float>();
   const int64_t* row = index.data_ptr<int64_t>();
-  // Threads share the channels: two entries with one index never race, and are added in order.
+  // Threads share the channels, so that each has runs of neighbouring ones.
   constexpr int64_t kColumns = 64;
   at::parallel_for(0, (k + kColumns - 1) / kColumns, 1, [&](int64_t begin, int64_t end) {
     const int64_t column = begin * kColumns, width = std::min(k, end * kColumns) - column;
@@ -202,13 +197,9 @@ void addRows(at::Tensor rows, const at::Tensor& added, const at::Tensor& index) 
 
 RowGradients rowsBackward(SegmentationRows& x, const RowStatistics& statistics, const BatchNorm& norm, const at::Tensor& out, const at::Tensor& gradient, Group* group) {
   if (!hostPath(x.rows)) {
-    const at::Tensor n = (x.rows - statistics.mean) * statistics.inverseStd;
-    const at::Tensor a = n * norm.weight + norm.bias;
-    const at::Tensor slope = at::where(a > 0, 1.0, kLeakySlope).to(a.scalar_type());
-    const at::Tensor g = gradient.unsqueeze(1) * out * slope;
-    RowGradients grads{(g * n).sum(0), g.sum(0), at::mv((a * slope).t(), gradient)};
+    RowGradients grads = row_kernels::leakyGradients(x.rows, statistics, norm, out, gradient);
     const at::Tensor dBias = sumOverRanks(grads.normBias, group), dWeight = sumOverRanks(grads.normWeight, group);
-    x.rows = norm.weight * statistics.inverseStd * (g - x.multiplicity.unsqueeze(1) * ((dBias + n * dWeight) / statistics.count));
+    row_kernels::leakyInputGradient(x.rows, statistics, norm, out, gradient, x.multiplicity, dBias / statistics.count, dWeight / statistics.count);
     return grads;
   }
   const int64_t rows = x.rows.size(0), k = x.rows.size(1), n = chunks(rows);

@@ -3,7 +3,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/amax.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/maximum.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/core/grad_mode.h>
@@ -25,20 +24,12 @@ Perturbation perturbation(const StepInput& input, bool overlap) {
   return out;
 }
 
-std::vector<at::Tensor> activePositions(const at::Tensor& noiseMask) {
-  const at::Tensor mask = noiseMask.cpu().contiguous();
-  const float* data = mask.data_ptr<float>();
-  const int64_t samples = mask.size(0), plane = mask.size(2) * mask.size(3);
-  std::vector<at::Tensor> out;
-  for (int64_t s = 0; s < samples; ++s, data += plane) {
-    std::vector<int32_t> positions;
-    for (int64_t i = 0; i < plane; ++i)
-      if (data[i] != 0) positions.push_back(static_cast<int32_t>(i));
-    at::Tensor tensor = at::empty({static_cast<int64_t>(positions.size())}, at::kInt);
-    std::copy(positions.begin(), positions.end(), tensor.data_ptr<int32_t>());
-    out.push_back(tensor);
-  }
-  return out;
+at::Tensor activeCells(const at::Tensor& noiseMask) { return noiseMask.reshape(-1).nonzero().squeeze(1); }
+
+at::Tensor uploaded(const at::Tensor& tensor, at::Device device) { return device.is_cuda() && tensor.numel() > 0 ? tensor.pin_memory().to(device, /*non_blocking=*/true) : tensor.to(device); }
+
+Targets uploaded(const Targets& targets, at::Device device) {
+  return {uploaded(targets.mask, device), uploaded(targets.label, device), uploaded(targets.segmented, device), uploaded(targets.weight, device)};
 }
 
 std::vector<Heads::Named> trainedParameters(Heads& heads) {
@@ -60,15 +51,11 @@ StepOutput stepDirect(Heads& heads, const StepInput& input, const StepOptions& o
     at::NoGradGuard guard;
     features = pooledFeatures(input.taps, options.alignCorners, options.upscale);
     perturbed = perturbation(input, options.overlap);
+    perturbed.targets = uploaded(perturbed.targets, features.device());
     // Dense, zero where the mask is: noise x noise mask of spec section 3.
-    const int64_t samples = perturbed.noiseMask.size(0), channels = features.size(1);
-    noise = at::zeros({samples, channels, features.size(2) * features.size(3)}, features.options());
-    const auto positions = activePositions(perturbed.noiseMask);
-    for (int64_t s = 0; s < samples; ++s) {
-      if (positions[s].numel() == 0) continue;
-      noise[s].index_copy_(1, positions[s].to(features.device(), at::kLong), input.noise(s, positions[s]).t());
-    }
-    noise = noise.view({samples, channels, features.size(2), features.size(3)});
+    const int64_t samples = perturbed.noiseMask.size(0), channels = features.size(1), h = features.size(2), w = features.size(3);
+    const at::Tensor cells = uploaded(activeCells(perturbed.noiseMask), features.device());
+    noise = at::zeros({samples * h * w, channels}, features.options()).index_copy_(0, cells, input.noise(cells)).view({samples, h, w, channels}).permute({0, 3, 1, 2}).contiguous();
   }
   throwIfCancelled();
   const at::Tensor adaptedFeatures = adapted(heads, features);

@@ -13,12 +13,13 @@
 
 namespace ssn {
 
-// Latent noise at the given flat positions (int32, CPU) of sample s of this rank's duplicated batch: positions x C.
-using NoiseSource = std::function<at::Tensor(int64_t sample, const at::Tensor& positions)>;
+// Latent noise at the given cells of this rank's duplicated batch: P x C, on the device that holds `cells` (int64, indices into 2b x H W).
+using NoiseSource = std::function<at::Tensor(const at::Tensor& cells)>;
 
 // Of b images; in a group b is this rank's share of the batch, and may be 0.
 struct StepInput {
   std::vector<at::Tensor> taps;  // b x C_l x h_l x w_l, channels-last
+  // The rest is on the CPU, whatever the device of the taps: how many positions have noise decides shapes.
   at::Tensor mask;               // b x 1 x H x W of 0/1, the real defects
   at::Tensor label;              // b
   at::Tensor segmented;          // b
@@ -33,6 +34,7 @@ struct StepOptions {
   bool stopGradient;
   bool overlap;   // noise on real defects too (ablation)
   bool focalMap;  // the map's focal loss; without it the truncated L1 alone (ablation)
+  at::ScalarType precision;  // of the operands of the wide products in the low-resolution form; the results are float32
   Group* group;   // the ranks that share the batch; null: this process has all of it
 };
 
@@ -49,14 +51,18 @@ StepOutput stepDirect(Heads& heads, const StepInput& input, const StepOptions& o
 StepOutput stepLowResolution(Heads& heads, const StepInput& input, const StepOptions& options, const LowResolutionGeometry& geometry);
 
 // Where noise is added, and what the duplicated batch is trained towards (spec section 3, steps 4 and 5).
-struct Perturbation {
+struct Perturbation {  // on the CPU
   at::Tensor noiseMask;  // 2b x 1 x H x W
   Targets targets;
 };
 Perturbation perturbation(const StepInput& input, bool overlap);
 
-// Ascending flat positions (int32, CPU) where the noise mask of each sample is set.
-std::vector<at::Tensor> activePositions(const at::Tensor& noiseMask);
+// Ascending indices (int64, CPU) into 2b x H W where the noise mask is set.
+at::Tensor activeCells(const at::Tensor& noiseMask);
+
+// Without waiting for a GPU: through page-locked memory, in the order of its stream.
+at::Tensor uploaded(const at::Tensor& tensor, at::Device device);
+Targets uploaded(const Targets& targets, at::Device device);
 
 // The trained entries of heads.named().
 std::vector<Heads::Named> trainedParameters(Heads& heads);

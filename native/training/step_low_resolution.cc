@@ -12,6 +12,8 @@
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
+#include <algorithm>
+
 #include "cancel.h"
 #include "heads/classification_pool.h"
 #include "heads/noise_taps.h"
@@ -26,42 +28,59 @@ namespace {
 // Large intermediate results are made in pieces of about this many floats (64 MiB).
 constexpr int64_t kPiece = 16 << 20;
 
-// Everything the two branches share. Active positions, where noise is added, are listed sample by sample.
+// Everything the two branches share. Active cells, where noise is added, are listed sample by sample.
 struct Batch {
   int64_t images, plane, channels;     // b, H W, C
-  std::vector<at::Tensor> taps;        // b x (h_l w_l) x C_l
+  std::vector<at::Tensor> taps;        // b x (h_l w_l) x C_l; `precision`
   at::Tensor noiseMask;                // 2b x HW
-  std::vector<at::Tensor> positions;   // per sample, int32 on the CPU
   std::vector<int64_t> begin;          // per sample, and the total at the end: its part of what follows
-  at::Tensor noise;                    // P x C
+  std::vector<at::Tensor> positions;   // per sample, int32; on the CPU alone
   at::Tensor cell, shared;             // P, int64: index into 2b x HW, and into b x HW
+  at::Tensor noise;                    // P x C; `precision`
 
   int64_t active() const { return begin.back(); }
+  // Of samples from .. to - 1, or images.
+  at::Tensor part(const at::Tensor& perCell, int64_t from, int64_t to) const { return perCell.slice(0, begin[from], begin[to]); }
   at::Tensor stacked(size_t l, int64_t from, int64_t to) const { return taps[l].slice(0, from, to).reshape({-1, taps[l].size(2)}); }
 };
 
-Batch makeBatch(const StepInput& input, const at::Tensor& noiseMask, int64_t plane, int64_t channels) {
+// `noiseMask` is on the CPU: nothing here waits for a GPU.
+Batch makeBatch(const StepInput& input, const at::Tensor& noiseMask, int64_t plane, int64_t channels, at::ScalarType precision) {
+  const at::Device device = input.taps[0].device();
   Batch batch;
   batch.images = input.label.size(0);
   batch.plane = plane;
   batch.channels = channels;
-  for (const at::Tensor& tap : input.taps) batch.taps.push_back(tap.permute({0, 2, 3, 1}).reshape({batch.images, tap.size(2) * tap.size(3), tap.size(1)}).contiguous());
-  batch.noiseMask = noiseMask.view({2 * batch.images, plane});
-  batch.positions = activePositions(noiseMask);
-  batch.begin.push_back(0);
-  for (const at::Tensor& positions : batch.positions) batch.begin.push_back(batch.begin.back() + positions.numel());
-  batch.noise = at::empty({batch.active(), channels}, noiseMask.options());
-  at::Tensor cell = at::empty({batch.active()}, at::kLong), shared = at::empty({batch.active()}, at::kLong);
-  for (size_t s = 0; s < batch.positions.size(); ++s) {
-    throwIfCancelled();
-    if (batch.positions[s].numel() == 0) continue;
-    batch.noise.slice(0, batch.begin[s], batch.begin[s + 1]).copy_(input.noise(s, batch.positions[s]));
-    cell.slice(0, batch.begin[s], batch.begin[s + 1]).copy_(batch.positions[s]).add_(static_cast<int64_t>(s) * plane);
-    shared.slice(0, batch.begin[s], batch.begin[s + 1]).copy_(batch.positions[s]).add_(static_cast<int64_t>(s) % batch.images * plane);
-  }
-  batch.cell = cell.to(noiseMask.device());
-  batch.shared = shared.to(noiseMask.device());
+  for (const at::Tensor& tap : input.taps)
+    batch.taps.push_back(tap.permute({0, 2, 3, 1}).reshape({batch.images, tap.size(2) * tap.size(3), tap.size(1)}).to(precision).contiguous());
+  const at::Tensor cell = activeCells(noiseMask);
+  const int64_t* cells = cell.data_ptr<int64_t>();
+  for (int64_t s = 0; s <= 2 * batch.images; ++s) batch.begin.push_back(std::lower_bound(cells, cells + cell.numel(), s * plane) - cells);
+  if (hostPath(device))
+    for (int64_t s = 0; s < 2 * batch.images; ++s) batch.positions.push_back((batch.part(cell, s, s + 1) - s * plane).to(at::kInt));
+  batch.noiseMask = uploaded(noiseMask.view({2 * batch.images, plane}), device);
+  batch.cell = uploaded(cell, device);
+  batch.shared = batch.cell.remainder(std::max<int64_t>(1, batch.images * plane));
+  throwIfCancelled();
+  batch.noise = input.noise(batch.cell).to(precision);
   return batch;
+}
+
+// A wide matrix product: operands in the batch's precision, result in float32.
+at::Tensor product(const at::Tensor& a, const at::Tensor& b, at::ScalarType precision) {
+  if (precision == at::kFloat) return at::mm(a, b);
+#ifdef SSN_CUDA
+  if (a.is_cuda()) return at::mm(a.to(precision), b.to(precision), at::kFloat);  // not rounded in between
+#endif
+  return at::mm(a.to(precision), b.to(precision)).to(at::kFloat);
+}
+
+void addProduct(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b, at::ScalarType precision) {
+  if (precision == at::kFloat) {
+    sum.addmm_(a, b);
+  } else {
+    sum.add_(product(a, b, precision));
+  }
 }
 
 void updateRunning(BatchNorm& norm, const RowStatistics& statistics, const at::Tensor& constant) {
@@ -79,7 +98,7 @@ struct Segmentation {
   at::Tensor map;  // 2b x HW
 };
 
-Segmentation segmentationForward(Heads& heads, const Batch& batch, const LowResolutionGeometry& geometry, const at::Tensor& w1, const at::Tensor& combined, Group* group) {
+Segmentation segmentationForward(Heads& heads, const Batch& batch, const LowResolutionGeometry& geometry, const at::Tensor& w1, const at::Tensor& combined, const StepOptions& options) {
   const int64_t b = batch.images, shared = b * batch.plane;
   Segmentation out;
   out.rows.rows = at::empty({shared + batch.active(), kSegmentationHidden}, w1.options());
@@ -88,19 +107,23 @@ Segmentation segmentationForward(Heads& heads, const Batch& batch, const LowReso
   const auto columns = geometry.split(combined);
   for (size_t l = 0; l < batch.taps.size(); ++l) {
     const auto& tap = geometry.taps()[l];
-    z.push_back(at::mm(batch.stacked(l, 0, b), columns[l].t()).view({b, tap.height, tap.width, kSegmentationHidden}));
+    z.push_back(product(batch.stacked(l, 0, b), columns[l].t(), options.precision).view({b, tap.height, tap.width, kSegmentationHidden}));
   }
   geometry.upscale(z, base.view({b, geometry.height(), geometry.width(), kSegmentationHidden}));
   throwIfCancelled();
   if (batch.active() > 0) {
     at::Tensor noisy = out.rows.rows.slice(0, shared);
-    at::mm_out(noisy, batch.noise, w1.t());
+    if (options.precision == at::kFloat) {
+      at::mm_out(noisy, batch.noise, w1.t());
+    } else {
+      noisy.copy_(product(batch.noise, w1.t(), options.precision));
+    }
     noisy.add_(at::index_select(base, 0, batch.shared));
   }
   const at::Tensor clean = 2.0 - batch.noiseMask.slice(0, 0, b) - batch.noiseMask.slice(0, b, 2 * b);
   out.rows.multiplicity = at::cat({clean.reshape(-1), at::ones({batch.active()}, clean.options())}, 0);
   out.rows.count = static_cast<double>(2 * shared);
-  out.statistics = rowStatistics(out.rows, group);
+  out.statistics = rowStatistics(out.rows, options.group);
   // The adaptor's and the convolution's biases are constants that batch norm removes; only the running mean sees them.
   updateRunning(heads.segNorm, out.statistics, at::mm(w1, heads.adaptorBias.unsqueeze(1)).squeeze(1) + heads.segBias);
 
@@ -115,21 +138,22 @@ struct SegmentationGradients {
   RowGradients rows;
 };
 
-SegmentationGradients segmentationBackward(const Heads& heads, const Batch& batch, const LowResolutionGeometry& geometry, Segmentation& forward, const at::Tensor& mapGradient, Group* group) {
+SegmentationGradients segmentationBackward(const Heads& heads, const Batch& batch, const LowResolutionGeometry& geometry, Segmentation& forward, const at::Tensor& mapGradient, const StepOptions& options) {
   const int64_t b = batch.images, shared = b * batch.plane;
   const at::Tensor clean = mapGradient * (1.0 - batch.noiseMask);
   const at::Tensor base = (clean.slice(0, 0, b) + clean.slice(0, b, 2 * b)).view({-1});
   SegmentationGradients out;
-  out.rows = rowsBackward(forward.rows, forward.statistics, heads.segNorm, heads.segOut.view({-1}), at::cat({base, at::index_select(mapGradient.reshape(-1), 0, batch.cell)}, 0), group);
+  out.rows = rowsBackward(forward.rows, forward.statistics, heads.segNorm, heads.segOut.view({-1}), at::cat({base, at::index_select(mapGradient.reshape(-1), 0, batch.cell)}, 0), options.group);
   const at::Tensor &rows = forward.rows.rows, noisy = rows.slice(0, shared);
   throwIfCancelled();
-  out.w1 = at::mm(noisy.t(), batch.noise);
-  // A noisy row is the row of its position plus noise, so its gradient is that row's too.
-  addRows(rows.slice(0, 0, shared), noisy, batch.shared);
+  out.w1 = product(noisy.t(), batch.noise, options.precision);
+  // A noisy row is the row of its position plus noise, so its gradient is that row's too. One copy of the batch after the
+  // other: within one no position comes twice.
+  for (const int64_t copy : {int64_t{0}, b}) addRows(rows.slice(0, 0, shared), batch.part(noisy, copy, copy + b), batch.part(batch.shared, copy, copy + b));
   throwIfCancelled();
   const auto dz = geometry.upscaleAdjoint(rows.slice(0, 0, shared).view({b, geometry.height(), geometry.width(), kSegmentationHidden}));
   std::vector<at::Tensor> columns;
-  for (size_t l = 0; l < dz.size(); ++l) columns.push_back(at::mm(dz[l].view({-1, kSegmentationHidden}).t(), batch.stacked(l, 0, b)));
+  for (size_t l = 0; l < dz.size(); ++l) columns.push_back(product(dz[l].view({-1, kSegmentationHidden}).t(), batch.stacked(l, 0, b), options.precision));
   out.combined = at::cat(columns, 1);
   return out;
 }
@@ -156,7 +180,7 @@ int64_t tapFloats(const LowResolutionGeometry& geometry) {
 
 // The wide convolution without its map channel: 2b x H x W x 128. `kernel` acts on the noise, `baseKernel` on the taps
 // (both (25 128) x C); they differ only if the head sees adapted features.
-at::Tensor classificationForward(const Batch& batch, const LowResolutionGeometry& geometry, const at::Tensor& kernel, const at::Tensor& baseKernel) {
+at::Tensor classificationForward(const Batch& batch, const LowResolutionGeometry& geometry, const at::Tensor& kernel, const at::Tensor& baseKernel, at::ScalarType precision) {
   const int64_t b = batch.images;
   at::Tensor linear = at::empty({2 * b, geometry.height(), geometry.width(), kClassificationHidden}, kernel.options());
   const auto columns = geometry.split(baseKernel);
@@ -164,18 +188,19 @@ at::Tensor classificationForward(const Batch& batch, const LowResolutionGeometry
     std::vector<at::Tensor> t;
     for (size_t l = 0; l < batch.taps.size(); ++l) {
       const auto& tap = geometry.taps()[l];
-      t.push_back(at::mm(batch.stacked(l, from, to), columns[l].t()).view({to - from, tap.height, tap.width, kTaps * kClassificationHidden}));
+      t.push_back(product(batch.stacked(l, from, to), columns[l].t(), precision).view({to - from, tap.height, tap.width, kTaps * kClassificationHidden}));
     }
     geometry.upscaleTaps(t, linear.slice(0, from, to));
   });
   linear.slice(0, b, 2 * b).copy_(linear.slice(0, 0, b));
-  inPieces(2 * b, [&](int64_t s) { return batch.positions[s].numel() * kTaps * kClassificationHidden; }, [&](int64_t from, int64_t to) {
+  inPieces(2 * b, [&](int64_t s) { return (batch.begin[s + 1] - batch.begin[s]) * kTaps * kClassificationHidden; }, [&](int64_t from, int64_t to) {
     if (batch.begin[from] == batch.begin[to]) return;
-    const at::Tensor products = at::mm(batch.noise.slice(0, batch.begin[from], batch.begin[to]), kernel.t());
+    const at::Tensor products = product(batch.part(batch.noise, from, to), kernel.t(), precision);
+    if (!hostPath(linear)) return addNoiseTapsOn(linear.slice(0, from, to), products, batch.part(batch.cell, from, to) - from * batch.plane);
     forEachShared(to - from, [&](int64_t i) {
       const int64_t s = from + i;
       addNoiseTaps(linear[s], products.slice(0, batch.begin[s] - batch.begin[from], batch.begin[s + 1] - batch.begin[from]), batch.positions[s]);
-    }, hostPath(linear));
+    });
   });
   return linear;
 }
@@ -184,25 +209,29 @@ struct KernelGradients {
   at::Tensor kernel, baseKernel;  // (25 128) x C: of the noise's path and of the taps'
 };
 
-KernelGradients classificationBackward(const Batch& batch, const LowResolutionGeometry& geometry, const at::Tensor& gradient) {
+KernelGradients classificationBackward(const Batch& batch, const LowResolutionGeometry& geometry, const at::Tensor& gradient, at::ScalarType precision) {
   const int64_t b = batch.images;
   KernelGradients out;
   std::vector<at::Tensor> columns;
   for (const auto& tap : batch.taps) columns.push_back(at::zeros({kTaps * kClassificationHidden, tap.size(2)}, gradient.options()));
   inPieces(b, [&](int64_t) { return tapFloats(geometry); }, [&](int64_t from, int64_t to) {
     const auto dt = geometry.upscaleTapsAdjoint(gradient.slice(0, from, to) + gradient.slice(0, b + from, b + to));
-    for (size_t l = 0; l < dt.size(); ++l) columns[l].addmm_(dt[l].view({-1, kTaps * kClassificationHidden}).t(), batch.stacked(l, from, to));
+    for (size_t l = 0; l < dt.size(); ++l) addProduct(columns[l], dt[l].view({-1, kTaps * kClassificationHidden}).t(), batch.stacked(l, from, to), precision);
   });
   out.baseKernel = at::cat(columns, 1);
   out.kernel = at::zeros_like(out.baseKernel);
-  inPieces(2 * b, [&](int64_t s) { return batch.positions[s].numel() * kTaps * kClassificationHidden; }, [&](int64_t from, int64_t to) {
+  inPieces(2 * b, [&](int64_t s) { return (batch.begin[s + 1] - batch.begin[s]) * kTaps * kClassificationHidden; }, [&](int64_t from, int64_t to) {
     if (batch.begin[from] == batch.begin[to]) return;
     at::Tensor products = at::empty({batch.begin[to] - batch.begin[from], kTaps * kClassificationHidden}, gradient.options());
-    forEachShared(to - from, [&](int64_t i) {
-      const int64_t s = from + i;
-      gatherNoiseTaps(gradient[s], batch.positions[s], products.slice(0, batch.begin[s] - batch.begin[from], batch.begin[s + 1] - batch.begin[from]));
-    }, hostPath(gradient));
-    out.kernel.addmm_(products.t(), batch.noise.slice(0, batch.begin[from], batch.begin[to]));
+    if (hostPath(gradient)) {
+      forEachShared(to - from, [&](int64_t i) {
+        const int64_t s = from + i;
+        gatherNoiseTaps(gradient[s], batch.positions[s], products.slice(0, batch.begin[s] - batch.begin[from], batch.begin[s + 1] - batch.begin[from]));
+      });
+    } else {
+      gatherNoiseTapsOn(gradient.slice(0, from, to), batch.part(batch.cell, from, to) - from * batch.plane, products);
+    }
+    addProduct(out.kernel, products.t(), batch.part(batch.noise, from, to), precision);
   });
   return out;
 }
@@ -213,16 +242,17 @@ at::Tensor leaf(const at::Tensor& value) { return value.detach().set_requires_gr
 
 StepOutput stepLowResolution(Heads& heads, const StepInput& input, const StepOptions& options, const LowResolutionGeometry& geometry) {
   at::NoGradGuard noGrad;
-  const Perturbation perturbed = perturbation(input, options.overlap);
-  const Batch batch = makeBatch(input, perturbed.noiseMask, geometry.height() * geometry.width(), heads.channels());
+  Perturbation perturbed = perturbation(input, options.overlap);
+  const Batch batch = makeBatch(input, perturbed.noiseMask, geometry.height() * geometry.width(), heads.channels(), options.precision);
+  perturbed.targets = uploaded(perturbed.targets, batch.noise.device());
   const int64_t c = batch.channels, b = batch.images, h = geometry.height(), w = geometry.width();
   const std::vector<int64_t> mapShape = {2 * b, 1, h, w};
 
   const at::Tensor w1 = heads.segWeight.view({kSegmentationHidden, c}), wa = heads.adaptorWeight.view({c, c});
-  Segmentation segmentation = segmentationForward(heads, batch, geometry, w1, at::mm(w1, wa), options.group);
+  Segmentation segmentation = segmentationForward(heads, batch, geometry, w1, at::mm(w1, wa), options);
 
   const at::Tensor kernel = tapMajor(heads.clsWeight.slice(1, 0, c));
-  at::Tensor linear = classificationForward(batch, geometry, kernel, options.adaptedClassification ? at::mm(kernel, wa) : kernel);
+  at::Tensor linear = classificationForward(batch, geometry, kernel, options.adaptedClassification ? at::mm(kernel, wa) : kernel, options.precision);
   if (options.adaptedClassification) {
     // The adaptor's bias enters before the convolution's zero padding: a map that is smaller near the border.
     const at::Tensor bias = at::mm(kernel, heads.adaptorBias.unsqueeze(1)).view({kTaps, kClassificationHidden});
@@ -255,8 +285,8 @@ StepOutput stepLowResolution(Heads& heads, const StepInput& input, const StepOpt
     const at::Tensor dPatches = at::mm(linearGradient, mapKernel).view({2 * b, batch.plane, kTaps}).transpose(1, 2).contiguous();
     mapGradient = mapGradient + at::col2im(dPatches, {h, w}, {kTapSide, kTapSide}, {1, 1}, {kTapSide / 2, kTapSide / 2}, {1, 1});
   }
-  const KernelGradients kernels = classificationBackward(batch, geometry, linearGradient.view({2 * b, h, w, kClassificationHidden}));
-  SegmentationGradients seg = segmentationBackward(heads, batch, geometry, segmentation, mapGradient.reshape({2 * b, batch.plane}), options.group);
+  const KernelGradients kernels = classificationBackward(batch, geometry, linearGradient.view({2 * b, h, w, kClassificationHidden}), options.precision);
+  SegmentationGradients seg = segmentationBackward(heads, batch, geometry, segmentation, mapGradient.reshape({2 * b, batch.plane}), options);
   at::Tensor dWa = at::mm(w1.t(), seg.combined);
   const at::Tensor dW1 = seg.w1.addmm_(seg.combined, wa.t());
   at::Tensor dAdaptorBias = at::zeros_like(heads.adaptorBias);

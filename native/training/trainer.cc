@@ -3,6 +3,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/clamp_max.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/ones.h>
@@ -16,11 +17,17 @@
 #include "anomalies/perlin.h"
 #include "cancel.h"
 #include "features/input.h"
+#include "host_path.h"
+#include "tf32.h"
 
 namespace ssn {
 namespace {
 
-constexpr const char* kAdvice = ": lower the learning rates or the noise, or look for broken images";
+// Variances beyond float32 make batch norm return zeros: the loss stays finite and the model would be useless.
+void checkFinite(double loss, double gradientNorm, double statistics) {
+  const char* what = !std::isfinite(loss) ? "the loss is" : !std::isfinite(gradientNorm) ? "the gradient is" : !std::isfinite(statistics) ? "the statistics of batch norm are" : nullptr;
+  if (what != nullptr) throw Error("DIVERGED", std::string(what) + " not finite: lower the learning rates or the noise, or look for broken images");
+}
 
 std::unique_ptr<FeatureFile> openFeatureFile(const TrainerConfig& config) {
   if (!config.featureCacheFile) return nullptr;
@@ -43,7 +50,7 @@ Trainer::Trainer(const TrainerConfig& config, const TensorMap& backbone, const T
   setNoiseStd(config.noiseStd);
 }
 
-void Trainer::setNoiseStd(const at::Tensor& noiseStd) { config_.noiseStd = noiseStd.expand({shape_.channels}).contiguous(); }
+void Trainer::setNoiseStd(const at::Tensor& noiseStd) { config_.noiseStd = noiseStd.expand({shape_.channels}).contiguous().to(config_.device); }
 
 std::vector<at::Tensor> Trainer::tapsOf(const StepItem& item) {
   if (auto found = cache_.find(item.key, item.content)) return *std::move(found);
@@ -87,40 +94,46 @@ StepInput Trainer::stepInput(int64_t index, const std::vector<StepItem>& items, 
   const std::vector<TapShape> shapes = tapShapes(config_);
   for (size_t l = 0; l < taps.size(); ++l)
     input.taps.push_back(b > 0 ? at::cat(taps[l], 0) : at::empty({0, shapes[l].channels, shapes[l].height, shapes[l].width}, at::TensorOptions().device(device).dtype(at::kFloat)));
-  input.mask = mask.to(device);
-  input.weight = weight.to(device);
-  input.label = label.to(device);
-  input.segmented = segmented.to(device);
-  input.perlinMask = anomalyMasks(index, b, share).to(device);
+  input.mask = mask;
+  input.weight = weight;
+  input.label = label;
+  input.segmented = segmented;
+  input.perlinMask = anomalyMasks(index, b, share);
   // The streams go by the place in the whole duplicated batch: they do not depend on how it is shared.
-  input.noise = [this, index, device, b, share](int64_t sample, const at::Tensor& positions) {
-    at::Tensor noise = at::empty({positions.numel(), shape_.channels}, at::kFloat);
-    latentNoise(config_.seed, index, sample < b ? share.first + sample : share.total + share.first + sample - b, positions.data_ptr<int32_t>(), positions.numel(), shape_.channels, config_.noiseStd.data_ptr<float>(), noise.data_ptr<float>());
-    return noise.to(device);
-  };
+  const NoiseStreams streams{config_.seed, index, b, share.first, share.total + share.first, shape_.height * shape_.width};
+  input.noise = [this, streams](const at::Tensor& cells) { return latentNoise(streams, cells, shape_.channels, config_.noiseStd); };
   return input;
 }
 
 StepOutput Trainer::forwardBackward(const StepInput& input) {
-  const StepOptions options{config_.alignCorners, config_.upscale, config_.adaptedClassification, config_.stopGradient, config_.overlap, config_.focalMap, group_.get()};
+  const StepOptions options{config_.alignCorners, config_.upscale, config_.adaptedClassification, config_.stopGradient, config_.overlap, config_.focalMap, config_.precision, group_.get()};
   return config_.direct ? stepDirect(heads_, input, options) : stepLowResolution(heads_, input, options, geometry_);
 }
 
-double Trainer::update(const std::vector<at::Tensor>& gradients, LearningRates rates) {
+at::Tensor Trainer::update(const std::vector<at::Tensor>& gradients, LearningRates rates) {
   at::NoGradGuard guard;
-  double square = 0;
-  for (const at::Tensor& gradient : gradients) square += gradient.to(at::kDouble).square().sum().item<double>();
-  const double norm = std::sqrt(square);
-  if (!std::isfinite(norm)) throw Error("DIVERGED", "the gradient is not finite" + std::string(kAdvice));
-  const double scale = config_.gradientClip > 0 ? std::min(1.0, config_.gradientClip / (norm + 1e-6)) : 1.0;
+  const at::Tensor norm = gradientNorm(gradients);
+  apply(gradients, norm, rates);
+  return norm;
+}
+
+at::Tensor Trainer::gradientNorm(const std::vector<at::Tensor>& gradients) {
+  at::Tensor square = at::zeros({}, gradients[0].options().dtype(at::kDouble));
+  for (const at::Tensor& gradient : gradients) square.add_(gradient.to(at::kDouble).square().sum());
+  return square.sqrt();
+}
+
+// The norm stays where it is: a GPU need not be waited for.
+void Trainer::apply(const std::vector<at::Tensor>& gradients, const at::Tensor& norm, LearningRates rates) {
+  at::Tensor scale;
+  if (config_.gradientClip > 0) scale = at::clamp_max(config_.gradientClip / (norm + 1e-6), 1.0);
   const auto parameters = trainedParameters(heads_);
   ++updates_;
   for (size_t i = 0; i < parameters.size(); ++i) {
     const bool adaptor = parameters[i].group == Heads::Named::kAdaptor;
-    const at::Tensor gradient = scale == 1.0 ? gradients[i] : gradients[i] * scale;
+    const at::Tensor gradient = scale.defined() ? gradients[i] * scale : gradients[i];
     adamwStep(*parameters[i].tensor, gradient, optimizer_[i], updates_, adaptor ? rates.adaptor : rates.heads, adaptor ? config_.adaptorWeightDecay : config_.headsWeightDecay);
   }
-  return norm;
 }
 
 void Trainer::sumGradients(std::vector<at::Tensor>& gradients) {
@@ -136,9 +149,10 @@ void Trainer::sumGradients(std::vector<at::Tensor>& gradients) {
   }
 }
 
-StepLosses Trainer::step(int64_t index, const std::vector<StepItem>& items, Share share, LearningRates rates) {
+std::vector<StepLosses> Trainer::step(int64_t index, const std::vector<StepItem>& items, Share share, LearningRates rates) {
   at::NoGradGuard guard;
   RecyclingScope recycling;
+  const AllowTf32 allow(config_.device, config_.tf32);
   const StepInput input = stepInput(index, items, share);
   StepOutput out;
   {
@@ -146,19 +160,37 @@ StepLosses Trainer::step(int64_t index, const std::vector<StepItem>& items, Shar
     out = forwardBackward(input);
   }
   throwIfCancelled();  // the last place to stop: an update happens as a whole
-  const at::Tensor values = at::stack({out.l1Normal, out.l1Anomalous, out.focalMap, out.focalScore}).to(at::kDouble).cpu();
-  double* v = values.data_ptr<double>();
-  if (group_) group_->sum(v, 4);
-  StepLosses result{v[0], v[1], v[2], v[3], v[0] + v[1] + v[2] + v[3], 0};
-  if (!std::isfinite(result.total)) throw Error("DIVERGED", "the loss is not finite" + std::string(kAdvice));
-  if (group_) sumGradients(out.gradients);
-  result.gradientNorm = update(out.gradients, rates);
-  // Variances beyond float32 make batch norm return zeros: the loss stays finite and the model would be useless.
+  at::Tensor losses = at::stack({out.l1Normal, out.l1Anomalous, out.focalMap, out.focalScore}).to(at::kDouble);
+  const bool late = !hostPath(config_.device) && !group_;
+  if (!late) {
+    losses = losses.cpu();
+    if (group_) {
+      group_->sum(losses.data_ptr<double>(), 4);
+      sumGradients(out.gradients);
+    }
+  }
+  const at::Tensor norm = gradientNorm(out.gradients);
+  if (!late) checkFinite(losses.sum().item<double>(), norm.item<double>(), 0.0);  // before anything changes
+  apply(out.gradients, norm, rates);
   std::vector<at::Tensor> statistics;
   for (const Heads::Named& entry : heads_.named())
     if (entry.group == Heads::Named::kBuffer) statistics.push_back(*entry.tensor);
-  if (!std::isfinite(at::cat(statistics).sum().item<double>())) throw Error("DIVERGED", "the statistics of batch norm are not finite" + std::string(kAdvice));
-  return result;
+  const at::Tensor sum = at::cat(statistics).sum().to(at::kDouble);
+  const at::Tensor values = at::cat({losses, at::stack({norm, sum}).to(losses.device())});
+  std::vector<StepLosses> known = finishSteps();  // of the step before, while a GPU is at this one
+  pending_.emplace(values);
+  if (!late) known = finishSteps();
+  return known;
+}
+
+std::vector<StepLosses> Trainer::finishSteps() {
+  if (!pending_) return {};
+  const at::Tensor values = pending_->wait();
+  pending_.reset();
+  const double* v = values.data_ptr<double>();
+  const StepLosses losses{v[0], v[1], v[2], v[3], v[0] + v[1] + v[2] + v[3], v[4]};
+  checkFinite(losses.total, losses.gradientNorm, v[5]);
+  return {losses};
 }
 
 void Trainer::observe(const std::vector<StepItem>& items) {

@@ -13,6 +13,7 @@
 #include "network_config.h"
 #include "training/adamw.h"
 #include "training/feature_cache.h"
+#include "training/readback.h"
 #include "training/step.h"
 
 namespace ssn {
@@ -20,6 +21,8 @@ namespace ssn {
 struct TrainerConfig : EngineConfig {
   uint64_t seed;
   at::Tensor noiseStd;  // C, or 1 for all channels
+  at::ScalarType precision = at::kFloat;  // of the operands of the wide products
+  bool tf32 = false;                      // CUDA: float32 products may round their operands to TF32
   double perlinThreshold;
   int64_t featureCacheBytes;
   at::ScalarType featureCachePrecision;  // float or half
@@ -75,7 +78,12 @@ class Trainer {
   // Spec sections 3 to 5 for the given images, `share` of the batch. `index` counts steps over the whole training; with the
   // seed and an image's place in the batch it alone picks the random numbers. Throws Error("DIVERGED") if the loss or the gradient is not finite, and Error("FILE_CORRUPT") if
   // features without pixels have become unreadable in the cache file: nothing has happened then, and pixels help.
-  StepLosses step(int64_t index, const std::vector<StepItem>& items, Share share, LearningRates rates);
+  // Returns the losses that have become known: of this step, or on a GPU of the one before, so that the GPU is never waited
+  // for while it has nothing else to do. A step that diverged is told of when its losses would be.
+  std::vector<StepLosses> step(int64_t index, const std::vector<StepItem>& items, Share share, LearningRates rates);
+
+  // The losses not yet returned.
+  std::vector<StepLosses> finishSteps();
 
   // Adds images to the statistics of F. Then the standard deviation of each channel, over the images of all ranks.
   void observe(const std::vector<StepItem>& items);
@@ -94,8 +102,8 @@ class Trainer {
   FeatureCache::Report cacheReport() { return cache_.report(); }
   FeatureShape shape() const { return shape_; }
 
-  // Clips, then updates every parameter; returns the gradient norm before clipping.
-  double update(const std::vector<at::Tensor>& gradients, LearningRates rates);
+  // Clips, then updates every parameter; returns the gradient norm before clipping (double, on the device).
+  at::Tensor update(const std::vector<at::Tensor>& gradients, LearningRates rates);
   StepOutput forwardBackward(const StepInput& input);
   std::vector<at::Tensor> taps(const at::Tensor& normalised) const { return backbone_.forward(normalised); }
   Heads& heads() { return heads_; }
@@ -104,6 +112,8 @@ class Trainer {
   std::vector<at::Tensor> tapsOf(const StepItem& item);
   at::Tensor anomalyMasks(int64_t index, int64_t images, Share share) const;  // 2b x 1 x H x W, CPU
   StepInput stepInput(int64_t index, const std::vector<StepItem>& items, Share share);
+  static at::Tensor gradientNorm(const std::vector<at::Tensor>& gradients);
+  void apply(const std::vector<at::Tensor>& gradients, const at::Tensor& norm, LearningRates rates);
   void sumGradients(std::vector<at::Tensor>& gradients);
 
   RecyclingUser recycling_;
@@ -117,6 +127,7 @@ class Trainer {
   std::unordered_map<int64_t, Target> targets_;
   std::vector<AdamWState> optimizer_;
   int64_t updates_ = 0;
+  std::optional<Readback> pending_;  // of the last step: four losses, gradient norm, sum of the running statistics
   std::vector<double> sum_, sumOfSquares_;
   double observed_ = 0;
 };

@@ -79,3 +79,16 @@ test("a sample or step outside its counter word is refused, not wrapped", () => 
   assert.throws(() => engine().latentNoise(0, 2 ** 32, 0, Int32Array.from([0]), 4), { code: "INTERNAL" });
   assert.throws(() => engine().latentNoise(0, 0, 2 ** 24, Int32Array.from([0]), 4), { code: "INTERNAL" });
 });
+
+test("what a GPU runs draws the same bits", async () => {
+  const positions = Int32Array.from([0, 5, 4095, 2 ** 31 - 1]);
+  for (const channels of [384, 300, 5]) {
+    const expected = engine().latentNoise(2 ** 40 + 12345, 70001, 63, positions, channels);
+    await engine().setPortable(true);
+    try {
+      assert.deepEqual(engine().latentNoise(2 ** 40 + 12345, 70001, 63, positions, channels), expected);
+    } finally {
+      await engine().setPortable(false);
+    }
+  }
+});

@@ -222,7 +222,7 @@ async function synthetic(syntheticAnomalies: TrainerConfig["syntheticAnomalies"]
   const rates = { adaptorLearningRate: 1e-4, headsLearningRate: 2e-4 };
   const trainer = await engine().createTrainer(settings, weights.backbone, weights.heads);
   await trainer.setTargets([0, 1].map((key) => ({ key, label: 0, segmented: true })));
-  const own = await trainer.step({ index: 3, items: pixels.map((image, key) => ({ key, pixels: image })), ...rates });
+  const [own] = await trainer.step({ index: 3, items: pixels.map((image, key) => ({ key, pixels: image })), ...rates });
   trainer.dispose();
 
   const normalised = filled([2, 3, ...size], 0);
@@ -236,7 +236,7 @@ async function synthetic(syntheticAnomalies: TrainerConfig["syntheticAnomalies"]
   }
   const normal = { mask: filled([2, 1, 16, 16], 0), label: filled([2], 0) };
   const { losses } = await engine().goldenStep({ config: settings, ...weights, input: normalised, noise, perlinMask, ...normal, isSegmented: filled([2], 1), distanceWeight: filled([2, 1, 16, 16], 1), ...rates });
-  return [own, losses];
+  return [own!, losses];
 }
 
 test("simplenet: noise on the whole map of the second copy, none on the first; none: nowhere", async () => {

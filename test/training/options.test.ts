@@ -24,6 +24,7 @@ const wrong: Record<keyof TrainerOptions, unknown[]> = {
   seed: [-1, 0.5, 2 ** 53, NaN, "1"],
   threads: [0, 1.5, 2000, "2"],
   device: ["gpu", "cuda:", "cuda:-1", "CPU", "", 0, null],
+  precision: ["float16", "bf16", 16],
   adaptorLearningRate: [0, -1e-4, 1.1, NaN],
   headsLearningRate: [0, Infinity, "1e-4"],
   adaptorWeightDecay: [-0.1, 1.1, NaN],
