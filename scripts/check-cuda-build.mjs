@@ -68,7 +68,7 @@ try {
       }
     });
   await step("golden and oracle tests on the CPU, through the CUDA engine", async (progress) => {
-    const files = ["golden/forward", "golden/inference", "golden/step", "golden/backbones", "training/oracle", "detection/kernels"].map((name) => path.join("dist", "test", `${name}.test.js`));
+    const files = ["golden/forward", "golden/inference", "golden/step", "golden/backbones", "training/oracle", "training/device", "detection/kernels", "anomalies/latent_noise"].map((name) => path.join("dist", "test", `${name}.test.js`));
     const tests = await run(process.execPath, ["--test", "--test-concurrency=1", "--test-reporter=tap", ...files], { env: environment, onLine: (line) => /^ok/.test(line) && progress(line) });
     if (tests.status !== 0) throw new Failure("The CUDA engine does not pass on the CPU.", "The failures are above.", tests.output);
     const passed = Number(/^# pass (\d+)$/m.exec(tests.output)?.[1]);
