@@ -25,6 +25,7 @@ export type ErrorCode =
   | "LIBTORCH_LOAD_FAILED"
   | "ENGINE_NOT_BUILT"
   | "GLIBC_TOO_OLD" // also: another C library than glibc, or a libstdc++ that is too old
+  | "SHARP_MISSING" // the image library does not open
   | "METRIC_UNDEFINED" // e.g. AUROC of one class
   | "OUT_OF_MEMORY"
   | "DIVERGED" // the loss became NaN or infinite

@@ -2,14 +2,13 @@ import { mkdtemp, rm, stat } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 
-import sharp from "sharp";
-
 import { architectures } from "../backbones/catalogue.js";
 import { cachedWeights, loadBackbone } from "../backbones/load.js";
 import { renderScene } from "../datasets/surface.js";
 import { Detector } from "../detection/detector.js";
 import { defaultThresholds } from "../detection/thresholds.js";
 import { SuperSimpleNetError } from "../errors.js";
+import { sharp } from "../images/sharp.js";
 import { checkNetworkSettings, computeFor, type ModelConfig, networkConfigOf } from "../models/config.js";
 import { Model } from "../models/model.js";
 import type { Architecture, Precision } from "../native/binding.js";

@@ -1,10 +1,9 @@
 import { mkdtemp, readdir, readFile, rename, rm, rmdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 
-import sharp from "sharp";
-
 import { fileError, SuperSimpleNetError } from "../errors.js";
 import { prefetch, throwIfAborted } from "../images/pipeline.js";
+import { sharp } from "../images/sharp.js";
 import { checkChoice, checkNumber, invalid, rejectUnknown } from "../options.js";
 import { Random } from "../random.js";
 import { makeFolder } from "../write.js";

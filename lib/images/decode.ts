@@ -1,12 +1,13 @@
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 
-import sharp from "sharp";
+import type { Metadata } from "sharp";
 
 import { fileError, SuperSimpleNetError } from "../errors.js";
 import { engine } from "../native/engine.js";
 import type { ResizeMethod } from "../native/binding.js";
 import { checkNumber, invalid, rejectUnknown } from "../options.js";
+import { sharp } from "./sharp.js";
 
 /** Pixels that are already decoded: uint8, row-major, channels interleaved. One channel is grey; a fourth (alpha) is dropped. */
 export interface RawImage {
@@ -100,10 +101,11 @@ interface Header {
 }
 
 async function readHeader(bytes: Uint8Array, name: string): Promise<Header> {
-  let metadata: sharp.Metadata;
+  let metadata: Metadata;
   try {
     metadata = await sharp(bytes, INPUT).metadata();
   } catch (error) {
+    if (error instanceof SuperSimpleNetError) throw error;
     if (bytes[0] === 0x42 && bytes[1] === 0x4d) throw unreadable(name, `BMP is not supported. Convert it to one of ${SUPPORTED}.`, error);
     throw unreadable(name, `it is damaged or not an image. Supported are ${SUPPORTED}. (${messageOf(error)})`, error);
   }

@@ -4,6 +4,7 @@ import os from "node:os";
 import path from "node:path";
 
 import { type ErrorCode, SuperSimpleNetError } from "../errors.js";
+import { openSharp } from "../images/sharp.js";
 import { cacheFolder } from "./cache.js";
 import { type EngineChoice, nvidiaDriver } from "./cuda.js";
 import { engine } from "./engine.js";
@@ -13,7 +14,7 @@ import { type Addon, fetchCommand, isCheckout, type Libtorch, locateAddon, locat
 
 /** Something that keeps the package, or part of it, from working. */
 export interface Problem {
-  code: ErrorCode | "NODE_TOO_OLD" | "ENGINE_CRASHED" | "SHARP_MISSING" | "GPU_UNUSED";
+  code: ErrorCode | "NODE_TOO_OLD" | "ENGINE_CRASHED" | "GPU_UNUSED";
   /** What is wrong. */
   text: string;
   /** The command, or where there is none the action, that puts it right. */
@@ -84,13 +85,7 @@ export function diagnose(): Diagnosis {
   const libtorch = attempt(() => locateLibtorch(builtFor ?? pinned.version));
   const probe = addon && builtFor && libtorch ? attempt(probeEngine) : null;
 
-  let sharp: string | null = null;
-  try {
-    sharp = (require("sharp") as typeof import("sharp")).versions.sharp ?? null;
-  } catch (error) {
-    const reason = error instanceof Error ? error.message.split("\n")[0] : String(error);
-    problems.push({ code: "SHARP_MISSING", text: `The image decoder 'sharp' does not open: ${reason}`, fix: "npm install sharp", fatal: true });
-  }
+  const sharp = attempt(() => openSharp().versions.sharp ?? null);
   const driver = nvidiaDriver() ?? null;
   const cudaAddon = locateCudaAddon() ?? null;
   if (probe && probe.devices.length === 1 && (driver || cudaAddon)) problems.push({ code: "GPU_UNUSED", text: `No GPU is used: ${probe.choice.reason}.`, fix: probe.choice.fix ?? "docs/cuda.md", fatal: false });

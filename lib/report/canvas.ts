@@ -1,6 +1,5 @@
-import sharp from "sharp";
-
 import type { RgbImage } from "../images/decode.js";
+import { sharp } from "../images/sharp.js";
 import type { Colour } from "./colours.js";
 import { advance, eachTextPixel, glyphHeight } from "./font.js";
 

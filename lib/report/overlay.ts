@@ -1,8 +1,7 @@
-import sharp from "sharp";
-
 import type { Label } from "../datasets/types.js";
 import type { AnomalyMap, Detection } from "../detection/types.js";
 import type { Mask, RgbImage } from "../images/decode.js";
+import { sharp } from "../images/sharp.js";
 import { Canvas, encodePng, fitText, textHeight, textWidth } from "./canvas.js";
 import { type Colour, type ColourRange, heatColours, heatPixels } from "./colours.js";
 import { drawContour, drawTint, resizeField, smoothField } from "./contour.js";

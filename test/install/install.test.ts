@@ -185,6 +185,25 @@ test("without the platform package: what left it out, and the command that insta
   });
 });
 
+test("without sharp's binary, which the same leaves out: raw pixels still work, files are an error that says what to do", () => {
+  without(path.join(linked, "node_modules", ".pnpm", "sharp", "node_modules", "@img"), () => {
+    const images = path.join(here, "work 1", "data", "train", "good");
+    const script = `import("supersimplenet").then(async ({ Detector, diagnose }) => {
+      const detector = await Detector.load(${JSON.stringify(path.join(here, "work 1", "model.safetensors"))});
+      const { score } = await detector.detect({ data: new Uint8Array(40 * 40 * 3), width: 40, height: 40, channels: 3 });
+      const error = await detector.detect(${JSON.stringify(path.join(images, readdirSync(images)[0]!))}).catch(({ code, message }) => ({ code, message }));
+      console.log(JSON.stringify({ score, ...error, problems: diagnose().problems }));
+    });`;
+    const { stdout, stderr, status } = run(linked, ["-e", script]);
+    assert.equal(status, 0, stderr);
+    const { score, code, message, problems } = JSON.parse(stdout) as { score: number; code: string; message: string; problems: { code: string; fix: string }[] };
+    assert.ok(score > 0 && score < 1);
+    assert.equal(code, "SHARP_MISSING");
+    assert.match(message, /--omit=optional.*Run 'npm install --include=optional sharp'\.$/s);
+    assert.deepEqual(problems.map((problem) => [problem.code, problem.fix]), [["SHARP_MISSING", "npm install --include=optional sharp"]]);
+  });
+});
+
 test("a platform package of another version", () => {
   without(place(platformPackage), () => {
     const other = place(platformPackage);
