@@ -1,46 +1,82 @@
-// Sixteen floats at a time, in the registers that the instruction set at hand has (vector extensions of GCC and Clang). For
-// functions marked SSN_VECTORISED (platform.h); what they share is SSN_INLINE, so that each clone has its own copy.
+// Vector registers of the instruction set at hand (vector extensions of GCC and Clang), for kernels written once and compiled
+// for each set: GCC keeps vectors longer than a register in memory, so the width is a template parameter, and target_clones
+// (SSN_VECTORISED) will not do.
 #pragma once
 
+#include <ATen/Version.h>
 #include <c10/util/BFloat16.h>
 
 #include <cstdint>
+#include <cstring>
+#include <string>
 
 #include "platform.h"
 
 namespace ssn {
 
-constexpr int64_t kLanes = 16;
-typedef float Lanes __attribute__((vector_size(4 * kLanes)));
+// Spelled out because GCC 12 takes integer vectors of a dependent size for something else.
+template <int lanes>
+struct Integers;
+template <>
+struct Integers<4> {
+  typedef uint16_t Halves __attribute__((vector_size(8)));
+  typedef uint32_t Words __attribute__((vector_size(16)));
+};
+template <>
+struct Integers<8> {
+  typedef uint16_t Halves __attribute__((vector_size(16)));
+  typedef uint32_t Words __attribute__((vector_size(32)));
+};
+template <>
+struct Integers<16> {
+  typedef uint16_t Halves __attribute__((vector_size(32)));
+  typedef uint32_t Words __attribute__((vector_size(64)));
+};
 
-SSN_INLINE Lanes load(const float* p) {
-  typedef float Unaligned __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
-  return *reinterpret_cast<const Unaligned*>(p);
+template <int lanes>
+struct Register {
+  static constexpr int64_t kLanes = lanes;
+  typedef float Lanes __attribute__((vector_size(4 * lanes)));
+
+  static SSN_INLINE Lanes load(const float* p) {
+    typedef float Unaligned __attribute__((vector_size(4 * lanes), aligned(4), may_alias));
+    return *reinterpret_cast<const Unaligned*>(p);
+  }
+  static SSN_INLINE Lanes load(const c10::BFloat16* p) {
+    typename Integers<lanes>::Halves halves;
+    std::memcpy(&halves, p, sizeof halves);
+    return reinterpret_cast<Lanes>(__builtin_convertvector(halves, typename Integers<lanes>::Words) << 16);
+  }
+  static SSN_INLINE void store(float* p, const Lanes& v) {
+    typedef float Unaligned __attribute__((vector_size(4 * lanes), aligned(4), may_alias));
+    *reinterpret_cast<Unaligned*>(p) = v;
+  }
+};
+
+using Baseline = Register<4>;  // x86-64 without extensions, and other architectures
+using Avx2 = Register<8>;
+using Avx512 = Register<16>;
+
+// The entry for this processor; ATEN_CPU_CAPABILITY=avx2 or default, libtorch's own switch, chooses another. An entry that
+// the compiler cannot make is the baseline's.
+template <class Entry>
+Entry forProcessor(const Entry& baseline, const Entry& avx2, const Entry& avx512) {
+  const std::string capability = at::get_cpu_capability();
+  return capability == "AVX512" ? avx512 : capability == "AVX2" ? avx2 : baseline;
 }
 
-SSN_INLINE Lanes load(const c10::BFloat16* p) {
-  typedef uint16_t Halves __attribute__((vector_size(2 * kLanes), aligned(2), may_alias));
-  typedef uint32_t Words __attribute__((vector_size(4 * kLanes)));
-  return reinterpret_cast<Lanes>(__builtin_convertvector(*reinterpret_cast<const Halves*>(p), Words) << 16);
-}
-
-SSN_INLINE void store(float* p, const Lanes& v) {
-  typedef float Unaligned __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
-  *reinterpret_cast<Unaligned*>(p) = v;
-}
-
-// Sums of 128 neighbouring channels fit the registers.
-constexpr int64_t kRunLanes = 8;
-constexpr int64_t kRun = kRunLanes * kLanes;
+// Channels come in runs of 128, summed in registers: all at once with AVX-512, in parts of eight registers elsewhere.
+constexpr int64_t kRun = 128;
+constexpr int64_t kSums = 8;
 
 // sum += weight[i] in[offset[i]...]
-template <class T>
-SSN_INLINE void addTerms(Lanes (&sum)[kRunLanes], const T* in, const int64_t* offset, const float* weight, int64_t terms) {
+template <class R, class T>
+SSN_INLINE void addTerms(typename R::Lanes (&sum)[kSums], const T* in, const int64_t* offset, const float* weight, int64_t terms) {
   for (int64_t i = 0; i < terms; ++i) {
     const T* p = in + offset[i];
     const float w = weight[i];
 #pragma GCC unroll 8
-    for (int64_t j = 0; j < kRunLanes; ++j) sum[j] += w * load(p + j * kLanes);
+    for (int64_t j = 0; j < kSums; ++j) sum[j] += w * R::load(p + j * R::kLanes);
   }
 }
 

@@ -1,30 +1,22 @@
 #include "backbone/winograd.h"
 
 #include <ATen/Parallel.h>
-#include <ATen/Version.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/matmul.h>
 
 #include <algorithm>
 #include <memory>
-#include <string>
 #include <vector>
 
-#include "platform.h"
+#include "lanes.h"
 
 namespace ssn {
 namespace {
 
-// A vector register: as many floats as the instruction set has, since GCC keeps longer vectors in memory.
-template <int lanes>
-struct Register {
-  static constexpr int64_t kLanes = lanes, kOut = 2 * lanes;  // kOut: outputs of one product
-  typedef float Lanes __attribute__((vector_size(4 * lanes)));
-  typedef float Unaligned __attribute__((vector_size(4 * lanes), aligned(4), may_alias));
-  static SSN_INLINE Lanes load(const float* p) { return *reinterpret_cast<const Unaligned*>(p); }
-  static SSN_INLINE void store(float* p, const Lanes& v) { *reinterpret_cast<Unaligned*>(p) = v; }
-};
+// Outputs of one product: two registers of them.
+template <class R>
+constexpr int64_t kOutputs = 2 * R::kLanes;
 
 // The polynomial is evaluated at 0, a, -a, b, -b and infinity. The usual 1 and 2 lose 2 to 4 times more digits; these are
 // also short enough for every constant below to be exact.
@@ -91,7 +83,7 @@ struct Block {
   float* const* out;       // per tile m x m places of the output
   int64_t tiles;
   float* v;         // transformed input: group x in/lanes x n x n x tile x lanes
-  float* products;  // group x n x n x tile x kOut
+  float* products;  // group x n x n x tile x outputs of one product
 };
 
 template <class R, int m>
@@ -132,7 +124,7 @@ template <class R, int kRows>
 SSN_INLINE void multiply(const float* v, int64_t apart, const float* weight, int64_t in, Ahead ahead, float* products) {
   typename R::Lanes sum[kRows][2] = {};
   for (int64_t c = 0; c < in; c += R::kLanes, v += apart) {
-    for (int64_t i = 0; i < R::kLanes; ++i, weight += R::kOut, ahead.next += ahead.step) {
+    for (int64_t i = 0; i < R::kLanes; ++i, weight += kOutputs<R>, ahead.next += ahead.step) {
       __builtin_prefetch(ahead.next, 0, 2);
       __builtin_prefetch(ahead.next + ahead.other, 0, 2);
       const typename R::Lanes w0 = R::load(weight), w1 = R::load(weight + R::kLanes);
@@ -146,8 +138,8 @@ SSN_INLINE void multiply(const float* v, int64_t apart, const float* weight, int
   }
 #pragma GCC unroll 12
   for (int r = 0; r < kRows; ++r) {
-    R::store(products + r * R::kOut, sum[r][0]);
-    R::store(products + r * R::kOut + R::kLanes, sum[r][1]);
+    R::store(products + r * kOutputs<R>, sum[r][0]);
+    R::store(products + r * kOutputs<R> + R::kLanes, sum[r][1]);
   }
 }
 
@@ -162,9 +154,9 @@ SSN_INLINE void multiplyRows(int64_t rows, const float* v, int64_t apart, const 
 template <class R, int m>
 SSN_INLINE void transformOutput(const Layer& layer, const float* products, int64_t tiles, int64_t channel, float* const* out) {
   constexpr int n = m + 2;
-  const int64_t apart = tiles * R::kOut;
-  for (int64_t t = 0; t < tiles; ++t, products += R::kOut, out += m * m) {
-    for (int64_t c = 0; c < R::kOut; c += R::kLanes) {
+  const int64_t apart = tiles * kOutputs<R>;
+  for (int64_t t = 0; t < tiles; ++t, products += kOutputs<R>, out += m * m) {
+    for (int64_t c = 0; c < kOutputs<R>; c += R::kLanes) {
       typename R::Lanes x[m][n];
 #pragma GCC unroll 6
       for (int j = 0; j < n; ++j) {
@@ -197,25 +189,25 @@ SSN_INLINE void transformOutput(const Layer& layer, const float* products, int64
 template <class R, int m, int kRows>
 SSN_INLINE void convolve(const Layer& layer, const Block& block) {
   constexpr int64_t kFrequencies = (m + 2) * (m + 2);
-  const int64_t groups = (block.tiles + kRows - 1) / kRows, panel = layer.in * R::kOut, step = R::kOut / 2 / groups;
+  const int64_t groups = (block.tiles + kRows - 1) / kRows, panel = layer.in * kOutputs<R>, step = kOutputs<R> / 2 / groups;
   const auto first = [&](int64_t group) { return block.tiles * group / groups; };
   for (int64_t g = 0; g < groups; ++g) {
     const int64_t t = first(g);
     transformInput<R, m>(block.in + t * kFrequencies, first(g + 1) - t, layer.in, block.v + t * kFrequencies * layer.in);
   }
   const float* weight = layer.weight;
-  for (int64_t channel = 0; channel < layer.out; channel += R::kOut) {
+  for (int64_t channel = 0; channel < layer.out; channel += kOutputs<R>) {
     for (int64_t k = 0; k < kFrequencies; ++k, weight += panel) {
-      const float* next = channel + R::kOut == layer.out && k + 1 == kFrequencies ? layer.weight : weight + panel;
+      const float* next = channel + kOutputs<R> == layer.out && k + 1 == kFrequencies ? layer.weight : weight + panel;
       for (int64_t g = 0; g < groups; ++g) {
         const int64_t t = first(g), tiles = first(g + 1) - t;
         multiplyRows<R, kRows>(tiles, block.v + t * kFrequencies * layer.in + k * tiles * R::kLanes, kFrequencies * tiles * R::kLanes, weight, layer.in, {next + g * step * layer.in, panel / 2, step},
-                               block.products + (t * kFrequencies + k * tiles) * R::kOut);
+                               block.products + (t * kFrequencies + k * tiles) * kOutputs<R>);
       }
     }
     for (int64_t g = 0; g < groups; ++g) {
       const int64_t t = first(g);
-      transformOutput<R, m>(layer, block.products + t * kFrequencies * R::kOut, first(g + 1) - t, channel, block.out + t * m * m);
+      transformOutput<R, m>(layer, block.products + t * kFrequencies * kOutputs<R>, first(g + 1) - t, channel, block.out + t * m * m);
     }
   }
 }
@@ -228,8 +220,6 @@ struct Functions {
 };
 
 #ifdef SSN_AVX2
-using Avx512 = Register<16>;
-using Avx2 = Register<8>;
 SSN_AVX512 void convolve4Avx512(const Layer& layer, const Block& block) { convolve<Avx512, 4, 12>(layer, block); }
 SSN_AVX512 void convolve2Avx512(const Layer& layer, const Block& block) { convolve<Avx512, 2, 12>(layer, block); }
 SSN_AVX2 void convolve4Avx2(const Layer& layer, const Block& block) { convolve<Avx2, 4, 6>(layer, block); }
@@ -237,9 +227,8 @@ SSN_AVX2 void convolve2Avx2(const Layer& layer, const Block& block) { convolve<A
 
 // Null for processors without AVX2.
 const Functions* functions() {
-  static const Functions avx512{convolve4Avx512, convolve2Avx512, Avx512::kOut}, avx2{convolve4Avx2, convolve2Avx2, Avx2::kOut};
-  const std::string capability = at::get_cpu_capability();
-  return capability == "AVX512" ? &avx512 : capability == "AVX2" ? &avx2 : nullptr;
+  static const Functions avx512{convolve4Avx512, convolve2Avx512, kOutputs<Avx512>}, avx2{convolve4Avx2, convolve2Avx2, kOutputs<Avx2>};
+  return forProcessor<const Functions*>(nullptr, &avx2, &avx512);
 }
 #else
 const Functions* functions() { return nullptr; }

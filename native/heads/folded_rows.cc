@@ -14,50 +14,90 @@ namespace {
 
 static_assert(kClassificationHidden == kRun && kSegmentationHidden % kRun == 0);
 
+using Leaky = float (*)(const float* row, const int64_t* offset, const float* weight, int64_t terms, const float* scale, const float* shift, const float* out);
+
 // One position: leaky(scale x + shift) . out over the channels, x = the weighted terms.
-SSN_VECTORISED float leakyTerms(const float* row, const int64_t* offset, const float* weight, int64_t terms, const float* scale, const float* shift, const float* out) {
+template <class R>
+SSN_INLINE float leakyTerms(const float* row, const int64_t* offset, const float* weight, int64_t terms, const float* scale, const float* shift, const float* out) {
   constexpr float kSlope = static_cast<float>(kLeakySlope);
-  Lanes dot = {};
-  for (int64_t c = 0; c < kSegmentationHidden; c += kRun) {
-    Lanes sum[kRunLanes] = {};
-    addTerms(sum, row + c, offset, weight, terms);
+  typename R::Lanes dot = {};
+  for (int64_t c = 0; c < kSegmentationHidden; c += kSums * R::kLanes) {
+    typename R::Lanes sum[kSums] = {};
+    addTerms<R>(sum, row + c, offset, weight, terms);
 #pragma GCC unroll 8
-    for (int64_t j = 0; j < kRunLanes; ++j) {
-      const int64_t at = c + j * kLanes;
-      const Lanes a = sum[j] * load(scale + at) + load(shift + at);
-      const Lanes leaked = a * kSlope;
-      dot += (a > leaked ? a : leaked) * load(out + at);
+    for (int64_t j = 0; j < kSums; ++j) {
+      const int64_t at = c + j * R::kLanes;
+      const typename R::Lanes a = sum[j] * R::load(scale + at) + R::load(shift + at);
+      const typename R::Lanes leaked = a * kSlope;
+      dot += (a > leaked ? a : leaked) * R::load(out + at);
     }
   }
   float total = 0;
-  for (int64_t j = 0; j < kLanes; ++j) total += dot[j];
+  for (int64_t j = 0; j < R::kLanes; ++j) total += dot[j];
   return total;
 }
 
+using Pool = void (*)(const float* row, const int64_t* offset, const float* weight, int64_t terms, const float* bias, const float* window, int64_t line, const float* kernel, float* maximum, float* total);
+
 // One position of the classification head: bias, the weighted terms, the map's convolution, ReLU; into maximum and sum.
 // window: the 5x5 neighbourhood's first value in the padded map, whose lines are `line` apart.
-SSN_VECTORISED void poolTerms(const float* row, const int64_t* offset, const float* weight, int64_t terms, const float* bias, const float* window, int64_t line, const float* kernel, float* maximum,
-                              float* total) {
-  Lanes sum[kRunLanes];
+template <class R>
+SSN_INLINE void poolTerms(const float* row, const int64_t* offset, const float* weight, int64_t terms, const float* bias, const float* window, int64_t line, const float* kernel, float* maximum,
+                          float* total) {
+  for (int64_t c = 0; c < kClassificationHidden; c += kSums * R::kLanes) {
+    typename R::Lanes sum[kSums];
 #pragma GCC unroll 8
-  for (int64_t j = 0; j < kRunLanes; ++j) sum[j] = load(bias + j * kLanes);
-  addTerms(sum, row, offset, weight, terms);
-  for (int64_t dx = 0; dx < kTapSide; ++dx)
-    for (int64_t dy = 0; dy < kTapSide; ++dy) {
-      const float m = window[dy * line + dx];
-      const float* k = kernel + (dx * kTapSide + dy) * kClassificationHidden;
+    for (int64_t j = 0; j < kSums; ++j) sum[j] = R::load(bias + c + j * R::kLanes);
+    addTerms<R>(sum, row + c, offset, weight, terms);
+    for (int64_t dx = 0; dx < kTapSide; ++dx)
+      for (int64_t dy = 0; dy < kTapSide; ++dy) {
+        const float m = window[dy * line + dx];
+        const float* k = kernel + (dx * kTapSide + dy) * kClassificationHidden + c;
 #pragma GCC unroll 8
-      for (int64_t j = 0; j < kRunLanes; ++j) sum[j] += m * load(k + j * kLanes);
+        for (int64_t j = 0; j < kSums; ++j) sum[j] += m * R::load(k + j * R::kLanes);
+      }
+#pragma GCC unroll 8
+    for (int64_t j = 0; j < kSums; ++j) {
+      const int64_t at = c + j * R::kLanes;
+      const typename R::Lanes zero = {};
+      const typename R::Lanes y = sum[j] > zero ? sum[j] : zero, best = R::load(maximum + at);
+      R::store(maximum + at, y > best ? y : best);
+      R::store(total + at, R::load(total + at) + y);
     }
-#pragma GCC unroll 8
-  for (int64_t j = 0; j < kRunLanes; ++j) {
-    const Lanes zero = {};
-    const Lanes y = sum[j] > zero ? sum[j] : zero;
-    const Lanes best = load(maximum + j * kLanes);
-    store(maximum + j * kLanes, y > best ? y : best);
-    store(total + j * kLanes, load(total + j * kLanes) + y);
   }
 }
+
+struct Functions {
+  Leaky leaky;
+  Pool pool;
+};
+
+float leakyBaseline(const float* row, const int64_t* offset, const float* weight, int64_t terms, const float* scale, const float* shift, const float* out) {
+  return leakyTerms<Baseline>(row, offset, weight, terms, scale, shift, out);
+}
+void poolBaseline(const float* row, const int64_t* offset, const float* weight, int64_t terms, const float* bias, const float* window, int64_t line, const float* kernel, float* maximum, float* total) {
+  poolTerms<Baseline>(row, offset, weight, terms, bias, window, line, kernel, maximum, total);
+}
+
+#ifdef SSN_AVX2
+SSN_AVX2 float leakyAvx2(const float* row, const int64_t* offset, const float* weight, int64_t terms, const float* scale, const float* shift, const float* out) {
+  return leakyTerms<Avx2>(row, offset, weight, terms, scale, shift, out);
+}
+SSN_AVX2 void poolAvx2(const float* row, const int64_t* offset, const float* weight, int64_t terms, const float* bias, const float* window, int64_t line, const float* kernel, float* maximum,
+                       float* total) {
+  poolTerms<Avx2>(row, offset, weight, terms, bias, window, line, kernel, maximum, total);
+}
+SSN_AVX512 float leakyAvx512(const float* row, const int64_t* offset, const float* weight, int64_t terms, const float* scale, const float* shift, const float* out) {
+  return leakyTerms<Avx512>(row, offset, weight, terms, scale, shift, out);
+}
+SSN_AVX512 void poolAvx512(const float* row, const int64_t* offset, const float* weight, int64_t terms, const float* bias, const float* window, int64_t line, const float* kernel, float* maximum,
+                           float* total) {
+  poolTerms<Avx512>(row, offset, weight, terms, bias, window, line, kernel, maximum, total);
+}
+const Functions functions = forProcessor<Functions>({leakyBaseline, poolBaseline}, {leakyAvx2, poolAvx2}, {leakyAvx512, poolAvx512});
+#else
+const Functions functions{leakyBaseline, poolBaseline};
+#endif
 
 std::vector<float> paddedMap(const at::Tensor& map, int64_t height, int64_t width) {
   constexpr int64_t kPad = kTapSide / 2;
@@ -79,7 +119,7 @@ at::Tensor segmentationLogits(const RowUpscale& upscale, const std::vector<at::T
     std::vector<float> row(upscale.rowFloats());
     for (int64_t y = first; y < last; ++y) {
       upscale.down(z, y, row.data());
-      for (int64_t x = 0; x < width; ++x) to[y * width + x] = leakyTerms(row.data(), across.offsets(x), across.weights(x), across.count(x), s, b, w);
+      for (int64_t x = 0; x < width; ++x) to[y * width + x] = functions.leaky(row.data(), across.offsets(x), across.weights(x), across.count(x), s, b, w);
     }
   });
   return map;
@@ -98,7 +138,7 @@ at::Tensor pooledClassification(const RowUpscale& upscale, const std::vector<at:
     for (int64_t y = first; y < last; ++y) {
       upscale.down(t, y, row.data());
       for (int64_t x = 0; x < width; ++x)
-        poolTerms(row.data(), across.offsets(x), across.weights(x), across.count(x), b + (y * width + x) * kHidden, &padded[y * line + x], line, kernel, &maxima[y * kHidden], &sums[y * kHidden]);
+        functions.pool(row.data(), across.offsets(x), across.weights(x), across.count(x), b + (y * width + x) * kHidden, &padded[y * line + x], line, kernel, &maxima[y * kHidden], &sums[y * kHidden]);
     }
   });
   at::Tensor pooled = at::empty({2 * kHidden}, at::kFloat);

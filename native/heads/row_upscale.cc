@@ -11,22 +11,35 @@ namespace ssn {
 namespace {
 
 // `runs` sums of the same terms, their inputs `inStride` floats apart, their outputs `outStride`.
-template <class T>
+template <class R, class T>
 SSN_INLINE void combineRuns(const T* in, int64_t inStride, const int64_t* offset, const float* weight, int64_t terms, float* out, int64_t outStride, int64_t runs) {
-  for (int64_t r = 0; r < runs; ++r) {
-    Lanes sum[kRunLanes] = {};
-    addTerms(sum, in + r * inStride, offset, weight, terms);
+  for (int64_t r = 0; r < runs; ++r)
+    for (int64_t c = 0; c < kRun; c += kSums * R::kLanes) {
+      typename R::Lanes sum[kSums] = {};
+      addTerms<R>(sum, in + r * inStride + c, offset, weight, terms);
 #pragma GCC unroll 8
-    for (int64_t j = 0; j < kRunLanes; ++j) store(out + r * outStride + j * kLanes, sum[j]);
-  }
+      for (int64_t j = 0; j < kSums; ++j) R::store(out + r * outStride + c + j * R::kLanes, sum[j]);
+    }
 }
 
-SSN_VECTORISED void combine(const float* in, int64_t inStride, const int64_t* offset, const float* weight, int64_t terms, float* out, int64_t outStride, int64_t runs) {
-  combineRuns(in, inStride, offset, weight, terms, out, outStride, runs);
-}
-SSN_VECTORISED void combine(const at::BFloat16* in, int64_t inStride, const int64_t* offset, const float* weight, int64_t terms, float* out, int64_t outStride, int64_t runs) {
-  combineRuns(in, inStride, offset, weight, terms, out, outStride, runs);
-}
+template <class T>
+struct Combine {
+  using Function = void (*)(const T* in, int64_t inStride, const int64_t* offset, const float* weight, int64_t terms, float* out, int64_t outStride, int64_t runs);
+  static void baseline(const T* in, int64_t inStride, const int64_t* offset, const float* weight, int64_t terms, float* out, int64_t outStride, int64_t runs) {
+    combineRuns<Baseline>(in, inStride, offset, weight, terms, out, outStride, runs);
+  }
+#ifdef SSN_AVX2
+  SSN_AVX2 static void avx2(const T* in, int64_t inStride, const int64_t* offset, const float* weight, int64_t terms, float* out, int64_t outStride, int64_t runs) {
+    combineRuns<Avx2>(in, inStride, offset, weight, terms, out, outStride, runs);
+  }
+  SSN_AVX512 static void avx512(const T* in, int64_t inStride, const int64_t* offset, const float* weight, int64_t terms, float* out, int64_t outStride, int64_t runs) {
+    combineRuns<Avx512>(in, inStride, offset, weight, terms, out, outStride, runs);
+  }
+  static inline const Function here = forProcessor<Function>(baseline, avx2, avx512);
+#else
+  static constexpr Function here = baseline;
+#endif
+};
 
 // term(input) -> offset, for the non-zero entries of one row of a matrix; then the output is complete.
 template <class Offset>
@@ -81,7 +94,7 @@ void RowUpscale::downImage(const std::vector<const T*>& z, int64_t y, float* row
   for (size_t l = 0; l < taps_.size(); ++l) {
     const Tap& tap = taps_[l];
     const int64_t runs = tap.width * side_ * channels_ / kRun;
-    combine(z[l], stride, tap.down.offsets(y), tap.down.weights(y), tap.down.count(y), row, kRun, runs);
+    Combine<T>::here(z[l], stride, tap.down.offsets(y), tap.down.weights(y), tap.down.count(y), row, kRun, runs);
     row += runs * kRun;
   }
 }
@@ -108,7 +121,7 @@ void RowUpscale::forward(const std::vector<at::Tensor>& z, at::Tensor out) const
       for (int64_t y = begin; y < end; ++y) {
         downImage(data, y, row);
         for (int64_t x = 0; x < width_; ++x)
-          combine(row, kRun, across_.offsets(x), across_.weights(x), across_.count(x), to + ((i * height_ + y) * width_ + x) * channels_, kRun, channels_ / kRun);
+          Combine<float>::here(row, kRun, across_.offsets(x), across_.weights(x), across_.count(x), to + ((i * height_ + y) * width_ + x) * channels_, kRun, channels_ / kRun);
       }
     });
   });
@@ -131,7 +144,7 @@ void RowUpscale::adjoint(const at::Tensor& gradient, const std::vector<at::Tenso
           for (int64_t y = 0; y < height_; ++y)
             for (int64_t w = 0; w < tap.width; ++w) {
               const int64_t column = w * side_ + dx;
-              combine(image + y * width_ * channels_ + channel, 0, tap.acrossBack.offsets(column), tap.acrossBack.weights(column), tap.acrossBack.count(column), narrow + (y * tap.width + w) * kRun, 0, 1);
+              Combine<float>::here(image + y * width_ * channels_ + channel, 0, tap.acrossBack.offsets(column), tap.acrossBack.weights(column), tap.acrossBack.count(column), narrow + (y * tap.width + w) * kRun, 0, 1);
             }
           std::vector<int64_t> offsets;
           float* to = out[l].data_ptr<float>() + i * tap.floats(side_, channels_) + dx * side_ * channels_ + channel;
@@ -139,7 +152,7 @@ void RowUpscale::adjoint(const at::Tensor& gradient, const std::vector<at::Tenso
             const int64_t terms = tap.downBack.count(row);
             offsets.assign(tap.downBack.offsets(row), tap.downBack.offsets(row) + terms);
             for (int64_t& offset : offsets) offset *= tap.width * kRun;
-            combine(narrow, kRun, offsets.data(), tap.downBack.weights(row), terms, to + row / side_ * tap.width * cell + row % side_ * channels_, cell, tap.width);
+            Combine<float>::here(narrow, kRun, offsets.data(), tap.downBack.weights(row), terms, to + row / side_ * tap.width * cell + row % side_ * channels_, cell, tap.width);
           }
         }
       }
