@@ -23,7 +23,7 @@ export interface Spread {
 
 export function spread(times: readonly number[]): Spread {
   const sorted = [...times].sort((a, b) => a - b);
-  const round = (ms: number) => Math.round(ms * 10) / 10;
+  const round = (ms: number) => Number(ms.toPrecision(4));
   return { medianMs: round(sorted[Math.floor(sorted.length / 2)]!), minMs: round(sorted[0]!), maxMs: round(sorted.at(-1)!) };
 }
 

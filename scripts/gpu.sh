@@ -3,7 +3,8 @@
 # where there is one, and the benchmarks. Needs dist/ and node_modules/ (from a machine with npm), Node, CMake, nvcc, a CUDA
 # libtorch, and for the benchmarks beside PyTorch a Python that has it. A step that fails does not stop the others.
 #   scripts/gpu.sh --out DIR [--only build,tests,sanitizer,latency,throughput,training,epochs] [--epochs 300]
-# Environment: SUPERSIMPLENET_LIBTORCH_CUDA (default: the torch of $PYTHON), NODE_INCLUDE_DIR (node_api.h; default: node-api-headers), PYTHON (python3).
+# Environment: SUPERSIMPLENET_LIBTORCH_CUDA (default: the torch of $PYTHON), NODE_INCLUDE_DIR (node_api.h; default: node-api-headers), PYTHON (python3),
+# CUDA_ARCHITECTURES (native: the GPUs of this machine).
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=${PYTHON:-python3} out="" only=build,tests,sanitizer,latency,throughput,training,epochs epochs=300
