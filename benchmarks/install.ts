@@ -146,10 +146,13 @@ async function measure(): Promise<void> {
     await sharp(pixels, { raw: { width: size, height: size, channels: 3 } }).png().toFile(at("image.png"));
     writeFileSync(at("pixels"), pixels);
     const child = new Child(values.python, 1);
-    await child.send({ command: "load", architecture: values.architecture, variant: model.config.variant, alignCorners: model.config.alignCorners, weights: models.supersimplenet, threads: 1 });
-    await child.send({ command: "pixels", path: at("pixels"), count: 1, height: size, width: size });
-    await child.send({ command: "export", path: models.onnxruntime });
-    child.end();
+    try {
+      await child.send({ command: "load", architecture: values.architecture, variant: model.config.variant, alignCorners: model.config.alignCorners, weights: models.supersimplenet, threads: 1, device: "cpu", precision: "float32" });
+      await child.send({ command: "pixels", path: at("pixels"), count: 1, height: size, width: size });
+      await child.send({ command: "export", path: models.onnxruntime });
+    } finally {
+      child.end();
+    }
 
     const wanted = { supersimplenet: [`${server.url}/${path.basename(main)}`, `--@supersimplenet:registry=${server.url}/`], onnxruntime: ["onnxruntime-node", "sharp"] };
     const install = (name: Name): Time => {
