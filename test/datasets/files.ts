@@ -7,10 +7,12 @@ import sharp from "sharp";
 
 import { SuperSimpleNetError } from "../../lib/errors.js";
 
-/** A folder that is deleted after the test. */
+/** A folder that is deleted after the test, alone in its parent: some tests look there. */
 export async function temporaryFolder(t: TestContext): Promise<string> {
-  const folder = await mkdtemp(path.join(os.tmpdir(), "supersimplenet-test-"));
-  t.after(() => rm(folder, { recursive: true, force: true }));
+  const parent = await mkdtemp(path.join(os.tmpdir(), "supersimplenet-test-"));
+  t.after(() => rm(parent, { recursive: true, force: true }));
+  const folder = path.join(parent, "data");
+  await mkdir(folder);
   return folder;
 }
 
