@@ -1,4 +1,4 @@
-// Memory of large tensors on the CPU. A step, or a detection, needs the same few hundred MB each time; handing them back to the
+// Memory of large tensors on the CPU. A training step needs the same few hundred MB each time; handing them back to the
 // operating system and faulting every page in again costs up to a quarter of the time. So what is freed is kept for the next
 // allocation of about the same size.
 #pragma once
@@ -18,7 +18,7 @@ class RecyclingScope {
   RecyclingScope& operator=(const RecyclingScope&) = delete;
 };
 
-// Held by what works in scopes (a trainer, a detector): when the last one goes, everything kept is freed.
+// Held by what works in scopes (a trainer): when the last one goes, everything kept is freed.
 class RecyclingUser {
  public:
   RecyclingUser();

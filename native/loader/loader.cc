@@ -6,6 +6,7 @@
 #include <node_api.h>
 #include <stdlib.h>
 
+#include <atomic>
 #include <string>
 #include <vector>
 
@@ -26,15 +27,17 @@ bool readString(napi_env env, napi_value value, std::string& out) {
 // libgomp lets idle threads spin for up to 300,000 rounds, some 20 ms, before they sleep. On a machine that does anything else (decoding
 // images, for one) the spinning thread sits on the core that the working one waits for, and a detection takes 5 to 10 times
 // as long. 10,000 rounds bridge the gaps within one. libgomp reads this when it is opened; afterwards the variable goes again,
-// so that child processes do not inherit it. Who sets either variable is left alone.
+// so that child processes do not inherit it. Who sets either variable is left alone. A later worker that loads the engine does not
+// touch the environment: libgomp is open by then, and another thread may be reading.
 class SpinLimit {
  public:
-  SpinLimit() : set_(getenv("OMP_WAIT_POLICY") == nullptr && getenv(kName) == nullptr) {
+  SpinLimit() : set_(!opened && getenv("OMP_WAIT_POLICY") == nullptr && getenv(kName) == nullptr) {
     if (set_) setenv(kName, "10000", 1);
   }
   ~SpinLimit() {
     if (set_) unsetenv(kName);
   }
+  static inline std::atomic<bool> opened = false;  // all libraries, by some thread
 
  private:
   static constexpr const char* kName = "GOMP_SPINCOUNT";
@@ -56,6 +59,7 @@ napi_value load(napi_env env, napi_callback_info info) {
     // NODELETE: libtorch's static destructors and worker threads do not survive being unmapped.
     if (dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL | RTLD_NODELETE) == nullptr) return fail(env, dlerror());
   }
+  SpinLimit::opened = true;
   std::string engine;
   if (!readString(env, argv[1], engine)) return fail(env, "engine must be a path");
   void* handle = dlopen(engine.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
