@@ -126,11 +126,21 @@ async function fetchWheels(wheels: Wheel[], folder: string, index: string, optio
 async function addressOf(wheel: Wheel, index: string, options: Omit<TransferOptions, "url">): Promise<string> {
   const page = new URL(`${wheel.project}/`, index).href;
   const { text, url } = await downloadText({ ...options, url: page, accept: "application/vnd.pypi.simple.v1+json, text/html;q=0.5" });
-  const link = text.trimStart().startsWith("{") ? (JSON.parse(text) as { files: { filename: string; url: string }[] }).files.find(({ filename }) => filename === wheel.file)?.url : linkIn(text, wheel.file);
+  const link = text.trimStart().startsWith("{") ? urlIn(text, wheel.file) : linkIn(text, wheel.file);
   if (link === undefined || !URL.canParse(link, url.href)) throw new SuperSimpleNetError("DOWNLOAD_FAILED", `${page} does not have ${wheel.file}. Set SUPERSIMPLENET_WHEELS_URL to an index that has it, or ${options.otherwise}.`);
   const address = new URL(link, url);
   address.hash = ""; // checksums that the index states; ours are pinned
   return address.href;
+}
+
+/** The file's address in the index's JSON; undefined also where that is something else, such as a mirror's error. */
+function urlIn(json: string, file: string): string | undefined {
+  try {
+    const { files } = JSON.parse(json) as { files?: { filename: string; url: string }[] };
+    return files?.find(({ filename }) => filename === file)?.url;
+  } catch {
+    return undefined;
+  }
 }
 
 /** The address of the link whose text is the file's name. */

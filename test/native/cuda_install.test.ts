@@ -140,7 +140,8 @@ test("from a folder, without a network: everything must be there, and stays ther
 });
 
 test("an index without the file, a server that fails for a while, a disk that is too small, another platform", linux, async () => {
-  await withIndex((server) => fails(fetchFrom(server), "DOWNLOAD_FAILED", /simple\/torch\/ does not have torch-1-cp311\.whl\. Set SUPERSIMPLENET_WHEELS_URL/), {}, { "/simple/torch/": Buffer.from("<html></html>") });
+  for (const page of ["<html></html>", '{"errors": ["no such project"]}', "{cut sh"])
+    await withIndex((server) => fails(fetchFrom(server), "DOWNLOAD_FAILED", /simple\/torch\/ does not have torch-1-cp311\.whl\. Set SUPERSIMPLENET_WHEELS_URL/), {}, { "/simple/torch/": Buffer.from(page) });
   await withIndex((server) => fetchFrom(server).then(installed), { statuses: [503, 429] });
   await withIndex((server) => fails(fetchFrom(server, { indexUrl: `${server.url}/other`, force: true }), "DOWNLOAD_FAILED", /answered 404/));
   installed();
