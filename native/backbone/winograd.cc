@@ -177,7 +177,7 @@ SSN_INLINE void transformOutput(const Layer& layer, const float* products, int64
           float* to = out[i * m + j] + channel + c;
           typename R::Lanes value = y[j] + bias;
           if (layer.add) value += R::load(to);
-          if (layer.relu) value = value > zero ? value : zero;
+          if (layer.relu) value = value < zero ? zero : value;  // not a number stays one
           R::store(to, value);
         }
       }

@@ -60,7 +60,7 @@ SSN_INLINE void poolTerms(const float* row, const int64_t* offset, const float* 
     for (int64_t j = 0; j < kSums; ++j) {
       const int64_t at = c + j * R::kLanes;
       const typename R::Lanes zero = {};
-      const typename R::Lanes y = sum[j] > zero ? sum[j] : zero, best = R::load(maximum + at);
+      const typename R::Lanes y = sum[j] < zero ? zero : sum[j], best = R::load(maximum + at);
       R::store(maximum + at, y > best ? y : best);
       R::store(total + at, R::load(total + at) + y);
     }
