@@ -112,6 +112,9 @@ Convolution Backbone::folded(const TensorMap& tensors, const std::string& conv, 
   const at::Tensor scale = tensors.at(bn + ".weight").to(at::kDouble) / (tensors.at(bn + ".running_var").to(at::kDouble) + kBatchNormEps).sqrt();
   const at::Tensor weight = tensors.at(conv + ".weight").to(at::kDouble) * scale.view({-1, 1, 1, 1});
   const at::Tensor bias = tensors.at(bn + ".bias").to(at::kDouble) - tensors.at(bn + ".running_mean").to(at::kDouble) * scale;
+  // Kernels may turn what is not a number into 0 (a ReLU), and a wrong score would look like a right one.
+  if (!std::isfinite(weight.sum().item<double>()) || !std::isfinite(bias.sum().item<double>()))
+    throw Error("WEIGHTS_INVALID", "the backbone's '" + conv + "' with its batch norm '" + bn + "' is not finite: NaN or infinite weights, or a negative variance");
   return {weight.to(dtype_).to(device_), bias.to(dtype_).to(device_), stride, padding, height, width};
 }
 

@@ -159,3 +159,11 @@ test("a real file", { skip: !existsSync(real) && "../shared is absent" }, async 
   const loaded = await loadBackbone({ architecture: "resnet18", weights: real });
   assert.equal(Object.keys(loaded.tensors).length, 75);
 });
+
+test("weights that are finite and whose batch norm is not are refused before they give a score", async () => {
+  const config = { architecture: "resnet18", layers: ["layer2"], imageHeight: 32, imageWidth: 32, variant: "jims", alignCorners: true, device: "cpu", compute: "lowResolution", precision: "float32" } as const;
+  const heads = await engine().randomHeads(engine().featureShape(config).channels, 0);
+  const variance = weights["layer1.0.bn1.running_var"]!;
+  const negative = { ...weights, "layer1.0.bn1.running_var": { ...variance, data: new Float32Array(variance.shape[0]!).fill(-1) } };
+  await assert.rejects(engine().createDetector(config, negative, heads), { code: "WEIGHTS_INVALID", message: /layer1\.0\.bn1/ });
+});
