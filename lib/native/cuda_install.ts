@@ -14,7 +14,10 @@ export interface CudaInstallOptions extends Pick<TransferOptions, "signal" | "ti
   from?: string | undefined;
   /** Installs again what is there. Default false. */
   force?: boolean | undefined;
-  /** Python package index to download from. Default: SUPERSIMPLENET_WHEELS_URL, else https://pypi.org/simple. */
+  /**
+   * Python package index to download from: its "simple" address, answered as JSON (PEP 691), as the Python Package Index does. Default:
+   * SUPERSIMPLENET_WHEELS_URL, else PIP_INDEX_URL, as pip reads it; one of them, or `from`, is needed.
+   */
   indexUrl?: string | undefined;
   onProgress?: ((progress: CudaInstallProgress) => void) | undefined;
 }
@@ -57,8 +60,11 @@ export function cudaWheels({ wheels }: PinnedCuda = pinned.cuda): Wheel[] {
 /** installCuda for any manifest; `target` is the folder that will hold lib/, inside a folder of its own. */
 export async function installWheels(cuda: PinnedCuda, target: string, options: CudaInstallOptions): Promise<CudaInstalled> {
   const wheels = cudaWheels(cuda);
-  const index = checkIndex(options.indexUrl ?? (process.env["SUPERSIMPLENET_WHEELS_URL"] || "https://pypi.org/simple"));
+  const address = options.indexUrl ?? (process.env["SUPERSIMPLENET_WHEELS_URL"] || process.env["PIP_INDEX_URL"] || undefined);
+  const index = address === undefined ? undefined : checkIndex(address);
   if (existsSync(target) && !options.force) return { folder: target, version: cuda.version, installed: false };
+  if (options.from === undefined && index === undefined)
+    throw new SuperSimpleNetError("INVALID_OPTION", "installCuda: no Python package index is named to download from. Give the 'simple' address of the Python Package Index or of a mirror ('indexUrl', --index, SUPERSIMPLENET_WHEELS_URL or pip's PIP_INDEX_URL), or a folder that holds the files ('from', --from).");
   const whole = path.dirname(target);
   const parent = path.dirname(whole);
   try {
@@ -66,7 +72,7 @@ export async function installWheels(cuda: PinnedCuda, target: string, options: C
     await removeLeftovers(whole);
     const kept = options.from ?? path.join(parent, "wheels");
     await checkSpace(parent, cuda.installedBytes + (options.from === undefined ? await missingBytes(wheels, kept) : 0));
-    const files = options.from === undefined ? await fetchWheels(wheels, kept, index, options) : await checkWheels(wheels, kept, options);
+    const files = options.from === undefined ? await fetchWheels(wheels, kept, index!, options) : await checkWheels(wheels, kept, options);
     const temporary = await mkdtemp(`${whole}.tmp-${process.pid}-`);
     try {
       for (const file of files) await extract(file, temporary, targetOf, { signal: options.signal, onProgress: (bytes, total) => options.onProgress?.({ stage: "unpack", file: path.basename(file), bytes, total }) });
@@ -86,7 +92,7 @@ const otherwise = (wheel: Wheel): string => `fetch ${wheel.file} and the others 
 
 function checkIndex(address: string): string {
   if (/^https?:\/\/[^/]/i.test(address) && URL.canParse(address)) return address.replace(/\/*$/, "/");
-  throw new SuperSimpleNetError("INVALID_OPTION", `installCuda: expected an http or https address for 'indexUrl' (or SUPERSIMPLENET_WHEELS_URL) but received '${address}'.`);
+  throw new SuperSimpleNetError("INVALID_OPTION", `installCuda: expected an http or https address for 'indexUrl' (or SUPERSIMPLENET_WHEELS_URL, PIP_INDEX_URL) but received '${address}'.`);
 }
 
 /** What of a wheel is kept, at its place: libraries, licences and the version; the headers where an engine can be compiled. */

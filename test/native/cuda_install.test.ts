@@ -14,7 +14,7 @@ import { zip } from "../download/zips.js";
 const linux = { skip: `${process.platform}-${process.arch}` !== "linux-x64" && "CUDA is for Linux x64 only" };
 const root = mkdtempSync(path.join(os.tmpdir(), "ssn-cuda-install-"));
 after(() => rmSync(root, { recursive: true, force: true }));
-for (const name of ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SUPERSIMPLENET_WHEELS_URL"]) delete process.env[name];
+for (const name of ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SUPERSIMPLENET_WHEELS_URL", "PIP_INDEX_URL"]) delete process.env[name];
 
 const version = pinned.cuda.version;
 const library = "library ".repeat(4000);
@@ -147,6 +147,7 @@ test("an index without the file, a server that fails for a while, a disk that is
   installed();
   await fails(installWheels({ ...manifest, installedBytes: 1e18 }, target, { from: root, force: true }), "NO_SPACE", /needs 1000000000\.0 GB.*SUPERSIMPLENET_CACHE/);
   await fails(installWheels({ ...manifest, wheels: { "plan9-sparc": [] } }, target, {}), "LIBTORCH_NOT_FOUND", /only for plan9-sparc/);
+  await fails(installWheels(manifest, target, { force: true }), "INVALID_OPTION", /no Python package index is named.*--index.*--from/);
   await fails(installCuda({ indexUrl: "ftp://x" }), "INVALID_OPTION", /an http or https address/);
 });
 
