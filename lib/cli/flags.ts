@@ -10,6 +10,7 @@ const others: Readonly<Record<string, string>> = {
   learningRateMilestones: "lr-milestones",
   learningRateFactor: "lr-factor",
   featureCacheMiB: "feature-cache-mib",
+  featureCacheHostMiB: "feature-cache-host-mib",
   featureCacheFileMiB: "feature-cache-file-mib",
   minAreaPx: "min-area",
 };

@@ -88,8 +88,10 @@ export interface TrainerConfig extends EngineConfig {
   loss?: Loss;
   /** Of the wide matrix products' operands; parameters, optimiser and everything else stay float32. "tf32" is for CUDA. Absent: "float32". */
   precision?: Exclude<Precision, "float16">;
-  /** Upper limit of the memory that cached backbone features may take. */
+  /** Upper limit of the memory, of the device, that cached backbone features may take. */
   featureCacheBytes: number;
+  /** Where the device is not the CPU: page-locked memory of the host for the features that do not fit there. Default 0. */
+  featureCacheHostBytes?: number;
   /** Of cached features, and of all features that training sees. Absent: "float32". */
   featureCachePrecision?: "float32" | "float16";
   /** Cached features that outlive the process; `identity` (32 bytes) names what they depend on besides the pixels. */
@@ -100,6 +102,8 @@ export interface TrainerConfig extends EngineConfig {
   gradientClip: number;
   adaptorWeightDecay: number;
   headsWeightDecay: number;
+  /** CUDA: for how many sizes of steps a captured graph is kept. Default 0: none. */
+  cudaGraphs?: number;
 }
 
 /** One image of a training batch. `key` names (sample, flip); pixels are needed when the features of `key` are not cached. */
@@ -111,12 +115,21 @@ export interface StepItem {
 }
 
 export interface CacheReport {
-  /** Images whose features came from memory, came from the cache file, were computed: since the trainer was made. */
+  /** Images whose features came from memory, from page-locked memory of the host, from the cache file, were computed: since the trainer was made. */
   memory: number;
+  host: number;
   file: number;
   computed: number;
   /** About the cache file, since the last report. */
   warnings: string[];
+}
+
+/** A step that will come. */
+export interface PlannedStep {
+  /** As in StepOptions. */
+  index: number;
+  keys: number[];
+  share?: { first: number; total: number };
 }
 
 export interface StepOptions {
@@ -157,12 +170,17 @@ export interface NativeTrainer {
   missing(keys: number[]): number[];
   cacheReport(): CacheReport;
   /**
+   * Tells of the steps that will come, once all targets are set: a GPU then draws their noise without being waited for in each
+   * of them. Replaces the plan before. Without a GPU, nothing.
+   */
+  plan(steps: PlannedStep[]): Promise<void>;
+  /**
    * One optimiser step. Resolves to the losses that have become known, in the order of the steps: its own, or on a GPU those of
-   * the step before, because that is not waited for (DIVERGED comes late likewise). FILE_CORRUPT: features without pixels have become unreadable in
+   * steps before, because it is not waited for (DIVERGED comes late likewise). FILE_CORRUPT: features without pixels have become unreadable in
    * the cache file; again with pixels.
    */
   step(options: StepOptions): Promise<StepLosses[]>;
-  /** The losses that no step has returned. */
+  /** The losses that no step has returned. Waits for them. */
   finishSteps(): Promise<StepLosses[]>;
   /** Adds images to the statistics of the pooled features. */
   observeFeatures(items: StepItem[]): Promise<void>;

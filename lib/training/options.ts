@@ -112,8 +112,10 @@ export interface TrainerOptions {
   segmentedCount?: number;
   /** Share of the training images held out to set the thresholds; 0 trains on everything and leaves the thresholds at 0.5. Default 0.1. */
   calibrationFraction?: number;
-  /** Memory for the cached features of the frozen backbone, MiB; what does not fit is computed again in each epoch. Default 2048. */
+  /** Memory for the cached features of the frozen backbone, MiB, of the device; what does not fit is computed again in each epoch. Default 2048. */
   featureCacheMiB?: number;
+  /** With a GPU: page-locked memory of the host for the features that do not fit there, MiB; taken as it is needed. Default 4096. */
+  featureCacheHostMiB?: number;
   /**
    * Disk space for a file of cached features, MiB, so that the next training on the same images and backbone need not
    * compute them. 0 (default): none.
@@ -123,6 +125,8 @@ export interface TrainerOptions {
   featureCacheDir?: string;
   /** "float32" (default) or "float16": half the memory and disk space, and features rounded to 11 bits, cached or not. */
   featureCachePrecision?: "float32" | "float16";
+  /** With a GPU: for how many sizes of steps the work is kept as a CUDA graph, which starts faster. 0: none. Default 32. */
+  cudaGraphs?: number;
   /**
    * "lowResolution" or "direct": the same function computed the plain way, several times slower; the tests' oracle. Default
    * "lowResolution", but "direct" for a classification head other than the paper's, which has no other form.
@@ -164,8 +168,10 @@ export const trainerDefaults = {
   learningRateFactor: 0.4,
   calibrationFraction: 0.1,
   featureCacheMiB: 2048,
+  featureCacheHostMiB: 4096,
   featureCacheFileMiB: 0,
   featureCachePrecision: "float32",
+  cudaGraphs: 32,
   distributed: "auto",
 } as const satisfies TrainerOptions;
 
@@ -215,8 +221,8 @@ export interface EpochEvent {
   gradientNorm: number;
   adaptorLearningRate: number;
   headsLearningRate: number;
-  /** Images of this process whose features came from memory, came from the cache file, were computed; in the first epoch also those of measuring the noise. */
-  features: { memory: number; file: number; computed: number };
+  /** Images of this process whose features came from memory, from page-locked memory of the host (with a GPU), from the cache file, were computed; in the first epoch also those of measuring the noise. */
+  features: { memory: number; host: number; file: number; computed: number };
   /** What came up during the epoch: a cache file that is damaged, full, or cannot be written. */
   warnings: string[];
   seconds: number;

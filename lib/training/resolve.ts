@@ -56,7 +56,8 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
   checkNumber(where, "learningRateFactor", o.learningRateFactor, { above: 0, max: 1 });
   checkSegmented(where, o);
   checkNumber(where, "calibrationFraction", o.calibrationFraction, { min: 0, max: 0.5 });
-  for (const name of ["featureCacheMiB", "featureCacheFileMiB"] as const) checkNumber(where, name, o[name], { min: 0, max: 2 ** 32 });
+  checkNumber(where, "cudaGraphs", o.cudaGraphs, { min: 0, max: 256, integer: true });
+  for (const name of ["featureCacheMiB", "featureCacheHostMiB", "featureCacheFileMiB"] as const) checkNumber(where, name, o[name], { min: 0, max: 2 ** 32 });
   checkChoice(where, "featureCachePrecision", o.featureCachePrecision, ["float32", "float16"]);
   if (o.featureCacheDir !== undefined) {
     if (typeof o.featureCacheDir !== "string" || o.featureCacheDir === "") throw invalid(where, "featureCacheDir", "a folder", o.featureCacheDir);

@@ -220,18 +220,20 @@ class Session {
       loss: settings.loss,
       precision: settings.precision,
       featureCacheBytes: settings.featureCacheMiB * 2 ** 20,
+      featureCacheHostBytes: settings.featureCacheHostMiB * 2 ** 20,
       featureCachePrecision: settings.featureCachePrecision,
       featureCacheFile: cacheFile,
       stopGradient: settings.stopGradient,
       gradientClip: settings.gradientClip,
       adaptorWeightDecay: settings.adaptorWeightDecay,
       headsWeightDecay: settings.headsWeightDecay,
+      cudaGraphs: settings.cudaGraphs,
     };
     const heads = await engine().randomHeads(engine().featureShape(config).channels, settings.seed, config);
     return new Session(await (ranks?.native ?? engine()).createTrainer(config, backbone, heads), settings, samples, cacheFile !== undefined, signal, ranks);
   }
 
-  #features: EpochEvent["features"] = { memory: 0, file: 0, computed: 0 };
+  #features: EpochEvent["features"] = { memory: 0, host: 0, file: 0, computed: 0 };
 
   /** Noise scale and targets. Returns the noise's standard deviation, averaged over the channels. */
   async prepare(onProgress: (done: number, total: number) => void): Promise<number> {
@@ -327,8 +329,9 @@ class Session {
     const batches = Array.from({ length: steps }, (_, step) => {
       const whole = keys.slice(step * settings.batchSize, (step + 1) * settings.batchSize);
       const { first, count } = this.#share(whole.length);
-      return { share: { first, total: whole.length }, keys: whole.slice(first, first + count) };
+      return { index: epoch * steps + step, share: { first, total: whole.length }, keys: whole.slice(first, first + count) };
     });
+    await this.native.plan(batches);
     let reported = 0;
     const report = (known: readonly StepLosses[]): void => {
       for (const losses of known) {
@@ -339,10 +342,10 @@ class Session {
     // A batch is decoded ahead while the engine computes the one before.
     const decoded = prefetch(batches.flatMap((batch) => batch.keys), (key) => this.#item(key), { ahead: Math.max(1, batches[0]!.keys.length), signal });
     try {
-      for (const [step, { share, keys }] of batches.entries()) {
+      for (const { index, share, keys } of batches) {
         const batch: StepItem[] = [];
         while (batch.length < keys.length) batch.push((await decoded.next()).value as StepItem);
-        report(await this.#withFeatures(batch, (items) => this.native.step({ index: epoch * steps + step, items, share, adaptorLearningRate, headsLearningRate })));
+        report(await this.#withFeatures(batch, (items) => this.native.step({ index, items, share, adaptorLearningRate, headsLearningRate })));
         throwIfAborted(signal);
       }
       report(await this.native.finishSteps());
@@ -350,10 +353,10 @@ class Session {
       await decoded.return();
     }
     const { total, ...means } = sums;
-    const { warnings, memory, file, computed } = this.native.cacheReport();
+    const { warnings, ...now } = this.native.cacheReport();
     const before = this.#features;
-    this.#features = { memory, file, computed };
-    const features = { memory: memory - before.memory, file: file - before.file, computed: computed - before.computed };
+    this.#features = now;
+    const features = { memory: now.memory - before.memory, host: now.host - before.host, file: now.file - before.file, computed: now.computed - before.computed };
     return { epoch: epoch + 1, epochs: settings.epochs, loss: total, ...means, adaptorLearningRate, headsLearningRate, features, warnings, seconds: (performance.now() - start) / 1000 };
   }
 }
@@ -404,7 +407,7 @@ function restoreError(error: unknown, out: string): unknown {
 
 /** What decides the result; where it runs and where files lie does not. */
 export function reproducible(settings: ResolvedOptions | CheckedOptions): Record<string, unknown> {
-  const { device: _device, threads: _threads, backboneWeights: _weights, embedBackbone: _embed, featureCacheMiB: _memory, featureCacheFileMiB: _file, featureCacheDir: _folder, distributed: _distributed, ...rest } = settings;
+  const { device: _device, threads: _threads, backboneWeights: _weights, embedBackbone: _embed, featureCacheMiB: _memory, featureCacheHostMiB: _host, featureCacheFileMiB: _file, featureCacheDir: _folder, cudaGraphs: _graphs, distributed: _distributed, ...rest } = settings;
   return rest;
 }
 

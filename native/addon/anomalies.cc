@@ -1,5 +1,6 @@
 // Synthetic anomalies as training draws them, for tests and inspection.
 #include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
 
 #include <algorithm>
 
@@ -7,6 +8,7 @@
 #include "addon/errors.h"
 #include "addon/register.h"
 #include "anomalies/latent_noise.h"
+#include "anomalies/masks.h"
 #include "anomalies/perlin.h"
 #include "error.h"
 
@@ -14,6 +16,12 @@ namespace ssn::addon {
 namespace {
 
 int64_t integer(const Napi::Value& value) { return value.As<Napi::Number>().Int64Value(); }
+
+// Seed and step are the first two arguments.
+StepStreams streamsOf(const Napi::CallbackInfo& info, int64_t images, int64_t first, int64_t second) {
+  const int64_t step = integer(info[1]);
+  return {static_cast<uint64_t>(integer(info[0])), step, images, first, second, at::full({1}, step, at::kLong)};
+}
 
 Napi::Value perlinNoiseToJs(const Napi::CallbackInfo& info) {
   const int64_t height = integer(info[0]), width = integer(info[1]), latticeY = integer(info[2]), latticeX = integer(info[3]);
@@ -29,7 +37,9 @@ Napi::Value perlinNoiseToJs(const Napi::CallbackInfo& info) {
 Napi::Value perlinMasksToJs(const Napi::CallbackInfo& info) {
   const int64_t count = integer(info[2]), height = integer(info[3]), width = integer(info[4]);
   if (count < 0 || height < 1 || width < 1) throw Error("INTERNAL", "perlinMasks: sizes must be at least 1");
-  return float32ToJs(info.Env(), perlinMasks(integer(info[0]), integer(info[1]), /*first=*/0, count, height, width, info[5].As<Napi::Number>().FloatValue()));
+  const AnomalyMaskOptions options{AnomalyMaskOptions::kPerlin, static_cast<uint64_t>(integer(info[0])), height, width, info[5].As<Napi::Number>().FloatValue()};
+  // As of the first copy of a batch.
+  return float32ToJs(info.Env(), anomalyMasks(options, streamsOf(info, count, 0, count), at::kCPU).slice(0, 0, count).contiguous());
 }
 
 Napi::Value latentNoiseToJs(const Napi::CallbackInfo& info) {
@@ -38,8 +48,8 @@ Napi::Value latentNoiseToJs(const Napi::CallbackInfo& info) {
   if (channels < 1) throw Error("INTERNAL", "latentNoise: channels must be at least 1");
   at::Tensor cells = at::empty({static_cast<int64_t>(positions.ElementLength())}, at::kLong);
   std::copy(positions.Data(), positions.Data() + positions.ElementLength(), cells.data_ptr<int64_t>());
-  const NoiseStreams streams{static_cast<uint64_t>(integer(info[0])), integer(info[1]), /*images=*/1, /*first=*/integer(info[2]), /*second=*/integer(info[2]), /*plane=*/int64_t{1} << 31};
-  return float32ToJs(info.Env(), latentNoise(streams, cells, channels, /*std=*/{}));
+  const int64_t sample = integer(info[2]);
+  return float32ToJs(info.Env(), latentNoise(streamsOf(info, /*images=*/1, sample, sample), /*plane=*/int64_t{1} << 31, cells, channels, /*std=*/{}));
 }
 
 }  // namespace

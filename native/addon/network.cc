@@ -66,6 +66,8 @@ TrainerConfig trainerConfigFromJs(const Napi::Object& options) {
   std::memcpy(config.noiseStd.data_ptr(), noise.Data(), noise.ByteLength());
   config.perlinThreshold = getNumber(options, "perlinThreshold");
   config.featureCacheBytes = getInt(options, "featureCacheBytes");
+  if (given(options, "featureCacheHostBytes")) config.featureCacheHostBytes = getInt(options, "featureCacheHostBytes");
+  if (given(options, "cudaGraphs")) config.graphs = getInt(options, "cudaGraphs");
   config.featureCachePrecision = options.Has("featureCachePrecision") && getString(options, "featureCachePrecision") == "float16" ? at::kHalf : at::kFloat;
   if (const Napi::Value value = options.Get("featureCacheFile"); !value.IsUndefined()) {
     const auto file = value.As<Napi::Object>();
@@ -73,7 +75,7 @@ TrainerConfig trainerConfigFromJs(const Napi::Object& options) {
   }
   if (given(options, "syntheticAnomalies")) {
     const std::string synthetic = getString(options, "syntheticAnomalies");
-    config.synthetic = synthetic == "simplenet" ? TrainerConfig::kSimpleNet : synthetic == "none" ? TrainerConfig::kNone : TrainerConfig::kPerlin;
+    config.synthetic = synthetic == "simplenet" ? AnomalyMaskOptions::kWholeSecondCopy : synthetic == "none" ? AnomalyMaskOptions::kNone : AnomalyMaskOptions::kPerlin;
   }
   if (given(options, "precision")) {
     const std::string precision = getString(options, "precision");

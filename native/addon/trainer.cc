@@ -66,6 +66,7 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::setTargets>>("setTargets"),
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::missing>>("missing"),
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::cacheReport>>("cacheReport"),
+                           InstanceMethod<&NativeTrainer::call<&NativeTrainer::plan>>("plan"),
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::step>>("step"),
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::finishSteps>>("finishSteps"),
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::observeFeatures>>("observeFeatures"),
@@ -108,10 +109,10 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
     Napi::Env env = info.Env();
     const auto array = info[0].As<Napi::Array>();
     const FeatureShape shape = trainer(env)->shape();
-    std::vector<std::pair<int64_t, Trainer::Target>> targets;
+    std::vector<std::pair<int64_t, TrainingImage>> targets;
     for (uint32_t i = 0; i < array.Length(); ++i) {
       const auto object = array.Get(i).As<Napi::Object>();
-      targets.emplace_back(getInt(object, "key"), Trainer::Target{getNumber(object, "label"), getBool(object, "segmented") ? 1.0 : 0.0, planeFromJs(object.Get("mask"), shape), planeFromJs(object.Get("weight"), shape)});
+      targets.emplace_back(getInt(object, "key"), TrainingImage{getNumber(object, "label"), getBool(object, "segmented") ? 1.0 : 0.0, planeFromJs(object.Get("mask"), shape), planeFromJs(object.Get("weight"), shape)});
     }
     return runOnEngine<bool>(
         env,
@@ -138,6 +139,7 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
     const FeatureCache::Report report = trainer(env)->cacheReport();
     Napi::Object out = Napi::Object::New(env);
     out.Set("memory", static_cast<double>(report.memory));
+    out.Set("host", static_cast<double>(report.host));
     out.Set("file", static_cast<double>(report.file));
     out.Set("computed", static_cast<double>(report.computed));
     Napi::Array warnings = Napi::Array::New(env);
@@ -146,12 +148,38 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
     return out;
   }
 
+  // Undefined: the whole batch.
+  static Share shareFromJs(const Napi::Value& value, size_t images) {
+    if (value.IsUndefined()) return {0, static_cast<int64_t>(images)};
+    return {getInt(value.As<Napi::Object>(), "first"), getInt(value.As<Napi::Object>(), "total")};
+  }
+
+  Napi::Value plan(const Napi::CallbackInfo& info) {
+    Napi::Env env = info.Env();
+    const auto array = info[0].As<Napi::Array>();
+    std::vector<Trainer::Plan> steps;
+    for (uint32_t i = 0; i < array.Length(); ++i) {
+      const auto object = array.Get(i).As<Napi::Object>();
+      const auto keys = object.Get("keys").As<Napi::Array>();
+      Trainer::Plan step{getInt(object, "index"), {}, {}};
+      for (uint32_t k = 0; k < keys.Length(); ++k) step.keys.push_back(keys.Get(k).As<Napi::Number>().Int64Value());
+      step.share = shareFromJs(object.Get("share"), step.keys.size());
+      steps.push_back(std::move(step));
+    }
+    return runOnEngine<bool>(
+        env,
+        [trainer = trainer(env), steps = std::move(steps)] {
+          trainer->plan(steps);
+          return true;
+        },
+        [](Napi::Env e, bool&) { return e.Undefined(); });
+  }
+
   Napi::Value step(const Napi::CallbackInfo& info) {
     Napi::Env env = info.Env();
     const auto options = info[0].As<Napi::Object>();
     auto items = itemsFromJs(options.Get("items"));
-    Share share{0, static_cast<int64_t>(items.size())};
-    if (const Napi::Value value = options.Get("share"); !value.IsUndefined()) share = {getInt(value.As<Napi::Object>(), "first"), getInt(value.As<Napi::Object>(), "total")};
+    const Share share = shareFromJs(options.Get("share"), items.size());
     return runOnEngine<std::vector<StepLosses>>(
         env, [trainer = trainer(env), index = getInt(options, "index"), items = std::move(items), share, rates = ratesFromJs(options)] { return trainer->step(index, items, share, rates); },
         lossListToJs);
@@ -293,10 +321,12 @@ Napi::Value goldenStep(const Napi::CallbackInfo& info) {
       [config = trainerConfigFromJs(options.Get("config").As<Napi::Object>()), backbone = tensorMapFromJs(options.Get("backbone")), heads = tensorMapFromJs(options.Get("heads")), in,
        rates = ratesFromJs(options)] {
         Trainer trainer(config, backbone, heads);
+        const DeviceStep::Use use = trainer.use();
         const auto on = [&](const char* name) { return in.at(name).to(config.device); };
-        StepInput input{trainer.taps(in.at("input")), in.at("mask"), in.at("label"), in.at("isSegmented"), in.at("distanceWeight"), in.at("perlinMask"), nullptr};
-        // 2b x C x H x W -> (2b H W) x C
-        input.noise = [noise = on("noise").permute({0, 2, 3, 1}).flatten(0, 2)](const at::Tensor& cells) { return noise.index_select(0, cells); };
+        StepInput input{trainer.taps(in.at("input")), on("mask"), on("label"), on("isSegmented"), on("distanceWeight"), on("perlinMask"), nullptr};
+        // 2b x C x H x W -> (2b H W) x C; a cell of -1 has none.
+        input.noise = [noise = on("noise").permute({0, 2, 3, 1}).flatten(0, 2)](const at::Tensor& cells) { return noise.index_select(0, cells.clamp_min(0)) * cells.ge(0).unsqueeze(1); };
+        input.capacity = capacityFor(perturbation(input, config.overlap).noiseMask.sum().item<int64_t>(), input.perlinMask.numel());
         Result result;
         result.output = trainer.forwardBackward(input);
         const auto parameters = trainedParameters(trainer.heads());

@@ -46,23 +46,22 @@ void noiseAt(const RandomStream& stream, int32_t position, int64_t channels, con
 
 }  // namespace
 
-at::Tensor latentNoise(const NoiseStreams& streams, const at::Tensor& cells, int64_t channels, const at::Tensor& std) {
+at::Tensor latentNoise(const StepStreams& streams, int64_t plane, const at::Tensor& cells, int64_t channels, const at::Tensor& std) {
   const at::Tensor out = at::empty({cells.numel(), channels}, cells.options().dtype(at::kFloat));
   const int64_t* cell = cells.data_ptr<int64_t>();
   const float* scale = std.defined() ? std.data_ptr<float>() : nullptr;
   float* to = out.data_ptr<float>();
   if (!hostPath(cells)) {
-    // Checked for the last stream, of which there are fewer than the generator has.
-    const RandomStream last(streams.seed, streams.step, Purpose::latentNoise, streams.of(std::max<int64_t>(0, 2 * streams.images - 1)));
-    const kernels::LatentNoise body{last.key0, last.key1, last.step, streams.images, streams.first, streams.second, cell, streams.plane, channels, scale, to};
+    const RandomStream last = streams.last(Purpose::latentNoise);
+    const kernels::LatentNoise body{last.key0, last.key1, streams.stepOnDevice.data_ptr<int64_t>(), streams.images, streams.first, streams.second, cell, plane, channels, scale, to};
     forEach(cells.device(), cells.numel() * kernels::LatentNoise::blocks(channels), body);
     return out;
   }
   const int64_t grain = std::max<int64_t>(1, 65536 / std::max<int64_t>(1, channels));
   at::parallel_for(0, cells.numel(), grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const RandomStream stream(streams.seed, streams.step, Purpose::latentNoise, streams.of(cell[i] / streams.plane));
-      noiseAt(stream, static_cast<int32_t>(cell[i] % streams.plane), channels, scale, to + i * channels);
+      const RandomStream stream(streams.seed, streams.step, Purpose::latentNoise, streams.of(cell[i] / plane));
+      noiseAt(stream, static_cast<int32_t>(cell[i] % plane), channels, scale, to + i * channels);
     }
   });
   return out;

@@ -5,22 +5,13 @@
 
 #include <cstdint>
 
+#include "anomalies/streams.h"
+
 namespace ssn {
 
-// Which random streams the samples of a duplicated batch have: sample s of 2 `images` draws from stream first + s, in the
-// second copy from second + s - images.
-struct NoiseStreams {
-  uint64_t seed;
-  int64_t step;
-  int64_t images, first, second;
-  int64_t plane;  // positions of a sample
-
-  int64_t of(int64_t sample) const { return sample < images ? first + sample : second + sample - images; }
-};
-
 // P x C, where `cells` is (int64: sample * plane + position, a position is y * featureWidth + x): std[c] * z(seed, step, stream,
-// position, c), z unit normal. std: C, undefined stands for ones. Values do not depend on which other cells are asked for, so
-// noise is made only where a mask needs it; nor on the device: a GPU draws the same bits.
-at::Tensor latentNoise(const NoiseStreams& streams, const at::Tensor& cells, int64_t channels, const at::Tensor& std);
+// position, c), z unit normal; 0 where a cell is negative (elsewhere than on the CPU). std: C, undefined stands for ones. Values do not
+// depend on which other cells are asked for, so noise is made only where a mask needs it; nor on the device: a GPU draws the same bits.
+at::Tensor latentNoise(const StepStreams& streams, int64_t plane, const at::Tensor& cells, int64_t channels, const at::Tensor& std);
 
 }  // namespace ssn

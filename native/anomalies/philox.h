@@ -46,6 +46,6 @@ struct RandomStream {
 };
 
 // [0, 1), 24 bits.
-inline float unitUniform(uint32_t word) { return static_cast<float>(word >> 8) * 0x1p-24f; }
+SSN_KERNEL float unitUniform(uint32_t word) { return static_cast<float>(word >> 8) * 0x1p-24f; }
 
 }  // namespace ssn

@@ -63,13 +63,16 @@ HeadsOutput FoldedHeads::withKernels(const std::vector<at::Tensor>& taps) const 
     }
     const LowResolutionGeometry::Sparse shifted = geometry_.sparse(true);
     const at::Tensor wide = widened(part, classification_, geometry_, true);
-    const int64_t segments = h * kernels::ClassificationSegments::segments(w);
+    // Few images are cut finely, so that there is work for all of a GPU.
+    const int64_t length = count < 4 ? 2 : 8, segments = h * kernels::ClassificationSegments::segments(w, length), pooled = 32;
     const at::Tensor sum = at::empty({count, segments, kClassificationHidden}, options), maximum = at::empty_like(sum);
     forEach(device, count * segments * (kClassificationHidden / 4),
             kernels::ClassificationSegments{wide.data_ptr<float>(), shifted.map.rows(), shifted.rows, h, w, kClassificationHidden, classificationBias_.data_ptr<float>(), map,
-                                            mapTaps_.data_ptr<float>(), sum.data_ptr<float>(), maximum.data_ptr<float>()});
+                                            mapTaps_.data_ptr<float>(), length, sum.data_ptr<float>(), maximum.data_ptr<float>()});
+    forEach(device, count * kernels::PoolSegments::groups(segments, pooled) * (kClassificationHidden / 4),
+            kernels::PoolSegments{sum.data_ptr<float>(), maximum.data_ptr<float>(), segments, pooled, kClassificationHidden});
     reduceRows(device, count,
-               kernels::Score{sum.data_ptr<float>(), maximum.data_ptr<float>(), map, segments, h * w, kClassificationHidden, fcWeight_.data_ptr<float>(), fcBias_.data_ptr<float>(),
+               kernels::Score{sum.data_ptr<float>(), maximum.data_ptr<float>(), map, segments, pooled, h * w, kClassificationHidden, fcWeight_.data_ptr<float>(), fcBias_.data_ptr<float>(),
                               out.score.data_ptr<float>() + from});
   }
   return out;

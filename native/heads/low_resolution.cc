@@ -1,9 +1,9 @@
 #include "heads/low_resolution.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/bmm.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/matmul.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/stack.h>
 
@@ -61,14 +61,17 @@ LowResolutionGeometry::LowResolutionGeometry(const std::vector<TapShape>& taps, 
 // because the taps are smaller there).
 void LowResolutionGeometry::upscale(const Form& form, int64_t side, const std::vector<at::Tensor>& z, at::Tensor out) const {
   if (hostPath(out)) return form.rows.forward(z, out);
-  const int64_t b = z[0].size(0), k = out.size(3), line = shape_.width * k;
-  std::vector<at::Tensor> wide;
+  const int64_t b = z[0].size(0), k = out.size(3), rows = form.denseRows.size(1), line = shape_.width * k;
+  at::Tensor wide = at::empty({b, rows, line}, out.options());
+  int64_t row = 0;
   for (size_t l = 0; l < z.size(); ++l) {
     const auto& tap = taps_[l];
-    const at::Tensor x = at::matmul(form.denseColumns[l], z[l].view({b, tap.height, tap.width * side, side * k}));
-    wide.push_back(x.view({b, tap.height, shape_.width, side, k}).transpose(2, 3).reshape({b, tap.height * side, line}));
+    const at::Tensor x = at::bmm(form.denseColumns[l].expand({b * tap.height, shape_.width, tap.width * side}), z[l].view({b * tap.height, tap.width * side, side * k}));
+    wide.slice(1, row, row + tap.height * side).view({b, tap.height, side, shape_.width, k}).copy_(x.view({b, tap.height, shape_.width, side, k}).transpose(2, 3));
+    row += tap.height * side;
   }
-  out.view({b, shape_.height, line}).copy_(at::matmul(form.denseRows, at::cat(wide, 1)));
+  at::Tensor lines = out.view({b, shape_.height, line});
+  at::bmm_out(lines, form.denseRows.expand({b, shape_.height, rows}), wide);
 }
 
 std::vector<at::Tensor> LowResolutionGeometry::upscaleAdjoint(const Form& form, int64_t side, const at::Tensor& gradient) const {
@@ -79,12 +82,13 @@ std::vector<at::Tensor> LowResolutionGeometry::upscaleAdjoint(const Form& form, 
     form.rows.adjoint(gradient.contiguous(), out);
     return out;
   }
-  const at::Tensor wide = at::matmul(form.denseRows.t(), gradient.reshape({b, shape_.height, line}));
+  const at::Tensor wide = at::bmm(form.denseRows.t().expand({b, form.denseRows.size(1), shape_.height}), gradient.reshape({b, shape_.height, line}));
   int64_t row = 0;
   for (size_t l = 0; l < taps_.size(); ++l) {
     const auto& tap = taps_[l];
     const at::Tensor part = wide.slice(1, row, row + tap.height * side).view({b, tap.height, side, shape_.width, k}).transpose(2, 3);
-    out[l].view({b, tap.height, tap.width * side, side * k}).copy_(at::matmul(form.denseColumns[l].t(), part.reshape({b, tap.height, shape_.width, side * k})));
+    at::Tensor lines = out[l].view({b * tap.height, tap.width * side, side * k});
+    at::bmm_out(lines, form.denseColumns[l].t().expand({b * tap.height, tap.width * side, shape_.width}), part.reshape({b * tap.height, shape_.width, side * k}));
     row += tap.height * side;
   }
   return out;

@@ -1,15 +1,11 @@
 #include "heads/noise_taps.h"
 
 #include <ATen/Parallel.h>
-#include <ATen/ops/arange.h>
-#include <ATen/ops/full.h>
 
 #include <algorithm>
 #include <cstring>
 
 #include "heads/parameters.h"
-#include "kernels/run.h"
-#include "kernels/training.h"
 #include "platform.h"
 
 namespace ssn {
@@ -68,19 +64,6 @@ void gatherNoiseTaps(const at::Tensor& plane, const at::Tensor& positions, at::T
       }
     });
   });
-}
-
-void addNoiseTapsOn(at::Tensor planes, const at::Tensor& products, const at::Tensor& cells) {
-  const int64_t height = planes.size(1), width = planes.size(2), k = planes.size(3), positions = planes.size(0) * height * width;
-  if (cells.numel() == 0) return;
-  const auto options = planes.options().dtype(at::kInt);
-  const at::Tensor active = at::full({positions}, -1, options).index_copy_(0, cells, at::arange(cells.numel(), options));
-  forEach(planes.device(), positions * (k / 4), kernels::AddNoiseTaps{planes.data_ptr<float>(), products.data_ptr<float>(), active.data_ptr<int32_t>(), height, width, k});
-}
-
-void gatherNoiseTapsOn(const at::Tensor& planes, const at::Tensor& cells, at::Tensor products) {
-  const int64_t k = planes.size(3);
-  forEach(planes.device(), cells.numel() * kTaps * (k / 4), kernels::GatherNoiseTaps{planes.data_ptr<float>(), cells.data_ptr<int64_t>(), planes.size(1), planes.size(2), k, products.data_ptr<float>()});
 }
 
 }  // namespace ssn

@@ -50,7 +50,7 @@ RowGradients leakyGradients(const at::Tensor& rows, const RowStatistics& statist
 
 void leakyInputGradient(at::Tensor rows, const RowStatistics& statistics, const BatchNorm& norm, const at::Tensor& out, const at::Tensor& gradient, const at::Tensor& multiplicity,
                         const at::Tensor& meanBias, const at::Tensor& meanWeight) {
-  forEach(rows.device(), rows.numel(),
+  forEach(rows.device(), rows.numel() / 4,
           kernels::LeakyInputGradient{rows.data_ptr<float>(), normOf(statistics, norm), data(out), data(gradient), data(multiplicity), data(meanBias), data(meanWeight), kSlope, rows.size(1)});
 }
 
@@ -74,10 +74,6 @@ PoolGradients poolGradients(const ClassificationPool& pool, const BatchNorm& nor
 
 void poolInputGradient(ClassificationPool& pool, const BatchNorm& norm, int64_t plane, const at::Tensor& meanShare, const at::Tensor& maximumGradient, const at::Tensor& meanBias, const at::Tensor& meanWeight) {
   forEach(pool.rows.device(), pool.rows.numel(), kernels::PoolInputGradient{pool.rows.data_ptr<float>(), gradientOf(pool, norm, plane, meanShare, maximumGradient), data(meanBias), data(meanWeight)});
-}
-
-void addRows(at::Tensor rows, const at::Tensor& added, const at::Tensor& index) {
-  forEach(rows.device(), index.numel() * (rows.size(1) / 4), kernels::AddRows{rows.data_ptr<float>(), data(added), index.data_ptr<int64_t>(), rows.size(1)});
 }
 
 }  // namespace ssn::row_kernels

@@ -25,7 +25,4 @@ void pool(ClassificationPool& pool, int64_t samples, int64_t plane, const at::Te
 PoolGradients poolGradients(const ClassificationPool& pool, const BatchNorm& norm, int64_t plane, const at::Tensor& meanShare, const at::Tensor& maximumGradient);
 void poolInputGradient(ClassificationPool& pool, const BatchNorm& norm, int64_t plane, const at::Tensor& meanShare, const at::Tensor& maximumGradient, const at::Tensor& meanBias, const at::Tensor& meanWeight);
 
-// rows[index[i]] += added[i]; no index occurs twice.
-void addRows(at::Tensor rows, const at::Tensor& added, const at::Tensor& index);
-
 }  // namespace ssn::row_kernels

@@ -182,7 +182,6 @@ at::Tensor leakyLogits(const at::Tensor& x, const at::Tensor& scale, const at::T
 }
 
 void addRows(at::Tensor rows, const at::Tensor& added, const at::Tensor& index) {
-  if (!hostPath(rows)) return row_kernels::addRows(rows, added, index);
   const int64_t count = index.numel(), k = rows.size(1);
   float* to = rows.data_ptr<float>();
   const float* from = added.data_ptr<float>();

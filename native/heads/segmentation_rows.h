@@ -32,7 +32,7 @@ at::Tensor rowLogits(const SegmentationRows& x, const RowStatistics& statistics,
 // The same with the batch norm given as scale and shift: leaky(scale x + shift) . w for each row.
 at::Tensor leakyLogits(const at::Tensor& rows, const at::Tensor& scale, const at::Tensor& shift, const at::Tensor& out);
 
-// rows[index[i]] += added[i]; no index occurs twice. rows: R x K, index: int64.
+// rows[index[i]] += added[i]; no index occurs twice. rows: R x K, index: int64. On the CPU.
 void addRows(at::Tensor rows, const at::Tensor& added, const at::Tensor& index);
 
 struct RowGradients {

@@ -8,24 +8,9 @@
 namespace ssn {
 namespace {
 
-// The two source samples of one target sample: value = (1 - weight) * source[low] + weight * source[high].
-struct Tap {
-  int64_t low, high;
-  float weight;
-};
-
-std::vector<Tap> bilinearTaps(int64_t from, int64_t to, bool alignCorners) {
-  std::vector<Tap> taps(to);
-  // float32 throughout, like torch, so that rounded values agree with it.
-  const float scale = alignCorners ? (to > 1 ? static_cast<float>(from - 1) / static_cast<float>(to - 1) : 0.0f)
-                                   : static_cast<float>(from) / static_cast<float>(to);
-  for (int64_t i = 0; i < to; ++i) {
-    const float at = static_cast<float>(i);
-    const float position = alignCorners ? scale * at : std::max(0.0f, scale * (at + 0.5f) - 0.5f);
-    const int64_t low = std::min(static_cast<int64_t>(position), from - 1);
-    const float weight = std::clamp(position - static_cast<float>(low), 0.0f, 1.0f);
-    taps[i] = {low, std::min(low + 1, from - 1), weight};
-  }
+std::vector<BilinearTap> bilinearTaps(int64_t from, int64_t to, bool alignCorners) {
+  std::vector<BilinearTap> taps(to);
+  for (int64_t i = 0; i < to; ++i) taps[i] = bilinearTap(i, from, to, alignCorners);
   return taps;
 }
 
@@ -37,8 +22,8 @@ inline uint8_t toByte(float value) {
 }
 
 void resizeBilinear(const uint8_t* image, int64_t height, int64_t width, int64_t channels, uint8_t* out, int64_t toHeight, int64_t toWidth) {
-  const std::vector<Tap> rows = bilinearTaps(height, toHeight, /*alignCorners=*/false);
-  const std::vector<Tap> columns = bilinearTaps(width, toWidth, /*alignCorners=*/false);
+  const std::vector<BilinearTap> rows = bilinearTaps(height, toHeight, /*alignCorners=*/false);
+  const std::vector<BilinearTap> columns = bilinearTaps(width, toWidth, /*alignCorners=*/false);
   for (int64_t y = 0; y < toHeight; ++y) {
     const uint8_t* upper = image + rows[y].low * width * channels;
     const uint8_t* lower = image + rows[y].high * width * channels;
@@ -148,8 +133,8 @@ void resizeImage(const uint8_t* image, int64_t height, int64_t width, int64_t ch
 }
 
 void resizeMap(const float* map, int64_t height, int64_t width, float* out, int64_t toHeight, int64_t toWidth, bool alignCorners) {
-  const std::vector<Tap> rows = bilinearTaps(height, toHeight, alignCorners);
-  const std::vector<Tap> columns = bilinearTaps(width, toWidth, alignCorners);
+  const std::vector<BilinearTap> rows = bilinearTaps(height, toHeight, alignCorners);
+  const std::vector<BilinearTap> columns = bilinearTaps(width, toWidth, alignCorners);
   for (int64_t y = 0; y < toHeight; ++y) {
     const float* upper = map + rows[y].low * width;
     const float* lower = map + rows[y].high * width;

@@ -1,7 +1,10 @@
 // Resizing of images (uint8, H x W x channels) and maps (float32, H x W), and flips. No libtorch.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+
+#include "kernels/side.h"
 
 namespace ssn {
 
@@ -10,6 +13,21 @@ enum class ResizeMethod {
   antialias,  // triangle filter as wide as the scale: PIL's and torch's antialias=True (anomalib)
   nearest,    // floor(x * scale), as OpenCV's INTER_NEAREST (masks)
 };
+
+// Bilinear: the two source samples of one target sample, value = (1 - weight) * source[low] + weight * source[high].
+struct BilinearTap {
+  int64_t low, high;
+  float weight;
+};
+
+// Of target sample i. float32 throughout, like torch, so that rounded values agree with it.
+SSN_KERNEL BilinearTap bilinearTap(int64_t i, int64_t from, int64_t to, bool alignCorners) {
+  const float scale = alignCorners ? (to > 1 ? static_cast<float>(from - 1) / static_cast<float>(to - 1) : 0.0f) : static_cast<float>(from) / static_cast<float>(to);
+  const float at = static_cast<float>(i);
+  const float position = alignCorners ? scale * at : std::max(0.0f, scale * (at + 0.5f) - 0.5f);
+  const int64_t low = std::min(static_cast<int64_t>(position), from - 1);
+  return {low, std::min(low + 1, from - 1), std::clamp(position - static_cast<float>(low), 0.0f, 1.0f)};
+}
 
 // Values are rounded half to even, as torch.round does. Every size must be at least 1.
 void resizeImage(const uint8_t* image, int64_t height, int64_t width, int64_t channels, uint8_t* out, int64_t toHeight, int64_t toWidth, ResizeMethod method);

@@ -92,26 +92,25 @@ struct MapLogits {
 };
 
 // Rows of upscale-and-pool of the shifted forms, the bias, the map's channel of the 5x5 convolution, ReLU; then sum and
-// maximum over kSegment neighbouring positions of a line. Per segment and four channels.
+// maximum over `length` neighbouring positions of a line. Per segment and four channels.
 struct ClassificationSegments {
-  static constexpr int64_t kSegment = 8;
-
   const float* wide;
   SparseRows shifted;  // H x R
   int64_t rows, height, width, channels;
   const float* bias;       // H x W x K
   const float* mapLogits;  // n x H x W
   const float* mapKernel;  // (dx, dy) x K
+  int64_t length;
   float *sum, *maximum;    // n x H x segments x K
 
-  static SSN_KERNEL int64_t segments(int64_t width) { return (width + kSegment - 1) / kSegment; }
+  static SSN_KERNEL int64_t segments(int64_t width, int64_t length) { return (width + length - 1) / length; }
 
   SSN_KERNEL void operator()(int64_t i) const {
-    const int64_t groups = channels / 4, k = i % groups * 4, line = i / groups;  // line: (image, y, segment)
-    const int64_t segment = line % segments(width), y = line / segments(width) % height, image = line / segments(width) / height;
-    const int64_t end = (segment + 1) * kSegment < width ? (segment + 1) * kSegment : width;
+    const int64_t groups = channels / 4, k = i % groups * 4, line = i / groups, across = segments(width, length);  // line: (image, y, segment)
+    const int64_t segment = line % across, y = line / across % height, image = line / across / height;
+    const int64_t end = (segment + 1) * length < width ? (segment + 1) * length : width;
     Four total = {}, best = {};
-    for (int64_t x = segment * kSegment; x < end; ++x) {
+    for (int64_t x = segment * length; x < end; ++x) {
       Four value = upscaled(wide, shifted, rows, width, channels, image, y, x, k);
       addScaled(value, 1.0f, load(bias + (y * width + x) * channels + k));
       for (int64_t dx = -2; dx <= 2; ++dx)
@@ -130,6 +129,28 @@ struct ClassificationSegments {
   }
 };
 
+// Sums and maxima of `length` neighbouring segments, in place of the first of them: the pooling's second of three stages, each with
+// enough work for all of a GPU. Per group of segments and four channels.
+struct PoolSegments {
+  float *sum, *maximum;  // n x segments x K
+  int64_t segments, length, channels;
+
+  static SSN_KERNEL int64_t groups(int64_t segments, int64_t length) { return (segments + length - 1) / length; }
+
+  SSN_KERNEL void operator()(int64_t i) const {
+    const int64_t fours = channels / 4, k = i % fours * 4, group = i / fours, across = groups(segments, length);
+    const int64_t first = group / across * segments + group % across * length, left = segments - group % across * length, end = first + (length < left ? length : left);
+    Four total = {}, best = {};
+    for (int64_t s = first; s < end; ++s) {
+      addScaled(total, 1.0f, load(sum + s * channels + k));
+      const Four m = load(maximum + s * channels + k);
+      for (int j = 0; j < 4; ++j) best.v[j] = m.v[j] > best.v[j] ? m.v[j] : best.v[j];
+    }
+    store(sum + first * channels + k, total);
+    store(maximum + first * channels + k, best);
+  }
+};
+
 // Pooling and the last linear layer: maximum and mean of every channel, maximum and mean of the map. Per image.
 struct Score {
   static constexpr int kLanes = 128;
@@ -137,9 +158,9 @@ struct Score {
     float channels, mapMaximum, mapSum;
   };
 
-  const float *sum, *maximum;  // n x segments x K
+  const float *sum, *maximum;  // n x segments x K, of which every `stride`th counts
   const float* mapLogits;      // n x positions
-  int64_t segments, positions, channels;
+  int64_t segments, stride, positions, channels;
   const float *weight, *bias;  // 2 K + 2: maxima, means, the map's; 1
   float* out;
 
@@ -147,7 +168,7 @@ struct Score {
     Partial result{0, mapLogits[image * positions], 0};
     for (int64_t k = lane; k < channels; k += kLanes) {
       float best = 0, total = 0;
-      for (int64_t s = image * segments; s < (image + 1) * segments; ++s) {
+      for (int64_t s = image * segments; s < (image + 1) * segments; s += stride) {
         const float m = maximum[s * channels + k];
         best = m > best ? m : best;
         total += sum[s * channels + k];

@@ -29,15 +29,21 @@ SSN_KERNEL float logUnit(float u) {
   return static_cast<float>(exponent) * 0.693147181f + s * series;
 }
 
+// Taylor's series, exact to float precision for a in [-pi/4, pi/4].
+SSN_KERNEL void sineCosine(float a, float& sine, float& cosine) {
+  const float t = a * a;
+  sine = a * (1.0f + t * (-1.0f / 6 + t * (1.0f / 120 + t * (-1.0f / 5040 + t * (1.0f / 362880)))));
+  cosine = 1.0f + t * (-0.5f + t * (1.0f / 24 + t * (-1.0f / 720 + t * (1.0f / 40320 + t * (-1.0f / 3628800)))));
+}
+
 // Box-Muller: two words to two unit normals. The upper 2 bits of the second word pick the quadrant, the other 30 an
-// angle in [-pi/4, pi/4), where Taylor's series of sine and cosine are exact to float precision.
+// angle in [-pi/4, pi/4).
 SSN_KERNEL void boxMuller(uint32_t first, uint32_t second, float& x, float& y) {
   const float u = static_cast<float>(static_cast<int32_t>(first >> 1)) * 0x1p-31f + 0x1p-32f;
   const float radius = std::sqrt(-2.0f * logUnit(u));
   const float a = static_cast<float>(static_cast<int32_t>(second << 2)) * (0.785398163f * 0x1p-31f);
-  const float t = a * a;
-  const float sine = a * (1.0f + t * (-1.0f / 6 + t * (1.0f / 120 + t * (-1.0f / 5040 + t * (1.0f / 362880)))));
-  const float cosine = 1.0f + t * (-0.5f + t * (1.0f / 24 + t * (-1.0f / 720 + t * (1.0f / 40320 + t * (-1.0f / 3628800)))));
+  float sine, cosine;
+  sineCosine(a, sine, cosine);
   const bool swap = (second & 0x40000000u) != 0;
   const uint32_t sign = second & 0x80000000u;  // quadrants 2 and 3 are quadrants 0 and 1 turned by half a turn
   const float x0 = swap ? -sine : cosine;
@@ -48,10 +54,11 @@ SSN_KERNEL void boxMuller(uint32_t first, uint32_t second, float& x, float& y) {
 
 namespace kernels {
 
-// Noise at the cells (sample * plane + position) of a batch. Per cell and Philox block, four channels.
+// Noise at the cells (sample * plane + position) of a batch, 0 where a cell is negative. Per cell and Philox block, four channels.
 struct LatentNoise {
-  uint32_t key0, key1, step;       // of RandomStream
-  int64_t images, first, second;   // of NoiseStreams
+  uint32_t key0, key1;             // of RandomStream
+  const int64_t* step;             // one number, in the device's memory: a graph of the step is replayed with another
+  int64_t images, first, second;   // of StepStreams
   const int64_t* cells;
   int64_t plane, channels;
   const float* std;  // per channel; null: 1
@@ -61,17 +68,24 @@ struct LatentNoise {
 
   SSN_KERNEL void operator()(int64_t i) const {
     const int64_t block = i % blocks(channels), row = i / blocks(channels);
-    const int64_t sample = cells[row] / plane, stream = sample < images ? first + sample : second + sample - images;
-    const uint32_t tag = static_cast<uint32_t>(Purpose::latentNoise) << 24 | static_cast<uint32_t>(stream), position = static_cast<uint32_t>(cells[row] % plane);
-    const PhiloxBlock words = philox4x32({static_cast<uint32_t>(block), position, tag, step}, key0, key1);
+    const int64_t cell = cells[row];
+    if (cell < 0) {
+      for (int64_t j = 0; j < 4; ++j)
+        if (const int64_t k = channel(block, j); k < channels) out[row * channels + k] = 0;
+      return;
+    }
+    const int64_t sample = cell / plane, stream = sample < images ? first + sample : second + sample - images;
+    const uint32_t tag = static_cast<uint32_t>(Purpose::latentNoise) << 24 | static_cast<uint32_t>(stream), position = static_cast<uint32_t>(cell % plane);
+    const PhiloxBlock words = philox4x32({static_cast<uint32_t>(block), position, tag, static_cast<uint32_t>(*step)}, key0, key1);
     float values[4];
     boxMuller(words[0], words[1], values[0], values[1]);
     boxMuller(words[2], words[3], values[2], values[3]);
-    for (int64_t j = 0; j < 4; ++j) {
-      const int64_t channel = block / kNoiseRun * kNoiseGroup + j * kNoiseRun + block % kNoiseRun;
-      if (channel < channels) out[row * channels + channel] = std == nullptr ? values[j] : values[j] * std[channel];
-    }
+    for (int64_t j = 0; j < 4; ++j)
+      if (const int64_t k = channel(block, j); k < channels) out[row * channels + k] = std == nullptr ? values[j] : values[j] * std[k];
   }
+
+ private:
+  static SSN_KERNEL int64_t channel(int64_t block, int64_t word) { return block / kNoiseRun * kNoiseGroup + word * kNoiseRun + block % kNoiseRun; }
 };
 
 }  // namespace kernels

@@ -2,6 +2,8 @@
 // latent noise's share of the 5x5 convolution. Rows are float32, K channels each, contiguous.
 #pragma once
 
+#include <cmath>
+
 #include "kernels/element.h"
 
 namespace ssn::kernels {
@@ -114,7 +116,7 @@ struct LeakyGradients {
   }
 };
 
-// x becomes its gradient. Per row and channel. meanBias, meanWeight: the batch's gradients of the norm over its positions.
+// x becomes its gradient. Per row and four channels. meanBias, meanWeight: the batch's gradients of the norm over its positions.
 struct LeakyInputGradient {
   float* x;
   Norm norm;
@@ -123,9 +125,15 @@ struct LeakyInputGradient {
   int64_t channels;
 
   SSN_KERNEL void operator()(int64_t i) const {
-    const int64_t k = i % channels, row = i / channels;
-    const float n = norm.normalised(x[i], k), g = gradient[row] * out[k] * (norm.scaled(n, k) > 0 ? 1.0f : slope);
-    x[i] = norm.weight[k] * norm.inverseStd[k] * (g - multiplicity[row] * (meanBias[k] + n * meanWeight[k]));
+    const int64_t groups = channels / 4, first = i % groups * 4, row = i / groups;
+    const float share = multiplicity[row], dy = gradient[row];
+    Four value = load(x + 4 * i);
+    for (int64_t j = 0; j < 4; ++j) {
+      const int64_t k = first + j;
+      const float n = norm.normalised(value.v[j], k), g = dy * out[k] * (norm.scaled(n, k) > 0 ? 1.0f : slope);
+      value.v[j] = norm.weight[k] * norm.inverseStd[k] * (g - share * (meanBias[k] + n * meanWeight[k]));
+    }
+    store(x + 4 * i, value);
   }
 };
 
@@ -211,58 +219,200 @@ struct PoolInputGradient {  // per row and channel; x becomes its gradient
   }
 };
 
-// rows[index[i]] += added[i]; no index twice. Per entry and four channels.
-struct AddRows {
-  float* rows;
-  const float* added;
-  const int64_t* index;
-  int64_t channels;
+// --- active positions: where a sample has noise (native/training/active_positions.h) ---
+
+// From the noise mask and its running sums: the active position's number for each cell, -1 where there is none, and its cell
+// for each number. Numbers from `capacity` on do not fit. Per cell.
+struct NumberActive {
+  const float* mask;
+  const int32_t* running;  // inclusive
+  int64_t capacity;
+  int32_t* active;
+  int64_t* cells;  // -1 before
 
   SSN_KERNEL void operator()(int64_t i) const {
-    const int64_t groups = channels / 4, k = i % groups * 4, entry = i / groups;
-    float* to = rows + index[entry] * channels + k;
-    Four sum = load(to);
-    addScaled(sum, 1.0f, load(added + entry * channels + k));
-    store(to, sum);
+    const int32_t number = mask[i] != 0 && running[i] <= capacity ? running[i] - 1 : -1;
+    active[i] = number;
+    if (number >= 0) cells[number] = i;
   }
 };
 
-// plane[y, x] += sum over taps of products[p, dx, dy] with p the active position at (y + dy - 2, x + dx - 2). Per sample,
-// position and four channels: a position gathers its sum, so no two write to one place.
+// How many cells of the duplicated batch a row stands for: first `shared` rows that both copies have, then a row for each
+// active position. Per row.
+struct Multiplicity {
+  const int32_t* active;
+  const int64_t* cells;
+  int64_t shared;
+  float* out;
+
+  SSN_KERNEL void operator()(int64_t row) const {
+    out[row] = row < shared ? static_cast<float>((active[row] < 0) + (active[shared + row] < 0)) : (cells[row - shared] < 0 ? 0.0f : 1.0f);
+  }
+};
+
+// noisy[p] += base[cell of p]. Per active position and four channels.
+struct AddShared {
+  float* noisy;
+  const float* base;
+  const int64_t* cells;
+  int64_t shared, channels;
+
+  SSN_KERNEL void operator()(int64_t i) const {
+    const int64_t groups = channels / 4, k = i % groups * 4, p = i / groups;
+    if (cells[p] < 0) return;
+    Four sum = load(noisy + p * channels + k);
+    addScaled(sum, 1.0f, load(base + cells[p] % shared * channels + k));
+    store(noisy + p * channels + k, sum);
+  }
+};
+
+// The transpose: base[r] += noisy of r in either copy. Per row of base and four channels.
+struct AddToShared {
+  float* base;
+  const float* noisy;
+  const int32_t* active;
+  int64_t shared, channels;
+
+  SSN_KERNEL void operator()(int64_t i) const {
+    const int64_t groups = channels / 4, k = i % groups * 4, row = i / groups;
+    const int32_t first = active[row], second = active[shared + row];
+    if (first < 0 && second < 0) return;
+    Four sum = load(base + row * channels + k);
+    if (first >= 0) addScaled(sum, 1.0f, load(noisy + first * channels + k));
+    if (second >= 0) addScaled(sum, 1.0f, load(noisy + second * channels + k));
+    store(base + row * channels + k, sum);
+  }
+};
+
+// A value for each cell from a value for each row. Per cell.
+struct RowsToCells {
+  const float* rows;
+  const int32_t* active;
+  int64_t shared;
+  float* out;
+
+  SSN_KERNEL void operator()(int64_t i) const { out[i] = active[i] < 0 ? rows[i % shared] : rows[shared + active[i]]; }
+};
+
+// The transpose. Per row.
+struct CellsToRows {
+  const float* cells;  // values
+  const int32_t* active;
+  const int64_t* cell;
+  int64_t shared;
+  float* out;
+
+  SSN_KERNEL void operator()(int64_t row) const {
+    if (row >= shared) {
+      out[row] = cell[row - shared] < 0 ? 0.0f : cells[cell[row - shared]];
+    } else {
+      out[row] = (active[row] < 0 ? cells[row] : 0.0f) + (active[shared + row] < 0 ? cells[shared + row] : 0.0f);
+    }
+  }
+};
+
+// cells[y, x] += sum over taps of products[p, dx, dy] with p the active position at (y + dy - 2, x + dx - 2), for the active
+// positions from .. to - 1, which `products` has. Per cell and four channels: a cell gathers its sum, so no two write to one place.
 struct AddNoiseTaps {
-  float* plane;            // samples x H x W x K
-  const float* products;   // P x (dx, dy) x K
-  const int32_t* active;   // samples x H x W: index into products, negative where there is no noise
-  int64_t height, width, channels;
+  float* planes;          // samples x H x W x K
+  const float* products;  // (to - from) x (dx, dy) x K
+  const int32_t* active;
+  const int32_t* running;  // of NumberActive
+  int64_t from, to, height, width, channels;
 
   SSN_KERNEL void operator()(int64_t i) const {
     const int64_t groups = channels / 4, k = i % groups * 4, cell = i / groups;
-    const int64_t x = cell % width, y = cell / width % height, sample = cell / width / height;
-    Four sum = load(plane + cell * channels + k);
+    const int64_t x = cell % width, y = cell / width % height, sample = cell / width / height, plane = height * width;
+    // Most pieces have nothing of a sample.
+    if (running[(sample + 1) * plane - 1] <= from || (sample > 0 && running[sample * plane - 1] >= to)) return;
+    Four sum = {};
+    bool any = false;
     for (int64_t dx = 0; dx < 5; ++dx)
       for (int64_t dy = 0; dy < 5; ++dy) {
         const int64_t fromY = y + dy - 2, fromX = x + dx - 2;
         if (fromY < 0 || fromY >= height || fromX < 0 || fromX >= width) continue;
         const int64_t p = active[(sample * height + fromY) * width + fromX];
-        if (p >= 0) addScaled(sum, 1.0f, load(products + (p * 25 + dx * 5 + dy) * channels + k));
+        if (p < from || p >= to) continue;
+        addScaled(sum, 1.0f, load(products + ((p - from) * 25 + dx * 5 + dy) * channels + k));
+        any = true;
       }
-    store(plane + cell * channels + k, sum);
+    if (!any) return;
+    Four whole = load(planes + cell * channels + k);
+    addScaled(whole, 1.0f, sum);
+    store(planes + cell * channels + k, whole);
   }
 };
 
-// The transpose: products[p, dx, dy] = plane[y - dy + 2, x - dx + 2] for the active position (y, x), 0 outside. Per active
-// position, tap and four channels.
+// The transpose: products[p, dx, dy] = planes[y - dy + 2, x - dx + 2] for the active position (y, x), 0 outside and where
+// there is no position. Per active position, tap and four channels.
 struct GatherNoiseTaps {
-  const float* plane;
-  const int64_t* cells;  // P: index into samples x H x W
+  const float* planes;
+  const int64_t* cells;  // of the active positions that `products` has
   int64_t height, width, channels;
   float* products;
 
   SSN_KERNEL void operator()(int64_t i) const {
     const int64_t groups = channels / 4, k = i % groups * 4, tap = i / groups % 25, p = i / groups / 25;
     const int64_t cell = cells[p], toY = cell / width % height - tap % 5 + 2, toX = cell % width - tap / 5 + 2, sample = cell / width / height;
-    const bool inside = toY >= 0 && toY < height && toX >= 0 && toX < width;
-    store(products + (p * 25 + tap) * channels + k, inside ? load(plane + ((sample * height + toY) * width + toX) * channels + k) : Four{});
+    const bool inside = cell >= 0 && toY >= 0 && toY < height && toX >= 0 && toX < width;
+    store(products + (p * 25 + tap) * channels + k, inside ? load(planes + ((sample * height + toY) * width + toX) * channels + k) : Four{});
+  }
+};
+
+// --- the map's channel of the 5x5 convolution ---
+
+// The 25 neighbours of each cell (dy, dx), 0 outside. Per cell and neighbour.
+struct MapPatches {
+  const float* map;  // samples x H x W
+  int64_t height, width;
+  float* out;
+
+  SSN_KERNEL void operator()(int64_t i) const {
+    const int64_t tap = i % 25, cell = i / 25, x = cell % width + tap % 5 - 2, y = cell / width % height + tap / 5 - 2;
+    out[i] = y >= 0 && y < height && x >= 0 && x < width ? map[cell + (tap / 5 - 2) * width + tap % 5 - 2] : 0.0f;
+  }
+};
+
+// The transpose. Per cell.
+struct MapPatchesAdjoint {
+  const float* patches;
+  int64_t height, width;
+  float* out;
+
+  SSN_KERNEL void operator()(int64_t cell) const {
+    const int64_t x = cell % width, y = cell / width % height;
+    float sum = 0;
+    for (int64_t dy = -2; dy <= 2; ++dy)
+      for (int64_t dx = -2; dx <= 2; ++dx) {
+        // A cell at (y - dy, x - dx) has this one as its neighbour (dy, dx).
+        if (y - dy < 0 || y - dy >= height || x - dx < 0 || x - dx >= width) continue;
+        sum += patches[(cell - dy * width - dx) * 25 + (dy + 2) * 5 + dx + 2];
+      }
+    out[cell] = sum;
+  }
+};
+
+// --- optimiser ---
+
+// native/training/adamw.h, for the numbers of a step in the device's memory. Per parameter.
+struct AdamW {
+  float* parameter;
+  const float* gradient;
+  float *mean, *variance;
+  const double* rates;  // decay, step size, inverse root of the second correction
+  const double* norm;   // of all gradients; read if clip > 0
+  double clip;
+
+  SSN_KERNEL void operator()(int64_t i) const {
+    float g = gradient[i];
+    if (clip > 0) {
+      const double scale = clip / (*norm + 1e-6);
+      if (scale < 1) g *= static_cast<float>(scale);
+    }
+    const float m = mean[i] + (g - mean[i]) * 0.1f, v = variance[i] * 0.999f + g * g * 0.001f;
+    mean[i] = m;
+    variance[i] = v;
+    parameter[i] = parameter[i] * static_cast<float>(rates[0]) - static_cast<float>(rates[1]) * m / (std::sqrt(v) * static_cast<float>(rates[2]) + 1e-8f);
   }
 };
 

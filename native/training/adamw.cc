@@ -1,26 +1,48 @@
 #include "training/adamw.h"
 
-#include <ATen/core/grad_mode.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/zeros_like.h>
 
 #include <cmath>
 
-namespace ssn {
+#include "kernels/run.h"
+#include "kernels/training.h"
 
-void adamwStep(at::Tensor& parameter, const at::Tensor& gradient, AdamWState& state, int64_t step, double learningRate, double weightDecay) {
-  constexpr double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
+namespace ssn {
+namespace {
+
+constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kEps = 1e-8;
+
+void begin(AdamWState& state, const at::Tensor& parameter) {
+  if (state.mean.defined()) return;
+  state.mean = at::zeros_like(parameter);
+  state.variance = at::zeros_like(parameter);
+}
+
+}  // namespace
+
+AdamWRates::AdamWRates(int64_t step, double learningRate, double weightDecay)
+    : decay(1.0 - learningRate * weightDecay),
+      stepSize(learningRate / (1.0 - std::pow(kBeta1, static_cast<double>(step)))),
+      inverseRoot(1.0 / std::sqrt(1.0 - std::pow(kBeta2, static_cast<double>(step)))) {}
+
+void adamwStep(at::Tensor& parameter, const at::Tensor& gradient, AdamWState& state, const AdamWRates& rates) {
   at::NoGradGuard guard;
-  if (!state.mean.defined()) {
-    state.mean = at::zeros_like(parameter);
-    state.variance = at::zeros_like(parameter);
-  }
-  parameter.mul_(1.0 - learningRate * weightDecay);
-  state.mean.lerp_(gradient, 1.0 - beta1);
-  state.variance.mul_(beta2).addcmul_(gradient, gradient, 1.0 - beta2);
-  const double correction1 = 1.0 - std::pow(beta1, static_cast<double>(step));
-  const double correction2 = std::sqrt(1.0 - std::pow(beta2, static_cast<double>(step)));
-  parameter.addcdiv_(state.mean, (state.variance.sqrt() / correction2).add_(eps), -learningRate / correction1);
+  begin(state, parameter);
+  parameter.mul_(rates.decay);
+  state.mean.lerp_(gradient, 1.0 - kBeta1);
+  state.variance.mul_(kBeta2).addcmul_(gradient, gradient, 1.0 - kBeta2);
+  parameter.addcdiv_(state.mean, (state.variance.sqrt() * rates.inverseRoot).add_(kEps), -rates.stepSize);
+}
+
+void adamwStepOnDevice(at::Tensor& parameter, const at::Tensor& gradient, AdamWState& state, const at::Tensor& rates, const at::Tensor& norm, double clip) {
+  at::NoGradGuard guard;
+  begin(state, parameter);
+  TORCH_INTERNAL_ASSERT(parameter.is_contiguous() && state.mean.is_contiguous() && state.variance.is_contiguous());
+  const at::Tensor dense = gradient.contiguous();
+  forEach(parameter.device(), parameter.numel(),
+          kernels::AdamW{parameter.data_ptr<float>(), dense.data_ptr<float>(), state.mean.data_ptr<float>(), state.variance.data_ptr<float>(), rates.data_ptr<double>(), norm.data_ptr<double>(), clip});
 }
 
 }  // namespace ssn

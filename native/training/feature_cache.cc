@@ -1,11 +1,16 @@
 #include "training/feature_cache.h"
 
+#include <ATen/ops/empty_strided.h>
+
+#include <bit>
+
 #include "error.h"
+#include "host_path.h"
 
 namespace ssn {
 
-FeatureCache::FeatureCache(int64_t limitBytes, at::ScalarType dtype, at::Device device, std::unique_ptr<FeatureFile> file)
-    : limit_(limitBytes), dtype_(dtype), device_(device), file_(std::move(file)) {}
+FeatureCache::FeatureCache(int64_t limitBytes, int64_t hostBytes, at::ScalarType dtype, at::Device device, std::unique_ptr<FeatureFile> file)
+    : limit_(limitBytes), hostLimit_(hostPath(device) ? 0 : hostBytes), dtype_(dtype), device_(device), file_(std::move(file)) {}
 
 std::optional<FeatureCache::Taps> FeatureCache::find(int64_t key, const std::optional<Digest>& content) {
   Digest digest;
@@ -13,6 +18,10 @@ std::optional<FeatureCache::Taps> FeatureCache::find(int64_t key, const std::opt
     std::lock_guard lock(mutex_);
     if (const auto found = entries_.find(key); found != entries_.end()) {
       ++memory_;
+      return widened(found->second);
+    }
+    if (const auto found = hostEntries_.find(key); found != hostEntries_.end()) {
+      ++host_;
       return widened(found->second);
     }
     if (!file_) return std::nullopt;
@@ -32,7 +41,7 @@ std::optional<FeatureCache::Taps> FeatureCache::find(int64_t key, const std::opt
 
 bool FeatureCache::contains(int64_t key) const {
   std::lock_guard lock(mutex_);
-  if (entries_.contains(key)) return true;
+  if (entries_.contains(key) || hostEntries_.contains(key)) return true;
   const auto known = contents_.find(key);
   return known != contents_.end() && file_->contains(known->second);
 }
@@ -57,23 +66,32 @@ FeatureCache::Taps FeatureCache::offer(int64_t key, const Taps& taps) {
 
 // Nothing is evicted: every image is used once per epoch, so any other policy only thrashes.
 void FeatureCache::keep(int64_t key, const Taps& taps) {
-  int64_t bytes = 0;
-  for (const at::Tensor& tap : taps) bytes += static_cast<int64_t>(tap.nbytes());
-  if (bytes_ + bytes > limit_ || entries_.contains(key)) return;
-  bytes_ += bytes;
-  entries_.emplace(key, taps);
+  if (entries_.contains(key) || hostEntries_.contains(key)) return;
+  int64_t bytes = 0, locked = 0;
+  for (const at::Tensor& tap : taps) {
+    bytes += static_cast<int64_t>(tap.nbytes());
+    locked += static_cast<int64_t>(std::bit_ceil(tap.nbytes()));  // as libtorch allocates page-locked memory
+  }
+  if (bytes_ + bytes <= limit_) {
+    bytes_ += bytes;
+    entries_.emplace(key, taps);
+  } else if (hostBytes_ + locked <= hostLimit_) {
+    hostBytes_ += locked;
+    Taps& kept = hostEntries_[key];
+    for (const at::Tensor& tap : taps) kept.push_back(at::empty_strided(tap.sizes(), tap.strides(), tap.options().device(at::kCPU).pinned_memory(device_.is_cuda())).copy_(tap));
+  }
 }
 
 FeatureCache::Taps FeatureCache::widened(const Taps& taps) const {
   Taps out;
-  for (const at::Tensor& tap : taps) out.push_back(tap.to(at::kFloat));
+  for (const at::Tensor& tap : taps) out.push_back(tap.to(device_, /*non_blocking=*/true).to(at::kFloat));
   return out;
 }
 
 FeatureCache::Report FeatureCache::report() {
   std::vector<std::string> warnings = file_ ? file_->takeWarnings() : std::vector<std::string>();
   std::lock_guard lock(mutex_);
-  return {memory_, read_, computed_, std::move(warnings)};
+  return {memory_, host_, read_, computed_, std::move(warnings)};
 }
 
 }  // namespace ssn

@@ -21,10 +21,11 @@ class FeatureCache {
  public:
   using Taps = std::vector<at::Tensor>;
 
-  // `file` may be null. Both hold elements of type `dtype`; memory holds them on `device`.
-  FeatureCache(int64_t limitBytes, at::ScalarType dtype, at::Device device, std::unique_ptr<FeatureFile> file);
+  // Everything holds elements of type `dtype`: up to limitBytes on `device`; where that is not the CPU, up to hostBytes more in
+  // page-locked memory of the host, from where a GPU fetches them without a detour; `file`, which may be null.
+  FeatureCache(int64_t limitBytes, int64_t hostBytes, at::ScalarType dtype, at::Device device, std::unique_ptr<FeatureFile> file);
 
-  // float32. `content`: the digest of the pixels, where they are at hand; a key whose digest was given once is found in the
+  // float32, on the device. `content`: the digest of the pixels, where they are at hand; a key whose digest was given once is found in the
   // file without it.
   std::optional<Taps> find(int64_t key, const std::optional<Digest>& content);
 
@@ -35,8 +36,8 @@ class FeatureCache {
   Taps offer(int64_t key, const Taps& taps);
 
   struct Report {
-    int64_t memory, file, computed;     // where the taps of find() and offer() came from, since the beginning
-    std::vector<std::string> warnings;  // since the last call
+    int64_t memory, host, file, computed;  // where the taps of find() and offer() came from, since the beginning
+    std::vector<std::string> warnings;     // since the last call
   };
   Report report();
 
@@ -45,13 +46,13 @@ class FeatureCache {
   Taps widened(const Taps& taps) const;
 
   mutable std::mutex mutex_;  // JavaScript asks what is cached while the engine thread trains
-  int64_t limit_, bytes_ = 0;
+  int64_t limit_, hostLimit_, bytes_ = 0, hostBytes_ = 0;
   at::ScalarType dtype_;
   at::Device device_;
   std::unique_ptr<FeatureFile> file_;
-  std::unordered_map<int64_t, Taps> entries_;
+  std::unordered_map<int64_t, Taps> entries_, hostEntries_;
   std::unordered_map<int64_t, Digest> contents_;
-  int64_t memory_ = 0, read_ = 0, computed_ = 0;
+  int64_t memory_ = 0, host_ = 0, read_ = 0, computed_ = 0;
 };
 
 }  // namespace ssn

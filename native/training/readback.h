@@ -21,6 +21,8 @@ class Readback {
     arrived_->record(c10::impl::VirtualGuardImpl(device.type()).getStream(device));
   }
 
+  bool arrived() const { return !arrived_ || arrived_->query(); }
+
   // On the CPU. Waits until they are there.
   const at::Tensor& wait() {
     if (arrived_) arrived_->synchronize();

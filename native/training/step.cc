@@ -7,6 +7,8 @@
 #include <ATen/ops/zeros.h>
 #include <ATen/core/grad_mode.h>
 
+#include <algorithm>
+
 #include "cancel.h"
 #include "features/features.h"
 #include "heads/direct.h"
@@ -24,12 +26,10 @@ Perturbation perturbation(const StepInput& input, bool overlap) {
   return out;
 }
 
-at::Tensor activeCells(const at::Tensor& noiseMask) { return noiseMask.reshape(-1).nonzero().squeeze(1); }
-
-at::Tensor uploaded(const at::Tensor& tensor, at::Device device) { return device.is_cuda() && tensor.numel() > 0 ? tensor.pin_memory().to(device, /*non_blocking=*/true) : tensor.to(device); }
-
-Targets uploaded(const Targets& targets, at::Device device) {
-  return {uploaded(targets.mask, device), uploaded(targets.label, device), uploaded(targets.segmented, device), uploaded(targets.weight, device)};
+int64_t capacityFor(int64_t positions, int64_t cells) {
+  // Half a step is wasted on average; Perlin masks fill about a seventh of the cells. Tensor cores want multiples of 8.
+  const int64_t step = std::max<int64_t>(64, cells / 64 / 64 * 64);
+  return std::max(step, (positions + step - 1) / step * step);
 }
 
 std::vector<Heads::Named> trainedParameters(Heads& heads) {
@@ -51,10 +51,9 @@ StepOutput stepDirect(Heads& heads, const StepInput& input, const StepOptions& o
     at::NoGradGuard guard;
     features = pooledFeatures(input.taps, options.alignCorners, options.upscale);
     perturbed = perturbation(input, options.overlap);
-    perturbed.targets = uploaded(perturbed.targets, features.device());
     // Dense, zero where the mask is: noise x noise mask of spec section 3.
     const int64_t samples = perturbed.noiseMask.size(0), channels = features.size(1), h = features.size(2), w = features.size(3);
-    const at::Tensor cells = uploaded(activeCells(perturbed.noiseMask), features.device());
+    const at::Tensor cells = perturbed.noiseMask.reshape(-1).nonzero().squeeze(1);
     noise = at::zeros({samples * h * w, channels}, features.options()).index_copy_(0, cells, input.noise(cells)).view({samples, h, w, channels}).permute({0, 3, 1, 2}).contiguous();
   }
   throwIfCancelled();
@@ -66,7 +65,7 @@ StepOutput stepDirect(Heads& heads, const StepInput& input, const StepOptions& o
   throwIfCancelled();
   loss.total().backward();
 
-  StepOutput out{loss.l1Normal.detach(), loss.l1Anomalous.detach(), loss.focalMap.detach(), loss.focalScore.detach(), heads_.map.detach(), heads_.score.detach(), perturbed.targets, {}};
+  StepOutput out{loss.l1Normal.detach(), loss.l1Anomalous.detach(), loss.focalMap.detach(), loss.focalScore.detach(), heads_.map.detach(), heads_.score.detach(), perturbed.targets, {}, {}};
   for (const auto& parameter : parameters) {
     out.gradients.push_back(parameter.tensor->grad());
     parameter.tensor->mutable_grad() = at::Tensor();

@@ -13,19 +13,20 @@
 
 namespace ssn {
 
-// Latent noise at the given cells of this rank's duplicated batch: P x C, on the device that holds `cells` (int64, indices into 2b x H W).
+// Latent noise at the given cells of this rank's duplicated batch: P x C, on the device that holds `cells` (int64, indices into 2b x H W;
+// elsewhere than on the CPU some may be -1: 0 there).
 using NoiseSource = std::function<at::Tensor(const at::Tensor& cells)>;
 
-// Of b images; in a group b is this rank's share of the batch, and may be 0.
+// Of b images, all on one device; in a group b is this rank's share of the batch, and may be 0.
 struct StepInput {
   std::vector<at::Tensor> taps;  // b x C_l x h_l x w_l, channels-last
-  // The rest is on the CPU, whatever the device of the taps: how many positions have noise decides shapes.
   at::Tensor mask;               // b x 1 x H x W of 0/1, the real defects
   at::Tensor label;              // b
   at::Tensor segmented;          // b
   at::Tensor weight;             // b x 1 x H x W
   at::Tensor perlinMask;         // 2b x 1 x H x W of 0/1
   NoiseSource noise;
+  int64_t capacity = 0;          // elsewhere than on the CPU, for the low-resolution form: no fewer than positions that have noise
 };
 
 struct StepOptions {
@@ -44,25 +45,23 @@ struct StepOutput {
   at::Tensor score;                                        // 2b
   Targets targets;                                         // of the duplicated batch
   std::vector<at::Tensor> gradients;                       // one for each trained entry of Heads::named(), in that order
+  at::Tensor active;                                       // how many positions have noise; of the low-resolution form
 };
 
-// Both update the running statistics of the heads' batch norms. The low-resolution form is for the standard layout only.
+// Elsewhere than on the CPU the low-resolution form waits for nothing and does the same for the same sizes and capacity, so a graph
+// can repeat it. Both update the running statistics of the heads' batch norms. The low-resolution form is for the standard layout only.
 StepOutput stepDirect(Heads& heads, const StepInput& input, const StepOptions& options);
 StepOutput stepLowResolution(Heads& heads, const StepInput& input, const StepOptions& options, const LowResolutionGeometry& geometry);
 
 // Where noise is added, and what the duplicated batch is trained towards (spec section 3, steps 4 and 5).
-struct Perturbation {  // on the CPU
+struct Perturbation {
   at::Tensor noiseMask;  // 2b x 1 x H x W
   Targets targets;
 };
 Perturbation perturbation(const StepInput& input, bool overlap);
 
-// Ascending indices (int64, CPU) into 2b x H W where the noise mask is set.
-at::Tensor activeCells(const at::Tensor& noiseMask);
-
-// Without waiting for a GPU: through page-locked memory, in the order of its stream.
-at::Tensor uploaded(const at::Tensor& tensor, at::Device device);
-Targets uploaded(const Targets& targets, at::Device device);
+// A capacity for so many positions, of `cells` in all. In steps, so that few different ones occur.
+int64_t capacityFor(int64_t positions, int64_t cells);
 
 // The trained entries of heads.named().
 std::vector<Heads::Named> trainedParameters(Heads& heads);

@@ -5,10 +5,8 @@
 #include <ATen/ops/col2im.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/im2col.h>
-#include <ATen/ops/index_select.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/mm.h>
-#include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
@@ -16,53 +14,36 @@
 
 #include "cancel.h"
 #include "heads/classification_pool.h"
-#include "heads/noise_taps.h"
 #include "heads/segmentation_rows.h"
 #include "host_path.h"
-#include "parallel.h"
+#include "kernels/run.h"
+#include "kernels/training.h"
+#include "training/active_positions.h"
 #include "training/step.h"
 
 namespace ssn {
 namespace {
 
-// Large intermediate results are made in pieces of about this many floats (64 MiB).
-constexpr int64_t kPiece = 16 << 20;
+// Large intermediate results are made in pieces of about this many floats: 64 MiB on the CPU, 256 MiB elsewhere.
+int64_t pieceFloats(const at::Tensor& there) { return hostPath(there) ? 16 << 20 : 64 << 20; }
 
-// Everything the two branches share. Active cells, where noise is added, are listed sample by sample.
+// Everything the two branches share.
 struct Batch {
   int64_t images, plane, channels;     // b, H W, C
   std::vector<at::Tensor> taps;        // b x (h_l w_l) x C_l; `precision`
-  at::Tensor noiseMask;                // 2b x HW
-  std::vector<int64_t> begin;          // per sample, and the total at the end: its part of what follows
-  std::vector<at::Tensor> positions;   // per sample, int32; on the CPU alone
-  at::Tensor cell, shared;             // P, int64: index into 2b x HW, and into b x HW
-  at::Tensor noise;                    // P x C; `precision`
+  ActivePositions active;
+  at::Tensor noise;                    // active rows x C; `precision`
 
-  int64_t active() const { return begin.back(); }
-  // Of samples from .. to - 1, or images.
-  at::Tensor part(const at::Tensor& perCell, int64_t from, int64_t to) const { return perCell.slice(0, begin[from], begin[to]); }
   at::Tensor stacked(size_t l, int64_t from, int64_t to) const { return taps[l].slice(0, from, to).reshape({-1, taps[l].size(2)}); }
 };
 
-// `noiseMask` is on the CPU: nothing here waits for a GPU.
-Batch makeBatch(const StepInput& input, const at::Tensor& noiseMask, int64_t plane, int64_t channels, at::ScalarType precision) {
-  const at::Device device = input.taps[0].device();
-  Batch batch;
-  batch.images = input.label.size(0);
-  batch.plane = plane;
-  batch.channels = channels;
+Batch makeBatch(const StepInput& input, const at::Tensor& noiseMask, const LowResolutionGeometry& geometry, int64_t channels, at::ScalarType precision) {
+  const int64_t b = input.label.size(0), plane = geometry.height() * geometry.width();
+  Batch batch{b, plane, channels, {}, ActivePositions(noiseMask.view({2 * b, plane}), b, geometry.height(), geometry.width(), input.capacity), {}};
   for (const at::Tensor& tap : input.taps)
-    batch.taps.push_back(tap.permute({0, 2, 3, 1}).reshape({batch.images, tap.size(2) * tap.size(3), tap.size(1)}).to(precision).contiguous());
-  const at::Tensor cell = activeCells(noiseMask);
-  const int64_t* cells = cell.data_ptr<int64_t>();
-  for (int64_t s = 0; s <= 2 * batch.images; ++s) batch.begin.push_back(std::lower_bound(cells, cells + cell.numel(), s * plane) - cells);
-  if (hostPath(device))
-    for (int64_t s = 0; s < 2 * batch.images; ++s) batch.positions.push_back((batch.part(cell, s, s + 1) - s * plane).to(at::kInt));
-  batch.noiseMask = uploaded(noiseMask.view({2 * batch.images, plane}), device);
-  batch.cell = uploaded(cell, device);
-  batch.shared = batch.cell.remainder(std::max<int64_t>(1, batch.images * plane));
+    batch.taps.push_back(tap.permute({0, 2, 3, 1}).reshape({b, tap.size(2) * tap.size(3), tap.size(1)}).to(precision).contiguous());
   throwIfCancelled();
-  batch.noise = input.noise(batch.cell).to(precision);
+  batch.noise = input.noise(batch.active.cells()).to(precision);
   return batch;
 }
 
@@ -101,7 +82,7 @@ struct Segmentation {
 Segmentation segmentationForward(Heads& heads, const Batch& batch, const LowResolutionGeometry& geometry, const at::Tensor& w1, const at::Tensor& combined, const StepOptions& options) {
   const int64_t b = batch.images, shared = b * batch.plane;
   Segmentation out;
-  out.rows.rows = at::empty({shared + batch.active(), kSegmentationHidden}, w1.options());
+  out.rows.rows = at::empty({shared + batch.active.rows(), kSegmentationHidden}, w1.options());
   const at::Tensor base = out.rows.rows.slice(0, 0, shared);
   std::vector<at::Tensor> z;
   const auto columns = geometry.split(combined);
@@ -111,25 +92,22 @@ Segmentation segmentationForward(Heads& heads, const Batch& batch, const LowReso
   }
   geometry.upscale(z, base.view({b, geometry.height(), geometry.width(), kSegmentationHidden}));
   throwIfCancelled();
-  if (batch.active() > 0) {
+  if (batch.active.rows() > 0) {
     at::Tensor noisy = out.rows.rows.slice(0, shared);
     if (options.precision == at::kFloat) {
       at::mm_out(noisy, batch.noise, w1.t());
     } else {
       noisy.copy_(product(batch.noise, w1.t(), options.precision));
     }
-    noisy.add_(at::index_select(base, 0, batch.shared));
+    batch.active.addShared(noisy, base);
   }
-  const at::Tensor clean = 2.0 - batch.noiseMask.slice(0, 0, b) - batch.noiseMask.slice(0, b, 2 * b);
-  out.rows.multiplicity = at::cat({clean.reshape(-1), at::ones({batch.active()}, clean.options())}, 0);
+  out.rows.multiplicity = batch.active.multiplicity();
   out.rows.count = static_cast<double>(2 * shared);
   out.statistics = rowStatistics(out.rows, options.group);
   // The adaptor's and the convolution's biases are constants that batch norm removes; only the running mean sees them.
   updateRunning(heads.segNorm, out.statistics, at::mm(w1, heads.adaptorBias.unsqueeze(1)).squeeze(1) + heads.segBias);
 
-  const at::Tensor logits = rowLogits(out.rows, out.statistics, heads.segNorm, heads.segOut.view({-1}));
-  const at::Tensor baseLogits = logits.slice(0, 0, shared);
-  out.map = at::cat({baseLogits, baseLogits}, 0).index_copy_(0, batch.cell, logits.slice(0, shared)).view({2 * b, batch.plane});
+  out.map = batch.active.toCells(rowLogits(out.rows, out.statistics, heads.segNorm, heads.segOut.view({-1})));
   return out;
 }
 
@@ -140,16 +118,13 @@ struct SegmentationGradients {
 
 SegmentationGradients segmentationBackward(const Heads& heads, const Batch& batch, const LowResolutionGeometry& geometry, Segmentation& forward, const at::Tensor& mapGradient, const StepOptions& options) {
   const int64_t b = batch.images, shared = b * batch.plane;
-  const at::Tensor clean = mapGradient * (1.0 - batch.noiseMask);
-  const at::Tensor base = (clean.slice(0, 0, b) + clean.slice(0, b, 2 * b)).view({-1});
   SegmentationGradients out;
-  out.rows = rowsBackward(forward.rows, forward.statistics, heads.segNorm, heads.segOut.view({-1}), at::cat({base, at::index_select(mapGradient.reshape(-1), 0, batch.cell)}, 0), options.group);
+  out.rows = rowsBackward(forward.rows, forward.statistics, heads.segNorm, heads.segOut.view({-1}), batch.active.toRows(mapGradient), options.group);
   const at::Tensor &rows = forward.rows.rows, noisy = rows.slice(0, shared);
   throwIfCancelled();
   out.w1 = product(noisy.t(), batch.noise, options.precision);
-  // A noisy row is the row of its position plus noise, so its gradient is that row's too. One copy of the batch after the
-  // other: within one no position comes twice.
-  for (const int64_t copy : {int64_t{0}, b}) addRows(rows.slice(0, 0, shared), batch.part(noisy, copy, copy + b), batch.part(batch.shared, copy, copy + b));
+  // A noisy row is the row of its position plus noise, so its gradient is that row's too.
+  batch.active.addToShared(rows.slice(0, 0, shared), noisy);
   throwIfCancelled();
   const auto dz = geometry.upscaleAdjoint(rows.slice(0, 0, shared).view({b, geometry.height(), geometry.width(), kSegmentationHidden}));
   std::vector<at::Tensor> columns;
@@ -160,15 +135,13 @@ SegmentationGradients segmentationBackward(const Heads& heads, const Batch& batc
 
 // --- classification head -------------------------------------------------------------------------------------------
 
-// Calls body(from, to) for consecutive ranges of items whose sizes (floats) add up to about a piece.
-template <class Size, class Body>
-void inPieces(int64_t count, Size&& size, Body&& body) {
-  for (int64_t from = 0; from < count;) {
-    int64_t to = from, floats = 0;
-    while (to < count && (to == from || floats + size(to) <= kPiece)) floats += size(to++);
+// Calls body(from, to) for consecutive ranges of images whose taps' products have about so many floats.
+template <class Body>
+void inPieces(int64_t images, int64_t floatsPerImage, int64_t floats, Body&& body) {
+  const int64_t most = std::max<int64_t>(1, floats / floatsPerImage);
+  for (int64_t from = 0; from < images; from += most) {
     throwIfCancelled();
-    body(from, to);
-    from = to;
+    body(from, std::min(images, from + most));
   }
 }
 
@@ -184,7 +157,7 @@ at::Tensor classificationForward(const Batch& batch, const LowResolutionGeometry
   const int64_t b = batch.images;
   at::Tensor linear = at::empty({2 * b, geometry.height(), geometry.width(), kClassificationHidden}, kernel.options());
   const auto columns = geometry.split(baseKernel);
-  inPieces(b, [&](int64_t) { return tapFloats(geometry); }, [&](int64_t from, int64_t to) {
+  inPieces(b, tapFloats(geometry), pieceFloats(kernel), [&](int64_t from, int64_t to) {
     std::vector<at::Tensor> t;
     for (size_t l = 0; l < batch.taps.size(); ++l) {
       const auto& tap = geometry.taps()[l];
@@ -193,14 +166,8 @@ at::Tensor classificationForward(const Batch& batch, const LowResolutionGeometry
     geometry.upscaleTaps(t, linear.slice(0, from, to));
   });
   linear.slice(0, b, 2 * b).copy_(linear.slice(0, 0, b));
-  inPieces(2 * b, [&](int64_t s) { return (batch.begin[s + 1] - batch.begin[s]) * kTaps * kClassificationHidden; }, [&](int64_t from, int64_t to) {
-    if (batch.begin[from] == batch.begin[to]) return;
-    const at::Tensor products = product(batch.part(batch.noise, from, to), kernel.t(), precision);
-    if (!hostPath(linear)) return addNoiseTapsOn(linear.slice(0, from, to), products, batch.part(batch.cell, from, to) - from * batch.plane);
-    forEachShared(to - from, [&](int64_t i) {
-      const int64_t s = from + i;
-      addNoiseTaps(linear[s], products.slice(0, batch.begin[s] - batch.begin[from], batch.begin[s + 1] - batch.begin[from]), batch.positions[s]);
-    });
+  batch.active.inPieces(kTaps * kClassificationHidden, pieceFloats(kernel), [&](int64_t from, int64_t to) {
+    batch.active.addTaps(linear, product(batch.noise.slice(0, from, to), kernel.t(), precision), from, to);
   });
   return linear;
 }
@@ -214,25 +181,34 @@ KernelGradients classificationBackward(const Batch& batch, const LowResolutionGe
   KernelGradients out;
   std::vector<at::Tensor> columns;
   for (const auto& tap : batch.taps) columns.push_back(at::zeros({kTaps * kClassificationHidden, tap.size(2)}, gradient.options()));
-  inPieces(b, [&](int64_t) { return tapFloats(geometry); }, [&](int64_t from, int64_t to) {
+  inPieces(b, tapFloats(geometry), pieceFloats(gradient), [&](int64_t from, int64_t to) {
     const auto dt = geometry.upscaleTapsAdjoint(gradient.slice(0, from, to) + gradient.slice(0, b + from, b + to));
     for (size_t l = 0; l < dt.size(); ++l) addProduct(columns[l], dt[l].view({-1, kTaps * kClassificationHidden}).t(), batch.stacked(l, from, to), precision);
   });
   out.baseKernel = at::cat(columns, 1);
   out.kernel = at::zeros_like(out.baseKernel);
-  inPieces(2 * b, [&](int64_t s) { return (batch.begin[s + 1] - batch.begin[s]) * kTaps * kClassificationHidden; }, [&](int64_t from, int64_t to) {
-    if (batch.begin[from] == batch.begin[to]) return;
-    at::Tensor products = at::empty({batch.begin[to] - batch.begin[from], kTaps * kClassificationHidden}, gradient.options());
-    if (hostPath(gradient)) {
-      forEachShared(to - from, [&](int64_t i) {
-        const int64_t s = from + i;
-        gatherNoiseTaps(gradient[s], batch.positions[s], products.slice(0, batch.begin[s] - batch.begin[from], batch.begin[s + 1] - batch.begin[from]));
-      });
-    } else {
-      gatherNoiseTapsOn(gradient.slice(0, from, to), batch.part(batch.cell, from, to) - from * batch.plane, products);
-    }
-    addProduct(out.kernel, products.t(), batch.part(batch.noise, from, to), precision);
+  batch.active.inPieces(kTaps * kClassificationHidden, pieceFloats(gradient), [&](int64_t from, int64_t to) {
+    addProduct(out.kernel, batch.active.gatherTaps(gradient, from, to).t(), batch.noise.slice(0, from, to), precision);
   });
+  return out;
+}
+
+// The map's channel of the 5x5 convolution is its patches (2b HW x 25) times a kernel.
+at::Tensor mapPatches(const at::Tensor& map) {
+  const int64_t h = map.size(2), w = map.size(3);
+  if (hostPath(map)) return at::im2col(map, {kTapSide, kTapSide}, {1, 1}, {kTapSide / 2, kTapSide / 2}, {1, 1}).transpose(1, 2).reshape({-1, kTaps});
+  at::Tensor out = at::empty({map.numel(), kTaps}, map.options());
+  forEach(map.device(), out.numel(), kernels::MapPatches{map.data_ptr<float>(), h, w, out.data_ptr<float>()});
+  return out;
+}
+
+at::Tensor mapPatchesAdjoint(const at::Tensor& patches, at::IntArrayRef shape) {
+  if (hostPath(patches)) {
+    const at::Tensor columns = patches.view({shape[0], shape[2] * shape[3], kTaps}).transpose(1, 2).contiguous();
+    return at::col2im(columns, {shape[2], shape[3]}, {kTapSide, kTapSide}, {1, 1}, {kTapSide / 2, kTapSide / 2}, {1, 1});
+  }
+  at::Tensor out = at::empty(shape, patches.options());
+  forEach(patches.device(), out.numel(), kernels::MapPatchesAdjoint{patches.data_ptr<float>(), shape[2], shape[3], out.data_ptr<float>()});
   return out;
 }
 
@@ -242,9 +218,8 @@ at::Tensor leaf(const at::Tensor& value) { return value.detach().set_requires_gr
 
 StepOutput stepLowResolution(Heads& heads, const StepInput& input, const StepOptions& options, const LowResolutionGeometry& geometry) {
   at::NoGradGuard noGrad;
-  Perturbation perturbed = perturbation(input, options.overlap);
-  const Batch batch = makeBatch(input, perturbed.noiseMask, geometry.height() * geometry.width(), heads.channels(), options.precision);
-  perturbed.targets = uploaded(perturbed.targets, batch.noise.device());
+  const Perturbation perturbed = perturbation(input, options.overlap);
+  const Batch batch = makeBatch(input, perturbed.noiseMask, geometry, heads.channels(), options.precision);
   const int64_t c = batch.channels, b = batch.images, h = geometry.height(), w = geometry.width();
   const std::vector<int64_t> mapShape = {2 * b, 1, h, w};
 
@@ -258,10 +233,9 @@ StepOutput stepLowResolution(Heads& heads, const StepInput& input, const StepOpt
     const at::Tensor bias = at::mm(kernel, heads.adaptorBias.unsqueeze(1)).view({kTaps, kClassificationHidden});
     linear.add_(at::mm(geometry.insideTaps(), bias).view({h, w, kClassificationHidden}));
   }
-  // The map's channel of the same convolution: patches x its kernel.
   const at::Tensor mapKernel = heads.clsWeight.slice(1, c, c + 1).reshape({kClassificationHidden, kTaps});
   const at::Tensor map = leaf(segmentation.map.view(mapShape));
-  const at::Tensor patches = at::im2col(map.detach(), {kTapSide, kTapSide}, {1, 1}, {kTapSide / 2, kTapSide / 2}, {1, 1}).transpose(1, 2).reshape({-1, kTaps});
+  const at::Tensor patches = mapPatches(map.detach());
   ClassificationPool pool = classificationPool(linear.view({-1, kClassificationHidden}).addmm_(patches, mapKernel.t()), 2 * b, batch.plane, heads.clsNorm, options.group);
   updateRunning(heads.clsNorm, pool.statistics, heads.clsBias);  // its bias is a constant too
 
@@ -274,7 +248,7 @@ StepOutput stepLowResolution(Heads& heads, const StepInput& input, const StepOpt
     const at::Tensor score = at::linear(at::cat({maximum, mean, at::amax(seen, {2, 3}), seen.mean({2, 3})}, 1), fcWeight, fcBias).squeeze(1);
     const Losses loss = losses(map, score, perturbed.targets, {options.focalMap, /*focalScore=*/true}, options.group);
     loss.total().backward();
-    out = {loss.l1Normal.detach(), loss.l1Anomalous.detach(), loss.focalMap.detach(), loss.focalScore.detach(), map.detach(), score.detach(), perturbed.targets, {}};
+    out = {loss.l1Normal.detach(), loss.l1Anomalous.detach(), loss.focalMap.detach(), loss.focalScore.detach(), map.detach(), score.detach(), perturbed.targets, {}, batch.active.count()};
   }
 
   const PoolGradients poolGradients = classificationPoolBackward(pool, heads.clsNorm, batch.plane, maximum.grad(), mean.grad(), options.group);
@@ -282,8 +256,7 @@ StepOutput stepLowResolution(Heads& heads, const StepInput& input, const StepOpt
   const at::Tensor dMapKernel = at::mm(linearGradient.t(), patches);
   at::Tensor mapGradient = map.grad();
   if (!options.stopGradient) {
-    const at::Tensor dPatches = at::mm(linearGradient, mapKernel).view({2 * b, batch.plane, kTaps}).transpose(1, 2).contiguous();
-    mapGradient = mapGradient + at::col2im(dPatches, {h, w}, {kTapSide, kTapSide}, {1, 1}, {kTapSide / 2, kTapSide / 2}, {1, 1});
+    mapGradient = mapGradient + mapPatchesAdjoint(at::mm(linearGradient, mapKernel), mapShape);
   }
   const KernelGradients kernels = classificationBackward(batch, geometry, linearGradient.view({2 * b, h, w, kClassificationHidden}), options.precision);
   SegmentationGradients seg = segmentationBackward(heads, batch, geometry, segmentation, mapGradient.reshape({2 * b, batch.plane}), options);

@@ -14,7 +14,6 @@
 #include <cmath>
 
 #include "anomalies/latent_noise.h"
-#include "anomalies/perlin.h"
 #include "cancel.h"
 #include "features/input.h"
 #include "host_path.h"
@@ -44,13 +43,47 @@ Trainer::Trainer(const TrainerConfig& config, const TensorMap& backbone, const T
       shape_(featureShape(config)),
       heads_(headsFromTensors(heads, shape_.channels, config.layout, config.device)),
       geometry_(tapShapes(config), config.alignCorners, config.upscale, config.device),
-      cache_(config.featureCacheBytes, config.featureCachePrecision, config.device, openFeatureFile(config)),
+      cache_(config.featureCacheBytes, config.featureCacheHostBytes, config.featureCachePrecision, config.device, openFeatureFile(config)),
       optimizer_(trainedParameters(heads_).size()) {
   if (!config.computable()) throw Error("INTERNAL", "this classification head has no low-resolution form");
   setNoiseStd(config.noiseStd);
+  if (!hostPath(config.device)) deviceStep_ = std::make_unique<DeviceStep>(tapShapes(config), anomalies(), config.overlap, config.device, config.graphs);
 }
 
-void Trainer::setNoiseStd(const at::Tensor& noiseStd) { config_.noiseStd = noiseStd.expand({shape_.channels}).contiguous().to(config_.device); }
+Trainer::~Trainer() = default;
+
+void Trainer::setNoiseStd(const at::Tensor& noiseStd) {
+  const DeviceStep::Use use(deviceStep_.get());
+  if (deviceStep_) deviceStep_->settle();
+  config_.noiseStd = noiseStd.expand({shape_.channels}).contiguous().to(config_.device);
+}
+
+void Trainer::setTarget(int64_t key, TrainingImage target) {
+  targets_[key] = std::move(target);
+  if (deviceStep_) deviceStep_->imagesChanged();
+}
+
+const TrainingImage& Trainer::target(int64_t key) const {
+  const auto found = targets_.find(key);
+  if (found == targets_.end()) throw Error("INTERNAL", "no target for key " + std::to_string(key));
+  return found->second;
+}
+
+AnomalyMaskOptions Trainer::anomalies() const { return {config_.synthetic, config_.seed, shape_.height, shape_.width, static_cast<float>(config_.perlinThreshold)}; }
+
+// The streams go by the place in the whole duplicated batch: they do not depend on how it is shared.
+StepStreams Trainer::streams(int64_t index, int64_t images, Share share) const { return {config_.seed, index, images, share.first, share.total + share.first, {}}; }
+
+void Trainer::plan(const std::vector<Plan>& steps) {
+  if (!deviceStep_) return;
+  const DeviceStep::Use use(deviceStep_.get());
+  std::vector<DeviceStep::Plan> plans;
+  for (const Plan& step : steps) {
+    for (const int64_t key : step.keys) target(key);
+    plans.push_back({streams(step.index, static_cast<int64_t>(step.keys.size()), step.share), step.keys});
+  }
+  deviceStep_->plan(plans, targets_);
+}
 
 std::vector<at::Tensor> Trainer::tapsOf(const StepItem& item) {
   if (auto found = cache_.find(item.key, item.content)) return *std::move(found);
@@ -64,44 +97,28 @@ std::vector<at::Tensor> Trainer::tapsOf(const StepItem& item) {
   return cache_.offer(item.key, taps);
 }
 
-at::Tensor Trainer::anomalyMasks(int64_t index, int64_t b, Share share) const {
-  if (config_.synthetic == TrainerConfig::kPerlin) {
-    const auto masks = [&](int64_t first) { return perlinMasks(config_.seed, index, first, b, shape_.height, shape_.width, static_cast<float>(config_.perlinThreshold)); };
-    return at::cat({masks(share.first), masks(share.total + share.first)}, 0);
-  }
-  at::Tensor out = at::zeros({2 * b, 1, shape_.height, shape_.width});
-  if (config_.synthetic == TrainerConfig::kSimpleNet) out.slice(0, b).fill_(1.0);
-  return out;
-}
-
-StepInput Trainer::stepInput(int64_t index, const std::vector<StepItem>& items, Share share) {
-  const int64_t b = static_cast<int64_t>(items.size());
+StepInput Trainer::stepInput(const StepStreams& streams, const std::vector<StepItem>& items, const std::vector<std::vector<at::Tensor>>& images) const {
+  const int64_t b = streams.images;
   StepInput input;
-  std::vector<std::vector<at::Tensor>> taps(config_.layers.size());
-  at::Tensor mask = at::zeros({b, 1, shape_.height, shape_.width}), weight = at::ones({b, 1, shape_.height, shape_.width});
-  at::Tensor label = at::zeros({b}), segmented = at::ones({b});
-  for (int64_t i = 0; i < b; ++i) {
-    const auto image = tapsOf(items[i]);
-    for (size_t l = 0; l < taps.size(); ++l) taps[l].push_back(image[l]);
-    const auto target = targets_.find(items[i].key);
-    if (target == targets_.end()) throw Error("INTERNAL", "no target for key " + std::to_string(items[i].key));
-    label.data_ptr<float>()[i] = static_cast<float>(target->second.label);
-    segmented.data_ptr<float>()[i] = static_cast<float>(target->second.segmented);
-    if (target->second.mask.defined()) mask[i][0].copy_(target->second.mask);
-    if (target->second.weight.defined()) weight[i][0].copy_(target->second.weight);
-  }
-  const at::Device device = config_.device;
   const std::vector<TapShape> shapes = tapShapes(config_);
-  for (size_t l = 0; l < taps.size(); ++l)
-    input.taps.push_back(b > 0 ? at::cat(taps[l], 0) : at::empty({0, shapes[l].channels, shapes[l].height, shapes[l].width}, at::TensorOptions().device(device).dtype(at::kFloat)));
-  input.mask = mask;
-  input.weight = weight;
-  input.label = label;
-  input.segmented = segmented;
-  input.perlinMask = anomalyMasks(index, b, share);
-  // The streams go by the place in the whole duplicated batch: they do not depend on how it is shared.
-  const NoiseStreams streams{config_.seed, index, b, share.first, share.total + share.first, shape_.height * shape_.width};
-  input.noise = [this, streams](const at::Tensor& cells) { return latentNoise(streams, cells, shape_.channels, config_.noiseStd); };
+  for (size_t l = 0; l < shapes.size(); ++l) {
+    std::vector<at::Tensor> taps;
+    for (const auto& image : images) taps.push_back(image[l]);
+    input.taps.push_back(b > 0 ? at::cat(taps, 0) : at::empty({0, shapes[l].channels, shapes[l].height, shapes[l].width}, at::kFloat));
+  }
+  input.mask = at::zeros({b, 1, shape_.height, shape_.width});
+  input.weight = at::ones({b, 1, shape_.height, shape_.width});
+  input.label = at::zeros({b});
+  input.segmented = at::ones({b});
+  for (int64_t i = 0; i < b; ++i) {
+    const TrainingImage& image = target(items[i].key);
+    input.label.data_ptr<float>()[i] = static_cast<float>(image.label);
+    input.segmented.data_ptr<float>()[i] = static_cast<float>(image.segmented);
+    if (image.mask.defined()) input.mask[i][0].copy_(image.mask);
+    if (image.weight.defined()) input.weight[i][0].copy_(image.weight);
+  }
+  input.perlinMask = anomalyMasks(anomalies(), streams, config_.device);
+  input.noise = [this, streams](const at::Tensor& cells) { return latentNoise(streams, shape_.height * shape_.width, cells, shape_.channels, config_.noiseStd); };
   return input;
 }
 
@@ -110,10 +127,18 @@ StepOutput Trainer::forwardBackward(const StepInput& input) {
   return config_.direct ? stepDirect(heads_, input, options) : stepLowResolution(heads_, input, options, geometry_);
 }
 
+std::pair<AdamWRates, AdamWRates> Trainer::nextRates(LearningRates rates) const {
+  return {AdamWRates(updates_ + 1, rates.adaptor, config_.adaptorWeightDecay), AdamWRates(updates_ + 1, rates.heads, config_.headsWeightDecay)};
+}
+
 at::Tensor Trainer::update(const std::vector<at::Tensor>& gradients, LearningRates rates) {
   at::NoGradGuard guard;
+  const DeviceStep::Use use(deviceStep_.get());
+  const auto [adaptor, heads] = nextRates(rates);
+  if (deviceStep_) deviceStep_->setRates(adaptor, heads);
   const at::Tensor norm = gradientNorm(gradients);
-  apply(gradients, norm, rates);
+  apply(gradients, norm, adaptor, heads);
+  ++updates_;
   return norm;
 }
 
@@ -124,15 +149,19 @@ at::Tensor Trainer::gradientNorm(const std::vector<at::Tensor>& gradients) {
 }
 
 // The norm stays where it is: a GPU need not be waited for.
-void Trainer::apply(const std::vector<at::Tensor>& gradients, const at::Tensor& norm, LearningRates rates) {
-  at::Tensor scale;
-  if (config_.gradientClip > 0) scale = at::clamp_max(config_.gradientClip / (norm + 1e-6), 1.0);
+void Trainer::apply(const std::vector<at::Tensor>& gradients, const at::Tensor& norm, const AdamWRates& adaptor, const AdamWRates& heads) {
   const auto parameters = trainedParameters(heads_);
-  ++updates_;
+  const double clip = config_.gradientClip;
+  at::Tensor scale;
+  if (!deviceStep_ && clip > 0) scale = at::clamp_max(clip / (norm + 1e-6), 1.0);
   for (size_t i = 0; i < parameters.size(); ++i) {
-    const bool adaptor = parameters[i].group == Heads::Named::kAdaptor;
-    const at::Tensor gradient = scale.defined() ? gradients[i] * scale : gradients[i];
-    adamwStep(*parameters[i].tensor, gradient, optimizer_[i], updates_, adaptor ? rates.adaptor : rates.heads, adaptor ? config_.adaptorWeightDecay : config_.headsWeightDecay);
+    const bool isAdaptor = parameters[i].group == Heads::Named::kAdaptor;
+    at::Tensor& parameter = *parameters[i].tensor;
+    if (deviceStep_) {
+      adamwStepOnDevice(parameter, gradients[i], optimizer_[i], isAdaptor ? deviceStep_->adaptorRates() : deviceStep_->headsRates(), norm, clip);
+    } else {
+      adamwStep(parameter, scale.defined() ? gradients[i] * scale : gradients[i], optimizer_[i], isAdaptor ? adaptor : heads);
+    }
   }
 }
 
@@ -149,11 +178,7 @@ void Trainer::sumGradients(std::vector<at::Tensor>& gradients) {
   }
 }
 
-std::vector<StepLosses> Trainer::step(int64_t index, const std::vector<StepItem>& items, Share share, LearningRates rates) {
-  at::NoGradGuard guard;
-  RecyclingScope recycling;
-  const AllowTf32 allow(config_.device, config_.tf32);
-  const StepInput input = stepInput(index, items, share);
+at::Tensor Trainer::compute(const StepInput& input, const AdamWRates& adaptor, const AdamWRates& heads) {
   StepOutput out;
   {
     at::AutoGradMode grad(true);
@@ -161,40 +186,74 @@ std::vector<StepLosses> Trainer::step(int64_t index, const std::vector<StepItem>
   }
   throwIfCancelled();  // the last place to stop: an update happens as a whole
   at::Tensor losses = at::stack({out.l1Normal, out.l1Anomalous, out.focalMap, out.focalScore}).to(at::kDouble);
-  const bool late = !hostPath(config_.device) && !group_;
-  if (!late) {
-    losses = losses.cpu();
-    if (group_) {
-      group_->sum(losses.data_ptr<double>(), 4);
-      sumGradients(out.gradients);
-    }
+  if (group_) {
+    at::Tensor sums = losses.cpu();
+    group_->sum(sums.data_ptr<double>(), 4);
+    losses = sums.to(losses.device());
+    sumGradients(out.gradients);
   }
   const at::Tensor norm = gradientNorm(out.gradients);
-  if (!late) checkFinite(losses.sum().item<double>(), norm.item<double>(), 0.0);  // before anything changes
-  apply(out.gradients, norm, rates);
+  // Before anything changes, where nothing has to be waited for.
+  if (!deviceStep_ || group_) checkFinite(losses.sum().item<double>(), norm.item<double>(), 0.0);
+  apply(out.gradients, norm, adaptor, heads);
   std::vector<at::Tensor> statistics;
   for (const Heads::Named& entry : heads_.named())
     if (entry.group == Heads::Named::kBuffer) statistics.push_back(*entry.tensor);
-  const at::Tensor sum = at::cat(statistics).sum().to(at::kDouble);
-  const at::Tensor values = at::cat({losses, at::stack({norm, sum}).to(losses.device())});
-  std::vector<StepLosses> known = finishSteps();  // of the step before, while a GPU is at this one
-  pending_.emplace(values);
-  if (!late) known = finishSteps();
-  return known;
+  const at::Tensor active = out.active.defined() ? out.active.to(at::kDouble) : at::zeros({}, norm.options());
+  return at::cat({losses, at::stack({norm, at::cat(statistics).sum().to(at::kDouble), active})});
+}
+
+std::vector<StepLosses> Trainer::step(int64_t index, const std::vector<StepItem>& items, Share share, LearningRates rates) {
+  at::NoGradGuard guard;
+  RecyclingScope recycling;
+  const AllowTf32 allow(config_.device, config_.tf32);
+  const DeviceStep::Use use(deviceStep_.get());
+  const auto [adaptor, heads] = nextRates(rates);
+  const StepStreams streams = this->streams(index, static_cast<int64_t>(items.size()), share);
+  std::vector<int64_t> keys;
+  std::vector<std::vector<at::Tensor>> images;
+  for (const StepItem& item : items) {
+    target(item.key);
+    keys.push_back(item.key);
+    images.push_back(tapsOf(item));
+  }
+  if (deviceStep_) {
+    deviceStep_->begin({streams, keys}, targets_, images);
+    deviceStep_->setRates(adaptor, heads);
+    throwIfCancelled();
+    // Ranks wait for each other within a step, and the direct heads for the positions of the noise.
+    const at::Tensor& values = deviceStep_->run(!group_ && !config_.direct, [&] { return compute(deviceStep_->input(config_.noiseStd), adaptor, heads); });
+    pending_.push_back({Readback(values), deviceStep_->capacity()});
+  } else {
+    pending_.push_back({Readback(compute(stepInput(streams, items, images), adaptor, heads)), 0});
+  }
+  ++updates_;
+  return known(/*all=*/false);
+}
+
+std::vector<StepLosses> Trainer::known(bool all) {
+  std::vector<StepLosses> out;
+  while (!pending_.empty() && (all || pending_.size() > kStepsAhead || pending_.front().values.arrived())) {
+    Pending pending = std::move(pending_.front());
+    pending_.pop_front();
+    const at::Tensor values = pending.values.wait();
+    const double* v = values.data_ptr<double>();
+    const StepLosses losses{v[0], v[1], v[2], v[3], v[0] + v[1] + v[2] + v[3], v[4]};
+    if (deviceStep_ && v[6] > static_cast<double>(pending.capacity)) throw Error("INTERNAL", "a step has noise at " + std::to_string(v[6]) + " positions, " + std::to_string(pending.capacity) + " were planned");
+    checkFinite(losses.total, losses.gradientNorm, v[5]);
+    out.push_back(losses);
+  }
+  return out;
 }
 
 std::vector<StepLosses> Trainer::finishSteps() {
-  if (!pending_) return {};
-  const at::Tensor values = pending_->wait();
-  pending_.reset();
-  const double* v = values.data_ptr<double>();
-  const StepLosses losses{v[0], v[1], v[2], v[3], v[0] + v[1] + v[2] + v[3], v[4]};
-  checkFinite(losses.total, losses.gradientNorm, v[5]);
-  return {losses};
+  const DeviceStep::Use use(deviceStep_.get());
+  return known(/*all=*/true);
 }
 
 void Trainer::observe(const std::vector<StepItem>& items) {
   at::NoGradGuard guard;
+  const DeviceStep::Use use(deviceStep_.get());
   RecyclingScope recycling;
   sum_.resize(shape_.channels);
   sumOfSquares_.resize(shape_.channels);
@@ -225,6 +284,7 @@ std::vector<float> Trainer::featureStd() {
 }
 
 Trainer::State Trainer::state() {
+  const DeviceStep::Use use(deviceStep_.get());
   State out;
   out.heads = headsToTensors(heads_);
   const auto parameters = trainedParameters(heads_);
@@ -238,6 +298,8 @@ Trainer::State Trainer::state() {
 }
 
 void Trainer::restore(const State& state) {
+  const DeviceStep::Use use(deviceStep_.get());
+  if (deviceStep_) deviceStep_->settle();
   heads_ = headsFromTensors(state.heads, shape_.channels, config_.layout, config_.device);
   const auto parameters = trainedParameters(heads_);
   const auto moment = [&](const std::string& name, const at::Tensor& like) {
@@ -256,6 +318,7 @@ void Trainer::restore(const State& state) {
 
 void Trainer::shareState() {
   if (!group_) return;
+  const DeviceStep::Use use(deviceStep_.get());
   group_->broadcast(&updates_, sizeof updates_);
   const auto share = [&](at::Tensor& tensor) {
     at::Tensor copy = tensor.cpu().contiguous().clone();

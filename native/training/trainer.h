@@ -3,6 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <deque>
 #include <unordered_map>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "memory.h"
 #include "network_config.h"
 #include "training/adamw.h"
+#include "training/device_step.h"
 #include "training/feature_cache.h"
 #include "training/readback.h"
 #include "training/step.h"
@@ -25,6 +27,7 @@ struct TrainerConfig : EngineConfig {
   bool tf32 = false;                      // CUDA: float32 products may round their operands to TF32
   double perlinThreshold;
   int64_t featureCacheBytes;
+  int64_t featureCacheHostBytes = 0;  // where the device is not the CPU: page-locked memory of the host for what does not fit there
   at::ScalarType featureCachePrecision;  // float or half
   struct File {
     std::string path;
@@ -32,16 +35,13 @@ struct TrainerConfig : EngineConfig {
     Digest identity;
   };
   std::optional<File> featureCacheFile;
-  enum Synthetic {
-    kPerlin,     // spec section 3
-    kSimpleNet,  // the whole map of the second copy of the batch, the first stays clean
-    kNone,
-  } synthetic = kPerlin;
+  AnomalyMaskOptions::Kind synthetic = AnomalyMaskOptions::kPerlin;
   bool overlap = false;
   bool focalMap = true;
   bool stopGradient;
   double gradientClip;  // 0: none
   double adaptorWeightDecay, headsWeightDecay;
+  int64_t graphs = 0;  // CUDA: for how many sizes of steps a graph is kept
 };
 
 struct StepItem {
@@ -59,6 +59,9 @@ struct Share {
   int64_t first, total;
 };
 
+// How many steps a GPU may have before it: enough to keep it busy, few enough for progress and cancellation to be near.
+constexpr size_t kStepsAhead = 8;
+
 struct LearningRates {
   double adaptor, heads;
 };
@@ -69,20 +72,26 @@ class Trainer {
  public:
   Trainer(const TrainerConfig& config, const TensorMap& backbone, const TensorMap& heads, std::shared_ptr<Group> group = nullptr);
 
-  struct Target {
-    double label, segmented;
-    at::Tensor mask, weight;  // H x W; undefined: 0 and 1 everywhere
+  ~Trainer();
+
+  void setTarget(int64_t key, TrainingImage target);
+
+  // Steps that will come, of images whose targets are set. Saves a GPU from being waited for in each of them; a CPU needs none.
+  struct Plan {
+    int64_t index;
+    std::vector<int64_t> keys;
+    Share share;
   };
-  void setTarget(int64_t key, Target target) { targets_[key] = std::move(target); }
+  void plan(const std::vector<Plan>& steps);
 
   // Spec sections 3 to 5 for the given images, `share` of the batch. `index` counts steps over the whole training; with the
   // seed and an image's place in the batch it alone picks the random numbers. Throws Error("DIVERGED") if the loss or the gradient is not finite, and Error("FILE_CORRUPT") if
   // features without pixels have become unreadable in the cache file: nothing has happened then, and pixels help.
-  // Returns the losses that have become known: of this step, or on a GPU of the one before, so that the GPU is never waited
-  // for while it has nothing else to do. A step that diverged is told of when its losses would be.
+  // Returns the losses that have become known since: of this step, or on a GPU of steps before, which it lags behind by
+  // kStepsAhead at most. A step that diverged is told of when its losses would be.
   std::vector<StepLosses> step(int64_t index, const std::vector<StepItem>& items, Share share, LearningRates rates);
 
-  // The losses not yet returned.
+  // The losses not yet returned. Waits for them.
   std::vector<StepLosses> finishSteps();
 
   // Adds images to the statistics of F. Then the standard deviation of each channel, over the images of all ranks.
@@ -102,6 +111,8 @@ class Trainer {
   FeatureCache::Report cacheReport() { return cache_.report(); }
   FeatureShape shape() const { return shape_; }
 
+  // The following leave tensors on the device: for whoever calls them, as long as one of these lives.
+  DeviceStep::Use use() const { return DeviceStep::Use(deviceStep_.get()); }
   // Clips, then updates every parameter; returns the gradient norm before clipping (double, on the device).
   at::Tensor update(const std::vector<at::Tensor>& gradients, LearningRates rates);
   StepOutput forwardBackward(const StepInput& input);
@@ -110,10 +121,16 @@ class Trainer {
 
  private:
   std::vector<at::Tensor> tapsOf(const StepItem& item);
-  at::Tensor anomalyMasks(int64_t index, int64_t images, Share share) const;  // 2b x 1 x H x W, CPU
-  StepInput stepInput(int64_t index, const std::vector<StepItem>& items, Share share);
+  AnomalyMaskOptions anomalies() const;
+  StepStreams streams(int64_t index, int64_t images, Share share) const;
+  const TrainingImage& target(int64_t key) const;
+  StepInput stepInput(const StepStreams& streams, const std::vector<StepItem>& items, const std::vector<std::vector<at::Tensor>>& images) const;  // on the CPU
+  // The step itself, from what goes in to the values it leaves (kStepValues doubles).
+  at::Tensor compute(const StepInput& input, const AdamWRates& adaptor, const AdamWRates& heads);
+  std::vector<StepLosses> known(bool all);
   static at::Tensor gradientNorm(const std::vector<at::Tensor>& gradients);
-  void apply(const std::vector<at::Tensor>& gradients, const at::Tensor& norm, LearningRates rates);
+  void apply(const std::vector<at::Tensor>& gradients, const at::Tensor& norm, const AdamWRates& adaptor, const AdamWRates& heads);
+  std::pair<AdamWRates, AdamWRates> nextRates(LearningRates rates) const;
   void sumGradients(std::vector<at::Tensor>& gradients);
 
   RecyclingUser recycling_;
@@ -124,10 +141,15 @@ class Trainer {
   Heads heads_;
   LowResolutionGeometry geometry_;
   FeatureCache cache_;
-  std::unordered_map<int64_t, Target> targets_;
+  DeviceStep::Images targets_;
   std::vector<AdamWState> optimizer_;
   int64_t updates_ = 0;
-  std::optional<Readback> pending_;  // of the last step: four losses, gradient norm, sum of the running statistics
+  struct Pending {
+    Readback values;
+    int64_t capacity;
+  };
+  std::deque<Pending> pending_;
+  std::unique_ptr<DeviceStep> deviceStep_;  // where hostPath(device) does not hold
   std::vector<double> sum_, sumOfSquares_;
   double observed_ = 0;
 };

@@ -54,7 +54,7 @@ async function perform(job: Job, training: Training): Promise<Told> {
     if (told.losses.length === of.killAfter) process.kill(process.pid, "SIGKILL");
     if (told.losses.length === of.stopAfter) process.kill(process.pid, "SIGSTOP");
   };
-  const onEpoch = ({ features }: EpochEvent): void => void (told.features += features.memory + features.file + features.computed);
+  const onEpoch = ({ features }: EpochEvent): void => void (told.features += features.memory + features.host + features.file + features.computed);
   if (of.abortAtOnce) setTimeout(() => controller.abort(), 100);
   try {
     // Every rank is given a folder of its own; only rank 0 may write to it.

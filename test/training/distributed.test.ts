@@ -87,7 +87,7 @@ async function trainedAlone({ name, regime, options }: Training): Promise<Alone>
   const result: Omit<Alone, "model"> = { losses: [], features: 0 };
   const model = await new Trainer(options).fit(
     { ...labelled, samples: labelled.samples.filter(({ split }) => split === "train") },
-    { onStep: ({ total }) => result.losses.push(total), onEpoch: ({ features }) => (result.features += features.memory + features.file + features.computed) },
+    { onStep: ({ total }) => result.losses.push(total), onEpoch: ({ features }) => (result.features += features.memory + features.host + features.file + features.computed) },
   );
   alone.set(name, { model, ...result });
   return { model, ...result };

@@ -71,8 +71,8 @@ test("memory, file, both and none give the same bytes; the file spares the secon
   assert.ok(distinct > data.samples.filter(({ split }) => split === "train").length, "some images in several flips");
   assert.equal(none.features[1]!.computed, 24);
   assert.deepEqual([computed(first), computed(second), computed(both)], [distinct, 0, 0]);
-  assert.deepEqual(second.features[1], { memory: 0, file: 24, computed: 0 });
-  assert.deepEqual(both.features[1], { memory: 24, file: 0, computed: 0 });
+  assert.deepEqual(second.features[1], { memory: 0, host: 0, file: 24, computed: 0 });
+  assert.deepEqual(both.features[1], { memory: 24, host: 0, file: 0, computed: 0 });
   assert.equal(statSync(file).size, header + distinct * record(4));
   assert.deepEqual([...first.warnings, ...second.warnings], []);
 });

@@ -1,0 +1,139 @@
+#ifdef SSN_CUDA
+
+#include "cuda/graph.h"
+
+#include <ATen/cuda/CUDAGraph.h>
+#include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAFunctions.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+
+#include <map>
+
+namespace ssn::cuda {
+
+namespace allocator = c10::cuda::CUDACachingAllocator;
+
+struct Stream::Handle {
+  c10::cuda::CUDAStream value;
+};
+
+struct Stream::Use::Guard {
+  c10::cuda::CUDAStreamGuard value;
+};
+
+namespace {
+
+c10::cuda::CUDAStream streamOfThread(at::Device device) {
+  thread_local std::map<c10::DeviceIndex, c10::cuda::CUDAStream> streams;
+  const c10::DeviceIndex index = device.has_index() ? device.index() : c10::cuda::current_device();
+  auto found = streams.find(index);
+  if (found == streams.end()) found = streams.emplace(index, c10::cuda::getStreamFromPool(/*isHighPriority=*/false, index)).first;
+  return found->second;
+}
+
+}  // namespace
+
+Stream::Stream(at::Device device) : handle_(new Handle{streamOfThread(device)}) {
+  const Use use(*this);
+  c10::cuda::device_synchronize();
+}
+
+Stream::~Stream() {
+  try {
+    synchronize();
+  } catch (...) {  // what had failed on the stream was reported where it was waited for
+  }
+}
+
+at::Device Stream::device() const { return handle_->value.device(); }
+
+void Stream::synchronize() const { handle_->value.synchronize(); }
+
+Stream::Use::Use(const Stream& stream) : guard_(new Guard{c10::cuda::CUDAStreamGuard(stream.handle_->value)}) {}
+Stream::Use::~Use() = default;
+
+// A pool begins to exist with the first allocations for it, and ends when it is released as often as they were begun.
+GraphMemory::GraphMemory(at::Device device) : device_(device), pool_(at::cuda::graph_pool_handle()) {
+  allocator::beginAllocateToPool(device_.index(), pool_, [](cudaStream_t) { return false; });
+  allocator::endAllocateToPool(device_.index(), pool_);
+}
+
+GraphMemory::~GraphMemory() {
+  try {
+    allocator::releasePool(device_.index(), pool_);
+    allocator::emptyCache();  // else the pool's memory would stay reserved
+  } catch (...) {  // nothing can be done about it here
+  }
+}
+
+struct Graph::Recording {
+  const Stream& stream;
+  at::cuda::CUDAGraph value;
+
+  explicit Recording(const Stream& on) : stream(on) {}
+  ~Recording() {
+    try {
+      stream.synchronize();  // it may still be running
+    } catch (...) {  // reported where the results are waited for
+    }
+  }
+};
+
+Graph::Graph() = default;
+Graph::~Graph() = default;
+
+void Graph::run(const Stream& stream, GraphMemory& memory, const std::function<void()>& work) {
+  const c10::DeviceIndex device = memory.device_.index();
+  if (!warm_) {
+    // In the memory that the recording will have: in other memory the two would need twice as much.
+    allocator::beginAllocateToPool(device, memory.pool_, [own = stream.handle_->value.stream()](cudaStream_t asking) { return asking == own; });
+    const auto end = [&] {
+      allocator::endAllocateToPool(device, memory.pool_);
+      allocator::releasePool(device, memory.pool_);
+    };
+    try {
+      work();
+    } catch (...) {
+      end();
+      throw;
+    }
+    end();
+    warm_ = true;
+    return;
+  }
+  if (!recording_) {
+    auto recording = std::make_unique<Recording>(stream);
+    // Other threads of this process may use the GPU meanwhile, and the thread that computes gradients is one of them: nothing that it
+    // keeps from one step to the next (a leaf, an accumulated gradient) may be used in `work`.
+    recording->value.capture_begin(memory.pool_, cudaStreamCaptureModeThreadLocal);
+    const auto end = [&] {
+      try {
+        recording->value.capture_end();
+      } catch (...) {
+        // Not all libtorch 2.11 to 2.14 do that then, and go on asking a graph that is gone where to allocate.
+        try {
+          allocator::endAllocateToPool(device, memory.pool_);
+        } catch (...) {  // it had done so
+        }
+        throw;
+      }
+    };
+    try {
+      work();
+    } catch (...) {
+      try {
+        end();
+      } catch (...) {  // the first one counts
+      }
+      throw;
+    }
+    end();
+    recording_ = std::move(recording);
+  }
+  recording_->value.replay();
+}
+
+}  // namespace ssn::cuda
+
+#endif

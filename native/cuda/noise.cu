@@ -1,4 +1,0 @@
-#include "cuda/launch.cuh"
-#include "kernels/noise.h"
-
-SSN_FOR_EACH(ssn::kernels::LatentNoise);

@@ -1,0 +1,99 @@
+// A training step on another device than the CPU. All that a step reads and writes lies at the same addresses each time, so that
+// a CUDA graph can repeat it: the host fills in features, numbers and rows, and waits for nothing.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "anomalies/masks.h"
+#include "features/features.h"
+#include "training/adamw.h"
+#include "training/step.h"
+
+namespace ssn {
+
+// What one image, in one of its flips, is trained towards.
+struct TrainingImage {
+  double label, segmented;
+  at::Tensor mask, weight;  // H x W, CPU; undefined: 0 and 1 everywhere
+};
+
+// How many values a step leaves: four losses, gradient norm, sum of the running statistics, active positions.
+constexpr int64_t kStepValues = 7;
+
+class DeviceStep {
+ public:
+  using Images = std::unordered_map<int64_t, TrainingImage>;  // by key
+
+  // graphs: for how many sizes of steps a CUDA graph is kept; 0: none.
+  DeviceStep(const std::vector<TapShape>& taps, const AnomalyMaskOptions& anomalies, bool overlap, at::Device device, int64_t graphs);
+  ~DeviceStep();
+
+  // While one lives, the calling thread's work on the device goes to the trainer's own stream.
+  class Use {
+   public:
+    explicit Use(const DeviceStep* step);  // null: nothing
+    ~Use();
+
+   private:
+    struct Guard;
+    std::unique_ptr<Guard> guard_;
+  };
+
+  // `images` has changed.
+  void imagesChanged() { stale_ = true; }
+
+  struct Plan {
+    StepStreams streams;
+    std::vector<int64_t> keys;
+  };
+  // Finds out how much noise steps will have, by waiting for the device once. A step that was not planned waits for itself.
+  void plan(const std::vector<Plan>& steps, const Images& images);
+
+  // The next step: features (1 x C_l x h_l x w_l for each image and tap, on the device), targets and random streams.
+  void begin(const Plan& step, const Images& images, const std::vector<std::vector<at::Tensor>>& taps);
+  void setRates(const AdamWRates& adaptor, const AdamWRates& heads);
+
+  // What begin() and setRates() have filled in.
+  StepInput input(const at::Tensor& noiseStd) const;
+  at::Tensor adaptorRates() const { return rates_.slice(0, 0, 3); }
+  at::Tensor headsRates() const { return rates_.slice(0, 3, 6); }
+
+  // Runs `work`, which returns kStepValues doubles, as a graph if `repeatable`. The values stay until the next call.
+  const at::Tensor& run(bool repeatable, const std::function<at::Tensor()>& work);
+  int64_t capacity() const { return capacity_; }
+
+  // Before anything that steps read or write is put elsewhere: waits for them and forgets the graphs.
+  void settle();
+
+ private:
+  struct Repeated;
+
+  void prepareImages(const Images& images);
+  std::vector<int64_t> rowsOf(const std::vector<int64_t>& keys) const;
+
+  std::vector<TapShape> shapes_;
+  AnomalyMaskOptions anomalies_;
+  bool overlap_;
+  at::Device device_;
+  std::unique_ptr<Repeated> repeated_;  // stream and graphs, where the device is a GPU
+
+  // Masks and weights of the images that have any: rows x HW. Row 0 stands for the others.
+  bool stale_ = true;
+  at::Tensor masks_, weights_;
+  std::unordered_map<int64_t, int64_t> rows_;  // by key
+
+  std::unordered_map<int64_t, int64_t> planned_;  // capacity by step
+  int64_t reserved_ = 0, images_ = 0, capacity_ = 0;
+  StepStreams streams_{};
+  std::vector<at::Tensor> taps_;    // reserved x h_l x w_l x C_l
+  at::Tensor integers_, numbers_;   // step, then rows; labels, then whether segmented
+  at::Tensor rates_, values_;       // double
+};
+
+}  // namespace ssn
