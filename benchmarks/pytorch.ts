@@ -20,7 +20,7 @@ import { parseArgs } from "node:util";
 
 import { arithmetic } from "../lib/benchmark/arithmetic.js";
 import { renderScene } from "../lib/datasets/surface.js";
-import type { Architecture, EngineConfig, Precision, TensorMap, TrainerConfig } from "../lib/native/binding.js";
+import type { Architecture, EngineConfig, Precision, StepLosses, TensorMap, TrainerConfig } from "../lib/native/binding.js";
 import { engine } from "../lib/native/engine.js";
 import { Random } from "../lib/random.js";
 import { machine, memory, resetPeakMemory, spread } from "./measure.js";
@@ -130,6 +130,8 @@ async function inference(c: Case, child: Child, others: { compile: boolean; onnx
   const alone = c.device === "cpu" && c.precision === "float32";
   const bfloat16 = alone ? await native.createDetector({ ...config, precision: "bfloat16" }, backbone, heads) : undefined;
   const pixels = new Uint8Array(Buffer.concat(images));
+  // The third: on a GPU the first warms up and the second is recorded.
+  for (let i = 0; i < 2; i++) await detector.detect(pixels, c.batch);
   const ours = await detector.detect(pixels, c.batch);
   const infer = async (compiled: boolean): Promise<Runner> => {
     // Compares, warms up, and with `compiled` compiles.
@@ -157,6 +159,8 @@ async function inference(c: Case, child: Child, others: { compile: boolean; onnx
     compared["onnxruntime"] = { score: agreement("score", ours.scores, theirs.scores, tolerance), map: agreement("map", ours.maps, theirs.maps, tolerance) };
     runners["onnxruntime"] = () => timed(run, c.calls);
   }
+  gpuMemory(c, true);
+  await child.send({ command: "memory", reset: true });
   const { times, gemmFlopsPerSecond } = await alternate(child, runners, c);
   const memoryBytes = gpuMemory(c);
   const theirMemory = await child.send<{ peakBytes: number | null }>({ command: "memory" });
@@ -188,6 +192,7 @@ async function training(c: Case, child: Child): Promise<Record<string, unknown>>
     gradientClip: 0,
     adaptorWeightDecay: 0.01,
     headsWeightDecay: 1e-5,
+    cudaGraphs: 32,
   };
   const trainer = await native.createTrainer(trainerConfig, backbone, heads);
   const items = images.map((pixels, key) => ({ key, pixels }));
@@ -197,9 +202,13 @@ async function training(c: Case, child: Child): Promise<Record<string, unknown>>
   const ourResting = gpuMemory(c)?.reserved ?? memory().resident;
   const { restingBytes: theirResting } = await child.send<{ restingBytes: number | null }>({ command: "prepare", noiseStd });
 
+  const keys = items.map(({ key }) => key);
+  await trainer.plan(Array.from({ length: 2 + c.repetitions * c.calls }, (_, step) => ({ index: step, keys })));
   let index = 0;
-  const ours = async (): Promise<number> => {
-    const known = await trainer.step({ index: index++, items: items.map(({ key }) => ({ key })), adaptorLearningRate: 1e-4, headsLearningRate: 2e-4 });
+  /** As a training does: the losses of several steps are waited for together. */
+  const ours = async (steps: number): Promise<number> => {
+    const known: StepLosses[] = [];
+    for (let i = 0; i < steps; i++) known.push(...(await trainer.step({ index: index++, items: keys.map((key) => ({ key })), adaptorLearningRate: 1e-4, headsLearningRate: 2e-4 })));
     return [...known, ...(await trainer.finishSteps())].at(-1)!.total;
   };
   const masks = (step: number): Float32Array => {
@@ -207,27 +216,31 @@ async function training(c: Case, child: Child): Promise<Record<string, unknown>>
     writeFileSync(at("mask"), bytesOf(data));
     return data;
   };
-  const theirs = (noise?: string) => child.send<Time & { loss: number }>({ command: "step", mask: at("mask"), height: shape.height, width: shape.width, ...(noise !== undefined && { noise }) });
+  const theirs = (calls: number, noise?: string) => child.send<Time & { loss: number }>({ command: "step", mask: at("mask"), height: shape.height, width: shape.width, calls, ...(noise !== undefined && { noise }) });
 
   // Two steps with the same masks and noise: the second loss also compares gradients and optimiser. They warm up too.
   const relativeDifference: number[] = [];
   for (let step = 0; step < 2; step++) {
     const mask = masks(step);
     writeFileSync(at("noise"), noiseAt(mask, step, 2 * c.batch, shape));
-    const total = await ours();
-    relativeDifference.push(agreement(`loss of step ${step}`, [total], [(await theirs(at("noise"))).loss], tolerances[c.precision]));
+    const total = await ours(1);
+    relativeDifference.push(agreement(`loss of step ${step}`, [total], [(await theirs(1, at("noise"))).loss], tolerances[c.precision]));
   }
   collect?.();
   resetPeakMemory();
+  gpuMemory(c, true);
   await child.send({ command: "memory", reset: true });
   let step = index;
   const { times, gemmFlopsPerSecond } = await alternate(
     child,
     {
-      ours: () => timed(ours),
+      ours: async () => {
+        const { ms, cpuMs } = await timed(() => ours(c.calls));
+        return { ms: ms / c.calls, cpuMs: cpuMs / c.calls };
+      },
       eager: () => {
         masks(step++);
-        return theirs();
+        return theirs(c.calls);
       },
     },
     c,
@@ -240,8 +253,8 @@ async function training(c: Case, child: Child): Promise<Record<string, unknown>>
   return { torch, relativeDifference: { losses: relativeDifference }, results: summary(times), gemmFlopsPerSecond, memory: { ours: a, eager: b, timesOurs: a.stepBytes && b.stepBytes ? b.stepBytes / a.stepBytes : null } };
 }
 
-/** What libtorch's allocator has taken of the GPU's memory, now and at most; undefined on the CPU. */
-const gpuMemory = ({ device }: Case) => (device === "cpu" ? undefined : native.cudaMemory(Number(device.split(":")[1] ?? 0)) ?? undefined);
+/** What libtorch's allocator has taken of the GPU's memory, now and at most, since the last call that resets it; undefined on the CPU. */
+const gpuMemory = ({ device }: Case, reset = false) => (device === "cpu" ? undefined : (native.cudaMemory(Number(device.split(":")[1] ?? 0), reset) ?? undefined));
 
 /** The latent noise of a step at the masked positions, sample by sample. */
 function noiseAt(mask: Float32Array, step: number, samples: number, shape: { channels: number; height: number; width: number }): Buffer {

@@ -3,6 +3,7 @@
 Written from the paper and its specification; nothing is folded and nothing is computed at low resolution.
 """
 
+import functools
 import json
 import struct
 
@@ -118,11 +119,15 @@ class Network(nn.Module):
         return F.conv2d(F.conv2d(x, self.kernel.view(1, 1, 25, 1)), self.kernel.view(1, 1, 1, 25)), score
 
 
+@functools.cache
+def constant(values, device):
+    return torch.tensor(values, device=device).view(1, 3, 1, 1)
+
+
 def normalised(pixels):
     """uint8 n x H x W x 3 to float32 n x 3 x H x W, where the pixels are."""
     x = pixels.permute(0, 3, 1, 2).float() / 255
-    mean, std = (torch.tensor(values, device=pixels.device).view(1, 3, 1, 1) for values in (MEAN, STD))
-    return (x - mean) / std
+    return (x - constant(MEAN, pixels.device)) / constant(STD, pixels.device)
 
 
 def read_safetensors(path):

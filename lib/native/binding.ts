@@ -343,8 +343,8 @@ export interface NativeBinding {
   setThreads(threads: number): Promise<void>;
   /** Tries every GPU, which makes a CUDA context on each: call it in a process of its own. null in the CPU engine. */
   cudaStatus(): CudaStatus | null;
-  /** Bytes that libtorch's allocator has taken of a GPU's memory, now and at most. null in the CPU engine. */
-  cudaMemory(index: number): { reserved: number; peakReserved: number } | null;
+  /** Bytes that libtorch's allocator has taken of a GPU's memory, now and at most: since the last call with `resetPeak`. null in the CPU engine. */
+  cudaMemory(index: number, resetPeak?: boolean): { reserved: number; peakReserved: number } | null;
   /** For tests: true runs on the CPU what is written for other devices, until it is set to false. */
   setPortable(portable: boolean): Promise<void>;
   /** For tests: bytes that malloc has handed out to the whole process; null where it does not count them (glibc before 2.33, macOS). */
@@ -389,9 +389,9 @@ export interface NativeBinding {
   /** Perlin noise of a given lattice of gradient angles (fractions of a turn), times sqrt(2): height x width. */
   perlinNoise(height: number, width: number, latticeY: number, latticeX: number, anglesOver2Pi: Float32Array): Float32Array;
   /** The synthetic-anomaly masks that training step `index` draws: count x height x width of 0/1. */
-  perlinMasks(seed: number, index: number, count: number, height: number, width: number, threshold: number): Float32Array;
+  perlinMasks(seed: number, index: number, count: number, height: number, width: number, threshold: number, device?: string): Float32Array;
   /** The latent noise of unit variance that training step `index` draws at the given flat positions: positions x channels. */
-  latentNoise(seed: number, index: number, sample: number, positions: Int32Array, channels: number): Float32Array;
+  latentNoise(seed: number, index: number, sample: number, positions: Int32Array, channels: number, device?: string): Float32Array;
 
   // network
   /** Every tensor that an architecture needs, up to layer3, with torchvision's names. */

@@ -70,7 +70,7 @@ Napi::Value cudaStatusToJs(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value cudaMemoryToJs(const Napi::CallbackInfo& info) {
-  const auto memory = cudaMemory(info[0].As<Napi::Number>().Int32Value());
+  const auto memory = cudaMemory(info[0].As<Napi::Number>().Int32Value(), info[1].ToBoolean());
   if (!memory) return info.Env().Null();
   Napi::Object out = Napi::Object::New(info.Env());
   out.Set("reserved", static_cast<double>(memory->reserved));

@@ -57,8 +57,9 @@ std::optional<CudaStatus> cudaStatus() {
   return out;
 }
 
-std::optional<CudaMemory> cudaMemory(int index) {
+std::optional<CudaMemory> cudaMemory(int index, bool resetPeak) {
   const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(static_cast<c10::DeviceIndex>(index));
+  if (resetPeak) c10::cuda::CUDACachingAllocator::resetPeakStats(static_cast<c10::DeviceIndex>(index));
   const auto& reserved = stats.reserved_bytes[static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE)];
   return CudaMemory{reserved.current, reserved.peak};
 }
@@ -66,7 +67,7 @@ std::optional<CudaMemory> cudaMemory(int index) {
 #else
 
 std::optional<CudaStatus> cudaStatus() { return std::nullopt; }
-std::optional<CudaMemory> cudaMemory(int) { return std::nullopt; }
+std::optional<CudaMemory> cudaMemory(int, bool) { return std::nullopt; }
 
 #endif
 

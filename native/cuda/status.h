@@ -24,10 +24,10 @@ struct CudaStatus {
 // nullopt in the CPU engine.
 std::optional<CudaStatus> cudaStatus();
 
-// What libtorch's allocator has taken of a device's memory. nullopt in the CPU engine.
+// What libtorch's allocator has taken of a device's memory, now and at most since the beginning or the last reset. nullopt in the CPU engine.
 struct CudaMemory {
   int64_t reserved, peakReserved;
 };
-std::optional<CudaMemory> cudaMemory(int index);
+std::optional<CudaMemory> cudaMemory(int index, bool resetPeak);
 
 }  // namespace ssn

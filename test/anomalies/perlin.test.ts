@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { engine } from "../../lib/native/engine.js";
+import { testOnDevices } from "../golden/cases.js";
 import { golden, goldenJson, skip } from "../golden/vectors.js";
 import { philox, tag } from "./philox.js";
 
@@ -93,14 +94,10 @@ test("about half of the masks are empty, and a sample's mask does not depend on 
   assert.notDeepEqual(engine().perlinMasks(4, 9, 50, height, width, 0.2), batch);
 });
 
-test("what a GPU runs draws the same masks, bit for bit", async () => {
-  for (const [seed, step, height, width, threshold] of [[0, 0, 64, 64, 0.2], [2 ** 40 + 7, 70001, 32, 16, 0.6], [3, 1, 20, 28, 0.2], [4, 2, 1, 33, 0.1]] as const) {
-    const expected = engine().perlinMasks(seed, step, 40, height, width, threshold);
-    await engine().setPortable(true);
-    try {
-      assert.deepEqual(engine().perlinMasks(seed, step, 40, height, width, threshold), expected, `${height}x${width}`);
-    } finally {
-      await engine().setPortable(false);
-    }
-  }
+testOnDevices("the same masks, bit for bit", { skip: false }, async (device) => {
+  const draw = (where?: string): Float32Array[] =>
+    ([[0, 0, 64, 64, 0.2], [2 ** 40 + 7, 70001, 32, 16, 0.6], [3, 1, 20, 28, 0.2], [4, 2, 1, 33, 0.1]] as const).map(([seed, step, height, width, threshold]) => engine().perlinMasks(seed, step, 40, height, width, threshold, where));
+  const actual = draw(device);
+  await engine().setPortable(false);
+  assert.deepEqual(actual, draw());
 });

@@ -53,7 +53,7 @@ test("a CUDA libtorch: by its own variable, else SUPERSIMPLENET_LIBTORCH; 2.11 t
   process.env["SUPERSIMPLENET_LIBTORCH_CUDA"] = old;
   refused(undefined, /2\.10\.0/);
   delete process.env["SUPERSIMPLENET_LIBTORCH_CUDA"];
-  environment(t, { PATH: folder }); // no Python
+  environment(t, { PATH: folder, SUPERSIMPLENET_CACHE: folder }); // no Python, and nothing that was installed
   assert.throws(() => locateCudaLibtorch(undefined), (e: unknown) => e instanceof SuperSimpleNetError && e.code === "LIBTORCH_NOT_FOUND" && e.message.includes(cpu));
   process.env["SUPERSIMPLENET_LIBTORCH"] = cuda;
   assert.equal(locateCudaLibtorch(undefined).foundBy, "SUPERSIMPLENET_LIBTORCH");

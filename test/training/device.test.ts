@@ -9,7 +9,7 @@ import { formulaBackbone, formulaHeads } from "../golden/formula.js";
 
 const images = [0, 1, 2].map((image) => Uint8Array.from({ length: 64 * 64 * 3 }, (_, i) => (i * (37 + image) + image * 11) % 256));
 /** Images of each step, by key: their number changes, as at the end of an epoch. */
-const batches = [[0, 1, 2], [2], [1, 0], [0, 1, 2], [1, 2, 0]];
+const batches = [[0, 1, 2], [2], [1, 0], [0, 1, 2], [1, 2, 0], [2, 0, 1], [0], [0, 2, 1]];
 
 /** One normal image, one defect with a mask, one without; features are 16x16. */
 const targets: Target[] = [
@@ -73,7 +73,7 @@ const elsewhere: [string, Run][] = [
 
 test("training on the CPU returns the losses of each step", async () => {
   const { returned } = await train({});
-  assert.deepEqual(returned.map((losses) => losses.length), [1, 1, 1, 1, 1, 0]);
+  assert.deepEqual(returned.map((losses) => losses.length), [...batches.map(() => 1), 0]);
 });
 
 for (const [where, run] of elsewhere) {
@@ -104,11 +104,25 @@ for (const [where, run] of elsewhere) {
 
   test(`training ${where}: features that do not fit on the device are kept in the host's memory, up to its limit`, async () => {
     const taps = (128 * 8 * 8 + 256 * 4 * 4) * 4; // of one image
-    // Image 0 comes in four of the five steps, 1 in four, 2 in four.
-    assert.deepEqual((await run({ featureCacheBytes: taps })).cache, { memory: 3, host: 0, file: 0, computed: 9, warnings: [] });
-    assert.deepEqual((await run({ featureCacheBytes: taps, featureCacheHostBytes: taps })).cache, { memory: 3, host: 3, file: 0, computed: 6, warnings: [] });
-    assert.deepEqual((await run({ featureCacheBytes: 0, featureCacheHostBytes: 2 * taps })).cache, { memory: 0, host: 6, file: 0, computed: 6, warnings: [] });
+    const [first, second, third] = [0, 1, 2].map((key) => batches.flat().filter((other) => other === key).length) as [number, number, number];
+    assert.deepEqual((await run({ featureCacheBytes: taps })).cache, { memory: first - 1, host: 0, file: 0, computed: 1 + second + third, warnings: [] });
+    assert.deepEqual((await run({ featureCacheBytes: taps, featureCacheHostBytes: taps })).cache, { memory: first - 1, host: second - 1, file: 0, computed: 2 + third, warnings: [] });
+    assert.deepEqual((await run({ featureCacheBytes: 0, featureCacheHostBytes: 2 * taps })).cache, { memory: 0, host: first + second - 2, file: 0, computed: 2 + third, warnings: [] });
   });
+}
+
+// Whole maps of noise: every step of three images has the same size, so that its graph is recorded and replayed. On the CPU there are none.
+for (const device of devices.slice(1)) {
+  for (const precision of ["float32", "tf32", "bfloat16"] as const) {
+    test(`training ${device}, ${precision}: with CUDA graphs as without, bit for bit, also when they are dropped`, async () => {
+      const expected = await train({ device, precision, syntheticAnomalies: "simplenet", cudaGraphs: 0 });
+      for (const cudaGraphs of [8, 1]) {
+        const actual = await train({ device, precision, syntheticAnomalies: "simplenet", cudaGraphs });
+        assert.deepEqual(actual.all, expected.all);
+        for (const name of Object.keys(expected.heads)) assert.deepEqual(numbers(actual.heads[name]!), numbers(expected.heads[name]!), name);
+      }
+    });
+  }
 }
 
 test("on the CPU there is no second memory for features", async () => {
