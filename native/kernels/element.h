@@ -37,6 +37,16 @@ SSN_KERNEL void addScaled(Four& sum, float weight, const Four& x) {
   for (int i = 0; i < 4; ++i) sum.v[i] += weight * x.v[i];
 }
 
+// leaky(scale x + shift) . weight over four channels.
+SSN_KERNEL float leakyDot(const Four& x, const Four& scale, const Four& shift, const Four& weight, float slope) {
+  float sum = 0;
+  for (int i = 0; i < 4; ++i) {
+    const float a = x.v[i] * scale.v[i] + shift.v[i];
+    sum += (a > 0 ? a : a * slope) * weight.v[i];
+  }
+  return sum;
+}
+
 // A sparse matrix in compressed rows (native/features/axis_map.h): row y has terms begin[y] to begin[y + 1].
 struct SparseRows {
   const int32_t* begin;

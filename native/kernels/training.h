@@ -85,13 +85,7 @@ struct LeakyLogits {
 
   SSN_KERNEL float partial(int64_t row, int lane) const {
     float sum = 0;
-    for (int64_t k = 4 * lane; k < channels; k += 4 * kLanes) {
-      const Four value = load(x + row * channels + k), s = load(scale + k), b = load(shift + k), w = load(weight + k);
-      for (int i = 0; i < 4; ++i) {
-        const float a = value.v[i] * s.v[i] + b.v[i];
-        sum += (a > 0 ? a : a * slope) * w.v[i];
-      }
-    }
+    for (int64_t k = 4 * lane; k < channels; k += 4 * kLanes) sum += leakyDot(load(x + row * channels + k), load(scale + k), load(shift + k), load(weight + k), slope);
     return sum;
   }
   static SSN_KERNEL float combine(float a, float b) { return a + b; }
