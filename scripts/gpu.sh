@@ -65,7 +65,7 @@ if wanted tests; then
   status='const { engine } = require("./dist/lib/native/engine.js"); console.log(JSON.stringify({ versions: engine().versions(), devices: engine().devices(), cuda: engine().cudaStatus() }, null, 2)); process.exit(engine().devices().length > 1 ? 0 : 1);'
   step status 120 status.json node -e "$status"
   # On the GPU alone: what these files test on the CPU is tested elsewhere.
-  for file in detection/kernels training/device golden/forward golden/inference golden/step golden/backbones training/oracle anomalies/perlin anomalies/latent_noise; do
+  for file in detection/kernels training/device golden/forward golden/inference golden/step golden/backbones training/oracle anomalies/perlin anomalies/latent_noise lifetime/memory; do
     step "test-${file//\//-}" 150 "test-${file//\//-}.txt" node --test --test-timeout=60000 --test-reporter=spec --test-name-pattern='cuda:' "dist/test/$file.test.js"
   done
 fi

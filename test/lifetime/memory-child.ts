@@ -1,20 +1,24 @@
 /**
  * A process that does the same work over and over and prints its memory as it goes: one line of JSON per third. Run by
- * memory.test.ts: node --expose-gc memory-child.js train|detect|release DATA [LEAK]; not a test itself. LEAK: bytes kept per round, to
+ * memory.test.ts: node --expose-gc memory-child.js train|detect|release DATA DEVICE [LEAK]; not a test itself. LEAK: bytes kept per round, to
  * see that the test notices.
  */
 import { type Dataset, datasets, Detector, Trainer, type TrainerOptions } from "../../lib/index.js";
 import { engine } from "../../lib/native/engine.js";
 
-const [, , mode, folder, leak] = process.argv as [string, string, string, string, string | undefined];
+const [, , mode, folder, device, leak] = process.argv as [string, string, string, string, string, string | undefined];
 const kept: Buffer[] = [];
 
-/** MiB, after a full garbage collection: what the process holds of the machine's memory, what of it malloc has handed out (null if it does not say), and what JavaScript holds. */
-function measured(): { rss: number; allocated: number | null; javascript: number } {
+/**
+ * MiB, after a full garbage collection: what the process holds of the machine's memory, what of it malloc has handed out (null if it does not
+ * say), what JavaScript holds, and what libtorch holds of the GPU's memory.
+ */
+function measured(): { rss: number; allocated: number | null; javascript: number; gpu: number | null } {
   for (let i = 0; i < 3; i++) (globalThis as unknown as { gc: () => void }).gc();
   const { rss, heapUsed, external } = process.memoryUsage();
   const allocated = engine().allocatedBytes();
-  return { rss: rss / 2 ** 20, allocated: allocated === null ? null : allocated / 2 ** 20, javascript: (heapUsed + external) / 2 ** 20 };
+  const gpu = device === "cpu" ? null : engine().cudaMemory(Number(device.split(":")[1]));
+  return { rss: rss / 2 ** 20, allocated: allocated === null ? null : allocated / 2 ** 20, javascript: (heapUsed + external) / 2 ** 20, gpu: gpu && gpu.reserved / 2 ** 20 };
 }
 
 /** To be called once a round. */
@@ -27,7 +31,7 @@ function rounds(count: number): () => void {
 }
 
 /** The smallest network there is; the two images make one batch, so that every step is an epoch. */
-const options: TrainerOptions = { backbone: "resnet18", backboneWeights: "random", layers: ["layer2"], imageSize: [32, 32], batchSize: 2, threads: 1, calibrationFraction: 0 };
+const options: TrainerOptions = { device, backbone: "resnet18", backboneWeights: "random", layers: ["layer2"], imageSize: [32, 32], batchSize: 2, threads: 1, calibrationFraction: 0 };
 const images = (): Promise<Dataset> => datasets.generated(folder, { imageSize: [64, 64], trainNormal: 2, trainAnomalous: 0, testNormal: 1, testAnomalous: 1 });
 
 async function trainingSteps(count: number): Promise<void> {
@@ -43,7 +47,7 @@ async function release(): Promise<void> {
 
 async function detections(count: number): Promise<void> {
   const model = await new Trainer({ ...options, epochs: 1 }).fit(await images());
-  const detector = await Detector.load(model);
+  const detector = await Detector.load(model, { device });
   const round = rounds(count);
   const sources = Array.from({ length: 8 }, (_, i) => ({ data: new Uint8Array(32 * 32 * 3).fill(30 * i), width: 32, height: 32, channels: 3 as const }));
   // One image, then eight, so that single calls and batches take turns.
