@@ -92,7 +92,7 @@ const options = {
   "feature-cache-file-mib": integer("MIB", "disk space to keep them for the next training; 0 does not", { min: 0, default: defaults.featureCacheFileMiB }),
   "feature-cache-dir": text("FOLDER", "where", { default: "features in the cache folder" }),
   "feature-cache-precision": choice(["float32", "float16"], "of backbone features; float16 takes half the space and rounds them", { default: defaults.featureCachePrecision }),
-  "cuda-graphs": integer("N", "with a GPU: for how many sizes of steps the work is kept as a CUDA graph; 0: none", { min: 0, max: 256, default: defaults.cudaGraphs }),
+  "cuda-graphs": integer("N", "with a GPU: for how many sizes of steps the work is kept as a CUDA graph; 0: none", { min: 0, max: 64, default: defaults.cudaGraphs }),
   heads,
   upscale: onOff("ablation: upscale the features", { default: defaults.upscale }),
   "classification-head": choice(["standard", "complex", "mapMax"], "ablation: what makes the score", { default: defaults.classificationHead }),

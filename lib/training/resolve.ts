@@ -56,7 +56,7 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
   checkNumber(where, "learningRateFactor", o.learningRateFactor, { above: 0, max: 1 });
   checkSegmented(where, o);
   checkNumber(where, "calibrationFraction", o.calibrationFraction, { min: 0, max: 0.5 });
-  checkNumber(where, "cudaGraphs", o.cudaGraphs, { min: 0, max: 256, integer: true });
+  checkNumber(where, "cudaGraphs", o.cudaGraphs, { min: 0, max: 64, integer: true });
   for (const name of ["featureCacheMiB", "featureCacheHostMiB", "featureCacheFileMiB"] as const) checkNumber(where, name, o[name], { min: 0, max: 2 ** 32 });
   checkChoice(where, "featureCachePrecision", o.featureCachePrecision, ["float32", "float16"]);
   if (o.featureCacheDir !== undefined) {

@@ -58,6 +58,7 @@ class NativeDetector : public Napi::ObjectWrap<NativeDetector> {
   }
 
   Napi::Value dispose(const Napi::CallbackInfo& info) {
+    if (cuda_) EngineThread::of(info.Env()).discard(info.Env(), std::move(detector_));
     detector_.reset();
     return info.Env().Undefined();
   }

@@ -32,6 +32,16 @@ void EngineThread::push(Napi::Env env, std::unique_ptr<Job> job) {
   wake_.notify_one();
 }
 
+void EngineThread::discard(Napi::Env env, std::shared_ptr<void> reference) {
+  struct Discard final : Job {
+    explicit Discard(std::shared_ptr<void> what) : reference(std::move(what)) {}
+    void execute() override { reference.reset(); }
+    void settle(Napi::Env) override {}
+    std::shared_ptr<void> reference;
+  };
+  if (!stopping_ && reference) push(env, std::make_unique<Discard>(std::move(reference)));
+}
+
 void EngineThread::loop() {
   CancelScope scope(&stopping_);
   for (;;) {

@@ -55,6 +55,9 @@ class EngineThread {
     return promise;
   }
 
+  // Drops the reference on the engine thread, after what was queued before: what belongs to a GPU is not to be waited for on JavaScript's.
+  void discard(Napi::Env env, std::shared_ptr<void> reference);
+
   // Cancels what runs, drops what waits, joins the thread. Promises still pending stay so. Safe to call twice.
   void shutdown();
 

@@ -254,6 +254,7 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
 
   // Jobs in flight hold the trainer until they end.
   Napi::Value dispose(const Napi::CallbackInfo& info) {
+    if (config_.device.is_cuda()) EngineThread::of(info.Env()).discard(info.Env(), std::move(trainer_));
     trainer_.reset();
     return info.Env().Undefined();
   }

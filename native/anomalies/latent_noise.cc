@@ -48,14 +48,20 @@ void noiseAt(const RandomStream& stream, int32_t position, int64_t channels, con
 
 at::Tensor latentNoise(const StepStreams& streams, int64_t plane, const at::Tensor& cells, int64_t channels, const at::Tensor& std) {
   const at::Tensor out = at::empty({cells.numel(), channels}, cells.options().dtype(at::kFloat));
+  latentNoise(streams, plane, cells, std, out);
+  return out;
+}
+
+void latentNoise(const StepStreams& streams, int64_t plane, const at::Tensor& cells, const at::Tensor& std, at::Tensor out) {
+  const int64_t channels = out.size(1);
   const int64_t* cell = cells.data_ptr<int64_t>();
   const float* scale = std.defined() ? std.data_ptr<float>() : nullptr;
   float* to = out.data_ptr<float>();
   if (!hostPath(cells)) {
-    const RandomStream last = streams.last(Purpose::latentNoise);
-    const kernels::LatentNoise body{last.key0, last.key1, streams.stepOnDevice.data_ptr<int64_t>(), streams.images, streams.first, streams.second, cell, plane, channels, scale, to};
+    streams.check();
+    const kernels::LatentNoise body{static_cast<uint32_t>(streams.seed), static_cast<uint32_t>(streams.seed >> 32), streams.stepOnDevice.data_ptr<int64_t>(), streams.images, streams.first, streams.second, cell, plane, channels, scale, to};
     forEach(cells.device(), cells.numel() * kernels::LatentNoise::blocks(channels), body);
-    return out;
+    return;
   }
   const int64_t grain = std::max<int64_t>(1, 65536 / std::max<int64_t>(1, channels));
   at::parallel_for(0, cells.numel(), grain, [&](int64_t begin, int64_t end) {
@@ -64,7 +70,6 @@ at::Tensor latentNoise(const StepStreams& streams, int64_t plane, const at::Tens
       noiseAt(stream, static_cast<int32_t>(cell[i] % plane), channels, scale, to + i * channels);
     }
   });
-  return out;
 }
 
 }  // namespace ssn

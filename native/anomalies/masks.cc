@@ -25,7 +25,7 @@ kernels::AnomalyField fieldOf(const AnomalyMaskOptions& options) {
 
 at::Tensor anomalyMasks(const AnomalyMaskOptions& options, const StepStreams& streams, at::Device device) {
   const int64_t b = streams.images;
-  streams.last(Purpose::perlinMask);
+  streams.check();
   if (!hostPath(device)) {
     const at::Tensor out = at::empty({2 * b, 1, options.height, options.width}, at::TensorOptions().device(device).dtype(at::kFloat));
     forEach(device, out.numel(), kernels::AnomalyMasks{fieldOf(options), streams.stepOnDevice.data_ptr<int64_t>(), b, streams.first, streams.second, out.data_ptr<float>()});
@@ -49,7 +49,7 @@ std::vector<int64_t> anomalyCounts(const AnomalyMaskOptions& options, const std:
   at::Tensor table = at::empty({4, samples}, at::kLong);
   int64_t* at = table.data_ptr<int64_t>();
   for (const PlannedStep& step : steps) {
-    step.streams.last(Purpose::perlinMask);
+    step.streams.check();
     for (int64_t s = 0; s < 2 * step.streams.images; ++s, ++at) {
       at[0] = step.streams.step;
       at[samples] = step.streams.of(s);
@@ -60,7 +60,7 @@ std::vector<int64_t> anomalyCounts(const AnomalyMaskOptions& options, const std:
   const at::Tensor there = table.to(device), counts = at::empty({samples}, there.options().dtype(at::kInt));
   const int64_t* columns = there.data_ptr<int64_t>();
   reduceRows(device, samples,
-             kernels::AnomalyCounts{fieldOf(options), columns, columns + samples, columns + 2 * samples, columns + 3 * samples, real.defined() ? real.data_ptr<float>() : nullptr, counts.data_ptr<int32_t>()});
+             kernels::AnomalyCounts{fieldOf(options), columns, columns + samples, columns + 2 * samples, columns + 3 * samples, real.defined() ? real.data_ptr<uint8_t>() : nullptr, counts.data_ptr<int32_t>()});
   const at::Tensor known = counts.cpu();
   const int32_t* count = known.data_ptr<int32_t>();
   for (size_t i = 0; i < steps.size(); ++i)

@@ -30,7 +30,7 @@ struct PlannedStep {
   std::vector<int64_t> targets;
 };
 
-// How many positions of each step's duplicated batch will have noise. real: rows x H W of 0/1, where there is none; undefined:
+// How many positions of each step's duplicated batch will have noise. real: rows x H W of 0/1 (uint8), where there is none; undefined:
 // noise on real defects too. On the device of `real`, or `device`; waits for it once.
 std::vector<int64_t> anomalyCounts(const AnomalyMaskOptions& options, const std::vector<PlannedStep>& steps, const at::Tensor& real, at::Device device);
 

@@ -22,8 +22,8 @@ struct StepStreams {
 
   int64_t of(int64_t sample) const { return sample < images ? first + sample : second + sample - images; }
 
-  // Throws if the generator has no such streams; of the last one, because the others are fewer.
-  RandomStream last(Purpose purpose) const { return RandomStream(seed, step, purpose, std::max(first, second) + std::max<int64_t>(0, images - 1)); }
+  // Throws if the generator has no such streams.
+  void check() const { RandomStream(seed, step, Purpose::latentNoise, std::max(first, second) + std::max<int64_t>(0, images - 1)); }
 };
 
 }  // namespace ssn

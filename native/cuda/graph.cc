@@ -4,11 +4,14 @@
 
 #include <ATen/cuda/CUDAGraph.h>
 #include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 
 #include <map>
+#include <mutex>
+#include <vector>
 
 namespace ssn::cuda {
 
@@ -24,18 +27,33 @@ struct Stream::Use::Guard {
 
 namespace {
 
-c10::cuda::CUDAStream streamOfThread(at::Device device) {
-  thread_local std::map<c10::DeviceIndex, c10::cuda::CUDAStream> streams;
+// While one thread of the process records, others must not wait for the whole device or give memory back to it.
+std::mutex recording;
+
+// Streams that nobody has, by device. Not libtorch's: those are 32, and then come again.
+std::mutex idleMutex;
+std::map<c10::DeviceIndex, std::vector<c10::cuda::CUDAStream>> idle;
+
+c10::cuda::CUDAStream takeStream(at::Device device) {
   const c10::DeviceIndex index = device.has_index() ? device.index() : c10::cuda::current_device();
-  auto found = streams.find(index);
-  if (found == streams.end()) found = streams.emplace(index, c10::cuda::getStreamFromPool(/*isHighPriority=*/false, index)).first;
-  return found->second;
+  const std::lock_guard lock(idleMutex);
+  std::vector<c10::cuda::CUDAStream>& streams = idle[index];
+  if (!streams.empty()) {
+    const c10::cuda::CUDAStream stream = streams.back();
+    streams.pop_back();
+    return stream;
+  }
+  const c10::cuda::CUDAGuard guard(index);
+  cudaStream_t stream;
+  C10_CUDA_CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+  return c10::cuda::getStreamFromExternal(stream, index);
 }
 
 }  // namespace
 
-Stream::Stream(at::Device device) : handle_(new Handle{streamOfThread(device)}) {
+Stream::Stream(at::Device device) : handle_(new Handle{takeStream(device)}) {
   const Use use(*this);
+  const std::lock_guard lock(recording);
   c10::cuda::device_synchronize();
 }
 
@@ -44,6 +62,8 @@ Stream::~Stream() {
     synchronize();
   } catch (...) {  // what had failed on the stream was reported where it was waited for
   }
+  const std::lock_guard lock(idleMutex);
+  idle[handle_->value.device_index()].push_back(handle_->value);
 }
 
 at::Device Stream::device() const { return handle_->value.device(); }
@@ -55,11 +75,14 @@ Stream::Use::~Use() = default;
 
 // A pool begins to exist with the first allocations for it, and ends when it is released as often as they were begun.
 GraphMemory::GraphMemory(at::Device device) : device_(device), pool_(at::cuda::graph_pool_handle()) {
+  const std::lock_guard lock(recording);
+  allocator::emptyCache();  // what was needed until now: the pool cannot use it, and while it is being filled libtorch frees nothing
   allocator::beginAllocateToPool(device_.index(), pool_, [](cudaStream_t) { return false; });
   allocator::endAllocateToPool(device_.index(), pool_);
 }
 
 GraphMemory::~GraphMemory() {
+  const std::lock_guard lock(recording);
   try {
     allocator::releasePool(device_.index(), pool_);
     allocator::emptyCache();  // else the pool's memory would stay reserved
@@ -84,6 +107,8 @@ Graph::Graph() = default;
 Graph::~Graph() = default;
 
 void Graph::run(const Stream& stream, GraphMemory& memory, const std::function<void()>& work) {
+  if (recording_) return recording_->value.replay();
+  const std::lock_guard lock(recording);
   const c10::DeviceIndex device = memory.device_.index();
   if (!warm_) {
     // In the memory that the recording will have: in other memory the two would need twice as much.
@@ -102,35 +127,33 @@ void Graph::run(const Stream& stream, GraphMemory& memory, const std::function<v
     warm_ = true;
     return;
   }
-  if (!recording_) {
-    auto recording = std::make_unique<Recording>(stream);
-    // Other threads of this process may use the GPU meanwhile, and the thread that computes gradients is one of them: nothing that it
-    // keeps from one step to the next (a leaf, an accumulated gradient) may be used in `work`.
-    recording->value.capture_begin(memory.pool_, cudaStreamCaptureModeThreadLocal);
-    const auto end = [&] {
-      try {
-        recording->value.capture_end();
-      } catch (...) {
-        // Not all libtorch 2.11 to 2.14 do that then, and go on asking a graph that is gone where to allocate.
-        try {
-          allocator::endAllocateToPool(device, memory.pool_);
-        } catch (...) {  // it had done so
-        }
-        throw;
-      }
-    };
+  auto made = std::make_unique<Recording>(stream);
+  // Other threads of this process may use the GPU meanwhile, and the thread that computes gradients is one of them: nothing that it
+  // keeps from one step to the next (a leaf, an accumulated gradient) may be used in `work`.
+  made->value.capture_begin(memory.pool_, cudaStreamCaptureModeThreadLocal);
+  const auto end = [&] {
     try {
-      work();
+      made->value.capture_end();
     } catch (...) {
+      // Not all libtorch 2.11 to 2.14 do that then, and go on asking a graph that is gone where to allocate.
       try {
-        end();
-      } catch (...) {  // the first one counts
+        allocator::endAllocateToPool(device, memory.pool_);
+      } catch (...) {  // it had done so
       }
       throw;
     }
-    end();
-    recording_ = std::move(recording);
+  };
+  try {
+    work();
+  } catch (...) {
+    try {
+      end();
+    } catch (...) {  // the first one counts
+    }
+    throw;
   }
+  end();
+  recording_ = std::move(made);
   recording_->value.replay();
 }
 

@@ -1,4 +1,7 @@
 // A stream of one's own, and work on it that a CUDA graph repeats: all kernels at one start. CUDA engine only.
+//
+// cuBLAS keeps a workspace for each stream, made when it is first used, and graphs write to it. So a stream belongs to one object at a time,
+// whose graphs then end before the memory does that holds the workspace, and nothing that is to last is made in that memory.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -10,13 +13,14 @@
 
 namespace ssn::cuda {
 
-// The calling thread's stream on a device, other than the default one, which graphs cannot be recorded on. One for each thread, because
-// libtorch keeps memory and workspaces for every stream that was ever used.
+// Taken from those that others have given back, because libtorch keeps memory for every stream that was ever used.
 class Stream {
  public:
   // Of `device`, or the current one. Waits for what the device is doing, so whatever was started before may be read on the stream.
   explicit Stream(at::Device device);
   ~Stream();  // waits for the stream
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
 
   at::Device device() const;
   void synchronize() const;

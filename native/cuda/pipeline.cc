@@ -4,15 +4,12 @@
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
-#include <c10/cuda/CUDACachingAllocator.h>
 
 #include <cstring>
 
 namespace ssn::cuda {
 
-Pipeline::Pipeline(at::Device device, int64_t graphs, Work work) : device_(device), stream_(device), work_(std::move(work)), memory_(stream_.device()), batches_(graphs) {
-  c10::cuda::CUDACachingAllocator::emptyCache();  // what was needed to make the network
-}
+Pipeline::Pipeline(at::Device device, int64_t graphs, Work work) : device_(device), stream_(device), work_(std::move(work)), memory_(stream_.device()), batches_(graphs) {}
 
 std::pair<at::Tensor, at::Tensor> Pipeline::operator()(const at::Tensor& input) {
   const Stream::Use use(stream_);

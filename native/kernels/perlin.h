@@ -112,7 +112,7 @@ struct AnomalyCounts {
 
   AnomalyField field;
   const int64_t *step, *stream, *second, *target;  // of each sample; target: row of the real defects
-  const float* real;                               // rows x H W of 0/1; null: noise also on real defects
+  const uint8_t* real;                             // rows x H W of 0/1; null: noise also on real defects
   int32_t* out;
 
   SSN_KERNEL int32_t partial(int64_t sample, int lane) const {

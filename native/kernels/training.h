@@ -393,7 +393,7 @@ struct AdamW {
   float* parameter;
   const float* gradient;
   float *mean, *variance;
-  const double* rates;  // decay, step size, inverse root of the second correction
+  const double* rates;  // of AdamWRates
   const double* norm;   // of all gradients; read if clip > 0
   double clip;
 
@@ -406,7 +406,7 @@ struct AdamW {
     const float m = mean[i] + (g - mean[i]) * 0.1f, v = variance[i] * 0.999f + g * g * 0.001f;
     mean[i] = m;
     variance[i] = v;
-    parameter[i] = parameter[i] * static_cast<float>(rates[0]) - static_cast<float>(rates[1]) * m / (std::sqrt(v) * static_cast<float>(rates[2]) + 1e-8f);
+    parameter[i] = parameter[i] * static_cast<float>(rates[0]) - static_cast<float>(rates[1]) * m / (std::sqrt(v) / static_cast<float>(rates[2]) + 1e-8f);
   }
 };
 

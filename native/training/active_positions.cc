@@ -102,7 +102,8 @@ void ActivePositions::addToShared(at::Tensor base, const at::Tensor& noisy) cons
 void ActivePositions::inPieces(int64_t floatsPerRow, int64_t floats, const std::function<void(int64_t from, int64_t to)>& body) const {
   const int64_t most = std::max<int64_t>(1, floats / floatsPerRow);
   if (!hostPath(cells_)) {
-    for (int64_t from = 0; from < rows(); from += most) body(from, std::min(rows(), from + most));
+    const int64_t whole = std::max<int64_t>(8, most / 8 * 8);  // as tensor cores want them
+    for (int64_t from = 0; from < rows(); from += whole) body(from, std::min(rows(), from + whole));
     return;
   }
   // Whole samples, so that threads can share them.

@@ -14,18 +14,18 @@ namespace {
 
 constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kEps = 1e-8;
 
+}  // namespace
+
 void begin(AdamWState& state, const at::Tensor& parameter) {
   if (state.mean.defined()) return;
   state.mean = at::zeros_like(parameter);
   state.variance = at::zeros_like(parameter);
 }
 
-}  // namespace
-
 AdamWRates::AdamWRates(int64_t step, double learningRate, double weightDecay)
     : decay(1.0 - learningRate * weightDecay),
       stepSize(learningRate / (1.0 - std::pow(kBeta1, static_cast<double>(step)))),
-      inverseRoot(1.0 / std::sqrt(1.0 - std::pow(kBeta2, static_cast<double>(step)))) {}
+      root(std::sqrt(1.0 - std::pow(kBeta2, static_cast<double>(step)))) {}
 
 void adamwStep(at::Tensor& parameter, const at::Tensor& gradient, AdamWState& state, const AdamWRates& rates) {
   at::NoGradGuard guard;
@@ -33,12 +33,10 @@ void adamwStep(at::Tensor& parameter, const at::Tensor& gradient, AdamWState& st
   parameter.mul_(rates.decay);
   state.mean.lerp_(gradient, 1.0 - kBeta1);
   state.variance.mul_(kBeta2).addcmul_(gradient, gradient, 1.0 - kBeta2);
-  parameter.addcdiv_(state.mean, (state.variance.sqrt() * rates.inverseRoot).add_(kEps), -rates.stepSize);
+  parameter.addcdiv_(state.mean, (state.variance.sqrt() / rates.root).add_(kEps), -rates.stepSize);
 }
 
 void adamwStepOnDevice(at::Tensor& parameter, const at::Tensor& gradient, AdamWState& state, const at::Tensor& rates, const at::Tensor& norm, double clip) {
-  at::NoGradGuard guard;
-  begin(state, parameter);
   TORCH_INTERNAL_ASSERT(parameter.is_contiguous() && state.mean.is_contiguous() && state.variance.is_contiguous());
   const at::Tensor dense = gradient.contiguous();
   forEach(parameter.device(), parameter.numel(),

@@ -52,7 +52,8 @@ class DeviceStep {
     StepStreams streams;
     std::vector<int64_t> keys;
   };
-  // Finds out how much noise steps will have, by waiting for the device once. A step that was not planned waits for itself.
+  // Finds out how many positions of steps will have noise, by waiting for the device once. Replaces what was planned before. A step that was
+  // not planned is waited for when it begins.
   void plan(const std::vector<Plan>& steps, const Images& images);
 
   // The next step: features (1 x C_l x h_l x w_l for each image and tap, on the device), targets and random streams.
@@ -61,12 +62,12 @@ class DeviceStep {
 
   // What begin() and setRates() have filled in.
   StepInput input(const at::Tensor& noiseStd) const;
+  int64_t positions() const { return positions_; }  // that have noise
   at::Tensor adaptorRates() const { return rates_.slice(0, 0, 3); }
   at::Tensor headsRates() const { return rates_.slice(0, 3, 6); }
 
   // Runs `work`, which returns kStepValues doubles, as a graph if `repeatable`. The values stay until the next call.
   const at::Tensor& run(bool repeatable, const std::function<at::Tensor()>& work);
-  int64_t capacity() const { return capacity_; }
 
   // Before anything that steps read or write is put elsewhere: waits for them and forgets the graphs.
   void settle();
@@ -75,7 +76,10 @@ class DeviceStep {
   struct Repeated;
 
   void prepareImages(const Images& images);
+  void reserve(int64_t images, int64_t capacity);
   std::vector<int64_t> rowsOf(const std::vector<int64_t>& keys) const;
+  std::vector<int64_t> countPositions(const std::vector<Plan>& steps) const;
+  int64_t capacityOf(int64_t positions, int64_t images) const;
 
   std::vector<TapShape> shapes_;
   AnomalyMaskOptions anomalies_;
@@ -83,17 +87,18 @@ class DeviceStep {
   at::Device device_;
   std::unique_ptr<Repeated> repeated_;  // stream and graphs, where the device is a GPU
 
-  // Masks and weights of the images that have any: rows x HW. Row 0 stands for the others.
-  bool stale_ = true;
-  at::Tensor masks_, weights_;
+  // Masks of the images that have one: rows x HW, uint8. Row 0 stands for the others.
+  bool stale_ = true, weighted_ = false;  // weighted_: some image has a weight
+  at::Tensor masks_;
   std::unordered_map<int64_t, int64_t> rows_;  // by key
 
-  std::unordered_map<int64_t, int64_t> planned_;  // capacity by step
-  int64_t reserved_ = 0, images_ = 0, capacity_ = 0;
+  std::unordered_map<int64_t, int64_t> planned_;  // positions by step
+  int64_t reserved_ = 0, images_ = 0, positions_ = 0, capacity_ = 0;
   StepStreams streams_{};
-  std::vector<at::Tensor> taps_;    // reserved x h_l x w_l x C_l
-  at::Tensor integers_, numbers_;   // step, then rows; labels, then whether segmented
-  at::Tensor rates_, values_;       // double
+  std::vector<at::Tensor> taps_;             // reserved x h_l x w_l x C_l
+  at::Tensor integers_, numbers_, weights_;  // step, then rows; labels, then whether segmented; reserved x HW
+  at::Tensor rowSpace_, noiseSpace_;         // of StepInput
+  at::Tensor rates_, values_;                // double
 };
 
 }  // namespace ssn

@@ -1,6 +1,9 @@
 #include "training/feature_cache.h"
 
 #include <ATen/ops/empty_strided.h>
+#ifdef SSN_CUDA
+#include <ATen/core/CachingHostAllocator.h>
+#endif
 
 #include <bit>
 
@@ -76,10 +79,28 @@ void FeatureCache::keep(int64_t key, const Taps& taps) {
     bytes_ += bytes;
     entries_.emplace(key, taps);
   } else if (hostBytes_ + locked <= hostLimit_) {
+    Taps kept;
+    try {
+      for (const at::Tensor& tap : taps) kept.push_back(at::empty_strided(tap.sizes(), tap.strides(), tap.options().device(at::kCPU).pinned_memory(device_.is_cuda())));
+    } catch (const c10::Error& error) {
+      hostLimit_ = hostBytes_;
+      warnings_.push_back("The machine gives no more page-locked memory for features after " + std::to_string(hostBytes_ >> 20) + " MiB: the others are computed in every epoch. Lower featureCacheHostMiB. (" +
+                          error.what_without_backtrace() + ")");
+      return;
+    }
+    for (size_t l = 0; l < taps.size(); ++l) kept[l].copy_(taps[l]);
     hostBytes_ += locked;
-    Taps& kept = hostEntries_[key];
-    for (const at::Tensor& tap : taps) kept.push_back(at::empty_strided(tap.sizes(), tap.strides(), tap.options().device(at::kCPU).pinned_memory(device_.is_cuda())).copy_(tap));
+    hostEntries_.emplace(key, std::move(kept));
   }
+}
+
+FeatureCache::~FeatureCache() {
+  if (hostEntries_.empty()) return;
+  hostEntries_.clear();
+#ifdef SSN_CUDA
+  // libtorch would keep it page-locked for ever.
+  if (device_.is_cuda()) at::getHostAllocator(at::kCUDA)->empty_cache();
+#endif
 }
 
 FeatureCache::Taps FeatureCache::widened(const Taps& taps) const {
@@ -91,6 +112,8 @@ FeatureCache::Taps FeatureCache::widened(const Taps& taps) const {
 FeatureCache::Report FeatureCache::report() {
   std::vector<std::string> warnings = file_ ? file_->takeWarnings() : std::vector<std::string>();
   std::lock_guard lock(mutex_);
+  warnings.insert(warnings.end(), warnings_.begin(), warnings_.end());
+  warnings_.clear();
   return {memory_, host_, read_, computed_, std::move(warnings)};
 }
 

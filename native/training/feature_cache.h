@@ -25,6 +25,8 @@ class FeatureCache {
   // page-locked memory of the host, from where a GPU fetches them without a detour; `file`, which may be null.
   FeatureCache(int64_t limitBytes, int64_t hostBytes, at::ScalarType dtype, at::Device device, std::unique_ptr<FeatureFile> file);
 
+  ~FeatureCache();
+
   // float32, on the device. `content`: the digest of the pixels, where they are at hand; a key whose digest was given once is found in the
   // file without it.
   std::optional<Taps> find(int64_t key, const std::optional<Digest>& content);
@@ -52,6 +54,7 @@ class FeatureCache {
   std::unique_ptr<FeatureFile> file_;
   std::unordered_map<int64_t, Taps> entries_, hostEntries_;
   std::unordered_map<int64_t, Digest> contents_;
+  std::vector<std::string> warnings_;
   int64_t memory_ = 0, host_ = 0, read_ = 0, computed_ = 0;
 };
 

@@ -27,6 +27,7 @@ struct StepInput {
   at::Tensor perlinMask;         // 2b x 1 x H x W of 0/1
   NoiseSource noise;
   int64_t capacity = 0;          // elsewhere than on the CPU, for the low-resolution form: no fewer than positions that have noise
+  at::Tensor rowSpace;           // likewise: memory for its rows, at least b HW + capacity of 1024 floats; undefined: it takes some
 };
 
 struct StepOptions {

@@ -79,10 +79,11 @@ struct Segmentation {
   at::Tensor map;  // 2b x HW
 };
 
-Segmentation segmentationForward(Heads& heads, const Batch& batch, const LowResolutionGeometry& geometry, const at::Tensor& w1, const at::Tensor& combined, const StepOptions& options) {
+Segmentation segmentationForward(Heads& heads, const Batch& batch, const LowResolutionGeometry& geometry, const at::Tensor& w1, const at::Tensor& combined, const at::Tensor& rowSpace, const StepOptions& options) {
   const int64_t b = batch.images, shared = b * batch.plane;
   Segmentation out;
-  out.rows.rows = at::empty({shared + batch.active.rows(), kSegmentationHidden}, w1.options());
+  const int64_t rows = shared + batch.active.rows();
+  out.rows.rows = rowSpace.defined() ? rowSpace.slice(0, 0, rows) : at::empty({rows, kSegmentationHidden}, w1.options());
   const at::Tensor base = out.rows.rows.slice(0, 0, shared);
   std::vector<at::Tensor> z;
   const auto columns = geometry.split(combined);
@@ -224,7 +225,7 @@ StepOutput stepLowResolution(Heads& heads, const StepInput& input, const StepOpt
   const std::vector<int64_t> mapShape = {2 * b, 1, h, w};
 
   const at::Tensor w1 = heads.segWeight.view({kSegmentationHidden, c}), wa = heads.adaptorWeight.view({c, c});
-  Segmentation segmentation = segmentationForward(heads, batch, geometry, w1, at::mm(w1, wa), options);
+  Segmentation segmentation = segmentationForward(heads, batch, geometry, w1, at::mm(w1, wa), input.rowSpace, options);
 
   const at::Tensor kernel = tapMajor(heads.clsWeight.slice(1, 0, c));
   at::Tensor linear = classificationForward(batch, geometry, kernel, options.adaptedClassification ? at::mm(kernel, wa) : kernel, options.precision);

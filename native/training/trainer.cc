@@ -15,6 +15,9 @@
 
 #include "anomalies/latent_noise.h"
 #include "cancel.h"
+#ifdef SSN_CUDA
+#include "cuda/nccl.h"
+#endif
 #include "features/input.h"
 #include "host_path.h"
 #include "tf32.h"
@@ -47,6 +50,9 @@ Trainer::Trainer(const TrainerConfig& config, const TensorMap& backbone, const T
       optimizer_(trainedParameters(heads_).size()) {
   if (!config.computable()) throw Error("INTERNAL", "this classification head has no low-resolution form");
   setNoiseStd(config.noiseStd);
+#ifdef SSN_CUDA
+  if (group_ && config.nccl && config.device.is_cuda()) nccl_ = cuda::NcclSum::create(*group_, config.device);
+#endif
   if (!hostPath(config.device)) deviceStep_ = std::make_unique<DeviceStep>(tapShapes(config), anomalies(), config.overlap, config.device, config.graphs);
 }
 
@@ -135,7 +141,11 @@ at::Tensor Trainer::update(const std::vector<at::Tensor>& gradients, LearningRat
   at::NoGradGuard guard;
   const DeviceStep::Use use(deviceStep_.get());
   const auto [adaptor, heads] = nextRates(rates);
-  if (deviceStep_) deviceStep_->setRates(adaptor, heads);
+  if (deviceStep_) {
+    deviceStep_->setRates(adaptor, heads);
+    const auto parameters = trainedParameters(heads_);
+    for (size_t i = 0; i < parameters.size(); ++i) begin(optimizer_[i], *parameters[i].tensor);
+  }
   const at::Tensor norm = gradientNorm(gradients);
   apply(gradients, norm, adaptor, heads);
   ++updates_;
@@ -168,9 +178,17 @@ void Trainer::apply(const std::vector<at::Tensor>& gradients, const at::Tensor& 
 void Trainer::sumGradients(std::vector<at::Tensor>& gradients) {
   std::vector<at::Tensor> flat;
   for (const at::Tensor& gradient : gradients) flat.push_back(gradient.reshape({-1}));
-  at::Tensor all = at::cat(flat).cpu();
-  group_->sum(all.data_ptr<float>(), static_cast<size_t>(all.numel()));
-  all = all.to(config_.device);
+  at::Tensor all = at::cat(flat);
+#ifdef SSN_CUDA
+  if (nccl_) {
+    (*nccl_)(all);
+  } else
+#endif
+  {
+    at::Tensor host = all.cpu();
+    group_->sum(host.data_ptr<float>(), static_cast<size_t>(host.numel()));
+    all = host.to(config_.device);
+  }
   int64_t at = 0;
   for (at::Tensor& gradient : gradients) {
     gradient = all.slice(0, at, at + gradient.numel()).view(gradient.sizes());
@@ -222,25 +240,33 @@ std::vector<StepLosses> Trainer::step(int64_t index, const std::vector<StepItem>
     deviceStep_->setRates(adaptor, heads);
     throwIfCancelled();
     // Ranks wait for each other within a step, and the direct heads for the positions of the noise.
+    const auto parameters = trainedParameters(heads_);
+    for (size_t i = 0; i < parameters.size(); ++i) begin(optimizer_[i], *parameters[i].tensor);
     const at::Tensor& values = deviceStep_->run(!group_ && !config_.direct, [&] { return compute(deviceStep_->input(config_.noiseStd), adaptor, heads); });
-    pending_.push_back({Readback(values), deviceStep_->capacity()});
+    pending_.push_back({Readback(values), config_.direct ? -1 : deviceStep_->positions()});
   } else {
-    pending_.push_back({Readback(compute(stepInput(streams, items, images), adaptor, heads)), 0});
+    pending_.push_back({Readback(compute(stepInput(streams, items, images), adaptor, heads)), -1});
   }
   ++updates_;
-  return known(/*all=*/false);
+  return known(/*all=*/group_ != nullptr);  // ranks have waited for each other, and tell the same
 }
 
 std::vector<StepLosses> Trainer::known(bool all) {
   std::vector<StepLosses> out;
   while (!pending_.empty() && (all || pending_.size() > kStepsAhead || pending_.front().values.arrived())) {
-    Pending pending = std::move(pending_.front());
-    pending_.pop_front();
-    const at::Tensor values = pending.values.wait();
+    const at::Tensor values = pending_.front().values.wait();
     const double* v = values.data_ptr<double>();
     const StepLosses losses{v[0], v[1], v[2], v[3], v[0] + v[1] + v[2] + v[3], v[4]};
-    if (deviceStep_ && v[6] > static_cast<double>(pending.capacity)) throw Error("INTERNAL", "a step has noise at " + std::to_string(v[6]) + " positions, " + std::to_string(pending.capacity) + " were planned");
-    checkFinite(losses.total, losses.gradientNorm, v[5]);
+    try {
+      const int64_t planned = pending_.front().positions, active = static_cast<int64_t>(v[6]);
+      if (planned >= 0 && active != planned) throw Error("INTERNAL", "a step has noise at " + std::to_string(active) + " positions, " + std::to_string(planned) + " were planned");
+      checkFinite(losses.total, losses.gradientNorm, v[5]);
+    } catch (const Error&) {
+      if (!out.empty()) return out;  // what was good is told first; this comes up again
+      pending_.clear();
+      throw;
+    }
+    pending_.pop_front();
     out.push_back(losses);
   }
   return out;

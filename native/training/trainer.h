@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <deque>
+#include <memory>
 #include <unordered_map>
 #include <vector>
 
@@ -20,10 +21,15 @@
 
 namespace ssn {
 
+namespace cuda {
+class NcclSum;
+}
+
 struct TrainerConfig : EngineConfig {
   uint64_t seed;
   at::Tensor noiseStd;  // C, or 1 for all channels
   at::ScalarType precision = at::kFloat;  // of the operands of the wide products
+  bool nccl = true;                       // CUDA, in a group: sums of gradients by NCCL, where every rank has a GPU of its own
   bool tf32 = false;                      // CUDA: float32 products may round their operands to TF32
   double perlinThreshold;
   int64_t featureCacheBytes;
@@ -111,7 +117,8 @@ class Trainer {
   FeatureCache::Report cacheReport() { return cache_.report(); }
   FeatureShape shape() const { return shape_; }
 
-  // The following leave tensors on the device: for whoever calls them, as long as one of these lives.
+  // What follows is for tests. It returns tensors that may still be computed, on the trainer's own stream: while this lives, the calling
+  // thread's work is on it too.
   DeviceStep::Use use() const { return DeviceStep::Use(deviceStep_.get()); }
   // Clips, then updates every parameter; returns the gradient norm before clipping (double, on the device).
   at::Tensor update(const std::vector<at::Tensor>& gradients, LearningRates rates);
@@ -146,9 +153,10 @@ class Trainer {
   int64_t updates_ = 0;
   struct Pending {
     Readback values;
-    int64_t capacity;
+    int64_t positions;  // that were planned to have noise; -1: not known
   };
   std::deque<Pending> pending_;
+  std::shared_ptr<cuda::NcclSum> nccl_;  // of gradients, where every rank has a GPU of its own
   std::unique_ptr<DeviceStep> deviceStep_;  // where hostPath(device) does not hold
   std::vector<double> sum_, sumOfSquares_;
   double observed_ = 0;

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { engine } from "../../lib/native/engine.js";
-import { testOnDevices } from "../golden/cases.js";
+import { testElsewhere } from "../golden/cases.js";
 import { philox, tag } from "./philox.js";
 
 /** Box-Muller as native/anomalies/latent_noise.cc lays it out, in float64. */
@@ -81,7 +81,7 @@ test("a sample or step outside its counter word is refused, not wrapped", () => 
   assert.throws(() => engine().latentNoise(0, 0, 2 ** 24, Int32Array.from([0]), 4), { code: "INTERNAL" });
 });
 
-testOnDevices("the same noise, bit for bit", { skip: false }, async (device) => {
+testElsewhere("the same noise, bit for bit", { skip: false }, async (device) => {
   const positions = Int32Array.from([0, 5, 4095, 2 ** 31 - 1]);
   const actual = [384, 300, 5].map((channels) => engine().latentNoise(2 ** 40 + 12345, 70001, 63, positions, channels, device));
   await engine().setPortable(false);

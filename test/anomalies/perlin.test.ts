@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { engine } from "../../lib/native/engine.js";
-import { testOnDevices } from "../golden/cases.js";
+import { testElsewhere } from "../golden/cases.js";
 import { golden, goldenJson, skip } from "../golden/vectors.js";
 import { philox, tag } from "./philox.js";
 
@@ -94,7 +94,7 @@ test("about half of the masks are empty, and a sample's mask does not depend on 
   assert.notDeepEqual(engine().perlinMasks(4, 9, 50, height, width, 0.2), batch);
 });
 
-testOnDevices("the same masks, bit for bit", { skip: false }, async (device) => {
+testElsewhere("the same masks, bit for bit", { skip: false }, async (device) => {
   const draw = (where?: string): Float32Array[] =>
     ([[0, 0, 64, 64, 0.2], [2 ** 40 + 7, 70001, 32, 16, 0.6], [3, 1, 20, 28, 0.2], [4, 2, 1, 33, 0.1]] as const).map(([seed, step, height, width, threshold]) => engine().perlinMasks(seed, step, 40, height, width, threshold, where));
   const actual = draw(device);

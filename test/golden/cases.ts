@@ -19,7 +19,13 @@ export const devices = engine().devices();
 
 /** One test per device, and on the CPU a second one of what is written for other devices ("portable"). */
 export function testOnDevices(name: string, options: { skip: string | false }, body: (device: string) => Promise<void>): void {
-  for (const device of devices) test(`${name}, ${device}`, options, () => body(device));
+  test(`${name}, cpu`, options, () => body("cpu"));
+  testElsewhere(name, options, body);
+}
+
+/** The same without the CPU's own code, for what is compared with that. */
+export function testElsewhere(name: string, options: { skip: string | false }, body: (device: string) => Promise<void>): void {
+  for (const device of devices.slice(1)) test(`${name}, ${device}`, options, () => body(device));
   test(`${name}, cpu portable`, options, async () => {
     await engine().setPortable(true);
     try {

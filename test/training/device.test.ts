@@ -125,6 +125,41 @@ for (const device of devices.slice(1)) {
   }
 }
 
+/** What steps read is put elsewhere between them: larger batches, other targets, other noise, another state. */
+async function changing(changes: Partial<TrainerConfig>): Promise<StepLosses[]> {
+  const settings: TrainerConfig = { ...trainerConfig(config("jims", "lowResolution", 64, 64), "supervised"), noiseStd: Float32Array.of(0.3), featureCacheBytes: 2 ** 20, syntheticAnomalies: "simplenet", cudaGraphs: 8, ...changes };
+  const trainer = await engine().createTrainer(settings, formulaBackbone("resnet18"), formulaHeads(384));
+  const all: StepLosses[] = [];
+  let index = 0;
+  const steps = async (...keys: number[]): Promise<void> => {
+    // Three of each size: as it is, recorded, replayed.
+    for (let i = 0; i < 3; i++) all.push(...(await trainer.step({ index: index++, items: keys.map((key) => ({ key, pixels: images[key]! })), adaptorLearningRate: 1e-4, headsLearningRate: 2e-4 })));
+    all.push(...(await trainer.finishSteps()));
+  };
+  await trainer.setTargets(targets);
+  await steps(0);
+  const before = await trainer.state();
+  await steps(0, 1); // one image comes again, which balanced sampling does too
+  await steps(1, 1, 0);
+  await trainer.setTargets([{ key: 0, label: 1, segmented: true, mask: Float32Array.from({ length: 256 }, (_, i) => Number(i < 100)) }]);
+  await steps(1, 1, 0);
+  await trainer.setNoiseStd(Float32Array.of(0.6));
+  await steps(1, 1, 0);
+  await trainer.restore(before);
+  await steps(1, 1, 0);
+  trainer.dispose();
+  return all;
+}
+
+for (const [where, run] of [["portable", () => portable(() => changing({}))], ...devices.slice(1).map((device) => [device, () => changing({ device })])] as [string, () => Promise<StepLosses[]>][]) {
+  test(`training ${where}: what changes between steps is seen by them`, async () => {
+    const [actual, expected] = [await run(), await changing({})];
+    const off = difference(actual, expected);
+    assert.ok(off < 2e-3, `${off}`);
+    assert.ok(difference(expected.slice(9, 12), expected.slice(6, 9)) > 0.01 && difference(expected.slice(12, 15), expected.slice(9, 12)) > 0.01, "the changes are seen at all");
+  });
+}
+
 test("on the CPU there is no second memory for features", async () => {
   assert.equal((await train({ featureCacheBytes: 0, featureCacheHostBytes: 2 ** 20 })).cache.host, 0);
 });
@@ -135,6 +170,45 @@ test("bfloat16 products: near float32, and not it", async () => {
     const off = difference(actual.all, expected.all);
     assert.ok(off > 1e-6 && off < 0.1, `${off}`);
   }
+});
+
+const kAhead = 8; // kStepsAhead of native/training/trainer.h
+
+test("losses that come late: in order, so many steps ahead at most, and the good ones before a divergence", async () => {
+  const steps = 12;
+  const late = async (changes: Partial<TrainerConfig>, each: (trainer: NativeTrainer, index: number) => Promise<void> = async () => {}): Promise<{ returned: number[]; totals: number[]; error?: unknown }> => {
+    const settings: TrainerConfig = { ...trainerConfig(config("jims", "lowResolution", 64, 64), "supervised"), noiseStd: Float32Array.of(0.3), featureCacheBytes: 2 ** 20, ...changes };
+    const trainer = await engine().createTrainer(settings, formulaBackbone("resnet18"), formulaHeads(384));
+    await trainer.setTargets(targets);
+    const result: { returned: number[]; totals: number[]; error?: unknown } = { returned: [], totals: [] };
+    const take = (known: StepLosses[]): void => {
+      result.returned.push(known.length);
+      result.totals.push(...known.map(({ total }) => total));
+    };
+    try {
+      for (let index = 0; index < steps; index++) {
+        await each(trainer, index);
+        take(await trainer.step({ index, items: [{ key: 0, pixels: images[0]! }], adaptorLearningRate: 1e-4, headsLearningRate: 2e-4 }));
+      }
+      for (;;) {
+        const rest = await trainer.finishSteps();
+        take(rest);
+        if (rest.length === 0) break;
+      }
+    } catch (error) {
+      result.error = error;
+    }
+    trainer.dispose();
+    return result;
+  };
+  const expected = await late({});
+  const actual = await portable(() => late({}));
+  assert.deepEqual(actual.returned, [...Array.from({ length: kAhead }, () => 0), ...Array.from({ length: steps - kAhead }, () => 1), kAhead, 0]);
+  actual.totals.forEach((total, i) => assert.ok(Math.abs(total / expected.totals[i]! - 1) < 1e-3, `step ${i}`));
+  // The fourth step breaks; its losses are known with the twelfth. Those of the three before are told nonetheless.
+  const broken = await portable(() => late({}, async (trainer, index) => (index === 3 ? trainer.setNoiseStd(Float32Array.of(1e30)) : undefined)));
+  assert.ok(broken.error instanceof Error && "code" in broken.error && broken.error.code === "DIVERGED", String(broken.error));
+  assert.deepEqual(broken.totals, actual.totals.slice(0, 3));
 });
 
 test("a step that diverges says so, late or not", async () => {

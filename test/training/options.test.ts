@@ -44,7 +44,7 @@ const wrong: Record<keyof TrainerOptions, unknown[]> = {
   featureCacheMiB: [-1, NaN, Infinity, "64"],
   featureCacheHostMiB: [-1, NaN, Infinity, "64"],
   featureCacheFileMiB: [-1, NaN, Infinity, "64"],
-  cudaGraphs: [-1, 0.5, 257, true],
+  cudaGraphs: [-1, 0.5, 65, true],
   featureCacheDir: ["", 3, null],
   featureCachePrecision: ["bfloat16", 16, null],
   heads: ["fast", true, null],

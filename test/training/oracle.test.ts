@@ -44,6 +44,8 @@ const cases: Case[] = [
   { name: "no upscaling, icpr", size: [75, 64], features: [10, 8], convention: "icpr", regime: "unsupervised", batch: 2, perlin: 0.3, real: 0, ablation: { upscale: false } },
   { name: "overlap", size: [64, 64], features: [16, 16], convention: "jims", regime: "supervised", batch: 2, perlin: 0.5, real: 0.4, ablation: { overlap: true } },
   { name: "truncated L1 alone", size: [64, 64], features: [16, 16], convention: "jims", regime: "supervised", batch: 2, perlin: 0.3, real: 0.2, ablation: { loss: "truncatedL1" } },
+  // Elsewhere than on the CPU the noise's products are made 20,971 rows at a time (256 MiB).
+  { name: "more noise than fits into one piece", size: [64, 64], features: [16, 16], convention: "jims", regime: "unsupervised", batch: 42, perlin: 1, real: 0 },
   { name: "SimpleNet's noise", size: [64, 64], features: [16, 16], convention: "jims", regime: "supervised", batch: 2, perlin: "simplenet", real: 0.2 },
 ];
 
