@@ -103,7 +103,7 @@ for (const address of ["127.0.0.1", "::1"]) {
   const absent = !Object.values(os.networkInterfaces()).some((addresses) => addresses!.some((entry) => entry.address === address));
   test(`a message that comes in pieces, at ${address}`, { skip: absent && "no such address" }, async (t) => {
     const { rank0, rank1 } = await pair(t, address);
-    const message = Buffer.concat([header(data, 1, 9 * MiB + 5), randomBytes(9 * MiB + 5)]);
+    const message = Buffer.concat([header(data, 1, 70 * MiB + 5), randomBytes(70 * MiB + 5)]);
     const gathered = rank0.allGather(Buffer.from("mine"));
     for (let at = 0, size = 7; at < message.length; at += size, size *= 3) {
       rank1.socket.write(message.subarray(at, at + size));
@@ -113,6 +113,36 @@ for (const address of ["127.0.0.1", "::1"]) {
     assert.equal(Buffer.from(mine!).toString(), "mine");
     assert.ok(message.subarray(32).equals(theirs!));
     assert.deepEqual(await rank1.take(36), Buffer.concat([header(data, 1, 4), Buffer.from("mine")]));
+  });
+}
+
+test("memory is taken for what has come, not for what is announced", async (t) => {
+  const { rank0, rank1 } = await pair(t);
+  const gathered = rank0.allGather(Buffer.alloc(0));
+  const before = process.memoryUsage().rss;
+  rank1.socket.write(Buffer.concat([header(data, 1, 900 * MiB), Buffer.alloc(MiB)]));
+  await sleep(1500);
+  const taken = (process.memoryUsage().rss - before) / MiB;
+  assert.ok(taken < 100, `${taken} MiB`);
+  rank1.socket.destroy();
+  await assert.rejects(gathered, failure("RANK_FAILED", "rank 1 (127.0.0.1) has ended"));
+});
+
+for (const [what, message] of [
+  ["more than any rank sends", header(data, 1, 2 ** 31)],
+  ["a type that does not exist", header(7n, 1, 0)],
+  ["messages that nobody has asked for", Buffer.concat([header(data, 1, 0), header(data, 2, 0), header(data, 3, 0)])],
+  ["something else", Buffer.from("GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")],
+] as const) {
+  test(`a rank that sends ${what}`, async (t) => {
+    const { rank0, rank1 } = await pair(t);
+    rank1.socket.write(message);
+    await assert.rejects(rank1.take(Infinity), /has ended/);
+    // What came before that still counts.
+    const exchanges = async (): Promise<void> => {
+      for (let i = 0; i < 3; i++) await rank0.allGather(Buffer.alloc(0));
+    };
+    await assert.rejects(exchanges(), failure("RANK_FAILED", "rank 1 (127.0.0.1) sent something that is not understood"));
   });
 }
 
