@@ -55,6 +55,29 @@ class Socket {
   int fd_;
 };
 
+// Descriptors do not block, and a process that is started meanwhile does not inherit them: it would hold connections open
+// when this one has ended.
+#ifdef SOCK_CLOEXEC
+int newSocket(int family) { return ::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0); }
+int acceptFrom(int listener, sockaddr* caller, socklen_t* length) { return ::accept4(listener, caller, length, SOCK_NONBLOCK | SOCK_CLOEXEC); }
+int newPipe(int (&ends)[2]) { return ::pipe2(ends, O_NONBLOCK | O_CLOEXEC); }
+#else  // macOS
+int prepared(int fd) {
+  if (fd >= 0) {
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+  }
+  return fd;
+}
+int newSocket(int family) { return prepared(::socket(family, SOCK_STREAM, 0)); }
+int acceptFrom(int listener, sockaddr* caller, socklen_t* length) { return prepared(::accept(listener, caller, length)); }
+int newPipe(int (&ends)[2]) {
+  if (::pipe(ends) != 0) return -1;
+  for (int end : ends) prepared(end);
+  return 0;
+}
+#endif
+
 Error lost(const std::string& message) { return Error("RANK_FAILED", message); }
 Error systemError(const std::string& what) { return lost(what + ": " + std::strerror(errno)); }
 std::string seconds(Milliseconds time) {
@@ -112,16 +135,10 @@ bool waitFor(int fd, short events, const Over& over) {
   return false;
 }
 
-void setBlocking(int fd, bool blocking) {
-  const int flags = fcntl(fd, F_GETFL);
-  fcntl(fd, F_SETFL, blocking ? flags & ~O_NONBLOCK : flags | O_NONBLOCK);
-}
-
 // Once; not open if nobody listens there.
 Socket tryConnect(const Address& address, const Over& over) {
-  Socket socket(::socket(address.storage.ss_family, SOCK_STREAM, 0));
+  Socket socket(newSocket(address.storage.ss_family));
   if (!socket.open()) throw systemError("socket");
-  setBlocking(socket.fd(), false);
   if (::connect(socket.fd(), address.get(), address.length) != 0) {
     if (errno != EINPROGRESS || !waitFor(socket.fd(), POLLOUT, over)) return Socket();
     int error = 0;
@@ -216,11 +233,7 @@ struct Group::Connections {
   std::optional<Rendezvous> store;  // while joining; of one that failed until the others know it, whom rank 0's serves
 
   Connections() {
-    if (::pipe(wake) != 0) throw systemError("pipe");
-    for (int fd : wake) {
-      setBlocking(fd, false);
-      fcntl(fd, F_SETFD, FD_CLOEXEC);
-    }
+    if (newPipe(wake) != 0) throw systemError("pipe");
   }
 
   ~Connections() {
@@ -233,7 +246,6 @@ struct Group::Connections {
   }
 
   void add(int rank, Socket socket, const std::string& where) {
-    fcntl(socket.fd(), F_SETFD, FD_CLOEXEC);
     const int on = 1;
     setsockopt(socket.fd(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     {
@@ -482,9 +494,8 @@ void Group::join() {
   if (!serves) store.emplace(options, /*serves=*/false);
 
   (own.storage.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6*>(&own.storage)->sin6_port : reinterpret_cast<sockaddr_in*>(&own.storage)->sin_port) = 0;
-  Socket listener(::socket(own.storage.ss_family, SOCK_STREAM, 0));
+  Socket listener(newSocket(own.storage.ss_family));
   if (!listener.open() || ::bind(listener.fd(), own.get(), own.length) != 0 || ::listen(listener.fd(), options.size) != 0) throw systemError("cannot listen at " + numeric(own).first);
-  setBlocking(listener.fd(), false);
   const auto [host, port] = numeric(localEnd(listener));
 
   uint64_t token = 0;
@@ -527,9 +538,8 @@ void Group::join() {
     }
     Address caller;
     caller.length = sizeof caller.storage;
-    Socket socket(::accept(listener.fd(), caller.get(), &caller.length));
+    Socket socket(acceptFrom(listener.fd(), caller.get(), &caller.length));
     if (!socket.open()) continue;
-    setBlocking(socket.fd(), false);
     Greeting greeting{}, answer{kMagic, token, options.rank, options.size};
     // A stranger that says nothing holds the others up for a second only.
     const Over patience = soon(Milliseconds(1000));

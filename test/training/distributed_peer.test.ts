@@ -1,5 +1,6 @@
 // A rank among processes that are not what it expects: the other end of its connections is written here, byte by byte.
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
@@ -183,4 +184,15 @@ test("a rank that fails while others are still awaited: those that have come lea
   rank0.fail("ABORTED", "on purpose");
   assert.deepEqual(await rank1.take(32 + reason.length), Buffer.concat([header(failed, 0, reason.length), Buffer.from(reason)]));
   await assert.rejects(joined, failure("ABORTED", "on purpose"));
+});
+
+test("a process that is started meanwhile inherits no connection", { skip: process.platform !== "linux" && "reads /proc" }, async (t) => {
+  const inherited = (): string[] => execFileSync("ls", ["-l", "/proc/self/fd"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).match(/(?:[3-9]|\d\d+) -> (?:socket|pipe):.*/g) ?? [];
+  const before = inherited();
+  const { joined, meet } = await meeting(t, 2);
+  assert.deepEqual(inherited(), before, "while it joins");
+  const rank1 = await meet(1);
+  assert.deepEqual(inherited(), before, "connected");
+  rank1.socket.write(header(data, 0, 0));
+  await joined;
 });
