@@ -148,11 +148,18 @@ Socket tryConnect(const Address& address, const Over& over) {
   return socket;
 }
 
-Socket tryConnect(const std::string& host, uint16_t port, const Over& over) {
+struct Connection {
+  Socket socket;
+  std::string host;  // the address that has answered
+};
+
+// Every address of the host in turn: one from which nothing comes back, not even a refusal, must not hide the others.
+Connection tryConnect(const std::string& host, uint16_t port, const Over& over) {
   for (const Address& address : resolve(host, port)) {
-    if (Socket socket = tryConnect(address, over); socket.open()) return socket;
+    const Clock::time_point end = Clock::now() + Milliseconds(10000);
+    if (Socket socket = tryConnect(address, [&] { return over() || Clock::now() >= end; }); socket.open()) return {std::move(socket), numeric(address).first};
   }
-  return Socket();
+  return {};
 }
 
 // All of `data`; false when the other end has gone or waiting is over.
@@ -230,7 +237,6 @@ struct Group::Connections {
   bool leaving = false, stopping = false;
   int wake[2];
   std::thread thread;
-  std::optional<Rendezvous> store;  // while joining; of one that failed until the others know it, whom rank 0's serves
 
   Connections() {
     if (newPipe(wake) != 0) throw systemError("pipe");
@@ -275,7 +281,6 @@ struct Group::Connections {
     }
     wakeUp();
     if (thread.joinable()) thread.join();
-    store.reset();
     std::lock_guard lock(mutex);
     for (Peer& peer : peers) peer.socket.close();
   }
@@ -462,7 +467,6 @@ void Group::leave() { connections_->stop(true); }
 void Group::join() {
   const GroupOptions& options = connections_->options;
   const std::vector<Peer>& peers = connections_->peers;
-  std::optional<Rendezvous>& store = connections_->store;
   connections_->start();
   const Clock::time_point end = Clock::now() + options.joinTimeout;
   const auto until = [this](Clock::time_point time) -> Over {
@@ -472,34 +476,36 @@ void Group::join() {
     };
   };
   const Over over = until(end);
-  const auto soon = [&](Milliseconds patience) { return until(std::min(end, Clock::now() + patience)); };
   const auto rankName = [](int64_t r) { return "rank " + std::to_string(r); };
   const std::string master = options.masterAddress + ":" + std::to_string(options.masterPort);
-  const auto missing = [&](const std::string& who) { return lost(who + " within " + seconds(options.joinTimeout) + "; they meet at " + master); };
+  std::string trouble;
+  const auto missing = [&](const std::string& who) { return lost(who + " within " + seconds(options.joinTimeout) + "; they meet at " + master + trouble); };
   const auto checkSize = [&](const Greeting& other) {
     if (other.size != options.size) throw Error("RANKS_DIFFER", rankName(other.rank) + " expects " + std::to_string(other.size) + " ranks, " + rankName(options.rank) + " expects " + std::to_string(options.size));
   };
 
   // Rank 0 opens the store, the others knock until it is there.
-  const bool serves = options.rank == 0 && !options.launcherStore;
-  if (serves) store.emplace(options, /*serves=*/true);
-  Socket probe;
-  while (!(probe = tryConnect(options.masterAddress, options.masterPort, over)).open()) {
-    if (over()) throw missing("nobody answered");
-    std::this_thread::sleep_for(Milliseconds(50));
-  }
+  std::optional<Rendezvous> store;
+  if (options.rank == 0 && !options.launcherStore) store.emplace(options.masterAddress, options.masterPort, options.prefix, /*serves=*/true);
+  const auto knock = [&] {
+    for (;; std::this_thread::sleep_for(Milliseconds(50))) {
+      if (Connection door = tryConnect(options.masterAddress, options.masterPort, over); door.socket.open()) return door;
+      if (over()) throw missing("nobody answered");
+    }
+  };
+  const auto keys = [&]() -> Rendezvous& {
+    if (!store) store.emplace(knock().host, options.masterPort, options.prefix, /*serves=*/false);
+    return *store;
+  };
   // This rank listens at the address from which it reaches the master: the others reach it there.
-  Address own = localEnd(probe);
-  probe.close();
-  if (!serves) store.emplace(options, /*serves=*/false);
-
+  Address own = localEnd(knock().socket);
   (own.storage.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6*>(&own.storage)->sin6_port : reinterpret_cast<sockaddr_in*>(&own.storage)->sin_port) = 0;
   Socket listener(newSocket(own.storage.ss_family));
   if (!listener.open() || ::bind(listener.fd(), own.get(), own.length) != 0 || ::listen(listener.fd(), options.size) != 0) throw systemError("cannot listen at " + numeric(own).first);
   const auto [host, port] = numeric(localEnd(listener));
 
   uint64_t token = 0;
-  const auto publish = [&, host = host, port = port] { store->set(rankName(options.rank), host + " " + std::to_string(port) + " " + std::to_string(token)); };
+  const auto publish = [&, host = host, port = port] { keys().set(rankName(options.rank), host + " " + std::to_string(port) + " " + std::to_string(token)); };
   if (options.rank == 0) {
     token = (uint64_t{std::random_device{}()} << 32) | std::random_device{}();
     publish();
@@ -508,26 +514,34 @@ void Group::join() {
   for (int r = 0; r < options.rank; ++r) {
     std::string at;  // where it does not answer
     for (;; std::this_thread::sleep_for(Milliseconds(20))) {
-      const std::optional<std::string> left = store->get(rankName(r));
-      std::istringstream words(left.value_or(""));
-      std::string where;
-      uint16_t callPort;
-      uint64_t callToken;
-      if (words >> where >> callPort >> callToken && (r == 0 || callToken == token)) {
-        const Over outdated = [&] { return over() || store->get(rankName(r)) != left; };
-        Socket socket = tryConnect(where, callPort, outdated);
-        Greeting greeting{kMagic, callToken, options.rank, options.size}, answer{};
-        if (socket.open() && sendAll(socket, &greeting, sizeof greeting, outdated) && receiveAll(socket, &answer, sizeof answer, outdated) && answer.magic == kMagic && answer.token == callToken && answer.rank == r) {
-          checkSize(answer);
-          token = callToken;
-          connections_->add(r, std::move(socket), where);
-          break;
+      try {
+        const std::optional<std::string> left = keys().get(rankName(r));
+        trouble.clear();
+        std::istringstream words(left.value_or(""));
+        std::string where;
+        uint16_t callPort;
+        uint64_t callToken;
+        if (words >> where >> callPort >> callToken && (r == 0 || callToken == token)) {
+          const Over outdated = [&] { return over() || keys().get(rankName(r)) != left; };
+          Socket socket = tryConnect(where, callPort, outdated).socket;
+          Greeting greeting{kMagic, callToken, options.rank, options.size}, answer{};
+          if (socket.open() && sendAll(socket, &greeting, sizeof greeting, outdated) && receiveAll(socket, &answer, sizeof answer, outdated) && answer.magic == kMagic && answer.token == callToken && answer.rank == r) {
+            checkSize(answer);
+            token = callToken;
+            if (r == 0) publish();
+            connections_->add(r, std::move(socket), where);
+            break;
+          }
+          at = " at " + where + " " + std::to_string(callPort);
         }
-        at = " at " + where + " " + std::to_string(callPort);
+      } catch (const StoreError& error) {
+        // Rank 0's is there while it joins; when it has failed, until the next time.
+        if (options.launcherStore) throw;
+        trouble = std::string("; ") + error.what();
+        store.reset();
       }
       if (over()) throw missing(rankName(r) + (at.empty() ? " did not come" : at + " did not answer"));
     }
-    if (r == 0) publish();
   }
   for (int waiting = options.size - 1 - options.rank; waiting > 0;) {
     if (!waitFor(listener.fd(), POLLIN, over)) {
@@ -542,7 +556,7 @@ void Group::join() {
     if (!socket.open()) continue;
     Greeting greeting{}, answer{kMagic, token, options.rank, options.size};
     // A stranger that says nothing holds the others up for a second only.
-    const Over patience = soon(Milliseconds(1000));
+    const Over patience = until(std::min(end, Clock::now() + Milliseconds(1000)));
     if (!receiveAll(socket, &greeting, sizeof greeting, patience) || greeting.magic != kMagic || greeting.token != token) continue;
     const bool expected = greeting.rank > options.rank && greeting.rank < options.size && peers[greeting.rank].name.empty();
     if ((!expected && greeting.size == options.size) || !sendAll(socket, &answer, sizeof answer, patience)) continue;
@@ -550,8 +564,7 @@ void Group::join() {
     connections_->add(static_cast<int>(greeting.rank), std::move(socket), numeric(caller).first);
     --waiting;
   }
-  allGather({});
-  store.reset();  // everyone has read it
+  allGather({});  // the store may close once everyone has read it
 }
 
 std::vector<Bytes> Group::allGather(const Bytes& mine) {

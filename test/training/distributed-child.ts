@@ -15,8 +15,8 @@ export interface Training {
   options: TrainerOptions;
   /** Only so many training images. */
   images?: number;
-  /** `goesOnAfter`: begins the next training when that rank has ended this one too. */
-  of?: Record<number, { options?: TrainerOptions; images?: number; goesOnAfter?: number; abortAfter?: number; abortAtOnce?: boolean; killAfter?: number; exitAfter?: number; stopAfter?: number }>;
+  /** `goesOnAfter`: begins the next training when these ranks have ended this one too. */
+  of?: Record<number, { options?: TrainerOptions; images?: number; goesOnAfter?: number[]; abortAfter?: number; abortAtOnce?: boolean; killAfter?: number; exitAfter?: number; stopAfter?: number }>;
   resume?: boolean;
   out?: string;
 }
@@ -72,7 +72,7 @@ async function perform(job: Job, training: Training): Promise<Told> {
   }
   const ended = (of: number): string => path.join(job.models, `${training.name}.${of}.ended`);
   writeFileSync(ended(rank), "");
-  while (of.goesOnAfter !== undefined && !existsSync(ended(of.goesOnAfter))) await sleep(20);
+  for (let waits = 0; waits < 500 && of.goesOnAfter?.some((other) => !existsSync(ended(other))); waits++) await sleep(20);
   return told;
 }
 

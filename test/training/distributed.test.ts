@@ -201,7 +201,7 @@ for (const launched of [false, true]) {
   const store = launched ? "the launcher's store" : "rank 0's store";
   test(`a rank that is refused before it comes: the others wait in vain, and all meet for the next training; ${store}`, async (t) => {
     const port = await freePort();
-    const place = (rank: number): Record<string, string> => ({ MASTER_ADDR: "127.0.0.1", MASTER_PORT: String(port), RANK: String(rank), WORLD_SIZE: "2" });
+    const place = (rank: number): Record<string, string> => ({ MASTER_ADDR: "127.0.0.1", MASTER_PORT: String(port), RANK: String(rank), WORLD_SIZE: "3" });
     if (launched) {
       // What torchrun serves outlives the groups. Here another group does, whose second rank never comes.
       const launcher = engine().createGroup({ rank: 0, worldSize: 2, masterAddress: "127.0.0.1", masterPort: port, launcherStore: false, timeoutSeconds: 60, joinTimeoutSeconds: 300, prefix: "launcher" });
@@ -216,20 +216,23 @@ for (const launched of [false, true]) {
     const training = (name: string, joinTimeoutSeconds: number): Training => ({ name: `${name}, ${store}`, regime: "unsupervised", options: { ...tinier, distributed: { joinTimeoutSeconds } } });
     const refused = { options: { epochs: -1 } };
     const ended = await together(
-      2,
+      3,
       [
         training("all", 30),
-        { ...training("without 1", 2), of: { 1: { ...refused, goesOnAfter: 0 } } },
+        { ...training("without 1", 2), of: { 1: { ...refused, goesOnAfter: [0, 2] } } },
         training("all again", 30),
-        { ...training("without 0", 2), of: { 0: { ...refused, goesOnAfter: 1 } } },
+        { ...training("without 0", 2), of: { 0: { ...refused, goesOnAfter: [1, 2] } } },
         training("all once more", 30),
       ],
       [],
       environment,
     );
-    const [first, second] = ended.map(({ told }) => told.map(({ error }) => error?.code ?? "done"));
-    assert.deepEqual(first, ["done", "RANK_FAILED", "done", "INVALID_OPTION", "done"]);
-    assert.deepEqual(second, ["done", "INVALID_OPTION", "done", "RANK_FAILED", "done"]);
+    const outcomes = ended.map(({ told }) => told.map(({ error }) => error?.code ?? "done"));
+    assert.deepEqual(outcomes, [
+      ["done", "RANK_FAILED", "done", "INVALID_OPTION", "done"],
+      ["done", "INVALID_OPTION", "done", "RANK_FAILED", "done"],
+      ["done", "RANK_FAILED", "done", "RANK_FAILED", "done"],
+    ]);
   });
 }
 
