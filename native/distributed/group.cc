@@ -138,6 +138,7 @@ bool waitFor(int fd, short events, const Over& over) {
 // Once; not open if nobody listens there.
 Socket tryConnect(const Address& address, const Over& over) {
   Socket socket(newSocket(address.storage.ss_family));
+  if (!socket.open() && errno == EAFNOSUPPORT) return Socket();  // a name may have IPv6 addresses where there is no IPv6
   if (!socket.open()) throw systemError("socket");
   if (::connect(socket.fd(), address.get(), address.length) != 0) {
     if (errno != EINPROGRESS || !waitFor(socket.fd(), POLLOUT, over)) return Socket();
@@ -145,6 +146,8 @@ Socket tryConnect(const Address& address, const Over& over) {
     socklen_t size = sizeof error;
     if (getsockopt(socket.fd(), SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error != 0) return Socket();
   }
+  // While nobody listens at a port that the system also gives to callers, a caller may be given just that and reach itself.
+  if (numeric(localEnd(socket)) == numeric(address)) return Socket();
   return socket;
 }
 
@@ -248,7 +251,15 @@ struct Group::Connections {
   }
 
   void start() {
-    thread = std::thread([this] { loop(); });
+    thread = std::thread([this] {
+      try {
+        loop();
+      } catch (const std::exception& error) {  // no memory; the other ranks see this one leave
+        std::lock_guard lock(mutex);
+        if (!failure) failure = lost(std::string("the exchange with the other ranks has ended: ") + error.what());
+        arrived.notify_all();
+      }
+    });
   }
 
   void add(int rank, Socket socket, const std::string& where) {
@@ -500,8 +511,9 @@ void Group::join() {
   // This rank listens at the address from which it reaches the master: the others reach it there.
   Address own = localEnd(knock().socket);
   (own.storage.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6*>(&own.storage)->sin6_port : reinterpret_cast<sockaddr_in*>(&own.storage)->sin_port) = 0;
+  const std::string cannot = "cannot listen at " + numeric(own).first;
   Socket listener(newSocket(own.storage.ss_family));
-  if (!listener.open() || ::bind(listener.fd(), own.get(), own.length) != 0 || ::listen(listener.fd(), options.size) != 0) throw systemError("cannot listen at " + numeric(own).first);
+  if (!listener.open() || ::bind(listener.fd(), own.get(), own.length) != 0 || ::listen(listener.fd(), options.size) != 0) throw systemError(cannot);
   const auto [host, port] = numeric(localEnd(listener));
 
   uint64_t token = 0;
@@ -553,7 +565,11 @@ void Group::join() {
     Address caller;
     caller.length = sizeof caller.storage;
     Socket socket(acceptFrom(listener.fd(), caller.get(), &caller.length));
-    if (!socket.open()) continue;
+    if (!socket.open()) {
+      // It would be asked for again at once, and again.
+      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) throw systemError("a rank that calls cannot be answered");
+      continue;
+    }
     Greeting greeting{}, answer{kMagic, token, options.rank, options.size};
     // A stranger that says nothing holds the others up for a second only.
     const Over patience = until(std::min(end, Clock::now() + Milliseconds(1000)));

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
+import { closeSync, openSync, readdirSync } from "node:fs";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import os from "node:os";
 import { test, type TestContext } from "node:test";
@@ -184,6 +185,25 @@ test("a rank that fails while others are still awaited: those that have come lea
   rank0.fail("ABORTED", "on purpose");
   assert.deepEqual(await rank1.take(32 + reason.length), Buffer.concat([header(failed, 0, reason.length), Buffer.from(reason)]));
   await assert.rejects(joined, failure("ABORTED", "on purpose"));
+});
+
+test("no descriptor is left for a rank that comes", { skip: process.platform !== "linux" && "uses prlimit" }, async (t) => {
+  const { joined, call } = await meeting(t, 2);
+  const limit = (descriptors: string): unknown => execFileSync("prlimit", ["--pid", String(process.pid), `--nofile=${descriptors}:`]);
+  const before = execFileSync("prlimit", ["--pid", String(process.pid), "--nofile", "--output=SOFT", "--noheadings"], { encoding: "utf8" }).trim();
+  limit(String(Math.max(...readdirSync("/proc/self/fd").map(Number)) + 2));
+  const taken: number[] = [];
+  try {
+    assert.throws(() => {
+      for (;;) taken.push(openSync("/dev/null", "r"));
+    }, /EMFILE/);
+    closeSync(taken.pop()!); // for this end
+    await call();
+    await assert.rejects(joined, failure("RANK_FAILED", "a rank that calls cannot be answered: Too many open files"));
+  } finally {
+    taken.forEach((fd) => closeSync(fd));
+    limit(before);
+  }
 });
 
 test("a process that is started meanwhile inherits no connection", { skip: process.platform !== "linux" && "reads /proc" }, async (t) => {
