@@ -204,7 +204,7 @@ export interface GroupOptions {
   masterPort: number;
   /** The launcher serves the store at that port (torchrun does); otherwise rank 0 does. */
   launcherStore: boolean;
-  /** Of this group's keys in the store. */
+  /** Of the keys in the store; groups that follow one another share it. */
   prefix: string;
   /** A rank from which nothing comes for so long has failed. */
   timeoutSeconds: number;

@@ -11,8 +11,6 @@ export interface RankSettings extends Required<Omit<DistributedOptions, "localRa
   localWorldSize: number | undefined;
   /** torchrun serves the store at masterPort itself. */
   launcherStore: boolean;
-  /** How often the launcher has started the processes anew. */
-  attempt: number;
 }
 
 /** Defaults in seconds. */
@@ -71,12 +69,8 @@ export function rankSettings(where: string, option: NonNullable<TrainerOptions["
     localRank: given.localRank ?? variable("LOCAL_RANK", 0, 4095),
     localWorldSize: variable("LOCAL_WORLD_SIZE", 1, 4096),
     launcherStore: process.env["TORCHELASTIC_USE_AGENT_STORE"] === "True",
-    attempt: variable("TORCHELASTIC_RESTART_COUNT", 0, 1e6) ?? 0,
   };
 }
-
-/** Trainings of this process so far: each is a group of its own, with keys of its own in the launcher's store. */
-let joined = 0;
 
 /** This process among those that train together. Every method but `fail` is called by all ranks in the same order. */
 export class Ranks {
@@ -85,11 +79,14 @@ export class Ranks {
     readonly native: NativeGroup,
   ) {}
 
-  /** Of a training that begins. Nothing is connected yet: `native.join` is. */
+  /**
+   * Of a training that begins. Nothing is connected yet: `native.join` does that. Neither trainings are counted, of which a rank
+   * that was refused has begun fewer, nor the launcher's restarts, which torchrun's agents count differently: the keys are
+   * always the same, and Group::join tells one group from the next.
+   */
   static of(settings: RankSettings): Ranks {
-    const { rank, worldSize, masterAddress, masterPort, launcherStore, timeoutSeconds, joinTimeoutSeconds, attempt } = settings;
-    const prefix = `supersimplenet/${attempt}/${joined++}`;
-    return new Ranks(settings, engine().createGroup({ rank, worldSize, masterAddress, masterPort, launcherStore, timeoutSeconds, joinTimeoutSeconds, prefix }));
+    const { rank, worldSize, masterAddress, masterPort, launcherStore, timeoutSeconds, joinTimeoutSeconds } = settings;
+    return new Ranks(settings, engine().createGroup({ rank, worldSize, masterAddress, masterPort, launcherStore, timeoutSeconds, joinTimeoutSeconds, prefix: "supersimplenet" }));
   }
 
   /** Rank 0 writes files; the others write nothing. */

@@ -18,6 +18,7 @@
 #include <mutex>
 #include <optional>
 #include <random>
+#include <sstream>
 #include <thread>
 
 #include "cancel.h"
@@ -53,6 +54,29 @@ class Socket {
  private:
   int fd_;
 };
+
+// Descriptors do not block, and a process that is started meanwhile does not inherit them: it would hold connections open
+// when this one has ended.
+#ifdef SOCK_CLOEXEC
+int newSocket(int family) { return ::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0); }
+int acceptFrom(int listener, sockaddr* caller, socklen_t* length) { return ::accept4(listener, caller, length, SOCK_NONBLOCK | SOCK_CLOEXEC); }
+int newPipe(int (&ends)[2]) { return ::pipe2(ends, O_NONBLOCK | O_CLOEXEC); }
+#else  // macOS
+int prepared(int fd) {
+  if (fd >= 0) {
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+  }
+  return fd;
+}
+int newSocket(int family) { return prepared(::socket(family, SOCK_STREAM, 0)); }
+int acceptFrom(int listener, sockaddr* caller, socklen_t* length) { return prepared(::accept(listener, caller, length)); }
+int newPipe(int (&ends)[2]) {
+  if (::pipe(ends) != 0) return -1;
+  for (int end : ends) prepared(end);
+  return 0;
+}
+#endif
 
 Error lost(const std::string& message) { return Error("RANK_FAILED", message); }
 Error systemError(const std::string& what) { return lost(what + ": " + std::strerror(errno)); }
@@ -100,78 +124,73 @@ Address localEnd(const Socket& socket) {
   return address;
 }
 
-// What joining still may take. Everything in it waits in steps, between which `check` throws if it is to end.
-struct Deadline {
-  Clock::time_point end;
-  std::function<void()> check;
-  bool passed() const { return Clock::now() >= end; }
-  bool waitFor(int fd, short events) const {
-    while (!passed()) {
-      check();
-      pollfd entry{fd, events, 0};
-      if (::poll(&entry, 1, 50) > 0) return true;
-    }
-    return false;
-  }
-};
+// Whether to wait no longer; throws if joining is to end. Asked every 50 ms.
+using Over = std::function<bool()>;
 
-void setBlocking(int fd, bool blocking) {
-  const int flags = fcntl(fd, F_GETFL);
-  fcntl(fd, F_SETFL, blocking ? flags & ~O_NONBLOCK : flags | O_NONBLOCK);
+bool waitFor(int fd, short events, const Over& over) {
+  while (!over()) {
+    pollfd entry{fd, events, 0};
+    if (::poll(&entry, 1, 50) > 0) return true;
+  }
+  return false;
 }
 
 // Once; not open if nobody listens there.
-Socket tryConnect(const Address& address, const Deadline& deadline) {
-  Socket socket(::socket(address.storage.ss_family, SOCK_STREAM, 0));
+Socket tryConnect(const Address& address, const Over& over) {
+  Socket socket(newSocket(address.storage.ss_family));
+  if (!socket.open() && errno == EAFNOSUPPORT) return Socket();  // a name may have IPv6 addresses where there is no IPv6
   if (!socket.open()) throw systemError("socket");
-  setBlocking(socket.fd(), false);
   if (::connect(socket.fd(), address.get(), address.length) != 0) {
-    if (errno != EINPROGRESS || !deadline.waitFor(socket.fd(), POLLOUT)) return Socket();
+    if (errno != EINPROGRESS || !waitFor(socket.fd(), POLLOUT, over)) return Socket();
     int error = 0;
     socklen_t size = sizeof error;
     if (getsockopt(socket.fd(), SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error != 0) return Socket();
   }
+  // While nobody listens at a port that the system also gives to callers, a caller may be given just that and reach itself.
+  if (numeric(localEnd(socket)) == numeric(address)) return Socket();
   return socket;
 }
 
-// Until someone listens, or the deadline.
-Socket connectTo(const std::string& host, uint16_t port, const Deadline& deadline) {
-  for (;;) {
-    for (const Address& address : resolve(host, port)) {
-      if (Socket socket = tryConnect(address, deadline); socket.open()) return socket;
-    }
-    deadline.check();
-    if (deadline.passed()) return Socket();
-    std::this_thread::sleep_for(Milliseconds(50));
+struct Connection {
+  Socket socket;
+  std::string host;  // the address that has answered
+};
+
+// Every address of the host in turn: one from which nothing comes back, not even a refusal, must not hide the others.
+Connection tryConnect(const std::string& host, uint16_t port, const Over& over) {
+  for (const Address& address : resolve(host, port)) {
+    const Clock::time_point end = Clock::now() + Milliseconds(10000);
+    if (Socket socket = tryConnect(address, [&] { return over() || Clock::now() >= end; }); socket.open()) return {std::move(socket), numeric(address).first};
   }
+  return {};
 }
 
-// All of `data`; false when the other end has gone or the deadline has passed.
+// All of `data`; false when the other end has gone or waiting is over.
 template <class Call>
-bool transfer(const Socket& socket, void* data, size_t size, short events, const Deadline& deadline, Call&& call) {
+bool transfer(const Socket& socket, void* data, size_t size, short events, const Over& over, Call&& call) {
   char* at = static_cast<char*>(data);
   while (size > 0) {
     const ssize_t n = call(socket.fd(), at, size);
     if (n > 0) {
       at += n;
       size -= static_cast<size_t>(n);
-    } else if (n == 0 || (errno != EAGAIN && errno != EINTR) || !deadline.waitFor(socket.fd(), events)) {
+    } else if (n == 0 || (errno != EAGAIN && errno != EINTR) || !waitFor(socket.fd(), events, over)) {
       return false;
     }
   }
   return true;
 }
-bool sendAll(const Socket& socket, void* data, size_t size, const Deadline& deadline) {
-  return transfer(socket, data, size, POLLOUT, deadline, [](int fd, char* at, size_t n) { return ::send(fd, at, n, MSG_NOSIGNAL); });
+bool sendAll(const Socket& socket, void* data, size_t size, const Over& over) {
+  return transfer(socket, data, size, POLLOUT, over, [](int fd, char* at, size_t n) { return ::send(fd, at, n, MSG_NOSIGNAL); });
 }
-bool receiveAll(const Socket& socket, void* data, size_t size, const Deadline& deadline) {
-  return transfer(socket, data, size, POLLIN, deadline, [](int fd, char* at, size_t n) { return ::recv(fd, at, n, 0); });
+bool receiveAll(const Socket& socket, void* data, size_t size, const Over& over) {
+  return transfer(socket, data, size, POLLIN, over, [](int fd, char* at, size_t n) { return ::recv(fd, at, n, 0); });
 }
 
-// The first bytes on a connection: who calls, and that it belongs to this training and not to another.
+// The first bytes on a connection, both ways: who is there, and that it belongs to this group and to no other.
 struct Greeting {
   uint64_t magic, token;
-  int64_t rank;
+  int64_t rank, size;
 };
 constexpr uint64_t kMagic = 0x53534e2d72616e6b;
 
@@ -183,6 +202,11 @@ struct Header {
   uint64_t sequence = 0, bytes = 0;
 };
 
+// The largest message is half of the gradients of two ranks: 18 MB with wide_resnet50_2.
+constexpr uint64_t kMaxBytes = uint64_t{1} << 30;
+// What a header announces is not believed: room is made for the usual message at once, then for as much again as has come.
+constexpr uint64_t kFirstPiece = uint64_t{1} << 25;
+
 struct Frame {
   Header header;
   std::shared_ptr<const Bytes> body;
@@ -191,11 +215,11 @@ struct Frame {
 
 struct Peer {
   Socket socket;
-  std::string name;  // "rank 2 (10.0.0.7)"
+  std::string name;  // "rank 2 (10.0.0.7)"; empty until it has come
   std::deque<Frame> out;
   Header header;
   size_t headerRead = 0, bodyRead = 0;
-  Bytes body;
+  Bytes body;  // as much of it as there is room for so far
   std::deque<std::pair<uint64_t, Bytes>> in;
   Clock::time_point heard, spoken;
   std::string gone;  // why nothing more will come
@@ -214,23 +238,50 @@ struct Group::Connections {
   std::optional<Error> failure;
   uint64_t sequence = 0;
   bool leaving = false, stopping = false;
-  int wake[2] = {-1, -1};
+  int wake[2];
   std::thread thread;
+
+  Connections() {
+    if (newPipe(wake) != 0) throw systemError("pipe");
+  }
 
   ~Connections() {
     stop(false);
-    for (int fd : wake)
-      if (fd >= 0) ::close(fd);
+    for (int fd : wake) ::close(fd);
   }
 
   void start() {
-    if (::pipe(wake) != 0) throw systemError("pipe");
-    for (int fd : wake) {
-      setBlocking(fd, false);
-      fcntl(fd, F_SETFD, FD_CLOEXEC);
+    thread = std::thread([this] {
+      try {
+        loop();
+      } catch (const std::exception& error) {  // no memory; the other ranks see this one leave
+        std::lock_guard lock(mutex);
+        if (!failure) failure = lost(std::string("the exchange with the other ranks has ended: ") + error.what());
+        arrived.notify_all();
+      }
+    });
+  }
+
+  void add(int rank, Socket socket, const std::string& where) {
+    const int on = 1;
+    setsockopt(socket.fd(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    {
+      std::lock_guard lock(mutex);
+      Peer& peer = peers[rank];
+      peer.socket = std::move(socket);
+      peer.name = "rank " + std::to_string(rank) + " (" + where + ")";
+      peer.heard = peer.spoken = Clock::now();
     }
-    for (Peer& peer : peers) peer.heard = peer.spoken = Clock::now();
-    thread = std::thread([this] { loop(); });
+    wakeUp();
+  }
+
+  // While some ranks are still awaited, none may have left.
+  void checkJoining() {
+    throwIfCancelled();
+    std::lock_guard lock(mutex);
+    if (failure) throw *failure;
+    for (const Peer& peer : peers)
+      if (!peer.gone.empty()) throw lost(peer.gone);
   }
 
   void stop(bool orderly) {
@@ -342,11 +393,13 @@ struct Group::Connections {
       }
       if (peer.headerRead < sizeof(Header)) continue;
       if (inHeader) {
-        if (peer.header.magic != kMagic || peer.header.bytes > (uint64_t{1} << 40)) return drop(peer, "sent something that is not understood");
-        peer.body.resize(peer.header.bytes);
+        // Two messages may wait here: a rank is at most one exchange ahead, and needs this one's part to go on.
+        const bool unasked = peer.header.type == Header::kData && peer.in.size() > 1;
+        if (peer.header.magic != kMagic || peer.header.type > Header::kFailure || peer.header.bytes > kMaxBytes || unasked) return drop(peer, "sent something that is not understood");
         peer.bodyRead = 0;
       }
-      if (peer.bodyRead < peer.body.size()) continue;
+      if (peer.bodyRead == peer.body.size()) peer.body.resize(std::min<uint64_t>(peer.header.bytes, std::max<uint64_t>(kFirstPiece, 2 * peer.bodyRead)));
+      if (peer.bodyRead < peer.header.bytes) continue;
       if (peer.header.type == Header::kData) {
         peer.in.emplace_back(peer.header.sequence, std::move(peer.body));
         arrived.notify_all();
@@ -418,88 +471,115 @@ int Group::size() const { return connections_->options.size; }
 void Group::fail(const std::string& code, const std::string& message) { connections_->fail(code, message); }
 void Group::leave() { connections_->stop(true); }
 
+// A group has no number that its ranks would have to agree on: one that was refused before it came here has not counted what
+// the others have. Those that wait at the same time meet. Each leaves "HOST PORT TOKEN" under a key that all groups use in
+// turn; the token is rank 0's, drawn for this group. In a store that outlives groups, what an earlier one has left is told by
+// its token, or, if it is rank 0's, by nobody answering there with that token; it is read again until the new one stands there.
 void Group::join() {
   const GroupOptions& options = connections_->options;
-  std::vector<Peer>& peers = connections_->peers;
-  const auto check = [this] {
-    throwIfCancelled();
-    std::lock_guard lock(connections_->mutex);
-    if (connections_->failure) throw *connections_->failure;
+  const std::vector<Peer>& peers = connections_->peers;
+  connections_->start();
+  const Clock::time_point end = Clock::now() + options.joinTimeout;
+  const auto until = [this](Clock::time_point time) -> Over {
+    return [this, time] {
+      connections_->checkJoining();
+      return Clock::now() >= time;
+    };
   };
-  const Deadline deadline{Clock::now() + options.joinTimeout, check};
+  const Over over = until(end);
+  const auto rankName = [](int64_t r) { return "rank " + std::to_string(r); };
   const std::string master = options.masterAddress + ":" + std::to_string(options.masterPort);
-  const auto missing = [&](const std::string& who) { return lost(who + " within " + seconds(options.joinTimeout) + "; they meet at " + master); };
+  std::string trouble;
+  const auto missing = [&](const std::string& who) { return lost(who + " within " + seconds(options.joinTimeout) + "; they meet at " + master + trouble); };
+  const auto checkSize = [&](const Greeting& other) {
+    if (other.size != options.size) throw Error("RANKS_DIFFER", rankName(other.rank) + " expects " + std::to_string(other.size) + " ranks, " + rankName(options.rank) + " expects " + std::to_string(options.size));
+  };
 
   // Rank 0 opens the store, the others knock until it is there.
-  const bool serves = options.rank == 0 && !options.launcherStore;
   std::optional<Rendezvous> store;
-  if (serves) store.emplace(options, /*serves=*/true);
-  const Socket probe = connectTo(options.masterAddress, options.masterPort, deadline);
-  if (!probe.open()) throw missing("nobody answered");
-  if (!serves) store.emplace(options, /*serves=*/false);
-
-  // This rank listens at the address from which it reaches the master: the others reach it there.
-  Address own = localEnd(probe);
-  (own.storage.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6*>(&own.storage)->sin6_port : reinterpret_cast<sockaddr_in*>(&own.storage)->sin_port) = 0;
-  Socket listener(::socket(own.storage.ss_family, SOCK_STREAM, 0));
-  if (!listener.open() || ::bind(listener.fd(), own.get(), own.length) != 0 || ::listen(listener.fd(), options.size) != 0) throw systemError("cannot listen at " + numeric(own).first);
-  setBlocking(listener.fd(), false);
-  const auto [host, port] = numeric(localEnd(listener));
-
-  if (options.rank == 0) store->set("token", std::to_string((uint64_t{std::random_device{}()} << 32) | std::random_device{}()));
-  store->set("size/" + std::to_string(options.rank), std::to_string(options.size));
-  store->set("address/" + std::to_string(options.rank), host + " " + std::to_string(port));
-  const auto fetch = [&](const std::string& key, const std::string& whose) {
-    for (;;) {
-      if (const auto value = store->get(key)) return *value;
-      check();
-      if (deadline.passed()) throw missing(whose + " did not come");
-      std::this_thread::sleep_for(Milliseconds(20));
+  if (options.rank == 0 && !options.launcherStore) store.emplace(options.masterAddress, options.masterPort, options.prefix, /*serves=*/true);
+  const auto knock = [&] {
+    for (;; std::this_thread::sleep_for(Milliseconds(50))) {
+      if (Connection door = tryConnect(options.masterAddress, options.masterPort, over); door.socket.open()) return door;
+      if (over()) throw missing("nobody answered");
     }
   };
-  if (const std::string size = fetch("size/0", "rank 0"); size != std::to_string(options.size))
-    throw Error("RANKS_DIFFER", "rank 0 expects " + size + " ranks, rank " + std::to_string(options.rank) + " expects " + std::to_string(options.size));
-  const uint64_t token = std::stoull(fetch("token", "rank 0"));
-
-  const auto accepted = [&](int rank, Socket socket, const std::string& where) {
-    setBlocking(socket.fd(), false);
-    fcntl(socket.fd(), F_SETFD, FD_CLOEXEC);
-    const int on = 1;
-    setsockopt(socket.fd(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    std::lock_guard lock(connections_->mutex);  // fail() looks at it
-    peers[rank].socket = std::move(socket);
-    peers[rank].name = "rank " + std::to_string(rank) + " (" + where + ")";
+  const auto keys = [&]() -> Rendezvous& {
+    if (!store) store.emplace(knock().host, options.masterPort, options.prefix, /*serves=*/false);
+    return *store;
   };
+  // This rank listens at the address from which it reaches the master: the others reach it there.
+  Address own = localEnd(knock().socket);
+  (own.storage.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6*>(&own.storage)->sin6_port : reinterpret_cast<sockaddr_in*>(&own.storage)->sin_port) = 0;
+  const std::string cannot = "cannot listen at " + numeric(own).first;
+  Socket listener(newSocket(own.storage.ss_family));
+  if (!listener.open() || ::bind(listener.fd(), own.get(), own.length) != 0 || ::listen(listener.fd(), options.size) != 0) throw systemError(cannot);
+  const auto [host, port] = numeric(localEnd(listener));
+
+  uint64_t token = 0;
+  const auto publish = [&, host = host, port = port] { keys().set(rankName(options.rank), host + " " + std::to_string(port) + " " + std::to_string(token)); };
+  if (options.rank == 0) {
+    token = (uint64_t{std::random_device{}()} << 32) | std::random_device{}();
+    publish();
+  }
   // Each rank calls those before it and is called by those after it.
   for (int r = 0; r < options.rank; ++r) {
-    const std::string where = fetch("address/" + std::to_string(r), "rank " + std::to_string(r));
-    const size_t space = where.find(' ');
-    Socket socket = connectTo(where.substr(0, space), static_cast<uint16_t>(std::stoi(where.substr(space + 1))), deadline);
-    Greeting greeting{kMagic, token, options.rank};
-    if (!socket.open() || !sendAll(socket, &greeting, sizeof greeting, deadline)) throw missing("rank " + std::to_string(r) + " at " + where + " did not answer");
-    accepted(r, std::move(socket), where.substr(0, space));
+    std::string at;  // where it does not answer
+    for (;; std::this_thread::sleep_for(Milliseconds(20))) {
+      try {
+        const std::optional<std::string> left = keys().get(rankName(r));
+        trouble.clear();
+        std::istringstream words(left.value_or(""));
+        std::string where;
+        uint16_t callPort;
+        uint64_t callToken;
+        if (words >> where >> callPort >> callToken && (r == 0 || callToken == token)) {
+          const Over outdated = [&] { return over() || keys().get(rankName(r)) != left; };
+          Socket socket = tryConnect(where, callPort, outdated).socket;
+          Greeting greeting{kMagic, callToken, options.rank, options.size}, answer{};
+          if (socket.open() && sendAll(socket, &greeting, sizeof greeting, outdated) && receiveAll(socket, &answer, sizeof answer, outdated) && answer.magic == kMagic && answer.token == callToken && answer.rank == r) {
+            checkSize(answer);
+            token = callToken;
+            if (r == 0) publish();
+            connections_->add(r, std::move(socket), where);
+            break;
+          }
+          at = " at " + where + " " + std::to_string(callPort);
+        }
+      } catch (const StoreError& error) {
+        // Rank 0's is there while it joins; when it has failed, until the next time.
+        if (options.launcherStore) throw;
+        trouble = std::string("; ") + error.what();
+        store.reset();
+      }
+      if (over()) throw missing(rankName(r) + (at.empty() ? " did not come" : at + " did not answer"));
+    }
   }
   for (int waiting = options.size - 1 - options.rank; waiting > 0;) {
-    if (!deadline.waitFor(listener.fd(), POLLIN)) {
+    if (!waitFor(listener.fd(), POLLIN, over)) {
       std::string names;
       for (int r = options.rank + 1; r < options.size; ++r)
-        if (!peers[r].socket.open()) names += (names.empty() ? "rank " : ", ") + std::to_string(r);
+        if (peers[r].name.empty()) names += (names.empty() ? "rank " : ", ") + std::to_string(r);
       throw missing(names + " did not come");
     }
     Address caller;
     caller.length = sizeof caller.storage;
-    Socket socket(::accept(listener.fd(), caller.get(), &caller.length));
-    if (!socket.open()) continue;
-    setBlocking(socket.fd(), false);
-    Greeting greeting{};
+    Socket socket(acceptFrom(listener.fd(), caller.get(), &caller.length));
+    if (!socket.open()) {
+      // It would be asked for again at once, and again.
+      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) throw systemError("a rank that calls cannot be answered");
+      continue;
+    }
+    Greeting greeting{}, answer{kMagic, token, options.rank, options.size};
     // A stranger that says nothing holds the others up for a second only.
-    const Deadline patience{std::min(deadline.end, Clock::now() + Milliseconds(1000)), check};
-    if (!receiveAll(socket, &greeting, sizeof greeting, patience)) continue;
-    if (greeting.magic != kMagic || greeting.token != token || greeting.rank <= options.rank || greeting.rank >= options.size || peers[greeting.rank].socket.open()) continue;
-    accepted(static_cast<int>(greeting.rank), std::move(socket), numeric(caller).first);
+    const Over patience = until(std::min(end, Clock::now() + Milliseconds(1000)));
+    if (!receiveAll(socket, &greeting, sizeof greeting, patience) || greeting.magic != kMagic || greeting.token != token) continue;
+    const bool expected = greeting.rank > options.rank && greeting.rank < options.size && peers[greeting.rank].name.empty();
+    if ((!expected && greeting.size == options.size) || !sendAll(socket, &answer, sizeof answer, patience)) continue;
+    checkSize(greeting);
+    connections_->add(static_cast<int>(greeting.rank), std::move(socket), numeric(caller).first);
     --waiting;
   }
-  connections_->start();
   allGather({});  // the store may close once everyone has read it
 }
 

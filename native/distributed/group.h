@@ -18,7 +18,7 @@ struct GroupOptions {
   uint16_t masterPort;
   // True if the launcher already serves a TCPStore there (torchrun does); otherwise rank 0 serves it.
   bool launcherStore = false;
-  std::string prefix;  // of the keys in the store: the same for all ranks, another one for each group
+  std::string prefix;  // of the keys in the store: the same for all ranks, also for groups that follow one another
   std::chrono::milliseconds joinTimeout;     // until all ranks are there
   std::chrono::milliseconds silenceTimeout;  // a rank from which nothing comes for so long has failed
 };

@@ -3,9 +3,6 @@
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
-#include "distributed/group.h"
-#include "error.h"
-
 namespace ssn {
 
 struct Rendezvous::Store {
@@ -20,22 +17,22 @@ auto reported(const std::string& place, Body&& body) {
   try {
     return body();
   } catch (const c10::Error& error) {
-    throw Error("RANK_FAILED", "the store at " + place + " fails: " + error.what_without_backtrace());
+    throw StoreError("the store at " + place + " fails: " + error.what_without_backtrace());
   } catch (const std::exception& error) {
-    throw Error("RANK_FAILED", "the store at " + place + " fails: " + error.what());
+    throw StoreError("the store at " + place + " fails: " + error.what());
   }
 }
 
 }  // namespace
 
-Rendezvous::Rendezvous(const GroupOptions& group, bool serves) : store_(std::make_unique<Store>(Store{group.masterAddress + ":" + std::to_string(group.masterPort), {}})) {
+Rendezvous::Rendezvous(const std::string& host, uint16_t port, const std::string& prefix, bool serves) : store_(std::make_unique<Store>(Store{host + ":" + std::to_string(port), {}})) {
   c10d::TCPStoreOptions options;
-  options.port = group.masterPort;
+  options.port = port;
   options.isServer = serves;
   options.waitWorkers = false;
   // Nothing here waits for another rank: the store answers at once or is broken.
   options.timeout = std::chrono::seconds(10);
-  reported(store_->place, [&] { store_->keys = c10::make_intrusive<c10d::PrefixStore>(group.prefix, c10::make_intrusive<c10d::TCPStore>(serves ? "localhost" : group.masterAddress, options)); });
+  reported(store_->place, [&] { store_->keys = c10::make_intrusive<c10d::PrefixStore>(prefix, c10::make_intrusive<c10d::TCPStore>(serves ? "localhost" : host, options)); });
 }
 
 Rendezvous::~Rendezvous() = default;

@@ -2,18 +2,23 @@
 // its own, because c10d's takes seconds to compile.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 
+#include "error.h"
+
 namespace ssn {
 
-struct GroupOptions;
+struct StoreError : Error {
+  explicit StoreError(const std::string& message) : Error("RANK_FAILED", message) {}
+};
 
 class Rendezvous {
  public:
-  // `serves`: opens the store at the port; else connects to it. Throws Error("RANK_FAILED").
-  Rendezvous(const GroupOptions& options, bool serves);
+  // `serves`: opens the store at the port; else connects to it. Throws StoreError, as all of it does.
+  Rendezvous(const std::string& host, uint16_t port, const std::string& prefix, bool serves);
   ~Rendezvous();
   void set(const std::string& key, const std::string& value);
   std::optional<std::string> get(const std::string& key);  // does not wait for it

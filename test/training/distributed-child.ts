@@ -1,6 +1,8 @@
 /** One rank. Run by distributed.test.ts, which gives it its place in the environment and a list of trainings; not a test itself. */
 import { createHash } from "node:crypto";
+import { existsSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import { datasets, type EpochEvent, type StepEvent, SuperSimpleNetError, Trainer, type TrainerOptions } from "../../lib/index.js";
 import type { Regime } from "../../lib/index.js";
@@ -13,7 +15,8 @@ export interface Training {
   options: TrainerOptions;
   /** Only so many training images. */
   images?: number;
-  of?: Record<number, { options?: TrainerOptions; images?: number; abortAfter?: number; abortAtOnce?: boolean; killAfter?: number; exitAfter?: number; stopAfter?: number }>;
+  /** `goesOnAfter`: begins the next training when these ranks have ended this one too. */
+  of?: Record<number, { options?: TrainerOptions; images?: number; goesOnAfter?: number[]; abortAfter?: number; abortAtOnce?: boolean; killAfter?: number; exitAfter?: number; stopAfter?: number }>;
   resume?: boolean;
   out?: string;
 }
@@ -67,6 +70,9 @@ async function perform(job: Job, training: Training): Promise<Told> {
   } catch (error) {
     told.error = error instanceof SuperSimpleNetError ? { code: error.code, message: error.message } : { code: "?", message: String(error) };
   }
+  const ended = (of: number): string => path.join(job.models, `${training.name}.${of}.ended`);
+  writeFileSync(ended(rank), "");
+  for (let waits = 0; waits < 500 && of.goesOnAfter?.some((other) => !existsSync(ended(other))); waits++) await sleep(20);
   return told;
 }
 

@@ -22,11 +22,16 @@ before(async () => {
   await datasets.generated(data, { imageSize: [64, 64], trainNormal: 10, trainAnomalous: 3, testNormal: 2, testAnomalous: 2, seed: 3 });
 });
 
-async function environment(ranks: number): Promise<(rank: number) => Record<string, string>> {
+async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
   await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+async function environment(ranks: number): Promise<(rank: number) => Record<string, string>> {
+  const port = await freePort();
   return (rank) => ({ MASTER_ADDR: "127.0.0.1", MASTER_PORT: String(port), RANK: String(rank), WORLD_SIZE: String(ranks) });
 }
 
@@ -38,13 +43,13 @@ interface Ended {
 }
 
 /** All ranks in processes of their own; each must end by itself, but for those that were stopped. */
-async function together(ranks: number, trainings: Training[], absent: number[] = []): Promise<Ended[]> {
-  const place = await environment(ranks);
+async function together(ranks: number, trainings: Training[], absent: number[] = [], place?: (rank: number) => Record<string, string>): Promise<Ended[]> {
+  place ??= await environment(ranks);
   const children: ChildProcess[] = [];
   const ends = Array.from({ length: ranks }, (_, rank) => rank).filter((rank) => !absent.includes(rank)).map(
     (rank) =>
       new Promise<Ended>((resolve, reject) => {
-        const env = { ...process.env, SUPERSIMPLENET_THREADS: "1", OMP_NUM_THREADS: "1", ...place(rank) };
+        const env = { ...process.env, SUPERSIMPLENET_THREADS: "1", OMP_NUM_THREADS: "1", ...place!(rank) };
         const child = spawn(process.execPath, [path.join(__dirname, "distributed-child.js"), JSON.stringify({ data, models, trainings })], { env, stdio: ["ignore", "pipe", "pipe"] });
         children.push(child);
         let stdout = "";
@@ -191,6 +196,45 @@ test("a rank that is silent, that is cancelled, that fails, that differs, that d
   assert.match(waited!.message, /rank 1 did not come within 2 s; they meet at 127\.0\.0\.1:\d+/);
   assert.equal(cancelled!.code, "ABORTED");
 });
+
+for (const launched of [false, true]) {
+  const store = launched ? "the launcher's store" : "rank 0's store";
+  test(`a rank that is refused before it comes: the others wait in vain, and all meet for the next training; ${store}`, async (t) => {
+    const port = await freePort();
+    const place = (rank: number): Record<string, string> => ({ MASTER_ADDR: "127.0.0.1", MASTER_PORT: String(port), RANK: String(rank), WORLD_SIZE: "3" });
+    if (launched) {
+      // What torchrun serves outlives the groups. Here another group does, whose second rank never comes.
+      const launcher = engine().createGroup({ rank: 0, worldSize: 2, masterAddress: "127.0.0.1", masterPort: port, launcherStore: false, timeoutSeconds: 60, joinTimeoutSeconds: 300, prefix: "launcher" });
+      const waiting = assert.rejects(launcher.join(), failure("ABORTED"));
+      t.after(async () => {
+        launcher.fail("ABORTED", "not needed any more");
+        await waiting;
+        await launcher.leave();
+      });
+    }
+    const environment = launched ? (rank: number) => ({ ...place(rank), TORCHELASTIC_USE_AGENT_STORE: "True", TORCHELASTIC_RESTART_COUNT: String(rank) }) : place;
+    const training = (name: string, joinTimeoutSeconds: number): Training => ({ name: `${name}, ${store}`, regime: "unsupervised", options: { ...tinier, distributed: { joinTimeoutSeconds } } });
+    const refused = { options: { epochs: -1 } };
+    const ended = await together(
+      3,
+      [
+        training("all", 30),
+        { ...training("without 1", 2), of: { 1: { ...refused, goesOnAfter: [0, 2] } } },
+        training("all again", 30),
+        { ...training("without 0", 2), of: { 0: { ...refused, goesOnAfter: [1, 2] } } },
+        training("all once more", 30),
+      ],
+      [],
+      environment,
+    );
+    const outcomes = ended.map(({ told }) => told.map(({ error }) => error?.code ?? "done"));
+    assert.deepEqual(outcomes, [
+      ["done", "RANK_FAILED", "done", "INVALID_OPTION", "done"],
+      ["done", "INVALID_OPTION", "done", "RANK_FAILED", "done"],
+      ["done", "RANK_FAILED", "done", "RANK_FAILED", "done"],
+    ]);
+  });
+}
 
 test("the command line takes its place from the environment; rank 0 alone writes", async () => {
   const place = await environment(2);
