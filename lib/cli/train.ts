@@ -103,6 +103,7 @@ const options = {
   distributed: choice(["auto", "off"], "train with other processes if the environment says so, as torchrun sets it (docs/distributed.md)", { default: defaults.distributed }),
   "rank-timeout": number("S", "seconds after which a process from which nothing is heard has failed", { min: 1, default: rankDefaults.timeoutSeconds }),
   "join-timeout": number("S", "seconds to wait for all processes to come", { min: 1, default: rankDefaults.joinTimeoutSeconds }),
+  nccl: onOff("several processes: sum gradients by NCCL where each has a GPU of its own", { default: true }),
   "embed-backbone": onOff("store the backbone in the model file", { default: "unless it comes from the cache folder" }),
 };
 
@@ -110,7 +111,7 @@ type TrainValues = Values<typeof options>;
 
 function distributedOption(values: TrainValues): TrainerOptions["distributed"] {
   if (values.distributed === "off") return false;
-  const timeouts = given({ timeoutSeconds: values["rank-timeout"], joinTimeoutSeconds: values["join-timeout"] });
+  const timeouts = given({ timeoutSeconds: values["rank-timeout"], joinTimeoutSeconds: values["join-timeout"], nccl: values.nccl });
   return Object.keys(timeouts).length > 0 ? timeouts : values.distributed;
 }
 

@@ -104,6 +104,8 @@ export interface TrainerConfig extends EngineConfig {
   headsWeightDecay: number;
   /** CUDA: for how many sizes of steps a captured graph is kept. Default 0: none. */
   cudaGraphs?: number;
+  /** In a group, the same on all ranks, whose devices are GPUs: sum gradients by NCCL, if each has one of its own. Default false. */
+  nccl?: boolean;
 }
 
 /** One image of a training batch. `key` names (sample, flip); pixels are needed when the features of `key` are not cached. */

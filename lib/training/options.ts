@@ -22,6 +22,8 @@ export interface DistributedOptions {
   timeoutSeconds?: number;
   /** How long to wait for all ranks to come. Default 300. */
   joinTimeoutSeconds?: number;
+  /** Sum gradients by NCCL where every rank has a GPU of its own; else over the ranks' own connections. Default true. */
+  nccl?: boolean;
 }
 
 export interface TrainerOptions {

@@ -1,7 +1,7 @@
 import { SuperSimpleNetError } from "../errors.js";
 import type { NativeGroup } from "../native/binding.js";
 import { engine } from "../native/engine.js";
-import { checkNumber, invalid, rejectUnknown } from "../options.js";
+import { checkBoolean, checkNumber, invalid, rejectUnknown } from "../options.js";
 import type { DistributedOptions, TrainerOptions } from "./options.js";
 
 /** One process of a training with several, everything settled (docs/distributed.md). */
@@ -18,7 +18,7 @@ export const rankDefaults = { timeoutSeconds: 60, joinTimeoutSeconds: 300 } as c
 
 /** The environment variables that torchrun sets, and which of the options stand for them. */
 const variables = { rank: "RANK", worldSize: "WORLD_SIZE", masterAddress: "MASTER_ADDR", masterPort: "MASTER_PORT", localRank: "LOCAL_RANK" } as const;
-const names = [...Object.keys(variables), ...Object.keys(rankDefaults)];
+const names = [...Object.keys(variables), ...Object.keys(rankDefaults), "nccl"];
 
 /** Throws UNKNOWN_OPTION or INVALID_OPTION for what is wrong in the option itself. */
 export function checkDistributed(where: string, option: unknown): void {
@@ -36,6 +36,7 @@ export function checkDistributed(where: string, option: unknown): void {
   if (o.masterAddress !== undefined && (typeof o.masterAddress !== "string" || o.masterAddress === "")) throw invalid(where, "distributed.masterAddress", "a host name or an address", o.masterAddress);
   if (o.timeoutSeconds !== undefined) checkNumber(where, "distributed.timeoutSeconds", o.timeoutSeconds, { min: 1, max: 86400 });
   if (o.joinTimeoutSeconds !== undefined) checkNumber(where, "distributed.joinTimeoutSeconds", o.joinTimeoutSeconds, { min: 1, max: 86400 });
+  if (o.nccl !== undefined) checkBoolean(where, "distributed.nccl", o.nccl);
 }
 
 /** The option, with what it leaves open taken from the environment; undefined for a training by this process alone. Throws INVALID_OPTION. */
@@ -68,6 +69,7 @@ export function rankSettings(where: string, option: NonNullable<TrainerOptions["
     ...Object.fromEntries(Object.keys(rankDefaults).flatMap((name) => (given[name as keyof typeof rankDefaults] === undefined ? [] : [[name, given[name as keyof typeof rankDefaults]]]))),
     localRank: given.localRank ?? variable("LOCAL_RANK", 0, 4095),
     localWorldSize: variable("LOCAL_WORLD_SIZE", 1, 4096),
+    nccl: given.nccl ?? true,
     launcherStore: process.env["TORCHELASTIC_USE_AGENT_STORE"] === "True",
   };
 }

@@ -228,6 +228,8 @@ class Session {
       adaptorWeightDecay: settings.adaptorWeightDecay,
       headsWeightDecay: settings.headsWeightDecay,
       cudaGraphs: settings.cudaGraphs,
+      // As all ranks must do it or none.
+      nccl: ranks !== undefined && (await ranks.gather(ranks.settings.nccl && device.startsWith("cuda"))).every(Boolean),
     };
     const heads = await engine().randomHeads(engine().featureShape(config).channels, settings.seed, config);
     return new Session(await (ranks?.native ?? engine()).createTrainer(config, backbone, heads), settings, samples, cacheFile !== undefined, signal, ranks);

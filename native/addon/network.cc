@@ -67,6 +67,7 @@ TrainerConfig trainerConfigFromJs(const Napi::Object& options) {
   config.perlinThreshold = getNumber(options, "perlinThreshold");
   config.featureCacheBytes = getInt(options, "featureCacheBytes");
   if (given(options, "featureCacheHostBytes")) config.featureCacheHostBytes = getInt(options, "featureCacheHostBytes");
+  if (given(options, "nccl")) config.nccl = getBool(options, "nccl");
   if (given(options, "cudaGraphs")) config.graphs = getInt(options, "cudaGraphs");
   config.featureCachePrecision = options.Has("featureCachePrecision") && getString(options, "featureCachePrecision") == "float16" ? at::kHalf : at::kFloat;
   if (const Napi::Value value = options.Get("featureCacheFile"); !value.IsUndefined()) {

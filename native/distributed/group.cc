@@ -275,8 +275,7 @@ struct Group::Connections {
     wakeUp();
   }
 
-  // While some ranks are still awaited, none may have left.
-  void checkJoining() {
+  void check() {
     throwIfCancelled();
     std::lock_guard lock(mutex);
     if (failure) throw *failure;
@@ -482,7 +481,7 @@ void Group::join() {
   const Clock::time_point end = Clock::now() + options.joinTimeout;
   const auto until = [this](Clock::time_point time) -> Over {
     return [this, time] {
-      connections_->checkJoining();
+      connections_->check();
       return Clock::now() >= time;
     };
   };
@@ -582,6 +581,8 @@ void Group::join() {
   }
   allGather({});  // the store may close once everyone has read it
 }
+
+void Group::check() { connections_->check(); }
 
 std::vector<Bytes> Group::allGather(const Bytes& mine) {
   return connections_->exchange(std::vector<std::shared_ptr<const Bytes>>(static_cast<size_t>(size()), std::make_shared<const Bytes>(mine)));

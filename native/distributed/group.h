@@ -45,6 +45,9 @@ class Group {
   void sum(float* values, size_t count);            // for many: each rank adds up its part, in double, and sends it to all
   void broadcast(void* data, size_t bytes);         // from rank 0
 
+  // Throws as a collective call would that had to wait, also when another rank has left.
+  void check();
+
   // Tells the other ranks, whose collective calls fail from now on, as this one's and its join() do. From any thread,
   // without waiting.
   void fail(const std::string& code, const std::string& message);

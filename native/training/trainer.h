@@ -29,7 +29,7 @@ struct TrainerConfig : EngineConfig {
   uint64_t seed;
   at::Tensor noiseStd;  // C, or 1 for all channels
   at::ScalarType precision = at::kFloat;  // of the operands of the wide products
-  bool nccl = true;                       // CUDA, in a group: sums of gradients by NCCL, where every rank has a GPU of its own
+  bool nccl = false;                      // CUDA, in a group whose ranks all say so: gradients are summed by NCCL, if every one has a GPU of its own
   bool tf32 = false;                      // CUDA: float32 products may round their operands to TF32
   double perlinThreshold;
   int64_t featureCacheBytes;

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { datasets, type EpochEvent, type StepEvent, SuperSimpleNetError, Trainer, type TrainerOptions } from "../../lib/index.js";
 import type { Regime } from "../../lib/index.js";
+import { engine } from "../../lib/native/engine.js";
 import { labelledFor } from "./support.js";
 
 /** One call of fit. What is `of` a rank is for that rank alone. */
@@ -77,6 +78,7 @@ async function perform(job: Job, training: Training): Promise<Told> {
 }
 
 async function main(job: Job): Promise<void> {
+  if (process.env["PORTABLE"]) await engine().setPortable(true);
   for (const training of job.trainings) console.log(JSON.stringify(await perform(job, training)));
 }
 

@@ -109,10 +109,15 @@ async function apart(actual: Model, expected: Model, heads: TrainerOptions["head
   return norm((name) => a[name]!) / norm((name) => start[name]!.data as Float32Array);
 }
 
-for (const ranks of [2, 4]) {
-  test(`${ranks} ranks train what one does`, async () => {
-    const tried = ranks === 2 ? trainings : trainings.slice(0, 2);
-    const ended = await together(ranks, tried);
+for (const { ranks, portable, count } of [
+  { ranks: 2, portable: false, count: 4 },
+  { ranks: 4, portable: false, count: 2 },
+  { ranks: 2, portable: true, count: 3 },
+]) {
+  test(`${ranks} ranks train what one does${portable ? ", with what is written for other devices" : ""}`, async () => {
+    const tried = trainings.slice(0, count);
+    const place = await environment(ranks);
+    const ended = await together(ranks, tried, [], (rank) => ({ ...place(rank), ...(portable && { PORTABLE: "1" }) }));
     for (const { code, signal, stderr } of ended) assert.deepEqual({ code, signal, stderr }, { code: 0, signal: null, stderr: "" });
     for (const [i, training] of tried.entries()) {
       const { name } = training;
