@@ -198,7 +198,7 @@ test("no descriptor is left for a rank that comes", { skip: process.platform !==
       for (;;) taken.push(openSync("/dev/null", "r"));
     }, /EMFILE/);
     closeSync(taken.pop()!); // for this end
-    await call();
+    call().catch(() => undefined); // may be cut off before it has noticed that it was connected
     await assert.rejects(joined, failure("RANK_FAILED", "a rank that calls cannot be answered: Too many open files"));
   } finally {
     taken.forEach((fd) => closeSync(fd));
