@@ -111,8 +111,8 @@ type TrainValues = Values<typeof options>;
 
 function distributedOption(values: TrainValues): TrainerOptions["distributed"] {
   if (values.distributed === "off") return false;
-  const timeouts = given({ timeoutSeconds: values["rank-timeout"], joinTimeoutSeconds: values["join-timeout"], nccl: values.nccl });
-  return Object.keys(timeouts).length > 0 ? timeouts : values.distributed;
+  const settings = given({ timeoutSeconds: values["rank-timeout"], joinTimeoutSeconds: values["join-timeout"], nccl: values.nccl });
+  return Object.keys(settings).length > 0 ? settings : values.distributed;
 }
 
 function trainerOptions(values: TrainValues): TrainerOptions {

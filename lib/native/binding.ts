@@ -182,7 +182,7 @@ export interface NativeTrainer {
    * the cache file; again with pixels.
    */
   step(options: StepOptions): Promise<StepLosses[]>;
-  /** The losses that no step has returned. Waits for them. */
+  /** The losses that no step has returned; waits for them. To be called until there are none: those before a divergence come first, then DIVERGED. */
   finishSteps(): Promise<StepLosses[]>;
   /** Adds images to the statistics of the pooled features. */
   observeFeatures(items: StepItem[]): Promise<void>;

@@ -148,6 +148,7 @@ export class Trainer {
         options.onEpoch?.(event);
       }
 
+      await ranks?.gather(null); // none leaves, or ends its GPU's connections, before all have the last sum
       const { heads } = await session.native.state();
       const embedded = settings.embedBackbone ?? settings.backboneWeights !== "auto";
       const info: TrainingInfo = {
@@ -350,7 +351,8 @@ class Session {
         report(await this.#withFeatures(batch, (items) => this.native.step({ index, items, share, adaptorLearningRate, headsLearningRate })));
         throwIfAborted(signal);
       }
-      report(await this.native.finishSteps());
+      // Until nothing is left: what was good before a divergence is told first.
+      for (let known = await this.native.finishSteps(); known.length > 0; known = await this.native.finishSteps()) report(known);
     } finally {
       await decoded.return();
     }

@@ -55,7 +55,7 @@ class EngineThread {
     return promise;
   }
 
-  // Drops the reference on the engine thread, after what was queued before: what belongs to a GPU is not to be waited for on JavaScript's.
+  // Drops the reference on the engine thread, after what was queued before: to end what belongs to a GPU means to wait for it.
   void discard(Napi::Env env, std::shared_ptr<void> reference);
 
   // Cancels what runs, drops what waits, joins the thread. Promises still pending stay so. Safe to call twice.

@@ -130,7 +130,6 @@ void Graph::run(const Stream& stream, GraphMemory& memory, const std::function<v
   auto made = std::make_unique<Recording>(stream);
   // Other threads of this process may use the GPU meanwhile, and the thread that computes gradients is one of them: nothing that it
   // keeps from one step to the next (a leaf, an accumulated gradient) may be used in `work`.
-  made->value.capture_begin(memory.pool_, cudaStreamCaptureModeThreadLocal);
   const auto end = [&] {
     try {
       made->value.capture_end();
@@ -144,6 +143,7 @@ void Graph::run(const Stream& stream, GraphMemory& memory, const std::function<v
     }
   };
   try {
+    made->value.capture_begin(memory.pool_, cudaStreamCaptureModeThreadLocal);
     work();
   } catch (...) {
     try {

@@ -1,7 +1,8 @@
 // A stream of one's own, and work on it that a CUDA graph repeats: all kernels at one start. CUDA engine only.
 //
-// cuBLAS keeps a workspace for each stream, made when it is first used, and graphs write to it. So a stream belongs to one object at a time,
-// whose graphs then end before the memory does that holds the workspace, and nothing that is to last is made in that memory.
+// cuBLAS keeps a workspace for each stream, made when it is first used there, and graphs write to it. libtorch frees it when a graph of that
+// stream ends (2.14), though others go on. So a stream belongs to one object at a time, which uses cuBLAS on it in Graph::run alone: the
+// workspace then lies in the graphs' own memory, in which nothing is made that is to last from one run to the next.
 #pragma once
 
 #include <ATen/core/Tensor.h>

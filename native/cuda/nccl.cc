@@ -2,16 +2,16 @@
 
 #include "cuda/nccl.h"
 
+#include <ATen/ops/ones.h>
 #include <c10/core/Event.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime_api.h>
 #include <dlfcn.h>
-#include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
-#include <cstring>
 #include <string>
 #include <thread>
 #include <utility>
@@ -55,14 +55,17 @@ const Nccl& library() {
 
 // Names the GPU among those of all machines; empty if NCCL cannot be used here.
 Group::Bytes identity(at::Device device) {
-  char host[256] = {};
   cudaDeviceProp properties;
-  if (!library().complete() || gethostname(host, sizeof host - 1) != 0 || cudaGetDeviceProperties(&properties, device.index()) != cudaSuccess) return {};
-  Group::Bytes out(host, host + std::strlen(host));
-  out.push_back('/');
-  out.insert(out.end(), properties.uuid.bytes, properties.uuid.bytes + sizeof properties.uuid.bytes);
-  return out;
+  if (!library().complete() || cudaGetDeviceProperties(&properties, device.index()) != cudaSuccess) return {};
+  return Group::Bytes(properties.uuid.bytes, properties.uuid.bytes + sizeof properties.uuid.bytes);
 }
+
+// What the thread that connects has come to. It may be left behind in NCCL, which waits for ranks without an end.
+struct Connecting {
+  std::atomic<void*> communicator{nullptr};
+  std::atomic<int> result{0};
+  std::atomic<bool> done{false};
+};
 
 }  // namespace
 
@@ -75,9 +78,32 @@ std::unique_ptr<NcclSum> NcclSum::create(Group& group, at::Device device) {
   UniqueId id{};
   if (group.rank() == 0) library().check(library().getUniqueId(&id), "no address to meet at");
   group.broadcast(&id, sizeof id);
-  void* communicator = nullptr;
-  library().check(library().initRank(&communicator, group.size(), id, group.rank()), "the GPUs cannot be connected");
-  return std::unique_ptr<NcclSum>(new NcclSum(group, device, communicator));
+  // One sum makes the connections too, which NCCL puts off until then.
+  at::Tensor probe = at::ones({1}, at::TensorOptions().device(device).dtype(at::kFloat));
+  const c10::cuda::CUDAStream stream = c10::cuda::getCurrentCUDAStream(device.index());
+  const auto state = std::make_shared<Connecting>();
+  std::thread([state, id, probe, size = group.size(), rank = group.rank(), index = device.index(), stream = stream.stream()] {
+    void* communicator = nullptr;
+    int result = cudaSetDevice(index) == cudaSuccess ? library().initRank(&communicator, size, id, rank) : 1;
+    state->communicator = communicator;
+    float* value = probe.data_ptr<float>();
+    if (result == 0) result = library().allReduce(value, value, 1, kFloat32, kSum, communicator, stream);
+    if (result == 0 && cudaStreamSynchronize(stream) != cudaSuccess) result = 1;
+    state->result = result;
+    state->done = true;
+  }).detach();
+  while (!state->done) {
+    try {
+      throwIfCancelled();
+      group.check();
+    } catch (...) {
+      if (void* communicator = state->communicator) library().abort(communicator);
+      throw;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  library().check(state->result, "the GPUs cannot be connected");
+  return std::unique_ptr<NcclSum>(new NcclSum(group, device, state->communicator));
 }
 
 NcclSum::~NcclSum() {
@@ -102,9 +128,6 @@ void NcclSum::operator()(at::Tensor& values) {
       std::this_thread::sleep_for(std::chrono::microseconds(50));
     }
   } catch (...) {
-    // A rank that has its sum may be gone before this one sees its own.
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));
-    if (done.query()) return;
     // Ends what is waiting on the GPU: nothing else would.
     library().abort(std::exchange(communicator_, nullptr));
     throw;

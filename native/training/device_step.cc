@@ -43,8 +43,8 @@ DeviceStep::Use::Use(const DeviceStep* step) {
 }
 DeviceStep::Use::~Use() = default;
 
-DeviceStep::DeviceStep(const std::vector<TapShape>& taps, const AnomalyMaskOptions& anomalies, bool overlap, at::Device device, int64_t graphs)
-    : shapes_(taps), anomalies_(anomalies), overlap_(overlap), device_(device) {
+DeviceStep::DeviceStep(const std::vector<TapShape>& taps, const AnomalyMaskOptions& anomalies, bool overlap, bool lowResolution, at::Device device, int64_t graphs)
+    : shapes_(taps), anomalies_(anomalies), overlap_(overlap), lowResolution_(lowResolution), device_(device) {
 #ifdef SSN_CUDA
   if (device.is_cuda()) repeated_ = std::make_unique<Repeated>(device, graphs);
 #endif
@@ -74,6 +74,7 @@ void DeviceStep::prepareImages(const Images& images) {
   at::Tensor masks = at::zeros({static_cast<int64_t>(rows_.size()) + 1, anomalies_.height * anomalies_.width}, at::kByte);
   for (const auto& [key, row] : rows_) masks[row].copy_(images.at(key).mask.view({-1}));
   settle();
+  if (weights_.defined()) weights_.fill_(1);
   masks_ = masks.to(device_);
   planned_.clear();
   stale_ = false;
@@ -102,7 +103,7 @@ void DeviceStep::plan(const std::vector<Plan>& steps, const Images& images) {
   const std::vector<int64_t> counts = countPositions(steps);
   int64_t most = 0, capacity = 0;
   for (size_t i = 0; i < steps.size(); ++i) {
-    planned_[steps[i].streams.step] = counts[i];
+    planned_[steps[i].streams.step] = {steps[i], counts[i]};
     most = std::max(most, steps[i].streams.images);
     capacity = std::max(capacity, capacityOf(counts[i], steps[i].streams.images));
   }
@@ -130,7 +131,7 @@ void DeviceStep::reserve(int64_t images, int64_t capacity) {
     rowSpace_ = noiseSpace_ = at::Tensor();
     // A tenth more, so that the next epoch's largest step has room too.
     const int64_t rows = capacityOf(std::min(capacity + capacity / 10, 2 * reserved_ * plane), reserved_);
-    rowSpace_ = at::empty({reserved_ * plane + rows, kSegmentationHidden}, floats);
+    if (lowResolution_) rowSpace_ = at::empty({reserved_ * plane + rows, kSegmentationHidden}, floats);
     noiseSpace_ = at::empty({rows, channels}, floats);
   }
 }
@@ -138,9 +139,9 @@ void DeviceStep::reserve(int64_t images, int64_t capacity) {
 void DeviceStep::begin(const Plan& step, const Images& images, const std::vector<std::vector<at::Tensor>>& taps) {
   prepareImages(images);
   step.streams.check();
-  if (!planned_.contains(step.streams.step)) planned_[step.streams.step] = countPositions({step})[0];
   images_ = static_cast<int64_t>(step.keys.size());
-  positions_ = planned_.at(step.streams.step);
+  const auto planned = planned_.find(step.streams.step);
+  positions_ = planned != planned_.end() && planned->second.step == step ? planned->second.positions : countPositions({step})[0];
   capacity_ = capacityOf(positions_, images_);
   reserve(images_, capacity_);
   streams_ = step.streams;
@@ -186,6 +187,7 @@ StepInput DeviceStep::input(const at::Tensor& noiseStd) const {
   streams.stepOnDevice = integers_.slice(0, 0, 1);
   input.perlinMask = anomalyMasks(anomalies_, streams, device_);
   input.noise = [streams, noiseStd, plane = h * w, space = noiseSpace_](const at::Tensor& cells) {
+    TORCH_INTERNAL_ASSERT(cells.numel() <= space.size(0));
     const at::Tensor out = space.slice(0, 0, cells.numel());
     latentNoise(streams, plane, cells, noiseStd, out);
     return out;

@@ -31,7 +31,7 @@ class DeviceStep {
   using Images = std::unordered_map<int64_t, TrainingImage>;  // by key
 
   // graphs: for how many sizes of steps a CUDA graph is kept; 0: none.
-  DeviceStep(const std::vector<TapShape>& taps, const AnomalyMaskOptions& anomalies, bool overlap, at::Device device, int64_t graphs);
+  DeviceStep(const std::vector<TapShape>& taps, const AnomalyMaskOptions& anomalies, bool overlap, bool lowResolution, at::Device device, int64_t graphs);
   ~DeviceStep();
 
   // While one lives, the calling thread's work on the device goes to the trainer's own stream.
@@ -51,6 +51,7 @@ class DeviceStep {
   struct Plan {
     StepStreams streams;
     std::vector<int64_t> keys;
+    bool operator==(const Plan& other) const { return keys == other.keys && streams.first == other.streams.first && streams.second == other.streams.second; }
   };
   // Finds out how many positions of steps will have noise, by waiting for the device once. Replaces what was planned before. A step that was
   // not planned is waited for when it begins.
@@ -83,7 +84,7 @@ class DeviceStep {
 
   std::vector<TapShape> shapes_;
   AnomalyMaskOptions anomalies_;
-  bool overlap_;
+  bool overlap_, lowResolution_;
   at::Device device_;
   std::unique_ptr<Repeated> repeated_;  // stream and graphs, where the device is a GPU
 
@@ -92,7 +93,11 @@ class DeviceStep {
   at::Tensor masks_;
   std::unordered_map<int64_t, int64_t> rows_;  // by key
 
-  std::unordered_map<int64_t, int64_t> planned_;  // positions by step
+  struct Planned {
+    Plan step;
+    int64_t positions;
+  };
+  std::unordered_map<int64_t, Planned> planned_;  // by number of the step
   int64_t reserved_ = 0, images_ = 0, positions_ = 0, capacity_ = 0;
   StepStreams streams_{};
   std::vector<at::Tensor> taps_;             // reserved x h_l x w_l x C_l

@@ -80,6 +80,7 @@ void FeatureCache::keep(int64_t key, const Taps& taps) {
     entries_.emplace(key, taps);
   } else if (hostBytes_ + locked <= hostLimit_) {
     Taps kept;
+    locked_ = device_.is_cuda();
     try {
       for (const at::Tensor& tap : taps) kept.push_back(at::empty_strided(tap.sizes(), tap.strides(), tap.options().device(at::kCPU).pinned_memory(device_.is_cuda())));
     } catch (const c10::Error& error) {
@@ -95,11 +96,13 @@ void FeatureCache::keep(int64_t key, const Taps& taps) {
 }
 
 FeatureCache::~FeatureCache() {
-  if (hostEntries_.empty()) return;
   hostEntries_.clear();
 #ifdef SSN_CUDA
-  // libtorch would keep it page-locked for ever.
-  if (device_.is_cuda()) at::getHostAllocator(at::kCUDA)->empty_cache();
+  if (!locked_) return;
+  try {
+    at::getHostAllocator(at::kCUDA)->empty_cache();  // libtorch would keep it page-locked for ever
+  } catch (...) {  // after an error of the GPU, which was reported
+  }
 #endif
 }
 

@@ -55,6 +55,7 @@ class FeatureCache {
   std::unordered_map<int64_t, Taps> entries_, hostEntries_;
   std::unordered_map<int64_t, Digest> contents_;
   std::vector<std::string> warnings_;
+  bool locked_ = false;  // page-locked memory was asked for
   int64_t memory_ = 0, host_ = 0, read_ = 0, computed_ = 0;
 };
 

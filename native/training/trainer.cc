@@ -53,7 +53,7 @@ Trainer::Trainer(const TrainerConfig& config, const TensorMap& backbone, const T
 #ifdef SSN_CUDA
   if (group_ && config.nccl && config.device.is_cuda()) nccl_ = cuda::NcclSum::create(*group_, config.device);
 #endif
-  if (!hostPath(config.device)) deviceStep_ = std::make_unique<DeviceStep>(tapShapes(config), anomalies(), config.overlap, config.device, config.graphs);
+  if (!hostPath(config.device)) deviceStep_ = std::make_unique<DeviceStep>(tapShapes(config), anomalies(), config.overlap, !config.direct, config.device, config.graphs);
 }
 
 Trainer::~Trainer() = default;

@@ -97,7 +97,7 @@ class Trainer {
   // kStepsAhead at most. A step that diverged is told of when its losses would be.
   std::vector<StepLosses> step(int64_t index, const std::vector<StepItem>& items, Share share, LearningRates rates);
 
-  // The losses not yet returned. Waits for them.
+  // The losses not yet returned; waits for them. Those before a step that diverged are returned first, and the next call throws.
   std::vector<StepLosses> finishSteps();
 
   // Adds images to the statistics of F. Then the standard deviation of each channel, over the images of all ranks.

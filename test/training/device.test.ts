@@ -1,11 +1,15 @@
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import path from "node:path";
 import { test } from "node:test";
 
 import type { CacheReport, NativeTrainer, StepLosses, Target, TensorMap, TrainerConfig } from "../../lib/native/binding.js";
+import { datasets, SuperSimpleNetError, Trainer } from "../../lib/index.js";
 import { engine } from "../../lib/native/engine.js";
 import { config, devices, trainerConfig } from "../golden/cases.js";
 import { norm, numbers } from "../golden/compare.js";
 import { formulaBackbone, formulaHeads } from "../golden/formula.js";
+import { filesUnder, scratchFolder, tinier } from "./support.js";
 
 const images = [0, 1, 2].map((image) => Uint8Array.from({ length: 64 * 64 * 3 }, (_, i) => (i * (37 + image) + image * 11) % 256));
 /** Images of each step, by key: their number changes, as at the end of an epoch. */
@@ -209,6 +213,27 @@ test("losses that come late: in order, so many steps ahead at most, and the good
   const broken = await portable(() => late({}, async (trainer, index) => (index === 3 ? trainer.setNoiseStd(Float32Array.of(1e30)) : undefined)));
   assert.ok(broken.error instanceof Error && "code" in broken.error && broken.error.code === "DIVERGED", String(broken.error));
   assert.deepEqual(broken.totals, actual.totals.slice(0, 3));
+});
+
+test("a divergence in an epoch's last step is that epoch's error: what was good is told, no checkpoint is written", async () => {
+  const folder = scratchFolder();
+  const data = await datasets.generated(path.join(folder, "data"), { imageSize: [64, 64], trainNormal: 2, trainAnomalous: 0, testNormal: 1, testAnomalous: 1 });
+  /** Noise that breaks a step, unless both of its masks are empty, as a quarter are. */
+  const fit = async (seed: number, out: string): Promise<{ steps: number; code: unknown }> => {
+    let steps = 0;
+    const fitted = new Trainer({ ...tinier, batchSize: 1, noiseStd: 1e30, seed }).fit(data, { out, onStep: () => void steps++ });
+    const code = await fitted.then(() => "done", (error: unknown) => error instanceof SuperSimpleNetError && error.code);
+    return { steps, code };
+  };
+  for (let seed = 0; ; seed++) {
+    const alone = await fit(seed, path.join(folder, `${seed}`));
+    if (alone.steps !== 1) continue;
+    assert.equal(alone.code, "DIVERGED");
+    const out = path.join(folder, "late");
+    assert.deepEqual(await portable(() => fit(seed, out)), alone);
+    assert.ok(!existsSync(out) || filesUnder(out).every((file) => !file.endsWith(".safetensors")));
+    return;
+  }
 });
 
 test("a step that diverges says so, late or not", async () => {

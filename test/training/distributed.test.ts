@@ -11,6 +11,7 @@ import { engine } from "../../lib/native/engine.js";
 import { checkpointFile } from "../../lib/training/checkpoint.js";
 import { supersimplenet } from "../cli/run.js";
 import { failure } from "../datasets/files.js";
+import { devices } from "../golden/cases.js";
 import type { Told, Training } from "./distributed-child.js";
 import { distance, filesUnder, headsOf, labelledFor, scratchFolder, tinier } from "./support.js";
 
@@ -109,15 +110,19 @@ async function apart(actual: Model, expected: Model, heads: TrainerOptions["head
   return norm((name) => a[name]!) / norm((name) => start[name]!.data as Float32Array);
 }
 
-for (const { ranks, portable, count } of [
-  { ranks: 2, portable: false, count: 4 },
-  { ranks: 4, portable: false, count: 2 },
-  { ranks: 2, portable: true, count: 3 },
-]) {
-  test(`${ranks} ranks train what one does${portable ? ", with what is written for other devices" : ""}`, async () => {
+/** GPU of each rank: one for both, which sum over their own connections, and one for each, which sum gradients by NCCL. */
+const gpus = [[0, 0], [0, 1]].filter((pair) => Math.max(...pair) < devices.length - 1);
+
+for (const { where, ranks, count, more = () => ({}) } of [
+  { where: "", ranks: 2, count: 4 },
+  { where: "", ranks: 4, count: 2 },
+  { where: ", with what is written for other devices", ranks: 2, count: 3, more: () => ({ PORTABLE: "1" }) },
+  ...gpus.map((pair) => ({ where: `, cuda:${pair.join(" and cuda:")}`, ranks: 2, count: 3, more: (rank: number) => ({ LOCAL_RANK: String(pair[rank]) }) })),
+] as { where: string; ranks: number; count: number; more?: (rank: number) => Record<string, string> }[]) {
+  test(`${ranks} ranks train what one does${where}`, async () => {
     const tried = trainings.slice(0, count);
     const place = await environment(ranks);
-    const ended = await together(ranks, tried, [], (rank) => ({ ...place(rank), ...(portable && { PORTABLE: "1" }) }));
+    const ended = await together(ranks, tried, [], (rank) => ({ ...place(rank), ...more(rank) }));
     for (const { code, signal, stderr } of ended) assert.deepEqual({ code, signal, stderr }, { code: 0, signal: null, stderr: "" });
     for (const [i, training] of tried.entries()) {
       const { name } = training;
