@@ -59,8 +59,10 @@ build='architecture=${CUDA_ARCHITECTURES:-$($python -c "import torch; print(\"%d
   cmake -S . -B build-cuda $(command -v ninja > /dev/null && echo -G Ninja) -DSUPERSIMPLENET_CUDA=ON -DSUPERSIMPLENET_LIBTORCH="$SUPERSIMPLENET_LIBTORCH_CUDA" -DCMAKE_CUDA_ARCHITECTURES="$architecture" \
     ${NODE_INCLUDE_DIR:+-DNODE_INCLUDE_DIR="$NODE_INCLUDE_DIR"} && cmake --build build-cuda --parallel "$(nproc)"'
 
-# The tests of a file whose names have a GPU in them; there have to be some.
-onGpu='set -o pipefail; node --test --test-timeout=60000 --test-reporter=spec --test-name-pattern="cuda:" "dist/test/$0.test.js" | awk "{ print } /^(ℹ|#) pass [1-9]/ { ran = 1 } END { exit !ran }"'
+# For awk: fails unless some test has passed.
+export ran='{ print } /^(ℹ|#) pass [1-9]/ { ran = 1 } END { exit !ran }'
+# The tests of a file whose names have a GPU in them.
+onGpu='set -o pipefail; node --test --test-timeout=60000 --test-reporter=spec --test-name-pattern="cuda:" "dist/test/$0.test.js" | awk "$ran"'
 step machine 60 machine.txt bash -c "$machine"
 wanted build && step build 480 build.txt bash -c "$build"
 if wanted tests; then
@@ -92,7 +94,7 @@ if wanted sanitizer; then
   if command -v compute-sanitizer > /dev/null; then
     # Our kernels only: libtorch's are many, and slow under it. Without libtorch's cache, which would hide what lies past a tensor's end, but
     # for what records graphs, which needs it.
-    sanitized='set -o pipefail; compute-sanitizer --error-exitcode 1 --kernel-name kernel_substring=runReduceRows $2 --tool $1 node --test-name-pattern="$3" "dist/test/$0.test.js" | awk "{ print } /^(ℹ|#) pass [1-9]/ { ran = 1 } END { exit !ran }"'
+    sanitized='set -o pipefail; compute-sanitizer --error-exitcode 1 --kernel-name kernel_substring=runReduceRows $2 --tool $1 node --test-name-pattern="$3" "dist/test/$0.test.js" | awk "$ran"'
     all="--kernel-name kernel_substring=runForEach"
     export PYTORCH_NO_CUDA_MEMORY_CACHING=1
     step memcheck-detection 200 memcheck-detection.txt bash -c "$sanitized" detection/kernels memcheck "$all" 'cuda.*equal the loops'

@@ -39,7 +39,7 @@ Napi::Value perlinNoiseToJs(const Napi::CallbackInfo& info) {
 Napi::Value perlinMasksToJs(const Napi::CallbackInfo& info) {
   const int64_t count = integer(info[2]), height = integer(info[3]), width = integer(info[4]);
   if (count < 0 || height < 1 || width < 1) throw Error("INTERNAL", "perlinMasks: sizes must be at least 1");
-  const AnomalyMaskOptions options{AnomalyMaskOptions::kPerlin, static_cast<uint64_t>(integer(info[0])), height, width, info[5].As<Napi::Number>().FloatValue()};
+  const AnomalyMaskOptions options{AnomalyMaskOptions::kPerlin, height, width, info[5].As<Napi::Number>().FloatValue()};
   const at::Device device = deviceOf(info[6]);
   // As of the first copy of a batch.
   return float32ToJs(info.Env(), anomalyMasks(options, streamsOf(info, count, 0, count, device), device).slice(0, 0, count).cpu().contiguous());

@@ -16,7 +16,6 @@ struct AnomalyMaskOptions {
     kWholeSecondCopy,  // SimpleNet's: the whole map of the second copy of the batch, the first stays clean
     kNone,
   } kind = kPerlin;
-  uint64_t seed;
   int64_t height, width;  // of the features
   float threshold;
 };
@@ -24,14 +23,9 @@ struct AnomalyMaskOptions {
 // 2 images x 1 x H x W of 0/1 on `device`. The same bits on every device.
 at::Tensor anomalyMasks(const AnomalyMaskOptions& options, const StepStreams& streams, at::Device device);
 
-// A step ahead of time: its streams, and for each image the row of its real defects in a table.
-struct PlannedStep {
-  StepStreams streams;
-  std::vector<int64_t> targets;
-};
-
-// How many positions of each step's duplicated batch will have noise. real: rows x H W of 0/1 (uint8), where there is none; undefined:
+// How many positions of each step's duplicated batch will have noise, for steps of one seed. rows: for all of their images, where the real
+// defects are in `real`. real: rows x H W of 0/1 (uint8), where there is none; undefined:
 // noise on real defects too. On the device of `real`, or `device`; waits for it once.
-std::vector<int64_t> anomalyCounts(const AnomalyMaskOptions& options, const std::vector<PlannedStep>& steps, const at::Tensor& real, at::Device device);
+std::vector<int64_t> anomalyCounts(const AnomalyMaskOptions& options, const std::vector<StepStreams>& steps, const std::vector<int64_t>& rows, const at::Tensor& real, at::Device device);
 
 }  // namespace ssn

@@ -18,7 +18,7 @@ class Pipeline {
   // From images on the device to results on the device: always the same operations for one shape, without waiting for any.
   using Work = std::function<std::pair<at::Tensor, at::Tensor>(const at::Tensor&)>;
 
-  // `graphs`: for how many batch sizes a graph is kept, each with its memory; 0: none.
+  // `graphs`: for how many batch sizes a graph is kept, each with its input; 0: none.
   Pipeline(at::Device device, int64_t graphs, Work work);
 
   // input: on the CPU, page-locked for speed. Returns the results on the CPU. One thread at a time.

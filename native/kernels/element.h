@@ -37,6 +37,12 @@ SSN_KERNEL void addScaled(Four& sum, float weight, const Four& x) {
   for (int i = 0; i < 4; ++i) sum.v[i] += weight * x.v[i];
 }
 
+SSN_KERNEL void addTo(float* to, const Four& x) {
+  Four sum = load(to);
+  addScaled(sum, 1.0f, x);
+  store(to, sum);
+}
+
 // leaky(scale x + shift) . weight over four channels.
 SSN_KERNEL float leakyDot(const Four& x, const Four& scale, const Four& shift, const Four& weight, float slope) {
   float sum = 0;

@@ -254,9 +254,7 @@ struct AddShared {
   SSN_KERNEL void operator()(int64_t i) const {
     const int64_t groups = channels / 4, k = i % groups * 4, p = i / groups;
     if (cells[p] < 0) return;
-    Four sum = load(noisy + p * channels + k);
-    addScaled(sum, 1.0f, load(base + cells[p] % shared * channels + k));
-    store(noisy + p * channels + k, sum);
+    addTo(noisy + p * channels + k, load(base + cells[p] % shared * channels + k));
   }
 };
 
@@ -330,10 +328,7 @@ struct AddNoiseTaps {
         addScaled(sum, 1.0f, load(products + ((p - from) * 25 + dx * 5 + dy) * channels + k));
         any = true;
       }
-    if (!any) return;
-    Four whole = load(planes + cell * channels + k);
-    addScaled(whole, 1.0f, sum);
-    store(planes + cell * channels + k, whole);
+    if (any) addTo(planes + cell * channels + k, sum);
   }
 };
 

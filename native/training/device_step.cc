@@ -90,9 +90,14 @@ std::vector<int64_t> DeviceStep::rowsOf(const std::vector<int64_t>& keys) const 
 }
 
 std::vector<int64_t> DeviceStep::countPositions(const std::vector<Plan>& steps) const {
-  std::vector<PlannedStep> ahead;
-  for (const Plan& step : steps) ahead.push_back({step.streams, rowsOf(step.keys)});
-  return anomalyCounts(anomalies_, ahead, overlap_ ? at::Tensor() : masks_, device_);
+  std::vector<StepStreams> streams;
+  std::vector<int64_t> rows;
+  for (const Plan& step : steps) {
+    streams.push_back(step.streams);
+    const std::vector<int64_t> own = rowsOf(step.keys);
+    rows.insert(rows.end(), own.begin(), own.end());
+  }
+  return anomalyCounts(anomalies_, streams, rows, overlap_ ? at::Tensor() : masks_, device_);
 }
 
 int64_t DeviceStep::capacityOf(int64_t positions, int64_t images) const { return capacityFor(positions, 2 * images * anomalies_.height * anomalies_.width); }

@@ -23,7 +23,7 @@ class Readback {
   }
 
   // In tests, where the CPU stands for another device, never before it is waited for.
-  bool arrived() const { return arrived_ ? arrived_->query() : !portableOnly; }
+  bool arrived() const { return arrived_ ? arrived_->query() : hostPath(host_); }
 
   // On the CPU. Waits until they are there.
   const at::Tensor& wait() {

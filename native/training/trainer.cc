@@ -9,7 +9,6 @@
 #include <ATen/ops/ones.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
-#include <ATen/ops/zeros_like.h>
 
 #include <cmath>
 
@@ -75,7 +74,7 @@ const TrainingImage& Trainer::target(int64_t key) const {
   return found->second;
 }
 
-AnomalyMaskOptions Trainer::anomalies() const { return {config_.synthetic, config_.seed, shape_.height, shape_.width, static_cast<float>(config_.perlinThreshold)}; }
+AnomalyMaskOptions Trainer::anomalies() const { return {config_.synthetic, shape_.height, shape_.width, static_cast<float>(config_.perlinThreshold)}; }
 
 // The streams go by the place in the whole duplicated batch: they do not depend on how it is shared.
 StepStreams Trainer::streams(int64_t index, int64_t images, Share share) const { return {config_.seed, index, images, share.first, share.total + share.first, {}}; }
@@ -133,19 +132,20 @@ StepOutput Trainer::forwardBackward(const StepInput& input) {
   return config_.direct ? stepDirect(heads_, input, options) : stepLowResolution(heads_, input, options, geometry_);
 }
 
-std::pair<AdamWRates, AdamWRates> Trainer::nextRates(LearningRates rates) const {
-  return {AdamWRates(updates_ + 1, rates.adaptor, config_.adaptorWeightDecay), AdamWRates(updates_ + 1, rates.heads, config_.headsWeightDecay)};
+std::pair<AdamWRates, AdamWRates> Trainer::nextRates(LearningRates rates) {
+  const AdamWRates adaptor(updates_ + 1, rates.adaptor, config_.adaptorWeightDecay), heads(updates_ + 1, rates.heads, config_.headsWeightDecay);
+  if (deviceStep_) {
+    deviceStep_->setRates(adaptor, heads);
+    const auto parameters = trainedParameters(heads_);
+    for (size_t i = 0; i < parameters.size(); ++i) begin(optimizer_[i], *parameters[i].tensor);
+  }
+  return {adaptor, heads};
 }
 
 at::Tensor Trainer::update(const std::vector<at::Tensor>& gradients, LearningRates rates) {
   at::NoGradGuard guard;
   const DeviceStep::Use use(deviceStep_.get());
   const auto [adaptor, heads] = nextRates(rates);
-  if (deviceStep_) {
-    deviceStep_->setRates(adaptor, heads);
-    const auto parameters = trainedParameters(heads_);
-    for (size_t i = 0; i < parameters.size(); ++i) begin(optimizer_[i], *parameters[i].tensor);
-  }
   const at::Tensor norm = gradientNorm(gradients);
   apply(gradients, norm, adaptor, heads);
   ++updates_;
@@ -203,13 +203,8 @@ at::Tensor Trainer::compute(const StepInput& input, const AdamWRates& adaptor, c
     out = forwardBackward(input);
   }
   throwIfCancelled();  // the last place to stop: an update happens as a whole
-  at::Tensor losses = at::stack({out.l1Normal, out.l1Anomalous, out.focalMap, out.focalScore}).to(at::kDouble);
-  if (group_) {
-    at::Tensor sums = losses.cpu();
-    group_->sum(sums.data_ptr<double>(), 4);
-    losses = sums.to(losses.device());
-    sumGradients(out.gradients);
-  }
+  const at::Tensor losses = sumOverRanks(at::stack({out.l1Normal, out.l1Anomalous, out.focalMap, out.focalScore}).to(at::kDouble), group_.get());
+  if (group_) sumGradients(out.gradients);
   const at::Tensor norm = gradientNorm(out.gradients);
   // Before anything changes, where nothing has to be waited for.
   if (!deviceStep_ || group_) checkFinite(losses.sum().item<double>(), norm.item<double>(), 0.0);
@@ -226,7 +221,6 @@ std::vector<StepLosses> Trainer::step(int64_t index, const std::vector<StepItem>
   RecyclingScope recycling;
   const AllowTf32 allow(config_.device, config_.tf32);
   const DeviceStep::Use use(deviceStep_.get());
-  const auto [adaptor, heads] = nextRates(rates);
   const StepStreams streams = this->streams(index, static_cast<int64_t>(items.size()), share);
   std::vector<int64_t> keys;
   std::vector<std::vector<at::Tensor>> images;
@@ -235,14 +229,12 @@ std::vector<StepLosses> Trainer::step(int64_t index, const std::vector<StepItem>
     keys.push_back(item.key);
     images.push_back(tapsOf(item));
   }
+  const auto [adaptor, heads] = nextRates(rates);
   if (deviceStep_) {
     deviceStep_->begin({streams, keys}, targets_, images);
-    deviceStep_->setRates(adaptor, heads);
     throwIfCancelled();
     // Ranks wait for each other within a step, and the direct heads for the positions of the noise.
-    const auto parameters = trainedParameters(heads_);
-    for (size_t i = 0; i < parameters.size(); ++i) begin(optimizer_[i], *parameters[i].tensor);
-    const at::Tensor& values = deviceStep_->run(!group_ && !config_.direct, [&] { return compute(deviceStep_->input(config_.noiseStd), adaptor, heads); });
+    const at::Tensor& values = deviceStep_->run(!group_ && !config_.direct, [&, &adaptor = adaptor, &heads = heads] { return compute(deviceStep_->input(config_.noiseStd), adaptor, heads); });
     pending_.push_back({Readback(values), config_.direct ? -1 : deviceStep_->positions()});
   } else {
     pending_.push_back({Readback(compute(stepInput(streams, items, images), adaptor, heads)), -1});
@@ -354,7 +346,7 @@ void Trainer::shareState() {
   for (const Heads::Named& entry : heads_.named()) share(*entry.tensor);
   const auto parameters = trainedParameters(heads_);
   for (size_t i = 0; i < parameters.size() && updates_ > 0; ++i) {
-    if (!optimizer_[i].mean.defined()) optimizer_[i] = {at::zeros_like(*parameters[i].tensor), at::zeros_like(*parameters[i].tensor)};
+    begin(optimizer_[i], *parameters[i].tensor);
     share(optimizer_[i].mean);
     share(optimizer_[i].variance);
   }

@@ -137,7 +137,7 @@ class Trainer {
   std::vector<StepLosses> known(bool all);
   static at::Tensor gradientNorm(const std::vector<at::Tensor>& gradients);
   void apply(const std::vector<at::Tensor>& gradients, const at::Tensor& norm, const AdamWRates& adaptor, const AdamWRates& heads);
-  std::pair<AdamWRates, AdamWRates> nextRates(LearningRates rates) const;
+  std::pair<AdamWRates, AdamWRates> nextRates(LearningRates rates);  // also in the device's memory, with all that an update needs
   void sumGradients(std::vector<at::Tensor>& gradients);
 
   RecyclingUser recycling_;

@@ -30,10 +30,15 @@ interface Result {
   cache: CacheReport;
 }
 
-async function train(changes: Partial<TrainerConfig>, { planned = true } = {}): Promise<Result> {
+async function trainerWith(changes: Partial<TrainerConfig>): Promise<NativeTrainer> {
   const settings: TrainerConfig = { ...trainerConfig(config("jims", "lowResolution", 64, 64), "supervised"), noiseStd: Float32Array.of(0.3), featureCacheBytes: 2 ** 20, cudaGraphs: 8, ...changes };
-  const trainer: NativeTrainer = await engine().createTrainer(settings, formulaBackbone("resnet18"), formulaHeads(384));
+  const trainer = await engine().createTrainer(settings, formulaBackbone("resnet18"), formulaHeads(384));
   await trainer.setTargets(targets);
+  return trainer;
+}
+
+async function train(changes: Partial<TrainerConfig>, { planned = true } = {}): Promise<Result> {
+  const trainer = await trainerWith(changes);
   const plan = batches.map((keys, index) => ({ index, keys }));
   if (planned) await trainer.plan(plan);
   const returned: StepLosses[][] = [];
@@ -131,8 +136,7 @@ for (const device of devices.slice(1)) {
 
 /** What steps read is put elsewhere between them: larger batches, other targets, other noise, another state. */
 async function changing(changes: Partial<TrainerConfig>): Promise<StepLosses[]> {
-  const settings: TrainerConfig = { ...trainerConfig(config("jims", "lowResolution", 64, 64), "supervised"), noiseStd: Float32Array.of(0.3), featureCacheBytes: 2 ** 20, syntheticAnomalies: "simplenet", cudaGraphs: 8, ...changes };
-  const trainer = await engine().createTrainer(settings, formulaBackbone("resnet18"), formulaHeads(384));
+  const trainer = await trainerWith({ syntheticAnomalies: "simplenet", ...changes });
   const all: StepLosses[] = [];
   let index = 0;
   const steps = async (...keys: number[]): Promise<void> => {
@@ -140,7 +144,6 @@ async function changing(changes: Partial<TrainerConfig>): Promise<StepLosses[]> 
     for (let i = 0; i < 3; i++) all.push(...(await trainer.step({ index: index++, items: keys.map((key) => ({ key, pixels: images[key]! })), adaptorLearningRate: 1e-4, headsLearningRate: 2e-4 })));
     all.push(...(await trainer.finishSteps()));
   };
-  await trainer.setTargets(targets);
   await steps(0);
   const before = await trainer.state();
   await steps(0, 1); // one image comes again, which balanced sampling does too
@@ -180,10 +183,8 @@ const kAhead = 8; // kStepsAhead of native/training/trainer.h
 
 test("losses that come late: in order, so many steps ahead at most, and the good ones before a divergence", async () => {
   const steps = 12;
-  const late = async (changes: Partial<TrainerConfig>, each: (trainer: NativeTrainer, index: number) => Promise<void> = async () => {}): Promise<{ returned: number[]; totals: number[]; error?: unknown }> => {
-    const settings: TrainerConfig = { ...trainerConfig(config("jims", "lowResolution", 64, 64), "supervised"), noiseStd: Float32Array.of(0.3), featureCacheBytes: 2 ** 20, ...changes };
-    const trainer = await engine().createTrainer(settings, formulaBackbone("resnet18"), formulaHeads(384));
-    await trainer.setTargets(targets);
+  const late = async (each: (trainer: NativeTrainer, index: number) => Promise<void> = async () => {}): Promise<{ returned: number[]; totals: number[]; error?: unknown }> => {
+    const trainer = await trainerWith({});
     const result: { returned: number[]; totals: number[]; error?: unknown } = { returned: [], totals: [] };
     const take = (known: StepLosses[]): void => {
       result.returned.push(known.length);
@@ -205,12 +206,12 @@ test("losses that come late: in order, so many steps ahead at most, and the good
     trainer.dispose();
     return result;
   };
-  const expected = await late({});
-  const actual = await portable(() => late({}));
+  const expected = await late();
+  const actual = await portable(() => late());
   assert.deepEqual(actual.returned, [...Array.from({ length: kAhead }, () => 0), ...Array.from({ length: steps - kAhead }, () => 1), kAhead, 0]);
   actual.totals.forEach((total, i) => assert.ok(Math.abs(total / expected.totals[i]! - 1) < 1e-3, `step ${i}`));
   // The fourth step breaks; its losses are known with the twelfth. Those of the three before are told nonetheless.
-  const broken = await portable(() => late({}, async (trainer, index) => (index === 3 ? trainer.setNoiseStd(Float32Array.of(1e30)) : undefined)));
+  const broken = await portable(() => late(async (trainer, index) => (index === 3 ? trainer.setNoiseStd(Float32Array.of(1e30)) : undefined)));
   assert.ok(broken.error instanceof Error && "code" in broken.error && broken.error.code === "DIVERGED", String(broken.error));
   assert.deepEqual(broken.totals, actual.totals.slice(0, 3));
 });
