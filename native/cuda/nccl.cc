@@ -43,7 +43,7 @@ struct Nccl {
 
   bool complete() const { return getUniqueId != nullptr && initRank != nullptr && allReduce != nullptr && abort != nullptr && errorString != nullptr; }
   void check(int result, const char* what) const {
-    if (result != 0) throw Error("RANK_FAILED", std::string("NCCL: ") + what + ": " + errorString(result) + ". Without it (distributed.nccl false, --nccl off) the ranks sum over their own connections");
+    if (result != 0) throw Error("RANK_FAILED", std::string("NCCL: ") + what + ": " + errorString(result) + ". Without it (distributed.nccl false, --nccl false) the ranks sum over their own connections");
   }
 };
 constexpr int kFloat32 = 7, kSum = 0;
