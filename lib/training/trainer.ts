@@ -14,7 +14,7 @@ import { decodeMask, loadImage, loadMask } from "../images/decode.js";
 import { prefetch, throwIfAborted } from "../images/pipeline.js";
 import { type ModelConfig, networkConfigOf, type Thresholds, type TrainingInfo } from "../models/config.js";
 import { Model } from "../models/model.js";
-import type { NativeTrainer, StepItem, StepLosses, Target, TensorMap, TrainerConfig } from "../native/binding.js";
+import type { NativeTrainer, PlannedStep, StepItem, StepLosses, Target, TensorMap, TrainerConfig } from "../native/binding.js";
 import { applyThreads, checkPrecision, resolveDevice, trainerPrecisions } from "../native/device.js";
 import { engine } from "../native/engine.js";
 import { invalid, rejectUnknown } from "../options.js";
@@ -319,22 +319,34 @@ class Session {
     return Math.ceil(this.#order(0).length / this.settings.batchSize);
   }
 
+  #batches(epoch: number): PlannedStep[] {
+    const { batchSize } = this.settings;
+    const all = this.#order(epoch);
+    const steps = Math.ceil(all.length / batchSize);
+    return Array.from({ length: steps }, (_, step) => {
+      const whole = all.slice(step * batchSize, (step + 1) * batchSize);
+      const { first, count } = this.#share(whole.length);
+      return { index: epoch * steps + step, share: { first, total: whole.length }, keys: whole.slice(first, first + count) };
+    });
+  }
+
+  #plannedEpoch = -1;
+
+  async #plan(epoch: number): Promise<void> {
+    await this.native.plan(this.#batches(epoch));
+    this.#plannedEpoch = epoch;
+  }
+
   async epoch(epoch: number, { onStep }: FitOptions): Promise<EpochEvent> {
     const { settings, signal } = this;
     const start = performance.now();
-    const keys = this.#order(epoch);
-    const steps = Math.ceil(keys.length / settings.batchSize);
     const scale = learningRateScale(epoch, settings.epochs, settings.learningRateMilestones, settings.learningRateFactor);
     const adaptorLearningRate = settings.adaptorLearningRate * scale;
     const headsLearningRate = settings.headsLearningRate * scale;
     const sums: StepLosses = { l1Normal: 0, l1Anomalous: 0, focalMap: 0, focalScore: 0, total: 0, gradientNorm: 0 };
-
-    const batches = Array.from({ length: steps }, (_, step) => {
-      const whole = keys.slice(step * settings.batchSize, (step + 1) * settings.batchSize);
-      const { first, count } = this.#share(whole.length);
-      return { index: epoch * steps + step, share: { first, total: whole.length }, keys: whole.slice(first, first + count) };
-    });
-    await this.native.plan(batches);
+    const batches = this.#batches(epoch);
+    const steps = batches.length;
+    if (this.#plannedEpoch !== epoch) await this.#plan(epoch);
     let reported = 0;
     const report = (known: readonly StepLosses[]): void => {
       for (const losses of known) {
@@ -351,6 +363,8 @@ class Session {
         report(await this.#withFeatures(batch, (items) => this.native.step({ index, items, share, adaptorLearningRate, headsLearningRate })));
         throwIfAborted(signal);
       }
+      // Before the losses are waited for: on a GPU one wait is for both.
+      if (epoch + 1 < settings.epochs) await this.#plan(epoch + 1);
       // Until nothing is left: what was good before a divergence is told first.
       for (let known = await this.native.finishSteps(); known.length > 0; known = await this.native.finishSteps()) report(known);
     } finally {
