@@ -58,8 +58,8 @@ const text = (error: unknown): string => (error instanceof Error ? error.message
 
 function translate(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof SuperSimpleNetError) return error;
-  const code = (error as { code?: unknown }).code;
-  return typeof code === "string" && /^[A-Z_]+$/.test(code) ? new SuperSimpleNetError(code as ErrorCode, error.message, { cause: error }) : error;
+  const { code, path } = error as { code?: unknown; path?: string };
+  return typeof code === "string" && /^[A-Z_]+$/.test(code) ? new SuperSimpleNetError(code as ErrorCode, error.message, { cause: error, path }) : error;
 }
 
 /** The same object, whose functions and promises fail with our error class. */

@@ -11,6 +11,7 @@ namespace ssn::addon {
 Napi::Value Failure::toJs(Napi::Env env) const {
   Napi::Error error = Napi::Error::New(env, message);
   error.Value().Set("code", code);
+  if (!path.empty()) error.Value().Set("path", path);
   return error.Value();
 }
 
@@ -18,7 +19,7 @@ Failure currentFailure() {
   try {
     throw;
   } catch (const Error& error) {
-    return {error.code(), error.what()};
+    return {error.code(), error.what(), error.path()};
   } catch (const c10::OutOfMemoryError& error) {
     return {"OUT_OF_MEMORY", error.what_without_backtrace()};
   } catch (const c10::Error& error) {

@@ -11,6 +11,7 @@ namespace ssn::addon {
 struct Failure {
   std::string code;
   std::string message;
+  std::string path = {};  // of the file it is about
   Napi::Value toJs(Napi::Env env) const;
 };
 

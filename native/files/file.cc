@@ -39,18 +39,18 @@ int processId() { return getpid(); }
   const std::string what = "Cannot " + action + " " + path + ": ";
   switch (error) {
     case ENOENT:
-      throw Error("FILE_NOT_FOUND", what + (action == "write" ? "its folder does not exist. Create it first." : "it does not exist. Check the path."));
+      throw Error("FILE_NOT_FOUND", what + (action == "write" ? "its folder does not exist. Create it first." : "it does not exist. Check the path."), path);
     case EACCES:
     case EPERM:
     case EROFS:
-      throw Error("NO_PERMISSION", what + "permission denied. Check the rights of the file and its folder.");
+      throw Error("NO_PERMISSION", what + "permission denied. Check the rights of the file and its folder.", path);
     case ENOSPC:
 #ifdef EDQUOT
     case EDQUOT:
 #endif
-      throw Error("NO_SPACE", what + "no space left on the device. Free some and try again.");
+      throw Error("NO_SPACE", what + "no space left on the device. Free some and try again.", path);
     default:
-      throw Error("FILE_ERROR", what + std::generic_category().message(error) + ".");
+      throw Error("FILE_ERROR", what + std::generic_category().message(error) + ".", path);
   }
 }
 
@@ -62,7 +62,7 @@ InputFile::InputFile(std::string path) : path_(std::move(path)) {
   if (!fs::exists(status)) fail(error ? error.value() : ENOENT, "read", path_);
   // Opening a pipe would wait for a writer, and a folder opens but does not read.
   if (!fs::is_regular_file(status))
-    throw Error("FILE_ERROR", "Cannot read " + path_ + ": it is " + (fs::is_directory(status) ? "a folder, not a file." : "not a regular file."));
+    throw Error("FILE_ERROR", "Cannot read " + path_ + ": it is " + (fs::is_directory(status) ? "a folder, not a file." : "not a regular file."), path_);
   file_ = openFile(path_, "rb");
   if (file_ == nullptr) fail(errno, "read", path_);
   size_ = fs::file_size(pathOf(path_), error);
@@ -92,7 +92,7 @@ std::string InputFile::read(uint64_t offset, uint64_t bytes) const {
   return out;
 }
 
-void InputFile::corrupt(const std::string& what) const { throw Error("FILE_CORRUPT", path_ + " is damaged or not what it should be: " + what + "."); }
+void InputFile::corrupt(const std::string& what) const { throw Error("FILE_CORRUPT", path_ + " is damaged or not what it should be: " + what + ".", path_); }
 
 ByteReader::ByteReader(const InputFile& file, uint64_t begin, uint64_t end) : file_(file), begin_(begin), end_(end) {}
 
@@ -138,7 +138,7 @@ OutputFile::OutputFile(std::string path) : path_(std::move(path)) {
   static std::atomic<unsigned> counter{0};
   temporary_ = path_ + "." + std::to_string(processId()) + "-" + std::to_string(counter++) + ".tmp";
   std::error_code error;
-  if (fs::is_directory(pathOf(path_), error)) throw Error("FILE_ERROR", "Cannot write " + path_ + ": it is a folder.");
+  if (fs::is_directory(pathOf(path_), error)) throw Error("FILE_ERROR", "Cannot write " + path_ + ": it is a folder.", path_);
   file_ = openFile(temporary_, "wbx");
   if (file_ == nullptr) fail(errno, "write", path_);
 }

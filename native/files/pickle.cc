@@ -88,7 +88,7 @@ class Unpickler {
   [[noreturn]] void corrupt(const std::string& what) const {
     in_.file().corrupt("its pickle is wrong near byte " + std::to_string(in_.position()) + ": " + what);
   }
-  [[noreturn]] void refuse(const std::string& what) const { throw Error("PICKLE_REFUSED", in_.file().path() + ": the file asks to run " + what); }
+  [[noreturn]] void refuse(const std::string& what) const { throw Error("PICKLE_REFUSED", in_.file().path() + ": the file asks to run " + what, in_.file().path()); }
 
   // --- values and stack ---
   Value* make(Kind kind) {

@@ -282,7 +282,7 @@ TensorFile readSafetensors(const InputFile& file, const std::vector<std::string>
   for (const Entry& entry : header.entries) {
     if (!startsWithAny(entry.name, prefixes)) continue;
     if (entry.type->type == at::ScalarType::Undefined)
-      throw Error("WEIGHTS_INVALID", file.path() + ": tensor '" + entry.name + "' has the type " + entry.type->name + ", which is not supported; convert it to float32.");
+      throw Error("WEIGHTS_INVALID", file.path() + ": tensor '" + entry.name + "' has the type " + entry.type->name + ", which is not supported; convert it to float32.", file.path());
     at::Tensor tensor = at::empty(entry.shape, at::TensorOptions().dtype(entry.type->type));
     const uint64_t bytes = entry.end - entry.begin;
     file.read(data + entry.begin, bytes, tensor.data_ptr());

@@ -58,7 +58,7 @@ uint64_t headChecksum(const RecordHead& head, int64_t slot) { return checksumOf(
 
 [[noreturn]] void fail(int error, const std::string& path) {
   const char* code = error == EACCES || error == EPERM || error == EROFS ? "NO_PERMISSION" : error == ENOENT ? "FILE_NOT_FOUND" : error == ENOSPC ? "NO_SPACE" : "FILE_ERROR";
-  throw Error(code, "Cannot open the feature cache file " + path + ": " + std::generic_category().message(error) + ". Choose another featureCacheDir, or set featureCacheFileMiB to 0.");
+  throw Error(code, "Cannot open the feature cache file " + path + ": " + std::generic_category().message(error) + ". Choose another featureCacheDir, or set featureCacheFileMiB to 0.", path);
 }
 
 int64_t sizeOf(int file) {

@@ -22,6 +22,7 @@ export async function failsWith(promise: Promise<unknown>, code: ErrorCode, mess
     assert.ok(error instanceof SuperSimpleNetError, String(error));
     assert.equal(error.code, code, error.message);
     assert.match(error.message, message);
+    if (/^(FILE|PICKLE)_/.test(code)) assert.ok(error.path && error.message.includes(error.path), `the file of: ${error.message}`);
     return true;
   });
 }
