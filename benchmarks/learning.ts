@@ -3,7 +3,7 @@
  * same budget (ResNet-18, 128 x 128, batch 32, 6 epochs, noise 0.015).
  *
  *   node dist/benchmarks/learning.js [--regimes full,mixed] [--seeds 0,1,2] [--epochs 6] [--noise 0.015 | --noise relative:1.5]
- *        [--shared ../shared] > benchmarks/results/learning-NAME.json
+ *        [--image-size 128] [--shared ../shared] > benchmarks/results/learning-NAME.json
  *
  * The data, the weights and the authors' numbers are in the folder `--shared`, which is not part of this repository. A line
  * per run goes to stderr as it ends.
@@ -62,12 +62,14 @@ async function main(): Promise<void> {
       seeds: { type: "string", default: "0,1,2" },
       epochs: { type: "string", default: String(budget.epochs) },
       noise: { type: "string", default: String(budget.noiseStd) },
+      "image-size": { type: "string", default: String(budget.imageSize[0]) },
       shared: { type: "string", default: "../shared" },
     },
   });
   const relative = /^relative:(.+)$/.exec(values.noise)?.[1];
   const noiseStd = relative === undefined ? Number(values.noise) : { relative: Number(relative) };
   const epochs = Number(values.epochs);
+  const imageSize: [number, number] = [Number(values["image-size"]), Number(values["image-size"])];
   const authors = await sources(values.shared).authors();
   const names = ["I-AUROC", "AP-det", "P-AUROC", "AP-loc", "AUPRO", "seg-I-AUROC", "seg-AP-det"] as const;
   const summary = (runs: readonly Record<(typeof names)[number], number | null>[]) =>
@@ -78,14 +80,14 @@ async function main(): Promise<void> {
     const runs: (Metrics & { seed: number; seconds: number })[] = [];
     for (const seed of values.seeds.split(",").map(Number)) {
       const start = performance.now();
-      const metrics = await learn(values.shared, regime, { seed, epochs, noiseStd });
+      const metrics = await learn(values.shared, regime, { seed, epochs, noiseStd, imageSize });
       runs.push({ seed, seconds: Math.round((performance.now() - start) / 1000), ...metrics });
       console.error(JSON.stringify({ regime, noise: values.noise, epochs, ...runs.at(-1) }));
     }
     const theirs = authors.filter((run) => run.regime === regime);
     results.push({ regime, mean: summary(runs), authorsMean: theirs.length > 0 ? summary(theirs) : null, authorsSeeds: theirs.map((run) => run.seed), runs });
   }
-  console.log(JSON.stringify({ machine: machine(Number(process.env["OMP_NUM_THREADS"] ?? 0) || 0), budget: { ...budget, epochs, noiseStd }, results }, null, 2));
+  console.log(JSON.stringify({ machine: machine(Number(process.env["OMP_NUM_THREADS"] ?? 0) || 0), budget: { ...budget, imageSize, epochs, noiseStd }, results }, null, 2));
 }
 
 if (require.main === module) void main();

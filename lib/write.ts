@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { mkdir, open, rename, rm, stat } from "node:fs/promises";
 import path from "node:path";
 
@@ -24,6 +24,13 @@ export async function writeWholeFile(file: string, data: string | Uint8Array): P
     await rm(temporary, { force: true }).catch(() => undefined); // the first error tells more
     throw fileError(error, "write", file);
   }
+}
+
+/** Creates a folder whose name begins so. Not mkdtemp, whose folders nobody else may read: what becomes of this one has the usual rights. */
+export async function makeUniqueFolder(prefix: string): Promise<string> {
+  const folder = `${prefix}${randomBytes(6).toString("hex")}`;
+  await mkdir(folder);
+  return folder;
 }
 
 /** Creates a folder and its parents. Errors: NO_PERMISSION, NO_SPACE, FILE_ERROR. */

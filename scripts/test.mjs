@@ -21,6 +21,9 @@ if (files.length === 0) {
 const cores = os.availableParallelism();
 const concurrency = Math.min(2, cores);
 const env = { ...process.env, OMP_NUM_THREADS: process.env.OMP_NUM_THREADS ?? String(Math.max(1, Math.floor(cores / concurrency))) };
+// What would make tests train with other processes, or ask a proxy for their own servers.
+const foreign = /^((LOCAL_)?(RANK|WORLD_SIZE)|MASTER_(ADDR|PORT)|SUPERSIMPLENET_(THREADS|WHEELS_URL)|PIP_INDEX_URL|(HTTPS?|ALL|NO)_PROXY)$/i;
+for (const name of Object.keys(env)) if (foreign.test(name)) delete env[name];
 const child = spawn(process.execPath, ["--test", `--test-concurrency=${concurrency}`, "--test-reporter=spec", ...options, ...files], { cwd: root, env, stdio: "inherit" });
 for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => child.kill(signal));
 child.on("exit", (code) => (process.exitCode = code ?? 1));

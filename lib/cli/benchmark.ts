@@ -17,7 +17,7 @@ export const benchmark = command({
     "image-size": size("without --model", { default: [256, 256] }),
     device: shared.device,
     precision: shared.precision,
-    heads: choice(["lowResolution", "direct"], "direct is the slow oracle", { default: "lowResolution" }),
+    heads: shared.heads,
     threads: shared.threads,
     batch: integer("N", "images per call", { min: 1, default: 1 }),
     repetitions: integer("N", "timed calls", { min: 1, default: 50 }),

@@ -71,11 +71,11 @@ export class Output {
 
 export const output = new Output();
 
-/** A reader that went away (`| head`) ends the command quietly, as it does for other tools. */
+/** A reader that went away (`| head`) ends the command quietly and with the code that shells give a program which such a reader has ended (SIGPIPE). */
 export function exitQuietlyOnClosedPipe(): void {
   for (const stream of [process.stdout, process.stderr]) {
     stream.on("error", (error: NodeJS.ErrnoException) => {
-      if (error.code === "EPIPE") process.exit(0);
+      if (error.code === "EPIPE") process.exit(141);
       throw error;
     });
   }

@@ -6,10 +6,9 @@ import { duration, output } from "./output.js";
 
 const stages: Record<StageEvent["stage"], string> = {
   validate: "checking images",
-  load: "loading images",
+  load: "loading the backbone",
   measure: "measuring features",
   calibrate: "setting thresholds",
-  save: "saving",
 };
 
 /** Where output is not a terminal, a training prints about this many epochs. */

@@ -1,11 +1,16 @@
 import type { Detector } from "../detection/detector.js";
 import type { ModelConfig } from "../models/config.js";
-import { choice, flag, integer, number, text } from "./options.js";
+import { choice, flag, integer, number, text, type ValueOption } from "./options.js";
 import { isCheckout } from "../native/locate.js";
 import { output } from "./output.js";
 
 /** How this program is called here: a checkout has no `supersimplenet` on the PATH. */
 export const program = isCheckout ? "npm run -s supersimplenet --" : "supersimplenet";
+
+const heads: ValueOption<"lowResolution" | "direct"> = (() => {
+  const { parse, ...row } = choice(["low-resolution", "direct"], "the fast form of the heads, or the plain one (slow; for checking)", { default: "low-resolution" });
+  return { ...row, parse: (value: string) => (parse(value) === "direct" ? "direct" : "lowResolution") };
+})();
 
 /** Options that several commands take, written once. */
 export const shared = {
@@ -18,6 +23,7 @@ export const shared = {
   threads: integer("N", "CPU threads", { min: 1, default: "the number of cores, or SUPERSIMPLENET_THREADS" }),
   precision: choice(["float32", "tf32", "bfloat16", "float16"], "of the network: bfloat16 is faster on processors with instructions for it, float16 and tf32 are for CUDA (docs/performance.md)", { default: "float32" }),
   backboneWeights: text("FILE", "backbone weights, when the model file does not hold them", { default: "the cache folder" }),
+  heads,
   batch: integer("N", "images per forward pass", { min: 1, default: 8 }),
   pixelThreshold: number("LOGIT", "map logit from which a pixel belongs to a region", { default: "the model's own" }),
   overwrite: flag("replace what is there"),

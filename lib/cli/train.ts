@@ -43,11 +43,6 @@ const noise: ValueOption<number | RelativeNoise> = {
 
 const layers: ValueOption<string[]> = { placeholder: "NAME,...", help: "layers that feed the heads", default: defaults.layers.join(","), parse: (value) => value.split(",") };
 
-const heads: ValueOption<"lowResolution" | "direct"> = (() => {
-  const { parse, ...row } = choice(["low-resolution", "direct"], "the fast form of the heads, or the plain one (slow; for checking)", { default: "low-resolution" });
-  return { ...row, parse: (value: string) => (parse(value) === "direct" ? "direct" : "lowResolution") };
-})();
-
 const options = {
   data: shared.data,
   out: text("RUN", "folder for the model, metrics, log and checkpoint", { required: true }),
@@ -93,7 +88,7 @@ const options = {
   "feature-cache-dir": text("FOLDER", "where", { default: "features in the cache folder" }),
   "feature-cache-precision": choice(["float32", "float16"], "of backbone features; float16 takes half the space and rounds them", { default: defaults.featureCachePrecision }),
   "cuda-graphs": integer("N", "with a GPU: for how many sizes of steps the work is kept as a CUDA graph; 0: none", { min: 0, max: 64, default: defaults.cudaGraphs }),
-  heads,
+  heads: shared.heads,
   upscale: onOff("ablation: upscale the features", { default: defaults.upscale }),
   "classification-head": choice(["standard", "complex", "mapMax"], "ablation: what makes the score", { default: defaults.classificationHead }),
   "map-input": onOff("ablation: the classification head sees the map", { default: defaults.mapInput }),

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rename, rm, rmdir, writeFile } from "node:fs/promises";
+import { readdir, readFile, rename, rm, rmdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 
 import { fileError, SuperSimpleNetError } from "../errors.js";
@@ -6,7 +6,7 @@ import { prefetch, throwIfAborted } from "../images/pipeline.js";
 import { sharp } from "../images/sharp.js";
 import { checkChoice, checkNumber, invalid, rejectUnknown } from "../options.js";
 import { Random } from "../random.js";
-import { makeFolder } from "../write.js";
+import { makeFolder, makeUniqueFolder } from "../write.js";
 import { folder } from "./folder.js";
 import { type Defect, DEFECTS, renderScene } from "./surface.js";
 import type { Dataset } from "./types.js";
@@ -116,7 +116,7 @@ export async function generated(root: string, options: GeneratedOptions = {}): P
   const writes = new Set<Promise<void>>(); // under way; they outlive a cancelled prefetch
   try {
     await makeFolder(path.dirname(base));
-    temporary = await mkdtemp(path.join(path.dirname(base), `.${path.basename(base)}.`));
+    temporary = await makeUniqueFolder(path.join(path.dirname(base), `.${path.basename(base)}.`));
     const target = temporary;
     const write = async (file: string, pixels: Uint8Array, channels: 1 | 3): Promise<void> => {
       const image = sharp(pixels, { raw: { width, height, channels } });

@@ -5,6 +5,7 @@ import { SuperSimpleNetError } from "../errors.js";
 import { decodeImage, decodeMask, readImageFile } from "../images/decode.js";
 import { prefetch } from "../images/pipeline.js";
 import { rejectUnknown } from "../options.js";
+import { some } from "./listing.js";
 import { applyRegime, inferRegime } from "./regime.js";
 import type { Dataset, Regime, Sample } from "./types.js";
 
@@ -181,8 +182,4 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
     );
   }
   return { regime: regime === "auto" ? inferRegime(dataset) : regime, counts, warnings, trainingContent: content.digest("hex") };
-}
-
-function some(names: readonly string[]): string {
-  return names.slice(0, 5).join(", ") + (names.length > 5 ? `, ... (${names.length} in all)` : "");
 }

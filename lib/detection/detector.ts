@@ -185,7 +185,10 @@ export class Detector {
     return { data: await engine().resizeMap(data, height, width, imageHeight, imageWidth), width: imageWidth, height: imageHeight };
   }
 
-  /** Frees the network now instead of at the next garbage collection. The detector cannot be used afterwards. */
+  /**
+   * Frees the network now instead of at the next garbage collection. The detector cannot be used afterwards: calls fail with
+   * INVALID_OPTION, those that are running at their next batch.
+   */
   dispose(): void {
     this.#disposed = true;
     this.#native.dispose();

@@ -35,7 +35,7 @@ export interface DetectorOptions {
 }
 
 export interface AnomalyMap {
-  /** Logits, row-major. Above `Detection.pixelThreshold` means defect. */
+  /** Logits, row-major. From `Detection.pixelThreshold` on means defect. */
   data: Float32Array;
   width: number;
   height: number;

@@ -61,7 +61,7 @@ export function decisive(run: PlannedRun): Record<string, unknown> {
 }
 
 /** Which data sets were given, matched to those of the protocol. INVALID_OPTION when they do not fit. */
-export async function findSources(name: ProtocolName, data: PlanOptions["data"]): Promise<Source[]> {
+async function findSources(name: ProtocolName, data: PlanOptions["data"]): Promise<Source[]> {
   const where = `experiment ${name}`;
   const protocol: Protocol = protocols[name];
   const wanted = Object.keys(protocol.kinds).join(", ");

@@ -1,12 +1,12 @@
 import { existsSync } from "node:fs";
-import { mkdtemp, readdir, rename, rm, stat, statfs } from "node:fs/promises";
+import { readdir, rename, rm, stat, statfs } from "node:fs/promises";
 import path from "node:path";
 
 import { type TransferOptions, download, downloadText, fileSha256, isAlive } from "../download/download.js";
 import { extract } from "../download/zip.js";
 import { SuperSimpleNetError, fileError } from "../errors.js";
 import { rejectUnknown } from "../options.js";
-import { makeFolder } from "../write.js";
+import { makeFolder, makeUniqueFolder } from "../write.js";
 import { type PinnedCuda, type Wheel, cudaCache, cudaInstall, isCheckout, pinned } from "./locate.js";
 
 export interface CudaInstallOptions extends Pick<TransferOptions, "signal" | "timeoutMs" | "attempts" | "retryDelayMs"> {
@@ -73,7 +73,7 @@ export async function installWheels(cuda: PinnedCuda, target: string, options: C
     const kept = options.from ?? path.join(parent, "wheels");
     await checkSpace(parent, cuda.installedBytes + (options.from === undefined ? await missingBytes(wheels, kept) : 0));
     const files = options.from === undefined ? await fetchWheels(wheels, kept, index!, options) : await checkWheels(wheels, kept, options);
-    const temporary = await mkdtemp(`${whole}.tmp-${process.pid}-`);
+    const temporary = await makeUniqueFolder(`${whole}.tmp-${process.pid}-`);
     try {
       for (const file of files) await extract(file, temporary, targetOf, { signal: options.signal, onProgress: (bytes, total) => options.onProgress?.({ stage: "unpack", file: path.basename(file), bytes, total }) });
       await replace(whole, temporary);

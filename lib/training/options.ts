@@ -253,7 +253,7 @@ export interface StartEvent {
 
 /** Work before the first and after the last epoch. */
 export interface StageEvent {
-  stage: "validate" | "load" | "measure" | "calibrate" | "save";
+  stage: "validate" | "load" | "measure" | "calibrate";
   done: number;
   total: number;
 }

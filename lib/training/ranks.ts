@@ -63,6 +63,7 @@ export function rankSettings(where: string, option: NonNullable<TrainerOptions["
     const message = `${where}: there are ${worldSize} processes, but ${variables[name as keyof typeof settings]} is not set, so this one does not know its ${name}. Start it as docs/distributed.md says, or set distributed to false (--distributed off).`;
     throw new SuperSimpleNetError("INVALID_OPTION", message);
   }
+  if (settings.rank! >= worldSize) throw invalid(where, "distributed.rank", `an integer from 0 to ${worldSize - 1}, as there are ${worldSize} processes,`, settings.rank);
   return {
     ...(settings as { [Name in keyof typeof settings]: NonNullable<(typeof settings)[Name]> }),
     ...rankDefaults,

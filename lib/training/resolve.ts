@@ -65,7 +65,7 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
   }
   checkDistributed(where, o.distributed);
   o.heads = computeFor(where, o, given.heads);
-  if (o.heads === "direct" && o.precision === "bfloat16") throw invalid(where, "precision", "'float32' with the direct heads, which have no other,", o.precision);
+  if (o.heads === "direct" && o.precision === "bfloat16") throw invalid(where, "precision", "'float32', or on a GPU 'tf32', with the direct heads,", o.precision);
   if (o.embedBackbone !== undefined) checkBoolean(where, "embedBackbone", o.embedBackbone);
   if (o.embedBackbone === false && o.backboneWeights === "random") throw randomNotEmbedded(where);
   if (o.gradientClip !== undefined) checkNumber(where, "gradientClip", o.gradientClip, { min: 0 });

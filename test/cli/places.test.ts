@@ -6,6 +6,7 @@ import { after, before, test } from "node:test";
 
 import { filesBelow } from "../../lib/cli/places.js";
 import { datasets } from "../../lib/index.js";
+import { locateLibtorch } from "../../lib/native/locate.js";
 import { supersimplenet } from "./run.js";
 
 /** Nothing that the user gave as input is written over, and nothing finished is lost before its successor is there. */
@@ -80,7 +81,9 @@ test("train says what is wrong in flags, and finds missing weights before it rea
   assert.match((await train("--data", "part.png")).stderr, /part\.png is an image, not a data set/);
   writeFileSync(at("data", "train", "good", "bad.png"), "not an image");
   assert.match((await train("--backbone-weights", "none.pth")).stderr, /\[FILE_NOT_FOUND\] .*none\.pth/);
-  assert.match((await train("--backbone-weights", "auto", "--backbone", "resnet34")).stderr, /\[WEIGHTS_MISSING\]/);
+  const noWeights = { SUPERSIMPLENET_CACHE: at("no cache"), SUPERSIMPLENET_LIBTORCH: locateLibtorch().folder };
+  const missing = await supersimplenet(["train", "--data", "data", "--out", "new", ...small, "--backbone-weights", "auto"], { cwd: folder, env: noWeights });
+  assert.match(missing.stderr, /\[WEIGHTS_MISSING\]/);
   rmSync(at("data", "train", "good", "bad.png"));
 });
 

@@ -44,7 +44,7 @@ test("train writes model, metrics and log, says that the backbone is random, and
   const metrics = JSON.parse(readFileSync(at("run", "metrics.json"), "utf8")) as { metrics: Record<string, number> };
   assert.deepEqual(metrics.metrics, document.evaluation?.metrics);
   assert.ok(metrics.metrics["I-AUROC"]! >= 0 && metrics.metrics["I-AUROC"]! <= 1);
-  assert.doesNotMatch(readFileSync(at("run", "metrics.json"), "utf8"), new RegExp(folder), "no paths of this machine");
+  assert.ok(!readFileSync(at("run", "metrics.json"), "utf8").includes(folder), "no paths of this machine");
 });
 
 test("the same run again is refused, and changes nothing", async () => {
@@ -224,5 +224,5 @@ test("a reader that goes away ends the command quietly", async () => {
   child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
   const code = await new Promise((resolve) => child.on("close", resolve));
   assert.equal(stderr, "");
-  assert.equal(code, 0);
+  assert.equal(code, 141);
 });

@@ -7,7 +7,7 @@ import { after, before, test } from "node:test";
 import { trainerDefaults } from "../../lib/training/options.js";
 import { supersimplenet } from "./run.js";
 
-const commands = ["train", "evaluate", "predict", "convert", "weights", "benchmark", "doctor", "quickstart", "experiment"];
+const commands = ["train", "evaluate", "predict", "convert", "weights", "cuda", "benchmark", "doctor", "quickstart", "experiment"];
 /** Usage must be answered without the engine: here there is none. */
 const env = { SUPERSIMPLENET_LIBTORCH: "/nowhere" };
 let folder: string;

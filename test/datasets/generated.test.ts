@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { test } from "node:test";
 
@@ -27,6 +27,7 @@ test("writes the folder layout, which validates", async (t) => {
   assert.equal(progress.at(-1), 14);
   assert.deepEqual(new Set(data.samples.flatMap(({ defect }) => defect ?? [])), new Set(DEFECTS));
   assert.deepEqual(await readdir(path.dirname(root)), ["plates"], "temporary folder left behind");
+  if (process.platform !== "win32") assert.equal((await stat(root)).mode & 0o777, 0o777 & ~process.umask(), "others may read it as any other folder");
 });
 
 test("the seed fixes every byte; more images leave the first as they were", async (t) => {

@@ -28,7 +28,7 @@ for (const regime of ["unsupervised", "weak", "mixed", "full"]) {
     }
     const file = path.join(folder, `${regime}.js`);
     writeFileSync(file, text);
-    const { stdout } = await promisify(execFile)(process.execPath, [file], { cwd: folder, env: { ...process.env, OMP_NUM_THREADS: "1" } });
+    const { stdout } = await promisify(execFile)(process.execPath, [file], { cwd: folder, env: { ...process.env, OMP_NUM_THREADS: "1", FORCE_COLOR: "0" } });
     assert.match(stdout, new RegExp(`^${regime} `));
     assert.match(stdout, /'I-AUROC': \d/);
   });

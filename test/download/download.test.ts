@@ -192,7 +192,7 @@ test("https goes through the proxy's tunnel, and the certificate is checked insi
       // Trusted roots are read when Node starts.
       const roots = path.join(root, "roots.pem");
       writeFileSync(roots, certificate);
-      const script = `require(process.argv[1]).download(JSON.parse(process.argv[2])).then((r) => console.log(r.bytes))`;
+      const script = `require(process.argv[1]).download(JSON.parse(process.argv[2])).then((r) => console.log(String(r.bytes)))`;
       const args = ["-e", script, require.resolve("../../lib/download/download.js"), JSON.stringify({ url: `${server.url}/file`, file, sha256Prefix })];
       const child = await promisify(execFile)(process.execPath, args, { env: { ...process.env, NODE_EXTRA_CA_CERTS: roots } });
       assert.equal(child.stdout.trim(), String(content.length));

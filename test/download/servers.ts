@@ -100,17 +100,16 @@ function close(server: http.Server): Promise<void> {
   return new Promise((resolve) => server.close(() => resolve()));
 }
 
-/** Self-signed for localhost, valid for a hundred years; used by nothing but these tests. */
+/** Self-signed for localhost, valid from 2000 to 2099; used by nothing but these tests. */
 export const certificate = `-----BEGIN CERTIFICATE-----
-MIIBmjCCAUGgAwIBAgIUTSrYY09gif/Nsr4PHLwfGOq7u7cwCgYIKoZIzj0EAwIw
-FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyMzIyMjU0M1oYDzIxMjYxMDMw
-MjIyNTQzWjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
-PQMBBwNCAARbMT+LlB0bwWfRiBaYGNPwmB+HSsR9k0KoXrK1a1JWzdaAL9pwzOqE
-r/Rq4AxEURaGKSfTBJR1R7y4X3sFzpiro28wbTAdBgNVHQ4EFgQUoYX9PuVw/eWy
-C3Smh1lyWHYUF8YwHwYDVR0jBBgwFoAUoYX9PuVw/eWyC3Smh1lyWHYUF8YwDwYD
-VR0TAQH/BAUwAwEB/zAaBgNVHREEEzARgglsb2NhbGhvc3SHBH8AAAEwCgYIKoZI
-zj0EAwIDRwAwRAIgImxLKpSEXtZDIcFVCJ2L2Bo8QnBJAkFysQ5sHXF2EAICICh0
-MD3nFCMN6M6AJfcJECy0ybPu7fQGuBSpeTqaf4N2
+MIIBZzCCAQ6gAwIBAgICAQAwCgYIKoZIzj0EAwIwFDESMBAGA1UEAwwJbG9jYWxo
+b3N0MCAXDTAwMDEwMTAwMDAwMFoYDzIxMDAwMTAxMDAwMDAwWjAUMRIwEAYDVQQD
+DAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAARbMT+LlB0bwWfR
+iBaYGNPwmB+HSsR9k0KoXrK1a1JWzdaAL9pwzOqEr/Rq4AxEURaGKSfTBJR1R7y4
+X3sFzpiro04wTDAdBgNVHQ4EFgQUoYX9PuVw/eWyC3Smh1lyWHYUF8YwDwYDVR0T
+AQH/BAUwAwEB/zAaBgNVHREEEzARgglsb2NhbGhvc3SHBH8AAAEwCgYIKoZIzj0E
+AwIDRwAwRAIgc34PRCg3KywDQO1Su/+8JDqAFv6F8QgnGrnEecAyLtUCICSRIC4M
+sG8FnjFnNZ3Ar4dlxtUH3dkilafupffm2R1L
 -----END CERTIFICATE-----
 `;
 

@@ -99,6 +99,7 @@ test("malformed headers are refused by name", async () => {
     [huge, /header claims 9223372036854775808 bytes/],
     [withHeader({ x: { ...entry, shape: [3] } }, data), /'x' needs 12 bytes, its data has 8/],
     [withHeader({ x: { ...entry, shape: [2 ** 53, 2 ** 53, 2 ** 53] } }, data), /shape of 'x' overflows/],
+    [withHeader({ x: { ...entry, shape: [0, 2 ** 52, 2 ** 52], data_offsets: [0, 0] } }), /shape of 'x' overflows/],
     [withHeader({ x: { ...entry, data_offsets: [8, 16] } }, data), /'x' lies at 8\.\.16 of 8/],
     [withHeader({ x: { ...entry, data_offsets: [8, 0] } }, data), /'x' lies at 8\.\.0/],
     [withHeader({ x: entry, y: entry }, data), /before 'y' overlaps|before 'x' overlaps/],

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { chmod, mkdir, writeFile } from "node:fs/promises";
+import { chmod, copyFile, mkdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
@@ -128,17 +128,24 @@ test("a file without read permission says so", { skip: process.platform === "win
   await writeFile(file, await noisy().png().toBuffer());
   await chmod(file, 0o000);
   await chmod(folder, 0o755);
+  await chmod(path.dirname(folder), 0o755);
   if (process.getuid?.() !== 0) {
     await assert.rejects(decodeImage(file), failure("NO_PERMISSION", file));
     return;
   }
-  // root reads everything: ask as another user, once the modules are loaded.
+  // root reads everything: ask as another user, once the modules are loaded. Inside some containers there is no other.
+  const readable = path.join(folder, "public.png");
+  await copyFile(file, readable);
+  await chmod(readable, 0o644);
   const script = `
     const { decodeImage } = require(${JSON.stringify(require.resolve("../../lib/images/decode.js"))});
-    process.setuid(65534);
-    decodeImage(${JSON.stringify(file)}).then(() => console.log("read"), (error) => console.log(error.code, error.message));`;
+    const read = (file) => decodeImage(file).then(() => "read", (error) => error.code + " " + error.message);
+    try { process.setuid(65534); } catch (error) { console.log(error.code); process.exit(); }
+    read(${JSON.stringify(readable)}).then((other) => read(${JSON.stringify(file)}).then((secret) => console.log(other + ", " + secret)));`;
   const { stdout } = await promisify(execFile)(process.execPath, ["-e", script]);
-  assert.match(stdout, /^NO_PERMISSION .*secret\.png/);
+  const [, other, secret] = /^(.*?), (.*)/.exec(stdout) ?? [];
+  if (other !== "read") return t.skip(`root cannot become another user that reads files here: ${stdout.trim()}`);
+  assert.match(secret!, /^NO_PERMISSION .*secret\.png/);
 });
 
 test("masks: any value counts where nothing is lost, bright ones elsewhere", async () => {

@@ -268,6 +268,7 @@ test("a place that is not whole is refused", async () => {
     await assert.rejects(new Trainer(tinier).fit(dataset), failure("INVALID_OPTION", "2 processes", "MASTER_PORT is not set"));
     Object.assign(process.env, { MASTER_PORT: "29500", RANK: "2" });
     await assert.rejects(new Trainer(tinier).fit(dataset), failure("INVALID_OPTION", "RANK", "0 to 1"));
+    await assert.rejects(new Trainer({ ...tinier, distributed: { rank: 5 } }).fit(dataset), failure("INVALID_OPTION", "distributed.rank", "0 to 1"));
     await new Trainer({ ...tinier, distributed: false }).fit(dataset);
   } finally {
     process.env = before;
