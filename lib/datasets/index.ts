@@ -17,6 +17,7 @@ export const datasets = {
   validate: validateDataset,
 } as const;
 
+export type { DatasetCounts } from "./counts.js";
 export type { FolderOptions } from "./folder.js";
 export type { GeneratedOptions } from "./generated.js";
 export type { OpenOptions } from "./loader.js";
@@ -24,4 +25,4 @@ export type { ManifestOptions } from "./manifest.js";
 export type { PublishedSettings } from "./published.js";
 export type { Defect } from "./surface.js";
 export type { Dataset, Label, Regime, Sample, Split } from "./types.js";
-export type { DatasetCounts, ValidateOptions, ValidationResult } from "./validate.js";
+export type { ValidateOptions, ValidationResult } from "./validate.js";

@@ -1,6 +1,6 @@
 import type { TrainerOptions } from "../training/options.js";
+import { countSamples } from "./counts.js";
 import type { Dataset } from "./types.js";
-import { countSamples } from "./validate.js";
 
 /** Settings that belong to a data set, not to the regime. */
 export type PublishedSettings = Pick<TrainerOptions, "imageSize" | "perlinThreshold">;

@@ -5,6 +5,7 @@ import { SuperSimpleNetError } from "../errors.js";
 import { decodeImage, decodeMask, readImageFile } from "../images/decode.js";
 import { prefetch } from "../images/pipeline.js";
 import { rejectUnknown } from "../options.js";
+import { countSamples, type DatasetCounts } from "./counts.js";
 import { some } from "./listing.js";
 import { applyRegime, inferRegime } from "./regime.js";
 import type { Dataset, Regime, Sample } from "./types.js";
@@ -20,16 +21,6 @@ export interface ValidateOptions {
   onProgress?: (progress: { checked: number; total: number }) => void;
 }
 
-export interface DatasetCounts {
-  trainNormal: number;
-  trainAnomalous: number;
-  /** Anomalous training images with a mask. */
-  trainSegmented: number;
-  testNormal: number;
-  testAnomalous: number;
-  testSegmented: number;
-}
-
 export interface ValidationResult {
   regime: Regime;
   counts: DatasetCounts;
@@ -37,20 +28,6 @@ export interface ValidationResult {
   warnings: string[];
   /** SHA-256 over the training images' files and the masks' pixels that the regime uses, in the data set's order. */
   trainingContent: string;
-}
-
-/** How many samples each split has, without reading a file. */
-export function countSamples(dataset: Dataset): DatasetCounts {
-  const count = (split: Sample["split"], label: Sample["label"], masked = false): number =>
-    dataset.samples.filter((sample) => sample.split === split && sample.label === label && (!masked || sample.mask !== undefined)).length;
-  return {
-    trainNormal: count("train", "normal"),
-    trainAnomalous: count("train", "anomalous"),
-    trainSegmented: count("train", "anomalous", true),
-    testNormal: count("test", "normal"),
-    testAnomalous: count("test", "anomalous"),
-    testSegmented: count("test", "anomalous", true),
-  };
 }
 
 interface Checked {

@@ -1,12 +1,12 @@
 import { createHash } from "node:crypto";
 import path from "node:path";
 
+import { countSamples, type DatasetCounts } from "../datasets/counts.js";
 import { publishedSettings } from "../datasets/published.js";
 import { applyRegime, inferRegime } from "../datasets/regime.js";
 import { datasetKinds, kindOf, open } from "../datasets/registry.js";
 import { limitSegmented } from "../datasets/segmented.js";
 import type { Dataset } from "../datasets/types.js";
-import { countSamples, type DatasetCounts } from "../datasets/validate.js";
 import { SuperSimpleNetError } from "../errors.js";
 import { checkNumber, invalid } from "../options.js";
 import { trainerDefaults, type TrainerOptions } from "../training/options.js";

@@ -2,7 +2,7 @@ import { open, readFile, type FileHandle } from "node:fs/promises";
 import path from "node:path";
 
 import { listFolder } from "../datasets/listing.js";
-import type { DatasetCounts } from "../datasets/validate.js";
+import type { DatasetCounts } from "../datasets/counts.js";
 import { fileError, SuperSimpleNetError } from "../errors.js";
 import type { Metrics } from "../evaluation/types.js";
 import type { Condition, PublishedKind } from "./protocols.js";

@@ -4,9 +4,9 @@ import { mkdir, symlink, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { test } from "node:test";
 
+import { countSamples } from "../../lib/datasets/counts.js";
 import { folder } from "../../lib/datasets/folder.js";
 import { inferRegime } from "../../lib/datasets/regime.js";
-import { countSamples } from "../../lib/datasets/validate.js";
 import { failure, temporaryFolder, writeImage, writeTree } from "./files.js";
 
 const SHARED = path.resolve(__dirname, "../../../../shared/data/hazelnut");

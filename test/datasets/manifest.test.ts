@@ -4,10 +4,10 @@ import { writeFile } from "node:fs/promises";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
 
+import { countSamples } from "../../lib/datasets/counts.js";
 import { datasets } from "../../lib/datasets/index.js";
 import { manifest } from "../../lib/datasets/manifest.js";
 import { inferRegime } from "../../lib/datasets/regime.js";
-import { countSamples } from "../../lib/datasets/validate.js";
 import { failure, temporaryFolder, writeTree } from "./files.js";
 
 const SHARED = path.resolve(__dirname, "../../../../shared/data/magnetic_tile");

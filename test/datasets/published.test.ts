@@ -3,11 +3,12 @@ import { mkdir, rename, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
 
+import { countSamples } from "../../lib/datasets/counts.js";
 import { publishedSettings } from "../../lib/datasets/published.js";
 import { inferRegime } from "../../lib/datasets/regime.js";
 import { open } from "../../lib/datasets/registry.js";
 import type { Dataset, Sample } from "../../lib/datasets/types.js";
-import { countSamples, validateDataset } from "../../lib/datasets/validate.js";
+import { validateDataset } from "../../lib/datasets/validate.js";
 import { pickle, type Py } from "../files/torch_save.js";
 import { failure, temporaryFolder, writeImage, writeMask, writeTree } from "./files.js";
 
