@@ -5,6 +5,7 @@ import { CsvError, parse } from "csv-parse/sync";
 
 import { fileError, SuperSimpleNetError } from "../errors.js";
 import { didYouMean, rejectUnknown } from "../options.js";
+import { some } from "./listing.js";
 import type { Dataset, Label, Sample, Split } from "./types.js";
 
 export interface ManifestOptions {
@@ -23,6 +24,9 @@ const LABELS: Record<Label, readonly string[]> = {
   anomalous: ["anomalous", "anomaly", "abnormal", "defect", "defective", "bad", "ng", "nok", "fail", "1", "true"],
 };
 const SPLITS: Record<Split, readonly string[]> = { train: ["train", "training"], test: ["test", "testing"] };
+
+/** The first line by which a spreadsheet is told the separator. */
+const SEPARATOR_LINE = /^"?sep=([^"\r\n])"?(?:\r?\n|$)/i;
 
 interface Row {
   line: number;
@@ -46,7 +50,8 @@ export async function findManifest(folder: string): Promise<string | undefined> 
 }
 
 /**
- * A data set listed in a CSV file (separated by commas, semicolons or tabs) or a JSON Lines file. Columns, or keys:
+ * A data set listed in a CSV file (separated by commas, semicolons or tabs, or by X after a first line `sep=X`) or a JSON
+ * Lines file, in UTF-8. Columns, or keys:
  *
  *     image,label,mask,split,defect
  *     images/001.png,normal,,train,
@@ -63,9 +68,9 @@ export async function manifest(file: string, options: ManifestOptions = {}): Pro
   rejectUnknown(options, ["name"], "datasets.manifest");
   const full = path.resolve(file);
   const root = path.dirname(full);
-  let text: string;
+  let bytes: Buffer;
   try {
-    text = (await readFile(full, "utf8")).replace(/^\uFEFF/, "");
+    bytes = await readFile(full);
   } catch (error) {
     throw fileError(error, "read manifest", full);
   }
@@ -76,6 +81,11 @@ export async function manifest(file: string, options: ManifestOptions = {}): Pro
     if (problems.length > shown.length) shown.push(`... and ${problems.length - shown.length} more`);
     throw new SuperSimpleNetError("DATASET_INVALID", `Manifest ${full} has ${problems.length} problem${problems.length === 1 ? "" : "s"}:\n${shown.map((p) => `  ${p}`).join("\n")}`, { path: full, problems });
   };
+  if (["fffe", "feff"].includes(bytes.toString("hex", 0, 2))) {
+    problems.push("It is UTF-16 text, which spreadsheets call Unicode text. Save it as UTF-8 (in a spreadsheet 'CSV UTF-8').");
+    fail();
+  }
+  const text = bytes.toString("utf8").replace(/^\uFEFF/, "");
   const rows = /\.(jsonl|ndjson)$/i.test(full) ? jsonRows(text, problems) : csvRows(text, problems);
   if (problems.length > 0) fail();
   if (rows.length === 0) problems.push("It lists no images.");
@@ -102,9 +112,11 @@ export async function manifest(file: string, options: ManifestOptions = {}): Pro
     if (meant === undefined) problem(`'label' is '${label}'; expected normal (${LABELS.normal.slice(1).join(", ")}) or anomalous (${LABELS.anomalous.slice(1).join(", ")}).`);
     if (part === undefined) problem(`'split' is '${split}'; expected train or test.`);
     if (meant === "normal" && mask !== "") problem(`a normal image has a mask ('${mask}'); leave 'mask' empty or make it anomalous.`);
-    if (await missing(imageFile)) problem(`image '${image}' does not exist (${imageFile}).`);
+    // U+FFFD stands for bytes that are no UTF-8.
+    const absent = (name: string, at: string): string => (name.includes("\uFFFD") ? `'${name}' is not valid UTF-8. Save the manifest as UTF-8.` : `'${name}' does not exist (${at}).`);
+    if (await missing(imageFile)) problem(`image ${absent(image, imageFile)}`);
     const maskFile = mask === "" ? undefined : locate(mask);
-    if (maskFile !== undefined && (await missing(maskFile))) problem(`mask '${mask}' does not exist (${maskFile}).`);
+    if (maskFile !== undefined && (await missing(maskFile))) problem(`mask ${absent(mask, maskFile)}`);
     if (meant === undefined || part === undefined) continue;
     const sample: Sample = { id, image: imageFile, label: meant, split: part };
     if (maskFile !== undefined) sample.mask = maskFile;
@@ -121,18 +133,26 @@ function missingFiles(): (file: string) => Promise<boolean> {
 }
 
 function csvRows(text: string, problems: string[]): Row[] {
-  const header = text.split(/\r?\n/).find((line) => line.trim() !== "") ?? "";
-  const delimiter = [",", ";", "\t"].find((candidate) => header.includes(candidate)) ?? ",";
+  const [separatorLine = "", separator] = SEPARATOR_LINE.exec(text) ?? [];
+  const header = text.slice(separatorLine.length).split(/\r?\n/).find((line) => line.trim() !== "") ?? "";
+  const delimiter = separator ?? [",", ";", "\t"].find((candidate) => header.includes(candidate)) ?? ",";
   let records: { record: string[]; info: { lines: number } }[];
   try {
-    records = parse(text, { delimiter, trim: true, skip_empty_lines: true, relax_column_count: true, info: true }) as unknown as typeof records;
+    const from_line = separator === undefined ? 1 : 2;
+    records = parse(text, { delimiter, from_line, trim: true, skip_empty_lines: true, skip_records_with_empty_values: true, relax_column_count: true, info: true }) as unknown as typeof records;
   } catch (error) {
     if (!(error instanceof CsvError)) throw error;
     problems.push(`line ${String(error["lines"] ?? "?")}: ${error.message}`);
     return [];
   }
-  const names = (records.shift()?.record ?? []).map((name) => name.toLowerCase());
-  checkColumns(names, problems);
+  const first = records.shift();
+  if (first === undefined) {
+    problems.push(`It is empty. Its first line names the columns: ${COLUMNS.join()}.`);
+    return [];
+  }
+  const names = first.record.map((name) => name.toLowerCase());
+  const rule = first.record.length > 1 ? `The first line names the columns: ${COLUMNS.join()}` : "They are separated by commas, semicolons or tabs, or by X after a first line sep=X";
+  if (!checkColumns(names, problems, first.info.lines, `Columns read: ${some(first.record, 8)}. ${rule}.`)) return [];
   return records.map(({ record, info }) => {
     if (record.length !== names.length) problems.push(`line ${info.lines}: ${record.length} fields, but the header has ${names.length}.`);
     return { line: info.lines, values: known(names.map((name, i) => [name, record[i] ?? ""])) };
@@ -158,7 +178,7 @@ function jsonRows(text: string, problems: string[]): Row[] {
     const entries = Object.entries(parsed).filter(([, value]) => value !== null).map(([name, value]) => [name.toLowerCase(), value] as const);
     const wrong = entries.find(([name, value]) => (COLUMNS as readonly string[]).includes(name) && typeof value === "object");
     if (wrong) problems.push(`line ${line}: '${wrong[0]}' must be a string.`);
-    checkColumns(entries.map(([name]) => name), problems, line);
+    checkColumns(entries.map(([name]) => name), problems, line, `Keys read: ${some(Object.keys(parsed), 8)}.`);
     rows.push({ line, values: known(entries.map(([name, value]) => [name, String(value).trim()])) });
   });
   return rows;
@@ -168,13 +188,15 @@ function known(entries: readonly (readonly [string, string])[]): Row["values"] {
   return Object.fromEntries(entries.filter(([name]) => (COLUMNS as readonly string[]).includes(name)));
 }
 
-/** `line` is that of a JSON object; the header of a CSV file is line 1. */
-function checkColumns(names: readonly string[], problems: string[], line = 1): void {
+/** Whether those that are required are there. `read`: a sentence on what was read, for the message when they are not. */
+function checkColumns(names: readonly string[], problems: string[], line: number, read: string): boolean {
   const absent = COLUMNS.filter((column) => !names.includes(column));
   for (const name of names) {
     if ((COLUMNS as readonly string[]).includes(name)) continue;
     const near = didYouMean(name, absent);
     if (near !== undefined) problems.push(`line ${line}: there is no column '${name}'. Did you mean '${near}'?`);
   }
-  for (const column of ["image", "label"] as const) if (absent.includes(column)) problems.push(`line ${line}: '${column}' is missing.`);
+  const required = (["image", "label"] as const).filter((column) => absent.includes(column)).map((column) => `'${column}'`);
+  if (required.length > 0) problems.push(`line ${line}: ${required.join(" and ")} ${required.length > 1 ? "are" : "is"} missing. ${read}`);
+  return required.length === 0;
 }

@@ -12,7 +12,7 @@ import { failure, temporaryFolder, writeTree } from "./files.js";
 
 const SHARED = path.resolve(__dirname, "../../../../shared/data/magnetic_tile");
 
-async function write(t: TestContext, text: string, name = "samples.csv"): Promise<string> {
+async function write(t: TestContext, text: string | Buffer, name = "samples.csv"): Promise<string> {
   const root = await temporaryFolder(t);
   await writeTree(root, ["img/a.png", "img/b.png", "img/c d.png"], ["m/b.png"]);
   await writeFile(path.join(root, name), text);
@@ -36,6 +36,14 @@ test("semicolons and tabs separate too; without a split column everything is tra
     const data = await manifest(await write(t, ["image,label", "img/a.png,good", "img/b.png,defective"].join("\n").replaceAll(",", separator)));
     assert.deepEqual(data.samples.map(({ label, split }) => `${split} ${label}`), ["train normal", "train anomalous"]);
   }
+});
+
+test("a spreadsheet's line that names the separator, and its empty rows", async (t) => {
+  for (const line of ["sep=|", '"sep=|"']) {
+    const data = await manifest(await write(t, `${line}\r\nimage|label|note\r\n||\r\nimg/a.png|ok|a, b; c\r\n | |\r\nimg/b.png|ng|\r\n`));
+    assert.deepEqual(data.samples.map(({ id, label }) => [id, label]), [["img/a.png", "normal"], ["img/b.png", "anomalous"]]);
+  }
+  await assert.rejects(manifest(await write(t, "sep=;\nimage;label\n;;\nimg/a.png;what\n")), failure("DATASET_INVALID", "1 problem:", "line 4: 'label' is 'what'"));
 });
 
 test("JSON Lines", async (t) => {
@@ -65,6 +73,27 @@ test("every bad line is listed by its number", async (t) => {
   );
 });
 
+test("columns that are missing: those that were read, and nothing about the lines below", async (t) => {
+  for (const [text, ...parts] of [
+    ["image|label|split\nimg/a.png|ok|train|x\n", "line 1: 'image' and 'label' are missing. Columns read: image|label|split.", "commas, semicolons or tabs", "sep=X"],
+    ["img/a.png,ok,,train\nimg/b.png,ng\n", "line 1: 'image' and 'label' are missing. Columns read: img/a.png, ok, , train.", "The first line names the columns: image,label,mask,split,defect"],
+    ["Image,Class\nimg/a.png,ok,x\n", "line 1: 'label' is missing. Columns read: Image, Class."],
+    ["sep=,\n\nImage;Label\nimg/a.png;ok;x\n", "line 3: 'image' and 'label' are missing. Columns read: Image;Label."],
+  ] as const) {
+    await assert.rejects(manifest(await write(t, text)), failure("DATASET_INVALID", "1 problem:", ...parts));
+  }
+  await assert.rejects(manifest(await write(t, '{"Image":"img/a.png","Class":"ok"}\n', "samples.jsonl")), failure("DATASET_INVALID", "line 1: 'label' is missing. Keys read: Image, Class."));
+});
+
+test("UTF-16, and names in another encoding than UTF-8", async (t) => {
+  const utf16 = Buffer.from("\uFEFFimage\tlabel\nimg/a.png\tok\n", "utf16le");
+  for (const bytes of [utf16, Buffer.from(utf16).swap16()]) await assert.rejects(manifest(await write(t, bytes)), failure("DATASET_INVALID", "1 problem:", "It is UTF-16", "Save it as UTF-8"));
+  await assert.rejects(
+    manifest(await write(t, Buffer.from("image,label,mask,defect\nimg/caf\xe9.png,ng,,\nimg/b.png,ng,m/\xe9.png,\nimg/a.png,ng,,\xe9\n", "latin1"))),
+    failure("DATASET_INVALID", "2 problems:", "line 2: image 'img/caf\uFFFD.png' is not valid UTF-8", "line 3: mask 'm/\uFFFD.png' is not valid UTF-8", "Save the manifest as UTF-8"),
+  );
+});
+
 test("a quoted field over several lines does not shift the numbers", async (t) => {
   await assert.rejects(manifest(await write(t, 'image,label,note\nimg/a.png,ok,"two\nlines"\nimg/b.png,what,x\n')), failure("DATASET_INVALID", "line 4: 'label' is 'what'"));
 });
@@ -73,7 +102,7 @@ test("damaged manifests", async (t) => {
   await assert.rejects(manifest(await write(t, "image,lable\nimg/a.png,ok\n")), failure("DATASET_INVALID", "Did you mean 'label'", "'label' is missing"));
   await assert.rejects(manifest(await write(t, 'image,label\nimg/a.png,ok\n"img/b.png,ok\n')), failure("DATASET_INVALID", /line \d/));
   await assert.rejects(manifest(await write(t, "image,label\n")), failure("DATASET_INVALID", "no images"));
-  await assert.rejects(manifest(await write(t, "")), failure("DATASET_INVALID", "'image' is missing"));
+  await assert.rejects(manifest(await write(t, "")), failure("DATASET_INVALID", "It is empty", "image,label,mask,split,defect"));
   await assert.rejects(
     manifest(await write(t, '{"image":"img/a.png","label":"ok"}\n{"image":\n[1]\n{"image":{"a":1},"label":"ok"}\n', "samples.jsonl")),
     failure("DATASET_INVALID", "line 2: not valid JSON", "line 3: expected an object", "line 4: 'image' must be a string"),
