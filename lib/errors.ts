@@ -62,6 +62,8 @@ export function fileError(error: unknown, action: string, path: string): SuperSi
   const options = { cause: error, path };
   switch (code) {
     case "ENOENT":
+      // Node puts U+FFFD for bytes of a name that it cannot read, and no file has that name.
+      if (path.includes("\uFFFD")) return new SuperSimpleNetError("FILE_NOT_FOUND", `Cannot ${action} ${path}: its name is not valid UTF-8, as \uFFFD shows. Rename it.`, options);
       return new SuperSimpleNetError("FILE_NOT_FOUND", `Cannot ${action} ${path}: it does not exist. Check the path.`, options);
     case "EACCES":
     case "EPERM":

@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
-import { mkdir, symlink, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, symlink, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { test } from "node:test";
 
 import { countSamples } from "../../lib/datasets/counts.js";
 import { folder } from "../../lib/datasets/folder.js";
 import { inferRegime } from "../../lib/datasets/regime.js";
+import { validateDataset } from "../../lib/datasets/validate.js";
 import { failure, temporaryFolder, writeImage, writeTree } from "./files.js";
 
 const SHARED = path.resolve(__dirname, "../../../../shared/data/hazelnut");
@@ -133,4 +134,11 @@ test("masks named in another way: what to rename", async (t) => {
     "ground_truth/cut/009.png is a mask without an image.",
     "ground_truth/cut names 2 masks in another way than their images: rename 000_GT.png to 000_mask.png, mask-001.png to 001_mask.png.",
   ]);
+});
+
+test("a file name that is not UTF-8 has to be changed", { skip: process.platform === "linux" ? false : "only there do file systems take such names" }, async (t) => {
+  const root = await temporaryFolder(t);
+  await writeTree(root, ["train/good/0.png", "train/good/1.png"]);
+  await copyFile(path.join(root, "train/good/0.png"), Buffer.from(`${path.join(root, "train/good/caf")}\xe9.png`, "latin1"));
+  await assert.rejects(validateDataset(await folder(root)), failure("DATASET_INVALID", "1 problem:", "train/good/caf\uFFFD.png: its name is not valid UTF-8", "Rename it."));
 });
