@@ -8,7 +8,7 @@
 
 // data
 export { datasets } from "./datasets/index.js";
-export type { Dataset, DatasetCounts, Defect, FolderOptions, GeneratedOptions, Label, ManifestOptions, OpenOptions, PublishedSettings, Regime, Sample, Split, ValidateOptions, ValidationResult } from "./datasets/index.js";
+export type { Dataset, DatasetCounts, DatasetProblem, Defect, FolderOptions, GeneratedOptions, Label, ManifestOptions, OpenOptions, PublishedSettings, Regime, Sample, Split, ValidateOptions, ValidationResult } from "./datasets/index.js";
 export type { Mask, RawImage, RgbImage } from "./images/decode.js";
 
 // training

@@ -4,7 +4,7 @@ import { isImageFile } from "../images/decode.js";
 import { findName, isFolder, listFolder, notThisLayout, some } from "./listing.js";
 import { chooseCategory, type Loader } from "./loader.js";
 import { countWarnings } from "./published.js";
-import type { Dataset, Sample } from "./types.js";
+import type { Dataset, DatasetProblem, Sample } from "./types.js";
 
 const LAYOUT = `  Brain/train/good/img/*.png                (also called Brain_AD/BraTS2021_slice)
   Brain/test/good/img/*.png
@@ -36,7 +36,7 @@ async function findCategories(root: string): Promise<Map<string, string>> {
 }
 
 async function load(base: string, category: string): Promise<Dataset> {
-  const problems: string[] = [];
+  const problems: DatasetProblem[] = [];
   const samples: Sample[] = [];
   for (const [split, kind] of [["train", "good"], ["test", "good"], ["test", "ungood"]] as const) {
     const splitFolder = path.join(base, split);
@@ -57,7 +57,7 @@ async function load(base: string, category: string): Promise<Dataset> {
       else if (maskFolder !== undefined) bare.push(id);
       samples.push(sample);
     }
-    if (bare.length > 0) problems.push(`${bare.length} images have no mask of the same name in ${split}/${name}/${maskFolder}: ${some(bare)}.`);
+    if (bare.length > 0) problems.push({ split, message: `${bare.length} images have no mask of the same name in ${split}/${name}/${maskFolder}: ${some(bare)}.` });
   }
   const dataset: Dataset = { kind: "bmad", name: `BMAD ${category}`, root: base, category, samples, problems };
   return { ...dataset, warnings: countWarnings(dataset) };

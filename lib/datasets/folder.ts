@@ -2,8 +2,8 @@ import path from "node:path";
 
 import { IMAGE_EXTENSIONS, isImageFile } from "../images/decode.js";
 import { rejectUnknown } from "../options.js";
-import { findName, listFolder as list, notThisLayout, some } from "./listing.js";
-import type { Dataset, Sample, Split } from "./types.js";
+import { findName, listFolder as list, notThisLayout, sharedMask, some, spelling } from "./listing.js";
+import type { Dataset, DatasetProblem, Sample, Split } from "./types.js";
 
 export interface FolderOptions {
   /** Default: the folder's name. */
@@ -23,29 +23,18 @@ export const FOLDER_LAYOUT = `  train/good/*.png              normal images
 
 /** The mask files of one folder, by the stem of the image they belong to. `x_mask.png` goes before `x.png`. */
 class MaskFolder {
-  private readonly byStem = new Map<string, string>();
-  private readonly unused = new Set<string>();
+  private readonly byStem: ReadonlyMap<string, string>;
 
-  constructor(readonly folder: string, files: readonly string[]) {
-    for (const file of files) {
-      const stem = path.parse(file).name.toLowerCase();
-      this.byStem.set(stem, file);
-      this.unused.add(file);
-    }
+  /** `split`: whose masks they are; without it those of either split. */
+  constructor(readonly folder: string, readonly files: readonly string[], readonly split: Split | undefined) {
+    this.byStem = new Map(files.map((file) => [spelling(path.parse(file).name), file]));
   }
 
+  /** Absolute path. */
   find(imageStem: string): string | undefined {
-    const stem = imageStem.toLowerCase();
-    return this.byStem.get(`${stem}_mask`) ?? this.byStem.get(stem);
-  }
-
-  take(file: string): string {
-    this.unused.delete(file);
-    return path.join(this.folder, file);
-  }
-
-  leftover(): string[] {
-    return [...this.unused];
+    const stem = spelling(imageStem);
+    const file = this.byStem.get(`${stem}_mask`) ?? this.byStem.get(stem);
+    return file === undefined ? undefined : path.join(this.folder, file);
   }
 }
 
@@ -57,7 +46,7 @@ const OTHER_CONVENTION = /^(?:mask|gt|label|seg)[-_. ]|[-_. ](?:mask|masks|gt|la
  *
  *     train/good, train/<defect>, test/good, test/<defect>, ground_truth/<defect>/<stem>_mask.png
  *
- * Names of folders and extensions match in any case; a mask may have any image extension and be called `<stem>_mask` or
+ * Names match in any case and in either Unicode form; a mask may have any image extension and be called `<stem>_mask` or
  * `<stem>`. `ground_truth/train/<defect>` and `ground_truth/test/<defect>` hold the masks of one split; masks in
  * `ground_truth/<defect>` belong to the test split, or to the training split where no test image has that name. Masks in
  * `ground_truth/good` must be empty. Nothing is decoded: see validateDataset.
@@ -67,11 +56,11 @@ const OTHER_CONVENTION = /^(?:mask|gt|label|seg)[-_. ]|[-_. ](?:mask|masks|gt|la
 export async function folder(root: string, options: FolderOptions = {}): Promise<Dataset> {
   rejectUnknown(options, ["name", "normalNames"], "datasets.folder");
   const base = path.resolve(root);
-  const normalNames = (options.normalNames ?? NORMAL_NAMES).map((name) => name.toLowerCase());
-  const isNormal = (name: string): boolean => normalNames.includes(name.toLowerCase());
+  const normalNames = (options.normalNames ?? NORMAL_NAMES).map(spelling);
+  const isNormal = (name: string): boolean => normalNames.includes(spelling(name));
   const relative = (file: string): string => path.relative(base, file).split(path.sep).join("/");
   const top = await list(base);
-  const problems: string[] = [];
+  const problems: DatasetProblem[] = [];
   const samples: Sample[] = [];
 
   const refuse = (reason: string): never => {
@@ -92,15 +81,15 @@ export async function folder(root: string, options: FolderOptions = {}): Promise
       const loose = inside.files.filter(isImageFile).length;
       refuse(`train/ has no folder of normal images (${normalNames.join(", ")})${loose > 0 ? `; ${loose} images lie directly in train/` : ""}.`);
     }
-    for (const file of inside.files) problems.push(`${relative(path.join(splitFolder, file))} lies directly in ${split}/: move it to ${split}/good or ${split}/<defect>.`);
+    for (const file of inside.files) problems.push({ split, message: `${relative(path.join(splitFolder, file))} lies directly in ${split}/: move it to ${split}/good or ${split}/<defect>.` });
     for (const kind of inside.folders) {
       const kindFolder = path.join(splitFolder, kind);
       const { files, folders } = await list(kindFolder);
-      for (const nested of folders) problems.push(`${relative(path.join(kindFolder, nested))} is a folder: images must lie directly in ${relative(kindFolder)}.`);
+      for (const nested of folders) problems.push({ split, message: `${relative(path.join(kindFolder, nested))} is a folder: images must lie directly in ${relative(kindFolder)}.` });
       for (const file of files) {
         const image = path.join(kindFolder, file);
         const id = relative(image);
-        if (!isImageFile(file)) problems.push(`${id} is not a supported image (${IMAGE_EXTENSIONS.join(" ")}): convert or remove it.`);
+        if (!isImageFile(file)) problems.push({ split, message: `${id} is not a supported image (${IMAGE_EXTENSIONS.join(" ")}): convert or remove it.` });
         else if (isNormal(kind)) samples.push({ id, image, label: "normal", split });
         else samples.push({ id, image, label: "anomalous", split, defect: kind });
       }
@@ -116,23 +105,27 @@ export async function folder(root: string, options: FolderOptions = {}): Promise
 async function attachMasks(
   truth: string,
   samples: Sample[],
-  problems: string[],
+  problems: DatasetProblem[],
   isNormal: (name: string) => boolean,
   relative: (file: string) => string,
-): Promise<string[]> {
-  const normalMasks: string[] = [];
+): Promise<NonNullable<Dataset["normalMasks"]>> {
+  const normalMasks: { mask: string; split?: Split }[] = [];
+  const note = (split: Split | undefined, message: string): void => void problems.push({ message, ...(split !== undefined && { split }) });
   const stemOf = (sample: Sample): string => path.parse(sample.image).name;
-  const keyOf = (split: Split | "any", defect: string): string => `${split}/${defect.toLowerCase()}`;
+  const keyOf = (split: Split | undefined, defect: string): string => `${split ?? "any"}/${spelling(defect)}`;
   const masks = new Map<string, MaskFolder>();
-  const readMasks = async (split: Split | "any", parent: string, kinds: readonly string[]): Promise<void> => {
+  const readMasks = async (split: Split | undefined, parent: string, kinds: readonly string[]): Promise<void> => {
     for (const kind of kinds) {
-      const { files } = await list(path.join(parent, kind));
+      const folder = path.join(parent, kind);
+      const { files } = await list(folder);
       if (isNormal(kind)) {
-        normalMasks.push(...files.filter(isImageFile).map((file) => path.join(parent, kind, file)));
+        normalMasks.push(...files.filter(isImageFile).map((file) => ({ mask: path.join(folder, file), ...(split !== undefined && { split }) })));
         continue;
       }
-      for (const file of files) if (!isImageFile(file)) problems.push(`${relative(path.join(parent, kind, file))} is not a supported mask image: convert or remove it.`);
-      masks.set(keyOf(split, kind), new MaskFolder(path.join(parent, kind), files.filter(isImageFile)));
+      for (const file of files) if (!isImageFile(file)) note(split, `${relative(path.join(folder, file))} is not a supported mask image: convert or remove it.`);
+      const twin = masks.get(keyOf(split, kind));
+      if (twin !== undefined) note(split, `${relative(twin.folder)} and ${relative(folder)} are one name in two spellings: move the masks into one folder.`);
+      masks.set(keyOf(split, kind), new MaskFolder(folder, files.filter(isImageFile), split));
     }
   };
   const { folders } = await list(truth);
@@ -141,42 +134,34 @@ async function attachMasks(
     const name = splitNames[split];
     if (name !== undefined) await readMasks(split, path.join(truth, name), (await list(path.join(truth, name))).folders);
   }
-  await readMasks("any", truth, folders.filter((name) => name !== splitNames.train && name !== splitNames.test));
+  await readMasks(undefined, truth, folders.filter((name) => name !== splitNames.train && name !== splitNames.test));
 
   const anomalous = samples.filter((sample) => sample.label === "anomalous");
-  const claimed = new Set<string>(); // shared mask files that a test image has taken
+  const takenBy = new Map<string, Sample>();
   for (const split of ["test", "train"] as const) {
     for (const sample of anomalous.filter((candidate) => candidate.split === split)) {
-      const own = masks.get(keyOf(split, sample.defect!));
-      const ownFile = own?.find(stemOf(sample));
-      if (own && ownFile !== undefined) {
-        sample.mask = own.take(ownFile);
-        continue;
-      }
-      const shared = masks.get(keyOf("any", sample.defect!));
-      const sharedFile = shared?.find(stemOf(sample));
-      if (!shared || sharedFile === undefined) continue;
-      const file = path.join(shared.folder, sharedFile);
-      if (split === "test") {
-        sample.mask = shared.take(sharedFile);
-        claimed.add(file);
-      } else if (!claimed.has(file)) {
-        sample.mask = shared.take(sharedFile);
+      const file = masks.get(keyOf(split, sample.defect!))?.find(stemOf(sample)) ?? masks.get(keyOf(undefined, sample.defect!))?.find(stemOf(sample));
+      if (file === undefined) continue;
+      const other = takenBy.get(file);
+      if (other === undefined || other.split === split) {
+        sample.mask = file;
+        takenBy.set(file, sample);
+        if (other !== undefined) note(split, sharedMask(other.id, sample.id, relative(file)));
       } else if (splitNames.train === undefined) {
-        problems.push(`${relative(file)} could belong to ${sample.id} or to the test image of the same name: move masks of training images to ground_truth/train/${sample.defect!}, or make an empty folder ground_truth/train if they have none.`);
+        note(undefined, `${relative(file)} could belong to ${sample.id} or to the test image of the same name: move masks of training images to ground_truth/train/${sample.defect!}, or make an empty folder ground_truth/train if they have none.`);
       }
     }
   }
-  const unmasked = new Set(anomalous.filter((sample) => sample.mask === undefined).map((sample) => `${sample.defect!.toLowerCase()}/${stemOf(sample).toLowerCase()}`));
-  for (const [key, folderOfMasks] of masks) {
+  const unmasked = new Set(anomalous.filter((sample) => sample.mask === undefined).map((sample) => spelling(`${sample.defect!}/${stemOf(sample)}`)));
+  for (const [key, { folder, files, split }] of masks) {
     const defect = key.slice(key.indexOf("/") + 1);
     const renamed: string[] = [];
-    for (const file of folderOfMasks.leftover()) {
+    for (const file of files.filter((candidate) => !takenBy.has(path.join(folder, candidate)))) {
       const stem = path.parse(file).name.replace(OTHER_CONVENTION, "");
-      if (unmasked.has(`${defect}/${stem.toLowerCase()}`)) renamed.push(`${file} to ${stem}_mask${path.extname(file)}`);
-      else problems.push(`${relative(path.join(folderOfMasks.folder, file))} is a mask without an image.`);
+      if (unmasked.has(spelling(`${defect}/${stem}`))) renamed.push(`${file} to ${stem}_mask${path.extname(file)}`);
+      else note(split, `${relative(path.join(folder, file))} is a mask without an image.`);
     }
-    if (renamed.length > 0) problems.push(`${relative(folderOfMasks.folder)} names ${renamed.length} masks in another way than their images: rename ${some(renamed, 2)}.`);
+    if (renamed.length > 0) note(split, `${relative(folder)} names ${renamed.length} masks in another way than their images: rename ${some(renamed, 2)}.`);
   }
   return normalMasks;
 }

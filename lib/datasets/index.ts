@@ -24,5 +24,5 @@ export type { OpenOptions } from "./loader.js";
 export type { ManifestOptions } from "./manifest.js";
 export type { PublishedSettings } from "./published.js";
 export type { Defect } from "./surface.js";
-export type { Dataset, Label, Regime, Sample, Split } from "./types.js";
+export type { Dataset, DatasetProblem, Label, Regime, Sample, Split } from "./types.js";
 export type { ValidateOptions, ValidationResult } from "./validate.js";

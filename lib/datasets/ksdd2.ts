@@ -7,7 +7,7 @@ import { isFile, isFolder, listFolder, notThisLayout, some } from "./listing.js"
 import type { Loader, OpenOptions } from "./loader.js";
 import { countWarnings } from "./published.js";
 import { readSplit, splitEntries } from "./splits.js";
-import type { Dataset, Sample, Split } from "./types.js";
+import type { Dataset, DatasetProblem, Sample, Split } from "./types.js";
 
 const LAYOUT = `  train/10000.png, train/10000_GT.png, ...
   test/20000.png, test/20000_GT.png, ...
@@ -25,16 +25,16 @@ interface Pair {
 }
 
 /** Images with their masks. The published archive holds a stray "10301 (copy).png" and its mask, which are left out. */
-async function listPairs(root: string, split: Split, problems: string[]): Promise<Pair[]> {
+async function listPairs(root: string, split: Split, problems: DatasetProblem[]): Promise<Pair[]> {
   const folder = path.join(root, split);
   if (!(await isFolder(folder))) throw notThisLayout(root, `there is no folder ${split}/: the download or its unpacking is incomplete.`, LAYOUT);
   const pngs = (await listFolder(folder)).files.filter((file) => /\.png$/i.test(file) && !/copy/i.test(file));
   const present = new Set(pngs);
   const names = pngs.filter((file) => !/_GT\.png$/i.test(file)).map((file) => path.parse(file).name);
   const bare = names.filter((name) => !present.has(`${name}_GT.png`));
-  if (bare.length > 0) problems.push(`${bare.length} images in ${split}/ have no mask (${bare[0]}_GT.png), which every image of KSDD2 has, normal ones an empty one: ${some(bare)}. Unpack the data set again.`);
+  if (bare.length > 0) problems.push({ split, message: `${bare.length} images in ${split}/ have no mask (${bare[0]}_GT.png), which every image of KSDD2 has, normal ones an empty one: ${some(bare)}. Unpack the data set again.` });
   const alone = pngs.filter((file) => /_GT\.png$/i.test(file) && !present.has(file.replace(/_GT\.png$/i, ".png")));
-  if (alone.length > 0) problems.push(`${alone.length} masks in ${split}/ have no image: ${some(alone)}.`);
+  if (alone.length > 0) problems.push({ split, message: `${alone.length} masks in ${split}/ have no image: ${some(alone)}.` });
   return names.filter((name) => present.has(`${name}_GT.png`)).map((name) => ({ split, name, image: path.join(folder, `${name}.png`), mask: path.join(folder, `${name}_GT.png`) }));
 }
 
@@ -60,7 +60,7 @@ async function readSplits(file: string): Promise<Record<Split, Map<string, boole
 }
 
 async function load(root: string, { segmentedCount }: OpenOptions): Promise<Dataset> {
-  const problems: string[] = [];
+  const problems: DatasetProblem[] = [];
   const warnings: string[] = [];
   let pairs = [...(await listPairs(root, "train", problems)), ...(await listPairs(root, "test", problems))];
   const file = segmentedCount === undefined ? undefined : await findSplitFile(root, segmentedCount);
@@ -69,7 +69,7 @@ async function load(root: string, { segmentedCount }: OpenOptions): Promise<Data
     for (const split of ["train", "test"] as const) {
       const present = new Set(pairs.filter((pair) => pair.split === split).map((pair) => pair.name));
       const missing = [...listed[split].keys()].filter((name) => !present.has(name));
-      if (missing.length > 0) problems.push(`${missing.length} images of ${path.basename(file!)} are not in ${split}/: ${some(missing)}. The download is incomplete.`);
+      if (missing.length > 0) problems.push({ split, message: `${missing.length} images of ${path.basename(file!)} are not in ${split}/: ${some(missing)}. The download is incomplete.` });
     }
     pairs = pairs.filter((pair) => listed[pair.split].has(pair.name));
   } else if (segmentedCount !== undefined && PUBLISHED_COUNTS.includes(segmentedCount)) {

@@ -35,6 +35,9 @@ export function findName(names: readonly string[], wanted: string): string | und
   return names.find((name) => name === wanted) ?? names.find((name) => name.toLowerCase() === wanted);
 }
 
+/** One spelling of names that are compared: in any case, and composed, for macOS writes "ö" as "o" and dots. */
+export const spelling = (name: string): string => name.normalize("NFC").toLowerCase();
+
 export async function isFolder(name: string): Promise<boolean> {
   return stat(name).then((entry) => entry.isDirectory(), () => false);
 }
@@ -47,6 +50,9 @@ export async function isFile(name: string): Promise<boolean> {
 export function some(names: readonly string[], shown = 5): string {
   return names.slice(0, shown).join(", ") + (names.length > shown ? `, ... (${names.length} in all)` : "");
 }
+
+/** The problem of two images that one mask fits by its name. */
+export const sharedMask = (image: string, other: string, mask: string): string => `${image} and ${other} both match ${mask}: rename one of the images, and its mask if it has one.`;
 
 /** A data set that cannot be read as what it was taken for: one problem, which says what is expected where. */
 export function notThisLayout(root: string, reason: string, layout: string): SuperSimpleNetError {

@@ -1,10 +1,10 @@
 import path from "node:path";
 
 import { hash32 } from "../random.js";
-import { isFolder, listFolder, notThisLayout, some } from "./listing.js";
+import { isFolder, listFolder, notThisLayout, sharedMask, some } from "./listing.js";
 import { chooseFold, type Loader, type OpenOptions } from "./loader.js";
 import { countWarnings } from "./published.js";
-import type { Dataset, Sample, Split } from "./types.js";
+import type { Dataset, DatasetProblem, Sample, Split } from "./types.js";
 
 const LAYOUT = `  MT_Free/Imgs/exp1_num_10334.jpg, ...            without defects; its .png masks are empty
   MT_Blowhole/Imgs/exp1_num_108719.jpg, ...       each with a mask of the same name, .png
@@ -22,7 +22,7 @@ async function load(root: string, options: OpenOptions): Promise<Dataset> {
   for (const kind of KINDS) if (!(await isFolder(path.join(root, kind, "Imgs")))) missing.push(`${kind}/Imgs`);
   if (missing.length > 0) throw notThisLayout(root, `there is no folder ${missing.join(", ")}: the download or its unpacking is incomplete.`, LAYOUT);
 
-  const problems: string[] = [];
+  const problems: DatasetProblem[] = [];
   const samples: Sample[] = [];
   for (const kind of KINDS) {
     const normal = kind === NORMAL;
@@ -37,6 +37,7 @@ async function load(root: string, options: OpenOptions): Promise<Dataset> {
       return !normal || i % TEST_NORMALS === 0 ? "test" : "train";
     };
     const bare: string[] = [];
+    const takenBy = new Map<string, string>();
     for (const file of images) {
       const id = `${kind}/Imgs/${file}`;
       const sample: Sample = { id, image: path.join(root, id), label: normal ? "normal" : "anomalous", split: splitOf(file) };
@@ -44,11 +45,16 @@ async function load(root: string, options: OpenOptions): Promise<Dataset> {
         sample.defect = kind.slice("MT_".length).toLowerCase();
         const mask = masks.get(path.parse(file).name);
         if (mask === undefined) bare.push(file);
-        else sample.mask = path.join(root, kind, "Imgs", mask);
+        else {
+          const other = takenBy.get(mask);
+          if (other !== undefined) problems.push({ message: sharedMask(other, id, `${kind}/Imgs/${mask}`) });
+          takenBy.set(mask, id);
+          sample.mask = path.join(root, kind, "Imgs", mask);
+        }
       }
       samples.push(sample);
     }
-    if (bare.length > 0) problems.push(`${bare.length} images in ${kind}/Imgs have no mask of the same name, .png: ${some(bare)}.`);
+    if (bare.length > 0) problems.push({ message: `${bare.length} images in ${kind}/Imgs have no mask of the same name, .png: ${some(bare)}.` });
   }
   const dataset: Dataset = { kind: "mtd", name: fold === undefined ? "MTD" : `MTD, fold ${fold}`, root, ...(fold !== undefined && { fold }), samples, problems };
   return { ...dataset, warnings: countWarnings(dataset) };

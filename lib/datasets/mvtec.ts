@@ -29,9 +29,9 @@ export async function categoryDataset(root: string, kind: string, category: stri
   const dataset: Dataset = { ...(await folder(root)), kind, name: category, category };
   const problems = [...(dataset.problems ?? [])];
   const learnt = dataset.samples.filter((sample) => sample.split === "train" && sample.label === "anomalous");
-  if (learnt.length > 0) problems.push(`${learnt.length} anomalous images in train/ (${learnt[0]!.id}): '${kind}' trains on normal images alone. Open the folder as 'folder' to learn from them.`);
+  if (learnt.length > 0) problems.push({ split: "train", message: `${learnt.length} anomalous images in train/ (${learnt[0]!.id}): '${kind}' trains on normal images alone. Open the folder as 'folder' to learn from them.` });
   const bare = dataset.samples.filter((sample) => sample.split === "test" && sample.label === "anomalous" && sample.mask === undefined);
-  if (bare.length > 0) problems.push(`${bare.length} anomalous test images have no mask in ground_truth/: ${some(bare.map((sample) => sample.id))}. Unpack the data set again.`);
+  if (bare.length > 0) problems.push({ split: "test", message: `${bare.length} anomalous test images have no mask in ground_truth/: ${some(bare.map((sample) => sample.id))}. Unpack the data set again.` });
   return { ...dataset, problems, warnings: countWarnings(dataset) };
 }
 

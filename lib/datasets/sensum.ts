@@ -6,7 +6,7 @@ import { isFile, isFolder, listFolder, notThisLayout, some } from "./listing.js"
 import { chooseCategory, chooseFold, type Loader, type OpenOptions } from "./loader.js";
 import { countWarnings } from "./published.js";
 import { readSplit, type SplitEntry, splitEntries } from "./splits.js";
-import type { Dataset, Sample, Split } from "./types.js";
+import type { Dataset, DatasetProblem, Sample, Split } from "./types.js";
 
 const LAYOUT = `  softgel/negative/data/000.png, ...
   softgel/positive/data/000.png, ...
@@ -53,7 +53,7 @@ async function load(root: string, options: OpenOptions): Promise<Dataset> {
   const files = { negative: await present(folders.negative), positive: await present(folders.positive), annotation: await present(folders.annotation) };
 
   const warnings: string[] = [];
-  const problems: string[] = [];
+  const problems: DatasetProblem[] = [];
   const ratio = options.segmentedRatio;
   const percent = ratio === undefined ? 100 : Math.round(ratio * 100);
   const splits = path.join(root, "sensum_splits", category, String(fold));
@@ -69,7 +69,7 @@ async function load(root: string, options: OpenOptions): Promise<Dataset> {
     if (!(await isFile(file))) throw notThisLayout(root, `${path.relative(root, file)} is missing: sensum_splits/ is incomplete.`, LAYOUT);
     const listed = await fromSplitFile(file);
     const missing = listed.images.filter((image) => !files[label].has(image));
-    if (missing.length > 0) problems.push(`${missing.length} images of ${path.relative(root, file)} are not in ${folders[label]}: ${some(missing)}. The download is incomplete.`);
+    if (missing.length > 0) problems.push({ split, message: `${missing.length} images of ${path.relative(root, file)} are not in ${folders[label]}: ${some(missing)}. The download is incomplete.` });
     return { ...listed, images: listed.images.filter((image) => files[label].has(image)) };
   };
 
@@ -85,7 +85,7 @@ async function load(root: string, options: OpenOptions): Promise<Dataset> {
       samples.push(sample);
     }
   }
-  if (bare.length > 0) problems.push(`${bare.length} images of ${folders.positive} have no mask of the same name in ${folders.annotation}: ${some(bare)}.`);
+  if (bare.length > 0) problems.push({ message: `${bare.length} images of ${folders.positive} have no mask of the same name in ${folders.annotation}: ${some(bare)}.` });
   const twice = samples.map(({ id }) => id).filter((id, i, ids) => ids.indexOf(id) !== i);
   if (published && twice.length > 0) {
     const problem = `The split files of fold ${fold} list images for training and for testing: ${some(twice)}.`;

@@ -21,6 +21,13 @@ export interface Sample {
   defect?: string;
 }
 
+/** Something that a loader could not place. */
+export interface DatasetProblem {
+  message: string;
+  /** The split that it concerns. Absent when it may be either. */
+  split?: Split;
+}
+
 export interface Dataset {
   /** The loader that made it: "folder", "manifest", "generated", ... */
   kind: string;
@@ -34,10 +41,10 @@ export interface Dataset {
   fold?: number;
   /** The published split file that chose which training images keep their masks, and what was asked for. */
   segmented?: { file: string; ratio?: number; count?: number };
-  /** Absolute paths of masks that were found for normal images: validateDataset refuses those that mark anything. */
-  normalMasks?: readonly string[];
+  /** Masks that were found for normal images, by absolute path: validateDataset refuses those that mark anything. */
+  normalMasks?: readonly { mask: string; split?: Split }[];
   /** What looks wrong but can be used, such as fewer images than were published: validateDataset returns them. */
   warnings?: readonly string[];
   /** What the loader could not place (files that are no images, masks without an image): validateDataset reports them. */
-  problems?: readonly string[];
+  problems?: readonly DatasetProblem[];
 }

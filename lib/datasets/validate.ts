@@ -2,21 +2,23 @@ import { createHash } from "node:crypto";
 import path from "node:path";
 
 import { SuperSimpleNetError } from "../errors.js";
-import { decodeImage, decodeMask, readImageFile } from "../images/decode.js";
+import { decodeImage, decodeMask, imageSize as readSize, readImageFile } from "../images/decode.js";
 import { prefetch } from "../images/pipeline.js";
-import { rejectUnknown } from "../options.js";
+import { checkChoice, rejectUnknown } from "../options.js";
 import { countSamples, type DatasetCounts } from "./counts.js";
 import { some } from "./listing.js";
 import { applyRegime, inferRegime } from "./regime.js";
-import type { Dataset, Regime, Sample } from "./types.js";
+import type { Dataset, Regime, Sample, Split } from "./types.js";
 
 export interface ValidateOptions {
   /** Model size [height, width] in pixels; warns of images that are less than half of it. */
   imageSize?: readonly [number, number];
   /** Check what this regime uses. Default "auto": what the labels allow. */
   regime?: Regime | "auto";
-  /** "train" (default) needs normal training images; "test" checks the test split alone and needs one. */
-  purpose?: "train" | "test";
+  /** Check this split alone, as it is evaluated: no training images are needed. Default: both, as they are trained on. */
+  split?: Split;
+  /** Read no more than the headers of images, for they are about to be decoded anyway. Masks are decoded. Default false. */
+  headersOnly?: boolean;
   signal?: AbortSignal;
   onProgress?: (progress: { checked: number; total: number }) => void;
 }
@@ -41,8 +43,8 @@ interface Checked {
   height: number;
 }
 
-/** Decodes a sample in full. Only errors about the data become problems; a bug stays an exception. */
-async function check(sample: Sample): Promise<Checked> {
+/** Reads a sample. Only errors about the data become problems; a bug stays an exception. */
+async function check(sample: Sample, headersOnly: boolean): Promise<Checked> {
   const result: Checked = { sample, problems: [], width: 0, height: 0 };
   const attempt = async (action: () => Promise<void>): Promise<void> => {
     try {
@@ -54,7 +56,7 @@ async function check(sample: Sample): Promise<Checked> {
   };
   await attempt(async () => {
     const bytes = await readImageFile(sample.image);
-    const { width, height } = await decodeImage(bytes, sample.image);
+    const { width, height } = await (headersOnly ? readSize : decodeImage)(bytes, sample.image);
     Object.assign(result, { width, height, hash: createHash("sha256").update(bytes).digest("hex") });
   });
   const { mask } = sample;
@@ -77,17 +79,20 @@ async function check(sample: Sample): Promise<Checked> {
 /**
  * Reads and decodes every image and mask, in parallel, and throws one DATASET_INVALID whose `problems` lists everything
  * that is wrong: unreadable or truncated files, masks that are missing, empty, of another size than the image, on a normal
- * image or without an image, ids that occur twice, files that are no images, too few normal training images (2 at least),
- * labels that do not allow `regime`. What can be lived with comes back as warnings. ABORTED when the signal fires.
+ * image, without an image or of two images, ids that occur twice, files that are no images, too few normal training images
+ * (2 at least), labels that do not allow `regime`. What can be lived with comes back as warnings. ABORTED when the signal
+ * fires.
  */
 export async function validateDataset(dataset: Dataset, options: ValidateOptions = {}): Promise<ValidationResult> {
-  rejectUnknown(options, ["imageSize", "regime", "purpose", "signal", "onProgress"], "validateDataset");
-  const { regime = "auto", purpose = "train", imageSize, signal, onProgress } = options;
-  const problems: string[] = [...(dataset.problems ?? [])];
+  rejectUnknown(options, ["imageSize", "regime", "split", "headersOnly", "signal", "onProgress"], "validateDataset");
+  const { regime = "auto", split, headersOnly = false, imageSize, signal, onProgress } = options;
+  if (split !== undefined) checkChoice("validateDataset", "split", split, ["train", "test"]);
+  const concerns = (part: Split | undefined): boolean => split === undefined || part === undefined || part === split;
+  const problems: string[] = (dataset.problems ?? []).filter((problem) => concerns(problem.split)).map(({ message }) => message);
   const warnings: string[] = [...(dataset.warnings ?? [])];
 
   let used: Dataset = dataset;
-  if (purpose === "test") used = { ...dataset, samples: dataset.samples.filter((sample) => sample.split === "test") };
+  if (split !== undefined) used = { ...dataset, samples: dataset.samples.filter((sample) => sample.split === split) };
   else {
     try {
       used = applyRegime(dataset, regime);
@@ -99,12 +104,13 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
     }
   }
   const counts = countSamples(used);
-  if (purpose === "train" && counts.trainNormal < 2) {
+  if (split === undefined && counts.trainNormal < 2) {
     problems.push(`The training split has ${counts.trainNormal === 0 ? "no normal image" : "only 1 normal image"}; at least 2 are needed, and some dozens for a useful model.`);
   }
-  const tested = counts.testNormal + counts.testAnomalous;
-  if (tested === 0 && purpose === "test") problems.push("There is no test split to evaluate on.");
-  else if (tested === 0) warnings.push("There is no test split: the model cannot be evaluated.");
+  // Of one class in the split that it is given, evaluation says itself which metrics that leaves undefined.
+  if (split !== undefined) {
+    if (used.samples.length === 0) problems.push(`There are no ${split} images to evaluate on.`);
+  } else if (counts.testNormal + counts.testAnomalous === 0) warnings.push("There is no test split: the model cannot be evaluated.");
   else if (counts.testNormal === 0 || counts.testAnomalous === 0) {
     warnings.push(`The test split has only ${counts.testNormal === 0 ? "anomalous" : "normal"} images: AUROC and average precision are undefined.`);
   }
@@ -121,7 +127,7 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
   const least = imageSize ? [imageSize[0] / 2, imageSize[1] / 2] as const : [32, 32] as const;
   const content = createHash("sha256");
   let checked = 0;
-  for await (const result of prefetch(used.samples, check, { signal })) {
+  for await (const result of prefetch(used.samples, (sample) => check(sample, headersOnly), { signal })) {
     problems.push(...result.problems);
     onProgress?.({ checked: ++checked, total: used.samples.length });
     if (result.hash === undefined) continue;
@@ -131,7 +137,7 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
     } else tests.push(result);
     if (result.height < least[0] || result.width < least[1]) small.push(result);
   }
-  const marks = async (mask: string): Promise<string | undefined> => {
+  const marks = async ({ mask }: { mask: string }): Promise<string | undefined> => {
     const name = path.relative(dataset.root, mask).split(path.sep).join("/");
     try {
       return (await decodeMask(mask)).pixels.includes(1) ? `${name} marks a defect on a normal image. Move the image to a folder of defects, or remove the mask.` : undefined;
@@ -140,7 +146,7 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
       return `${name}: ${error.message}`;
     }
   };
-  for await (const problem of prefetch(dataset.normalMasks ?? [], marks, { signal })) if (problem !== undefined) problems.push(problem);
+  for await (const problem of prefetch((dataset.normalMasks ?? []).filter((found) => concerns(found.split)), marks, { signal })) if (problem !== undefined) problems.push(problem);
 
   const leaked = tests.filter(({ hash }) => trained.has(hash!)).map(({ sample, hash }) => `${sample.id} = ${trained.get(hash!)!}`);
   if (leaked.length > 0) warnings.push(`${leaked.length === 1 ? "1 test image is also a training image" : `${leaked.length} test images are also training images`}, which flatters every metric: ${some(leaked)}.`);

@@ -1,5 +1,6 @@
 import { SuperSimpleNetError } from "../errors.js";
 import type { Dataset, Sample, Split } from "../datasets/types.js";
+import { validateDataset } from "../datasets/validate.js";
 import type { Detector } from "../detection/detector.js";
 import type { Detection } from "../detection/types.js";
 import { loadMask } from "../images/decode.js";
@@ -19,14 +20,16 @@ export interface EvaluateOptions {
 /**
  * The paper's metrics of a detector on a data set (spec section 8): scores and maps of every image of the split, maps and
  * masks compared at the model's input size. Decisions are made at the detector's own threshold, which never comes from
- * this data. Errors: DATASET_INVALID for an empty split, those of Detector.detect, ABORTED.
+ * this data. The split is checked first, as before a training; `notes` begins with the warnings. Errors: DATASET_INVALID with
+ * all that is wrong in the split, and for an empty one; those of Detector.detect, ABORTED.
  */
 export async function evaluate(detector: Detector, dataset: Dataset, options: EvaluateOptions = {}): Promise<Evaluation> {
   rejectUnknown(options, ["split", "signal", "onProgress", "onDetection"], "evaluate");
   const split = checkChoice("evaluate", "split", options.split ?? "test", ["test", "train"]);
+  const { imageSize } = detector.model.config;
+  const { warnings } = await validateDataset(dataset, { split, headersOnly: true, imageSize, signal: options.signal });
   const used = dataset.samples.filter((sample) => sample.split === split);
-  if (used.length === 0) throw new SuperSimpleNetError("DATASET_INVALID", `Data set ${dataset.root} has no ${split} images to evaluate on.`, { path: dataset.root });
-  const [height, width] = detector.model.config.imageSize;
+  const [height, width] = imageSize;
 
   const samples: EvaluatedSample[] = [];
   const images: EvaluatedMap[] = [];
@@ -73,7 +76,7 @@ export async function evaluate(detector: Detector, dataset: Dataset, options: Ev
       anomalous: samples.filter((sample) => sample.label === "anomalous").length,
       withMask: samples.filter((sample) => sample.mask !== null).length,
     },
-    notes: [...scores.notes, ...maps.notes],
+    notes: [...warnings, ...scores.notes, ...maps.notes],
     samples,
   };
 }

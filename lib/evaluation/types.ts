@@ -27,9 +27,10 @@ export interface EvaluatedSample {
 
 export interface Evaluation {
   metrics: Metrics;
-  /** Decisions at the model's own threshold. */
+  /** Decisions at the detector's threshold. */
   decisions: { threshold: number; truePositive: number; trueNegative: number; falsePositive: number; falseNegative: number };
   counts: { normal: number; anomalous: number; withMask: number };
+  /** What looks wrong in the data, and why a metric is null. */
   notes: string[];
   samples: EvaluatedSample[];
 }

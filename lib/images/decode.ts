@@ -124,6 +124,11 @@ function isRaw(source: Uint8Array | RawImage): source is RawImage {
   return !(source instanceof Uint8Array);
 }
 
+/** What stands for an image in messages. */
+function nameOf(source: string | Uint8Array, name: string | undefined): string {
+  return name ?? (typeof source === "string" ? source : `(buffer of ${source.length} bytes)`);
+}
+
 async function bytesOf(source: string | Uint8Array, name: string): Promise<Uint8Array> {
   if (typeof source === "string") return readImageFile(source);
   if (source.length === 0) throw unreadable(name, "the buffer is empty (0 bytes).");
@@ -153,7 +158,7 @@ export async function decodeImage(source: ImageSource, name?: string): Promise<R
     checkRaw(source);
     return rgbOf(source);
   }
-  const label = name ?? (typeof source === "string" ? source : `(buffer of ${source.length} bytes)`);
+  const label = nameOf(source, name);
   const bytes = await bytesOf(source, label);
   await readHeader(bytes, label);
   try {
@@ -170,7 +175,7 @@ export async function decodeImage(source: ImageSource, name?: string): Promise<R
  * channel is at least 128. Alpha is dropped. Errors as for decodeImage.
  */
 export async function decodeMask(source: string | Uint8Array, name?: string): Promise<Mask> {
-  const label = name ?? (typeof source === "string" ? source : `(buffer of ${source.length} bytes)`);
+  const label = nameOf(source, name);
   const bytes = await bytesOf(source, label);
   const { format, depth } = await readHeader(bytes, label);
   const deep = depth === "ushort";
@@ -193,9 +198,10 @@ export async function decodeMask(source: string | Uint8Array, name?: string): Pr
   }
 }
 
-/** Width and height in pixels after EXIF orientation, from the header alone. Errors as for decodeImage. */
-export async function imageSize(file: string): Promise<{ width: number; height: number }> {
-  const { width, height } = await readHeader(await readImageFile(file), file);
+/** Width and height in pixels after EXIF orientation, from the header alone. `name` and errors as for decodeImage. */
+export async function imageSize(source: string | Uint8Array, name?: string): Promise<{ width: number; height: number }> {
+  const label = nameOf(source, name);
+  const { width, height } = await readHeader(await bytesOf(source, label), label);
   return { width, height };
 }
 

@@ -7,8 +7,12 @@ import { test } from "node:test";
 import { countSamples } from "../../lib/datasets/counts.js";
 import { folder } from "../../lib/datasets/folder.js";
 import { inferRegime } from "../../lib/datasets/regime.js";
+import type { Dataset } from "../../lib/datasets/types.js";
 import { validateDataset } from "../../lib/datasets/validate.js";
 import { failure, temporaryFolder, writeImage, writeTree } from "./files.js";
+
+/** What the loader could not place. */
+const messages = ({ problems }: Dataset): string[] => problems!.map(({ message }) => message);
 
 const SHARED = path.resolve(__dirname, "../../../../shared/data/hazelnut");
 
@@ -73,7 +77,8 @@ test("a shared mask goes to training where no test image has its name; else it i
   await writeTree(ambiguous, ["train/good/0.png", "train/hole/0.png", "test/hole/0.png"], ["ground_truth/hole/0.png"]);
   const { problems, samples } = await folder(ambiguous);
   assert.equal(problems!.length, 1);
-  assert.match(problems![0]!, /ground_truth\/hole\/0\.png could belong to train\/hole\/0\.png/);
+  assert.equal(problems![0]!.split, undefined, "it may be the mask of either");
+  assert.match(problems![0]!.message, /ground_truth\/hole\/0\.png could belong to train\/hole\/0\.png/);
   assert.equal(samples.find(({ split, label }) => split === "train" && label === "anomalous")!.mask, undefined);
 });
 
@@ -82,7 +87,7 @@ test("what fits nothing is noted: orphan masks, other files, nested folders, loo
   await writeTree(root, ["train/good/0.png", "train/loose.png", "test/cut/sub/1.png", "test/cut/0.png"], ["ground_truth/cut/9_mask.png", "ground_truth/good/0.png"]);
   await writeFile(path.join(root, "train/good/camera.bmp"), "BM");
   await writeFile(path.join(root, "ground_truth/cut/notes.txt"), "x");
-  const { problems } = await folder(root);
+  const problems = messages(await folder(root));
   for (const expected of [
     /train\/loose\.png lies directly in train/,
     /train\/good\/camera\.bmp is not a supported image/,
@@ -90,9 +95,9 @@ test("what fits nothing is noted: orphan masks, other files, nested folders, loo
     /ground_truth\/cut\/notes\.txt is not a supported mask/,
     /ground_truth\/cut\/9_mask\.png is a mask without an image/,
   ]) {
-    assert.equal(problems!.filter((problem) => expected.test(problem)).length, 1, `${String(expected)} in ${problems!.join("\n")}`);
+    assert.equal(problems.filter((problem) => expected.test(problem)).length, 1, `${String(expected)} in ${problems.join("\n")}`);
   }
-  assert.equal(problems!.length, 5);
+  assert.equal(problems.length, 5);
 });
 
 test("other layouts are refused with the expected one", async (t) => {
@@ -129,11 +134,64 @@ test("masks named in another way: what to rename", async (t) => {
   const root = await temporaryFolder(t);
   const images = ["train/good/0.png", "train/good/1.png", "test/good/0.png", "test/cut/000.png", "test/cut/001.png", "test/cut/002.png"];
   await writeTree(root, images, ["ground_truth/cut/000_GT.png", "ground_truth/cut/mask-001.png", "ground_truth/cut/009.png"]);
-  const problems = (await folder(root)).problems!;
-  assert.deepEqual(problems, [
+  assert.deepEqual(messages(await folder(root)), [
     "ground_truth/cut/009.png is a mask without an image.",
     "ground_truth/cut names 2 masks in another way than their images: rename 000_GT.png to 000_mask.png, mask-001.png to 001_mask.png.",
   ]);
+});
+
+test("a mask that two images of a split match is a problem", async (t) => {
+  const root = await temporaryFolder(t);
+  const images = ["train/good/0.png", "train/cut/a0.png", "train/cut/a0.jpg", "train/cut/a1.png", "test/cut/b1.png", "test/cut/b1.jpg"];
+  await writeTree(root, images, ["ground_truth/cut/a0_mask.png", "ground_truth/cut/b1_mask.png", "ground_truth/train/cut/a1.png"]);
+  assert.deepEqual((await folder(root)).problems, [
+    { split: "test", message: "test/cut/b1.jpg and test/cut/b1.png both match ground_truth/cut/b1_mask.png: rename one of the images, and its mask if it has one." },
+    { split: "train", message: "train/cut/a0.jpg and train/cut/a0.png both match ground_truth/cut/a0_mask.png: rename one of the images, and its mask if it has one." },
+  ]);
+});
+
+test("problems name the split that they concern, where that is known", async (t) => {
+  const root = await temporaryFolder(t);
+  await writeTree(
+    root,
+    ["train/good/0.png", "train/loose.png", "test/good/0.png", "test/loose.png"],
+    ["ground_truth/train/cut/7.png", "ground_truth/test/cut/8.png", "ground_truth/cut/9.png", "ground_truth/good/0.png", "ground_truth/test/good/0.png"],
+  );
+  const { problems, normalMasks } = await folder(root);
+  assert.deepEqual(problems!.map(({ split, message }) => `${split} ${message.split(" ")[0]}`), [
+    "train train/loose.png",
+    "test test/loose.png",
+    "train ground_truth/train/cut/7.png",
+    "test ground_truth/test/cut/8.png",
+    "undefined ground_truth/cut/9.png",
+  ]);
+  assert.deepEqual(normalMasks, [
+    { mask: path.join(root, "ground_truth/test/good/0.png"), split: "test" },
+    { mask: path.join(root, "ground_truth/good/0.png") },
+  ]);
+});
+
+test("names match in either Unicode form", async (t) => {
+  const root = await temporaryFolder(t);
+  const [composed, decomposed] = ["gr\u00f6be", "gro\u0308be"];
+  await writeTree(
+    root,
+    ["train/good/0.png", `test/${decomposed}/a${decomposed}.png`, `test/${composed.toUpperCase()} 2/b.png`, `test/pr\u00fcf/1.png`],
+    [`ground_truth/${composed}/a${composed}_mask.png`, `ground_truth/${decomposed} 2/b.png`],
+  );
+  const data = await folder(root, { normalNames: ["good", "pru\u0308f"] });
+  assert.deepEqual(data.problems, []);
+  const anomalous = data.samples.filter(({ label }) => label === "anomalous");
+  assert.equal(anomalous.length, 2);
+  assert.ok(anomalous.every(({ mask }) => mask !== undefined && existsSync(mask)));
+});
+
+test("two folders of masks whose names differ in spelling only", { skip: process.platform === "linux" ? false : "only there are they two everywhere" }, async (t) => {
+  const root = await temporaryFolder(t);
+  await writeTree(root, ["train/good/0.png", "test/Cut/0.png"], ["ground_truth/Cut/0.png", "ground_truth/cut/1.png"]);
+  const found = messages(await folder(root)).filter((problem) => problem.includes("are one name in two spellings: move the masks into one folder."));
+  assert.equal(found.length, 1);
+  for (const name of ["ground_truth/Cut", "ground_truth/cut"]) assert.ok(found[0]!.includes(name), found[0]);
 });
 
 test("a file name that is not UTF-8 has to be changed", { skip: process.platform === "linux" ? false : "only there do file systems take such names" }, async (t) => {

@@ -306,6 +306,9 @@ test("mtd: unsupervised without a fold, three stratified folds with one", async 
   assert.equal(tested.length, 25);
 
   await assert.rejects(open(root, { fold: 7 }), failure("INVALID_OPTION", "at most 2", "7"));
+  await writeImage(path.join(root, "MT_Fray/Imgs/exp1_num_1.jpeg"));
+  await assert.rejects(validateDataset(await open(root)), failure("DATASET_INVALID", /1 problem:\n.*exp1_num_1\.jpeg and MT_Fray\/Imgs\/exp1_num_1\.jpg both match MT_Fray\/Imgs\/exp1_num_1\.png/));
+  await rm(path.join(root, "MT_Fray/Imgs/exp1_num_1.jpeg"));
   await rm(path.join(root, "MT_Fray/Imgs/exp1_num_0.png"));
   await assert.rejects(validateDataset(await open(root)), failure("DATASET_INVALID", "1 images in MT_Fray/Imgs have no mask", "exp1_num_0.jpg"));
   await rm(path.join(root, "MT_Uneven"), { recursive: true });

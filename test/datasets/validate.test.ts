@@ -89,7 +89,9 @@ test("too few normal training images, no test images", async (t) => {
   const one = await datasets.folder(root);
   await assert.rejects(validateDataset(one), failure("DATASET_INVALID", "only 1 normal image"));
   await assert.rejects(validateDataset({ ...one, samples: [] }), failure("DATASET_INVALID", "no normal image"));
-  await assert.rejects(validateDataset(one, { purpose: "test" }), failure("DATASET_INVALID", "no test split"));
+  await assert.rejects(validateDataset(one, { split: "test" }), failure("DATASET_INVALID", "1 problem:", "no test images to evaluate on"));
+  assert.deepEqual((await validateDataset(one, { split: "train" })).warnings, []);
+  await assert.rejects(validateDataset(one, { split: "val" as "test" }), failure("INVALID_OPTION", "'split'"));
 });
 
 test("the regime decides what is read, and what is missing joins the list", async (t) => {
@@ -147,4 +149,30 @@ test("regime unsupervised: says how many anomalous training images it leaves out
   const dataset = await datasets.generated(path.join(root, "data"), { imageSize: [64, 64], trainNormal: 2, trainAnomalous: 3, testNormal: 1, testAnomalous: 1 });
   const { warnings } = await validateDataset(dataset, { regime: "unsupervised" });
   assert.deepEqual(warnings, ["Regime 'unsupervised' leaves out the 3 anomalous training images."]);
+});
+
+test("one split alone: what is wrong in the other does not count", async (t) => {
+  const root = await temporaryFolder(t);
+  await writeTree(root, [...GOOD, "train/loose.png"], ["ground_truth/cut/7.png", "ground_truth/train/good/0.png"]);
+  await writeMask(path.join(root, "ground_truth/train/cut/0.png"), { width: 39 });
+  await writeFile(path.join(root, "train/good/1.png"), "broken");
+  const data = await datasets.folder(root);
+  const progress: string[] = [];
+  const { counts, warnings } = await validateDataset(data, { split: "test", onProgress: ({ checked, total }) => progress.push(`${checked}/${total}`) });
+  assert.deepEqual([counts.trainNormal, counts.testNormal, counts.testSegmented, warnings], [0, 1, 1, []]);
+  assert.deepEqual(progress, ["1/2", "2/2"]);
+  await assert.rejects(validateDataset(data, { split: "train" }), failure("DATASET_INVALID", "4 problems:", "train/loose.png lies directly in train/", "train/good/1.png: ", "is 39 x 36 but", "ground_truth/train/good/0.png marks a defect"));
+});
+
+test("headersOnly: all but the pixels of images", async (t) => {
+  const root = await temporaryFolder(t);
+  await writeTree(root, [...GOOD, "test/good/1.png"], ["ground_truth/cut/0.png"]);
+  await writeMask(path.join(root, "ground_truth/test/cut/7.png"), { width: 39, empty: true });
+  const image = path.join(root, "test/good/0.png");
+  await writeFile(image, (await readFile(image)).subarray(0, 90));
+  await writeFile(path.join(root, "test/good/1.png"), "broken");
+  const data = await datasets.folder(root);
+  const problems = ["test/good/1.png: Cannot read image", "is 39 x 36 but the image is 40 x 36", "marks nothing. Remove the mask, or label the image normal."];
+  await assert.rejects(validateDataset(data, { headersOnly: true }), failure("DATASET_INVALID", "3 problems:", ...problems));
+  await assert.rejects(validateDataset(data), failure("DATASET_INVALID", "4 problems:", "test/good/0.png: Cannot read image", ...problems));
 });

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
+import { cpSync, renameSync, writeFileSync } from "node:fs";
+import path from "node:path";
 import { before, test } from "node:test";
 
-import { type Dataset, Detector, evaluate, evaluateMaps, evaluateScores, type EvaluatedMap } from "../../lib/index.js";
+import { type Dataset, datasets, Detector, evaluate, evaluateMaps, evaluateScores, type EvaluatedMap } from "../../lib/index.js";
 import { loadMask } from "../../lib/images/decode.js";
-import { failure } from "../datasets/files.js";
+import { failure, writeMask } from "../datasets/files.js";
 import { scratchFolder, smallDataset, tinier, train } from "../training/support.js";
 
 const folder = scratchFolder();
@@ -92,4 +94,23 @@ test("abort", async () => {
 test("maps at the images' own size cannot be compared with masks at model size", async () => {
   const large = await Detector.load(detector.model, { mapSize: "image", threads: 1 });
   await assert.rejects(evaluate(large, data), failure("INVALID_OPTION", "mapSize"));
+});
+
+test("what is wrong in the split is an error before the first image, all of it at once; the other split does not count", async () => {
+  const root = path.join(folder, "wrong");
+  cpSync(data.root, root, { recursive: true });
+  const masks = tests().flatMap(({ mask }) => (mask === undefined ? [] : [path.join(root, path.relative(data.root, mask))]));
+  await writeMask(masks[0]!, { width: 64, height: 63 });
+  renameSync(masks[1]!, masks[1]!.replace("_mask.png", "_GT.png"));
+  await writeMask(masks[2]!, { width: 64, height: 64, empty: true });
+  await writeMask(path.join(root, "ground_truth/test/good/000.png"), { width: 64, height: 64 });
+  writeFileSync(path.join(root, "test/good/notes.txt"), "");
+  writeFileSync(path.join(root, "test/good/001.png"), "broken");
+  writeFileSync(path.join(root, "train/good/notes.txt"), "");
+  let detections = 0;
+  await assert.rejects(
+    evaluate(detector, await datasets.folder(root), { onDetection: () => void detections++ }),
+    failure("DATASET_INVALID", "6 problems:", "is 64 x 63 but the image is 64 x 64", /rename \d+_GT\.png to \d+_mask\.png/, "marks nothing", "ground_truth/test/good/000.png marks a defect on a normal image", "test/good/notes.txt is not a supported image", "test/good/001.png: Cannot read image"),
+  );
+  assert.equal(detections, 0);
 });
