@@ -55,6 +55,9 @@ const counts: Record<string, Record<string, PublishedCounts>> = {
 export const mvtecCategories: readonly string[] = Object.keys(mvtec);
 export const visaCategories: readonly string[] = ["candle", "capsules", "cashew", "chewinggum", "fryum", "macaroni1", "macaroni2", "pcb1", "pcb2", "pcb3", "pcb4", "pipe_fryum"];
 
+/** Whether its masks are those of a published data set. Such a mask may mark most of an image, for instance where a part lies the wrong way up. */
+export const hasPublishedMasks = ({ kind }: Dataset): boolean => Object.hasOwn(counts, kind) || Object.hasOwn(settings, kind);
+
 /** What differs from the numbers of images that were published: a sign of an incomplete download. */
 export function countWarnings(dataset: Dataset): string[] {
   const expected = counts[dataset.kind]?.[dataset.category ?? ""];

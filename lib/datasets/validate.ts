@@ -2,11 +2,12 @@ import { createHash } from "node:crypto";
 import path from "node:path";
 
 import { SuperSimpleNetError } from "../errors.js";
-import { decodeImage, decodeMask, imageSize as readSize, readImageFile } from "../images/decode.js";
+import { decodeImage, decodeMask, imageSize as readSize, leftOutOfMask, readImageFile } from "../images/decode.js";
 import { prefetch } from "../images/pipeline.js";
 import { checkChoice, rejectUnknown } from "../options.js";
 import { countSamples, type DatasetCounts } from "./counts.js";
 import { some } from "./listing.js";
+import { hasPublishedMasks } from "./published.js";
 import { applyRegime, inferRegime } from "./regime.js";
 import type { Dataset, Regime, Sample, Split } from "./types.js";
 
@@ -22,6 +23,9 @@ export interface ValidateOptions {
   signal?: AbortSignal;
   onProgress?: (progress: { checked: number; total: number }) => void;
 }
+
+/** Share of an image above which a mask looks inverted, or filled. */
+const MOST_MARKED = 0.5;
 
 export interface ValidationResult {
   regime: Regime;
@@ -39,13 +43,15 @@ interface Checked {
   hash?: string;
   /** Of the mask's pixels, when it has one that can be read. */
   maskHash?: string;
+  /** Share of the pixels that the mask marks. */
+  marked: number;
   width: number;
   height: number;
 }
 
 /** Reads a sample. Only errors about the data become problems; a bug stays an exception. */
 async function check(sample: Sample, headersOnly: boolean): Promise<Checked> {
-  const result: Checked = { sample, problems: [], width: 0, height: 0 };
+  const result: Checked = { sample, problems: [], marked: 0, width: 0, height: 0 };
   const attempt = async (action: () => Promise<void>): Promise<void> => {
     try {
       await action();
@@ -68,10 +74,13 @@ async function check(sample: Sample, headersOnly: boolean): Promise<Checked> {
   await attempt(async () => {
     const { pixels, width, height } = await decodeMask(mask);
     result.maskHash = createHash("sha256").update(pixels).digest("hex");
+    result.marked = pixels.reduce((sum, value) => sum + value, 0) / pixels.length;
     if (result.hash !== undefined && (width !== result.width || height !== result.height)) {
       result.problems.push(`${sample.id}: its mask ${mask} is ${width} x ${height} but the image is ${result.width} x ${result.height}. They must be of one size.`);
     }
-    if (!pixels.includes(1)) result.problems.push(`${sample.id}: its mask ${mask} marks nothing. Remove the mask, or label the image normal.`);
+    if (result.marked > 0) return;
+    const leftOut = await leftOutOfMask(mask);
+    result.problems.push(`${sample.id}: its mask ${mask} marks nothing${leftOut === undefined ? ". Remove the mask, or label the image normal" : `: ${leftOut}`}.`);
   });
   return result;
 }
@@ -124,6 +133,7 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
   const trained = new Map<string, string>();
   const tests: Checked[] = [];
   const small: Checked[] = [];
+  const full: Checked[] = [];
   const least = imageSize ? [imageSize[0] / 2, imageSize[1] / 2] as const : [32, 32] as const;
   const content = createHash("sha256");
   let checked = 0;
@@ -136,6 +146,7 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
       content.update(`${result.hash} ${result.maskHash ?? "-"}\n`);
     } else tests.push(result);
     if (result.height < least[0] || result.width < least[1]) small.push(result);
+    if (result.marked > MOST_MARKED && !hasPublishedMasks(dataset)) full.push(result);
   }
   const marks = async ({ mask }: { mask: string }): Promise<string | undefined> => {
     const name = path.relative(dataset.root, mask).split(path.sep).join("/");
@@ -153,6 +164,9 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
   if (small.length > 0) {
     const wanted = imageSize ? `less than half of the model's ${imageSize[1]} x ${imageSize[0]}` : "smaller than 32 pixels";
     warnings.push(`${small.length === 1 ? "1 image is" : `${small.length} images are`} ${wanted}: ${some(small.map(({ sample, width, height }) => `${sample.id} (${width} x ${height})`))}.`);
+  }
+  if (full.length > 0) {
+    warnings.push(`${full.length === 1 ? "1 mask marks" : `${full.length} masks mark`} more than half of the image: ${some(full.map(({ sample, marked }) => `${sample.id} (${Math.floor(100 * marked)} %)`))}. What is not black is defect, transparent or not: are they inverted?`);
   }
 
   if (problems.length > 0) {

@@ -39,8 +39,10 @@ export const IMAGE_EXTENSIONS: readonly string[] = [".png", ".jpg", ".jpeg", ".t
 
 const FORMATS: readonly string[] = ["png", "jpeg", "tiff", "webp", "gif", "heif"];
 const SUPPORTED = "PNG, JPEG, TIFF, WebP, GIF and AVIF";
-/** Formats whose compression leaves ringing around a mask's edges: there only bright pixels count. */
+/** Formats whose compression leaves ringing around a mask's edges: there only pixels of this value and more count. */
 const LOSSY: readonly string[] = ["jpeg", "webp", "heif"];
+const LOSSY_NAMES = "JPEG, WebP and AVIF";
+const LOSSY_LEAST = 128;
 
 // sharp's caches and thread counts belong to the application, which may use sharp itself: they are left as they are. Its
 // cache of open files cannot serve stale pixels here, because every file is read by us and handed over as a buffer.
@@ -96,6 +98,7 @@ function rgbOf({ data, width, height, channels }: RawImage): RgbImage {
 interface Header {
   format: string;
   depth: string;
+  hasAlpha: boolean;
   width: number;
   height: number;
 }
@@ -109,10 +112,10 @@ async function readHeader(bytes: Uint8Array, name: string): Promise<Header> {
     if (bytes[0] === 0x42 && bytes[1] === 0x4d) throw unreadable(name, `BMP is not supported. Convert it to one of ${SUPPORTED}.`, error);
     throw unreadable(name, `it is damaged or not an image. Supported are ${SUPPORTED}. (${messageOf(error)})`, error);
   }
-  const { format, depth, autoOrient } = metadata;
+  const { format, depth, hasAlpha, autoOrient } = metadata;
   if (!FORMATS.includes(format)) throw unreadable(name, `its format is ${format}. Supported are ${SUPPORTED}.`);
   if (depth !== "uchar" && depth !== "ushort") throw unreadable(name, `its samples are of type ${depth}. Supported are 8 and 16 bits per channel: convert it.`);
-  return { format, depth, ...autoOrient };
+  return { format, depth, hasAlpha, ...autoOrient };
 }
 
 /** One line of sharp's message, which can repeat itself over several. */
@@ -179,7 +182,7 @@ export async function decodeMask(source: string | Uint8Array, name?: string): Pr
   const bytes = await bytesOf(source, label);
   const { format, depth } = await readHeader(bytes, label);
   const deep = depth === "ushort";
-  const least = LOSSY.includes(format) ? 128 : 1;
+  const least = LOSSY.includes(format) ? LOSSY_LEAST : 1;
   try {
     const { data, info } = await sharp(bytes, INPUT)
       .removeAlpha()
@@ -195,6 +198,25 @@ export async function decodeMask(source: string | Uint8Array, name?: string): Pr
     return { pixels, width: info.width, height: info.height };
   } catch (error) {
     throw unreadable(label, `it is damaged or truncated. (${messageOf(error)})`, error);
+  }
+}
+
+/**
+ * What decodeMask leaves out of a file whose mask is empty: what the alpha channel shows, and in JPEG, WebP and AVIF values
+ * below 128. A sentence, or undefined when there is nothing else in the file. Errors as for decodeImage.
+ */
+export async function leftOutOfMask(file: string): Promise<string | undefined> {
+  const bytes = await readImageFile(file);
+  const { format, hasAlpha } = await readHeader(bytes, file);
+  try {
+    const { channels } = await sharp(bytes, INPUT).stats();
+    const alpha = hasAlpha ? channels.pop() : undefined;
+    const brightest = Math.max(...channels.map(({ max }) => max));
+    if (brightest > 0 && LOSSY.includes(format)) return `in ${LOSSY_NAMES} only values from ${LOSSY_LEAST} count, and its highest is ${brightest}. Save it as PNG, with 0 and 255`;
+    if (alpha !== undefined && alpha.min !== alpha.max) return "its alpha channel, which is not blank, is ignored. Draw the defect in white on black, without transparency";
+    return undefined;
+  } catch (error) {
+    throw unreadable(file, `it is damaged or truncated. (${messageOf(error)})`, error);
   }
 }
 

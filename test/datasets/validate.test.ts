@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
-import { copyFile, readFile, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { test } from "node:test";
+
+import sharp from "sharp";
 
 import { SuperSimpleNetError } from "../../lib/errors.js";
 import { datasets } from "../../lib/datasets/index.js";
@@ -175,4 +177,32 @@ test("headersOnly: all but the pixels of images", async (t) => {
   const problems = ["test/good/1.png: Cannot read image", "is 39 x 36 but the image is 40 x 36", "marks nothing. Remove the mask, or label the image normal."];
   await assert.rejects(validateDataset(data, { headersOnly: true }), failure("DATASET_INVALID", "3 problems:", ...problems));
   await assert.rejects(validateDataset(data), failure("DATASET_INVALID", "4 problems:", "test/good/0.png: Cannot read image", ...problems));
+});
+
+test("a warning of masks that mark more than half of the image, unless they were published so", async (t) => {
+  const root = await temporaryFolder(t);
+  await writeTree(root, [...GOOD, "train/cut/1.png"], ["ground_truth/cut/7.png"]);
+  await mkdir(path.join(root, "ground_truth/train/cut"), { recursive: true });
+  const grey = (file: string, pixels: Uint8Array): Promise<unknown> => sharp(pixels, { raw: { width: 40, height: 36, channels: 1 } }).toFile(path.join(root, file));
+  await grey("ground_truth/train/cut/0.png", new Uint8Array(40 * 36).fill(255).fill(0, 0, 72));
+  await grey("ground_truth/train/cut/1.png", new Uint8Array(40 * 36).fill(255, 0, 720)); // half, and no more
+  const data = await datasets.folder(root);
+  assert.deepEqual((await validateDataset(data)).warnings, ["1 mask marks more than half of the image: train/cut/0.png (95 %). What is not black is defect, transparent or not: are they inverted?"]);
+  await grey("ground_truth/cut/7.png", new Uint8Array(40 * 36).fill(1));
+  assert.match((await validateDataset(data)).warnings[0]!, /^2 masks mark more than half of the image: train\/cut\/0\.png \(95 %\), test\/cut\/7\.png \(100 %\)/);
+  assert.deepEqual((await validateDataset({ ...data, kind: "visa" })).warnings, []);
+});
+
+test("a mask that marks nothing: what its file holds that does not count", async (t) => {
+  const root = await temporaryFolder(t);
+  await writeTree(root, [...GOOD, "test/cut/8.png"], ["ground_truth/train/cut/0.png"]);
+  const pixels = new Uint8Array(40 * 36 * 4);
+  for (let i = 3; i < 400; i += 4) pixels[i] = 255;
+  await mkdir(path.join(root, "ground_truth/cut"));
+  await sharp(pixels, { raw: { width: 40, height: 36, channels: 4 } }).png().toFile(path.join(root, "ground_truth/cut/7.png"));
+  await sharp(new Uint8Array(40 * 36).fill(1), { raw: { width: 40, height: 36, channels: 1 } }).jpeg().toFile(path.join(root, "ground_truth/cut/8.jpg"));
+  await assert.rejects(
+    validateDataset(await datasets.folder(root)),
+    failure("DATASET_INVALID", "2 problems:", /7\.png marks nothing: its alpha channel, which is not blank, is ignored/, /8\.jpg marks nothing: in JPEG, WebP and AVIF only values from 128 count, and its highest is 1\. Save it as PNG/),
+  );
 });

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
-import { cpSync, renameSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { before, test } from "node:test";
+
+import sharp from "sharp";
 
 import { type Dataset, datasets, Detector, evaluate, evaluateMaps, evaluateScores, type EvaluatedMap } from "../../lib/index.js";
 import { loadMask } from "../../lib/images/decode.js";
@@ -113,4 +115,18 @@ test("what is wrong in the split is an error before the first image, all of it a
     failure("DATASET_INVALID", "6 problems:", "is 64 x 63 but the image is 64 x 64", /rename \d+_GT\.png to \d+_mask\.png/, "marks nothing", "ground_truth/test/good/000.png marks a defect on a normal image", "test/good/notes.txt is not a supported image", "test/good/001.png: Cannot read image"),
   );
   assert.equal(detections, 0);
+});
+
+test("what looks wrong in the split is a note", async () => {
+  const root = path.join(folder, "inverted");
+  mkdirSync(root);
+  cpSync(path.join(data.root, "test"), path.join(root, "test"), { recursive: true });
+  const { id, defect } = tests().find(({ label }) => label === "anomalous")!;
+  const { pixels } = await loadMask(data.samples.find((sample) => sample.id === id)!.mask!, { height: 64, width: 64 });
+  mkdirSync(path.join(root, "ground_truth", defect!), { recursive: true });
+  await sharp(pixels.map((value) => 255 * (1 - value)), { raw: { width: 64, height: 64, channels: 1 } }).toFile(path.join(root, "ground_truth", defect!, path.basename(id)));
+  const { notes } = await evaluate(detector, await datasets.folder(root));
+  assert.match(notes[0]!, /^1 mask marks more than half of the image: /);
+  assert.ok(notes[0]!.includes(id));
+  assert.ok((await evaluate(detector, data)).notes.every((note) => !note.includes("more than half")));
 });
