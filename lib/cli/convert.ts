@@ -6,7 +6,7 @@ import { SuperSimpleNetError } from "../errors.js";
 import { makeFolder } from "../write.js";
 import { choice, command, onOff, size, text, type ValueOption } from "./options.js";
 import { output } from "./output.js";
-import { refuseInputs } from "./places.js";
+import { refuseExisting, refuseInputs } from "./places.js";
 import { describeModel, given, shared, warnIfUntrained } from "./shared.js";
 import type { Architecture } from "../native/binding.js";
 
@@ -34,7 +34,7 @@ export const convert = command({
   async run(values) {
     const out = path.resolve(values.out);
     refuseInputs("convert", "--out", [out], [values.checkpoint, values["backbone-weights"]]);
-    if (existsSync(out) && !values.overwrite) throw new SuperSimpleNetError("INVALID_OPTION", `convert: ${out} exists already. Give another --out, or --overwrite to replace it.`, { path: out });
+    refuseExisting("convert", out, values.overwrite);
     await refuseOwnModel(path.resolve(values.checkpoint));
     const { modelFromCheckpoint } = await import("../models/checkpoint.js");
     const { model, layout } = await modelFromCheckpoint(

@@ -5,14 +5,14 @@ import { evaluationDocument, evaluationText, overlayFiles, runEvaluation } from 
 import { interruptible } from "./interrupt.js";
 import { choice, command, text } from "./options.js";
 import { output } from "./output.js";
-import { refuseInDataset, refuseInputs } from "./places.js";
+import { refuseExisting, refuseInDataset, refuseInputs } from "./places.js";
 import { describeModel, given, shared, warnIfUntrained, withDetector } from "./shared.js";
 
 export const evaluate = command({
   name: "evaluate",
   summary: "metrics of a model on a data set",
   description:
-    "Computes I-AUROC, AP-det, P-AUROC, AP-loc, AUPRO, seg-I-AUROC and seg-AP-det (docs/metrics.md), and the decisions at the model's own threshold.",
+    "Checks the split, then computes I-AUROC, AP-det, P-AUROC, AP-loc, AUPRO, seg-I-AUROC and seg-AP-det (docs/metrics.md), and the decisions at the threshold.",
   options: {
     model: shared.model,
     data: shared.data,
@@ -20,7 +20,9 @@ export const evaluate = command({
     category: shared.category,
     fold: shared.fold,
     split: choice(["test", "train"], "which images", { default: "test" }),
+    threshold: shared.threshold,
     out: text("FILE", "write what --json prints to this file too"),
+    overwrite: shared.overwrite,
     overlays: text("DIR", "write one picture per image: image, mask, heat map, contour"),
     "backbone-weights": shared.backboneWeights,
     device: shared.device,
@@ -40,12 +42,13 @@ export const evaluate = command({
       if (values.out !== undefined) {
         refuseInDataset("evaluate", "--out", values.out, values.data);
         refuseInputs("evaluate", "--out", [values.out], inputs);
+        refuseExisting("evaluate", path.resolve(values.out), values.overwrite);
       }
       if (values.overlays !== undefined) {
         refuseInDataset("evaluate", "--overlays", values.overlays, values.data);
         refuseInputs("evaluate", "--overlays", overlayFiles(values.overlays, dataset, split).values(), inputs);
       }
-      const load = Detector.load(file, given({ backboneWeights: values["backbone-weights"], device: values.device, threads: values.threads, batchSize: values.batch, precision: values.precision }));
+      const load = Detector.load(file, given({ backboneWeights: values["backbone-weights"], device: values.device, threads: values.threads, batchSize: values.batch, precision: values.precision, threshold: values.threshold }));
       return withDetector(load, async (detector) => {
         warnIfUntrained(detector.model.config.backbone);
         const evaluation = await runEvaluation(detector, dataset, { split, signal, overlays: values.overlays });

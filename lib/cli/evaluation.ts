@@ -61,14 +61,14 @@ export function evaluationDocument(evaluation: Evaluation, dataset: Dataset, spl
   };
 }
 
-/** For people: the metrics, the decisions and what could not be computed. */
+/** For people: the metrics, the decisions, what looks wrong and what could not be computed. */
 export function evaluationText({ metrics, decisions, counts, notes }: Evaluation): string {
   const rows = Object.entries(metrics).map(([name, value]) => [`  ${name}`, value === null ? "undefined" : (value as number).toFixed(4)]);
   const { truePositive, trueNegative, falsePositive, falseNegative, threshold } = decisions;
   return [
     `${counts.normal + counts.anomalous} images: ${counts.normal} normal, ${counts.anomalous} anomalous (${counts.withMask} with a mask)`,
     table(rows),
-    `At the model's threshold ${threshold.toFixed(4)}: ${truePositive} of ${truePositive + falseNegative} defects found, ${falsePositive} of ${falsePositive + trueNegative} good parts rejected.`,
+    `At the threshold ${threshold.toFixed(4)}: ${truePositive} of ${truePositive + falseNegative} defects found, ${falsePositive} of ${falsePositive + trueNegative} good parts rejected.`,
     ...notes.map((note) => `note: ${note}`),
   ].join("\n");
 }

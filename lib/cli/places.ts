@@ -26,6 +26,11 @@ export function refuseInputs(command: string, option: string, outputs: Iterable<
   }
 }
 
+/** Throws INVALID_OPTION when --out exists and may not be replaced. */
+export function refuseExisting(command: string, out: string, overwrite: boolean): void {
+  if (existsSync(out) && !overwrite) throw new SuperSimpleNetError("INVALID_OPTION", `${command}: ${out} exists already. Give another --out, or --overwrite to replace it.`, { path: out });
+}
+
 const splitFolders = ["train", "test", "ground_truth"];
 const normalFolders = ["good", "ok", "normal"];
 

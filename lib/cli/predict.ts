@@ -7,7 +7,7 @@ import { SuperSimpleNetError } from "../errors.js";
 import { pictureNames } from "../report/names.js";
 import { makeFolder, writeWholeFile } from "../write.js";
 import { interruptible } from "./interrupt.js";
-import { choice, command, integer, number, text } from "./options.js";
+import { choice, command, integer, text } from "./options.js";
 import { output, printable } from "./output.js";
 import { filesBelow, refuseInputs } from "./places.js";
 import { describeModel, given, shared, warnIfUntrained, withDetector } from "./shared.js";
@@ -22,7 +22,7 @@ export const predict = command({
   positionals: { usage: "IMAGE...", min: 1, what: "IMAGE (a file or a folder)" },
   options: {
     model: shared.model,
-    threshold: number("SCORE", "score from 0 to 1 from which an image is anomalous", { min: 0, max: 1, default: "the model's own" }),
+    threshold: shared.threshold,
     "pixel-threshold": shared.pixelThreshold,
     "min-area": integer("PX", "leave out regions with fewer pixels", { min: 0, default: 0 }),
     maps: text("DIR", "write the anomaly map of every image"),

@@ -25,6 +25,7 @@ export const shared = {
   backboneWeights: text("FILE", "backbone weights, when the model file does not hold them", { default: "the cache folder" }),
   heads,
   batch: integer("N", "images per forward pass", { min: 1, default: 8 }),
+  threshold: number("SCORE", "score from 0 to 1 from which an image is anomalous", { min: 0, max: 1, default: "the model's own" }),
   pixelThreshold: number("LOGIT", "map logit from which a pixel belongs to a region", { default: "the model's own" }),
   overwrite: flag("replace what is there"),
 };

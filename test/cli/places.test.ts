@@ -37,12 +37,13 @@ test("predict does not draw over an image that it was given", async () => {
   await refused(["predict", "--model", "none", "part.png", "part.overlay.png", "--overlays", "."], /--overlays would write over part\.overlay\.png, which is an input/);
 });
 
-test("evaluate and convert do not write over what they read", async () => {
+test("evaluate and convert do not write over what they read, nor over another file unasked", async () => {
   await refused(["evaluate", "--model", "model.safetensors", "--data", "data", "--out", "data/../model.safetensors"], /--out would write over .*which is an input/);
   await refused(["evaluate", "--model", "model.safetensors", "--data", "data", "--overlays", "data/test/new"], /among the images of a data set/);
   const convert = ["convert", "--checkpoint", "model.safetensors", "--backbone", "resnet18", "--image-size", "64", "--out"];
   await refused([...convert, "model.safetensors", "--overwrite"], /--out would write over/);
   await refused([...convert, "part.png"], /part\.png exists already.*--overwrite/);
+  await refused(["evaluate", "--model", "model.safetensors", "--data", "data", "--out", "part.png"], /evaluate: .*part\.png exists already.*--overwrite/);
 });
 
 test("train and quickstart do not write among the images of a data set", async () => {

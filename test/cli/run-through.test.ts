@@ -67,6 +67,31 @@ test("evaluate gives the metrics that train wrote, and draws overlays", async ()
   assert.ok(readdirSync(at("overlays")).every((file) => file.endsWith(".png")), "no temporary file is left");
 });
 
+test("evaluate --threshold decides, and --overwrite replaces what --out wrote", async () => {
+  const run = async (threshold: string): Promise<Record<string, number>> => {
+    const { code, stdout, stderr } = await supersimplenet(["evaluate", "--model", at("run", "model.safetensors"), "--data", data, "--threshold", threshold, "--out", at("decided.json"), "--overwrite", "--json"]);
+    assert.equal(code, 0, stderr);
+    assert.equal(readFileSync(at("decided.json"), "utf8"), stdout);
+    return (JSON.parse(stdout) as { decisions: Record<string, number> }).decisions;
+  };
+  assert.deepEqual(await run("0"), { threshold: 0, truePositive: 5, trueNegative: 0, falsePositive: 3, falseNegative: 0 });
+  assert.deepEqual(await run("1"), { threshold: 1, truePositive: 0, trueNegative: 3, falsePositive: 0, falseNegative: 5 });
+});
+
+test("evaluate refuses what train refuses", async () => {
+  const broken = at("broken-test");
+  await datasets.generated(broken, { imageSize: [64, 64], trainNormal: 2, testNormal: 1, testAnomalous: 1 });
+  writeFileSync(path.join(broken, "test", "good", "notes.txt"), "");
+  const problems = async (args: string[]): Promise<unknown> => {
+    const { code, stdout } = await supersimplenet([...args, "--data", broken, "--json"]);
+    assert.equal(code, 1);
+    return (JSON.parse(stdout) as { error: unknown }).error;
+  };
+  const trained = await problems(["train", "--out", at("broken-test-run"), ...small]);
+  assert.deepEqual(await problems(["evaluate", "--model", at("run", "model.safetensors")]), trained);
+  assert.match(JSON.stringify(trained), /DATASET_INVALID.*notes\.txt/);
+});
+
 test("evaluate for people: every metric by its name", async () => {
   const { code, stdout } = await supersimplenet(["evaluate", "--model", at("run", "model.safetensors"), "--data", data]);
   assert.equal(code, 0);
