@@ -14,7 +14,7 @@ import { duration, output } from "./output.js";
 import { refuseInDataset, withoutEmptyFolders } from "./places.js";
 import { showTraining } from "./progress.js";
 import { describeModel, given, program, shared, withDetector } from "./shared.js";
-import { explainAbort, prepareFolder, quickstartMarker, runFiles, saveRun, startRun } from "./train.js";
+import { explainEnd, prepareFolder, quickstartMarker, runFiles, saveRun, startRun } from "./train.js";
 
 /** Small enough for two CPU cores and three minutes, large enough to learn the defects. */
 const defaults = { out: "quickstart-run", imageSize: [128, 128], epochs: 16, seed: 0 } as const;
@@ -44,6 +44,7 @@ export const quickstart = command({
   },
   examples: ["supersimplenet quickstart", "supersimplenet quickstart --out /tmp/demo --epochs 10"],
   async run(values) {
+    output.worksOn = true;
     const began = performance.now();
     const out = path.resolve(values.out ?? defaults.out);
     const files = runFiles(out);
@@ -72,7 +73,7 @@ export const quickstart = command({
         },
       };
       const again = `${program} quickstart (it starts over)`;
-      const model = await trainer.fit(dataset, { signal, out, ...callbacks }).catch((error: unknown) => Promise.reject(explainAbort(error, again, files.checkpoint)));
+      const model = await trainer.fit(dataset, { signal, out, ...callbacks }).catch((error: unknown) => Promise.reject(explainEnd(error, again, files.checkpoint)));
       await saveRun(out, model);
       output.done();
 

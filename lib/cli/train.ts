@@ -16,7 +16,7 @@ import { choice, command, flag, integer, number, numbers, onOff, size, text, typ
 import { duration, output } from "./output.js";
 import { refuseInDataset, refuseInputs, withoutEmptyFolders } from "./places.js";
 import { showTraining } from "./progress.js";
-import { describeModel, given, program, shared, withDetector } from "./shared.js";
+import { describeModel, given, program, quoted, shared, withDetector } from "./shared.js";
 
 /** The presets of one field, as --help shows them: "0.2 unsupervised, weak; 0.6 mixed, full". */
 function byRegime(field: keyof typeof regimePresets.full): string {
@@ -216,12 +216,12 @@ export async function saveRun(out: string, model: Model): Promise<void> {
   await model.save(runFiles(out).model);
 }
 
-/** Ctrl-C during the training, or the failure of another rank: says what is kept. */
-export function explainAbort(error: unknown, resume: string, checkpoint: string): unknown {
-  if (!(error instanceof SuperSimpleNetError && (error.code === "ABORTED" || error.code === "RANK_FAILED"))) return error;
-  const failed = error.code === "RANK_FAILED";
-  const kept = existsSync(checkpoint) ? `The checkpoint of the last whole epoch is kept; continue${failed ? " on all ranks" : ""} with: ${resume}` : "No epoch was finished, so nothing is kept.";
-  return new SuperSimpleNetError(error.code, `${failed ? `${error.message.replace(/\.$/, "")}.` : "Interrupted."} ${kept}`, { cause: error });
+/** What ends a training that has begun says what is kept. After a divergence the checkpoint would lead to the same again. */
+export function explainEnd(error: unknown, resume: string, checkpoint: string): unknown {
+  if (!(error instanceof SuperSimpleNetError) || error.code === "DIVERGED") return error;
+  const what = error.code === "ABORTED" ? "Interrupted." : error.message.replace(/(?<![.!?])$/, ".");
+  const kept = existsSync(checkpoint) ? `The checkpoint of the last whole epoch is kept; continue${error.code === "RANK_FAILED" ? " on all ranks" : ""} with: ${resume}` : "No epoch was finished, so nothing is kept.";
+  return new SuperSimpleNetError(error.code, `${what} ${kept}`, { cause: error, problems: error.problems, ...(error.path !== undefined && { path: error.path }) });
 }
 
 export const train = command({
@@ -237,6 +237,7 @@ export const train = command({
   ],
   async run(values) {
     const began = performance.now();
+    output.worksOn = true;
     const out = path.resolve(values.out);
     const files = runFiles(out);
     const settings = trainerOptions(values);
@@ -245,6 +246,7 @@ export const train = command({
     const writes = ranks === undefined || ranks.rank === 0;
     if (writes) checkRun(out, values);
     refuseInDataset("train", "--out", out, values.data);
+    if (values["feature-cache-dir"] !== undefined) refuseInDataset("train", "--feature-cache-dir", path.resolve(values["feature-cache-dir"]), values.data);
     refuseInputs("train", "--out", Object.values(files), [values.data, values["backbone-weights"]]);
     const { datasets } = await import("../datasets/index.js");
     const { Trainer } = await import("../training/trainer.js");
@@ -262,7 +264,7 @@ export const train = command({
       if (used.length > 0) output.log(`${dataset.name}: published settings ${used.map(([name, value]) => `${name} ${JSON.stringify(value)}`).join(", ")}`);
       const trainer = new Trainer({ ...published, ...settings });
       const again = process.argv.slice(3).filter((argument) => argument !== "--overwrite" && argument !== "--resume");
-      const resume = [program, "train", ...again.map((argument) => (/^[\w./:=,-]+$/.test(argument) ? argument : JSON.stringify(argument))), "--resume"].join(" ");
+      const resume = [program, "train", ...again.map(quoted), "--resume"].join(" ");
       if (!writes) {
         await trainer.fit(dataset, { signal });
         output.result(`rank ${ranks.rank} is done; rank 0 writes the model`);
@@ -276,7 +278,7 @@ export const train = command({
           progress.callbacks.onStart?.(event);
         },
       };
-      const model = await trainer.fit(dataset, { signal, out, resume: values.resume, ...callbacks }).catch((error: unknown) => Promise.reject(progress.started() === undefined ? error : explainAbort(error, resume, files.checkpoint)));
+      const model = await trainer.fit(dataset, { signal, out, resume: values.resume, ...callbacks }).catch((error: unknown) => Promise.reject(progress.started() === undefined ? error : explainEnd(error, resume, files.checkpoint)));
       await saveRun(out, model);
       output.done();
       output.result(`model: ${files.model}`);

@@ -145,7 +145,7 @@ export class Detector {
     return Promise.all(
       batch.map(async ({ source, image, decodeMs }, i) => {
         const logit = scores[i]!;
-        if (!Number.isFinite(logit)) throw new SuperSimpleNetError("INTERNAL", `the network's score is ${logit}; the model file may be damaged`);
+        if (!Number.isFinite(logit)) throw new SuperSimpleNetError("MODEL_INVALID", `The network's score is ${logit}: this model's weights overflow.`);
         // A copy: a slice would keep the whole batch's maps alive as long as one of them.
         const data = batch.length === 1 ? maps : maps.slice(i * plane, (i + 1) * plane);
         const postStart = performance.now();

@@ -19,7 +19,7 @@ import { applyThreads, checkPrecision, resolveDevice, trainerPrecisions } from "
 import { engine } from "../native/engine.js";
 import { invalid, rejectUnknown } from "../options.js";
 import { packageVersion } from "../version.js";
-import { checkpointFile, corrupt, type Fingerprint, readCheckpoint, requireCheckpoint, writeCheckpoint } from "./checkpoint.js";
+import { checkCheckpoint, checkpointFile, corrupt, type Fingerprint, lockFolder, readCheckpoint, requireCheckpoint, writeCheckpoint } from "./checkpoint.js";
 import { contentOf, featureFile } from "./feature_file.js";
 import type { EpochEvent, FitOptions, StageEvent, TrainerOptions } from "./options.js";
 import { Ranks, rankSettings, type RankSettings } from "./ranks.js";
@@ -74,9 +74,21 @@ export class Trainer {
   }
 
   async #fit(data: Dataset, options: FitOptions, ranks: Ranks | undefined): Promise<Model> {
+    const { out } = options;
+    if (out === undefined || !(ranks?.first ?? true)) return this.#train(data, { ...options, out: undefined, resume: false }, ranks);
+    if (options.resume) requireCheckpoint(out);
+    const unlock = await lockFolder(out);
+    try {
+      if (options.resume) await checkCheckpoint(out, reproducible(this.options));
+      return await this.#train(data, options, ranks);
+    } finally {
+      await unlock();
+    }
+  }
+
+  async #train(data: Dataset, options: FitOptions, ranks: Ranks | undefined): Promise<Model> {
+    const { out } = options;
     const writes = ranks?.first ?? true;
-    const resumes = options.resume && options.out !== undefined && writes;
-    if (resumes) requireCheckpoint(options.out!);
     const { device, reason: deviceReason } = resolveDevice("new Trainer", deviceOf(this.options.device, ranks?.settings));
     checkPrecision("new Trainer", this.options.precision, device, trainerPrecisions);
     const stage = (name: StageEvent["stage"], done: number, total: number): void => options.onStage?.({ stage: name, done, total });
@@ -96,7 +108,7 @@ export class Trainer {
     const training = applyRegime(dataset, settings.regime).samples.filter((sample) => sample.split === "train");
     const { fit, calibration, reason } = splitCalibration(training, { fraction: settings.calibrationFraction, seed: settings.seed });
     const warnings = [...validated.warnings];
-    if (reason && settings.calibrationFraction > 0) warnings.push(`${reason} The thresholds stay at 0.5: set them by hand.`);
+    if (reason && settings.calibrationFraction > 0) warnings.push(`${reason} The thresholds stay at 0.5: give your own when detecting (threshold, pixelThreshold).`);
 
     stage("load", 0, 1);
     const threads = await applyThreads("new Trainer", settings.threads ?? threadsOf(ranks?.settings));
@@ -104,7 +116,7 @@ export class Trainer {
     if (!backbone.trained) warnings.push("The backbone has random weights: fine for a trial, not for finding real defects.");
     const fingerprint = fingerprintOf(settings, training, validated.trainingContent, backbone.sha256);
     await ranks?.agree({ version: packageVersion, ...fingerprint });
-    const checkpoint = resumes ? await readCheckpoint(options.out!, fingerprint) : undefined;
+    const checkpoint = options.resume ? await readCheckpoint(out!, fingerprint) : undefined;
     if (checkpoint?.threads !== undefined && checkpoint.threads !== threads && device === "cpu") {
       warnings.push(`The checkpoint was computed with ${checkpoint.threads} threads and goes on with ${threads}: the model differs in the last bits from one trained without interruption.`);
     }
@@ -115,7 +127,7 @@ export class Trainer {
     try {
       const noise = await session.prepare((done, total) => stage("measure", done, total));
       warnings.push(...session.native.cacheReport().warnings);
-      if (checkpoint) await session.native.restore(checkpoint).catch((error: unknown) => Promise.reject(restoreError(error, options.out!)));
+      if (checkpoint) await session.native.restore(checkpoint).catch((error: unknown) => Promise.reject(restoreError(error, out!)));
       const epochsDone = ranks ? await ranks.fromFirst(checkpoint?.epochsDone ?? 0) : (checkpoint?.epochsDone ?? 0);
       if (ranks) await session.native.shareState();
       const count = (samples: Sample[], label: Sample["label"]): number => samples.filter((sample) => sample.label === label).length;
@@ -144,7 +156,7 @@ export class Trainer {
 
       for (let epoch = epochsDone; epoch < settings.epochs; epoch++) {
         const event = await session.epoch(epoch, options);
-        if (options.out !== undefined && writes) await writeCheckpoint(options.out, { epochsDone: epoch + 1, threads, ...(await session.native.state()) }, fingerprint);
+        if (out !== undefined) await writeCheckpoint(out, { epochsDone: epoch + 1, threads, ...(await session.native.state()) }, fingerprint);
         options.onEpoch?.(event);
       }
 

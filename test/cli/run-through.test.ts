@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { closeSync, copyFileSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { after, before, test } from "node:test";
@@ -147,13 +147,8 @@ test("a model that is not there, is no model, or is cut off: a typed error, exit
 });
 
 test("a model of a newer format is refused", async () => {
-  const model = readFileSync(at("run", "model.safetensors"));
-  const length = Number(model.readBigUInt64LE(0));
-  const header = model.subarray(8, 8 + length).toString("utf8");
-  // Same length, so that the tensors stay where the header says.
-  const newer = header.replace(/"format_version":"1"/, '"format_version":"9"');
-  assert.notEqual(newer, header);
-  writeFileSync(at("newer.safetensors"), Buffer.concat([model.subarray(0, 8), Buffer.from(newer), model.subarray(8 + length)]));
+  const { tensors, metadata } = await engine().readTensors(at("run", "model.safetensors"));
+  await engine().writeTensors(at("newer.safetensors"), tensors, { ...metadata, format_version: "9" });
   const { code, stderr } = await supersimplenet(["evaluate", "--model", at("newer.safetensors"), "--data", data]);
   assert.equal(code, 1);
   assert.match(stderr, /^error \[MODEL_TOO_NEW\] /m);
@@ -183,7 +178,7 @@ test("Ctrl-C keeps the checkpoint; --resume ends at the weights of an uninterrup
     },
   });
   assert.equal(stopped.code, 130, stopped.stderr);
-  assert.match(stopped.stderr, /checkpoint of the last whole epoch is kept; continue with: .*supersimplenet.* train .*--resume/);
+  assert.match(stopped.stderr, /checkpoint of the last whole epoch is kept; continue with: .* train .*--resume/);
   assert.ok(!existsSync(at("stopped", "model.safetensors")));
   const again = await train(at("stopped"), 5);
   assert.equal(again.code, 2, "a checkpoint is not overwritten unasked");
@@ -216,8 +211,9 @@ test("quickstart leaves a model, metrics and pictures, and can be run again", as
   assert.deepEqual(readFileSync(at("quick", "model.safetensors")), model, "the same seed, the same model");
 });
 
+const main = path.resolve(__dirname, "../../lib/cli/main.js");
+
 test("a reader that goes away ends the command quietly", async () => {
-  const main = path.resolve(__dirname, "../../lib/cli/main.js");
   const child = spawn(process.execPath, [main, "train", "--help"], { stdio: ["ignore", "pipe", "pipe"] });
   child.stdout.destroy();
   let stderr = "";
@@ -225,4 +221,40 @@ test("a reader that goes away ends the command quietly", async () => {
   const code = await new Promise((resolve) => child.on("close", resolve));
   assert.equal(stderr, "");
   assert.equal(code, 141);
+});
+
+test("a training goes on when nobody reads what it says", async () => {
+  const child = spawn(process.execPath, [main, "train", "--data", data, "--out", at("unread"), "--epochs", "2", ...small], { stdio: ["ignore", "pipe", "pipe"] });
+  child.stdout.destroy();
+  child.stderr.destroy();
+  assert.equal(await new Promise((resolve) => child.on("exit", resolve)), 0);
+  assert.deepEqual(readdirSync(at("unread")).sort(), ["checkpoint", "log.jsonl", "metrics.json", "model.safetensors"]);
+});
+
+test("results that cannot be written are an error", { skip: !existsSync("/dev/full") && "there is no /dev/full" }, async () => {
+  const full = openSync("/dev/full", "w");
+  try {
+    const child = spawn(process.execPath, [main, "predict", "--model", at("run", "model.safetensors"), "--threads", "1", path.join(data, "test", "good")], { stdio: ["ignore", full, "pipe"] });
+    let stderr = "";
+    child.stderr!.setEncoding("utf8").on("data", (text: string) => (stderr += text));
+    assert.equal(await new Promise((resolve) => child.on("close", resolve)), 1);
+    assert.match(stderr, /^error \[NO_SPACE\] Cannot write the standard output/m);
+  } finally {
+    closeSync(full);
+  }
+});
+
+test("by npm in a checkout: paths count from where npm was called, and what stops npm stops the training", async () => {
+  const below = path.resolve(__dirname, "../../../docs");
+  const child = spawn("npm", ["run", "-s", "supersimplenet", "--", "train", "--data", path.relative(below, data), "--out", path.relative(below, at("by npm")), "--epochs", "1000", ...small], { cwd: below, stdio: ["ignore", "pipe", "pipe"] });
+  let stderr = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    if (!stderr.includes("epoch 1/1000") && (stderr + text).includes("epoch 1/1000")) child.kill("SIGTERM");
+    stderr += text;
+  });
+  // Its output ends when the training does, which npm may do before.
+  await new Promise((resolve) => child.on("close", resolve));
+  assert.match(stderr, /^Stopping after the current step/m);
+  assert.match(stderr, /continue with: npm run -s supersimplenet -- train .*--resume/);
+  assert.ok(existsSync(at("by npm", "checkpoint", "last.safetensors")));
 });

@@ -99,15 +99,15 @@ test("resume with other options, data or weights: CHECKPOINT_MISMATCH names what
   const out = await stopped();
   const kept = readFileSync(checkpointFile(out));
   const others: [TrainerOptions, ...string[]][] = [
-    [{ epochs: 4 }, "epochs (3 then, 4 now)"],
-    [{ batchSize: 5 }, "batchSize (4 then, 5 now)"],
-    [{ seed: 1 }, "seed (0 then, 1 now)"],
+    [{ epochs: 4 }, "epochs 3, which is now 4"],
+    [{ batchSize: 5 }, "batchSize 4, which is now 5"],
+    [{ seed: 1 }, "seed 0, which is now 1"],
     [{ noiseStd: 0.1 }, "noiseStd"],
-    [{ imageSize: [32, 64], stopGradient: false }, "imageSize ([32,32] then, [32,64] now)", "stopGradient (true then, false now)"],
+    [{ imageSize: [32, 64], stopGradient: false }, "imageSize [32,32], which is now [32,64]", "stopGradient true, which is now false"],
   ];
   for (const [other, ...shown] of others) await assert.rejects(train(data, { ...options, ...other }, { out, resume: true }), failure("CHECKPOINT_MISMATCH", ...shown));
   const fewer = { ...data, samples: data.samples.slice(1) };
-  await assert.rejects(train(fewer, options, { out, resume: true }), failure("CHECKPOINT_MISMATCH", "trainingData (", "10 images", "9 images"));
+  await assert.rejects(train(fewer, options, { out, resume: true }), failure("CHECKPOINT_MISMATCH", "trainingData", "10 images", "9 images"));
   assert.ok(kept.equals(readFileSync(checkpointFile(out))));
 });
 
@@ -123,11 +123,28 @@ test("nothing to resume is found out before the data is read", async () => {
   await assert.rejects(train(data, options, { resume: true, out: newRun(), onStage }), failure("FILE_NOT_FOUND", "last.safetensors"));
 });
 
-test("another checkpoint is refused before anything is measured", async () => {
+test("another checkpoint is refused before weights are looked for and images are read, one for other data before anything is measured", async () => {
   const out = await stopped();
   const stages = new Set<string>();
-  await assert.rejects(train(data, { ...options, seed: 1 }, { out, resume: true, onStage: ({ stage }) => stages.add(stage) }), failure("CHECKPOINT_MISMATCH", "seed"));
+  const onStage = ({ stage }: { stage: string }): void => void stages.add(stage);
+  await assert.rejects(train(data, { ...options, seed: 1, backboneWeights: "none.pth" }, { out, resume: true, onStage }), failure("CHECKPOINT_MISMATCH", "seed"));
+  assert.deepEqual([...stages], []);
+  await assert.rejects(train({ ...data, samples: data.samples.slice(1) }, options, { out, resume: true, onStage }), failure("CHECKPOINT_MISMATCH", "trainingData"));
   assert.deepEqual([...stages], ["validate", "load"]);
+});
+
+test("one training at a time writes into a folder; what failed leaves no folder behind", async () => {
+  const out = newRun();
+  let second: Promise<unknown> | undefined;
+  const onEpoch = (): void => {
+    second ??= assert.rejects(train(data, options, { out, resume: true }), failure("FILE_ERROR", "Another training is writing into", out));
+  };
+  await train(data, options, { out, onEpoch });
+  await second!;
+  await train(data, options, { out, resume: true });
+  const none = newRun();
+  await assert.rejects(train(data, { ...options, backboneWeights: "none.pth" }, { out: none }), failure("FILE_NOT_FOUND", "none.pth"));
+  assert.ok(!existsSync(none));
 });
 
 test("resumed with another number of threads: a warning", async () => {
