@@ -5,8 +5,7 @@ import path from "node:path";
 import type { Sample } from "../datasets/types.js";
 import type { Detection } from "../detection/types.js";
 import { fileError, SuperSimpleNetError } from "../errors.js";
-import type { FitOptions } from "../training/options.js";
-import { writeWholeFile } from "../write.js";
+import { probeFolder, writeWholeFile } from "../write.js";
 import { evaluationDocument, evaluationText } from "./evaluation.js";
 import { interruptible } from "./interrupt.js";
 import { command, integer, size, text } from "./options.js";
@@ -14,7 +13,7 @@ import { duration, output } from "./output.js";
 import { refuseInDataset, withoutEmptyFolders } from "./places.js";
 import { showTraining } from "./progress.js";
 import { describeModel, given, program, shared, withDetector } from "./shared.js";
-import { explainEnd, prepareFolder, quickstartMarker, runFiles, saveRun, startRun } from "./train.js";
+import { explainEnd, quickstartMarker, runFiles, saveRun } from "./train.js";
 
 /** Small enough for two CPU cores and three minutes, large enough to learn the defects. */
 const defaults = { out: "quickstart-run", imageSize: [128, 128], epochs: 16, seed: 0 } as const;
@@ -58,22 +57,15 @@ export const quickstart = command({
 
     const trainer = new Trainer(given({ backbone: "resnet18" as const, backboneWeights: "random", noiseStd, imageSize, epochs, seed, device: values.device, threads: values.threads, distributed: false as const }));
     const run = (): Promise<number> => interruptible(async (signal) => {
-      await prepareFolder(out);
+      await probeFolder(out);
       await writeWholeFile(marker, "{}\n");
       const folder = path.join(out, `data-${imageSize.join("x")}-seed${seed}`);
       const dataset = await datasets.generated(folder, { ...trainImages, imageSize, seed, signal, onProgress: ({ written, total }) => output.progress(`drawing images ${written}/${total}`) });
       output.done();
       output.log(`images: ${folder}`);
       const progress = showTraining(files.log);
-      const callbacks: FitOptions = {
-        ...progress.callbacks,
-        onStart(event) {
-          startRun(out, event.epochsDone);
-          progress.callbacks.onStart?.(event);
-        },
-      };
       const again = `${program} quickstart (it starts over)`;
-      const model = await trainer.fit(dataset, { signal, out, ...callbacks }).catch((error: unknown) => Promise.reject(explainEnd(error, again, files.checkpoint)));
+      const model = await trainer.fit(dataset, { signal, out, overwrite: true, ...progress.callbacks }).catch((error: unknown) => Promise.reject(explainEnd(error, again, files.checkpoint)));
       await saveRun(out, model);
       output.done();
 

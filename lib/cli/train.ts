@@ -1,5 +1,4 @@
 import { existsSync, rmSync } from "node:fs";
-import { rm } from "node:fs/promises";
 import path from "node:path";
 
 import { architectures } from "../backbones/catalogue.js";
@@ -9,7 +8,7 @@ import { fileError, SuperSimpleNetError } from "../errors.js";
 import type { Model } from "../models/model.js";
 import { publishedNoiseStd, type FitOptions, regimePresets, type RelativeNoise, trainerDefaults as defaults, type TrainerOptions } from "../training/options.js";
 import { rankDefaults, rankSettings } from "../training/ranks.js";
-import { makeFolder, writeWholeFile } from "../write.js";
+import { probeFolder, writeWholeFile } from "../write.js";
 import { evaluationDocument, evaluationText, runEvaluation } from "./evaluation.js";
 import { interruptible } from "./interrupt.js";
 import { choice, command, flag, integer, number, numbers, onOff, size, text, type ValueOption, type Values } from "./options.js";
@@ -185,29 +184,12 @@ function checkRun(out: string, { resume, overwrite }: { resume: boolean; overwri
   }
 }
 
-/** Creates the folder, and finds out now, not after hours, that it cannot be written. */
-export async function prepareFolder(out: string): Promise<void> {
-  await makeFolder(out);
-  const probe = path.join(out, ".writable");
-  await writeWholeFile(probe, "");
-  await rm(probe, { force: true });
-}
-
 function remove(file: string): void {
   try {
     rmSync(file, { recursive: true, force: true });
   } catch (error) {
     throw fileError(error, "remove", file);
   }
-}
-
-/**
- * Ends the run that was in the folder before, now that everything is validated and a training from the first epoch starts.
- * Its model and metrics stay until saveRun replaces them.
- */
-export function startRun(out: string, epochsDone: number): void {
-  if (epochsDone > 0) return;
-  remove(runFiles(out).checkpoint);
 }
 
 /** Writes the model. Metrics of another model never stand beside it. */
@@ -255,7 +237,7 @@ export const train = command({
 
     const run = (): Promise<number> => interruptible(async (signal) => {
       new Trainer(settings); // wrong options are found before a large data set is read
-      if (writes) await prepareFolder(out);
+      if (writes) await probeFolder(out);
       if (ranks) output.log(`rank ${ranks.rank} of ${ranks.worldSize}; waiting for all of them at ${ranks.masterAddress}:${ranks.masterPort}`);
       const { segmentedRatio, segmentedCount } = settings;
       const dataset = await datasets.open(values.data, { kind: values.dataset, category: values.category, fold: values.fold, segmentedRatio, segmentedCount });
@@ -273,12 +255,11 @@ export const train = command({
       const callbacks: FitOptions = {
         ...progress.callbacks,
         onStart(event) {
-          startRun(out, event.epochsDone);
           remove(path.join(out, quickstartMarker)); // what is here now is worth keeping
           progress.callbacks.onStart?.(event);
         },
       };
-      const model = await trainer.fit(dataset, { signal, out, resume: values.resume, ...callbacks }).catch((error: unknown) => Promise.reject(progress.started() === undefined ? error : explainEnd(error, resume, files.checkpoint)));
+      const model = await trainer.fit(dataset, { signal, out, resume: values.resume, overwrite: values.overwrite, ...callbacks }).catch((error: unknown) => Promise.reject(progress.started() === undefined ? error : explainEnd(error, resume, files.checkpoint)));
       await saveRun(out, model);
       output.done();
       output.result(`model: ${files.model}`);

@@ -1,12 +1,13 @@
 import { existsSync } from "node:fs";
-import { open, rmdir } from "node:fs/promises";
+import { open, rm, rmdir } from "node:fs/promises";
 import path from "node:path";
+import { types } from "node:util";
 
 import { badValues } from "../backbones/check.js";
 import { fileError, SuperSimpleNetError } from "../errors.js";
 import type { TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
-import { makeFolder } from "../write.js";
+import { makeFolder, probeFolder } from "../write.js";
 
 const formatName = "supersimplenet-checkpoint";
 const formatVersion = "1";
@@ -43,7 +44,7 @@ export async function writeCheckpoint(out: string, checkpoint: Checkpoint, finge
  */
 export async function lockFolder(out: string): Promise<() => Promise<void>> {
   const created = !existsSync(out);
-  await makeFolder(out);
+  await probeFolder(out);
   const folder = await open(out, "r").catch((error: unknown) => Promise.reject(fileError(error, "open", out)));
   if (!engine().tryLock(folder.fd)) {
     await folder.close();
@@ -59,6 +60,18 @@ export async function lockFolder(out: string): Promise<() => Promise<void>> {
 export function requireCheckpoint(out: string): void {
   const file = checkpointFile(out);
   if (!existsSync(file)) throw new SuperSimpleNetError("FILE_NOT_FOUND", `There is nothing to resume: ${file} does not exist. Start without resume.`, { path: file });
+}
+
+/** Throws INVALID_OPTION when there is a checkpoint in `out`, which would be lost. */
+export function refuseCheckpoint(out: string): void {
+  const file = checkpointFile(out);
+  if (existsSync(file)) throw new SuperSimpleNetError("INVALID_OPTION", `trainer.fit: ${out} holds the checkpoint of a training already. Continue it (resume), replace it (overwrite), or choose another folder (out).`, { path: file });
+}
+
+/** What a training that starts from the first epoch leaves of the one before: nothing that could be resumed. */
+export async function removeCheckpoint(out: string): Promise<void> {
+  const folder = path.dirname(checkpointFile(out));
+  await rm(folder, { recursive: true, force: true }).catch((error: unknown) => Promise.reject(fileError(error, "remove", folder)));
 }
 
 /**
@@ -85,7 +98,7 @@ export async function readCheckpoint(out: string, fingerprint: Fingerprint): Pro
   const epochs = fingerprint["epochs"];
   if (typeof epochs === "number" && epochsDone > epochs) throw corrupt(file, `it claims ${epochsDone} of ${epochs} epochs`);
   for (const [name, { data }] of Object.entries(tensors)) {
-    const bad = data instanceof Float32Array ? badValues(data, /running_var$|^optimizer\.variance\./.test(name)) : undefined;
+    const bad = types.isFloat32Array(data) ? badValues(data, /running_var$|^optimizer\.variance\./.test(name)) : undefined;
     if (bad) throw corrupt(file, `tensor '${name}' holds ${bad}`);
   }
   const part = (prefix: string): TensorMap =>

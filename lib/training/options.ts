@@ -260,6 +260,7 @@ export interface StageEvent {
 
 export interface FitOptions {
   signal?: AbortSignal;
+  /** Training waits for the promise of an asynchronous callback; what one fails with ends the training. */
   onStage?: (event: StageEvent) => void;
   onStart?: (event: StartEvent) => void;
   onStep?: (event: StepEvent) => void;
@@ -268,4 +269,6 @@ export interface FitOptions {
   out?: string;
   /** Continue from `out`'s checkpoint (rank 0's, for all ranks); it is an error if there is none or if it was made with other options or data. Default false. */
   resume?: boolean;
+  /** Replace the checkpoint of another training in `out`, which is an error otherwise. Default false. */
+  overwrite?: boolean;
 }

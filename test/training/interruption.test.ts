@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { chmodSync, existsSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import { type Dataset, type FitOptions, type StartEvent, SuperSimpleNetError, Trainer, type TrainerOptions } from "../../lib/index.js";
 import { engine } from "../../lib/native/engine.js";
@@ -131,6 +132,39 @@ test("another checkpoint is refused before weights are looked for and images are
   assert.deepEqual([...stages], []);
   await assert.rejects(train({ ...data, samples: data.samples.slice(1) }, options, { out, resume: true, onStage }), failure("CHECKPOINT_MISMATCH", "trainingData"));
   assert.deepEqual([...stages], ["validate", "load"]);
+});
+
+test("the checkpoint of another training is replaced when that is asked for only, and by a training that has begun only", async () => {
+  const out = await stopped();
+  const kept = readFileSync(checkpointFile(out));
+  await assert.rejects(train(data, options, { out }), failure("INVALID_OPTION", "resume", "overwrite", out));
+  await assert.rejects(train(data, { ...options, backboneWeights: "none.pth" }, { out, overwrite: true }), failure("FILE_NOT_FOUND"));
+  assert.ok(kept.equals(readFileSync(checkpointFile(out))));
+  let left: boolean | undefined;
+  await train(data, { ...options, seed: 5 }, { out, overwrite: true, onStart: () => void (left = existsSync(checkpointFile(out))) });
+  assert.equal(left, false, "an interruption in the first epoch leaves nothing of the other training");
+  assert.ok(!kept.equals(readFileSync(checkpointFile(out))));
+});
+
+test("a folder that cannot be used is found out before anything is read", async () => {
+  const file = path.join(folder, "a file");
+  writeFileSync(file, "");
+  const onStage = (): never => assert.fail("nothing should have been begun");
+  for (const out of [file, path.join(file, "run"), "/proc/none"]) await assert.rejects(train(data, options, { out, onStage }), failure("FILE_ERROR", out));
+});
+
+test("an asynchronous callback is waited for, and what it fails with ends the training", async () => {
+  for (const name of ["onStage", "onStart", "onStep", "onEpoch"] as const)
+    await assert.rejects(train(data, options, { [name]: async () => { await sleep(1); throw new Error(`of ${name}`); } }), new Error(`of ${name}`));
+  let ended = false;
+  await train(data, { ...options, epochs: 1 }, { onEpoch: async () => { await sleep(50); ended = true; } });
+  assert.equal(ended, true);
+});
+
+test("samples that are taken away from the list meanwhile are still trained on", async () => {
+  const samples = [...data.samples];
+  const model = await train({ ...data, samples }, options, { onStage: () => void (samples.length = 0) });
+  assert.deepEqual(model.heads, (await train(data, options)).heads);
 });
 
 test("one training at a time writes into a folder; what failed leaves no folder behind", async () => {
