@@ -11,6 +11,7 @@ import { pictureNames } from "../../lib/report/names.js";
 import { npyFile } from "../../lib/report/npy.js";
 import { contactSheet, heatMapPng, overlayPng, type OverlayInput } from "../../lib/report/overlay.js";
 import { ColourScale } from "../../lib/report/scale.js";
+import { failure } from "../datasets/files.js";
 
 /** Relative luminance of an RGB triple. */
 function luminance(at: number): number {
@@ -120,6 +121,23 @@ test("contact sheet: one strip per image; aspect kept", async () => {
 test("the same input gives the same bytes", async () => {
   const map = { data: disc(32, 8), width: 32, height: 32 };
   assert.deepEqual(await heatMapPng(map, { low: -1, high: 1 }), await heatMapPng(map, { low: -1, high: 1 }));
+});
+
+test("arrays of another size than they claim, and a range that is none, are refused", async () => {
+  const range = { low: -1, high: 1 };
+  const good = input(undefined, 8);
+  const map = { data: new Float32Array(5), width: 2, height: 2 };
+  const wrong: [string, () => Promise<unknown>][] = [
+    ["map", () => heatMapPng(map, range)],
+    ["range", () => heatMapPng({ ...map, data: new Float32Array(4) }, { low: 1, high: 1 })],
+    ["range.high", () => heatMapPng({ ...map, data: new Float32Array(4) }, { low: 1, high: NaN })],
+    ["detection.map", () => overlayPng({ ...good, detection: { ...good.detection, map } }, range)],
+    ["image.pixels", () => overlayPng({ ...good, image: { pixels: new Uint8Array(5), width: 2, height: 2 } }, range)],
+    ["truth.mask", () => overlayPng({ ...good, truth: { label: "anomalous", mask: { pixels: new Uint8Array(5), width: 2, height: 2 } } }, range)],
+    ["inputs", () => contactSheet([], range, "None")],
+  ];
+  for (const [name, call] of wrong) await assert.rejects(call, failure("INVALID_OPTION", `'${name}'`), name);
+  for (const shape of [[3, 3], [-1, -4], [4.5], [NaN]]) assert.throws(() => npyFile(new Float32Array(4), shape), failure("INVALID_OPTION", "'shape'"));
 });
 
 test("ColourScale: the first maps set the range for all", async () => {
