@@ -37,6 +37,12 @@ export interface Mask {
 /** What a data set's folder may contain. Decoding goes by content: the extension only says which files are images. */
 export const IMAGE_EXTENSIONS: readonly string[] = [".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".gif", ".avif"];
 
+/** Images that are not among these, by their names: what is read from a folder must not leave a part out unsaid. */
+const OTHER_EXTENSIONS: readonly string[] = [
+  ".bmp", ".dib", ".heic", ".heif", ".jfif", ".jpe", ".jp2", ".j2k", ".jpf", ".jpx", ".jxl", ".jxr", ".tga", ".psd", ".exr", ".hdr",
+  ".pbm", ".pgm", ".ppm", ".pnm", ".pam", ".pfm", ".dng", ".raw", ".arw", ".cr2", ".cr3", ".nef", ".orf", ".raf", ".rw2", ".dcm", ".fit", ".fits",
+];
+
 /** Of the largest image that is read: 32768 lines of a line-scan camera with 16384 pixels. As RGB they take 1.5 GiB, and several images are read at once. */
 const MAX_PIXELS = 2 ** 29;
 
@@ -53,6 +59,11 @@ const INPUT = { failOn: "error", autoOrient: true, ignoreIcc: true, limitInputPi
 
 export function isImageFile(file: string): boolean {
   return IMAGE_EXTENSIONS.includes(path.extname(file).toLowerCase());
+}
+
+/** Whether a file's name is that of an image in a format that is not read. */
+export function isUnsupportedImage(file: string): boolean {
+  return OTHER_EXTENSIONS.includes(path.extname(file).toLowerCase());
 }
 
 function unreadable(name: string, reason: string, cause?: unknown): SuperSimpleNetError {

@@ -7,7 +7,7 @@ import { Canvas, fitText, textWidth } from "../../lib/report/canvas.js";
 import { colourRange, heatColours, heatPixels } from "../../lib/report/colours.js";
 import { contourSegments, drawContour, drawTint, resizeField } from "../../lib/report/contour.js";
 import { eachTextPixel } from "../../lib/report/font.js";
-import { pictureNames } from "../../lib/report/names.js";
+import { isPictureName, mapSuffixes, overlaySuffix, pictureNames } from "../../lib/report/names.js";
 import { npyFile } from "../../lib/report/npy.js";
 import { contactSheet, heatMapPng, overlayPng, type OverlayInput } from "../../lib/report/overlay.js";
 import { ColourScale } from "../../lib/report/scale.js";
@@ -142,16 +142,21 @@ test("the found side of the contour is tinted, the other is not", () => {
 });
 
 test("picture names never equal their sources, are unique and stay inside the folder", () => {
-  const names = (...ids: string[]): string[] => pictureNames(ids, ".overlay.png");
+  const names = (...ids: string[]): string[] => pictureNames(ids, overlaySuffix);
   assert.deepEqual(names("test/scratch/001.png"), ["test_scratch_001.overlay.png"]);
   assert.deepEqual(names("a.tif", "a.png", "b.png"), ["a.tif.overlay.png", "a.png.overlay.png", "b.overlay.png"]);
   assert.deepEqual(names("a.png", "a.png"), ["a.overlay.png", "a-2.overlay.png"]);
   assert.deepEqual(names("../../etc/passwd", "/tmp/ä b.png", "部品/1.png"), ["etc_passwd.overlay.png", "tmp_ä_b.overlay.png", "部品_1.overlay.png"]);
 });
 
+test("a picture is known by its name", () => {
+  for (const suffix of [overlaySuffix, mapSuffixes.png]) assert.ok(pictureNames(["a/1.png", "a/1.png", "b.tif"], suffix).every(isPictureName), suffix);
+  assert.deepEqual(["1.png", "overlay.png", "map.png", "bitmap.png"].filter(isPictureName), []);
+});
+
 test("long picture names are shortened, and stay different", () => {
   const long = [..."ab"].map((end) => `${"ö/".repeat(300)}${end}${"x".repeat(200)}.png`);
-  const names = pictureNames(long, ".map.npy");
+  const names = pictureNames(long, mapSuffixes.npy);
   assert.ok(names.every((name) => Buffer.byteLength(name) <= 200 && name.endsWith("x.map.npy")));
   assert.notEqual(names[0], names[1]);
 });
