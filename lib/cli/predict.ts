@@ -79,19 +79,28 @@ export const predict = command({
         warnIfUntrained(config.backbone);
         const pictures = await pictureWriter(maps, format, overlays, values["pixel-threshold"] ?? config.thresholds.pixelLogit);
         const images: Record<string, unknown>[] = [];
+        output.finished = { model: describeModel(model, config), images, skipped };
         let failed = 0;
-        for await (const outcome of outcomes(detector, files, batchSize, signal)) {
-          if ("error" in outcome) {
-            const { code, message } = outcome.error;
-            output.log(`error [${code}] ${message.replaceAll(outcome.file, printable(outcome.file))}`);
-            images.push({ path: outcome.file, error: { code, message } });
-            failed++;
-          } else {
-            const written = await pictures.add(images.length, outcome.file, outcome.detection);
-            output.result(line(outcome.file, outcome.detection));
-            images.push({ ...document(outcome.file, outcome.detection), ...written });
+        try {
+          for await (const outcome of outcomes(detector, files, batchSize, signal)) {
+            if ("error" in outcome) {
+              const { code, message } = outcome.error;
+              output.log(`error [${code}] ${message.replaceAll(outcome.file, printable(outcome.file))}`);
+              images.push({ path: outcome.file, error: { code, message } });
+              failed++;
+            } else {
+              const image = document(outcome.file, outcome.detection);
+              await pictures.add(images.length, image, outcome.file, outcome.detection);
+              output.result(line(outcome.file, outcome.detection));
+              images.push(image);
+            }
+            output.progress(`${images.length}/${files.length}`);
           }
-          output.progress(`${images.length}/${files.length}`);
+        } catch (error) {
+          // What was reported gets its pictures all the same. If that fails too, the first error still says why the run ended.
+          await pictures.finish().catch((second: unknown) => output.warn(second instanceof Error ? second.message : String(second)));
+          const interrupted = error instanceof SuperSimpleNetError && error.code === "ABORTED";
+          throw interrupted ? new SuperSimpleNetError("ABORTED", `Interrupted after ${images.length} of ${files.length} images.`, { cause: error }) : error;
         }
         await pictures.finish();
         output.done();
@@ -99,7 +108,7 @@ export const predict = command({
         const left = skipped.filter(({ reason }) => reason === "format").length;
         const others = `${failed > 0 ? `; ${failed} could not be read` : ""}${left > 0 ? `; ${left} skipped` : ""}`;
         if (files.length + left > 1) output.log(`${anomalous} of ${files.length - failed} images anomalous${others}`);
-        output.document({ model: describeModel(model, config), images, skipped });
+        output.document(output.finished);
         return failed > 0 ? 1 : 0;
       }),
     );
@@ -180,8 +189,8 @@ function line(file: string, { score, anomalous, regions }: Detection): string {
 }
 
 interface PictureWriter {
-  /** Names of the files that belong to image number `index`. */
-  add(index: number, file: string, detection: Detection): Promise<{ map?: string; overlay?: string }>;
+  /** Draws for image number `index`; `image` is told the names of the files when they are written. */
+  add(index: number, image: Record<string, unknown>, file: string, detection: Detection): Promise<void>;
   finish(): Promise<void>;
 }
 
@@ -193,15 +202,20 @@ async function pictureWriter(maps: readonly string[], format: "png" | "npy", ove
   const { decodeImage } = await import("../images/decode.js");
   const scale = new ColourScale(pixelThreshold);
   return {
-    async add(index, file, detection) {
+    async add(index, image, file, detection) {
       const [map, overlay] = [maps[index], overlays[index]];
       const { data, width, height } = detection.map;
-      if (map !== undefined && format === "npy") await writeWholeFile(map, npyFile(data, [height, width]));
-      if (map !== undefined && format === "png") await scale.add(data, async (range) => writeWholeFile(map, await heatMapPng(detection.map, range)));
-      if (overlay !== undefined) {
-        await scale.add(data, async (range) => writeWholeFile(overlay, await overlayPng({ image: await decodeImage(file), detection, title: file }, range)));
-      }
-      return { ...(map !== undefined && { map }), ...(overlay !== undefined && { overlay }) };
+      const write = async (key: "map" | "overlay", to: string, content: Uint8Array): Promise<void> => {
+        await writeWholeFile(to, content);
+        image[key] = to;
+      };
+      if (map !== undefined && format === "npy") await write("map", map, npyFile(data, [height, width]));
+      const heatMap = format === "png" ? map : undefined;
+      if (heatMap === undefined && overlay === undefined) return;
+      await scale.add(data, async (range) => {
+        if (heatMap !== undefined) await write("map", heatMap, await heatMapPng(detection.map, range));
+        if (overlay !== undefined) await write("overlay", overlay, await overlayPng({ image: await decodeImage(file), detection, title: file }, range));
+      });
     },
     finish: async () => void (await scale.finish()),
   };

@@ -135,6 +135,19 @@ test("ColourScale: the first maps set the range for all", async () => {
   assert.ok(ranges.every(({ low, high }) => low === ranges[0]!.low && high === 2));
 });
 
+test("ColourScale: a picture that fails does not take the others with it", async () => {
+  const scale = new ColourScale(0);
+  const drawn: number[] = [];
+  for (const i of [0, 1, 2]) {
+    await scale.add(Float32Array.from([i]), async () => {
+      if (i < 2) throw new Error(`picture ${i}`);
+      drawn.push(i);
+    });
+  }
+  await assert.rejects(scale.finish(), /picture 0/);
+  assert.deepEqual(drawn, [2]);
+});
+
 test("the found side of the contour is tinted, the other is not", () => {
   const canvas = new Canvas(20, 5, [0, 0, 0]);
   drawTint(canvas, 0, 0, { data: Float32Array.from({ length: 100 }, (_, i) => (i % 20) - 9.5), width: 20, height: 5 }, 0, [200, 0, 0]);
