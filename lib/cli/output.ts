@@ -28,6 +28,8 @@ export class Output {
   private lastLog = performance.now();
   /** The line of progress that a terminal shows now. */
   private live = "";
+  /** What a command has finished so far. With --json it stands beside the error of one that fails. */
+  finished: Record<string, unknown> = {};
 
   get isTerminal(): boolean {
     return process.stderr.isTTY === true && process.env["TERM"] !== "dumb";
@@ -117,12 +119,12 @@ export function report(error: unknown): void {
     const message = names.reduce((text, name) => text.replaceAll(name, printable(name)), error.message);
     output.log([`error [${error.code}] ${message}`, ...problems.map((problem) => `  - ${problem}`)].join("\n"));
     if (error.code === "INTERNAL") output.log("This is a fault of the program. Please report it with the output of 'supersimplenet doctor'.");
-    output.document({ error: { code: error.code, message: error.message, ...(error.path === undefined ? {} : { path: error.path }), problems: error.problems } });
+    output.document({ error: { code: error.code, message: error.message, ...(error.path === undefined ? {} : { path: error.path }), problems: error.problems }, ...output.finished });
     return;
   }
   const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
   output.log(`error [INTERNAL] unexpected: ${stack}\nPlease report this with the output of 'supersimplenet doctor'.`);
-  output.document({ error: { code: "INTERNAL", message: error instanceof Error ? error.message : String(error), problems: [] } });
+  output.document({ error: { code: "INTERNAL", message: error instanceof Error ? error.message : String(error), problems: [] }, ...output.finished });
 }
 
 export function duration(seconds: number): string {

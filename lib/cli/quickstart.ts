@@ -152,11 +152,11 @@ async function drawPictures(folder: string, kept: readonly { sample: Sample; det
   const { colourRange } = await import("../report/colours.js");
   const { contactSheet, overlayPng } = await import("../report/overlay.js");
   const { overlayOf } = await import("../report/sources.js");
-  const { pictureNames } = await import("../report/names.js");
+  const { overlaySuffix, pictureNames } = await import("../report/names.js");
   const order = [...kept].sort((a, b) => Number(a.sample.label === "normal") - Number(b.sample.label === "normal"));
   const inputs = await Promise.all(order.map(({ sample, detection }) => overlayOf(sample, detection)));
   const range = colourRange(inputs.map(({ detection }) => detection.map.data), inputs[0]?.detection.pixelThreshold ?? 0);
-  const names = pictureNames(inputs.map(({ title }) => title), ".overlay.png");
+  const names = pictureNames(inputs.map(({ title }) => title), overlaySuffix);
   for (const [i, input] of inputs.entries()) await writeWholeFile(path.join(folder, names[i]!), await overlayPng(input, range));
   const sheet = path.join(folder, "..", "contact-sheet.png");
   await writeWholeFile(sheet, await contactSheet(inputs, range, "Quickstart: test images"));

@@ -1,3 +1,4 @@
+import { weightsFile } from "../backbones/load.js";
 import { SuperSimpleNetError } from "../errors.js";
 import { type LoadedImage, loadImage } from "../images/decode.js";
 import { prefetch } from "../images/pipeline.js";
@@ -54,8 +55,8 @@ export class Detector {
   /**
    * Loads a model file, or takes a model.
    *
-   * Errors: INVALID_OPTION, UNKNOWN_OPTION, DEVICE_UNAVAILABLE, those of Model.load and model.check, and WEIGHTS_MISSING or
-   * CHECKSUM_MISMATCH when the model file does not hold its backbone.
+   * Errors: INVALID_OPTION, UNKNOWN_OPTION, DEVICE_UNAVAILABLE, those of Model.load and model.check, FILE_NOT_FOUND for
+   * `backboneWeights`, and WEIGHTS_MISSING or CHECKSUM_MISMATCH when the model file does not hold its backbone.
    */
   static async load(source: string | Model, options: DetectorOptions = {}): Promise<Detector> {
     rejectUnknown(options, optionNames, where);
@@ -73,6 +74,8 @@ export class Detector {
     if (model === source) model.check(where);
     const compute = computeFor(where, model.config, settings.heads);
     await applyThreads(where, options.threads);
+    // The file may not be needed, but a wrong name is a mistake all the same.
+    if (settings.backboneWeights !== "auto" && settings.backboneWeights !== "random") weightsFile(model.config.backbone.architecture, settings.backboneWeights);
     const backbone = await model.backbone(settings.backboneWeights);
     const native = await engine().createDetector({ ...model.networkConfig, device: chosen.device, compute, precision: settings.precision, cudaGraphs: settings.cudaGraphs }, backbone, model.heads);
     if (model !== source) releaseBackbone(model);

@@ -37,6 +37,15 @@ export interface Mask {
 /** What a data set's folder may contain. Decoding goes by content: the extension only says which files are images. */
 export const IMAGE_EXTENSIONS: readonly string[] = [".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".gif", ".avif"];
 
+/** Images that are not among these, by their names: what is read from a folder must not leave a part out unsaid. */
+const OTHER_EXTENSIONS: readonly string[] = [
+  ".bmp", ".dib", ".heic", ".heif", ".jfif", ".jpe", ".jp2", ".j2k", ".jpf", ".jpx", ".jxl", ".jxr", ".tga", ".psd", ".exr", ".hdr",
+  ".pbm", ".pgm", ".ppm", ".pnm", ".pam", ".pfm", ".dng", ".raw", ".arw", ".cr2", ".cr3", ".nef", ".orf", ".raf", ".rw2", ".dcm", ".fit", ".fits",
+];
+
+/** Of the largest image that is read: 32768 lines of a line-scan camera with 16384 pixels. As RGB they take 1.5 GiB, and several images are read at once. */
+const MAX_PIXELS = 2 ** 29;
+
 const FORMATS: readonly string[] = ["png", "jpeg", "tiff", "webp", "gif", "heif"];
 const SUPPORTED = "PNG, JPEG, TIFF, WebP, GIF and AVIF";
 /** Formats whose compression leaves ringing around a mask's edges: there only bright pixels count. */
@@ -45,10 +54,16 @@ const LOSSY: readonly string[] = ["jpeg", "webp", "heif"];
 // sharp's caches and thread counts belong to the application, which may use sharp itself: they are left as they are. Its
 // cache of open files cannot serve stale pixels here, because every file is read by us and handed over as a buffer.
 // ICC profiles are ignored, as OpenCV and PIL ignore them: networks are trained on the numbers in the file.
-const INPUT = { failOn: "error", autoOrient: true, ignoreIcc: true } as const;
+// sharp's own limit of pixels is half of ours, and its error reads like a damaged file: readHeader has the check.
+const INPUT = { failOn: "error", autoOrient: true, ignoreIcc: true, limitInputPixels: false } as const;
 
 export function isImageFile(file: string): boolean {
   return IMAGE_EXTENSIONS.includes(path.extname(file).toLowerCase());
+}
+
+/** Whether a file's name is that of an image in a format that is not read. */
+export function isUnsupportedImage(file: string): boolean {
+  return OTHER_EXTENSIONS.includes(path.extname(file).toLowerCase());
 }
 
 function unreadable(name: string, reason: string, cause?: unknown): SuperSimpleNetError {
@@ -111,6 +126,10 @@ async function readHeader(bytes: Uint8Array, name: string): Promise<Header> {
   }
   const { format, depth, autoOrient } = metadata;
   if (!FORMATS.includes(format)) throw unreadable(name, `its format is ${format}. Supported are ${SUPPORTED}.`);
+  const { width, height } = autoOrient;
+  if (width * height > MAX_PIXELS) {
+    throw unreadable(name, `it has ${width} x ${height} = ${width * height} pixels. At most ${MAX_PIXELS} are read, for each takes 3 bytes of memory. Cut it into pieces, so that small defects can be seen, or scale it down.`);
+  }
   if (depth !== "uchar" && depth !== "ushort") throw unreadable(name, `its samples are of type ${depth}. Supported are 8 and 16 bits per channel: convert it.`);
   return { format, depth, ...autoOrient };
 }
@@ -145,7 +164,7 @@ function checkSource(source: unknown): void {
  * the first counts. The result never shares memory with `source`, which may be used again as soon as this has been called.
  *
  * `name` stands for the image in error messages; a path by default.
- * Errors: IMAGE_UNREADABLE (damaged, truncated, empty, BMP, ...), FILE_NOT_FOUND, NO_PERMISSION, INVALID_OPTION.
+ * Errors: IMAGE_UNREADABLE (damaged, truncated, empty, too large, BMP, ...), FILE_NOT_FOUND, NO_PERMISSION, INVALID_OPTION.
  */
 export async function decodeImage(source: ImageSource, name?: string): Promise<RgbImage> {
   checkSource(source);

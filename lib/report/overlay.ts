@@ -115,7 +115,8 @@ interface Panels {
 
 async function preparePanels({ image, detection, truth }: OverlayInput, range: ColourRange): Promise<Panels> {
   const { width, height } = fitted(image);
-  const pixels = await sharp(image.pixels, { raw: { width: image.width, height: image.height, channels: 3 } })
+  // The image was read: it may be larger than sharp's own limit.
+  const pixels = await sharp(image.pixels, { raw: { width: image.width, height: image.height, channels: 3 }, limitInputPixels: false })
     .resize(width, height, { fit: "fill" })
     .raw()
     .toBuffer();

@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { closeSync, copyFileSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { closeSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { after, before, test } from "node:test";
 
 import { datasets, type TensorMap } from "../../lib/index.js";
 import { engine } from "../../lib/native/engine.js";
-import { supersimplenet } from "./run.js";
+import { type Finished, type RunOptions, supersimplenet } from "./run.js";
 
 /** From images to a model, to metrics, to decisions: every command in a process of its own, on a tiny data set. */
 let folder: string;
@@ -106,6 +106,97 @@ test("predict takes folders and draws; --threshold decides", async () => {
   assert.ok(none.images.every(({ anomalous }) => !anomalous));
 });
 
+interface Predicted {
+  images: { path: string; overlay?: string; error?: { code: string } }[];
+  skipped: { path: string; reason: string }[];
+  error?: { code: string; message: string };
+}
+
+const predict = (args: string[], onStderr?: RunOptions["onStderr"]): Promise<Finished> =>
+  supersimplenet(["predict", "--model", at("run", "model.safetensors"), ...args], { cwd: folder, ...(onStderr && { onStderr }) });
+
+/** Images at these paths in the folder of the tests. */
+function copies(...names: string[]): void {
+  const good = path.join(data, "test", "good", "000.png");
+  for (const name of names) {
+    mkdirSync(path.dirname(at(name)), { recursive: true });
+    copyFileSync(good, at(name));
+  }
+}
+
+test("predict reads of a folder what data sets read, in their order, and says what it skips", async () => {
+  copies("parts/10.png", "parts/2.PNG", "parts/sub/1.png", "parts/._2.png", "parts/.thumbs/2.png", "parts/3.Overlay.png");
+  for (const name of ["scan.BMP", "sub/photo.heic", "notes.txt"]) writeFileSync(at("parts", name), "");
+  const { code, stdout, stderr } = await predict(["parts", "--json"]);
+  assert.equal(code, 0, stderr);
+  const { images, skipped } = JSON.parse(stdout) as Predicted;
+  assert.deepEqual(images.map((image) => image.path), ["parts/2.PNG", "parts/10.png", "parts/sub/1.png"]);
+  assert.deepEqual(skipped, [{ path: "parts/3.Overlay.png", reason: "picture" }, { path: "parts/scan.BMP", reason: "format" }, { path: "parts/sub/photo.heic", reason: "format" }]);
+  assert.match(stderr, /^warning: 2 images are skipped \(only \.png .* are read .*\): parts\/scan\.BMP, parts\/sub\/photo\.heic\.$/m);
+  assert.match(stderr, /^1 image is skipped \(.*\): parts\/3\.Overlay\.png\.$/m);
+  assert.match(stderr, /of 3 images anomalous; 2 skipped$/m);
+});
+
+test("predict names what there is in a folder without an image", async () => {
+  mkdirSync(at("bitmaps"));
+  for (const name of ["1.bmp", "2.bmp"]) writeFileSync(at("bitmaps", name), "BM");
+  const { code, stdout, stderr } = await predict(["bitmaps"]);
+  assert.equal(code, 1);
+  assert.equal(stdout, "");
+  assert.match(stderr, /^error \[FILE_NOT_FOUND\] There is no image in bitmaps\. 2 images are skipped .*: bitmaps\/1\.bmp, bitmaps\/2\.bmp\.$/m);
+});
+
+test("predict does not take its own pictures for parts, unless they are named", async () => {
+  copies("line/1.png");
+  const parts = async (...args: string[]): Promise<string[]> => (JSON.parse((await predict([...args, "--json"])).stdout) as Predicted).images.map((image) => image.path);
+  const draw = ["line", "--overlays", "line/out", "--maps", "line"];
+  assert.deepEqual(await parts(...draw), ["line/1.png"]);
+  assert.deepEqual(readdirSync(at("line"), { recursive: true }).sort(), ["1.png", "line_1.map.png", "out", "out/line_1.overlay.png"]);
+  assert.deepEqual(await parts(...draw), ["line/1.png"], "the same command again");
+  assert.deepEqual(await parts("line/out/line_1.overlay.png"), ["line/out/line_1.overlay.png"]);
+});
+
+test("predict that is stopped keeps what it reported: pictures, and with --json results", async () => {
+  copies("a.png", "b.png");
+  for (const [signal, json] of [["SIGINT", true], ["SIGTERM", false]] as const) {
+    const out = at(`stopped by ${signal}`);
+    // One picture cannot be written: that is a warning, the error is still the interruption.
+    if (!json) mkdirSync(path.join(out, "a.overlay.png"), { recursive: true });
+    // An image whose bytes do not come until the command has ended its work.
+    const pipe = at(`${signal}.png`);
+    execFileSync("mkfifo", [pipe]);
+    const writer = openSync(pipe, "r+");
+    let [sent, closed] = [false, false];
+    const { code, stdout, stderr } = await predict(["a.png", "b.png", "none.png", pipe, "a.png", "--batch", "1", "--overlays", out, ...(json ? ["--json"] : [])], (soFar, kill) => {
+      if (!sent && soFar.includes("none.png")) (sent = true), kill(signal);
+      if (!closed && soFar.includes("[ABORTED]")) (closed = true), closeSync(writer);
+    });
+    assert.equal(code, 130, stderr);
+    assert.match(stderr, /^error \[ABORTED\] Interrupted after 3 of 5 images\.$/m);
+    assert.ok(readFileSync(path.join(out, "b.overlay.png")).length > 0);
+    if (json) {
+      const { images, error } = JSON.parse(stdout) as Predicted;
+      assert.equal(error?.code, "ABORTED");
+      assert.deepEqual(images.map((image) => image.error?.code ?? image.path), ["a.png", "b.png", "FILE_NOT_FOUND"]);
+      assert.ok(existsSync(images[0]!.overlay!) && existsSync(images[1]!.overlay!));
+    } else {
+      assert.match(stderr, /^warning: Cannot write .*a\.overlay\.png/m);
+      assert.deepEqual(stdout.trim().split("\n").map((line) => line.split(/ +/)[2]), ["a.png", "b.png"]);
+    }
+  }
+});
+
+test("a picture of predict that cannot be written: an error, the others are there, and the results", async () => {
+  copies("a.png", "b.png");
+  mkdirSync(at("blocked", "a.overlay.png"), { recursive: true });
+  const { code, stdout } = await predict(["a.png", "b.png", "--overlays", "blocked", "--json"]);
+  assert.equal(code, 1);
+  const { images, error } = JSON.parse(stdout) as Predicted;
+  assert.equal(error?.code, "FILE_ERROR");
+  assert.deepEqual(images.map(({ path: file, overlay }) => [file, overlay]), [["a.png", undefined], ["b.png", path.join("blocked", "b.overlay.png")]]);
+  assert.ok(existsSync(at("blocked", "b.overlay.png")));
+});
+
 test("convert: heads and backbone as a checkpoint come back as the same network", async () => {
   const { tensors } = await engine().readTensors(at("run", "model.safetensors"));
   const part = (backbone: boolean): TensorMap => Object.fromEntries(Object.entries(tensors).filter(([name]) => name.startsWith("backbone.") === backbone).map(([name, tensor]) => [name.replace(/^backbone\./, ""), tensor]));
@@ -190,7 +281,7 @@ test("Ctrl-C keeps the checkpoint; --resume ends at the weights of an uninterrup
 });
 
 test("a folder that cannot be written is found out before the training", { skip: process.getuid?.() === 0 && "root may write everywhere" }, async () => {
-  const { chmodSync, mkdirSync } = await import("node:fs");
+  const { chmodSync } = await import("node:fs");
   mkdirSync(at("locked"));
   chmodSync(at("locked"), 0o500);
   const { code, stderr } = await train(at("locked", "run"), 1);

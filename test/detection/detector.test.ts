@@ -62,6 +62,12 @@ before(async () => {
 const load = (options: DetectorOptions = {}): Promise<Detector> => Detector.load(model, { threads: 1, ...options });
 const result = ({ logit, map, regions, width, height }: Detection) => ({ logit, map: Buffer.from(map.data.buffer, map.data.byteOffset, map.data.byteLength).toString("base64"), regions, width, height });
 
+test("a file of backbone weights must exist, although this model holds its own", async () => {
+  await assert.rejects(load({ backboneWeights: at("none.pth") }), failure("FILE_NOT_FOUND", at("none.pth")));
+  assert.ok(model.embedsBackbone);
+  await load({ backboneWeights: images[0]! });
+});
+
 test("a path, a buffer and raw pixels are the same image", async () => {
   const detector = await load();
   const { pixels } = await draw("b", 160, 96, 21, { left: 100, top: 20, side: 32 });
