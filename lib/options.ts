@@ -29,14 +29,20 @@ export function didYouMean(name: string, known: readonly string[]): string | und
  */
 export function rejectUnknown(options: object, known: readonly string[], where: string): void {
   if (!isPlain(options)) throw invalid(where, "options", "a plain object", options);
+  rejectUnknownNames(options, known, where);
   for (const [key, value] of Object.entries(options)) {
-    if (!known.includes(key)) {
-      const near = didYouMean(key, known);
-      throw new SuperSimpleNetError("UNKNOWN_OPTION", `${where} has no option '${key}'.${near ? ` Did you mean '${near}'?` : ` It takes: ${known.join(", ")}.`}`);
-    }
     if (value === undefined) continue;
     if (key === "signal" && !isSignal(value)) throw invalid(where, key, "an AbortSignal", value);
     if (/^on[A-Z]/.test(key) && typeof value !== "function") throw invalid(where, key, "a function", value);
+  }
+}
+
+/** UNKNOWN_OPTION alone, for an object that may be of any class. */
+export function rejectUnknownNames(object: object, known: readonly string[], where: string): void {
+  for (const key of Object.keys(object)) {
+    if (known.includes(key)) continue;
+    const near = didYouMean(key, known);
+    throw new SuperSimpleNetError("UNKNOWN_OPTION", `${where} has no option '${key}'.${near ? ` Did you mean '${near}'?` : ` It takes: ${known.join(", ")}.`}`);
   }
 }
 

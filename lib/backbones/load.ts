@@ -17,7 +17,7 @@ export interface LoadBackboneOptions {
   weights?: string;
   /** Of random weights. Default 0. */
   seed?: number;
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 export interface Backbone {

@@ -10,7 +10,7 @@ import { output, table } from "./output.js";
 
 export interface EvaluateOptions {
   split?: Split;
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** Folder for one overlay picture per image. */
   overlays?: string | undefined;
 }

@@ -43,6 +43,7 @@ export const predict = command({
   },
   examples: ["supersimplenet predict --model model.safetensors part.png", "supersimplenet predict --model model.safetensors photos/ --json --maps maps --map-format npy"],
   async run(values, positionals) {
+    output.worksOn = values.maps !== undefined || values.overlays !== undefined;
     if (values["map-format"] !== undefined && values.maps === undefined) throw new SuperSimpleNetError("INVALID_OPTION", "predict: --map-format needs --maps DIR.");
     if (values.maps !== undefined) refuseInDataset("predict", "--maps", values.maps);
     if (values.overlays !== undefined) refuseInDataset("predict", "--overlays", values.overlays);

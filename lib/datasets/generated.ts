@@ -28,7 +28,7 @@ export interface GeneratedOptions {
   testAnomalous?: number;
   /** Which defects, taken in turn. Default: scratch, pits, missing_print, stain, dent. */
   defects?: readonly Defect[];
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   onProgress?: (progress: { written: number; total: number }) => void;
 }
 

@@ -16,7 +16,7 @@ export interface ValidateOptions {
   regime?: Regime | "auto";
   /** "train" (default) needs normal training images; "test" checks the test split alone and needs one. */
   purpose?: "train" | "test";
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   onProgress?: (progress: { checked: number; total: number }) => void;
 }
 

@@ -34,6 +34,10 @@ export interface DetectorOptions {
   heads?: "lowResolution" | "direct";
 }
 
+export interface DetectOptions {
+  signal?: AbortSignal | undefined;
+}
+
 export interface AnomalyMap {
   /** Logits, row-major. From `Detection.pixelThreshold` on means defect. */
   data: Float32Array;

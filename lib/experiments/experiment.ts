@@ -46,7 +46,7 @@ export interface ExperimentOptions {
    * `calibrationFraction` 0, for the paper trains on every training image.
    */
   training?: ExperimentTraining;
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   onEvent?: (event: ExperimentEvent) => void;
 }
 

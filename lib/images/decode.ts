@@ -1,12 +1,13 @@
 import { readFile } from "node:fs/promises";
 import path from "node:path";
+import { types } from "node:util";
 
 import type { Metadata } from "sharp";
 
 import { fileError, SuperSimpleNetError } from "../errors.js";
 import { engine } from "../native/engine.js";
 import type { ResizeMethod } from "../native/binding.js";
-import { checkNumber, invalid, rejectUnknown } from "../options.js";
+import { checkNumber, invalid, rejectUnknownNames } from "../options.js";
 import { sharp } from "./sharp.js";
 
 /** Pixels that are already decoded: uint8, row-major, channels interleaved. One channel is grey; a fourth (alpha) is dropped. */
@@ -85,11 +86,11 @@ export async function readImageFile(file: string): Promise<Buffer> {
 
 function checkRaw(image: RawImage): void {
   const where = "raw image";
-  rejectUnknown(image, ["data", "width", "height", "channels"], where);
+  rejectUnknownNames(image, ["data", "width", "height", "channels"], where);
   checkNumber(where, "width", image.width, { min: 1, integer: true });
   checkNumber(where, "height", image.height, { min: 1, integer: true });
   if (![1, 3, 4].includes(image.channels)) throw invalid(where, "channels", "1, 3 or 4", image.channels);
-  if (!(image.data instanceof Uint8Array)) throw invalid(where, "data", "a Uint8Array", typeof image.data);
+  if (!types.isUint8Array(image.data)) throw invalid(where, "data", "a Uint8Array", image.data);
   const expected = image.width * image.height * image.channels;
   if (image.data.length !== expected) {
     throw invalid(where, "data", `${image.width} x ${image.height} x ${image.channels} = ${expected} bytes`, `${image.data.length} bytes`);
@@ -136,11 +137,11 @@ async function readHeader(bytes: Uint8Array, name: string): Promise<Header> {
 
 /** One line of sharp's message, which can repeat itself over several. */
 function messageOf(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).split("\n")[0]!.trim();
+  return (types.isNativeError(error) ? error.message : String(error)).split("\n")[0]!.trim();
 }
 
 function isRaw(source: Uint8Array | RawImage): source is RawImage {
-  return !(source instanceof Uint8Array);
+  return !types.isUint8Array(source);
 }
 
 async function bytesOf(source: string | Uint8Array, name: string): Promise<Uint8Array> {
@@ -150,7 +151,7 @@ async function bytesOf(source: string | Uint8Array, name: string): Promise<Uint8
 }
 
 function checkSource(source: unknown): void {
-  const wrongArray = ArrayBuffer.isView(source) && !(source instanceof Uint8Array);
+  const wrongArray = ArrayBuffer.isView(source) && !types.isUint8Array(source);
   if (typeof source === "string" || (typeof source === "object" && source !== null && !wrongArray)) return;
   const shown = wrongArray ? Object.prototype.toString.call(source).slice(8, -1) : source === null ? "null" : typeof source;
   throw new SuperSimpleNetError("INVALID_OPTION", `Expected an image as a path, a Buffer or Uint8Array, or {data, width, height, channels} but received ${shown}.`);

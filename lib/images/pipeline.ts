@@ -6,7 +6,7 @@ import { checkNumber } from "../options.js";
 export interface PrefetchOptions {
   /** How many items are loaded or being loaded beyond the one in the caller's hands. Default 4: libuv's pool size. */
   ahead?: number;
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 function abortedError(signal: AbortSignal): SuperSimpleNetError {

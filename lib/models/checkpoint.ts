@@ -23,7 +23,7 @@ export interface ModelFromCheckpointOptions {
    */
   backboneWeights?: string;
   /** Height, width: what the network was trained at. */
-  imageSize: [number, number];
+  imageSize: readonly [number, number];
   /** Default "auto": by the names of the tensors. */
   layout?: "auto" | CheckpointLayout;
   /** Default "jims". */
@@ -33,7 +33,7 @@ export interface ModelFromCheckpointOptions {
   /** Default "bilinear" for the authors' layout, "antialias" for anomalib's. */
   resize?: ResizeMethod;
   /** Default ["layer2", "layer3"]. */
-  layers?: string[];
+  layers?: readonly string[];
 }
 
 /**

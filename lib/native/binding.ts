@@ -46,7 +46,7 @@ export interface HeadLayout {
 export interface NetworkConfig extends HeadLayout {
   architecture: Architecture;
   /** Taps, in the order in which their channels are concatenated. */
-  layers: string[];
+  layers: readonly string[];
   imageHeight: number;
   imageWidth: number;
   variant: Variant;

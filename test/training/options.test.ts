@@ -120,7 +120,7 @@ test("lists are not shared: neither with the caller nor with the defaults", () =
   imageSize[0] = 128;
   assert.deepEqual(trainer.options.imageSize, [64, 64]);
   assert.throws(() => void ((trainer.options as { epochs: number }).epochs = 0), TypeError, "what was checked stays");
-  assert.throws(() => (trainer.options.imageSize as number[]).push(3), TypeError);
+  assert.throws(() => (trainer.options.imageSize as unknown as number[]).push(3), TypeError);
   const resolved = resolveOptions(make({}).options, "full");
   for (const list of [resolved.imageSize, resolved.layers, resolved.learningRateMilestones]) (list as unknown[]).push("changed");
   (resolved.distanceWeight as { w: number }).w = 99;
