@@ -9,7 +9,7 @@ import { Model, releaseBackbone } from "../models/model.js";
 import type { NativeDetector, Region, ResizeMethod } from "../native/binding.js";
 import { type ChosenDevice, applyThreads, checkPrecision, detectorPrecisions, resolveDevice } from "../native/device.js";
 import { engine } from "../native/engine.js";
-import { checkChoice, checkNumber, invalid, rejectUnknown } from "../options.js";
+import { checkChoice, checkNumber, checkPath, invalid, rejectUnknown } from "../options.js";
 import { scaleRegion } from "./regions.js";
 import type { AnomalyMap, DetectOptions, Detection, DetectorOptions, ImageSource } from "./types.js";
 
@@ -71,6 +71,7 @@ export class Detector {
     if (options.threshold !== undefined) checkNumber(where, "threshold", options.threshold, { min: 0, max: 1 });
     if (options.pixelThreshold !== undefined) checkNumber(where, "pixelThreshold", options.pixelThreshold);
     checkNumber(where, "minAreaPx", settings.minAreaPx, { min: 0 });
+    checkPath(where, "backboneWeights", settings.backboneWeights, "'auto' or a path");
     checkNumber(where, "batchSize", settings.batchSize, { min: 1, max: 4096, integer: true });
     checkNumber(where, "cudaGraphs", settings.cudaGraphs, { min: 0, max: 64, integer: true });
     checkChoice(where, "mapSize", settings.mapSize, ["model", "image"]);

@@ -7,7 +7,7 @@ import type { Metadata } from "sharp";
 import { fileError, SuperSimpleNetError } from "../errors.js";
 import { engine } from "../native/engine.js";
 import type { ResizeMethod } from "../native/binding.js";
-import { checkNumber, invalid, rejectUnknownNames } from "../options.js";
+import { checkNumber, checkPath, invalid, rejectUnknownNames } from "../options.js";
 import { sharp } from "./sharp.js";
 
 /** Pixels that are already decoded: uint8, row-major, channels interleaved. One channel is grey; a fourth (alpha) is dropped. */
@@ -151,6 +151,7 @@ async function bytesOf(source: string | Uint8Array, name: string): Promise<Uint8
 }
 
 function checkSource(source: unknown): void {
+  if (typeof source === "string") checkPath("an image", "path", source);
   const wrongArray = ArrayBuffer.isView(source) && !types.isUint8Array(source);
   if (typeof source === "string" || (typeof source === "object" && source !== null && !wrongArray)) return;
   const shown = wrongArray ? Object.prototype.toString.call(source).slice(8, -1) : source === null ? "null" : typeof source;

@@ -112,6 +112,7 @@ export class Model {
    * and CHECKSUM_MISMATCH for other weights than the model was trained with.
    */
   async backbone(weights = "auto", signal?: AbortSignal): Promise<TensorMap> {
+    checkPath("model.backbone", "weights", weights);
     if (this.#backbone) return this.#backbone;
     if (this.#file !== undefined) {
       const again = await Model.load(this.#file);
@@ -182,6 +183,7 @@ function configOf(json: string | undefined, fail: (reason: string, cause?: unkno
 
 /** What keeps `tensors` from being float32 tensors of these names and shapes, finite and with no negative variance. */
 function tensorProblems(tensors: TensorMap, wanted: Record<string, number[]>): string[] {
+  if (typeof tensors !== "object" || tensors === null) return ["there are no tensors"];
   const problems: string[] = [];
   for (const name of Object.keys(wanted)) {
     const tensor = tensors[name];
