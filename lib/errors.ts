@@ -55,10 +55,10 @@ export class SuperSimpleNetError extends Error {
   }
 }
 
-/** A failed file operation as our error: what failed, on which file, and what to do. */
-export function fileError(error: unknown, action: string, path: string): SuperSimpleNetError {
-  if (error instanceof SuperSimpleNetError) return error;
-  const code = (error as NodeJS.ErrnoException | null)?.code;
+/** A failed file operation as our error: what failed, on which file, and what to do. Anything else, such as what a callback threw, as it is. */
+export function fileError(error: unknown, action: string, path: string): unknown {
+  const { code, errno } = (error ?? {}) as NodeJS.ErrnoException;
+  if (typeof errno !== "number") return error;
   const options = { cause: error, path };
   switch (code) {
     case "ENOENT":
@@ -75,6 +75,6 @@ export function fileError(error: unknown, action: string, path: string): SuperSi
     case "ENAMETOOLONG":
       return new SuperSimpleNetError("FILE_ERROR", `Cannot ${action} ${path}: the name is too long for this file system. Choose a shorter one.`, options);
     default:
-      return new SuperSimpleNetError("FILE_ERROR", `Cannot ${action} ${path}: ${error instanceof Error ? error.message : String(error)}`, options);
+      return new SuperSimpleNetError("FILE_ERROR", `Cannot ${action} ${path}: ${(error as Error).message}`, options);
   }
 }

@@ -32,7 +32,7 @@ export type { Pulled, PullOptions } from "./backbones/pull.js";
 
 // detection
 export { Detector, detectorDefaults } from "./detection/detector.js";
-export type { AnomalyMap, Detection, DetectorOptions, ImageSource, Timings } from "./detection/types.js";
+export type { AnomalyMap, Detection, DetectOptions, DetectorOptions, ImageSource, Timings } from "./detection/types.js";
 
 // evaluation
 export { evaluate, type EvaluateOptions } from "./evaluation/evaluate.js";

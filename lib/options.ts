@@ -1,3 +1,5 @@
+import { inspect } from "node:util";
+
 import { SuperSimpleNetError } from "./errors.js";
 
 /** The known name nearest to a misspelt one, if one is near enough to suggest. */
@@ -20,19 +22,56 @@ export function didYouMean(name: string, known: readonly string[]): string | und
   return best;
 }
 
-/** Throws UNKNOWN_OPTION for a key of `options` that is not in `known`. `where` names the call, e.g. "new Trainer". */
+/**
+ * Throws UNKNOWN_OPTION for a key of `options` that is not in `known`, and INVALID_OPTION when they are no plain object (what an
+ * instance of a class inherits would not be found) or when one that means the same everywhere is wrong: `signal`, and callbacks
+ * (onProgress, ..). `where` names the call, e.g. "new Trainer".
+ */
 export function rejectUnknown(options: object, known: readonly string[], where: string): void {
-  for (const key of Object.keys(options)) {
+  if (!isPlain(options)) throw invalid(where, "options", "a plain object", options);
+  rejectUnknownNames(options, known, where);
+  for (const [key, value] of Object.entries(options)) {
+    if (value === undefined) continue;
+    if (key === "signal" && !isSignal(value)) throw invalid(where, key, "an AbortSignal", value);
+    if (/^on[A-Z]/.test(key) && typeof value !== "function") throw invalid(where, key, "a function", value);
+  }
+}
+
+/** UNKNOWN_OPTION alone, for an object that may be of any class. */
+export function rejectUnknownNames(object: object, known: readonly string[], where: string): void {
+  for (const key of Object.keys(object)) {
     if (known.includes(key)) continue;
     const near = didYouMean(key, known);
     throw new SuperSimpleNetError("UNKNOWN_OPTION", `${where} has no option '${key}'.${near ? ` Did you mean '${near}'?` : ` It takes: ${known.join(", ")}.`}`);
   }
 }
 
+/** Also one of another realm (a vm context, Jest), whose Object is not ours. */
+function isPlain(value: unknown): value is object {
+  if (typeof value !== "object" || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === null || (Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype as object, "hasOwnProperty"));
+}
+
+function isSignal(value: unknown): boolean {
+  const signal = value as Partial<AbortSignal> | null;
+  return typeof signal === "object" && signal !== null && typeof signal.aborted === "boolean" && typeof signal.addEventListener === "function";
+}
+
 /** INVALID_OPTION in one form: what was expected, for which option, and what came. */
 export function invalid(where: string, name: string, expected: string, value: unknown): SuperSimpleNetError {
-  const shown = typeof value === "string" ? `'${value}'` : Array.isArray(value) ? JSON.stringify(value) : String(value);
-  return new SuperSimpleNetError("INVALID_OPTION", `${where}: expected ${expected} for '${name}' but received ${shown}.`);
+  return new SuperSimpleNetError("INVALID_OPTION", `${where}: expected ${expected} for '${name}' but received ${shown(value)}.`);
+}
+
+function shown(value: unknown): string {
+  if (typeof value === "string") return `'${value}'`;
+  return inspect(value, { depth: 1, maxArrayLength: 10, breakLength: Infinity }).replace(/^\[ (.*) \]$/, "[$1]");
+}
+
+/** The path of a file or folder. */
+export function checkPath(where: string, name: string, value: unknown, expected = "a path"): string {
+  if (typeof value !== "string" || value === "" || value.includes("\0")) throw invalid(where, name, expected, value);
+  return value;
 }
 
 export function checkNumber(where: string, name: string, value: unknown, range: { min?: number; max?: number; integer?: boolean; above?: number } = {}): number {

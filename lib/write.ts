@@ -38,6 +38,14 @@ export async function makeFolder(folder: string): Promise<void> {
   await create(path.resolve(folder));
 }
 
+/** Creates the folder, and finds out now, not after hours, that it cannot be written. */
+export async function probeFolder(folder: string): Promise<void> {
+  await makeFolder(folder);
+  const probe = path.join(folder, ".writable");
+  await writeWholeFile(probe, "");
+  await rm(probe, { force: true });
+}
+
 // Not mkdir's own `recursive`: it never ends where a file system answers ENOENT although the parent exists, as /proc does.
 async function create(folder: string): Promise<void> {
   const first = await attempt(folder);

@@ -4,6 +4,7 @@ import path from "node:path";
 import { SuperSimpleNetError, fileError } from "../errors.js";
 import type { Architecture } from "../native/binding.js";
 import { engine } from "../native/engine.js";
+import { checkPath } from "../options.js";
 import { makeFolder } from "../write.js";
 import { catalogue, catalogueEntry, importedName, weightsFolder } from "./catalogue.js";
 import { backboneFrom, detectArchitecture, weightsInvalid } from "./check.js";
@@ -24,6 +25,7 @@ export interface Imported {
  * checksum (`NAME-0123abcd.pth`) that is not the file's, WEIGHTS_INVALID, FILE_NOT_FOUND, FILE_CORRUPT, PICKLE_REFUSED, ...
  */
 export async function importWeights(file: string, architecture?: string): Promise<Imported> {
+  checkPath("importWeights", "file", file);
   const given = architecture === undefined ? undefined : catalogueEntry(architecture, "importWeights").architecture;
   const { tensors, format } = await engine().readTensors(file);
   const found = given ?? detectArchitecture(tensors);

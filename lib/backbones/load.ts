@@ -4,7 +4,7 @@ import path from "node:path";
 import { SuperSimpleNetError } from "../errors.js";
 import type { Architecture, TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
-import { checkNumber } from "../options.js";
+import { checkNumber, checkPath } from "../options.js";
 import { catalogueEntry, importedName, weightsFolder } from "./catalogue.js";
 import { backboneFrom, tensorsSha256 } from "./check.js";
 
@@ -17,7 +17,7 @@ export interface LoadBackboneOptions {
   weights?: string;
   /** Of random weights. Default 0. */
   seed?: number;
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 export interface Backbone {
@@ -62,7 +62,7 @@ export function weightsFile(architecture: Architecture, weights: string): string
 export async function loadBackbone(options: LoadBackboneOptions): Promise<Backbone> {
   const where = "loadBackbone";
   const { architecture } = catalogueEntry(options.architecture, where);
-  const weights = options.weights ?? "auto";
+  const weights = checkPath(where, "weights", options.weights ?? "auto", "'auto', 'random' or a path");
   const seed = checkNumber(where, "seed", options.seed ?? 0, { integer: true, min: 0, max: Number.MAX_SAFE_INTEGER });
   throwIfAborted(options.signal);
   if (weights === "random") {

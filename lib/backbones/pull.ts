@@ -4,7 +4,7 @@ import path from "node:path";
 
 import { rejectUnknown } from "../options.js";
 import { catalogueEntry, weightsFolder, weightsUrl } from "./catalogue.js";
-import { type DownloadOptions, download, fileSha256 } from "../download/download.js";
+import { checkTransfer, type DownloadOptions, download, fileSha256 } from "../download/download.js";
 
 export interface PullOptions extends Pick<DownloadOptions, "onProgress" | "signal" | "timeoutMs" | "attempts" | "retryDelayMs"> {
   /** Folder of the files on a mirror. Default: SUPERSIMPLENET_WEIGHTS_URL, else PyTorch's server. */
@@ -24,6 +24,7 @@ export interface Pulled {
  */
 export async function pullWeights(architecture: string, options: PullOptions = {}): Promise<Pulled> {
   rejectUnknown(options, ["baseUrl", "onProgress", "signal", "timeoutMs", "attempts", "retryDelayMs"], "pullWeights");
+  checkTransfer("pullWeights", options);
   const entry = catalogueEntry(architecture, "pullWeights");
   const { baseUrl, ...transfer } = options;
   const url = weightsUrl(entry, baseUrl);

@@ -30,7 +30,7 @@ export interface BenchmarkOptions {
   /** A path or "random". Default with `model`: as Detector.load; without: the cache folder, else random. */
   backboneWeights?: string;
   /** Without `model`: height, width. Default [256, 256]. */
-  imageSize?: [number, number];
+  imageSize?: readonly [number, number];
   /** "auto" (default), "cpu", "cuda" or "cuda:1". */
   device?: string;
   /** As of DetectorOptions. Default "float32". */
@@ -45,7 +45,7 @@ export interface BenchmarkOptions {
   repetitions?: number;
   /** Calls before them. Default 5. */
   warmup?: number;
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   onProgress?(done: number, total: number): void;
 }
 
@@ -64,7 +64,7 @@ export interface Latency {
 
 export interface Benchmark {
   /** `path` is null without a model file. */
-  model: { path: string | null; backbone: ModelConfig["backbone"]; imageSize: [number, number]; variant: ModelConfig["variant"] };
+  model: { path: string | null; backbone: ModelConfig["backbone"]; imageSize: readonly [number, number]; variant: ModelConfig["variant"] };
   device: string;
   precision: Precision;
   heads: "lowResolution" | "direct";

@@ -4,13 +4,13 @@ import type { Dataset, Sample, Split } from "../datasets/types.js";
 import type { Detector } from "../detection/detector.js";
 import type { Detection } from "../detection/types.js";
 import type { Evaluation } from "../evaluation/types.js";
-import { pictureNames } from "../report/names.js";
+import { overlaySuffix, pictureNames } from "../report/names.js";
 import { writeWholeFile } from "../write.js";
 import { output, table } from "./output.js";
 
 export interface EvaluateOptions {
   split?: Split;
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** Folder for one overlay picture per image. */
   overlays?: string | undefined;
 }
@@ -33,7 +33,7 @@ export async function runEvaluation(detector: Detector, dataset: Dataset, { spli
 /** The file of every sample's overlay, by the sample's id. */
 export function overlayFiles(folder: string, dataset: Dataset, split: Split): ReadonlyMap<string, string> {
   const ids = dataset.samples.filter((sample) => sample.split === split).map(({ id }) => id);
-  return new Map(pictureNames(ids, ".overlay.png").map((name, i) => [ids[i]!, path.join(folder, name)]));
+  return new Map(pictureNames(ids, overlaySuffix).map((name, i) => [ids[i]!, path.join(folder, name)]));
 }
 
 /** Writes one overlay per sample, all in one colour range. */

@@ -93,6 +93,7 @@ export const experiment = command({
     "supersimplenet experiment table2 --out runs/paper",
   ],
   async run(values, [positional]) {
+    output.worksOn = true;
     const name = checkProtocol("experiment", positional);
     const { out } = values;
     const sources = values.data === undefined ? [] : typeof values.data === "string" ? [values.data] : Object.values(values.data);

@@ -15,14 +15,22 @@ const others: Readonly<Record<string, string>> = {
   minAreaPx: "min-area",
 };
 
-/** A wrong option's error in the words of the command line: the library's names become flags. Other errors stay as they are. */
-export function inFlags(error: unknown, { name, options }: Command): unknown {
-  if (!(error instanceof SuperSimpleNetError) || (error.code !== "INVALID_OPTION" && error.code !== "UNKNOWN_OPTION")) return error;
-  const message = error.message
-    .replace(/^(new Trainer|[a-z]\w*\.fit|[A-Z]\w*\.load|datasets\.\w+|modelFromCheckpoint|loadBackbone)\b/, name)
-    .replace(/(?<!received )'(\w+)'/g, (quoted, option: string) => {
-      const flag = others[option] ?? option.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-      return Object.hasOwn(options, flag) ? `--${flag}` : quoted;
-    });
-  return new SuperSimpleNetError(error.code, message, { cause: error, problems: error.problems, ...(error.path !== undefined && { path: error.path }) });
+/** The functions of the library that a command calls, as their errors begin. */
+const caller = /^(new Trainer|[a-z]\w*\.fit|[A-Z]\w*\.load|datasets\.\w+|modelFromCheckpoint|loadBackbone|pullWeights|importWeights|installCuda)\b/;
+
+/** A text in the words of the command line: the library's names of options become flags, quoted or written as only names are (batchSize). */
+export function textInFlags(text: string, { options }: Command): string {
+  return text.replace(/(?<!received )'(\w+)'|(?<![\w'/.-])([a-z]+(?:[A-Z]\w*)+)(?![\w'/.(-])/g, (found, quoted: string | undefined, bare: string | undefined) => {
+    const name = (quoted ?? bare)!;
+    const flag = others[name] ?? name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+    return Object.hasOwn(options, flag) ? `--${flag}` : found;
+  });
+}
+
+/** An error in the words of the command line. */
+export function inFlags(error: unknown, command: Command): unknown {
+  if (!(error instanceof SuperSimpleNetError)) return error;
+  const message = textInFlags(error.message.replace(caller, command.name), command);
+  const problems = error.problems.map((problem) => textInFlags(problem, command));
+  return new SuperSimpleNetError(error.code, message, { cause: error.cause, problems, ...(error.path !== undefined && { path: error.path }), ...(error.fix !== undefined && { fix: error.fix }) });
 }

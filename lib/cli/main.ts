@@ -3,10 +3,11 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 
 import { SuperSimpleNetError } from "../errors.js";
+import { isCheckout } from "../native/locate.js";
 import { didYouMean } from "../options.js";
-import { inFlags } from "./flags.js";
+import { inFlags, textInFlags } from "./flags.js";
 import { type Command, helpText, parse } from "./options.js";
-import { exitCode, exitQuietlyOnClosedPipe, output, report, table } from "./output.js";
+import { exitCode, handleOutputErrors, output, report, table } from "./output.js";
 
 /** Loaded when called, so that --help and wrong usage answer at once and work without the engine. */
 const commands: Record<string, () => Promise<Command>> = {
@@ -49,9 +50,12 @@ async function main(args: string[]): Promise<number> {
     const near = didYouMean(name, Object.keys(commands));
     throw new SuperSimpleNetError("UNKNOWN_OPTION", `There is no command '${name}'.${near ? ` Did you mean '${near}'?` : ` The commands are ${Object.keys(commands).join(", ")}.`}`);
   }
+  // npm starts its scripts in the package's folder; paths count from where it was called.
+  if (isCheckout && process.env["npm_lifecycle_event"] === "supersimplenet" && process.env["INIT_CWD"]) process.chdir(process.env["INIT_CWD"]);
   const command = await load();
   const { values, positionals, json, help } = parse(command, rest);
   output.json = json;
+  output.inFlags = (text) => textInFlags(text, command);
   if (help) {
     process.stdout.write(helpText(command));
     return 0;
@@ -63,7 +67,7 @@ async function main(args: string[]): Promise<number> {
   }
 }
 
-exitQuietlyOnClosedPipe();
+handleOutputErrors();
 main(process.argv.slice(2)).then(
   (code) => {
     output.done();

@@ -1,4 +1,4 @@
-import { SuperSimpleNetError } from "../errors.js";
+import { fileError, SuperSimpleNetError } from "../errors.js";
 
 const escaped = (character: string): string => {
   const code = character.charCodeAt(0);
@@ -11,14 +11,25 @@ export const printable = (name: string): string => name.replace(/[\x00-\x1f\x7f-
 /** Lines stay lines; no file name can move the cursor or colour what follows. */
 const harmless = (text: string): string => text.replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, escaped);
 
+/** Without a terminal, progress is told this often at most. */
+const quietMs = 30_000;
+
 /**
  * What a command says. People read stderr (logs, progress) and, without --json, results on stdout; with --json stdout
  * carries one JSON document and nothing else.
  */
 export class Output {
   json = false;
+  /** Set by a command whose work is in files: it goes on when nobody reads stdout any more. */
+  worksOn = false;
+  /** Puts a warning of the library into the words of the command line. */
+  inFlags: (text: string) => string = (text) => text;
+  /** When something was last written to stderr, in ms. */
+  private lastLog = performance.now();
   /** The line of progress that a terminal shows now. */
   private live = "";
+  /** What a command has finished so far. With --json it stands beside the error of one that fails. */
+  finished: Record<string, unknown> = {};
 
   get isTerminal(): boolean {
     return process.stderr.isTTY === true && process.env["TERM"] !== "dumb";
@@ -38,18 +49,22 @@ export class Output {
 
   /** A line of log on stderr. */
   log(text: string): void {
+    this.lastLog = performance.now();
     this.clear();
     process.stderr.write(`${harmless(text)}\n`);
     this.redraw();
   }
 
   warn(text: string): void {
-    this.log(`warning: ${text}`);
+    this.log(`warning: ${this.inFlags(text)}`);
   }
 
-  /** Replaces the one live line of a terminal; elsewhere it does nothing. */
+  /** Replaces the one live line of a terminal; elsewhere it is a line of log, if there was none for a while. */
   progress(text: string): void {
-    if (!this.isTerminal) return;
+    if (!this.isTerminal) {
+      if (performance.now() - this.lastLog > quietMs) this.log(text);
+      return;
+    }
     this.live = printable(text).slice(0, Math.max(20, (process.stderr.columns || 80) - 1));
     this.redraw();
   }
@@ -71,14 +86,20 @@ export class Output {
 
 export const output = new Output();
 
-/** A reader that went away (`| head`) ends the command quietly and with the code that shells give a program which such a reader has ended (SIGPIPE). */
-export function exitQuietlyOnClosedPipe(): void {
-  for (const stream of [process.stdout, process.stderr]) {
-    stream.on("error", (error: NodeJS.ErrnoException) => {
-      if (error.code === "EPIPE") process.exit(141);
-      throw error;
-    });
-  }
+/**
+ * A reader of stdout that went away (`| head`) ends the command quietly and with the code that shells give a program which such
+ * a reader has ended (SIGPIPE), unless its work is in files. Without a reader of the log every command goes on.
+ */
+export function handleOutputErrors(): void {
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (!output.worksOn && error.code === "EPIPE") process.exit(141);
+    if (error.code !== "EPIPE") {
+      output.json = false; // a document about it could not be written either
+      report(fileError(error, "write", "the standard output"));
+    }
+    if (!output.worksOn) process.exit(1);
+  });
+  process.stderr.on("error", () => undefined);
 }
 
 /** Exit code of an error: 2 wrong usage, 130 interrupted, 1 anything else. */
@@ -98,12 +119,12 @@ export function report(error: unknown): void {
     const message = names.reduce((text, name) => text.replaceAll(name, printable(name)), error.message);
     output.log([`error [${error.code}] ${message}`, ...problems.map((problem) => `  - ${problem}`)].join("\n"));
     if (error.code === "INTERNAL") output.log("This is a fault of the program. Please report it with the output of 'supersimplenet doctor'.");
-    output.document({ error: { code: error.code, message: error.message, ...(error.path === undefined ? {} : { path: error.path }), problems: error.problems } });
+    output.document({ error: { code: error.code, message: error.message, ...(error.path === undefined ? {} : { path: error.path }), problems: error.problems }, ...output.finished });
     return;
   }
   const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
   output.log(`error [INTERNAL] unexpected: ${stack}\nPlease report this with the output of 'supersimplenet doctor'.`);
-  output.document({ error: { code: "INTERNAL", message: error instanceof Error ? error.message : String(error), problems: [] } });
+  output.document({ error: { code: "INTERNAL", message: error instanceof Error ? error.message : String(error), problems: [] }, ...output.finished });
 }
 
 export function duration(seconds: number): string {

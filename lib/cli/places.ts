@@ -1,9 +1,9 @@
 import { existsSync, readdirSync, realpathSync, rmdirSync } from "node:fs";
-import { readdir, realpath, stat } from "node:fs/promises";
+import { realpath } from "node:fs/promises";
 import path from "node:path";
 
+import { listFolder } from "../datasets/listing.js";
 import { fileError, SuperSimpleNetError } from "../errors.js";
-import { printable } from "./output.js";
 
 /** Where a path leads, links followed; of what does not exist yet, the part that does. */
 function realPlace(file: string): string {
@@ -71,28 +71,18 @@ export async function withoutEmptyFolders<T>(folder: string, work: () => Promise
   }
 }
 
-/** The files below a folder that `wanted` accepts, in the order of their names. Links are followed, each folder is read once. */
-export async function filesBelow(root: string, wanted: (file: string) => boolean): Promise<string[]> {
+/** The files below a folder, in the order of data sets and without what they leave out: hidden files and folders. Links are followed, each folder is read once. */
+export async function filesBelow(root: string): Promise<string[]> {
   const files: string[] = [];
   const seen = new Set<string>();
   const walk = async (folder: string): Promise<void> => {
-    try {
-      const real = await realpath(folder);
-      if (seen.has(real)) return;
-      seen.add(real);
-      const folders: string[] = [];
-      for (const entry of await readdir(folder, { withFileTypes: true })) {
-        const full = path.join(folder, entry.name);
-        // A link that leads nowhere, or in a circle, is a file that cannot be read.
-        const isFolder = entry.isDirectory() || (entry.isSymbolicLink() && (await stat(full).then((found) => found.isDirectory(), () => false)));
-        if (isFolder) folders.push(full);
-        else if (wanted(entry.name)) files.push(full);
-      }
-      for (const inner of folders.sort()) await walk(inner);
-    } catch (error) {
-      throw fileError(error, "list", printable(folder));
-    }
+    const real = await realpath(folder).catch((error: unknown) => Promise.reject(fileError(error, "list folder", folder)));
+    if (seen.has(real)) return;
+    seen.add(real);
+    const inside = await listFolder(folder);
+    for (const name of inside.files) files.push(path.join(folder, name));
+    for (const name of inside.folders) await walk(path.join(folder, name));
   };
   await walk(root);
-  return files.sort();
+  return files;
 }

@@ -1,16 +1,23 @@
 import { stat } from "node:fs/promises";
 import path from "node:path";
 
+import { some } from "../datasets/listing.js";
 import type { Detector } from "../detection/detector.js";
 import type { Detection } from "../detection/types.js";
 import { SuperSimpleNetError } from "../errors.js";
-import { pictureNames } from "../report/names.js";
+import { isPictureName, mapSuffixes, overlaySuffix, pictureNames } from "../report/names.js";
 import { makeFolder, writeWholeFile } from "../write.js";
 import { interruptible } from "./interrupt.js";
 import { choice, command, integer, text } from "./options.js";
 import { output, printable } from "./output.js";
-import { filesBelow, refuseInputs } from "./places.js";
+import { filesBelow, refuseInDataset, refuseInputs } from "./places.js";
 import { describeModel, given, shared, warnIfUntrained, withDetector } from "./shared.js";
+
+/** A file in a folder that was given, which was not looked at: its format is not read, or it is called like a picture that predict writes. */
+interface Skipped {
+  path: string;
+  reason: "format" | "picture";
+}
 
 type Outcome = { file: string; detection: Detection } | { file: string; error: SuperSimpleNetError };
 
@@ -18,7 +25,7 @@ export const predict = command({
   name: "predict",
   summary: "find defects on images",
   description:
-    "Prints score, decision and regions of every image. A folder stands for all images in it and below. An image that cannot be read is reported, the others go on, and the exit code is 1.",
+    "Prints score, decision and regions of every image. A folder stands for all images in it and below, hidden ones and the pictures that predict writes left out. An image that cannot be read is reported, the others go on, and the exit code is 1.",
   positionals: { usage: "IMAGE...", min: 1, what: "IMAGE (a file or a folder)" },
   options: {
     model: shared.model,
@@ -36,17 +43,21 @@ export const predict = command({
   },
   examples: ["supersimplenet predict --model model.safetensors part.png", "supersimplenet predict --model model.safetensors photos/ --json --maps maps --map-format npy"],
   async run(values, positionals) {
+    output.worksOn = values.maps !== undefined || values.overlays !== undefined;
     if (values["map-format"] !== undefined && values.maps === undefined) throw new SuperSimpleNetError("INVALID_OPTION", "predict: --map-format needs --maps DIR.");
-    const files = await imageFiles(positionals);
+    if (values.maps !== undefined) refuseInDataset("predict", "--maps", values.maps);
+    if (values.overlays !== undefined) refuseInDataset("predict", "--overlays", values.overlays);
+    const { files, skipped } = await imageFiles(positionals);
     const format = values["map-format"] ?? "png";
     const names = files.map((file) => path.relative(process.cwd(), path.resolve(file)));
     const inFolder = (folder: string | undefined, suffix: string): string[] => (folder === undefined ? [] : pictureNames(names, suffix).map((name) => path.join(folder, name)));
-    const maps = inFolder(values.maps, `.map.${format}`);
-    const overlays = inFolder(values.overlays, ".overlay.png");
+    const maps = inFolder(values.maps, mapSuffixes[format]);
+    const overlays = inFolder(values.overlays, overlaySuffix);
     const inputs = [...files, values.model, values["backbone-weights"]];
     refuseInputs("predict", "--maps", maps, inputs);
     refuseInputs("predict", "--overlays", overlays, inputs);
     for (const folder of [values.maps, values.overlays]) if (folder !== undefined) await makeFolder(folder);
+    for (const { reason, text } of await explained(skipped)) reason === "format" ? output.warn(text) : output.log(text);
     const { Detector } = await import("../detection/detector.js");
     const model = path.resolve(values.model);
     const batchSize = values.batch ?? 8;
@@ -69,35 +80,47 @@ export const predict = command({
         warnIfUntrained(config.backbone);
         const pictures = await pictureWriter(maps, format, overlays, values["pixel-threshold"] ?? config.thresholds.pixelLogit);
         const images: Record<string, unknown>[] = [];
+        output.finished = { model: describeModel(model, config), images, skipped };
         let failed = 0;
-        for await (const outcome of outcomes(detector, files, batchSize, signal)) {
-          if ("error" in outcome) {
-            const { code, message } = outcome.error;
-            output.log(`error [${code}] ${message.replaceAll(outcome.file, printable(outcome.file))}`);
-            images.push({ path: outcome.file, error: { code, message } });
-            failed++;
-          } else {
-            const written = await pictures.add(images.length, outcome.file, outcome.detection);
-            output.result(line(outcome.file, outcome.detection));
-            images.push({ ...document(outcome.file, outcome.detection), ...written });
+        try {
+          for await (const outcome of outcomes(detector, files, batchSize, signal)) {
+            if ("error" in outcome) {
+              const { code, message } = outcome.error;
+              output.log(`error [${code}] ${message.replaceAll(outcome.file, printable(outcome.file))}`);
+              images.push({ path: outcome.file, error: { code, message } });
+              failed++;
+            } else {
+              const image = document(outcome.file, outcome.detection);
+              await pictures.add(images.length, image, outcome.file, outcome.detection);
+              output.result(line(outcome.file, outcome.detection));
+              images.push(image);
+            }
+            output.progress(`${images.length}/${files.length}`);
           }
-          output.progress(`${images.length}/${files.length}`);
+        } catch (error) {
+          // What was reported gets its pictures all the same. If that fails too, the first error still says why the run ended.
+          await pictures.finish().catch((second: unknown) => output.warn(second instanceof Error ? second.message : String(second)));
+          const interrupted = error instanceof SuperSimpleNetError && error.code === "ABORTED";
+          throw interrupted ? new SuperSimpleNetError("ABORTED", `Interrupted after ${images.length} of ${files.length} images.`, { cause: error }) : error;
         }
         await pictures.finish();
         output.done();
         const anomalous = images.filter((image) => image["anomalous"] === true).length;
-        if (files.length > 1) output.log(`${anomalous} of ${files.length - failed} images anomalous${failed > 0 ? `; ${failed} could not be read` : ""}`);
-        output.document({ model: describeModel(model, config), images });
+        const left = skipped.filter(({ reason }) => reason === "format").length;
+        const others = `${failed > 0 ? `; ${failed} could not be read` : ""}${left > 0 ? `; ${left} skipped` : ""}`;
+        if (files.length + left > 1) output.log(`${anomalous} of ${files.length - failed} images anomalous${others}`);
+        output.document(output.finished);
         return failed > 0 ? 1 : 0;
       }),
     );
   },
 });
 
-/** Folders become the images below them, in the order of their names. */
-async function imageFiles(given: string[]): Promise<string[]> {
-  const { isImageFile } = await import("../images/decode.js");
+/** Folders become the images below them, in natural order. */
+async function imageFiles(given: string[]): Promise<{ files: string[]; skipped: Skipped[] }> {
+  const { isImageFile, isUnsupportedImage } = await import("../images/decode.js");
   const files: string[] = [];
+  const skipped: Skipped[] = [];
   for (const name of given) {
     // A missing file is one bad image among others; it is reported when its turn comes.
     const isFolder = await stat(name).then((found) => found.isDirectory(), () => false);
@@ -105,11 +128,30 @@ async function imageFiles(given: string[]): Promise<string[]> {
       files.push(name);
       continue;
     }
-    const inside = await filesBelow(name, isImageFile);
-    if (inside.length === 0) throw new SuperSimpleNetError("FILE_NOT_FOUND", `There is no image in ${name}.`, { path: name });
-    files.push(...inside);
+    const before = { files: files.length, skipped: skipped.length };
+    for (const file of await filesBelow(name)) {
+      if (isPictureName(file)) skipped.push({ path: file, reason: "picture" });
+      else if (isImageFile(file)) files.push(file);
+      else if (isUnsupportedImage(file)) skipped.push({ path: file, reason: "format" });
+    }
+    if (files.length > before.files) continue;
+    const why = (await explained(skipped.slice(before.skipped))).map(({ text }) => text);
+    throw new SuperSimpleNetError("FILE_NOT_FOUND", [`There is no image in ${name}.`, ...why].join(" "), { path: name });
   }
-  return files;
+  return { files, skipped };
+}
+
+/** One line per reason. */
+async function explained(skipped: readonly Skipped[]): Promise<{ reason: Skipped["reason"]; text: string }[]> {
+  const { IMAGE_EXTENSIONS } = await import("../images/decode.js");
+  const why = {
+    format: `only ${IMAGE_EXTENSIONS.join(" ")} are read from a folder, convert the others`,
+    picture: `${overlaySuffix} and ${mapSuffixes.png} are pictures that predict wrote`,
+  };
+  return (["format", "picture"] as const).flatMap((reason) => {
+    const names = skipped.filter((one) => one.reason === reason).map((one) => printable(one.path));
+    return names.length === 0 ? [] : [{ reason, text: `${names.length === 1 ? "1 image is" : `${names.length} images are`} skipped (${why[reason]}): ${some(names)}.` }];
+  });
 }
 
 /** Batches for speed; where a batch fails, its images go one by one, so that only the bad ones are lost. */
@@ -148,8 +190,8 @@ function line(file: string, { score, anomalous, regions }: Detection): string {
 }
 
 interface PictureWriter {
-  /** Names of the files that belong to image number `index`. */
-  add(index: number, file: string, detection: Detection): Promise<{ map?: string; overlay?: string }>;
+  /** Draws for image number `index`; `image` is told the names of the files when they are written. */
+  add(index: number, image: Record<string, unknown>, file: string, detection: Detection): Promise<void>;
   finish(): Promise<void>;
 }
 
@@ -161,15 +203,20 @@ async function pictureWriter(maps: readonly string[], format: "png" | "npy", ove
   const { decodeImage } = await import("../images/decode.js");
   const scale = new ColourScale(pixelThreshold);
   return {
-    async add(index, file, detection) {
+    async add(index, image, file, detection) {
       const [map, overlay] = [maps[index], overlays[index]];
       const { data, width, height } = detection.map;
-      if (map !== undefined && format === "npy") await writeWholeFile(map, npyFile(data, [height, width]));
-      if (map !== undefined && format === "png") await scale.add(data, async (range) => writeWholeFile(map, await heatMapPng(detection.map, range)));
-      if (overlay !== undefined) {
-        await scale.add(data, async (range) => writeWholeFile(overlay, await overlayPng({ image: await decodeImage(file), detection, title: file }, range)));
-      }
-      return { ...(map !== undefined && { map }), ...(overlay !== undefined && { overlay }) };
+      const write = async (key: "map" | "overlay", to: string, content: Uint8Array): Promise<void> => {
+        await writeWholeFile(to, content);
+        image[key] = to;
+      };
+      if (map !== undefined && format === "npy") await write("map", map, npyFile(data, [height, width]));
+      const heatMap = format === "png" ? map : undefined;
+      if (heatMap === undefined && overlay === undefined) return;
+      await scale.add(data, async (range) => {
+        if (heatMap !== undefined) await write("map", heatMap, await heatMapPng(detection.map, range));
+        if (overlay !== undefined) await write("overlay", overlay, await overlayPng({ image: await decodeImage(file), detection, title: file }, range));
+      });
     },
     finish: async () => void (await scale.finish()),
   };

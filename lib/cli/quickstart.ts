@@ -5,8 +5,7 @@ import path from "node:path";
 import type { Sample } from "../datasets/types.js";
 import type { Detection } from "../detection/types.js";
 import { fileError, SuperSimpleNetError } from "../errors.js";
-import type { FitOptions } from "../training/options.js";
-import { writeWholeFile } from "../write.js";
+import { probeFolder, writeWholeFile } from "../write.js";
 import { evaluationDocument, evaluationText } from "./evaluation.js";
 import { interruptible } from "./interrupt.js";
 import { command, integer, size, text } from "./options.js";
@@ -14,7 +13,7 @@ import { duration, output } from "./output.js";
 import { refuseInDataset, withoutEmptyFolders } from "./places.js";
 import { showTraining } from "./progress.js";
 import { describeModel, given, program, shared, withDetector } from "./shared.js";
-import { explainAbort, prepareFolder, quickstartMarker, runFiles, saveRun, startRun } from "./train.js";
+import { explainEnd, quickstartMarker, runFiles, saveRun } from "./train.js";
 
 /** Small enough for two CPU cores and three minutes, large enough to learn the defects. */
 const defaults = { out: "quickstart-run", imageSize: [128, 128], epochs: 16, seed: 0 } as const;
@@ -44,6 +43,7 @@ export const quickstart = command({
   },
   examples: ["supersimplenet quickstart", "supersimplenet quickstart --out /tmp/demo --epochs 10"],
   async run(values) {
+    output.worksOn = true;
     const began = performance.now();
     const out = path.resolve(values.out ?? defaults.out);
     const files = runFiles(out);
@@ -57,22 +57,15 @@ export const quickstart = command({
 
     const trainer = new Trainer(given({ backbone: "resnet18" as const, backboneWeights: "random", noiseStd, imageSize, epochs, seed, device: values.device, threads: values.threads, distributed: false as const }));
     const run = (): Promise<number> => interruptible(async (signal) => {
-      await prepareFolder(out);
+      await probeFolder(out);
       await writeWholeFile(marker, "{}\n");
       const folder = path.join(out, `data-${imageSize.join("x")}-seed${seed}`);
       const dataset = await datasets.generated(folder, { ...trainImages, imageSize, seed, signal, onProgress: ({ written, total }) => output.progress(`drawing images ${written}/${total}`) });
       output.done();
       output.log(`images: ${folder}`);
       const progress = showTraining(files.log);
-      const callbacks: FitOptions = {
-        ...progress.callbacks,
-        onStart(event) {
-          startRun(out, event.epochsDone);
-          progress.callbacks.onStart?.(event);
-        },
-      };
       const again = `${program} quickstart (it starts over)`;
-      const model = await trainer.fit(dataset, { signal, out, ...callbacks }).catch((error: unknown) => Promise.reject(explainAbort(error, again, files.checkpoint)));
+      const model = await trainer.fit(dataset, { signal, out, overwrite: true, ...progress.callbacks }).catch((error: unknown) => Promise.reject(explainEnd(error, again, files.checkpoint)));
       await saveRun(out, model);
       output.done();
 
@@ -159,11 +152,11 @@ async function drawPictures(folder: string, kept: readonly { sample: Sample; det
   const { colourRange } = await import("../report/colours.js");
   const { contactSheet, overlayPng } = await import("../report/overlay.js");
   const { overlayOf } = await import("../report/sources.js");
-  const { pictureNames } = await import("../report/names.js");
+  const { overlaySuffix, pictureNames } = await import("../report/names.js");
   const order = [...kept].sort((a, b) => Number(a.sample.label === "normal") - Number(b.sample.label === "normal"));
   const inputs = await Promise.all(order.map(({ sample, detection }) => overlayOf(sample, detection)));
   const range = colourRange(inputs.map(({ detection }) => detection.map.data), inputs[0]?.detection.pixelThreshold ?? 0);
-  const names = pictureNames(inputs.map(({ title }) => title), ".overlay.png");
+  const names = pictureNames(inputs.map(({ title }) => title), overlaySuffix);
   for (const [i, input] of inputs.entries()) await writeWholeFile(path.join(folder, names[i]!), await overlayPng(input, range));
   const sheet = path.join(folder, "..", "contact-sheet.png");
   await writeWholeFile(sheet, await contactSheet(inputs, range, "Quickstart: test images"));

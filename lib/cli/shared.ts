@@ -4,8 +4,13 @@ import { choice, flag, integer, number, text, type ValueOption } from "./options
 import { isCheckout } from "../native/locate.js";
 import { output } from "./output.js";
 
-/** How this program is called here: a checkout has no `supersimplenet` on the PATH. */
-export const program = isCheckout ? "npm run -s supersimplenet --" : "supersimplenet";
+/** How this program is called here: a checkout has no `supersimplenet` on the PATH, and npm finds its scripts inside it only. */
+export const program = !isCheckout ? "supersimplenet" : process.env["npm_package_name"] === "supersimplenet" ? "npm run -s supersimplenet --" : `node ${quoted(process.argv[1]!)}`;
+
+/** An argument as a POSIX shell reads it. */
+export function quoted(argument: string): string {
+  return /^[\w./:=,@%+-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", `'\\''`)}'`;
+}
 
 const heads: ValueOption<"lowResolution" | "direct"> = (() => {
   const { parse, ...row } = choice(["low-resolution", "direct"], "the fast form of the heads, or the plain one (slow; for checking)", { default: "low-resolution" });

@@ -1,5 +1,4 @@
 import { existsSync, rmSync } from "node:fs";
-import { rm } from "node:fs/promises";
 import path from "node:path";
 
 import { architectures } from "../backbones/catalogue.js";
@@ -9,14 +8,14 @@ import { fileError, SuperSimpleNetError } from "../errors.js";
 import type { Model } from "../models/model.js";
 import { publishedNoiseStd, type FitOptions, regimePresets, type RelativeNoise, trainerDefaults as defaults, type TrainerOptions } from "../training/options.js";
 import { rankDefaults, rankSettings } from "../training/ranks.js";
-import { makeFolder, writeWholeFile } from "../write.js";
+import { probeFolder, writeWholeFile } from "../write.js";
 import { evaluationDocument, evaluationText, runEvaluation } from "./evaluation.js";
 import { interruptible } from "./interrupt.js";
 import { choice, command, flag, integer, number, numbers, onOff, size, text, type ValueOption, type Values } from "./options.js";
 import { duration, output } from "./output.js";
 import { refuseInDataset, refuseInputs, withoutEmptyFolders } from "./places.js";
 import { showTraining } from "./progress.js";
-import { describeModel, given, program, shared, withDetector } from "./shared.js";
+import { describeModel, given, program, quoted, shared, withDetector } from "./shared.js";
 
 /** The presets of one field, as --help shows them: "0.2 unsupervised, weak; 0.6 mixed, full". */
 function byRegime(field: keyof typeof regimePresets.full): string {
@@ -185,14 +184,6 @@ function checkRun(out: string, { resume, overwrite }: { resume: boolean; overwri
   }
 }
 
-/** Creates the folder, and finds out now, not after hours, that it cannot be written. */
-export async function prepareFolder(out: string): Promise<void> {
-  await makeFolder(out);
-  const probe = path.join(out, ".writable");
-  await writeWholeFile(probe, "");
-  await rm(probe, { force: true });
-}
-
 function remove(file: string): void {
   try {
     rmSync(file, { recursive: true, force: true });
@@ -201,27 +192,18 @@ function remove(file: string): void {
   }
 }
 
-/**
- * Ends the run that was in the folder before, now that everything is validated and a training from the first epoch starts.
- * Its model and metrics stay until saveRun replaces them.
- */
-export function startRun(out: string, epochsDone: number): void {
-  if (epochsDone > 0) return;
-  remove(runFiles(out).checkpoint);
-}
-
 /** Writes the model. Metrics of another model never stand beside it. */
 export async function saveRun(out: string, model: Model): Promise<void> {
   remove(runFiles(out).metrics);
   await model.save(runFiles(out).model);
 }
 
-/** Ctrl-C during the training, or the failure of another rank: says what is kept. */
-export function explainAbort(error: unknown, resume: string, checkpoint: string): unknown {
-  if (!(error instanceof SuperSimpleNetError && (error.code === "ABORTED" || error.code === "RANK_FAILED"))) return error;
-  const failed = error.code === "RANK_FAILED";
-  const kept = existsSync(checkpoint) ? `The checkpoint of the last whole epoch is kept; continue${failed ? " on all ranks" : ""} with: ${resume}` : "No epoch was finished, so nothing is kept.";
-  return new SuperSimpleNetError(error.code, `${failed ? `${error.message.replace(/\.$/, "")}.` : "Interrupted."} ${kept}`, { cause: error });
+/** What ends a training that has begun says what is kept. After a divergence the checkpoint would lead to the same again. */
+export function explainEnd(error: unknown, resume: string, checkpoint: string): unknown {
+  if (!(error instanceof SuperSimpleNetError) || error.code === "DIVERGED") return error;
+  const what = error.code === "ABORTED" ? "Interrupted." : error.message.replace(/(?<![.!?])$/, ".");
+  const kept = existsSync(checkpoint) ? `The checkpoint of the last whole epoch is kept; continue${error.code === "RANK_FAILED" ? " on all ranks" : ""} with: ${resume}` : "No epoch was finished, so nothing is kept.";
+  return new SuperSimpleNetError(error.code, `${what} ${kept}`, { cause: error, problems: error.problems, ...(error.path !== undefined && { path: error.path }) });
 }
 
 export const train = command({
@@ -237,6 +219,7 @@ export const train = command({
   ],
   async run(values) {
     const began = performance.now();
+    output.worksOn = true;
     const out = path.resolve(values.out);
     const files = runFiles(out);
     const settings = trainerOptions(values);
@@ -245,6 +228,7 @@ export const train = command({
     const writes = ranks === undefined || ranks.rank === 0;
     if (writes) checkRun(out, values);
     refuseInDataset("train", "--out", out, values.data);
+    if (values["feature-cache-dir"] !== undefined) refuseInDataset("train", "--feature-cache-dir", path.resolve(values["feature-cache-dir"]), values.data);
     refuseInputs("train", "--out", Object.values(files), [values.data, values["backbone-weights"]]);
     const { datasets } = await import("../datasets/index.js");
     const { Trainer } = await import("../training/trainer.js");
@@ -253,7 +237,7 @@ export const train = command({
 
     const run = (): Promise<number> => interruptible(async (signal) => {
       new Trainer(settings); // wrong options are found before a large data set is read
-      if (writes) await prepareFolder(out);
+      if (writes) await probeFolder(out);
       if (ranks) output.log(`rank ${ranks.rank} of ${ranks.worldSize}; waiting for all of them at ${ranks.masterAddress}:${ranks.masterPort}`);
       const { segmentedRatio, segmentedCount } = settings;
       const dataset = await datasets.open(values.data, { kind: values.dataset, category: values.category, fold: values.fold, segmentedRatio, segmentedCount });
@@ -262,7 +246,7 @@ export const train = command({
       if (used.length > 0) output.log(`${dataset.name}: published settings ${used.map(([name, value]) => `${name} ${JSON.stringify(value)}`).join(", ")}`);
       const trainer = new Trainer({ ...published, ...settings });
       const again = process.argv.slice(3).filter((argument) => argument !== "--overwrite" && argument !== "--resume");
-      const resume = [program, "train", ...again.map((argument) => (/^[\w./:=,-]+$/.test(argument) ? argument : JSON.stringify(argument))), "--resume"].join(" ");
+      const resume = [program, "train", ...again.map(quoted), "--resume"].join(" ");
       if (!writes) {
         await trainer.fit(dataset, { signal });
         output.result(`rank ${ranks.rank} is done; rank 0 writes the model`);
@@ -271,12 +255,11 @@ export const train = command({
       const callbacks: FitOptions = {
         ...progress.callbacks,
         onStart(event) {
-          startRun(out, event.epochsDone);
           remove(path.join(out, quickstartMarker)); // what is here now is worth keeping
           progress.callbacks.onStart?.(event);
         },
       };
-      const model = await trainer.fit(dataset, { signal, out, resume: values.resume, ...callbacks }).catch((error: unknown) => Promise.reject(progress.started() === undefined ? error : explainAbort(error, resume, files.checkpoint)));
+      const model = await trainer.fit(dataset, { signal, out, resume: values.resume, overwrite: values.overwrite, ...callbacks }).catch((error: unknown) => Promise.reject(progress.started() === undefined ? error : explainEnd(error, resume, files.checkpoint)));
       await saveRun(out, model);
       output.done();
       output.result(`model: ${files.model}`);

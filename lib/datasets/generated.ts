@@ -1,5 +1,6 @@
 import { readdir, readFile, rename, rm, rmdir, writeFile } from "node:fs/promises";
 import path from "node:path";
+import { setImmediate as nextTurn } from "node:timers/promises";
 
 import { fileError, SuperSimpleNetError } from "../errors.js";
 import { prefetch, throwIfAborted } from "../images/pipeline.js";
@@ -27,7 +28,7 @@ export interface GeneratedOptions {
   testAnomalous?: number;
   /** Which defects, taken in turn. Default: scratch, pits, missing_print, stain, dent. */
   defects?: readonly Defect[];
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   onProgress?: (progress: { written: number; total: number }) => void;
 }
 
@@ -129,7 +130,10 @@ export async function generated(root: string, options: GeneratedOptions = {}): P
     // Even when empty: it tells that no mask of a test image belongs to a training image of the same name.
     if (recipe.trainAnomalous > 0) await makeFolder(path.join(target, "ground_truth", "train"));
     let written = 0;
+    let turn = Promise.resolve(); // an image of many pixels takes a while: the event loop has its turn before each
     const encode = async ({ image, mask, defect, key }: Plan): Promise<void> => {
+      await (turn = turn.then(() => nextTurn()));
+      throwIfAborted(signal);
       const scene = renderScene(new Random(recipe.seed, "generated", key), height, width, defect);
       await write(image, scene.pixels, 3);
       if (mask !== undefined) await write(mask, scene.mask.map((value) => value * 255), 1);

@@ -1,3 +1,4 @@
+import { invalid } from "../options.js";
 import type { TrainerOptions } from "../training/options.js";
 import { countSamples } from "./counts.js";
 import type { Dataset } from "./types.js";
@@ -21,7 +22,9 @@ const settings: Record<string, PublishedSettings | Record<string, PublishedSetti
  *     const data = await datasets.open("visa", { category: "pcb1" });
  *     new Trainer({ ...datasets.publishedSettings(data), seed: 1 });
  */
-export function publishedSettings({ kind, category }: Pick<Dataset, "kind" | "category">): PublishedSettings {
+export function publishedSettings(dataset: Pick<Dataset, "kind" | "category">): PublishedSettings {
+  if (typeof dataset !== "object" || dataset === null) throw invalid("datasets.publishedSettings", "dataset", "a data set", dataset);
+  const { kind, category } = dataset;
   const found = settings[kind] ?? {};
   if (kind !== "sensum") return { ...(found as PublishedSettings) };
   return { ...(found as Record<string, PublishedSettings>)[category ?? ""] };

@@ -1,5 +1,5 @@
 import { SuperSimpleNetError } from "../errors.js";
-import { checkNumber, invalid } from "../options.js";
+import { checkNumber } from "../options.js";
 import { hash32 } from "../random.js";
 import type { Dataset, Sample } from "./types.js";
 
@@ -14,7 +14,7 @@ export interface SegmentedOptions {
 export function checkSegmented(where: string, { segmentedRatio, segmentedCount }: SegmentedOptions): void {
   if (segmentedRatio !== undefined) checkNumber(where, "segmentedRatio", segmentedRatio, { min: 0, max: 1 });
   if (segmentedCount !== undefined) checkNumber(where, "segmentedCount", segmentedCount, { min: 0, integer: true });
-  if (segmentedRatio !== undefined && segmentedCount !== undefined) throw invalid(where, "segmentedCount", "one of segmentedRatio and segmentedCount", "both");
+  if (segmentedRatio !== undefined && segmentedCount !== undefined) throw new SuperSimpleNetError("INVALID_OPTION", `${where}: segmentedRatio and segmentedCount exclude each other.`);
 }
 
 /**

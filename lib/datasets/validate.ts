@@ -17,10 +17,10 @@ export interface ValidateOptions {
   /** Check what this regime uses. Default "auto": what the labels allow. */
   regime?: Regime | "auto";
   /** Check this split alone, as it is evaluated: no training images are needed. Default: both, as they are trained on. */
-  split?: Split;
+  split?: Split | undefined;
   /** Read no more than the headers of images, for they are about to be decoded anyway. Masks are decoded. Default false. */
-  headersOnly?: boolean;
-  signal?: AbortSignal;
+  headersOnly?: boolean | undefined;
+  signal?: AbortSignal | undefined;
   onProgress?: (progress: { checked: number; total: number }) => void;
 }
 

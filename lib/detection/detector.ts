@@ -1,14 +1,17 @@
+import { types } from "node:util";
+
+import { weightsFile } from "../backbones/load.js";
 import { SuperSimpleNetError } from "../errors.js";
 import { type LoadedImage, loadImage } from "../images/decode.js";
-import { prefetch } from "../images/pipeline.js";
+import { prefetch, throwIfAborted } from "../images/pipeline.js";
 import { computeFor } from "../models/config.js";
 import { Model, releaseBackbone } from "../models/model.js";
-import type { NativeDetector, Region } from "../native/binding.js";
+import type { NativeDetector, Region, ResizeMethod } from "../native/binding.js";
 import { type ChosenDevice, applyThreads, checkPrecision, detectorPrecisions, resolveDevice } from "../native/device.js";
 import { engine } from "../native/engine.js";
-import { checkChoice, checkNumber, invalid, rejectUnknown } from "../options.js";
+import { checkChoice, checkNumber, checkPath, invalid, rejectUnknown } from "../options.js";
 import { scaleRegion } from "./regions.js";
-import type { AnomalyMap, Detection, DetectorOptions, ImageSource } from "./types.js";
+import type { AnomalyMap, DetectOptions, Detection, DetectorOptions, ImageSource } from "./types.js";
 
 const where = "Detector.load";
 const optionNames: (keyof DetectorOptions)[] = ["device", "threads", "backboneWeights", "threshold", "pixelThreshold", "minAreaPx", "mapSize", "batchSize", "precision", "cudaGraphs", "heads"];
@@ -25,7 +28,7 @@ interface Decoded {
 
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
 
-/** Images in, decisions out. Load once, use often; a detector's calls are answered in their order. */
+/** Images in, decisions out. Load once, use often; calls may overlap, and take turns in the engine batch by batch. */
 export class Detector {
   readonly model: Model;
   /** "cpu", "cuda:0", ... */
@@ -37,6 +40,9 @@ export class Detector {
   readonly #scoreLogit: number;
   readonly #threshold: number;
   readonly #pixelThreshold: number;
+  /** Of the network; the model's own configuration may be changed meanwhile. */
+  readonly #size: { readonly height: number; readonly width: number };
+  readonly #resize: ResizeMethod;
   #disposed = false;
 
   private constructor(model: Model, chosen: ChosenDevice, native: NativeDetector, options: DetectorOptions) {
@@ -45,7 +51,9 @@ export class Detector {
     this.deviceReason = chosen.reason;
     this.#native = native;
     this.#options = { ...detectorDefaults, ...defined(options) };
-    const { thresholds } = model.config;
+    const { thresholds, imageSize, resize } = model.config;
+    this.#size = { height: imageSize[0], width: imageSize[1] };
+    this.#resize = resize;
     this.#scoreLogit = options.threshold === undefined ? thresholds.scoreLogit : Math.log(options.threshold / (1 - options.threshold));
     this.#threshold = options.threshold ?? sigmoid(thresholds.scoreLogit);
     this.#pixelThreshold = options.pixelThreshold ?? thresholds.pixelLogit;
@@ -54,8 +62,8 @@ export class Detector {
   /**
    * Loads a model file, or takes a model.
    *
-   * Errors: INVALID_OPTION, UNKNOWN_OPTION, DEVICE_UNAVAILABLE, those of Model.load and model.check, and WEIGHTS_MISSING or
-   * CHECKSUM_MISMATCH when the model file does not hold its backbone.
+   * Errors: INVALID_OPTION, UNKNOWN_OPTION, DEVICE_UNAVAILABLE, those of Model.load and model.check, FILE_NOT_FOUND for
+   * `backboneWeights`, and WEIGHTS_MISSING or CHECKSUM_MISMATCH when the model file does not hold its backbone.
    */
   static async load(source: string | Model, options: DetectorOptions = {}): Promise<Detector> {
     rejectUnknown(options, optionNames, where);
@@ -63,6 +71,7 @@ export class Detector {
     if (options.threshold !== undefined) checkNumber(where, "threshold", options.threshold, { min: 0, max: 1 });
     if (options.pixelThreshold !== undefined) checkNumber(where, "pixelThreshold", options.pixelThreshold);
     checkNumber(where, "minAreaPx", settings.minAreaPx, { min: 0 });
+    checkPath(where, "backboneWeights", settings.backboneWeights, "'auto' or a path");
     checkNumber(where, "batchSize", settings.batchSize, { min: 1, max: 4096, integer: true });
     checkNumber(where, "cudaGraphs", settings.cudaGraphs, { min: 0, max: 64, integer: true });
     checkChoice(where, "mapSize", settings.mapSize, ["model", "image"]);
@@ -73,6 +82,8 @@ export class Detector {
     if (model === source) model.check(where);
     const compute = computeFor(where, model.config, settings.heads);
     await applyThreads(where, options.threads);
+    // The file may not be needed, but a wrong name is a mistake all the same.
+    if (settings.backboneWeights !== "auto" && settings.backboneWeights !== "random") weightsFile(model.config.backbone.architecture, settings.backboneWeights);
     const backbone = await model.backbone(settings.backboneWeights);
     const native = await engine().createDetector({ ...model.networkConfig, device: chosen.device, compute, precision: settings.precision, cudaGraphs: settings.cudaGraphs }, backbone, model.heads);
     if (model !== source) releaseBackbone(model);
@@ -80,13 +91,15 @@ export class Detector {
   }
 
   /**
-   * One image, or several in the order given.
+   * One image, or several in the order given. The pixels or bytes of one image are copied at once; those of several must stay as they
+   * are until the promise is settled.
    *
    * Errors: IMAGE_UNREADABLE, FILE_NOT_FOUND, NO_PERMISSION (naming the image), ABORTED.
    */
-  detect(source: ImageSource): Promise<Detection>;
-  detect(sources: readonly ImageSource[], options?: { signal?: AbortSignal }): Promise<Detection[]>;
-  async detect(source: ImageSource | readonly ImageSource[], options: { signal?: AbortSignal } = {}): Promise<Detection | Detection[]> {
+  detect(source: ImageSource, options?: DetectOptions): Promise<Detection>;
+  detect(sources: readonly ImageSource[], options?: DetectOptions): Promise<Detection[]>;
+  detect(sources: ImageSource | readonly ImageSource[], options?: DetectOptions): Promise<Detection | Detection[]>;
+  async detect(source: ImageSource | readonly ImageSource[], options: DetectOptions = {}): Promise<Detection | Detection[]> {
     const many = Array.isArray(source);
     const out: Detection[] = [];
     for await (const detection of this.detectEach(many ? source : [source as ImageSource], options)) out.push(detection);
@@ -97,13 +110,14 @@ export class Detector {
    * The same as a stream: results come in order while later images are being decoded. At an image that cannot be read, the
    * results before it still come, then its error.
    */
-  async *detectEach(sources: Iterable<ImageSource>, options: { signal?: AbortSignal } = {}): AsyncGenerator<Detection, void, undefined> {
+  async *detectEach(sources: Iterable<ImageSource>, options: DetectOptions = {}): AsyncGenerator<Detection, void, undefined> {
     rejectUnknown(options, ["signal"], "detector.detect");
-    // Both are iterable, but not over images.
-    if (typeof sources === "string" || sources instanceof Uint8Array) throw invalid("detector.detectEach", "sources", "a list of images", typeof sources);
+    // Strings and buffers are iterable, but not over images.
+    if (typeof sources === "string" || types.isUint8Array(sources) || typeof sources?.[Symbol.iterator] !== "function") throw invalid("detector.detectEach", "sources", "a list of images", sources);
+    this.#assertUsable();
     const { signal } = options;
-    const [height, width] = this.model.config.imageSize;
-    const { resize } = this.model.config;
+    const resize = this.#resize;
+    const { height, width } = this.#size;
     const { batchSize } = this.#options;
     const load = async (source: ImageSource): Promise<Decoded | { failure: unknown }> => {
       const start = performance.now();
@@ -118,20 +132,32 @@ export class Detector {
     // Enough decoded ahead for the next batch, so that the engine need not wait where the cores allow.
     for await (const item of prefetch(sources, load, { ahead: Math.max(4, batchSize), signal })) {
       if ("failure" in item) {
-        if (batch.length > 0) yield* await this.#run(batch);
+        yield* this.#results(batch, signal);
         throw item.failure;
       }
       batch.push(item);
       if (batch.length < batchSize) continue;
-      yield* await this.#run(batch);
+      yield* this.#results(batch, signal);
       batch = [];
     }
-    if (batch.length > 0) yield* await this.#run(batch);
+    yield* this.#results(batch, signal);
+  }
+
+  async *#results(batch: readonly Decoded[], signal: AbortSignal | undefined): AsyncGenerator<Detection, void, undefined> {
+    if (batch.length === 0) return;
+    for (const detection of await this.#run(batch)) {
+      throwIfAborted(signal);
+      yield detection;
+    }
+  }
+
+  #assertUsable(): void {
+    if (this.#disposed) throw new SuperSimpleNetError("INVALID_OPTION", "detector.detect: this detector was disposed. Load it again.");
   }
 
   async #run(batch: readonly Decoded[]): Promise<Detection[]> {
-    if (this.#disposed) throw new SuperSimpleNetError("INVALID_OPTION", "detector.detect: this detector was disposed. Load it again.");
-    const [height, width] = this.model.config.imageSize;
+    this.#assertUsable();
+    const { height, width } = this.#size;
     const bytes = height * width * 3;
     let pixels = batch[0]!.image.pixels;
     if (batch.length > 1) {
@@ -145,7 +171,7 @@ export class Detector {
     return Promise.all(
       batch.map(async ({ source, image, decodeMs }, i) => {
         const logit = scores[i]!;
-        if (!Number.isFinite(logit)) throw new SuperSimpleNetError("INTERNAL", `the network's score is ${logit}; the model file may be damaged`);
+        if (!Number.isFinite(logit)) throw new SuperSimpleNetError("MODEL_INVALID", `The network's score is ${logit}: this model's weights overflow.`);
         // A copy: a slice would keep the whole batch's maps alive as long as one of them.
         const data = batch.length === 1 ? maps : maps.slice(i * plane, (i + 1) * plane);
         const postStart = performance.now();
@@ -171,7 +197,7 @@ export class Detector {
 
   /** Found at model size, where the map has all its information; given in pixels of the image. */
   async #regions(map: Float32Array, imageWidth: number, imageHeight: number): Promise<Region[]> {
-    const [height, width] = this.model.config.imageSize;
+    const { height, width } = this.#size;
     // A first sieve in pixels of the map; the area that is reported decides.
     const minArea = Math.max(1, Math.floor(((this.#options.minAreaPx - 1) * width * height) / (imageWidth * imageHeight)));
     const found = await engine().regions(map, height, width, this.#pixelThreshold, minArea);
@@ -180,7 +206,7 @@ export class Detector {
   }
 
   async #map(data: Float32Array, imageWidth: number, imageHeight: number): Promise<AnomalyMap> {
-    const [height, width] = this.model.config.imageSize;
+    const { height, width } = this.#size;
     if (this.#options.mapSize === "model" || (imageWidth === width && imageHeight === height)) return { data, width, height };
     return { data: await engine().resizeMap(data, height, width, imageHeight, imageWidth), width: imageWidth, height: imageHeight };
   }

@@ -7,7 +7,7 @@ export interface DetectorOptions {
   device?: string;
   /** CPU threads of the engine, for everything it does from now on. Default: as before; at first SUPERSIMPLENET_THREADS or the number of cores. */
   threads?: number;
-  /** Weights file of the backbone when the model file does not hold it. Default: the cache folder. */
+  /** Weights file of the backbone. It must exist, and is read when the model file does not hold its backbone. Default: the cache folder. */
   backboneWeights?: string;
   /** Score from 0 to 1 at and above which an image is anomalous. Default: the model's own. */
   threshold?: number;
@@ -32,6 +32,10 @@ export interface DetectorOptions {
   cudaGraphs?: number;
   /** "lowResolution" or "direct", the slow oracle. Default: the first, where the model has it (docs/ablations.md). */
   heads?: "lowResolution" | "direct";
+}
+
+export interface DetectOptions {
+  signal?: AbortSignal | undefined;
 }
 
 export interface AnomalyMap {

@@ -11,7 +11,7 @@ import type { EvaluatedSample, Evaluation } from "./types.js";
 export interface EvaluateOptions {
   /** Default "test". */
   split?: Split;
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   onProgress?: (done: number, total: number) => void;
   /** Each image's result, e.g. for pictures; awaited before the next. */
   onDetection?: (sample: Sample, detection: Detection) => void | Promise<void>;

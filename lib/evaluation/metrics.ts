@@ -1,3 +1,5 @@
+import { types } from "node:util";
+
 import type { Label } from "../datasets/types.js";
 import { SuperSimpleNetError } from "../errors.js";
 import { engine } from "../native/engine.js";
@@ -57,7 +59,12 @@ function isAnomalous(label: unknown, where: string, index: number): boolean {
  * @throws METRIC_UNDEFINED for a score that is NaN or infinite.
  */
 export async function evaluateScores(scores: ArrayLike<number>, labels: ArrayLike<Label>): Promise<ScoreMetrics> {
+  for (const [name, list] of Object.entries({ scores, labels })) if (typeof list !== "object" || typeof list?.length !== "number") throw invalid("evaluateScores", name, "a list", list);
   if (scores.length !== labels.length) throw invalid("evaluateScores", "labels", `as many labels as scores (${scores.length})`, labels.length);
+  for (let i = 0; i < scores.length; i++) {
+    const score: unknown = scores[i];
+    if (typeof score !== "number" || (Number.isFinite(score) && !Number.isFinite(Math.fround(score)))) throw invalid("evaluateScores", `scores[${i}]`, "a number in the range of float32", score);
+  }
   const values = Float32Array.from(scores);
   const anomalous = Uint8Array.from({ length: labels.length }, (_, i) => Number(isAnomalous(labels[i], "evaluateScores", i)));
   const metrics = await engine().imageMetrics(values, anomalous);
@@ -109,10 +116,12 @@ export async function evaluateMaps(images: readonly EvaluatedMap[], options: Eva
   let withoutMask = 0;
   let withMask = 0;
   let emptyMasks = 0;
-  images.forEach(({ label, map, mask }, i) => {
+  if (!Array.isArray(images)) throw invalid(where, "images", "a list of maps with their labels", images);
+  images.forEach((image, i) => {
+    const { label, map, mask } = (image ?? {}) as EvaluatedMap;
     const anomalous = isAnomalous(label, where, i);
-    if (!(map instanceof Float32Array) || map.length !== pixels) throw invalid(where, `images[${i}].map`, `a Float32Array of ${pixels} values`, map?.length);
-    if (mask && (!(mask instanceof Uint8Array) || mask.length !== pixels)) throw invalid(where, `images[${i}].mask`, `a Uint8Array of ${pixels} values`, mask.length);
+    if (!types.isFloat32Array(map) || map.length !== pixels) throw invalid(where, `images[${i}].map`, `a Float32Array of ${pixels} values`, map);
+    if (mask !== undefined && mask !== null && (!types.isUint8Array(mask) || mask.length !== pixels)) throw invalid(where, `images[${i}].mask`, `a Uint8Array of ${pixels} values`, mask);
     const hasDefect = mask?.some((value) => value !== 0) ?? false;
     if (!anomalous && hasDefect) throw invalid(where, `images[${i}].mask`, "no defect pixels on a normal image", "some");
     if (anomalous && !mask) {

@@ -10,7 +10,7 @@ import type { Evaluation } from "../evaluation/types.js";
 import { decodeMask } from "../images/decode.js";
 import { throwIfAborted } from "../images/pipeline.js";
 import type { Architecture } from "../native/binding.js";
-import { invalid, rejectUnknown } from "../options.js";
+import { checkPath, invalid, rejectUnknown } from "../options.js";
 import type { EpochEvent, TrainerOptions } from "../training/options.js";
 import { trainerDefaults } from "../training/options.js";
 import { Trainer } from "../training/trainer.js";
@@ -46,7 +46,7 @@ export interface ExperimentOptions {
    * `calibrationFraction` 0, for the paper trains on every training image.
    */
   training?: ExperimentTraining;
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   onEvent?: (event: ExperimentEvent) => void;
 }
 
@@ -79,13 +79,15 @@ const fixed = ["regime", "seed", "segmentedRatio", "segmentedCount", "distribute
  * FILE_CORRUPT for damaged results or published numbers; those of training and evaluation; ABORTED.
  */
 export async function experiment(name: ProtocolName, options: ExperimentOptions): Promise<ExperimentReport> {
-  const where = `experiment ${name}`;
   checkProtocol("experiment", name);
+  const where = `experiment ${name}`;
   rejectUnknown(options, optionNames, where);
   const { data, out, seeds = experimentDefaults.seeds, categories, shard = { index: 1, count: 1 }, training = {}, signal, onEvent } = options;
-  if (typeof out !== "string" || out === "") throw invalid(where, "out", "a folder", out);
-  for (const option of fixed) if (option in training) throw invalid(where, `training.${option}`, "nothing, for the protocol decides it,", (training as Record<string, unknown>)[option]);
+  checkPath(where, "out", out, "a folder");
+  if (options.published !== undefined) checkPath(where, "published", options.published);
+  if (data !== undefined && typeof data !== "string" && (typeof data !== "object" || data === null)) throw invalid(where, "data", "a data set, or several by name", data);
   new Trainer(training);
+  for (const option of fixed) if (option in training) throw invalid(where, `training.${option}`, "nothing, for the protocol decides it,", (training as Record<string, unknown>)[option]);
   const published = options.published === undefined ? undefined : await readPublished(options.published);
   const report: ExperimentReport["runs"] = { planned: 0, skipped: 0, diverged: [] };
 

@@ -1,12 +1,13 @@
 import { readFile } from "node:fs/promises";
 import path from "node:path";
+import { types } from "node:util";
 
 import type { Metadata } from "sharp";
 
 import { fileError, SuperSimpleNetError } from "../errors.js";
 import { engine } from "../native/engine.js";
 import type { ResizeMethod } from "../native/binding.js";
-import { checkNumber, invalid, rejectUnknown } from "../options.js";
+import { checkNumber, checkPath, invalid, rejectUnknownNames } from "../options.js";
 import { sharp } from "./sharp.js";
 
 /** Pixels that are already decoded: uint8, row-major, channels interleaved. One channel is grey; a fourth (alpha) is dropped. */
@@ -37,6 +38,15 @@ export interface Mask {
 /** What a data set's folder may contain. Decoding goes by content: the extension only says which files are images. */
 export const IMAGE_EXTENSIONS: readonly string[] = [".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".gif", ".avif"];
 
+/** Images that are not among these, by their names: what is read from a folder must not leave a part out unsaid. */
+const OTHER_EXTENSIONS: readonly string[] = [
+  ".bmp", ".dib", ".heic", ".heif", ".jfif", ".jpe", ".jp2", ".j2k", ".jpf", ".jpx", ".jxl", ".jxr", ".tga", ".psd", ".exr", ".hdr",
+  ".pbm", ".pgm", ".ppm", ".pnm", ".pam", ".pfm", ".dng", ".raw", ".arw", ".cr2", ".cr3", ".nef", ".orf", ".raf", ".rw2", ".dcm", ".fit", ".fits",
+];
+
+/** Of the largest image that is read: 32768 lines of a line-scan camera with 16384 pixels. As RGB they take 1.5 GiB, and several images are read at once. */
+const MAX_PIXELS = 2 ** 29;
+
 const FORMATS: readonly string[] = ["png", "jpeg", "tiff", "webp", "gif", "heif"];
 const SUPPORTED = "PNG, JPEG, TIFF, WebP, GIF and AVIF";
 /** Formats whose compression leaves ringing around a mask's edges: there only pixels of this value and more count. */
@@ -47,10 +57,16 @@ const LOSSY_LEAST = 128;
 // sharp's caches and thread counts belong to the application, which may use sharp itself: they are left as they are. Its
 // cache of open files cannot serve stale pixels here, because every file is read by us and handed over as a buffer.
 // ICC profiles are ignored, as OpenCV and PIL ignore them: networks are trained on the numbers in the file.
-const INPUT = { failOn: "error", autoOrient: true, ignoreIcc: true } as const;
+// sharp's own limit of pixels is half of ours, and its error reads like a damaged file: readHeader has the check.
+const INPUT = { failOn: "error", autoOrient: true, ignoreIcc: true, limitInputPixels: false } as const;
 
 export function isImageFile(file: string): boolean {
   return IMAGE_EXTENSIONS.includes(path.extname(file).toLowerCase());
+}
+
+/** Whether a file's name is that of an image in a format that is not read. */
+export function isUnsupportedImage(file: string): boolean {
+  return OTHER_EXTENSIONS.includes(path.extname(file).toLowerCase());
 }
 
 function unreadable(name: string, reason: string, cause?: unknown): SuperSimpleNetError {
@@ -72,11 +88,11 @@ export async function readImageFile(file: string): Promise<Buffer> {
 
 function checkRaw(image: RawImage): void {
   const where = "raw image";
-  rejectUnknown(image, ["data", "width", "height", "channels"], where);
+  rejectUnknownNames(image, ["data", "width", "height", "channels"], where);
   checkNumber(where, "width", image.width, { min: 1, integer: true });
   checkNumber(where, "height", image.height, { min: 1, integer: true });
   if (![1, 3, 4].includes(image.channels)) throw invalid(where, "channels", "1, 3 or 4", image.channels);
-  if (!(image.data instanceof Uint8Array)) throw invalid(where, "data", "a Uint8Array", typeof image.data);
+  if (!types.isUint8Array(image.data)) throw invalid(where, "data", "a Uint8Array", image.data);
   const expected = image.width * image.height * image.channels;
   if (image.data.length !== expected) {
     throw invalid(where, "data", `${image.width} x ${image.height} x ${image.channels} = ${expected} bytes`, `${image.data.length} bytes`);
@@ -114,17 +130,21 @@ async function readHeader(bytes: Uint8Array, name: string): Promise<Header> {
   }
   const { format, depth, hasAlpha, autoOrient } = metadata;
   if (!FORMATS.includes(format)) throw unreadable(name, `its format is ${format}. Supported are ${SUPPORTED}.`);
+  const { width, height } = autoOrient;
+  if (width * height > MAX_PIXELS) {
+    throw unreadable(name, `it has ${width} x ${height} = ${width * height} pixels. At most ${MAX_PIXELS} are read, for each takes 3 bytes of memory. Cut it into pieces, so that small defects can be seen, or scale it down.`);
+  }
   if (depth !== "uchar" && depth !== "ushort") throw unreadable(name, `its samples are of type ${depth}. Supported are 8 and 16 bits per channel: convert it.`);
   return { format, depth, hasAlpha, ...autoOrient };
 }
 
 /** One line of sharp's message, which can repeat itself over several. */
 function messageOf(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).split("\n")[0]!.trim();
+  return (types.isNativeError(error) ? error.message : String(error)).split("\n")[0]!.trim();
 }
 
 function isRaw(source: Uint8Array | RawImage): source is RawImage {
-  return !(source instanceof Uint8Array);
+  return !types.isUint8Array(source);
 }
 
 /** What stands for an image in messages. */
@@ -139,7 +159,8 @@ async function bytesOf(source: string | Uint8Array, name: string): Promise<Uint8
 }
 
 function checkSource(source: unknown): void {
-  const wrongArray = ArrayBuffer.isView(source) && !(source instanceof Uint8Array);
+  if (typeof source === "string") checkPath("an image", "path", source);
+  const wrongArray = ArrayBuffer.isView(source) && !types.isUint8Array(source);
   if (typeof source === "string" || (typeof source === "object" && source !== null && !wrongArray)) return;
   const shown = wrongArray ? Object.prototype.toString.call(source).slice(8, -1) : source === null ? "null" : typeof source;
   throw new SuperSimpleNetError("INVALID_OPTION", `Expected an image as a path, a Buffer or Uint8Array, or {data, width, height, channels} but received ${shown}.`);
@@ -153,7 +174,7 @@ function checkSource(source: unknown): void {
  * the first counts. The result never shares memory with `source`, which may be used again as soon as this has been called.
  *
  * `name` stands for the image in error messages; a path by default.
- * Errors: IMAGE_UNREADABLE (damaged, truncated, empty, BMP, ...), FILE_NOT_FOUND, NO_PERMISSION, INVALID_OPTION.
+ * Errors: IMAGE_UNREADABLE (damaged, truncated, empty, too large, BMP, ...), FILE_NOT_FOUND, NO_PERMISSION, INVALID_OPTION.
  */
 export async function decodeImage(source: ImageSource, name?: string): Promise<RgbImage> {
   checkSource(source);

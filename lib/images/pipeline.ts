@@ -1,10 +1,12 @@
+import { setMaxListeners } from "node:events";
+
 import { SuperSimpleNetError } from "../errors.js";
 import { checkNumber } from "../options.js";
 
 export interface PrefetchOptions {
   /** How many items are loaded or being loaded beyond the one in the caller's hands. Default 4: libuv's pool size. */
   ahead?: number;
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 function abortedError(signal: AbortSignal): SuperSimpleNetError {
@@ -22,6 +24,7 @@ function orAborted<R>(promise: Promise<R>, signal: AbortSignal | undefined): Pro
   return new Promise((resolve, reject) => {
     const onAbort = (): void => reject(abortedError(signal));
     if (signal.aborted) return onAbort();
+    setMaxListeners(0, signal); // one signal may cancel any number of calls at once
     signal.addEventListener("abort", onAbort, { once: true });
     promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
   });
@@ -45,15 +48,26 @@ export async function* prefetch<T, R>(
   let started = 0;
   let exhausted = false;
 
+  // What the source itself fails with has its place in the order too: what came before is still loaded.
+  const step = (): Promise<R> | undefined => {
+    try {
+      const next = source.next();
+      if (!next.done) {
+        const index = started++;
+        return (async () => load(next.value, index))();
+      }
+    } catch (error) {
+      exhausted = true;
+      return Promise.reject(error as Error);
+    }
+    exhausted = true;
+    return undefined;
+  };
+
   const fill = (): void => {
     while (!exhausted && running.length < ahead) {
-      const next = source.next();
-      if (next.done) {
-        exhausted = true;
-        return;
-      }
-      const index = started++;
-      const result = (async () => load(next.value, index))();
+      const result = step();
+      if (result === undefined) return;
       result.catch(() => undefined); // heard when its turn comes, or not at all when the consumer has left
       running.push(result);
     }

@@ -7,7 +7,7 @@ import { defaultThresholds } from "../detection/thresholds.js";
 import { SuperSimpleNetError } from "../errors.js";
 import type { Architecture, ResizeMethod, TensorMap, Variant } from "../native/binding.js";
 import { engine } from "../native/engine.js";
-import { checkChoice, rejectUnknown } from "../options.js";
+import { checkChoice, checkPath, rejectUnknown } from "../options.js";
 import { packageVersion } from "../version.js";
 import { type CheckpointLayout, convertCheckpoint } from "./convert.js";
 import { type BackboneInfo, checkNetworkSettings, networkConfigOf } from "./config.js";
@@ -23,7 +23,7 @@ export interface ModelFromCheckpointOptions {
    */
   backboneWeights?: string;
   /** Height, width: what the network was trained at. */
-  imageSize: [number, number];
+  imageSize: readonly [number, number];
   /** Default "auto": by the names of the tensors. */
   layout?: "auto" | CheckpointLayout;
   /** Default "jims". */
@@ -33,7 +33,7 @@ export interface ModelFromCheckpointOptions {
   /** Default "bilinear" for the authors' layout, "antialias" for anomalib's. */
   resize?: ResizeMethod;
   /** Default ["layer2", "layer3"]. */
-  layers?: string[];
+  layers?: readonly string[];
 }
 
 /**
@@ -44,6 +44,7 @@ export interface ModelFromCheckpointOptions {
 export async function modelFromCheckpoint(options: ModelFromCheckpointOptions): Promise<{ model: Model; layout: CheckpointLayout }> {
   const where = "modelFromCheckpoint";
   rejectUnknown(options, ["checkpoint", "backbone", "backboneWeights", "imageSize", "layout", "variant", "alignCorners", "resize", "layers"], where);
+  checkPath(where, "checkpoint", options.checkpoint);
   const architecture = checkChoice(where, "backbone", options.backbone, architectures);
   // Both of the last two depend on the file when they are not given.
   const { resize = "bilinear", alignCorners = true, layers = ["layer2", "layer3"], variant = "jims", imageSize } = options;

@@ -37,9 +37,9 @@ export interface Thresholds {
 /** Everything about a model but its tensors. Stored as JSON in the model file's metadata, without times or paths. */
 export interface ModelConfig {
   backbone: BackboneInfo;
-  layers: string[];
+  layers: readonly string[];
   /** Height, width. */
-  imageSize: [number, number];
+  imageSize: readonly [number, number];
   resize: ResizeMethod;
   variant: Variant;
   alignCorners: boolean;

@@ -1,11 +1,12 @@
 import { resolve } from "node:path";
+import { types } from "node:util";
 
 import { fileError, SuperSimpleNetError } from "../errors.js";
 import { loadBackbone } from "../backbones/load.js";
 import { pickTensors, tensorsSha256 } from "../backbones/check.js";
 import type { NetworkConfig, TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
-import { checkBoolean, checkNumber, rejectUnknown } from "../options.js";
+import { checkBoolean, checkNumber, checkPath, rejectUnknown } from "../options.js";
 import { checkConfig, type ModelConfig, modelFormatVersion, networkConfigOf, randomNotEmbedded } from "./config.js";
 
 const formatName = "supersimplenet";
@@ -59,6 +60,7 @@ export class Model {
    * configuration, missing or non-finite tensors), MODEL_TOO_NEW.
    */
   static async load(path: string): Promise<Model> {
+    checkPath("Model.load", "path", path);
     const { tensors, metadata, format } = await engine().readTensors(path);
     const fail = (reason: string, cause?: unknown): never => {
       throw new SuperSimpleNetError("MODEL_INVALID", `${path} is not a usable model file: ${reason}`, { path, cause });
@@ -110,6 +112,7 @@ export class Model {
    * and CHECKSUM_MISMATCH for other weights than the model was trained with.
    */
   async backbone(weights = "auto", signal?: AbortSignal): Promise<TensorMap> {
+    checkPath("model.backbone", "weights", weights);
     if (this.#backbone) return this.#backbone;
     if (this.#file !== undefined) {
       const again = await Model.load(this.#file);
@@ -132,6 +135,7 @@ export class Model {
    * INVALID_OPTION (also for a random backbone that is not embedded: no file has it), and what `check` throws.
    */
   async save(path: string, options: SaveOptions = {}): Promise<void> {
+    checkPath("model.save", "path", path);
     rejectUnknown(options, ["embedBackbone"], "model.save");
     const embed = checkBoolean("model.save", "embedBackbone", options.embedBackbone ?? this.#embedded);
     this.check("model.save");
@@ -179,10 +183,11 @@ function configOf(json: string | undefined, fail: (reason: string, cause?: unkno
 
 /** What keeps `tensors` from being float32 tensors of these names and shapes, finite and with no negative variance. */
 function tensorProblems(tensors: TensorMap, wanted: Record<string, number[]>): string[] {
+  if (typeof tensors !== "object" || tensors === null) return ["there are no tensors"];
   const problems: string[] = [];
   for (const name of Object.keys(wanted)) {
     const tensor = tensors[name];
-    if (tensor && !(tensor.dtype === "float32" && tensor.data instanceof Float32Array)) problems.push(`${name} is ${tensor.dtype} instead of float32`);
+    if (tensor && !(tensor.dtype === "float32" && types.isFloat32Array(tensor.data))) problems.push(`${name} is ${tensor.dtype} instead of float32`);
     else if (tensor && tensor.data.length !== tensor.shape.reduce((a, b) => a * b, 1)) problems.push(`${name} has ${tensor.data.length} values, which do not fill its shape`);
   }
   if (problems.length === 0) pickTensors(tensors, wanted, (name) => name, problems);

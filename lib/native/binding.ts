@@ -46,7 +46,7 @@ export interface HeadLayout {
 export interface NetworkConfig extends HeadLayout {
   architecture: Architecture;
   /** Taps, in the order in which their channels are concatenated. */
-  layers: string[];
+  layers: readonly string[];
   imageHeight: number;
   imageWidth: number;
   variant: Variant;
@@ -362,13 +362,15 @@ export interface NativeBinding {
    * Fails with FILE_CORRUPT, PICKLE_REFUSED, WEIGHTS_INVALID (element type without a form here) and the file codes.
    */
   readTensors(path: string, names?: string[]): Promise<TensorFile>;
-  /** safetensors, to a temporary name, then renamed. The same input gives the same bytes. */
+  /** safetensors with a checksum, which readTensors of the whole file verifies; to a temporary name, then renamed. The same input gives the same bytes. */
   writeTensors(path: string, tensors: TensorMap, metadata: Record<string, string>): Promise<void>;
   /**
    * Unpickles a plain Python pickle of builtin containers, strings and numbers (data set split files). Lists, tuples and
    * sets become arrays, dictionaries Map, None null, bytes Buffer; integers beyond 2^53 become bigint.
    */
   readPickle(path: string): Promise<unknown>;
+  /** Locks an open file or folder for this descriptor, until it is closed or the process ends. False if another one has it. */
+  tryLock(descriptor: number): boolean;
 
   // images (pool)
   /** `channels` is 3 (RGB) or 1 (masks: nearest neighbour only). */

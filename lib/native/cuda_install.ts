@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { readdir, rename, rm, stat, statfs } from "node:fs/promises";
 import path from "node:path";
 
-import { type TransferOptions, download, downloadText, fileSha256, isAlive } from "../download/download.js";
+import { checkTransfer, type TransferOptions, download, downloadText, fileSha256, isAlive } from "../download/download.js";
 import { extract } from "../download/zip.js";
 import { SuperSimpleNetError, fileError } from "../errors.js";
 import { rejectUnknown } from "../options.js";
@@ -47,6 +47,7 @@ export interface CudaInstalled {
  */
 export async function installCuda(options: CudaInstallOptions = {}): Promise<CudaInstalled> {
   rejectUnknown(options, ["from", "force", "indexUrl", "onProgress", "signal", "timeoutMs", "attempts", "retryDelayMs"], "installCuda");
+  checkTransfer("installCuda", options);
   return installWheels(pinned.cuda, cudaCache(), options);
 }
 

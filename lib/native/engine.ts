@@ -1,3 +1,4 @@
+import { types } from "node:util";
 import { isMainThread } from "node:worker_threads";
 
 import { type ErrorCode, SuperSimpleNetError } from "../errors.js";
@@ -54,10 +55,10 @@ function open(device: string): { native: NativeBinding; from: Opened } {
   return { native: translated(native), from: { addon, libtorch, choice } };
 }
 
-const text = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+const text = (error: unknown): string => (types.isNativeError(error) ? error.message : String(error));
 
 function translate(error: unknown): unknown {
-  if (!(error instanceof Error) || error instanceof SuperSimpleNetError) return error;
+  if (!types.isNativeError(error) || error instanceof SuperSimpleNetError) return error;
   const { code, path } = error as { code?: unknown; path?: string };
   return typeof code === "string" && /^[A-Z_]+$/.test(code) ? new SuperSimpleNetError(code as ErrorCode, error.message, { cause: error, path }) : error;
 }
@@ -72,7 +73,7 @@ function translated<T extends object>(target: T): T {
         apply(callee, _self, args: unknown[]) {
           try {
             const result: unknown = Reflect.apply(callee, object, args);
-            return result instanceof Promise ? result.then(translatedInstance, (error: unknown) => Promise.reject(translate(error))) : translatedInstance(result);
+            return types.isPromise(result) ? result.then(translatedInstance, (error: unknown) => Promise.reject(translate(error))) : translatedInstance(result);
           } catch (error) {
             throw translate(error);
           }

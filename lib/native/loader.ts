@@ -15,7 +15,8 @@ export function openLoader(addon: Addon): Loader {
   try {
     return require(addon.loader) as Loader;
   } catch (cause) {
-    const text = cause instanceof Error ? cause.message : String(cause);
+    const { code, message: text } = cause as NodeJS.ErrnoException; // of Node's own realm
+    if (code === "ERR_DLOPEN_DISABLED") throw new SuperSimpleNetError("ENGINE_NOT_BUILT", `${addon.loader} may not be opened: ${text} Run Node with --allow-addons, or without --no-addons.`, { cause, path: addon.loader });
     throw systemTooOld(text, cause, addon.loader) ?? new SuperSimpleNetError("ENGINE_NOT_BUILT", `${addon.loader} cannot be opened here: ${text}. It is damaged, or of another platform. ${sourceBuild}`, { cause, path: addon.loader });
   }
 }

@@ -52,12 +52,13 @@ export interface ColourRange {
  * sits in the middle; the range reaches out to the 1st and 99.9th percentile of the maps, whichever is further away.
  */
 export function colourRange(maps: readonly Float32Array[], pixelThreshold: number): ColourRange {
-  const sample: number[] = [];
+  const values: number[] = [];
+  const perMap = Math.max(64, Math.min(8192, Math.floor(2 ** 18 / maps.length))); // to be sorted in milliseconds
   for (const map of maps) {
-    const stride = Math.max(1, Math.floor(map.length / 8192));
-    for (let i = 0; i < map.length; i += stride) sample.push(map[i]!);
+    const stride = Math.max(1, Math.floor(map.length / perMap));
+    for (let i = 0; i < map.length; i += stride) values.push(map[i]!);
   }
-  sample.sort((a, b) => a - b);
+  const sample = Float32Array.from(values).sort();
   const at = (share: number): number => sample[Math.round(share * (sample.length - 1))] ?? pixelThreshold;
   const reach = Math.max(pixelThreshold - at(0.01), at(0.999) - pixelThreshold, 0.1);
   return { low: pixelThreshold - reach, high: pixelThreshold + reach };

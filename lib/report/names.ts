@@ -1,11 +1,20 @@
 import { createHash } from "node:crypto";
 
+/** How the files end that are written for an image. */
+export const overlaySuffix = ".overlay.png";
+export const mapSuffixes = { png: ".map.png", npy: ".map.npy" } as const;
+
+/** Whether a file is called like a picture that was written for an image. */
+export function isPictureName(file: string): boolean {
+  return [overlaySuffix, mapSuffixes.png].some((suffix) => file.toLowerCase().endsWith(suffix));
+}
+
 /** Bytes of a file name. File systems end at 255; the rest is for a number and the extension. */
 const longest = 180;
 
 /**
  * One file name per image, for pictures of images whose own names may repeat between folders: the path in one word, then
- * `suffix`, such as ".overlay.png". Where two images differ in the extension only, it is kept: a.tif.overlay.png. Names that
+ * `suffix`. Where two images differ in the extension only, it is kept: a.tif.overlay.png. Names that
  * are too long lose their beginning and get a hash of the whole.
  */
 export function pictureNames(ids: readonly string[], suffix: string): string[] {

@@ -2,6 +2,7 @@ import type { Label } from "../datasets/types.js";
 import type { AnomalyMap, Detection } from "../detection/types.js";
 import type { Mask, RgbImage } from "../images/decode.js";
 import { sharp } from "../images/sharp.js";
+import { checkNumber, invalid } from "../options.js";
 import { Canvas, encodePng, fitText, textHeight, textWidth } from "./canvas.js";
 import { type Colour, type ColourRange, heatColours, heatPixels } from "./colours.js";
 import { drawContour, drawTint, resizeField, smoothField } from "./contour.js";
@@ -33,13 +34,36 @@ const titleHeight = textHeight() + gap;
 const labelHeight = textHeight() + 2;
 const legendHeight = textHeight() + 2 * gap;
 
-/** The map alone, coloured, at its own size. */
+function checkRange(where: string, { low, high }: ColourRange): void {
+  checkNumber(where, "range.low", low);
+  checkNumber(where, "range.high", high);
+  if (low >= high) throw invalid(where, "range", "low below high", { low, high });
+}
+
+function checkMap(where: string, name: string, { data, width, height }: AnomalyMap): void {
+  if (data?.length !== width * height) throw invalid(where, name, `${width} x ${height} values`, data);
+}
+
+function checkInputs(where: string, inputs: readonly OverlayInput[], range: ColourRange): void {
+  if (inputs.length === 0) throw invalid(where, "inputs", "at least one image", inputs);
+  checkRange(where, range);
+  for (const { image, detection, truth } of inputs) {
+    if (image.pixels?.length !== image.width * image.height * 3) throw invalid(where, "image.pixels", `${image.width} x ${image.height} RGB pixels`, image.pixels);
+    checkMap(where, "detection.map", detection.map);
+    if (truth?.mask && truth.mask.pixels?.length !== truth.mask.width * truth.mask.height) throw invalid(where, "truth.mask", `${truth.mask.width} x ${truth.mask.height} pixels`, truth.mask.pixels);
+  }
+}
+
+/** The map alone, coloured, at its own size. Throws INVALID_OPTION, as the others here, for arrays that do not have the size that they claim. */
 export async function heatMapPng(map: AnomalyMap, range: ColourRange): Promise<Buffer> {
+  checkRange("heatMapPng", range);
+  checkMap("heatMapPng", "map", map);
   return encodePng({ pixels: heatPixels(map.data, range), width: map.width, height: map.height });
 }
 
 /** image | mask | heat map | contour, with the score above and the colour scale below. */
 export async function overlayPng(input: OverlayInput, range: ColourRange): Promise<Buffer> {
+  checkInputs("overlayPng", [input], range);
   const { width, height } = stripSize(input);
   const canvas = new Canvas(width, height + legendHeight, background);
   await drawStrip(canvas, 0, 0, input, range);
@@ -49,6 +73,7 @@ export async function overlayPng(input: OverlayInput, range: ColourRange): Promi
 
 /** Many overlays under one title, with one colour scale: below each other, in two columns when there are more than three. */
 export async function contactSheet(inputs: readonly OverlayInput[], range: ColourRange, title: string): Promise<Buffer> {
+  checkInputs("contactSheet", inputs, range);
   const columns = inputs.length > 3 ? 2 : 1;
   const rows = Array.from({ length: Math.ceil(inputs.length / columns) }, (_, row) => inputs.slice(row * columns, (row + 1) * columns));
   const rowHeights = rows.map((row) => Math.max(...row.map((input) => stripSize(input).height)));
@@ -90,7 +115,8 @@ interface Panels {
 
 async function preparePanels({ image, detection, truth }: OverlayInput, range: ColourRange): Promise<Panels> {
   const { width, height } = fitted(image);
-  const pixels = await sharp(image.pixels, { raw: { width: image.width, height: image.height, channels: 3 } })
+  // The image was read: it may be larger than sharp's own limit.
+  const pixels = await sharp(image.pixels, { raw: { width: image.width, height: image.height, channels: 3 }, limitInputPixels: false })
     .resize(width, height, { fit: "fill" })
     .raw()
     .toBuffer();

@@ -18,12 +18,14 @@ export class ColourScale {
     if (this.waiting.length >= this.sample) await this.finish();
   }
 
-  /** Draws what still waits. Call it once after the last picture. */
+  /** Draws what still waits; where a picture fails, the others are drawn before its error is thrown. Call it after the last picture, also when the run breaks off. */
   async finish(): Promise<ColourRange> {
     this.range ??= colourRange(this.waiting.map(({ map }) => map), this.pixelThreshold);
     const waiting = this.waiting;
     this.waiting = [];
-    for (const { draw } of waiting) await draw(this.range);
+    const failures: unknown[] = [];
+    for (const { draw } of waiting) await draw(this.range).catch((error: unknown) => failures.push(error));
+    if (failures.length > 0) throw failures[0];
     return this.range;
   }
 }

@@ -1,11 +1,13 @@
 import { existsSync } from "node:fs";
+import { open, rm, rmdir } from "node:fs/promises";
 import path from "node:path";
+import { types } from "node:util";
 
 import { badValues } from "../backbones/check.js";
-import { SuperSimpleNetError } from "../errors.js";
+import { fileError, SuperSimpleNetError } from "../errors.js";
 import type { TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
-import { makeFolder } from "../write.js";
+import { makeFolder, probeFolder } from "../write.js";
 
 const formatName = "supersimplenet-checkpoint";
 const formatVersion = "1";
@@ -36,10 +38,51 @@ export async function writeCheckpoint(out: string, checkpoint: Checkpoint, finge
   await engine().writeTensors(file, tensors, { format: formatName, format_version: formatVersion, epochs_done: String(checkpoint.epochsDone), threads: String(checkpoint.threads), fingerprint: JSON.stringify(fingerprint) });
 }
 
+/**
+ * Keeps other trainings out of `out`, which is created, until the function that this returns is called or the process ends. Throws
+ * FILE_ERROR when another one is there, and what makes a folder unusable.
+ */
+export async function lockFolder(out: string): Promise<() => Promise<void>> {
+  const created = !existsSync(out);
+  await probeFolder(out);
+  const folder = await open(out, "r").catch((error: unknown) => Promise.reject(fileError(error, "open", out)));
+  if (!engine().tryLock(folder.fd)) {
+    await folder.close();
+    throw new SuperSimpleNetError("FILE_ERROR", `Another training is writing into ${out}. Wait for its end, stop it, or choose another folder.`, { path: out });
+  }
+  return async () => {
+    await folder.close();
+    if (created) await rmdir(out).catch(() => undefined); // unless something is in it
+  };
+}
+
 /** Throws FILE_NOT_FOUND when there is nothing to resume in `out`. */
 export function requireCheckpoint(out: string): void {
   const file = checkpointFile(out);
   if (!existsSync(file)) throw new SuperSimpleNetError("FILE_NOT_FOUND", `There is nothing to resume: ${file} does not exist. Start without resume.`, { path: file });
+}
+
+/** Throws INVALID_OPTION when there is a checkpoint in `out`, which would be lost. */
+export function refuseCheckpoint(out: string): void {
+  const file = checkpointFile(out);
+  if (existsSync(file)) throw new SuperSimpleNetError("INVALID_OPTION", `trainer.fit: ${out} holds the checkpoint of a training already. Continue it (resume), replace it (overwrite), or choose another folder (out).`, { path: file });
+}
+
+/** What a training that starts from the first epoch leaves of the one before: nothing that could be resumed. */
+export async function removeCheckpoint(out: string): Promise<void> {
+  const folder = path.dirname(checkpointFile(out));
+  await rm(folder, { recursive: true, force: true }).catch((error: unknown) => Promise.reject(fileError(error, "remove", folder)));
+}
+
+/**
+ * Before anything else is read: throws CHECKPOINT_MISMATCH when `out`'s checkpoint was made with other values than those that are
+ * known by now (what depends on the data is undefined, or "auto"), and FILE_CORRUPT.
+ */
+export async function checkCheckpoint(out: string, known: Fingerprint): Promise<void> {
+  const file = checkpointFile(out);
+  const { metadata } = await engine().readTensors(file, ["nothing but the metadata"]);
+  const { saved } = header(file, metadata);
+  compare(file, saved, known, Object.keys(known).filter((key) => known[key] !== undefined && known[key] !== "auto"));
 }
 
 /**
@@ -50,26 +93,34 @@ export async function readCheckpoint(out: string, fingerprint: Fingerprint): Pro
   requireCheckpoint(out);
   const file = checkpointFile(out);
   const { tensors, metadata } = await engine().readTensors(file);
-  const saved = parsed(metadata["fingerprint"]);
-  const epochsDone = /^\d+$/.test(metadata["epochs_done"] ?? "") ? Number(metadata["epochs_done"]) : undefined;
-  if (metadata["format"] !== formatName || metadata["format_version"] !== formatVersion || saved === undefined || epochsDone === undefined) {
-    throw corrupt(file, "it is not a checkpoint of this version of supersimplenet");
-  }
-  const differing = [...new Set([...Object.keys(saved), ...Object.keys(fingerprint)])].filter((key) => JSON.stringify(saved[key]) !== JSON.stringify(fingerprint[key]));
-  if (differing.length > 0) {
-    const shown = differing.map((key) => `${key} (${short(saved[key])} then, ${short(fingerprint[key])} now)`);
-    throw new SuperSimpleNetError("CHECKPOINT_MISMATCH", `Cannot resume from ${file}: it was made with another ${shown.join(", ")}. Use the same options and data, or start without resume.`, { path: file });
-  }
+  const { saved, epochsDone } = header(file, metadata);
+  compare(file, saved, fingerprint, [...new Set([...Object.keys(saved), ...Object.keys(fingerprint)])]);
   const epochs = fingerprint["epochs"];
   if (typeof epochs === "number" && epochsDone > epochs) throw corrupt(file, `it claims ${epochsDone} of ${epochs} epochs`);
   for (const [name, { data }] of Object.entries(tensors)) {
-    const bad = data instanceof Float32Array ? badValues(data, /running_var$|^optimizer\.variance\./.test(name)) : undefined;
+    const bad = types.isFloat32Array(data) ? badValues(data, /running_var$|^optimizer\.variance\./.test(name)) : undefined;
     if (bad) throw corrupt(file, `tensor '${name}' holds ${bad}`);
   }
   const part = (prefix: string): TensorMap =>
     Object.fromEntries(Object.entries(tensors).filter(([name]) => name.startsWith(prefix)).map(([name, tensor]) => [name.slice(prefix.length), tensor]));
   const threads = /^\d+$/.test(metadata["threads"] ?? "") ? Number(metadata["threads"]) : undefined;
   return { epochsDone, threads, heads: part("heads."), optimizer: part("optimizer.") };
+}
+
+function header(file: string, metadata: Record<string, string>): { saved: Fingerprint; epochsDone: number } {
+  const saved = parsed(metadata["fingerprint"]);
+  const epochsDone = /^\d+$/.test(metadata["epochs_done"] ?? "") ? Number(metadata["epochs_done"]) : undefined;
+  if (metadata["format"] !== formatName || metadata["format_version"] !== formatVersion || saved === undefined || epochsDone === undefined) {
+    throw corrupt(file, "it is not a checkpoint of this version of supersimplenet");
+  }
+  return { saved, epochsDone };
+}
+
+function compare(file: string, saved: Fingerprint, now: Fingerprint, keys: readonly string[]): void {
+  const differing = keys.filter((key) => JSON.stringify(saved[key]) !== JSON.stringify(now[key]));
+  if (differing.length === 0) return;
+  const shown = differing.map((key) => `${key} ${short(saved[key])}, which is now ${short(now[key])}`);
+  throw new SuperSimpleNetError("CHECKPOINT_MISMATCH", `Cannot resume from ${file}: it was made with ${shown.join("; ")}. Use the same options and data, or start without resume.`, { path: file });
 }
 
 /** FILE_CORRUPT for a checkpoint; `what` says what is wrong with it. */

@@ -35,9 +35,9 @@ export interface TrainerOptions {
    */
   backboneWeights?: string;
   /** Taps. Default ["layer2", "layer3"] (spec section 1). */
-  layers?: string[];
+  layers?: readonly string[];
   /** Height, width in pixels; images are resized to it without keeping the aspect. Default [256, 256]. */
-  imageSize?: [number, number];
+  imageSize?: readonly [number, number];
   /** "bilinear" (default, as the authors) or "antialias" (as anomalib). */
   resize?: ResizeMethod;
   /** "jims" (default): the classification head sees raw features; "icpr": adapted features. */
@@ -88,7 +88,7 @@ export interface TrainerOptions {
   /** Default 1e-5. */
   headsWeightDecay?: number;
   /** Learning rates are multiplied by `learningRateFactor` when this share of the epochs is done. Default [0.8, 0.9]. */
-  learningRateMilestones?: number[];
+  learningRateMilestones?: readonly number[];
   /** Default 0.4. */
   learningRateFactor?: number;
   /** Global gradient norm limit; 0 does not clip. Default by regime: 1 supervised, 0 unsupervised. */
@@ -259,7 +259,8 @@ export interface StageEvent {
 }
 
 export interface FitOptions {
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
+  /** Training waits for the promise of an asynchronous callback; what one fails with ends the training. */
   onStage?: (event: StageEvent) => void;
   onStart?: (event: StartEvent) => void;
   onStep?: (event: StepEvent) => void;
@@ -268,4 +269,6 @@ export interface FitOptions {
   out?: string;
   /** Continue from `out`'s checkpoint (rank 0's, for all ranks); it is an error if there is none or if it was made with other options or data. Default false. */
   resume?: boolean;
+  /** Replace the checkpoint of another training in `out`, which is an error otherwise. Default false. */
+  overwrite?: boolean;
 }

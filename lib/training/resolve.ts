@@ -32,7 +32,6 @@ const names = [
 
 /** Throws UNKNOWN_OPTION or INVALID_OPTION for the first option that is wrong. */
 export function checkOptions(options: TrainerOptions): CheckedOptions {
-  if (typeof options !== "object" || options === null) throw invalid(where, "options", "an object", options);
   rejectUnknown(options, names, where);
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as TrainerOptions;
   const o = { ...trainerDefaults, ...given } as unknown as CheckedOptions;

@@ -6,6 +6,7 @@ import { splitCalibration } from "../datasets/calibration.js";
 import { epochOrder } from "../datasets/order.js";
 import { applyRegime } from "../datasets/regime.js";
 import { limitSegmented } from "../datasets/segmented.js";
+import { checkStructure } from "../datasets/structure.js";
 import type { Dataset, Sample } from "../datasets/types.js";
 import { validateDataset } from "../datasets/validate.js";
 import { calibrateThresholds, type CalibrationImage, defaultThresholds } from "../detection/thresholds.js";
@@ -17,16 +18,16 @@ import { Model } from "../models/model.js";
 import type { NativeTrainer, PlannedStep, StepItem, StepLosses, Target, TensorMap, TrainerConfig } from "../native/binding.js";
 import { applyThreads, checkPrecision, resolveDevice, trainerPrecisions } from "../native/device.js";
 import { engine } from "../native/engine.js";
-import { invalid, rejectUnknown } from "../options.js";
+import { checkBoolean, checkPath, invalid, rejectUnknown } from "../options.js";
 import { packageVersion } from "../version.js";
-import { checkpointFile, corrupt, type Fingerprint, readCheckpoint, requireCheckpoint, writeCheckpoint } from "./checkpoint.js";
+import { checkCheckpoint, checkpointFile, corrupt, type Fingerprint, lockFolder, readCheckpoint, refuseCheckpoint, removeCheckpoint, requireCheckpoint, writeCheckpoint } from "./checkpoint.js";
 import { contentOf, featureFile } from "./feature_file.js";
 import type { EpochEvent, FitOptions, StageEvent, TrainerOptions } from "./options.js";
 import { Ranks, rankSettings, type RankSettings } from "./ranks.js";
 import { type CheckedOptions, checkOptions, type ResolvedOptions, resolveOptions } from "./resolve.js";
 import { learningRateScale } from "./schedule.js";
 
-const fitOptionNames: (keyof FitOptions)[] = ["signal", "onStage", "onStart", "onStep", "onEpoch", "out", "resume"];
+const fitOptionNames: (keyof FitOptions)[] = ["signal", "onStage", "onStart", "onStep", "onEpoch", "out", "resume", "overwrite"];
 
 /** Feature-cache key and target key of a sample in one of its four flips. */
 const keyOf = (sample: number, flip: number): number => sample * 4 + flip;
@@ -37,7 +38,7 @@ export class Trainer {
 
   /** Throws UNKNOWN_OPTION or INVALID_OPTION. */
   constructor(options: TrainerOptions = {}) {
-    this.options = checkOptions(options);
+    this.options = frozen(checkOptions(options));
   }
 
   /**
@@ -52,7 +53,12 @@ export class Trainer {
    */
   async fit(data: Dataset, options: FitOptions = {}): Promise<Model> {
     rejectUnknown(options, fitOptionNames, "trainer.fit");
+    if (options.out !== undefined) checkPath("trainer.fit", "out", options.out, "a folder");
+    for (const name of ["resume", "overwrite"] as const) if (options[name] !== undefined) checkBoolean("trainer.fit", name, options[name]);
     if (options.resume && options.out === undefined) throw invalid("trainer.fit", "out", "the folder of the checkpoint to resume from", options.out);
+    if (options.resume && options.overwrite) throw invalid("trainer.fit", "overwrite", "nothing, because 'resume' is given,", true);
+    checkStructure("trainer.fit", data);
+    data = { ...data, samples: [...data.samples] }; // the caller may go on with its list
     const settings = rankSettings("new Trainer", this.options.distributed);
     throwIfAborted(options.signal);
     if (!settings) return this.#fit(data, options, undefined);
@@ -74,12 +80,29 @@ export class Trainer {
   }
 
   async #fit(data: Dataset, options: FitOptions, ranks: Ranks | undefined): Promise<Model> {
+    const { out } = options;
+    if (out === undefined || !(ranks?.first ?? true)) return this.#train(data, { ...options, out: undefined, resume: false }, ranks);
+    if (options.resume) requireCheckpoint(out);
+    else if (!options.overwrite) refuseCheckpoint(out);
+    const unlock = await lockFolder(out);
+    try {
+      if (options.resume) await checkCheckpoint(out, reproducible(this.options));
+      return await this.#train(data, options, ranks);
+    } finally {
+      await unlock();
+    }
+  }
+
+  async #train(data: Dataset, options: FitOptions, ranks: Ranks | undefined): Promise<Model> {
+    const { out } = options;
     const writes = ranks?.first ?? true;
-    const resumes = options.resume && options.out !== undefined && writes;
-    if (resumes) requireCheckpoint(options.out!);
     const { device, reason: deviceReason } = resolveDevice("new Trainer", deviceOf(this.options.device, ranks?.settings));
     checkPrecision("new Trainer", this.options.precision, device, trainerPrecisions);
-    const stage = (name: StageEvent["stage"], done: number, total: number): void => options.onStage?.({ stage: name, done, total });
+    // Those of the stages are called where nothing can wait for them: what an asynchronous one fails with comes up before the first epoch or at the end.
+    const failures: unknown[] = [];
+    const stage = (name: StageEvent["stage"], done: number, total: number): void => {
+      Promise.resolve(options.onStage?.({ stage: name, done, total })).catch((error: unknown) => failures.push(error));
+    };
 
     const { signal } = options;
     // Missing weights are found out before all images are read.
@@ -96,7 +119,7 @@ export class Trainer {
     const training = applyRegime(dataset, settings.regime).samples.filter((sample) => sample.split === "train");
     const { fit, calibration, reason } = splitCalibration(training, { fraction: settings.calibrationFraction, seed: settings.seed });
     const warnings = [...validated.warnings];
-    if (reason && settings.calibrationFraction > 0) warnings.push(`${reason} The thresholds stay at 0.5: set them by hand.`);
+    if (reason && settings.calibrationFraction > 0) warnings.push(`${reason} The thresholds stay at 0.5: give your own when detecting (threshold, pixelThreshold).`);
 
     stage("load", 0, 1);
     const threads = await applyThreads("new Trainer", settings.threads ?? threadsOf(ranks?.settings));
@@ -104,7 +127,7 @@ export class Trainer {
     if (!backbone.trained) warnings.push("The backbone has random weights: fine for a trial, not for finding real defects.");
     const fingerprint = fingerprintOf(settings, training, validated.trainingContent, backbone.sha256);
     await ranks?.agree({ version: packageVersion, ...fingerprint });
-    const checkpoint = resumes ? await readCheckpoint(options.out!, fingerprint) : undefined;
+    const checkpoint = options.resume ? await readCheckpoint(out!, fingerprint) : undefined;
     if (checkpoint?.threads !== undefined && checkpoint.threads !== threads && device === "cpu") {
       warnings.push(`The checkpoint was computed with ${checkpoint.threads} threads and goes on with ${threads}: the model differs in the last bits from one trained without interruption.`);
     }
@@ -115,12 +138,14 @@ export class Trainer {
     try {
       const noise = await session.prepare((done, total) => stage("measure", done, total));
       warnings.push(...session.native.cacheReport().warnings);
-      if (checkpoint) await session.native.restore(checkpoint).catch((error: unknown) => Promise.reject(restoreError(error, options.out!)));
+      if (checkpoint) await session.native.restore(checkpoint).catch((error: unknown) => Promise.reject(restoreError(error, out!)));
       const epochsDone = ranks ? await ranks.fromFirst(checkpoint?.epochsDone ?? 0) : (checkpoint?.epochsDone ?? 0);
       if (ranks) await session.native.shareState();
       const count = (samples: Sample[], label: Sample["label"]): number => samples.filter((sample) => sample.label === label).length;
       const segmented = fit.filter((sample) => sample.label === "anomalous" && sample.mask !== undefined).length;
-      options.onStart?.({
+      if (failures.length > 0) throw failures[0];
+      if (out !== undefined && epochsDone === 0) await removeCheckpoint(out);
+      await options.onStart?.({
         regime: settings.regime,
         counts: {
           trainNormal: count(fit, "normal"),
@@ -144,8 +169,8 @@ export class Trainer {
 
       for (let epoch = epochsDone; epoch < settings.epochs; epoch++) {
         const event = await session.epoch(epoch, options);
-        if (options.out !== undefined && writes) await writeCheckpoint(options.out, { epochsDone: epoch + 1, threads, ...(await session.native.state()) }, fingerprint);
-        options.onEpoch?.(event);
+        if (out !== undefined) await writeCheckpoint(out, { epochsDone: epoch + 1, threads, ...(await session.native.state()) }, fingerprint);
+        await options.onEpoch?.(event);
       }
 
       await ranks?.gather(null); // none leaves, or ends its GPU's connections, before all have the last sum
@@ -182,6 +207,7 @@ export class Trainer {
         const thresholds = writes ? await calibrated(model, settings, device, backbone.tensors, calibration, signal, (done, total) => stage("calibrate", done, total)) : undefined;
         config.thresholds = ranks ? await ranks.fromFirst(thresholds) : thresholds!;
       }
+      if (failures.length > 0) throw failures[0];
       return model;
     } finally {
       session.native.dispose();
@@ -348,10 +374,10 @@ class Session {
     const steps = batches.length;
     if (this.#plannedEpoch !== epoch) await this.#plan(epoch);
     let reported = 0;
-    const report = (known: readonly StepLosses[]): void => {
+    const report = async (known: readonly StepLosses[]): Promise<void> => {
       for (const losses of known) {
         for (const name of Object.keys(sums) as (keyof StepLosses)[]) sums[name] += losses[name] / steps;
-        onStep?.({ ...losses, epoch: epoch + 1, epochs: settings.epochs, step: ++reported, steps });
+        await onStep?.({ ...losses, epoch: epoch + 1, epochs: settings.epochs, step: ++reported, steps });
       }
     };
     // A batch is decoded ahead while the engine computes the one before.
@@ -360,13 +386,13 @@ class Session {
       for (const { index, share, keys } of batches) {
         const batch: StepItem[] = [];
         while (batch.length < keys.length) batch.push((await decoded.next()).value as StepItem);
-        report(await this.#withFeatures(batch, (items) => this.native.step({ index, items, share, adaptorLearningRate, headsLearningRate })));
+        await report(await this.#withFeatures(batch, (items) => this.native.step({ index, items, share, adaptorLearningRate, headsLearningRate })));
         throwIfAborted(signal);
       }
       // Before the losses are waited for: on a GPU one wait is for both.
       if (epoch + 1 < settings.epochs) await this.#plan(epoch + 1);
       // Until nothing is left: what was good before a divergence is told first.
-      for (let known = await this.native.finishSteps(); known.length > 0; known = await this.native.finishSteps()) report(known);
+      for (let known = await this.native.finishSteps(); known.length > 0; known = await this.native.finishSteps()) await report(known);
     } finally {
       await decoded.return();
     }
@@ -403,6 +429,12 @@ async function calibrated(
     detector.dispose();
   }
   return calibrateThresholds(images, { height, width });
+}
+
+/** With all that is in it: what has been checked stays as it is. */
+function frozen<T>(value: T): Readonly<T> {
+  if (typeof value === "object" && value !== null) Object.values(value).forEach(frozen);
+  return Object.freeze(value);
 }
 
 /** With several processes on a machine, each takes the GPU of its number there. */

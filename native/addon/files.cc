@@ -1,6 +1,8 @@
 // Tensor files, on the libuv pool: nothing here runs a parallel operation of libtorch.
 #include <napi.h>
+#include <sys/file.h>
 
+#include <cerrno>
 #include <cstring>
 
 #include "addon/convert.h"
@@ -143,12 +145,19 @@ Napi::Value readPickle(const Napi::CallbackInfo& info) {
       [](Napi::Env env, Pickle& pickle) { return plainToJs(env, *pickle.root); });
 }
 
+Napi::Value tryLock(const Napi::CallbackInfo& info) {
+  const int file = info[0].As<Napi::Number>().Int32Value();
+  // Some network file systems have no locks: there nobody can be kept out.
+  return Napi::Boolean::New(info.Env(), ::flock(file, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK);
+}
+
 }  // namespace
 
 void registerFiles(Napi::Env env, Napi::Object exports) {
   addFunction<readTensors>(env, exports, "readTensors");
   addFunction<writeTensors>(env, exports, "writeTensors");
   addFunction<readPickle>(env, exports, "readPickle");
+  addFunction<tryLock>(env, exports, "tryLock");
 }
 
 }  // namespace ssn::addon

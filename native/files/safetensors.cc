@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "error.h"
+#include "files/checksum.h"
 
 namespace ssn {
 namespace {
@@ -265,6 +266,34 @@ std::string quoted(const std::string& text) {
   return out + '"';
 }
 
+// The checksum stands in the header that it covers: there it counts as zeros. Then come the tensors, as they lie.
+constexpr char kChecksum[] = "supersimplenet.checksum";
+
+std::string hexadecimal(uint64_t value) {
+  static const char* const kHex = "0123456789abcdef";
+  std::string out(16, '0');
+  for (int i = 15; i >= 0; --i, value >>= 4) out[i] = kHex[value & 15];
+  return out;
+}
+
+// As it stands in a header; within a text its quotes would be escaped.
+std::string checksumEntry(const std::string& value) { return quoted(kChecksum) + ":" + quoted(value); }
+
+uint64_t checksum(const std::string& header, const std::vector<at::Tensor>& data) {
+  uint64_t out = checksumOf(header.data(), header.size());
+  for (const at::Tensor& tensor : data) out = checksumOf(tensor.const_data_ptr(), tensor.nbytes(), out);
+  return out;
+}
+
+void verify(const InputFile& file, std::string header, std::vector<Entry> entries, const TensorFile& read, const std::string& written) {
+  const size_t at = header.find(checksumEntry(written));
+  if (at != std::string::npos) header.replace(at, checksumEntry(written).size(), checksumEntry(hexadecimal(0)));
+  std::stable_sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return a.begin < b.begin; });
+  std::vector<at::Tensor> data;
+  for (const Entry& entry : entries) data.push_back(read.tensors.at(entry.name));
+  if (hexadecimal(checksum(header, data)) != written) file.corrupt("its checksum is not that of its contents, which have changed since they were written");
+}
+
 }  // namespace
 
 bool looksLikeSafetensors(const std::string& head) {
@@ -289,13 +318,18 @@ TensorFile readSafetensors(const InputFile& file, const std::vector<std::string>
     if (entry.type->type == at::ScalarType::Undefined)
       throw Error("WEIGHTS_INVALID", file.path() + ": tensor '" + entry.name + "' has the type " + entry.type->name + ", which is not supported; convert it to float32.", file.path());
     at::Tensor tensor = at::empty(entry.shape, at::TensorOptions().dtype(entry.type->type));
-    const uint64_t bytes = entry.end - entry.begin;
-    file.read(data + entry.begin, bytes, tensor.data_ptr());
-    // Any other byte in a bool is undefined behaviour for whoever reads it as one.
-    if (entry.type->type == at::kBool)
-      for (uint8_t *byte = static_cast<uint8_t*>(tensor.data_ptr()), *end = byte + bytes; byte != end; ++byte) *byte = *byte != 0;
+    file.read(data + entry.begin, entry.end - entry.begin, tensor.data_ptr());
     if (!out.tensors.emplace(entry.name, std::move(tensor)).second) file.corrupt("'" + entry.name + "' appears twice");
   }
+  // A part cannot be verified.
+  if (const auto found = out.metadata.find(kChecksum); found != out.metadata.end()) {
+    if (prefixes.empty()) verify(file, text, header.entries, out, found->second);
+    out.metadata.erase(found);
+  }
+  // Any other byte in a bool is undefined behaviour for whoever reads it as one.
+  for (auto& [name, tensor] : out.tensors)
+    if (tensor.scalar_type() == at::kBool)
+      for (uint8_t *byte = static_cast<uint8_t*>(tensor.data_ptr()), *end = byte + tensor.numel(); byte != end; ++byte) *byte = *byte != 0;
   return out;
 }
 
@@ -308,19 +342,17 @@ void writeSafetensors(const std::string& path, const TensorMap& tensors, const s
   }
   std::stable_sort(order.begin(), order.end(), [](auto* a, auto* b) { return a->second.element_size() > b->second.element_size(); });
   std::map<std::string, uint64_t> begin;
+  std::vector<at::Tensor> data;
   uint64_t position = 0;
   for (const auto* item : order) {
     begin[item->first] = position;
     position += item->second.nbytes();
+    data.push_back(item->second);
   }
 
-  std::string header = "{";
-  if (!metadata.empty()) {
-    header += "\"__metadata__\":{";
-    for (const auto& [key, value] : metadata) header += quoted(key) + ":" + quoted(value) + ",";
-    header.back() = '}';
-    header += ',';
-  }
+  std::string header = "{\"__metadata__\":{";
+  for (const auto& [key, value] : metadata) header += quoted(key) + ":" + quoted(value) + ",";
+  header += checksumEntry(hexadecimal(0)) + "},";
   for (const auto& [name, tensor] : tensors) {
     header += quoted(name) + ":{\"dtype\":\"" + typeName(tensor.scalar_type(), name) + "\",\"shape\":[";
     for (int64_t i = 0; i < tensor.dim(); ++i) {
@@ -329,9 +361,10 @@ void writeSafetensors(const std::string& path, const TensorMap& tensors, const s
     }
     header += "],\"data_offsets\":[" + std::to_string(begin[name]) + "," + std::to_string(begin[name] + tensor.nbytes()) + "]},";
   }
-  if (header.size() > 1) header.pop_back();
-  header += '}';
+  header.back() = '}';
   header.resize((header.size() + 7) / 8 * 8, ' ');
+  const std::string zeros = checksumEntry(hexadecimal(0));
+  header.replace(header.find(zeros), zeros.size(), checksumEntry(hexadecimal(checksum(header, data))));
 
   std::string length(8, '\0');
   for (int i = 0; i < 8; ++i) length[i] = static_cast<char>(header.size() >> (8 * i));

@@ -1,5 +1,6 @@
 // safetensors: 8 bytes of header length (little-endian), a JSON header, then the tensors' bytes without gaps.
 //   {"__metadata__": {name: text}, tensor: {"dtype": "F32", "shape": [..], "data_offsets": [begin, end]}}
+// Files that are written here hold a checksum of header and tensors in the metadata; a whole file that has one is verified.
 // Source: https://huggingface.co/docs/safetensors (format).
 #pragma once
 

@@ -37,6 +37,11 @@ test("predict does not draw over an image that it was given", async () => {
   await refused(["predict", "--model", "none", "part.png", "part.overlay.png", "--overlays", "."], /--overlays would write over part\.overlay\.png, which is an input/);
 });
 
+test("predict does not draw among the images of a data set", async () => {
+  await refused(["predict", "--model", "none", "part.png", "--overlays", "data/test/good"], /--overlays data\/test\/good lies among the images of a data set/);
+  await refused(["predict", "--model", "none", "part.png", "--maps", "data/train/maps"], /--maps data\/train\/maps lies among the images of a data set/);
+});
+
 test("evaluate and convert do not write over what they read, nor over another file unasked", async () => {
   await refused(["evaluate", "--model", "model.safetensors", "--data", "data", "--out", "data/../model.safetensors"], /--out would write over .*which is an input/);
   await refused(["evaluate", "--model", "model.safetensors", "--data", "data", "--overlays", "data/test/new"], /among the images of a data set/);
@@ -93,7 +98,7 @@ test("a folder that contains itself is walked once; control characters do not re
   writeFileSync(at("loop", "inner", "a\u001b[31m\nb.png"), "");
   symlinkSync("..", at("loop", "inner", "up"));
   symlinkSync("self", at("loop", "self"));
-  assert.deepEqual(await filesBelow(at("loop"), (file) => file.endsWith(".png")), [at("loop", "inner", "a\u001b[31m\nb.png")]);
+  assert.deepEqual(await filesBelow(at("loop")), [at("loop", "self"), at("loop", "inner", "a\u001b[31m\nb.png")]);
   const { stderr } = await supersimplenet(["predict", "--model", at("loop", "inner", "a\u001b[31m\nb.png"), "part.png"], { cwd: folder });
   assert.ok(stderr.includes("a\\x1b[31m\\nb.png") && !stderr.includes("\u001b"), JSON.stringify(stderr));
 });

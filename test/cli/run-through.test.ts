@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { closeSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { after, before, test } from "node:test";
 
 import { datasets, type TensorMap } from "../../lib/index.js";
 import { engine } from "../../lib/native/engine.js";
-import { supersimplenet } from "./run.js";
+import { type Finished, type RunOptions, supersimplenet } from "./run.js";
 
 /** From images to a model, to metrics, to decisions: every command in a process of its own, on a tiny data set. */
 let folder: string;
@@ -131,6 +131,97 @@ test("predict takes folders and draws; --threshold decides", async () => {
   assert.ok(none.images.every(({ anomalous }) => !anomalous));
 });
 
+interface Predicted {
+  images: { path: string; overlay?: string; error?: { code: string } }[];
+  skipped: { path: string; reason: string }[];
+  error?: { code: string; message: string };
+}
+
+const predict = (args: string[], onStderr?: RunOptions["onStderr"]): Promise<Finished> =>
+  supersimplenet(["predict", "--model", at("run", "model.safetensors"), ...args], { cwd: folder, ...(onStderr && { onStderr }) });
+
+/** Images at these paths in the folder of the tests. */
+function copies(...names: string[]): void {
+  const good = path.join(data, "test", "good", "000.png");
+  for (const name of names) {
+    mkdirSync(path.dirname(at(name)), { recursive: true });
+    copyFileSync(good, at(name));
+  }
+}
+
+test("predict reads of a folder what data sets read, in their order, and says what it skips", async () => {
+  copies("parts/10.png", "parts/2.PNG", "parts/sub/1.png", "parts/._2.png", "parts/.thumbs/2.png", "parts/3.Overlay.png");
+  for (const name of ["scan.BMP", "sub/photo.heic", "notes.txt"]) writeFileSync(at("parts", name), "");
+  const { code, stdout, stderr } = await predict(["parts", "--json"]);
+  assert.equal(code, 0, stderr);
+  const { images, skipped } = JSON.parse(stdout) as Predicted;
+  assert.deepEqual(images.map((image) => image.path), ["parts/2.PNG", "parts/10.png", "parts/sub/1.png"]);
+  assert.deepEqual(skipped, [{ path: "parts/3.Overlay.png", reason: "picture" }, { path: "parts/scan.BMP", reason: "format" }, { path: "parts/sub/photo.heic", reason: "format" }]);
+  assert.match(stderr, /^warning: 2 images are skipped \(only \.png .* are read .*\): parts\/scan\.BMP, parts\/sub\/photo\.heic\.$/m);
+  assert.match(stderr, /^1 image is skipped \(.*\): parts\/3\.Overlay\.png\.$/m);
+  assert.match(stderr, /of 3 images anomalous; 2 skipped$/m);
+});
+
+test("predict names what there is in a folder without an image", async () => {
+  mkdirSync(at("bitmaps"));
+  for (const name of ["1.bmp", "2.bmp"]) writeFileSync(at("bitmaps", name), "BM");
+  const { code, stdout, stderr } = await predict(["bitmaps"]);
+  assert.equal(code, 1);
+  assert.equal(stdout, "");
+  assert.match(stderr, /^error \[FILE_NOT_FOUND\] There is no image in bitmaps\. 2 images are skipped .*: bitmaps\/1\.bmp, bitmaps\/2\.bmp\.$/m);
+});
+
+test("predict does not take its own pictures for parts, unless they are named", async () => {
+  copies("line/1.png");
+  const parts = async (...args: string[]): Promise<string[]> => (JSON.parse((await predict([...args, "--json"])).stdout) as Predicted).images.map((image) => image.path);
+  const draw = ["line", "--overlays", "line/out", "--maps", "line"];
+  assert.deepEqual(await parts(...draw), ["line/1.png"]);
+  assert.deepEqual(readdirSync(at("line"), { recursive: true }).sort(), ["1.png", "line_1.map.png", "out", "out/line_1.overlay.png"]);
+  assert.deepEqual(await parts(...draw), ["line/1.png"], "the same command again");
+  assert.deepEqual(await parts("line/out/line_1.overlay.png"), ["line/out/line_1.overlay.png"]);
+});
+
+test("predict that is stopped keeps what it reported: pictures, and with --json results", async () => {
+  copies("a.png", "b.png");
+  for (const [signal, json] of [["SIGINT", true], ["SIGTERM", false]] as const) {
+    const out = at(`stopped by ${signal}`);
+    // One picture cannot be written: that is a warning, the error is still the interruption.
+    if (!json) mkdirSync(path.join(out, "a.overlay.png"), { recursive: true });
+    // An image whose bytes do not come until the command has ended its work.
+    const pipe = at(`${signal}.png`);
+    execFileSync("mkfifo", [pipe]);
+    const writer = openSync(pipe, "r+");
+    let [sent, closed] = [false, false];
+    const { code, stdout, stderr } = await predict(["a.png", "b.png", "none.png", pipe, "a.png", "--batch", "1", "--overlays", out, ...(json ? ["--json"] : [])], (soFar, kill) => {
+      if (!sent && soFar.includes("none.png")) (sent = true), kill(signal);
+      if (!closed && soFar.includes("[ABORTED]")) (closed = true), closeSync(writer);
+    });
+    assert.equal(code, 130, stderr);
+    assert.match(stderr, /^error \[ABORTED\] Interrupted after 3 of 5 images\.$/m);
+    assert.ok(readFileSync(path.join(out, "b.overlay.png")).length > 0);
+    if (json) {
+      const { images, error } = JSON.parse(stdout) as Predicted;
+      assert.equal(error?.code, "ABORTED");
+      assert.deepEqual(images.map((image) => image.error?.code ?? image.path), ["a.png", "b.png", "FILE_NOT_FOUND"]);
+      assert.ok(existsSync(images[0]!.overlay!) && existsSync(images[1]!.overlay!));
+    } else {
+      assert.match(stderr, /^warning: Cannot write .*a\.overlay\.png/m);
+      assert.deepEqual(stdout.trim().split("\n").map((line) => line.split(/ +/)[2]), ["a.png", "b.png"]);
+    }
+  }
+});
+
+test("a picture of predict that cannot be written: an error, the others are there, and the results", async () => {
+  copies("a.png", "b.png");
+  mkdirSync(at("blocked", "a.overlay.png"), { recursive: true });
+  const { code, stdout } = await predict(["a.png", "b.png", "--overlays", "blocked", "--json"]);
+  assert.equal(code, 1);
+  const { images, error } = JSON.parse(stdout) as Predicted;
+  assert.equal(error?.code, "FILE_ERROR");
+  assert.deepEqual(images.map(({ path: file, overlay }) => [file, overlay]), [["a.png", undefined], ["b.png", path.join("blocked", "b.overlay.png")]]);
+  assert.ok(existsSync(at("blocked", "b.overlay.png")));
+});
+
 test("convert: heads and backbone as a checkpoint come back as the same network", async () => {
   const { tensors } = await engine().readTensors(at("run", "model.safetensors"));
   const part = (backbone: boolean): TensorMap => Object.fromEntries(Object.entries(tensors).filter(([name]) => name.startsWith("backbone.") === backbone).map(([name, tensor]) => [name.replace(/^backbone\./, ""), tensor]));
@@ -172,13 +263,8 @@ test("a model that is not there, is no model, or is cut off: a typed error, exit
 });
 
 test("a model of a newer format is refused", async () => {
-  const model = readFileSync(at("run", "model.safetensors"));
-  const length = Number(model.readBigUInt64LE(0));
-  const header = model.subarray(8, 8 + length).toString("utf8");
-  // Same length, so that the tensors stay where the header says.
-  const newer = header.replace(/"format_version":"1"/, '"format_version":"9"');
-  assert.notEqual(newer, header);
-  writeFileSync(at("newer.safetensors"), Buffer.concat([model.subarray(0, 8), Buffer.from(newer), model.subarray(8 + length)]));
+  const { tensors, metadata } = await engine().readTensors(at("run", "model.safetensors"));
+  await engine().writeTensors(at("newer.safetensors"), tensors, { ...metadata, format_version: "9" });
   const { code, stderr } = await supersimplenet(["evaluate", "--model", at("newer.safetensors"), "--data", data]);
   assert.equal(code, 1);
   assert.match(stderr, /^error \[MODEL_TOO_NEW\] /m);
@@ -208,7 +294,7 @@ test("Ctrl-C keeps the checkpoint; --resume ends at the weights of an uninterrup
     },
   });
   assert.equal(stopped.code, 130, stopped.stderr);
-  assert.match(stopped.stderr, /checkpoint of the last whole epoch is kept; continue with: .*supersimplenet.* train .*--resume/);
+  assert.match(stopped.stderr, /checkpoint of the last whole epoch is kept; continue with: .* train .*--resume/);
   assert.ok(!existsSync(at("stopped", "model.safetensors")));
   const again = await train(at("stopped"), 5);
   assert.equal(again.code, 2, "a checkpoint is not overwritten unasked");
@@ -220,7 +306,7 @@ test("Ctrl-C keeps the checkpoint; --resume ends at the weights of an uninterrup
 });
 
 test("a folder that cannot be written is found out before the training", { skip: process.getuid?.() === 0 && "root may write everywhere" }, async () => {
-  const { chmodSync, mkdirSync } = await import("node:fs");
+  const { chmodSync } = await import("node:fs");
   mkdirSync(at("locked"));
   chmodSync(at("locked"), 0o500);
   const { code, stderr } = await train(at("locked", "run"), 1);
@@ -241,8 +327,9 @@ test("quickstart leaves a model, metrics and pictures, and can be run again", as
   assert.deepEqual(readFileSync(at("quick", "model.safetensors")), model, "the same seed, the same model");
 });
 
+const main = path.resolve(__dirname, "../../lib/cli/main.js");
+
 test("a reader that goes away ends the command quietly", async () => {
-  const main = path.resolve(__dirname, "../../lib/cli/main.js");
   const child = spawn(process.execPath, [main, "train", "--help"], { stdio: ["ignore", "pipe", "pipe"] });
   child.stdout.destroy();
   let stderr = "";
@@ -250,4 +337,40 @@ test("a reader that goes away ends the command quietly", async () => {
   const code = await new Promise((resolve) => child.on("close", resolve));
   assert.equal(stderr, "");
   assert.equal(code, 141);
+});
+
+test("a training goes on when nobody reads what it says", async () => {
+  const child = spawn(process.execPath, [main, "train", "--data", data, "--out", at("unread"), "--epochs", "2", ...small], { stdio: ["ignore", "pipe", "pipe"] });
+  child.stdout.destroy();
+  child.stderr.destroy();
+  assert.equal(await new Promise((resolve) => child.on("exit", resolve)), 0);
+  assert.deepEqual(readdirSync(at("unread")).sort(), ["checkpoint", "log.jsonl", "metrics.json", "model.safetensors"]);
+});
+
+test("results that cannot be written are an error", { skip: !existsSync("/dev/full") && "there is no /dev/full" }, async () => {
+  const full = openSync("/dev/full", "w");
+  try {
+    const child = spawn(process.execPath, [main, "predict", "--model", at("run", "model.safetensors"), "--threads", "1", path.join(data, "test", "good")], { stdio: ["ignore", full, "pipe"] });
+    let stderr = "";
+    child.stderr!.setEncoding("utf8").on("data", (text: string) => (stderr += text));
+    assert.equal(await new Promise((resolve) => child.on("close", resolve)), 1);
+    assert.match(stderr, /^error \[NO_SPACE\] Cannot write the standard output/m);
+  } finally {
+    closeSync(full);
+  }
+});
+
+test("by npm in a checkout: paths count from where npm was called, and what stops npm stops the training", async () => {
+  const below = path.resolve(__dirname, "../../../docs");
+  const child = spawn("npm", ["run", "-s", "supersimplenet", "--", "train", "--data", path.relative(below, data), "--out", path.relative(below, at("by npm")), "--epochs", "1000", ...small], { cwd: below, stdio: ["ignore", "pipe", "pipe"] });
+  let stderr = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    if (!stderr.includes("epoch 1/1000") && (stderr + text).includes("epoch 1/1000")) child.kill("SIGTERM");
+    stderr += text;
+  });
+  // Its output ends when the training does, which npm may do before.
+  await new Promise((resolve) => child.on("close", resolve));
+  assert.match(stderr, /^Stopping after the current step/m);
+  assert.match(stderr, /continue with: npm run -s supersimplenet -- train .*--resume/);
+  assert.ok(existsSync(at("by npm", "checkpoint", "last.safetensors")));
 });

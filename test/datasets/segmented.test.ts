@@ -63,6 +63,6 @@ test("impossible requests say why", () => {
   assert.throws(() => limitSegmented(limitSegmented(full, { segmentedCount: 5 }), { segmentedRatio: 0.2 }), failure("DATASET_INVALID", "10 masks", "only 5 of 50"));
   assert.throws(() => limitSegmented(full, { segmentedRatio: 1.5 }), failure("INVALID_OPTION", "segmentedRatio", "1.5"));
   assert.throws(() => limitSegmented(full, { segmentedCount: 2.5 }), failure("INVALID_OPTION", "segmentedCount", "2.5"));
-  assert.throws(() => limitSegmented(full, { segmentedRatio: 0.1, segmentedCount: 5 }), failure("INVALID_OPTION", "one of"));
+  assert.throws(() => limitSegmented(full, { segmentedRatio: 0.1, segmentedCount: 5 }), failure("INVALID_OPTION", "exclude each other"));
   assert.throws(() => applyRegime(limitSegmented(full, { segmentedRatio: 0.4 }), "full"), failure("DATASET_INVALID", "30 of 50", "have no mask"));
 });

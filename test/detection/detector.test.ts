@@ -62,6 +62,12 @@ before(async () => {
 const load = (options: DetectorOptions = {}): Promise<Detector> => Detector.load(model, { threads: 1, ...options });
 const result = ({ logit, map, regions, width, height }: Detection) => ({ logit, map: Buffer.from(map.data.buffer, map.data.byteOffset, map.data.byteLength).toString("base64"), regions, width, height });
 
+test("a file of backbone weights must exist, although this model holds its own", async () => {
+  await assert.rejects(load({ backboneWeights: at("none.pth") }), failure("FILE_NOT_FOUND", at("none.pth")));
+  assert.ok(model.embedsBackbone);
+  await load({ backboneWeights: images[0]! });
+});
+
 test("a path, a buffer and raw pixels are the same image", async () => {
   const detector = await load();
   const { pixels } = await draw("b", 160, 96, 21, { left: 100, top: 20, side: 32 });
@@ -258,6 +264,15 @@ test("abort: before, and in the middle of a long list", async () => {
   assert.equal((await detector.detect(images)).length, 4);
 });
 
+test("abort between two results of one batch", async () => {
+  const detector = await load({ batchSize: 4 });
+  const controller = new AbortController();
+  const results = detector.detectEach(images, { signal: controller.signal });
+  assert.equal((await results.next()).done, false);
+  controller.abort();
+  await assert.rejects(results.next(), failure("ABORTED"));
+});
+
 test("disposed: twice does nothing more, a running call ends at its next batch, later ones are refused", async () => {
   const detector = await load({ batchSize: 1 });
   const running = detector.detectEach(images);
@@ -265,6 +280,7 @@ test("disposed: twice does nothing more, a running call ends at its next batch, 
   detector.dispose();
   detector.dispose();
   await assert.rejects(running.next(), failure("INVALID_OPTION", "disposed"));
+  await assert.rejects(detector.detect([]), failure("INVALID_OPTION", "disposed"));
   await assert.rejects(detector.detect(images[0]!), failure("INVALID_OPTION", "disposed"));
   assert.equal((await (await load()).detect(images)).length, 4, "the model is not affected");
 });
@@ -293,5 +309,10 @@ test("wrong options and sources", async () => {
   for (const source of [undefined, 3, null]) await assert.rejects(detector.detect(source as unknown as string), failure("INVALID_OPTION"));
   await assert.rejects(detector.detect({ data: new Uint8Array(5), width: 2, height: 1, channels: 3 }), failure("INVALID_OPTION", "6 bytes"));
   await assert.rejects(detector.detect(images, { sinal: undefined } as object), failure("UNKNOWN_OPTION", "signal"));
-  await assert.rejects(detector.detectEach(images[0]!).next(), failure("INVALID_OPTION", "sources"));
+  for (const sources of [images[0]!, 5, undefined, null, {}]) await assert.rejects(detector.detectEach(sources as string[]).next(), failure("INVALID_OPTION", "sources"));
+  const controller = new AbortController();
+  controller.abort();
+  await assert.rejects(detector.detect(images, controller.signal as object), failure("INVALID_OPTION", "a plain object"), "the signal in place of the options");
+  const one = await detector.detect(images[0]!, { signal: undefined });
+  assert.equal(one.path, images[0]);
 });

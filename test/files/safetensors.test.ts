@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 
 import path from "node:path";
 import { test } from "node:test";
 
+import { SuperSimpleNetError } from "../../lib/errors.js";
 import type { TensorMap } from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
 import { failsWith, mutate, readTensors, temporaryFolder } from "./support.js";
@@ -52,8 +53,28 @@ test("the same content gives the same bytes, aligned, and the header parses as J
   const length = Number(bytes.readBigUInt64LE());
   assert.equal(length % 8, 0);
   const header = JSON.parse(bytes.subarray(8, 8 + length).toString()) as Record<string, { dtype: string; data_offsets: [number, number] }>;
-  assert.deepEqual(header["__metadata__"], metadata);
+  const { "supersimplenet.checksum": checksum, ...own } = header["__metadata__"] as unknown as Record<string, string>;
+  assert.deepEqual(own, metadata);
+  assert.match(checksum!, /^[0-9a-f]{16}$/);
   for (const [name, entry] of Object.entries(header)) if (entry.dtype === "F32") assert.equal(entry.data_offsets[0] % 4, 0, name);
+});
+
+test("a bit that has changed, anywhere in a file that was written here, is found", async () => {
+  const file = path.join(folder, "flipped");
+  await engine().writeTensors(file, tensors, metadata);
+  const bytes = readFileSync(file);
+  assert.deepEqual((await readTensors(file)).metadata, metadata);
+  const harmless: number[] = []; // but for the checksum's own name: under another it is metadata like any other
+  for (let at = 0; at < bytes.length; at++) {
+    const damaged = Buffer.from(bytes);
+    damaged[at]! ^= 1 << at % 8;
+    writeFileSync(file, damaged);
+    await readTensors(file).then(
+      ({ metadata: found }) => void (Object.keys(found).length === Object.keys(metadata).length && harmless.push(at)),
+      (error: unknown) => assert.ok(error instanceof SuperSimpleNetError && /^(FILE_CORRUPT|WEIGHTS_INVALID|MODEL_INVALID)$/.test(error.code), String(error)),
+    );
+  }
+  assert.deepEqual(harmless, []);
 });
 
 test("an existing file is replaced and no temporary file stays", async () => {

@@ -103,6 +103,21 @@ test("files that are no images are refused with what is wrong", async (t) => {
   await assert.rejects(decodeImage(Buffer.from("x"), "upload 7"), failure("IMAGE_UNREADABLE", "upload 7"));
 });
 
+test("an image is read up to a number of pixels, and a larger one is not called damaged", async (t) => {
+  const folder = await temporaryFolder(t);
+  const claiming = async (width: number, height: number): Promise<string> => {
+    const jpeg = await sharp({ create: { width: 8, height: 8, channels: 3, background: "#808080" } }).jpeg().toBuffer();
+    const frame = jpeg.indexOf(Buffer.of(0xff, 0xc0));
+    jpeg.writeUInt16BE(height, frame + 5);
+    jpeg.writeUInt16BE(width, frame + 7);
+    await writeFile(path.join(folder, "scan.jpg"), jpeg);
+    return path.join(folder, "scan.jpg");
+  };
+  assert.deepEqual(await imageSize(await claiming(16384, 32768)), { width: 16384, height: 32768 });
+  const file = await claiming(16384, 32769);
+  for (const read of [imageSize, decodeImage, decodeMask]) await assert.rejects(read(file), failure("IMAGE_UNREADABLE", file, "16384 x 32769 = 536887296 pixels", "At most 536870912", "Cut it"));
+});
+
 test("floating-point images are refused, not clipped", async (t) => {
   // sharp writes no float TIFF, so this is one by hand: 1 x 1 grey, 32-bit float.
   const entries = [[256, 3, 1], [257, 3, 1], [258, 3, 32], [259, 3, 1], [262, 3, 1], [273, 4, 200], [277, 3, 1], [278, 3, 1], [279, 4, 4], [339, 3, 3]];

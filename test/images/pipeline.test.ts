@@ -50,6 +50,18 @@ test("a load that throws at once is a failure like any other", async () => {
   await assert.rejects(iterator.next(), /sync/);
 });
 
+test("a source that throws: what came before it is still loaded", async () => {
+  function* source(): Generator<number> {
+    yield* [0, 1];
+    throw new Error("no more");
+  }
+  const seen: number[] = [];
+  await assert.rejects(async () => {
+    for await (const n of prefetch(source(), (n) => later(n, 5), { ahead: 4 })) seen.push(n);
+  }, /no more/);
+  assert.deepEqual(seen, [0, 1]);
+});
+
 test("leaving early starts nothing more, ends the source, and leaves no unhandled rejection", async (t) => {
   const unhandled: unknown[] = [];
   const listener = (reason: unknown): void => void unhandled.push(reason);

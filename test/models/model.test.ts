@@ -53,7 +53,7 @@ test("the header can be read by anything that reads safetensors", () => {
   const bytes = readFileSync(at("model.safetensors"));
   const length = Number(bytes.readBigUInt64LE(0));
   const header = JSON.parse(bytes.subarray(8, 8 + length).toString("utf8")) as Record<string, { dtype: string; shape: number[]; data_offsets: [number, number] }> & { __metadata__: Record<string, string> };
-  assert.deepEqual(Object.keys(header.__metadata__).sort(), ["config", "format", "format_version"]);
+  assert.deepEqual(Object.keys(header.__metadata__).sort(), ["config", "format", "format_version", "supersimplenet.checksum"]);
   assert.equal(header.__metadata__["format"], "supersimplenet");
   assert.equal(header.__metadata__["format_version"], String(modelFormatVersion));
   const config = JSON.parse(header.__metadata__["config"]!) as ModelConfig;

@@ -7,10 +7,11 @@ import { Canvas, fitText, textWidth } from "../../lib/report/canvas.js";
 import { colourRange, heatColours, heatPixels } from "../../lib/report/colours.js";
 import { contourSegments, drawContour, drawTint, resizeField } from "../../lib/report/contour.js";
 import { eachTextPixel } from "../../lib/report/font.js";
-import { pictureNames } from "../../lib/report/names.js";
+import { isPictureName, mapSuffixes, overlaySuffix, pictureNames } from "../../lib/report/names.js";
 import { npyFile } from "../../lib/report/npy.js";
 import { contactSheet, heatMapPng, overlayPng, type OverlayInput } from "../../lib/report/overlay.js";
 import { ColourScale } from "../../lib/report/scale.js";
+import { failure } from "../datasets/files.js";
 
 /** Relative luminance of an RGB triple. */
 function luminance(at: number): number {
@@ -122,6 +123,23 @@ test("the same input gives the same bytes", async () => {
   assert.deepEqual(await heatMapPng(map, { low: -1, high: 1 }), await heatMapPng(map, { low: -1, high: 1 }));
 });
 
+test("arrays of another size than they claim, and a range that is none, are refused", async () => {
+  const range = { low: -1, high: 1 };
+  const good = input(undefined, 8);
+  const map = { data: new Float32Array(5), width: 2, height: 2 };
+  const wrong: [string, () => Promise<unknown>][] = [
+    ["map", () => heatMapPng(map, range)],
+    ["range", () => heatMapPng({ ...map, data: new Float32Array(4) }, { low: 1, high: 1 })],
+    ["range.high", () => heatMapPng({ ...map, data: new Float32Array(4) }, { low: 1, high: NaN })],
+    ["detection.map", () => overlayPng({ ...good, detection: { ...good.detection, map } }, range)],
+    ["image.pixels", () => overlayPng({ ...good, image: { pixels: new Uint8Array(5), width: 2, height: 2 } }, range)],
+    ["truth.mask", () => overlayPng({ ...good, truth: { label: "anomalous", mask: { pixels: new Uint8Array(5), width: 2, height: 2 } } }, range)],
+    ["inputs", () => contactSheet([], range, "None")],
+  ];
+  for (const [name, call] of wrong) await assert.rejects(call, failure("INVALID_OPTION", `'${name}'`), name);
+  for (const shape of [[3, 3], [-1, -4], [4.5], [NaN]]) assert.throws(() => npyFile(new Float32Array(4), shape), failure("INVALID_OPTION", "'shape'"));
+});
+
 test("ColourScale: the first maps set the range for all", async () => {
   const scale = new ColourScale(0, 2);
   const ranges: { low: number; high: number }[] = [];
@@ -135,6 +153,19 @@ test("ColourScale: the first maps set the range for all", async () => {
   assert.ok(ranges.every(({ low, high }) => low === ranges[0]!.low && high === 2));
 });
 
+test("ColourScale: a picture that fails does not take the others with it", async () => {
+  const scale = new ColourScale(0);
+  const drawn: number[] = [];
+  for (const i of [0, 1, 2]) {
+    await scale.add(Float32Array.from([i]), async () => {
+      if (i < 2) throw new Error(`picture ${i}`);
+      drawn.push(i);
+    });
+  }
+  await assert.rejects(scale.finish(), /picture 0/);
+  assert.deepEqual(drawn, [2]);
+});
+
 test("the found side of the contour is tinted, the other is not", () => {
   const canvas = new Canvas(20, 5, [0, 0, 0]);
   drawTint(canvas, 0, 0, { data: Float32Array.from({ length: 100 }, (_, i) => (i % 20) - 9.5), width: 20, height: 5 }, 0, [200, 0, 0]);
@@ -142,16 +173,21 @@ test("the found side of the contour is tinted, the other is not", () => {
 });
 
 test("picture names never equal their sources, are unique and stay inside the folder", () => {
-  const names = (...ids: string[]): string[] => pictureNames(ids, ".overlay.png");
+  const names = (...ids: string[]): string[] => pictureNames(ids, overlaySuffix);
   assert.deepEqual(names("test/scratch/001.png"), ["test_scratch_001.overlay.png"]);
   assert.deepEqual(names("a.tif", "a.png", "b.png"), ["a.tif.overlay.png", "a.png.overlay.png", "b.overlay.png"]);
   assert.deepEqual(names("a.png", "a.png"), ["a.overlay.png", "a-2.overlay.png"]);
   assert.deepEqual(names("../../etc/passwd", "/tmp/ä b.png", "部品/1.png"), ["etc_passwd.overlay.png", "tmp_ä_b.overlay.png", "部品_1.overlay.png"]);
 });
 
+test("a picture is known by its name", () => {
+  for (const suffix of [overlaySuffix, mapSuffixes.png]) assert.ok(pictureNames(["a/1.png", "a/1.png", "b.tif"], suffix).every(isPictureName), suffix);
+  assert.deepEqual(["1.png", "overlay.png", "map.png", "bitmap.png"].filter(isPictureName), []);
+});
+
 test("long picture names are shortened, and stay different", () => {
   const long = [..."ab"].map((end) => `${"ö/".repeat(300)}${end}${"x".repeat(200)}.png`);
-  const names = pictureNames(long, ".map.npy");
+  const names = pictureNames(long, mapSuffixes.npy);
   assert.ok(names.every((name) => Buffer.byteLength(name) <= 200 && name.endsWith("x.map.npy")));
   assert.notEqual(names[0], names[1]);
 });

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { chmodSync, existsSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import { type Dataset, type FitOptions, type StartEvent, SuperSimpleNetError, Trainer, type TrainerOptions } from "../../lib/index.js";
 import { engine } from "../../lib/native/engine.js";
@@ -99,15 +100,15 @@ test("resume with other options, data or weights: CHECKPOINT_MISMATCH names what
   const out = await stopped();
   const kept = readFileSync(checkpointFile(out));
   const others: [TrainerOptions, ...string[]][] = [
-    [{ epochs: 4 }, "epochs (3 then, 4 now)"],
-    [{ batchSize: 5 }, "batchSize (4 then, 5 now)"],
-    [{ seed: 1 }, "seed (0 then, 1 now)"],
+    [{ epochs: 4 }, "epochs 3, which is now 4"],
+    [{ batchSize: 5 }, "batchSize 4, which is now 5"],
+    [{ seed: 1 }, "seed 0, which is now 1"],
     [{ noiseStd: 0.1 }, "noiseStd"],
-    [{ imageSize: [32, 64], stopGradient: false }, "imageSize ([32,32] then, [32,64] now)", "stopGradient (true then, false now)"],
+    [{ imageSize: [32, 64], stopGradient: false }, "imageSize [32,32], which is now [32,64]", "stopGradient true, which is now false"],
   ];
   for (const [other, ...shown] of others) await assert.rejects(train(data, { ...options, ...other }, { out, resume: true }), failure("CHECKPOINT_MISMATCH", ...shown));
   const fewer = { ...data, samples: data.samples.slice(1) };
-  await assert.rejects(train(fewer, options, { out, resume: true }), failure("CHECKPOINT_MISMATCH", "trainingData (", "10 images", "9 images"));
+  await assert.rejects(train(fewer, options, { out, resume: true }), failure("CHECKPOINT_MISMATCH", "trainingData", "10 images", "9 images"));
   assert.ok(kept.equals(readFileSync(checkpointFile(out))));
 });
 
@@ -123,11 +124,61 @@ test("nothing to resume is found out before the data is read", async () => {
   await assert.rejects(train(data, options, { resume: true, out: newRun(), onStage }), failure("FILE_NOT_FOUND", "last.safetensors"));
 });
 
-test("another checkpoint is refused before anything is measured", async () => {
+test("another checkpoint is refused before weights are looked for and images are read, one for other data before anything is measured", async () => {
   const out = await stopped();
   const stages = new Set<string>();
-  await assert.rejects(train(data, { ...options, seed: 1 }, { out, resume: true, onStage: ({ stage }) => stages.add(stage) }), failure("CHECKPOINT_MISMATCH", "seed"));
+  const onStage = ({ stage }: { stage: string }): void => void stages.add(stage);
+  await assert.rejects(train(data, { ...options, seed: 1, backboneWeights: "none.pth" }, { out, resume: true, onStage }), failure("CHECKPOINT_MISMATCH", "seed"));
+  assert.deepEqual([...stages], []);
+  await assert.rejects(train({ ...data, samples: data.samples.slice(1) }, options, { out, resume: true, onStage }), failure("CHECKPOINT_MISMATCH", "trainingData"));
   assert.deepEqual([...stages], ["validate", "load"]);
+});
+
+test("the checkpoint of another training is replaced when that is asked for only, and by a training that has begun only", async () => {
+  const out = await stopped();
+  const kept = readFileSync(checkpointFile(out));
+  await assert.rejects(train(data, options, { out }), failure("INVALID_OPTION", "resume", "overwrite", out));
+  await assert.rejects(train(data, { ...options, backboneWeights: "none.pth" }, { out, overwrite: true }), failure("FILE_NOT_FOUND"));
+  assert.ok(kept.equals(readFileSync(checkpointFile(out))));
+  let left: boolean | undefined;
+  await train(data, { ...options, seed: 5 }, { out, overwrite: true, onStart: () => void (left = existsSync(checkpointFile(out))) });
+  assert.equal(left, false, "an interruption in the first epoch leaves nothing of the other training");
+  assert.ok(!kept.equals(readFileSync(checkpointFile(out))));
+});
+
+test("a folder that cannot be used is found out before anything is read", async () => {
+  const file = path.join(folder, "a file");
+  writeFileSync(file, "");
+  const onStage = (): never => assert.fail("nothing should have been begun");
+  for (const out of [file, path.join(file, "run"), "/proc/none"]) await assert.rejects(train(data, options, { out, onStage }), failure("FILE_ERROR", out));
+});
+
+test("an asynchronous callback is waited for, and what it fails with ends the training", async () => {
+  for (const name of ["onStage", "onStart", "onStep", "onEpoch"] as const)
+    await assert.rejects(train(data, options, { [name]: async () => { await sleep(1); throw new Error(`of ${name}`); } }), new Error(`of ${name}`));
+  let ended = false;
+  await train(data, { ...options, epochs: 1 }, { onEpoch: async () => { await sleep(50); ended = true; } });
+  assert.equal(ended, true);
+});
+
+test("samples that are taken away from the list meanwhile are still trained on", async () => {
+  const samples = [...data.samples];
+  const model = await train({ ...data, samples }, options, { onStage: () => void (samples.length = 0) });
+  assert.deepEqual(model.heads, (await train(data, options)).heads);
+});
+
+test("one training at a time writes into a folder; what failed leaves no folder behind", async () => {
+  const out = newRun();
+  let second: Promise<unknown> | undefined;
+  const onEpoch = (): void => {
+    second ??= assert.rejects(train(data, options, { out, resume: true }), failure("FILE_ERROR", "Another training is writing into", out));
+  };
+  await train(data, options, { out, onEpoch });
+  await second!;
+  await train(data, options, { out, resume: true });
+  const none = newRun();
+  await assert.rejects(train(data, { ...options, backboneWeights: "none.pth" }, { out: none }), failure("FILE_NOT_FOUND", "none.pth"));
+  assert.ok(!existsSync(none));
 });
 
 test("resumed with another number of threads: a warning", async () => {

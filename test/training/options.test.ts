@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { type Dataset, Trainer, trainerDefaults, type TrainerOptions } from "../../lib/index.js";
+import { type Dataset, type FitOptions, SuperSimpleNetError, Trainer, trainerDefaults, type TrainerOptions } from "../../lib/index.js";
 import { relativeNoise } from "../../lib/training/options.js";
 import { checkOptions, resolveOptions } from "../../lib/training/resolve.js";
 import { learningRateScale } from "../../lib/training/schedule.js";
@@ -72,6 +72,38 @@ test("unknown options are refused, with the nearest name", () => {
   for (const options of [null, "resnet18", 3]) assert.throws(() => make(options), failure("INVALID_OPTION", "options"));
 });
 
+test("options are a plain object, and what means the same everywhere is checked everywhere", async () => {
+  class Options {
+    get epochs(): number {
+      return 1;
+    }
+  }
+  for (const options of [null, 5, "epochs", true, [], new Options(), Object.create({ epochs: 1 }), new Map(), new AbortController().signal, () => 1])
+    assert.throws(() => make(options), failure("INVALID_OPTION", "a plain object"), String(options));
+  make(Object.assign(Object.create(null), { epochs: 1 }));
+  const data: Dataset = { kind: "folder", name: "none", root: "/none", samples: [] };
+  const fit = (options: unknown): Promise<unknown> => make({}).fit(data, options as FitOptions);
+  for (const options of [null, () => 1, new AbortController().signal]) await assert.rejects(fit(options), failure("INVALID_OPTION", "a plain object"));
+  for (const name of ["onStage", "onStart", "onStep", "onEpoch"]) await assert.rejects(fit({ [name]: "log" }), failure("INVALID_OPTION", name, "a function"));
+  for (const signal of [{}, "abort", 1, new AbortController()]) await assert.rejects(fit({ signal }), failure("INVALID_OPTION", "signal", "an AbortSignal"));
+  for (const out of ["", 123, Buffer.from("run"), "run\0"]) await assert.rejects(fit({ out }), failure("INVALID_OPTION", "out", "a folder"));
+  await assert.rejects(fit({ out: "run", resume: 1 }), failure("INVALID_OPTION", "resume"));
+  await assert.rejects(fit({ out: "run", resume: true, overwrite: true }), failure("INVALID_OPTION", "overwrite"));
+});
+
+test("a data set that a program made: every sample that is none is named", async () => {
+  const sample = { id: "a", image: "/a.png", label: "normal", split: "train" };
+  const fit = (data: unknown): Promise<unknown> => make({}).fit(data as Dataset);
+  for (const data of [undefined, null, 5, {}, { samples: 3 }, "data"]) await assert.rejects(fit(data), failure("INVALID_OPTION", "dataset"));
+  const samples = [sample, { ...sample, label: "defective" }, { ...sample, split: "Train" }, { ...sample, id: 7 }, { ...sample, image: undefined }, { ...sample, mask: null }, null];
+  await assert.rejects(fit({ kind: "folder", name: "made", root: "/data", samples }), (error: unknown) => {
+    assert.ok(error instanceof SuperSimpleNetError && error.code === "DATASET_INVALID");
+    const shown = ["samples[1] (a): 'label'", "samples[2] (a): 'split'", "samples[3]: 'id'", "samples[4] (a): 'image'", "samples[5] (a): 'mask'", "samples[6]: 'id'"];
+    for (const text of shown) assert.ok(error.problems.some((problem) => problem.startsWith(text)), `${text} in ${error.problems.join("; ")}`);
+    return true;
+  });
+});
+
 test("fit refuses unknown options before anything else", async () => {
   const fit = (options: object): Promise<unknown> => new Trainer().fit({} as Dataset, options);
   await assert.rejects(fit({ onEpocs: () => undefined }), failure("UNKNOWN_OPTION", "Did you mean 'onEpoch'?"));
@@ -87,8 +119,10 @@ test("lists are not shared: neither with the caller nor with the defaults", () =
   const trainer = make({ imageSize });
   imageSize[0] = 128;
   assert.deepEqual(trainer.options.imageSize, [64, 64]);
+  assert.throws(() => void ((trainer.options as { epochs: number }).epochs = 0), TypeError, "what was checked stays");
+  assert.throws(() => (trainer.options.imageSize as unknown as number[]).push(3), TypeError);
   const resolved = resolveOptions(make({}).options, "full");
-  for (const list of [make({}).options.imageSize, resolved.imageSize, resolved.layers, resolved.learningRateMilestones]) (list as unknown[]).push("changed");
+  for (const list of [resolved.imageSize, resolved.layers, resolved.learningRateMilestones]) (list as unknown[]).push("changed");
   (resolved.distanceWeight as { w: number }).w = 99;
   assert.deepEqual([make({}).options.imageSize, resolveOptions(make({}).options, "full").distanceWeight], [[256, 256], { w: 3, p: 2 }]);
   assert.deepEqual([trainerDefaults.layers, trainerDefaults.learningRateMilestones], [["layer2", "layer3"], [0.8, 0.9]]);
