@@ -99,7 +99,7 @@ export async function manifest(file: string, options: ManifestOptions = {}): Pro
     const locate = (value: string): string => path.resolve(root, path.sep === "/" ? value.replaceAll("\\", "/") : value);
     const { image = "", label = "", mask = "", split = "train", defect = "" } = values;
     if (image === "") {
-      problem("'image' is empty.");
+      problem("image is empty.");
       continue;
     }
     const imageFile = locate(image);
@@ -109,9 +109,9 @@ export async function manifest(file: string, options: ManifestOptions = {}): Pro
     lines.set(id, line);
     const meant = meaning(LABELS, label);
     const part = meaning(SPLITS, split);
-    if (meant === undefined) problem(`'label' is '${label}'; expected normal (${LABELS.normal.slice(1).join(", ")}) or anomalous (${LABELS.anomalous.slice(1).join(", ")}).`);
-    if (part === undefined) problem(`'split' is '${split}'; expected train or test.`);
-    if (meant === "normal" && mask !== "") problem(`a normal image has a mask ('${mask}'); leave 'mask' empty or make it anomalous.`);
+    if (meant === undefined) problem(`label is '${label}'; expected normal (${LABELS.normal.slice(1).join(", ")}) or anomalous (${LABELS.anomalous.slice(1).join(", ")}).`);
+    if (part === undefined) problem(`split is '${split}'; expected train or test.`);
+    if (meant === "normal" && mask !== "") problem(`a normal image has a mask ('${mask}'); leave mask empty or make it anomalous.`);
     // U+FFFD stands for bytes that are no UTF-8.
     const absent = (name: string, at: string): string => (name.includes("\uFFFD") ? `'${name}' is not valid UTF-8. Save the manifest as UTF-8.` : `'${name}' does not exist (${at}).`);
     if (await missing(imageFile)) problem(`image ${absent(image, imageFile)}`);
@@ -177,7 +177,7 @@ function jsonRows(text: string, problems: string[]): Row[] {
     }
     const entries = Object.entries(parsed).filter(([, value]) => value !== null).map(([name, value]) => [name.toLowerCase(), value] as const);
     const wrong = entries.find(([name, value]) => (COLUMNS as readonly string[]).includes(name) && typeof value === "object");
-    if (wrong) problems.push(`line ${line}: '${wrong[0]}' must be a string.`);
+    if (wrong) problems.push(`line ${line}: ${wrong[0]} must be a string.`);
     checkColumns(entries.map(([name]) => name), problems, line, `Keys read: ${some(Object.keys(parsed), 8)}.`);
     rows.push({ line, values: known(entries.map(([name, value]) => [name, String(value).trim()])) });
   });
@@ -188,15 +188,18 @@ function known(entries: readonly (readonly [string, string])[]): Row["values"] {
   return Object.fromEntries(entries.filter(([name]) => (COLUMNS as readonly string[]).includes(name)));
 }
 
-/** Whether those that are required are there. `read`: a sentence on what was read, for the message when they are not. */
+/**
+ * Whether those that are required are there. Their names stand without quotes, in which the command line would take one for an
+ * option, such as --split. `read`: a sentence on what was read, for the message when they are not.
+ */
 function checkColumns(names: readonly string[], problems: string[], line: number, read: string): boolean {
   const absent = COLUMNS.filter((column) => !names.includes(column));
   for (const name of names) {
     if ((COLUMNS as readonly string[]).includes(name)) continue;
     const near = didYouMean(name, absent);
-    if (near !== undefined) problems.push(`line ${line}: there is no column '${name}'. Did you mean '${near}'?`);
+    if (near !== undefined) problems.push(`line ${line}: there is no column ${name}. Did you mean ${near}?`);
   }
-  const required = (["image", "label"] as const).filter((column) => absent.includes(column)).map((column) => `'${column}'`);
+  const required = (["image", "label"] as const).filter((column) => absent.includes(column));
   if (required.length > 0) problems.push(`line ${line}: ${required.join(" and ")} ${required.length > 1 ? "are" : "is"} missing. ${read}`);
   return required.length === 0;
 }
