@@ -1,7 +1,7 @@
 import path from "node:path";
 
 import { IMAGE_EXTENSIONS, isImageFile } from "../images/decode.js";
-import { rejectUnknown } from "../options.js";
+import { checkPath, rejectUnknown } from "../options.js";
 import { findName, listFolder as list, notThisLayout, sharedMask, some, spelling } from "./listing.js";
 import type { Dataset, DatasetProblem, Sample, Split } from "./types.js";
 
@@ -54,6 +54,7 @@ const OTHER_CONVENTION = /^(?:mask|gt|label|seg)[-_. ]|[-_. ](?:mask|masks|gt|la
  * Errors: DATASET_INVALID (with the layout) when there is neither train/good nor test/, FILE_NOT_FOUND, NO_PERMISSION.
  */
 export async function folder(root: string, options: FolderOptions = {}): Promise<Dataset> {
+  checkPath("datasets.folder", "root", root, "a folder");
   rejectUnknown(options, ["name", "normalNames"], "datasets.folder");
   const base = path.resolve(root);
   const normalNames = (options.normalNames ?? NORMAL_NAMES).map(spelling);

@@ -5,7 +5,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { fileError, SuperSimpleNetError } from "../errors.js";
 import { prefetch, throwIfAborted } from "../images/pipeline.js";
 import { sharp } from "../images/sharp.js";
-import { checkChoice, checkNumber, invalid, rejectUnknown } from "../options.js";
+import { checkChoice, checkNumber, checkPath, invalid, rejectUnknown } from "../options.js";
 import { Random } from "../random.js";
 import { makeFolder, makeUniqueFolder } from "../write.js";
 import { folder } from "./folder.js";
@@ -103,6 +103,7 @@ function plan(recipe: Recipe): Plan[] {
  *     const data = await datasets.generated("plates", { trainNormal: 96, seed: 0 });
  */
 export async function generated(root: string, options: GeneratedOptions = {}): Promise<Dataset> {
+  checkPath("datasets.generated", "root", root, "a folder");
   const recipe = readOptions(options);
   const { signal, onProgress } = options;
   const base = path.resolve(root);

@@ -4,7 +4,7 @@ import path from "node:path";
 import { CsvError, parse } from "csv-parse/sync";
 
 import { fileError, SuperSimpleNetError } from "../errors.js";
-import { didYouMean, rejectUnknown } from "../options.js";
+import { checkPath, didYouMean, rejectUnknown } from "../options.js";
 import { some } from "./listing.js";
 import type { Dataset, Label, Sample, Split } from "./types.js";
 
@@ -65,6 +65,7 @@ export async function findManifest(folder: string): Promise<string | undefined> 
  * Errors: DATASET_INVALID listing every bad line by number, files that do not exist among them; FILE_NOT_FOUND, NO_PERMISSION.
  */
 export async function manifest(file: string, options: ManifestOptions = {}): Promise<Dataset> {
+  checkPath("datasets.manifest", "file", file);
   rejectUnknown(options, ["name"], "datasets.manifest");
   const full = path.resolve(file);
   const root = path.dirname(full);

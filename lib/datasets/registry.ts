@@ -3,7 +3,7 @@ import path from "node:path";
 
 import { fileError, SuperSimpleNetError } from "../errors.js";
 import { isImageFile } from "../images/decode.js";
-import { checkChoice, rejectUnknown } from "../options.js";
+import { checkChoice, checkPath, rejectUnknown } from "../options.js";
 import { bmad } from "./bmad.js";
 import { folder, FOLDER_LAYOUT } from "./folder.js";
 import { ksdd2 } from "./ksdd2.js";
@@ -72,6 +72,7 @@ async function choose(root: string, isFile: boolean, kind: string | undefined): 
  */
 export async function open(root: string, options: OpenOptions = {}): Promise<Dataset> {
   const where = "datasets.open";
+  checkPath(where, "root", root, "a folder or a manifest file");
   rejectUnknown(options, ["kind", "category", "fold", "segmentedRatio", "segmentedCount"], where);
   if (options.kind !== undefined) checkChoice(where, "kind", options.kind, loaders.map((loader) => loader.kind));
   checkSegmented(where, options);

@@ -4,11 +4,12 @@ import path from "node:path";
 import { SuperSimpleNetError } from "../errors.js";
 import { decodeImage, decodeMask, imageSize as readSize, leftOutOfMask, readImageFile } from "../images/decode.js";
 import { prefetch } from "../images/pipeline.js";
-import { checkChoice, rejectUnknown } from "../options.js";
+import { checkBoolean, checkChoice, checkNumber, rejectUnknown } from "../options.js";
 import { countSamples, type DatasetCounts } from "./counts.js";
 import { some } from "./listing.js";
 import { hasPublishedMasks } from "./published.js";
 import { applyRegime, inferRegime } from "./regime.js";
+import { checkStructure } from "./structure.js";
 import type { Dataset, Regime, Sample, Split } from "./types.js";
 
 export interface ValidateOptions {
@@ -96,6 +97,9 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
   rejectUnknown(options, ["imageSize", "regime", "split", "headersOnly", "signal", "onProgress"], "validateDataset");
   const { regime = "auto", split, headersOnly = false, imageSize, signal, onProgress } = options;
   if (split !== undefined) checkChoice("validateDataset", "split", split, ["train", "test"]);
+  checkBoolean("validateDataset", "headersOnly", headersOnly);
+  if (imageSize !== undefined) for (const side of [0, 1]) checkNumber("validateDataset", "imageSize", imageSize?.[side], { min: 1, integer: true });
+  checkStructure("validateDataset", dataset);
   const concerns = (part: Split | undefined): boolean => split === undefined || part === undefined || part === split;
   const problems: string[] = (dataset.problems ?? []).filter((problem) => concerns(problem.split)).map(({ message }) => message);
   const warnings: string[] = [...(dataset.warnings ?? [])];

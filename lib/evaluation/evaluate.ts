@@ -4,7 +4,7 @@ import { validateDataset } from "../datasets/validate.js";
 import type { Detector } from "../detection/detector.js";
 import type { Detection } from "../detection/types.js";
 import { loadMask } from "../images/decode.js";
-import { checkChoice, rejectUnknown } from "../options.js";
+import { checkChoice, invalid, rejectUnknown } from "../options.js";
 import { type EvaluatedMap, evaluateMaps, evaluateScores } from "./metrics.js";
 import type { EvaluatedSample, Evaluation } from "./types.js";
 
@@ -26,6 +26,7 @@ export interface EvaluateOptions {
 export async function evaluate(detector: Detector, dataset: Dataset, options: EvaluateOptions = {}): Promise<Evaluation> {
   rejectUnknown(options, ["split", "signal", "onProgress", "onDetection"], "evaluate");
   const split = checkChoice("evaluate", "split", options.split ?? "test", ["test", "train"]);
+  if (typeof detector?.detectEach !== "function") throw invalid("evaluate", "detector", "a Detector", detector);
   const { imageSize } = detector.model.config;
   const { warnings } = await validateDataset(dataset, { split, headersOnly: true, imageSize, signal: options.signal });
   const used = dataset.samples.filter((sample) => sample.split === split);

@@ -8,7 +8,7 @@ import { datasetKinds, kindOf, open } from "../datasets/registry.js";
 import { limitSegmented } from "../datasets/segmented.js";
 import type { Dataset } from "../datasets/types.js";
 import { SuperSimpleNetError } from "../errors.js";
-import { checkNumber, invalid } from "../options.js";
+import { checkNumber, checkPath, invalid } from "../options.js";
 import { trainerDefaults, type TrainerOptions } from "../training/options.js";
 import { reproducible, Trainer } from "../training/trainer.js";
 import { type Condition, isPublished, type Protocol, type ProtocolName, protocols, publishedData, type PublishedKind } from "./protocols.js";
@@ -69,7 +69,7 @@ async function findSources(name: ProtocolName, data: PlanOptions["data"]): Promi
   if (named.length === 0) throw invalid(where, "data", `a data set (${wanted})`, "none");
   const sources: Source[] = [];
   for (const [given, root] of named) {
-    if (typeof root !== "string" || root === "") throw invalid(where, "data", "a folder or a manifest file", root);
+    checkPath(where, "data", root, "a folder or a manifest file");
     const kind = given !== undefined && datasetKinds.some((known) => known.kind === given) ? given : await kindOf(root);
     const published = (given === undefined || given === kind) && isPublished(kind) ? kind : undefined;
     const source = { name: given ?? published ?? path.parse(path.resolve(root)).name, root, kind, published };

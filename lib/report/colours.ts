@@ -4,6 +4,8 @@
  * chroma as sRGB can show, up to a limit. So the order of the values can be read even in a grey print.
  */
 
+import { checkNumber, invalid } from "../options.js";
+
 export type Colour = readonly [red: number, green: number, blue: number];
 
 function linearRgb(lightness: number, chroma: number, hue: number): [number, number, number] {
@@ -52,6 +54,8 @@ export interface ColourRange {
  * sits in the middle; the range reaches out to the 1st and 99.9th percentile of the maps, whichever is further away.
  */
 export function colourRange(maps: readonly Float32Array[], pixelThreshold: number): ColourRange {
+  if (!Array.isArray(maps)) throw invalid("colourRange", "maps", "a list of maps", maps);
+  checkNumber("colourRange", "pixelThreshold", pixelThreshold);
   const values: number[] = [];
   const perMap = Math.max(64, Math.min(8192, Math.floor(2 ** 18 / maps.length))); // to be sorted in milliseconds
   for (const map of maps) {

@@ -1,8 +1,11 @@
+import { types } from "node:util";
+
 import { invalid } from "../options.js";
 
 /** A NumPy .npy file (format 1.0) of float32, little-endian, row-major: `numpy.load` gives an array of that shape. Throws INVALID_OPTION for another number of values. */
 export function npyFile(data: Float32Array, shape: readonly number[]): Buffer {
-  const whole = shape.every((size) => Number.isSafeInteger(size) && size >= 0);
+  if (!types.isFloat32Array(data)) throw invalid("npyFile", "data", "a Float32Array", data);
+  const whole = Array.isArray(shape) && shape.every((size) => Number.isSafeInteger(size) && size >= 0);
   if (!whole || shape.reduce((product, size) => product * size, 1) !== data.length) throw invalid("npyFile", "shape", `sizes whose product is the number of values, ${data.length},`, shape);
   const description = `{'descr': '<f4', 'fortran_order': False, 'shape': (${shape.join(", ")}${shape.length === 1 ? "," : ""}), }`;
   // Magic (6), version (2), header length (2), then the header, padded with spaces and a newline so that the data starts at a multiple of 64.

@@ -1,3 +1,5 @@
+import { types } from "node:util";
+
 import type { Label } from "../datasets/types.js";
 import type { AnomalyMap, Detection } from "../detection/types.js";
 import type { Mask, RgbImage } from "../images/decode.js";
@@ -34,22 +36,25 @@ const titleHeight = textHeight() + gap;
 const labelHeight = textHeight() + 2;
 const legendHeight = textHeight() + 2 * gap;
 
-function checkRange(where: string, { low, high }: ColourRange): void {
+function checkRange(where: string, range: ColourRange): void {
+  const { low, high } = (range ?? {}) as ColourRange;
   checkNumber(where, "range.low", low);
   checkNumber(where, "range.high", high);
   if (low >= high) throw invalid(where, "range", "low below high", { low, high });
 }
 
-function checkMap(where: string, name: string, { data, width, height }: AnomalyMap): void {
-  if (data?.length !== width * height) throw invalid(where, name, `${width} x ${height} values`, data);
+function checkMap(where: string, name: string, map: AnomalyMap): void {
+  const { data, width, height } = (map ?? {}) as AnomalyMap;
+  if (!types.isFloat32Array(data) || data.length !== width * height) throw invalid(where, name, `${width} x ${height} values`, data);
 }
 
 function checkInputs(where: string, inputs: readonly OverlayInput[], range: ColourRange): void {
-  if (inputs.length === 0) throw invalid(where, "inputs", "at least one image", inputs);
+  if (!Array.isArray(inputs) || inputs.length === 0) throw invalid(where, "inputs", "at least one image", inputs);
   checkRange(where, range);
-  for (const { image, detection, truth } of inputs) {
-    if (image.pixels?.length !== image.width * image.height * 3) throw invalid(where, "image.pixels", `${image.width} x ${image.height} RGB pixels`, image.pixels);
-    checkMap(where, "detection.map", detection.map);
+  for (const input of inputs as (OverlayInput | null | undefined)[]) {
+    const { image, detection, truth } = (input ?? {}) as Partial<OverlayInput>;
+    if (!types.isUint8Array(image?.pixels) || image.pixels.length !== image.width * image.height * 3) throw invalid(where, "image.pixels", `${image?.width} x ${image?.height} RGB pixels`, image?.pixels);
+    checkMap(where, "detection.map", detection?.map as AnomalyMap);
     if (truth?.mask && truth.mask.pixels?.length !== truth.mask.width * truth.mask.height) throw invalid(where, "truth.mask", `${truth.mask.width} x ${truth.mask.height} pixels`, truth.mask.pixels);
   }
 }
