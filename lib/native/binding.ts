@@ -351,6 +351,8 @@ export interface NativeBinding {
   setPortable(portable: boolean): Promise<void>;
   /** For tests: bytes that malloc has handed out to the whole process; null where it does not count them (glibc before 2.33, macOS). */
   allocatedBytes(): number | null;
+  /** For tests: bytes outside its heap that V8 has been told of, array buffers among them. */
+  externalBytes(): number;
   /** Synchronous: cancels, joins the engine thread. Nothing may be called afterwards. */
   shutdown(): void;
 

@@ -11,6 +11,7 @@
 
 #include "addon/convert.h"
 #include "addon/engine_thread.h"
+#include "addon/environment.h"
 #include "addon/register.h"
 #include "cuda/status.h"
 #include "host_path.h"
@@ -104,6 +105,11 @@ Napi::Value allocatedBytes(const Napi::CallbackInfo& info) {
   return info.Env().Null();
 }
 
+// For tests: the bytes outside its heap that V8 was told of.
+Napi::Value externalBytes(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(Napi::MemoryManagement::AdjustExternalMemory(info.Env(), 0)));
+}
+
 void shutdown(const Napi::CallbackInfo& info) { EngineThread::of(info.Env()).shutdown(); }
 
 }  // namespace
@@ -112,7 +118,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   // The library is initialised once for each environment; the allocator belongs to the process.
   static std::once_flag allocator;
   std::call_once(allocator, installRecyclingAllocator);
-  EngineThread::create(env);
+  Environment::create(env);
   addFunction<versions>(env, exports, "versions");
   addFunction<devices>(env, exports, "devices");
   addFunction<setThreads>(env, exports, "setThreads");
@@ -120,6 +126,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   addFunction<cudaMemoryToJs>(env, exports, "cudaMemory");
   addFunction<setPortable>(env, exports, "setPortable");
   addFunction<allocatedBytes>(env, exports, "allocatedBytes");
+  addFunction<externalBytes>(env, exports, "externalBytes");
   addFunction<shutdown>(env, exports, "shutdown");
   registerFiles(env, exports);
   registerImages(env, exports);
