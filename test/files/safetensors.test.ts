@@ -7,6 +7,7 @@ import { test } from "node:test";
 import { SuperSimpleNetError } from "../../lib/errors.js";
 import type { TensorMap } from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
+import { failure } from "../datasets/files.js";
 import { failsWith, mutate, readTensors, temporaryFolder } from "./support.js";
 
 const folder = temporaryFolder();
@@ -92,6 +93,12 @@ test("file system failures have their codes", async () => {
   await failsWith(readTensors(folder), "FILE_ERROR", /it is a folder/);
   await failsWith(engine().writeTensors(path.join(folder, "no/such/x"), tensors, {}), "FILE_NOT_FOUND", /folder does not exist/);
   await failsWith(engine().writeTensors(folder, tensors, {}), "FILE_ERROR", /it is a folder/);
+  for (const file of ["\0", path.join(folder, "all.safetensors\0.bak")]) {
+    const refused = failure("INVALID_OPTION", `'${file.replace("\0", "\\0")}' is no path`, "NUL");
+    await assert.rejects(readTensors(file), refused);
+    await assert.rejects(engine().readPickle(file), refused);
+    await assert.rejects(engine().writeTensors(file, tensors, {}), refused);
+  }
   if (existsSync("/dev/null")) await failsWith(readTensors("/dev/null"), "FILE_ERROR", /not a regular file/);
 });
 
