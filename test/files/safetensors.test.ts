@@ -45,6 +45,19 @@ test("every element type and the metadata survive a round trip", async () => {
   assert.deepEqual(Object.keys((await readTensors(file, ["b", "lo"])).tensors), ["b", "bf", "byte", "long"]);
 });
 
+test("tensors in shared memory, in the middle of a buffer, and of more than a MiB", async () => {
+  const file = path.join(folder, "memory.safetensors");
+  const shared = new Float32Array(new SharedArrayBuffer(24), 8, 3);
+  shared.set([1, 2, 3]);
+  const large = new Float32Array(300_001).map((_, i) => i);
+  await engine().writeTensors(file, { shared: { dtype: "float32", shape: [3], data: shared }, large: { dtype: "float32", shape: [300_000], data: large.subarray(1) } }, {});
+  const read = (await readTensors(file)).tensors;
+  assert.deepEqual(read["shared"]!.data, Float32Array.of(1, 2, 3));
+  assert.deepEqual(read["large"]!.data, large.slice(1));
+  structuredClone(large.buffer, { transfer: [large.buffer] });
+  assert.throws(() => void engine().writeTensors(file, { w: { dtype: "float32", shape: [300_000], data: large } }, {}), failure("WEIGHTS_INVALID", "'w'", "0 elements, not 300000", "transferred"));
+});
+
 test("the same content gives the same bytes, aligned, and the header parses as JSON", async () => {
   const [one, two] = [path.join(folder, "1"), path.join(folder, "2")];
   await engine().writeTensors(one, tensors, metadata);
