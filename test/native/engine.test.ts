@@ -39,6 +39,14 @@ test("every object of a kind has the same class: each definition would stay in m
   assert.equal(classes.size, makers.length);
 });
 
+test("OUT_OF_MEMORY says how much could not be had, and what helps", () => {
+  // More than a processor can address.
+  assert.throws(() => engine().perlinMasks(0, 0, 2 ** 20, 2 ** 16, 2 ** 16, 0.5), {
+    code: "OUT_OF_MEMORY",
+    message: `Not enough memory: ${2 ** 54} bytes (${2 ** 34} MiB) could not be had. Take smaller images (imageSize), smaller batches (batchSize) or a smaller feature cache (featureCacheMiB).`,
+  });
+});
+
 /** Runs `script` with SUPERSIMPLENET_LIBTORCH at a folder of damaged libraries of the given version. */
 function withDamagedLibtorch(version: string, script: string): string {
   const folder = mkdtempSync(path.join(os.tmpdir(), "ssn-libtorch-"));
