@@ -342,6 +342,7 @@ export interface NativeBinding {
   versions(): { libtorch: string; cpuCapability: string; mkldnn: string; nodeApi: number };
   /** Every device the engine can use; "cpu" first. */
   devices(): string[];
+  /** INVALID_OPTION, with the number that can be, when they cannot all be started; nothing has changed then. */
   setThreads(threads: number): Promise<void>;
   /** Tries every GPU, which makes a CUDA context on each: call it in a process of its own. null in the CPU engine. */
   cudaStatus(): CudaStatus | null;
@@ -351,6 +352,8 @@ export interface NativeBinding {
   setPortable(portable: boolean): Promise<void>;
   /** For tests: bytes that malloc has handed out to the whole process; null where it does not count them (glibc before 2.33, macOS). */
   allocatedBytes(): number | null;
+  /** For tests: bytes outside its heap that V8 has been told of, array buffers among them. */
+  externalBytes(): number;
   /** Synchronous: cancels, joins the engine thread. Nothing may be called afterwards. */
   shutdown(): void;
 

@@ -52,12 +52,20 @@ let applied: number | undefined;
 /**
  * Sets the engine's CPU threads: the option; without it, at the first use, SUPERSIMPLENET_THREADS or else the number of
  * cores. Later calls without the option change nothing, because a training may be running. Returns the number in force.
+ * INVALID_OPTION also for more than can be started here, were it the number of cores: fewer would give other last bits.
  */
 export async function applyThreads(where: string, threads: number | undefined): Promise<number> {
   if (threads === undefined && applied !== undefined) return applied;
   const variable = process.env["SUPERSIMPLENET_THREADS"];
   const value = threads ?? (variable ? Number(variable) : os.availableParallelism());
-  applied = checkNumber(where, threads === undefined && variable ? "SUPERSIMPLENET_THREADS" : "threads", value, { min: 1, max: 1024, integer: true });
-  await engine().setThreads(applied);
+  checkNumber(where, threads === undefined && variable ? "SUPERSIMPLENET_THREADS" : "threads", value, { min: 1, max: 1024, integer: true });
+  const before = applied;
+  applied = value;
+  try {
+    await engine().setThreads(value);
+  } catch (error) {
+    if (applied === value) applied = before;
+    throw error;
+  }
   return value;
 }

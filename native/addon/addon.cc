@@ -6,13 +6,25 @@
 #include <napi.h>
 #include <torch/csrc/api/include/torch/version.h>
 
+#include <algorithm>
+#include <chrono>
+#include <exception>
+#include <latch>
 #include <mutex>
 #include <string>
+#include <thread>
+#include <vector>
+#ifdef __linux__
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include "addon/convert.h"
 #include "addon/engine_thread.h"
+#include "addon/environment.h"
 #include "addon/register.h"
 #include "cuda/status.h"
+#include "error.h"
 #include "host_path.h"
 #include "memory.h"
 
@@ -37,12 +49,62 @@ Napi::Value devices(const Napi::CallbackInfo& info) {
   return out;
 }
 
+// How many threads, of `wanted`, this process can still start. Tried, because nobody can be asked: users and containers have limits
+// of processes, and stacks take memory.
+int startable(int wanted) {
+  std::latch tried(1);
+  std::vector<std::thread> threads;
+  threads.reserve(wanted);
+#ifdef __linux__
+  std::vector<long> ids(wanted);
+#endif
+  try {
+    for (int i = 0; i < wanted; ++i)
+      threads.emplace_back([&, i] {
+#ifdef __linux__
+        ids[i] = syscall(SYS_gettid);
+#endif
+        tried.wait();
+      });
+  } catch (const std::exception&) {  // that was the limit
+  }
+  tried.count_down();
+  for (std::thread& thread : threads) thread.join();
+#ifdef __linux__
+  // A thread counts until the kernel has removed it, a moment after it was joined.
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+  for (size_t i = 0; i < threads.size(); ++i)
+    while (syscall(SYS_tgkill, getpid(), ids[i], 0) == 0 && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+#endif
+  return static_cast<int>(threads.size());
+}
+
+// On the engine thread. libgomp ends the process when it cannot start a thread, so it is to start them all here and now.
+void setTeam(int threads) {
+  constexpr int kSpare = 8;  // for what starts its threads later: libuv's pool, the image library
+  thread_local int team = 1;  // that libgomp keeps for this thread, which is one of them
+  if (threads > team) {
+    const int found = team + startable(threads - team + kSpare);
+    if (found < threads + kSpare) {
+      const std::string most = std::to_string(std::max(1, found - 2 * kSpare));  // with room for what changes before the next try
+      throw Error("INVALID_OPTION", "Only " + most + " threads can be started here, not " + std::to_string(threads) + ": a limit of processes ('ulimit -u', or a container's) or of memory stops it. Set 'threads' or SUPERSIMPLENET_THREADS to " + most + " or less.");
+    }
+  }
+  // libtorch has a second pool, of as many threads as it is first told and for libraries that are not used here: of none.
+  static std::once_flag pool;
+  std::call_once(pool, [] { at::set_num_threads(1); });
+  at::set_num_threads(threads);
+  if (threads == 1 || threads == team) return;  // one alone leaves the team as it is
+  at::parallel_for(0, threads, 1, [](int64_t, int64_t) {});
+  team = threads;
+}
+
 Napi::Value setThreads(const Napi::CallbackInfo& info) {
   const int threads = info[0].As<Napi::Number>().Int32Value();
   return runOnEngine<bool>(
       info.Env(),
       [threads] {
-        at::set_num_threads(threads);
+        setTeam(threads);
         return true;
       },
       [](Napi::Env env, bool&) { return env.Undefined(); });
@@ -104,6 +166,11 @@ Napi::Value allocatedBytes(const Napi::CallbackInfo& info) {
   return info.Env().Null();
 }
 
+// For tests: the bytes outside its heap that V8 was told of.
+Napi::Value externalBytes(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(Napi::MemoryManagement::AdjustExternalMemory(info.Env(), 0)));
+}
+
 void shutdown(const Napi::CallbackInfo& info) { EngineThread::of(info.Env()).shutdown(); }
 
 }  // namespace
@@ -112,7 +179,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   // The library is initialised once for each environment; the allocator belongs to the process.
   static std::once_flag allocator;
   std::call_once(allocator, installRecyclingAllocator);
-  EngineThread::create(env);
+  Environment::create(env);
   addFunction<versions>(env, exports, "versions");
   addFunction<devices>(env, exports, "devices");
   addFunction<setThreads>(env, exports, "setThreads");
@@ -120,6 +187,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   addFunction<cudaMemoryToJs>(env, exports, "cudaMemory");
   addFunction<setPortable>(env, exports, "setPortable");
   addFunction<allocatedBytes>(env, exports, "allocatedBytes");
+  addFunction<externalBytes>(env, exports, "externalBytes");
   addFunction<shutdown>(env, exports, "shutdown");
   registerFiles(env, exports);
   registerImages(env, exports);

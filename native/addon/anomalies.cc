@@ -33,7 +33,7 @@ Napi::Value perlinNoiseToJs(const Napi::CallbackInfo& info) {
     throw Error("INTERNAL", "perlinNoise: sizes do not fit");
   std::vector<float> out(height * width);
   perlinNoise(height, width, latticeY, latticeX, angles.Data(), out.data());
-  return vectorToJs(info.Env(), std::move(out));
+  return vectorToJs(info.Env(), out);
 }
 
 Napi::Value perlinMasksToJs(const Napi::CallbackInfo& info) {

@@ -4,6 +4,9 @@
 
 #include <cstring>
 #include <memory>
+#include <new>
+
+#include "error.h"
 
 namespace ssn::addon {
 namespace {
@@ -39,35 +42,37 @@ Napi::TypedArray arrayOver(Napi::Env env, Napi::ArrayBuffer buffer, napi_typedar
   return Napi::TypedArray(env, out);
 }
 
-template <class Holder>
-Napi::ArrayBuffer externalBuffer(Napi::Env env, void* data, size_t bytes, Holder* holder) {
-  std::unique_ptr<Holder> owned(holder);
-  if (bytes == 0) return Napi::ArrayBuffer::New(env, 0);
-  napi_value out;
-  const napi_status status = napi_create_external_arraybuffer(
-      env, data, bytes, [](napi_env, void*, void* hint) { delete static_cast<Holder*>(hint); }, owned.get(), &out);
-  if (status == napi_ok) {
-    owned.release();
-    return Napi::ArrayBuffer(env, out);
+// By JavaScript's constructor: that of Node-API ends the process where there is no memory.
+Napi::ArrayBuffer copied(Napi::Env env, const void* data, size_t bytes) {
+  try {
+    Napi::ArrayBuffer out = env.Global().Get("ArrayBuffer").As<Napi::Function>().New({Napi::Number::New(env, static_cast<double>(bytes))}).As<Napi::ArrayBuffer>();
+    if (bytes > 0) std::memcpy(out.Data(), data, bytes);
+    return out;
+  } catch (const Napi::Error&) {
+    throw std::bad_alloc();
   }
-  // Some runtimes (Electron) forbid external buffers: copy.
-  Napi::ArrayBuffer copy = Napi::ArrayBuffer::New(env, bytes);
-  std::memcpy(copy.Data(), data, bytes);
-  return copy;
 }
 
 template <class T>
-Napi::Value vectorToTypedArray(Napi::Env env, std::vector<T> values, napi_typedarray_type type) {
-  auto* holder = new std::vector<T>(std::move(values));
-  const size_t count = holder->size();
-  return arrayOver(env, externalBuffer(env, holder->data(), count * sizeof(T), holder), type, count);
+Napi::Value vectorToTypedArray(Napi::Env env, const std::vector<T>& values, napi_typedarray_type type) {
+  return arrayOver(env, copied(env, values.data(), values.size() * sizeof(T)), type, values.size());
 }
 
-Napi::TypedArray dataToJs(Napi::Env env, const at::Tensor& tensor) {
-  const Dtype& dtype = dtypeOf(env, tensor.scalar_type());
-  at::Tensor dense = tensor.detach().cpu().contiguous();
-  const size_t elements = dense.numel();
-  return arrayOver(env, externalBuffer(env, dense.data_ptr(), elements * dense.element_size(), new at::Tensor(dense)), dtype.array, elements);
+// Weights of a MiB and more are shared, the others copied: the weights of a network are 100 MB and more, and stay inside this package
+// mostly. Node refuses to transfer a shared buffer to another thread, and where JavaScript has its memory in a sandbox (Electron) there are none.
+Napi::ArrayBuffer bufferOf(Napi::Env env, const at::Tensor& dense) {
+  constexpr size_t kShared = 1 << 20;
+  if (dense.nbytes() >= kShared) {
+    auto holder = std::make_unique<at::Tensor>(dense);
+    napi_value out;
+    const napi_status status = napi_create_external_arraybuffer(
+        env, dense.data_ptr(), dense.nbytes(), [](napi_env, void*, void* hint) { delete static_cast<at::Tensor*>(hint); }, holder.get(), &out);
+    if (status == napi_ok) {
+      holder.release();
+      return Napi::ArrayBuffer(env, out);
+    }
+  }
+  return copied(env, dense.data_ptr(), dense.nbytes());
 }
 
 Napi::Value field(const Napi::Object& object, const char* name) {
@@ -78,7 +83,7 @@ Napi::Value field(const Napi::Object& object, const char* name) {
 
 }  // namespace
 
-at::Tensor tensorFromJs(const Napi::Value& value) {
+at::Tensor tensorFromJs(const Napi::Value& value, const std::string& name) {
   Napi::Env env = value.Env();
   Napi::Object object = value.As<Napi::Object>();
   const Dtype& dtype = dtypeNamed(env, getString(object, "dtype"));
@@ -88,11 +93,16 @@ at::Tensor tensorFromJs(const Napi::Value& value) {
   for (uint32_t i = 0; i < shape.Length(); ++i) elements *= sizes[i] = shape.Get(i).As<Napi::Number>().Int64Value();
   Napi::Value data = field(object, "data");
   if (!data.IsTypedArray()) throw Napi::TypeError::New(env, "tensor data must be a typed array");
-  Napi::TypedArray array = data.As<Napi::TypedArray>();
-  if (array.TypedArrayType() != dtype.array || static_cast<int64_t>(array.ElementLength()) != elements)
-    throw Napi::TypeError::New(env, "tensor data does not match its dtype and shape");
+  // Not the ArrayBuffer of node-addon-api: a SharedArrayBuffer is none to it.
+  napi_typedarray_type type;
+  size_t count;
+  void* from;
+  NAPI_THROW_IF_FAILED(env, napi_get_typedarray_info(env, data, &type, &count, &from, nullptr, nullptr), at::Tensor());
+  if (type != dtype.array || static_cast<int64_t>(count) != elements)
+    throw Error("WEIGHTS_INVALID", "The data of tensor '" + name + "' does not fit its dtype " + dtype.name + " and its shape: it has " + std::to_string(count) + " elements, not " + std::to_string(elements) +
+                                       (count == 0 ? ". Was its buffer transferred to another thread?" : "."));
   at::Tensor out = at::empty(sizes, at::TensorOptions().dtype(dtype.type));
-  if (elements > 0) std::memcpy(out.data_ptr(), static_cast<uint8_t*>(array.ArrayBuffer().Data()) + array.ByteOffset(), array.ByteLength());
+  if (elements > 0) std::memcpy(out.data_ptr(), from, out.nbytes());
   return out;
 }
 
@@ -102,18 +112,20 @@ TensorMap tensorMapFromJs(const Napi::Value& value) {
   Napi::Array names = object.GetPropertyNames();
   for (uint32_t i = 0; i < names.Length(); ++i) {
     const std::string name = names.Get(i).As<Napi::String>();
-    out[name] = tensorFromJs(object.Get(name));
+    out[name] = tensorFromJs(object.Get(name), name);
   }
   return out;
 }
 
 Napi::Value tensorToJs(Napi::Env env, const at::Tensor& tensor) {
+  const Dtype& dtype = dtypeOf(env, tensor.scalar_type());
   Napi::Object out = Napi::Object::New(env);
-  out.Set("dtype", dtypeOf(env, tensor.scalar_type()).name);
+  out.Set("dtype", dtype.name);
   Napi::Array shape = Napi::Array::New(env, tensor.dim());
   for (int64_t i = 0; i < tensor.dim(); ++i) shape.Set(static_cast<uint32_t>(i), static_cast<double>(tensor.size(i)));
   out.Set("shape", shape);
-  out.Set("data", dataToJs(env, tensor));
+  const at::Tensor dense = tensor.detach().cpu().contiguous();
+  out.Set("data", arrayOver(env, bufferOf(env, dense), dtype.array, dense.numel()));
   return out;
 }
 
@@ -125,12 +137,12 @@ Napi::Value tensorMapToJs(Napi::Env env, const TensorMap& tensors) {
 
 Napi::Value float32ToJs(Napi::Env env, const at::Tensor& tensor) {
   if (tensor.scalar_type() != at::kFloat) throw Napi::TypeError::New(env, "float32ToJs needs a float32 tensor");
-  return dataToJs(env, tensor);
+  const at::Tensor dense = tensor.detach().cpu().contiguous();
+  return arrayOver(env, copied(env, dense.data_ptr(), dense.nbytes()), napi_float32_array, dense.numel());
 }
 
-Napi::Value vectorToJs(Napi::Env env, std::vector<float> values) { return vectorToTypedArray(env, std::move(values), napi_float32_array); }
-Napi::Value vectorToJs(Napi::Env env, std::vector<uint8_t> values) { return vectorToTypedArray(env, std::move(values), napi_uint8_array); }
-Napi::Value vectorToJs(Napi::Env env, std::vector<int32_t> values) { return vectorToTypedArray(env, std::move(values), napi_int32_array); }
+Napi::Value vectorToJs(Napi::Env env, const std::vector<float>& values) { return vectorToTypedArray(env, values, napi_float32_array); }
+Napi::Value vectorToJs(Napi::Env env, const std::vector<uint8_t>& values) { return vectorToTypedArray(env, values, napi_uint8_array); }
 
 std::string getString(const Napi::Object& object, const char* name) { return field(object, name).As<Napi::String>(); }
 double getNumber(const Napi::Object& object, const char* name) { return field(object, name).As<Napi::Number>().DoubleValue(); }

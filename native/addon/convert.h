@@ -12,19 +12,19 @@
 namespace ssn::addon {
 
 // Copies: JavaScript may change or detach its buffers while the engine thread works.
-at::Tensor tensorFromJs(const Napi::Value& value);
+// WEIGHTS_INVALID, with the name, for data of another type or length than it says.
+at::Tensor tensorFromJs(const Napi::Value& value, const std::string& name = "");
 TensorMap tensorMapFromJs(const Napi::Value& value);
 
-// Shares memory: the array buffer's finaliser holds the (contiguous, CPU) tensor.
+// May share memory with the tensor, if that is contiguous and on the CPU: it is not to be changed.
 Napi::Value tensorToJs(Napi::Env env, const at::Tensor& tensor);
 Napi::Value tensorMapToJs(Napi::Env env, const TensorMap& tensors);
-// The data alone, as Float32Array (the tensor must be float32).
+// The data alone, copied into a Float32Array (the tensor must be float32).
 Napi::Value float32ToJs(Napi::Env env, const at::Tensor& tensor);
 
-// A vector handed over without a copy, as a typed array.
-Napi::Value vectorToJs(Napi::Env env, std::vector<float> values);
-Napi::Value vectorToJs(Napi::Env env, std::vector<uint8_t> values);
-Napi::Value vectorToJs(Napi::Env env, std::vector<int32_t> values);
+// Copied into a typed array, which can be transferred to another thread.
+Napi::Value vectorToJs(Napi::Env env, const std::vector<float>& values);
+Napi::Value vectorToJs(Napi::Env env, const std::vector<uint8_t>& values);
 
 // Required fields of an options object; lib/ has validated them, so a miss is a bug and throws TypeError.
 std::string getString(const Napi::Object& object, const char* name);

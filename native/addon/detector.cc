@@ -8,6 +8,7 @@
 
 #include "addon/convert.h"
 #include "addon/engine_thread.h"
+#include "addon/environment.h"
 #include "addon/network.h"
 #include "addon/register.h"
 #include "detection/detector.h"
@@ -36,7 +37,11 @@ class NativeDetector : public Napi::ObjectWrap<NativeDetector> {
     height_ = handle.Data()->second.imageHeight;
     width_ = handle.Data()->second.imageWidth;
     cuda_ = handle.Data()->second.device.is_cuda();
+    memory_.set(info.Env(), detector_->bytes());
   }
+
+  // Public: node-addon-api looks for it.
+  void Finalize(Napi::Env env) override { release(env); }
 
  private:
   Napi::Value detect(const Napi::CallbackInfo& info) {
@@ -58,12 +63,19 @@ class NativeDetector : public Napi::ObjectWrap<NativeDetector> {
   }
 
   Napi::Value dispose(const Napi::CallbackInfo& info) {
-    if (cuda_) EngineThread::of(info.Env()).discard(info.Env(), std::move(detector_));
-    detector_.reset();
+    release(info.Env());
     return info.Env().Undefined();
   }
 
+  // Jobs in flight hold the detector until they end.
+  void release(Napi::Env env) {
+    memory_.set(env, 0);
+    if (cuda_) EngineThread::of(env).discard(env, std::move(detector_));
+    detector_.reset();
+  }
+
   Handle detector_;
+  ExternalMemory memory_;
   int64_t height_, width_;
   bool cuda_;
 };
@@ -80,7 +92,7 @@ Napi::Value createDetector(const Napi::CallbackInfo& info) {
 #endif
         return made;
       },
-      [](Napi::Env e, Made& made) { return NativeDetector::define(e).New({Napi::External<Made>::New(e, &made)}); });
+      [](Napi::Env e, Made& made) { return Environment::of(e).detector.New({Napi::External<Made>::New(e, &made)}); });
 }
 
 Napi::Value forward(const Napi::CallbackInfo& info) {
@@ -106,6 +118,7 @@ Napi::Value forward(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void registerDetector(Napi::Env env, Napi::Object exports) {
+  Environment::of(env).detector = Napi::Persistent(NativeDetector::define(env));
   addFunction<createDetector>(env, exports, "createDetector");
   addFunction<forward>(env, exports, "forward");
 }

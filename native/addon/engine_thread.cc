@@ -1,5 +1,6 @@
 #include "addon/engine_thread.h"
 
+#include "addon/environment.h"
 #include "cancel.h"
 #include "error.h"
 
@@ -10,16 +11,16 @@ EngineThread::EngineThread(Napi::Env env) {
   callback_.Unref(env);
 }
 
-void EngineThread::create(Napi::Env env) {
-  auto* self = new EngineThread(env);
+void Environment::create(Napi::Env env) {
+  auto* self = new Environment(env);
   // Instance data lives until the environment is gone, after every clean-up hook.
-  env.SetInstanceData<EngineThread>(self);
+  env.SetInstanceData<Environment>(self);
   // Hooks run in reverse order of registration: this one, added after the thread-safe function, runs before that is
   // finalised. process.exit() runs no hooks on the main thread; lib/native/engine.ts calls shutdown() there.
-  env.AddCleanupHook([self] { self->shutdown(); });
+  env.AddCleanupHook([self] { self->engine.shutdown(); });
 }
 
-EngineThread& EngineThread::of(Napi::Env env) { return *env.GetInstanceData<EngineThread>(); }
+EngineThread& EngineThread::of(Napi::Env env) { return Environment::of(env).engine; }
 
 void EngineThread::push(Napi::Env env, std::unique_ptr<Job> job) {
   guarded(env, [&] {

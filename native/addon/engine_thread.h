@@ -42,9 +42,9 @@ struct PromiseJob final : Job {
 
 class EngineThread {
  public:
-  // The environment's engine thread; created with the addon, its thread started by the first job.
+  // The environment's (addon/environment.h); its thread is started by the first job.
   static EngineThread& of(Napi::Env env);
-  static void create(Napi::Env env);
+  explicit EngineThread(Napi::Env env);
 
   // Queues `work`; the promise settles with convert(env, result) on the JavaScript thread.
   template <class Result>
@@ -56,6 +56,7 @@ class EngineThread {
   }
 
   // Drops the reference on the engine thread, after what was queued before: to end what belongs to a GPU means to wait for it.
+  // For what a job has made: the thread runs, so this does not throw. Once it is stopping, the reference dies here.
   void discard(Napi::Env env, std::shared_ptr<void> reference);
 
   // Cancels what runs, drops what waits, joins the thread. Promises still pending stay so. Safe to call twice.
@@ -65,7 +66,6 @@ class EngineThread {
   const std::atomic<bool>& stopping() const { return stopping_; }
 
  private:
-  explicit EngineThread(Napi::Env env);
   void push(Napi::Env env, std::unique_ptr<Job> job);
   void loop();
   static void settle(Napi::Env env, Napi::Function, EngineThread* self, Job* job);

@@ -3,6 +3,7 @@
 
 #include "addon/convert.h"
 #include "addon/engine_thread.h"
+#include "addon/environment.h"
 #include "addon/register.h"
 
 namespace ssn::addon {
@@ -39,7 +40,7 @@ class NativeGroup : public Napi::ObjectWrap<NativeGroup> {
         info.Env(), [group = group_, mine = Group::Bytes(array.Data(), array.Data() + array.ByteLength())] { return group->allGather(mine); },
         [](Napi::Env env, std::vector<Group::Bytes>& parts) {
           Napi::Array out = Napi::Array::New(env, parts.size());
-          for (uint32_t i = 0; i < parts.size(); ++i) out.Set(i, vectorToJs(env, std::move(parts[i])));
+          for (uint32_t i = 0; i < parts.size(); ++i) out.Set(i, vectorToJs(env, parts[i]));
           return out;
         });
   }
@@ -75,11 +76,14 @@ Napi::Value createGroup(const Napi::CallbackInfo& info) {
       getBool(options, "launcherStore"), getString(options, "prefix"), milliseconds("joinTimeoutSeconds"), milliseconds("timeoutSeconds"),
   };
   auto handle = std::make_shared<Group>(group);
-  return NativeGroup::define(info.Env()).New({Napi::External<NativeGroup::Handle>::New(info.Env(), &handle)});
+  return Environment::of(info.Env()).group.New({Napi::External<NativeGroup::Handle>::New(info.Env(), &handle)});
 }
 
 }  // namespace
 
-void registerGroup(Napi::Env env, Napi::Object exports) { addFunction<createGroup>(env, exports, "createGroup"); }
+void registerGroup(Napi::Env env, Napi::Object exports) {
+  Environment::of(env).group = Napi::Persistent(NativeGroup::define(env));
+  addFunction<createGroup>(env, exports, "createGroup");
+}
 
 }  // namespace ssn::addon

@@ -65,7 +65,7 @@ Napi::Value resizeImageToJs(const Napi::CallbackInfo& info) {
         resizeImage(from, height, width, channels, out.data(), toHeight, toWidth, method);
         return out;
       },
-      [](Napi::Env env, std::vector<uint8_t>& out) { return vectorToJs(env, std::move(out)); });
+      [](Napi::Env env, std::vector<uint8_t>& out) { return vectorToJs(env, out); });
 }
 
 Napi::Value flipImageToJs(const Napi::CallbackInfo& info) {
@@ -73,7 +73,7 @@ Napi::Value flipImageToJs(const Napi::CallbackInfo& info) {
   const Napi::Uint8Array pixels = imageFromJs(info[0], height, width, channels);
   std::vector<uint8_t> out(pixels.ElementLength());
   flipImage(pixels.Data(), height, width, channels, flipNumbered(integer(info[4])), out.data());
-  return vectorToJs(info.Env(), std::move(out));
+  return vectorToJs(info.Env(), out);
 }
 
 TargetOptions targetOptionsFromJs(const Napi::Object& object) {
@@ -102,8 +102,8 @@ Napi::Value trainingTargetsToJs(const Napi::CallbackInfo& info) {
         Napi::Array out = Napi::Array::New(env, targets.size());
         for (uint32_t i = 0; i < targets.size(); ++i) {
           Napi::Object target = Napi::Object::New(env);
-          target.Set("mask", vectorToJs(env, std::move(targets[i].mask)));
-          target.Set("weight", vectorToJs(env, std::move(targets[i].weight)));
+          target.Set("mask", vectorToJs(env, targets[i].mask));
+          target.Set("weight", vectorToJs(env, targets[i].weight));
           out.Set(i, target);
         }
         return out;
@@ -123,7 +123,7 @@ Napi::Value resizeMapToJs(const Napi::CallbackInfo& info) {
         resizeMap(values.data(), height, width, out.data(), toHeight, toWidth, /*alignCorners=*/false);
         return out;
       },
-      [](Napi::Env env, std::vector<float>& out) { return vectorToJs(env, std::move(out)); });
+      [](Napi::Env env, std::vector<float>& out) { return vectorToJs(env, out); });
 }
 
 Napi::Value distanceWeightToJs(const Napi::CallbackInfo& info) {
@@ -131,7 +131,7 @@ Napi::Value distanceWeightToJs(const Napi::CallbackInfo& info) {
   const Napi::Uint8Array mask = imageFromJs(info[0], height, width, /*channels=*/1);
   std::vector<float> out(mask.ElementLength());
   distanceWeight(mask.Data(), height, width, info[3].As<Napi::Number>().FloatValue(), info[4].As<Napi::Number>().FloatValue(), out.data());
-  return vectorToJs(info.Env(), std::move(out));
+  return vectorToJs(info.Env(), out);
 }
 
 Napi::Value dilateToJs(const Napi::CallbackInfo& info) {
@@ -140,7 +140,7 @@ Napi::Value dilateToJs(const Napi::CallbackInfo& info) {
   const Napi::Uint8Array mask = imageFromJs(info[0], height, width, /*channels=*/1);
   std::vector<uint8_t> out(mask.ElementLength());
   dilate(mask.Data(), height, width, size, out.data());
-  return vectorToJs(info.Env(), std::move(out));
+  return vectorToJs(info.Env(), out);
 }
 
 }  // namespace

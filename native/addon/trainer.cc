@@ -6,6 +6,7 @@
 
 #include "addon/convert.h"
 #include "addon/engine_thread.h"
+#include "addon/environment.h"
 #include "addon/network.h"
 #include "addon/register.h"
 #include "error.h"
@@ -83,11 +84,17 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
     const auto handle = info[0].As<Napi::External<std::pair<Handle, TrainerConfig>>>();
     trainer_ = handle.Data()->first;
     config_ = handle.Data()->second;
+    trainer(info.Env());
   }
 
+  // Public: node-addon-api looks for it.
+  void Finalize(Napi::Env env) override { release(env); }
+
  private:
-  Handle trainer(Napi::Env env) const {
-    if (!trainer_) throw Napi::Error(env, Failure{"INTERNAL", "the trainer was disposed"}.toJs(env));
+  // Every use tells V8 how far the feature cache has grown.
+  Handle trainer(Napi::Env env) {
+    if (!trainer_) throw Error("INTERNAL", "the trainer was disposed");
+    memory_.set(env, trainer_->bytes());
     return trainer_;
   }
 
@@ -203,7 +210,7 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
 
   Napi::Value featureStd(const Napi::CallbackInfo& info) {
     return runOnEngine<std::vector<float>>(
-        info.Env(), [trainer = trainer(info.Env())] { return trainer->featureStd(); }, [](Napi::Env e, std::vector<float>& std) { return vectorToJs(e, std::move(std)); });
+        info.Env(), [trainer = trainer(info.Env())] { return trainer->featureStd(); }, [](Napi::Env e, std::vector<float>& std) { return vectorToJs(e, std); });
   }
 
   Napi::Value setNoiseStd(const Napi::CallbackInfo& info) {
@@ -252,14 +259,20 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
         [](Napi::Env e, bool&) { return e.Undefined(); });
   }
 
-  // Jobs in flight hold the trainer until they end.
   Napi::Value dispose(const Napi::CallbackInfo& info) {
-    if (config_.device.is_cuda()) EngineThread::of(info.Env()).discard(info.Env(), std::move(trainer_));
-    trainer_.reset();
+    release(info.Env());
     return info.Env().Undefined();
   }
 
+  // Jobs in flight hold the trainer until they end.
+  void release(Napi::Env env) {
+    memory_.set(env, 0);
+    if (config_.device.is_cuda()) EngineThread::of(env).discard(env, std::move(trainer_));
+    trainer_.reset();
+  }
+
   Handle trainer_;
+  ExternalMemory memory_;
   TrainerConfig config_;
 };
 
@@ -362,10 +375,11 @@ Napi::Value createTrainerIn(std::shared_ptr<Group> group, const Napi::CallbackIn
       [config = trainerConfigFromJs(info[0].As<Napi::Object>()), backbone = tensorMapFromJs(info[1]), heads = tensorMapFromJs(info[2]), group = std::move(group)] {
         return Made{std::make_shared<Trainer>(config, backbone, heads, group), config};
       },
-      [](Napi::Env e, Made& made) { return NativeTrainer::define(e).New({Napi::External<Made>::New(e, &made)}); });
+      [](Napi::Env e, Made& made) { return Environment::of(e).trainer.New({Napi::External<Made>::New(e, &made)}); });
 }
 
 void registerTrainer(Napi::Env env, Napi::Object exports) {
+  Environment::of(env).trainer = Napi::Persistent(NativeTrainer::define(env));
   addFunction<createTrainer>(env, exports, "createTrainer");
   addFunction<backboneTensorsToJs>(env, exports, "backboneTensors");
   addFunction<featureShapeToJs>(env, exports, "featureShape");

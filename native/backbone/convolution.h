@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "backbone/winograd.h"
+#include "tensor_map.h"
 
 namespace ssn {
 
@@ -25,6 +26,9 @@ class Convolution {
   at::Tensor relu(const at::Tensor& x) const;
   // relu(convolution(x) + residual); may overwrite `residual`.
   at::Tensor addRelu(const at::Tensor& x, at::Tensor residual) const;
+
+  // That its weights take, as they are laid out.
+  int64_t bytes() const { return bytesOf(weight_) + bytesOf(bias_) + bytesOf(packed_) + (winograd_ ? winograd_->bytes() : 0); }
 
  private:
   at::Tensor finished(const at::Tensor& x, const at::Tensor& residual, bool relu) const;

@@ -160,6 +160,16 @@ std::vector<at::Tensor> Backbone::forward(const at::Tensor& input) const {
   return out;
 }
 
+int64_t Backbone::bytes() const {
+  int64_t out = stem_.bytes();
+  for (const std::vector<Block>& stage : stages_)
+    for (const Block& block : stage) {
+      for (const Convolution& convolution : block.branch) out += convolution.bytes();
+      for (const Convolution& convolution : block.shortcut) out += convolution.bytes();
+    }
+  return out;
+}
+
 std::vector<TapShape> tapShapes(const Architecture& architecture, const std::vector<std::string>& layers, int64_t height, int64_t width) {
   constexpr int64_t kLargest = 1 << 16;
   if (layers.empty()) throw Error("INVALID_OPTION", "no layer is named");

@@ -47,6 +47,8 @@ class Backbone {
   // b x 3 x H x W, normalised -> one map per tap, b x C_l x h_l x w_l, channels-last.
   std::vector<at::Tensor> forward(const at::Tensor& input) const;
 
+  int64_t bytes() const;  // that its weights take
+
  private:
   struct Block {
     std::vector<Convolution> branch;

@@ -6,6 +6,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "tensor_map.h"
+
 namespace ssn {
 
 class Winograd {
@@ -21,6 +23,8 @@ class Winograd {
   at::Tensor operator()(const at::Tensor& x, bool relu) const;
   // relu(convolution(x) + residual), written into `residual`.
   at::Tensor addRelu(const at::Tensor& x, const at::Tensor& residual) const;
+
+  int64_t bytes() const { return bytesOf(weight_) + bytesOf(bias_); }
 
  private:
   void run(const at::Tensor& x, const at::Tensor& out, bool add, bool relu) const;

@@ -35,6 +35,9 @@ class Detector {
   // Every stage, for normalised input n x 3 x H x W.
   Inspection inspect(const at::Tensor& input) const;
 
+  // That the weights take, in the memory of the device. (A GPU's is as short as the machine's.)
+  int64_t bytes() const { return backbone_.bytes() + (folded_ ? folded_->bytes() : direct_->bytes()); }
+
  private:
   std::pair<at::Tensor, at::Tensor> onDevice(const at::Tensor& pixels) const;  // scores and maps where the pixels are
   HeadsOutput heads(const std::vector<at::Tensor>& taps) const;

@@ -56,7 +56,16 @@ int processId() { return getpid(); }
 
 }  // namespace
 
+void checkPath(const std::string& path) {
+  const size_t nul = path.find('\0');
+  if (nul == std::string::npos) return;
+  std::string shown = path;
+  for (size_t at = nul; at != std::string::npos; at = shown.find('\0', at)) shown.replace(at, 1, "\\0");
+  throw Error("INVALID_OPTION", "'" + shown + "' is no path: it holds a NUL character (\\0), at which the system would end it. Take it out.", path);
+}
+
 InputFile::InputFile(std::string path) : path_(std::move(path)) {
+  checkPath(path_);
   std::error_code error;
   const fs::file_status status = fs::status(pathOf(path_), error);
   if (!fs::exists(status)) fail(error ? error.value() : ENOENT, "read", path_);
@@ -135,6 +144,7 @@ uint64_t ByteReader::little(int bytes) {
 }
 
 OutputFile::OutputFile(std::string path) : path_(std::move(path)) {
+  checkPath(path_);
   static std::atomic<unsigned> counter{0};
   temporary_ = path_ + "." + std::to_string(processId()) + "-" + std::to_string(counter++) + ".tmp";
   std::error_code error;

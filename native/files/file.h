@@ -1,6 +1,6 @@
 // Files as the tensor formats need them: random access that checks every range, a buffered byte stream over a part of
 // a file, and output that appears under its name only when it is complete. Failures are ssn::Error: FILE_NOT_FOUND,
-// NO_PERMISSION, NO_SPACE, FILE_ERROR from the system; FILE_CORRUPT when the content is at fault.
+// NO_PERMISSION, NO_SPACE, FILE_ERROR from the system; INVALID_OPTION for what is no path; FILE_CORRUPT when the content is at fault.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +8,9 @@
 #include <string>
 
 namespace ssn {
+
+// Throws INVALID_OPTION for a path that holds a NUL: the system would end it there, and take another file.
+void checkPath(const std::string& path);
 
 class InputFile {
  public:

@@ -14,6 +14,14 @@ class FoldedHeads {
   // taps: n x C_l x h_l x w_l of type `precision`, in which the wide products run; everything behind them is float32.
   HeadsOutput operator()(const std::vector<at::Tensor>& taps) const;
 
+  // That the large of its tensors take.
+  int64_t bytes() const {
+    int64_t out = bytesOf(classificationBias_);
+    for (const at::Tensor& weight : segmentation_) out += bytesOf(weight);
+    for (const at::Tensor& weight : classification_) out += bytesOf(weight);
+    return out;
+  }
+
  private:
   HeadsOutput withKernels(const std::vector<at::Tensor>& taps) const;
 

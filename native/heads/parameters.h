@@ -60,6 +60,12 @@ struct Heads {
   };
   // Every tensor that the layout has, in a fixed order; kBuffer marks running statistics, which are not trained.
   std::vector<Named> named();
+
+  int64_t bytes() const {
+    int64_t out = 0;
+    for (const Named& each : Heads(*this).named()) out += bytesOf(*each.tensor);
+    return out;
+  }
 };
 
 // Names and shapes of every tensor for C feature channels.

@@ -49,6 +49,11 @@ bool FeatureCache::contains(int64_t key) const {
   return known != contents_.end() && file_->contains(known->second);
 }
 
+int64_t FeatureCache::bytes() const {
+  std::lock_guard lock(mutex_);
+  return bytes_ + hostBytes_;
+}
+
 FeatureCache::Taps FeatureCache::offer(int64_t key, const Taps& taps) {
   Taps stored;
   for (const at::Tensor& tap : taps) {

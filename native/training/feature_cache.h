@@ -33,6 +33,9 @@ class FeatureCache {
 
   bool contains(int64_t key) const;
 
+  // In memory, the device's and the host's.
+  int64_t bytes() const;
+
   // Takes computed taps, keeps them where they fit, and returns them as find() would. Throws INVALID_OPTION for features
   // that float16 cannot hold.
   Taps offer(int64_t key, const Taps& taps);

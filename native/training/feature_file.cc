@@ -12,6 +12,7 @@
 
 #include "error.h"
 #include "files/checksum.h"
+#include "files/file.h"
 
 namespace ssn {
 namespace {
@@ -54,6 +55,7 @@ int64_t elements(const TapShape& shape) { return shape.channels * shape.height *
 
 FeatureFile::FeatureFile(std::string path, const Digest& identity, std::vector<TapShape> shapes, at::ScalarType dtype, int64_t limitBytes)
     : path_(std::move(path)), identity_(identity), shapes_(std::move(shapes)), dtype_(dtype), limit_(limitBytes) {
+  checkPath(path_);
   recordBytes_ = sizeof(RecordHead);
   for (const TapShape& shape : shapes_) recordBytes_ += elements(shape) * static_cast<int64_t>(c10::elementSize(dtype_));
   file_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);

@@ -46,7 +46,8 @@ Trainer::Trainer(const TrainerConfig& config, const TensorMap& backbone, const T
       heads_(headsFromTensors(heads, shape_.channels, config.layout, config.device)),
       geometry_(tapShapes(config), config.alignCorners, config.upscale, config.device),
       cache_(config.featureCacheBytes, config.featureCacheHostBytes, config.featureCachePrecision, config.device, openFeatureFile(config)),
-      optimizer_(trainedParameters(heads_).size()) {
+      optimizer_(trainedParameters(heads_).size()),
+      weightBytes_(backbone_.bytes() + 3 * heads_.bytes()) {  // two moments for each parameter
   if (!config.computable()) throw Error("INTERNAL", "this classification head has no low-resolution form");
   setNoiseStd(config.noiseStd);
 #ifdef SSN_CUDA

@@ -115,6 +115,9 @@ class Trainer {
   // Safe to ask from another thread while a step runs.
   bool cached(int64_t key) const { return cache_.contains(key); }
   FeatureCache::Report cacheReport() { return cache_.report(); }
+  // That weights and moments take, and cached features: those there are, because the limit may never be reached. What a step
+  // takes besides is all trainers' together (memory.h). Likewise safe.
+  int64_t bytes() const { return weightBytes_ + cache_.bytes(); }
   FeatureShape shape() const { return shape_; }
 
   // What follows is for tests. It returns tensors that may still be computed, on the trainer's own stream: while this lives, the calling
@@ -150,6 +153,7 @@ class Trainer {
   FeatureCache cache_;
   DeviceStep::Images targets_;
   std::vector<AdamWState> optimizer_;
+  int64_t weightBytes_;
   int64_t updates_ = 0;
   struct Pending {
     Readback values;

@@ -105,6 +105,18 @@ test("one by one, in batches of any size, and at the same time: the same bits in
   assert.deepEqual(await one.detect([]), []);
 });
 
+test("the map of a detection can be transferred to another thread", async () => {
+  for (const mapSize of ["model", "image"] as const) {
+    const detector = await load({ mapSize });
+    for (const { map } of [await detector.detect(images[1]!), ...(await detector.detect(images.slice(0, 2)))]) {
+      const expected = map.data.slice();
+      const moved = structuredClone(map.data, { transfer: [map.data.buffer as ArrayBuffer] });
+      assert.equal(map.data.length, 0, "moved, not copied");
+      assert.deepEqual(moved, expected);
+    }
+  }
+});
+
 test("score, decision and timings fit each other", async () => {
   for (const found of await (await load()).detect(images)) {
     assert.ok(Math.abs(found.score - 1 / (1 + Math.exp(-found.logit))) < 1e-12);

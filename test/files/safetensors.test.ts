@@ -7,6 +7,7 @@ import { test } from "node:test";
 import { SuperSimpleNetError } from "../../lib/errors.js";
 import type { TensorMap } from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
+import { failure } from "../datasets/files.js";
 import { failsWith, mutate, readTensors, temporaryFolder } from "./support.js";
 
 const folder = temporaryFolder();
@@ -42,6 +43,19 @@ test("every element type and the metadata survive a round trip", async () => {
   assert.deepEqual(read.metadata, metadata);
   assert.deepEqual(read.tensors, Object.fromEntries(Object.entries(tensors).sort(([x], [y]) => (x < y ? -1 : 1))));
   assert.deepEqual(Object.keys((await readTensors(file, ["b", "lo"])).tensors), ["b", "bf", "byte", "long"]);
+});
+
+test("tensors in shared memory, in the middle of a buffer, and of more than a MiB", async () => {
+  const file = path.join(folder, "memory.safetensors");
+  const shared = new Float32Array(new SharedArrayBuffer(24), 8, 3);
+  shared.set([1, 2, 3]);
+  const large = new Float32Array(300_001).map((_, i) => i);
+  await engine().writeTensors(file, { shared: { dtype: "float32", shape: [3], data: shared }, large: { dtype: "float32", shape: [300_000], data: large.subarray(1) } }, {});
+  const read = (await readTensors(file)).tensors;
+  assert.deepEqual(read["shared"]!.data, Float32Array.of(1, 2, 3));
+  assert.deepEqual(read["large"]!.data, large.slice(1));
+  structuredClone(large.buffer, { transfer: [large.buffer] });
+  assert.throws(() => void engine().writeTensors(file, { w: { dtype: "float32", shape: [300_000], data: large } }, {}), failure("WEIGHTS_INVALID", "'w'", "0 elements, not 300000", "transferred"));
 });
 
 test("the same content gives the same bytes, aligned, and the header parses as JSON", async () => {
@@ -92,6 +106,12 @@ test("file system failures have their codes", async () => {
   await failsWith(readTensors(folder), "FILE_ERROR", /it is a folder/);
   await failsWith(engine().writeTensors(path.join(folder, "no/such/x"), tensors, {}), "FILE_NOT_FOUND", /folder does not exist/);
   await failsWith(engine().writeTensors(folder, tensors, {}), "FILE_ERROR", /it is a folder/);
+  for (const file of ["\0", path.join(folder, "all.safetensors\0.bak")]) {
+    const refused = failure("INVALID_OPTION", `'${file.replace("\0", "\\0")}' is no path`, "NUL");
+    await assert.rejects(readTensors(file), refused);
+    await assert.rejects(engine().readPickle(file), refused);
+    await assert.rejects(engine().writeTensors(file, tensors, {}), refused);
+  }
   if (existsSync("/dev/null")) await failsWith(readTensors("/dev/null"), "FILE_ERROR", /not a regular file/);
 });
 

@@ -1,6 +1,7 @@
 /** A process that ends while the engine works. Run by lifetime.test.ts: node child.js MODE DELAY_MS; not a test itself. */
 import { Worker, isMainThread, parentPort, workerData } from "node:worker_threads";
 
+import type { DetectorConfig, NativeDetector, NativeTrainer, TrainerConfig } from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
 
 /** Work of two kinds: one long job of libtorch, behind it a long queue of short ones whose promises settle all the time. */
@@ -15,6 +16,23 @@ function keepBusy(): Promise<unknown> {
 
 const after = (ms: number, body: () => void): unknown => (ms === 0 ? setImmediate(body) : setTimeout(body, ms));
 const startWorker = (mode: string, delay: number): Worker => new Worker(__filename, { workerData: { mode, delay } });
+
+const config = { architecture: "resnet18", layers: ["layer2", "layer3"], imageHeight: 64, imageWidth: 64, variant: "jims", alignCorners: true, device: "cpu", compute: "lowResolution" } as const;
+const detectorConfig = (): DetectorConfig => ({ ...config, layers: [...config.layers], precision: "float32" });
+const trainerConfig = (): TrainerConfig => ({ ...config, layers: [...config.layers], seed: 0, noiseStd: Float32Array.of(1), perlinThreshold: 0.2, featureCacheBytes: 0, stopGradient: false, gradientClip: 0, adaptorWeightDecay: 0, headsWeightDecay: 0 });
+
+/** What is still in use when the process or worker ends. */
+const kept: unknown[] = [];
+async function makeObjects(): Promise<void> {
+  const native = engine();
+  const backbone = await native.randomBackbone("resnet18", 0);
+  const heads = await native.randomHeads(384, 0);
+  for (const end of [(made: unknown) => void kept.push(made), () => {}, (made: NativeDetector | NativeTrainer) => made.dispose()]) {
+    end(await native.createDetector(detectorConfig(), backbone, heads));
+    end(await native.createTrainer(trainerConfig(), backbone, heads));
+  }
+  kept.push(native.createGroup({ rank: 0, worldSize: 2, masterAddress: "127.0.0.1", masterPort: 1, launcherStore: true, prefix: "", timeoutSeconds: 1, joinTimeoutSeconds: 1 }));
+}
 
 const modes: Record<string, (delay: number) => void> = {
   exit(delay) {
@@ -106,6 +124,26 @@ const modes: Record<string, (delay: number) => void> = {
     const ended = [0, 1, 2, 3].map(() => new Promise<number>((resolve) => startWorker("finish", 0).once("exit", resolve)));
     void Promise.all([keepBusy(), ...ended]).then(([, ...codes]) => console.log(codes.join(" ")));
   },
+  /** The main thread and workers that end with detectors, trainers and groups in use, dropped and disposed of: by themselves, by process.exit, terminated. */
+  objects() {
+    void (async () => {
+      await makeObjects();
+      const codes: number[] = [];
+      for (const mode of ["endWithObjects", "exitWithObjects", "waitWithObjects"]) {
+        const worker = startWorker(mode, 0);
+        worker.once("message", () => void worker.terminate());
+        codes.push(await new Promise<number>((resolve) => worker.once("exit", resolve)));
+      }
+      console.log(codes.join(" "));
+    })();
+  },
+  endWithObjects: () => void makeObjects(),
+  exitWithObjects: () => void makeObjects().then(() => process.exit(7)),
+  waitWithObjects: () =>
+    void makeObjects().then(() => {
+      setInterval(() => {}, 1000);
+      parentPort!.postMessage("made");
+    }),
   busyPool() {
     const native = engine();
     for (let i = 0; i < 4; i++) void native.resizeImage(new Uint8Array(2000 * 2000 * 3), 2000, 2000, 3, 1000, 1000, "antialias");
@@ -118,8 +156,7 @@ const modes: Record<string, (delay: number) => void> = {
       const backbone = await native.randomBackbone("resnet18", 0);
       const heads = await native.randomHeads(384, 0);
       parentPort!.postMessage("busy");
-      const config = { architecture: "resnet18", layers: ["layer2", "layer3"], imageHeight: 64, imageWidth: 64, variant: "jims", alignCorners: true, device: "cpu", compute: "lowResolution" } as const;
-      for (let i = 0; i < 60; i++) void native.createDetector({ ...config, layers: [...config.layers], precision: "float32" }, backbone, heads);
+      for (let i = 0; i < 60; i++) void native.createDetector(detectorConfig(), backbone, heads);
     })();
   },
   busy() {

@@ -51,4 +51,5 @@ test("worker.terminate() in the middle of a job, ten times", () => prints("termi
 test("worker.terminate() while the pool works or arguments are copied", () => prints("terminatePool", "terminated all"));
 test("workers that exit or throw in the middle of a job", () => prints("workersEnd", "7 1 7 1 7 1 7 1 7 1"));
 test("the addon in four workers and the main thread", () => prints("parallel", "all settled\nall settled\nall settled\nall settled\n0 0 0 0"));
+test("the main thread and workers that end while detectors, trainers and groups exist", () => prints("objects", "0 7 1"));
 test("after shutdown: ABORTED, and a second shutdown does nothing", () => prints("afterShutdown", "ABORTED"));

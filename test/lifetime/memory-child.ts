@@ -1,9 +1,10 @@
 /**
  * A process that does the same work over and over and prints its memory as it goes: one line of JSON per third. Run by
- * memory.test.ts: node --expose-gc memory-child.js train|detect|release DATA DEVICE [LEAK]; not a test itself. LEAK: bytes kept per round, to
+ * memory.test.ts: node --expose-gc memory-child.js train|detect|release|objects DATA DEVICE [LEAK]; not a test itself. LEAK: bytes kept per round, to
  * see that the test notices.
  */
 import { type Dataset, datasets, Detector, Trainer, type TrainerOptions } from "../../lib/index.js";
+import type { NativeDetector, NativeTrainer } from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
 
 const [, , mode, folder, device, leak] = process.argv as [string, string, string, string, string, string | undefined];
@@ -59,5 +60,38 @@ async function detections(count: number): Promise<void> {
   }
 }
 
-const modes: Record<string, () => Promise<void>> = { train: () => trainingSteps(1000), detect: () => detections(10000), release };
+/** What V8 knows of a detector's and a trainer's memory: one line before anything, then one after each event. */
+async function objects(): Promise<void> {
+  const native = engine();
+  const backbone = await native.randomBackbone("resnet18", 0);
+  const heads = await native.randomHeads(384, 0);
+  const common = { architecture: "resnet18", layers: ["layer2", "layer3"], imageHeight: 256, imageWidth: 256, variant: "jims", alignCorners: true, device, compute: "lowResolution" } as const;
+  const detector = (): Promise<NativeDetector> => native.createDetector({ ...common, layers: [...common.layers], precision: "float32" }, backbone, heads);
+  const trainer = (): Promise<NativeTrainer> =>
+    native.createTrainer({ ...common, layers: [...common.layers], seed: 0, noiseStd: Float32Array.of(1), perlinThreshold: 0.2, featureCacheBytes: 2 ** 30, stopGradient: false, gradientClip: 0, adaptorWeightDecay: 0, headsWeightDecay: 0 }, backbone, heads);
+  // What has been collected is finalised between two turns of the event loop.
+  const print = async (event: string): Promise<void> => {
+    for (let i = 0; i < 3; i++) measured(), await new Promise(setImmediate);
+    console.log(JSON.stringify({ event, external: native.externalBytes() / 2 ** 20 }));
+  };
+  await print("before");
+  for (const make of [detector, trainer]) {
+    const made = await make();
+    await print("made");
+    if (make === trainer) {
+      const pixels = new Uint8Array(256 * 256 * 3);
+      await (made as NativeTrainer).observeFeatures(Array.from({ length: 8 }, (_, key) => ({ key, pixels })));
+      (made as NativeTrainer).cacheReport();
+      await print("cached");
+    }
+    made.dispose();
+    made.dispose();
+    await print("disposed");
+    // In a function of its own, which holds nothing once it has returned.
+    await (async () => void (await make()))();
+    await print("dropped");
+  }
+}
+
+const modes: Record<string, () => Promise<void>> = { train: () => trainingSteps(1000), detect: () => detections(10000), release, objects };
 void modes[mode]!();

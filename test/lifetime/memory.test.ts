@@ -18,7 +18,7 @@ interface Measured {
   gpu: number | null;
 }
 
-function run(mode: string, device = "cpu"): Promise<Measured[]> {
+function run<Line = Measured>(mode: string, device = "cpu"): Promise<Line[]> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, ["--expose-gc", path.join(__dirname, "memory-child.js"), mode, path.join(folder, `${mode}-${device.replace(":", "-")}`), device], {
       // One arena: how glibc spreads blocks over several is chance.
@@ -28,7 +28,7 @@ function run(mode: string, device = "cpu"): Promise<Measured[]> {
     let text = "";
     child.stdout.on("data", (chunk) => (text += String(chunk)));
     child.on("error", reject);
-    child.on("close", (code) => (code === 0 ? resolve(text.trim().split("\n").map((line) => JSON.parse(line) as Measured)) : reject(new Error(`ended with ${code}`))));
+    child.on("close", (code) => (code === 0 ? resolve(text.trim().split("\n").map((line) => JSON.parse(line) as Line)) : reject(new Error(`ended with ${code}`))));
   });
 }
 
@@ -53,6 +53,18 @@ async function assertSteady(mode: string, rounds: number, device: string): Promi
 test("what training kept is given back when it ends", async () => {
   const [during, after] = await run("release");
   assert.ok(during && after && after.rss < during.rss - 50, `${during?.rss.toFixed(0)} MiB in the last step, ${after?.rss.toFixed(0)} MiB afterwards`);
+});
+
+// Otherwise it does not collect dropped ones before the machine has no memory left.
+test("V8 knows what detectors and trainers take, until they are disposed of or collected", async () => {
+  const lines = await run<{ event: string; external: number }>("objects");
+  assert.deepEqual(lines.map(({ event }) => event), ["before", "made", "disposed", "dropped", "made", "cached", "disposed", "dropped"]);
+  const [, detector, , , trainer, cached] = lines.map(({ external }) => external - lines[0]!.external);
+  // Parameters of the backbone to layer3 and of the heads, in MiB; the features are 128 x 32 x 32 and 256 x 16 x 16 numbers of each of 8 images.
+  assert.ok(detector! > 10 + 7 && detector! < 100, `detector: ${detector}`);
+  assert.ok(trainer! > 10 + 3 * 7 && trainer! < 100, `trainer: ${trainer}`);
+  assert.ok(Math.abs(cached! - trainer! - 6) < 1, `cached: ${cached! - trainer!}`);
+  for (const { event, external } of lines) if (/disposed|dropped/.test(event)) assert.ok(Math.abs(external - lines[0]!.external) < 1, `${event}: ${external - lines[0]!.external}`);
 });
 
 for (const device of devices) {

@@ -23,6 +23,30 @@ test("native errors arrive as SuperSimpleNetError with a code", async () => {
   await assert.rejects(engine().readTensors(missing), { name: "SuperSimpleNetError", code: "FILE_NOT_FOUND" });
 });
 
+test("every object of a kind has the same class: each definition would stay in memory for ever", async () => {
+  const native = engine();
+  const backbone = await native.randomBackbone("resnet18", 0);
+  const heads = await native.randomHeads(128, 0);
+  const config = { architecture: "resnet18", layers: ["layer2"], imageHeight: 32, imageWidth: 32, variant: "jims", alignCorners: true, device: "cpu", compute: "lowResolution" } as const;
+  const network = () => ({ ...config, layers: [...config.layers] });
+  const makers = [
+    () => native.createDetector({ ...network(), precision: "float32" }, backbone, heads),
+    () => native.createTrainer({ ...network(), seed: 0, noiseStd: Float32Array.of(1), perlinThreshold: 0.2, featureCacheBytes: 0, stopGradient: false, gradientClip: 0, adaptorWeightDecay: 0, headsWeightDecay: 0 }, backbone, heads),
+    () => native.createGroup({ rank: 0, worldSize: 2, masterAddress: "127.0.0.1", masterPort: 1, launcherStore: true, prefix: "", timeoutSeconds: 1, joinTimeoutSeconds: 1 }),
+  ];
+  const classes = new Set();
+  for (const make of makers) for (let i = 0; i < 2; i++) classes.add(Object.getPrototypeOf(await make()));
+  assert.equal(classes.size, makers.length);
+});
+
+test("OUT_OF_MEMORY says how much could not be had, and what helps", () => {
+  // More than a processor can address.
+  assert.throws(() => engine().perlinMasks(0, 0, 2 ** 20, 2 ** 16, 2 ** 16, 0.5), {
+    code: "OUT_OF_MEMORY",
+    message: `Not enough memory: ${2 ** 54} bytes (${2 ** 34} MiB) could not be had. Take smaller images (imageSize), smaller batches (batchSize) or a smaller feature cache (featureCacheMiB).`,
+  });
+});
+
 /** Runs `script` with SUPERSIMPLENET_LIBTORCH at a folder of damaged libraries of the given version. */
 function withDamagedLibtorch(version: string, script: string): string {
   const folder = mkdtempSync(path.join(os.tmpdir(), "ssn-libtorch-"));

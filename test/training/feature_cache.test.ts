@@ -200,7 +200,10 @@ test("one process writes at a time, others only read and say so", async () => {
     adaptorWeightDecay: 0.01,
     headsWeightDecay: 1e-5,
   };
-  const writer = await engine().createTrainer(config, await engine().randomBackbone("resnet18", 0), await engine().randomHeads(384, 0));
+  const weights = [await engine().randomBackbone("resnet18", 0), await engine().randomHeads(384, 0)] as const;
+  const elsewhere = { ...config.featureCacheFile!, path: `${file}\0.bak` };
+  await assert.rejects(engine().createTrainer({ ...config, featureCacheFile: elsewhere }, ...weights), failure("INVALID_OPTION", "\\0.bak", "NUL"));
+  const writer = await engine().createTrainer(config, ...weights);
   const reader = await run(withFile(cache));
   writer.dispose();
   assert.ok(first.bytes.equals(reader.bytes));
