@@ -57,8 +57,9 @@ export class SuperSimpleNetError extends Error {
 
 /** A failed file operation as our error: what failed, on which file, and what to do. Anything else, such as what a callback threw, as it is. */
 export function fileError(error: unknown, action: string, path: string): unknown {
-  const { code, errno } = (error ?? {}) as NodeJS.ErrnoException;
-  if (typeof errno !== "number") return error;
+  if (error instanceof SuperSimpleNetError) return error;
+  const { code } = (error ?? {}) as NodeJS.ErrnoException;
+  if (typeof code !== "string") return error;
   const options = { cause: error, path };
   switch (code) {
     case "ENOENT":

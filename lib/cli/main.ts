@@ -71,7 +71,7 @@ handleOutputErrors();
 main(process.argv.slice(2)).then(
   (code) => {
     output.done();
-    process.exitCode = code;
+    process.exitCode = code === 0 && output.lost ? 1 : code;
   },
   (error: unknown) => {
     output.done();

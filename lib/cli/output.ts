@@ -22,6 +22,8 @@ export class Output {
   json = false;
   /** Set by a command whose work is in files: it goes on when nobody reads stdout any more. */
   worksOn = false;
+  /** Results could not be written to stdout. */
+  lost = false;
   /** Puts a warning of the library into the words of the command line. */
   inFlags: (text: string) => string = (text) => text;
   /** When something was last written to stderr, in ms. */
@@ -94,6 +96,7 @@ export function handleOutputErrors(): void {
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     if (!output.worksOn && error.code === "EPIPE") process.exit(141);
     if (error.code !== "EPIPE") {
+      output.lost = true;
       output.json = false; // a document about it could not be written either
       report(fileError(error, "write", "the standard output"));
     }

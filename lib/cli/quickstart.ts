@@ -65,7 +65,7 @@ export const quickstart = command({
       output.log(`images: ${folder}`);
       const progress = showTraining(files.log);
       const again = `${program} quickstart (it starts over)`;
-      const model = await trainer.fit(dataset, { signal, out, overwrite: true, ...progress.callbacks }).catch((error: unknown) => Promise.reject(explainEnd(error, again, files.checkpoint)));
+      const model = await trainer.fit(dataset, { signal, out, overwrite: true, ...progress.callbacks }).catch((error: unknown) => Promise.reject(progress.started() === undefined ? error : explainEnd(error, again, files.checkpoint)));
       await saveRun(out, model);
       output.done();
 

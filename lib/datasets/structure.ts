@@ -10,13 +10,16 @@ export function checkStructure(where: string, dataset: Dataset): void {
   const { samples } = (dataset ?? {}) as Partial<Dataset>;
   if (!Array.isArray(samples)) throw invalid(where, "dataset", "a data set, as datasets.open returns it,", dataset);
   checkPath(where, "dataset.root", dataset.root);
+  const { found = [] } = { found: dataset.problems };
+  if (!Array.isArray(found) || found.some((problem: unknown) => typeof (problem as { message?: unknown } | null)?.message !== "string")) throw invalid(where, "dataset.problems", "a list of { message }", found);
+  const isPath = (value: unknown): boolean => typeof value === "string" && value !== "" && !value.includes("\0");
   const wrong: string[] = [];
   samples.forEach((sample: unknown, i) => {
     const { id, image, mask, label, split } = (sample ?? {}) as Record<string, unknown>;
     const problem = (what: string, value: unknown): void => void wrong.push(`samples[${i}]${typeof id === "string" ? ` (${id})` : ""}: ${what}, not ${JSON.stringify(value) ?? String(value)}`);
     if (typeof id !== "string") problem("'id' must be a string", id);
-    if (typeof image !== "string") problem("'image' must be a path", image);
-    if (mask !== undefined && typeof mask !== "string") problem("'mask' must be a path or undefined", mask);
+    if (!isPath(image)) problem("'image' must be a path", image);
+    if (mask !== undefined && !isPath(mask)) problem("'mask' must be a path or undefined", mask);
     if (label !== "normal" && label !== "anomalous") problem("'label' must be 'normal' or 'anomalous'", label);
     if (split !== "train" && split !== "test") problem("'split' must be 'train' or 'test'", split);
   });

@@ -19,7 +19,7 @@ export interface ValidateOptions {
   regime?: Regime | "auto";
   /** Check this split alone, as it is evaluated: no training images are needed. Default: both, as they are trained on. */
   split?: Split | undefined;
-  /** Read no more than the headers of images, for they are about to be decoded anyway. Masks are decoded. Default false. */
+  /** Decode no images, for that is about to be done anyway, and compare none. Masks are decoded. Default false. */
   headersOnly?: boolean | undefined;
   signal?: AbortSignal | undefined;
   onProgress?: (progress: { checked: number; total: number }) => void;
@@ -33,14 +33,14 @@ export interface ValidationResult {
   counts: DatasetCounts;
   /** What looks wrong but can be trained on. */
   warnings: string[];
-  /** SHA-256 over the training images' files and the masks' pixels that the regime uses, in the data set's order. */
+  /** SHA-256 over the training images' files and the masks' pixels that the regime uses, in the data set's order. Of no use with `headersOnly`. */
   trainingContent: string;
 }
 
 interface Checked {
   sample: Sample;
   problems: string[];
-  /** Of the file's bytes; absent when unreadable. */
+  /** Of the file's bytes; absent when unreadable, empty where only headers are read. */
   hash?: string;
   /** Of the mask's pixels, when it has one that can be read. */
   maskHash?: string;
@@ -64,7 +64,7 @@ async function check(sample: Sample, headersOnly: boolean): Promise<Checked> {
   await attempt(async () => {
     const bytes = await readImageFile(sample.image);
     const { width, height } = await (headersOnly ? readSize : decodeImage)(bytes, sample.image);
-    Object.assign(result, { width, height, hash: createHash("sha256").update(bytes).digest("hex") });
+    Object.assign(result, { width, height, hash: headersOnly ? "" : createHash("sha256").update(bytes).digest("hex") });
   });
   const { mask } = sample;
   if (mask === undefined) return result;
@@ -75,7 +75,9 @@ async function check(sample: Sample, headersOnly: boolean): Promise<Checked> {
   await attempt(async () => {
     const { pixels, width, height } = await decodeMask(mask);
     result.maskHash = createHash("sha256").update(pixels).digest("hex");
-    result.marked = pixels.reduce((sum, value) => sum + value, 0) / pixels.length;
+    let marked = 0;
+    for (let i = 0; i < pixels.length; i++) marked += pixels[i]!;
+    result.marked = marked / pixels.length;
     if (result.hash !== undefined && (width !== result.width || height !== result.height)) {
       result.problems.push(`${sample.id}: its mask ${mask} is ${width} x ${height} but the image is ${result.width} x ${result.height}. They must be of one size.`);
     }
@@ -87,7 +89,7 @@ async function check(sample: Sample, headersOnly: boolean): Promise<Checked> {
 }
 
 /**
- * Reads and decodes every image and mask, in parallel, and throws one DATASET_INVALID whose `problems` lists everything
+ * Reads and (but for `headersOnly`) decodes every image and mask, in parallel, and throws one DATASET_INVALID whose `problems` lists everything
  * that is wrong: unreadable or truncated files, masks that are missing, empty, of another size than the image, on a normal
  * image, without an image or of two images, ids that occur twice, files that are no images, too few normal training images
  * (2 at least), labels that do not allow `regime`. What can be lived with comes back as warnings. ABORTED when the signal
@@ -163,7 +165,7 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
   };
   for await (const problem of prefetch((dataset.normalMasks ?? []).filter((found) => concerns(found.split)), marks, { signal })) if (problem !== undefined) problems.push(problem);
 
-  const leaked = tests.filter(({ hash }) => trained.has(hash!)).map(({ sample, hash }) => `${sample.id} = ${trained.get(hash!)!}`);
+  const leaked = (headersOnly ? [] : tests).filter(({ hash }) => trained.has(hash!)).map(({ sample, hash }) => `${sample.id} = ${trained.get(hash!)!}`);
   if (leaked.length > 0) warnings.push(`${leaked.length === 1 ? "1 test image is also a training image" : `${leaked.length} test images are also training images`}, which flatters every metric: ${some(leaked)}.`);
   if (small.length > 0) {
     const wanted = imageSize ? `less than half of the model's ${imageSize[1]} x ${imageSize[0]}` : "smaller than 32 pixels";

@@ -1,5 +1,3 @@
-import { setMaxListeners } from "node:events";
-
 import { SuperSimpleNetError } from "../errors.js";
 import { checkNumber } from "../options.js";
 
@@ -24,7 +22,6 @@ function orAborted<R>(promise: Promise<R>, signal: AbortSignal | undefined): Pro
   return new Promise((resolve, reject) => {
     const onAbort = (): void => reject(abortedError(signal));
     if (signal.aborted) return onAbort();
-    setMaxListeners(0, signal); // one signal may cancel any number of calls at once
     signal.addEventListener("abort", onAbort, { once: true });
     promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
   });

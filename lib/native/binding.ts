@@ -342,7 +342,7 @@ export interface NativeBinding {
   versions(): { libtorch: string; cpuCapability: string; mkldnn: string; nodeApi: number };
   /** Every device the engine can use; "cpu" first. */
   devices(): string[];
-  /** INVALID_OPTION, with the number that can be, when they cannot all be started; nothing has changed then. */
+  /** INVALID_OPTION, with about the number that can be, when they cannot all be started; nothing has changed then. */
   setThreads(threads: number): Promise<void>;
   /** Tries every GPU, which makes a CUDA context on each: call it in a process of its own. null in the CPU engine. */
   cudaStatus(): CudaStatus | null;

@@ -51,8 +51,8 @@ export async function lockFolder(out: string): Promise<() => Promise<void>> {
     throw new SuperSimpleNetError("FILE_ERROR", `Another training is writing into ${out}. Wait for its end, stop it, or choose another folder.`, { path: out });
   }
   return async () => {
-    await folder.close();
     if (created) await rmdir(out).catch(() => undefined); // unless something is in it
+    await folder.close();
   };
 }
 

@@ -3,7 +3,7 @@ import { checkSegmented } from "../datasets/segmented.js";
 import type { Regime } from "../datasets/types.js";
 import { checkNetworkSettings, computeFor, randomNotEmbedded } from "../models/config.js";
 import { checkDevice, trainerPrecisions } from "../native/device.js";
-import { checkBoolean, checkChoice, checkNumber, invalid, rejectUnknown } from "../options.js";
+import { checkBoolean, checkChoice, checkNumber, checkPath, invalid, rejectUnknown } from "../options.js";
 import { publishedNoiseStd, type RegimePreset, regimePresets, type RelativeNoise, relativeNoise, trainerDefaults, type TrainerOptions } from "./options.js";
 import { checkDistributed } from "./ranks.js";
 
@@ -36,7 +36,7 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as TrainerOptions;
   const o = { ...trainerDefaults, ...given } as unknown as CheckedOptions;
   checkChoice(where, "backbone", o.backbone, architectures);
-  if (typeof o.backboneWeights !== "string" || o.backboneWeights === "") throw invalid(where, "backboneWeights", "'auto', 'random' or a path", o.backboneWeights);
+  checkPath(where, "backboneWeights", o.backboneWeights, "'auto', 'random' or a path");
   checkNetworkSettings(where, o);
   checkChoice(where, "syntheticAnomalies", o.syntheticAnomalies, ["perlin", "simplenet", "none"]);
   checkBoolean(where, "overlap", o.overlap);
@@ -59,7 +59,7 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
   for (const name of ["featureCacheMiB", "featureCacheHostMiB", "featureCacheFileMiB"] as const) checkNumber(where, name, o[name], { min: 0, max: 2 ** 32 });
   checkChoice(where, "featureCachePrecision", o.featureCachePrecision, ["float32", "float16"]);
   if (o.featureCacheDir !== undefined) {
-    if (typeof o.featureCacheDir !== "string" || o.featureCacheDir === "") throw invalid(where, "featureCacheDir", "a folder", o.featureCacheDir);
+    checkPath(where, "featureCacheDir", o.featureCacheDir, "a folder");
     if (o.featureCacheFileMiB === 0) throw invalid(where, "featureCacheFileMiB", "a number above 0, because 'featureCacheDir' is given,", o.featureCacheFileMiB);
   }
   checkDistributed(where, o.distributed);

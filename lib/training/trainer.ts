@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import os from "node:os";
+import { types } from "node:util";
 
 import { loadBackbone, weightsFile } from "../backbones/load.js";
 import { splitCalibration } from "../datasets/calibration.js";
@@ -45,7 +46,8 @@ export class Trainer {
    * Trains on the training split and returns the model of the last epoch; the test split is never read.
    *
    * Errors, all before the first epoch but the last three: DATASET_INVALID (every problem at once), WEIGHTS_MISSING,
-   * WEIGHTS_INVALID, DEVICE_UNAVAILABLE, CHECKPOINT_MISMATCH; then ABORTED, DIVERGED and what writing the checkpoint
+   * WEIGHTS_INVALID, DEVICE_UNAVAILABLE, CHECKPOINT_MISMATCH, INVALID_OPTION (also for a checkpoint in `out` that is neither to be
+   * resumed nor overwritten), FILE_ERROR (`out` cannot be used, or another training writes there); then ABORTED, DIVERGED and what writing the checkpoint
    * meets (NO_SPACE, NO_PERMISSION). When it stops early, the checkpoint of the last finished epoch is kept in `out`.
    *
    * With several processes (option `distributed`) every one of them calls this with the same data and options and gets the
@@ -86,6 +88,7 @@ export class Trainer {
     else if (!options.overwrite) refuseCheckpoint(out);
     const unlock = await lockFolder(out);
     try {
+      if (!options.resume && !options.overwrite) refuseCheckpoint(out); // of one that has ended meanwhile
       if (options.resume) await checkCheckpoint(out, reproducible(this.options));
       return await this.#train(data, options, ranks);
     } finally {
@@ -98,10 +101,13 @@ export class Trainer {
     const writes = ranks?.first ?? true;
     const { device, reason: deviceReason } = resolveDevice("new Trainer", deviceOf(this.options.device, ranks?.settings));
     checkPrecision("new Trainer", this.options.precision, device, trainerPrecisions);
-    // Those of the stages are called where nothing can wait for them: what an asynchronous one fails with comes up before the first epoch or at the end.
-    const failures: unknown[] = [];
+    // Those of the stages are called where nothing can wait for them: that is done before the first epoch and at the end.
+    let stages: Promise<unknown> = Promise.resolve();
     const stage = (name: StageEvent["stage"], done: number, total: number): void => {
-      Promise.resolve(options.onStage?.({ stage: name, done, total })).catch((error: unknown) => failures.push(error));
+      const called: unknown = options.onStage?.({ stage: name, done, total });
+      stages = stages.then(() => called);
+      stages.catch(() => undefined); // heard where it is waited for
+      if (types.isPromise(called)) called.catch(() => undefined);
     };
 
     const { signal } = options;
@@ -143,7 +149,7 @@ export class Trainer {
       if (ranks) await session.native.shareState();
       const count = (samples: Sample[], label: Sample["label"]): number => samples.filter((sample) => sample.label === label).length;
       const segmented = fit.filter((sample) => sample.label === "anomalous" && sample.mask !== undefined).length;
-      if (failures.length > 0) throw failures[0];
+      await stages;
       if (out !== undefined && epochsDone === 0) await removeCheckpoint(out);
       await options.onStart?.({
         regime: settings.regime,
@@ -207,7 +213,7 @@ export class Trainer {
         const thresholds = writes ? await calibrated(model, settings, device, backbone.tensors, calibration, signal, (done, total) => stage("calibrate", done, total)) : undefined;
         config.thresholds = ranks ? await ranks.fromFirst(thresholds) : thresholds!;
       }
-      if (failures.length > 0) throw failures[0];
+      await stages;
       return model;
     } finally {
       session.native.dispose();

@@ -87,7 +87,7 @@ void setTeam(int threads) {
     const int found = team + startable(threads - team + kSpare);
     if (found < threads + kSpare) {
       const std::string most = std::to_string(std::max(1, found - 2 * kSpare));  // with room for what changes before the next try
-      throw Error("INVALID_OPTION", "Only " + most + " threads can be started here, not " + std::to_string(threads) + ": a limit of processes ('ulimit -u', or a container's) or of memory stops it. Set 'threads' or SUPERSIMPLENET_THREADS to " + most + " or less.");
+      throw Error("INVALID_OPTION", "Only about " + most + " threads can be started here, not " + std::to_string(threads) + ": a limit of processes ('ulimit -u', or a container's) or of memory stops it. Set 'threads' or SUPERSIMPLENET_THREADS to less.");
     }
   }
   // libtorch has a second pool, of as many threads as it is first told and for libraries that are not used here: of none.

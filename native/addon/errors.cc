@@ -24,7 +24,7 @@ Failure outOfMemory(const std::string& message) {
   } else {
     what += ".";
   }
-  return {"OUT_OF_MEMORY", what + " Take smaller images (imageSize), smaller batches (batchSize) or a smaller feature cache (featureCacheMiB)."};
+  return {"OUT_OF_MEMORY", what + " Take smaller batches (batchSize), or train with smaller images (imageSize) or a smaller feature cache (featureCacheMiB)."};
 }
 
 }  // namespace

@@ -288,10 +288,10 @@ uint64_t checksum(const std::string& header, const std::vector<at::Tensor>& data
 void verify(const InputFile& file, std::string header, std::vector<Entry> entries, const TensorFile& read, const std::string& written) {
   const size_t at = header.find(checksumEntry(written));
   if (at != std::string::npos) header.replace(at, checksumEntry(written).size(), checksumEntry(hexadecimal(0)));
-  std::stable_sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return a.begin < b.begin; });
+  std::stable_sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return a.begin != b.begin ? a.begin < b.begin : a.end < b.end; });
   std::vector<at::Tensor> data;
   for (const Entry& entry : entries) data.push_back(read.tensors.at(entry.name));
-  if (hexadecimal(checksum(header, data)) != written) file.corrupt("its checksum is not that of its contents, which have changed since they were written");
+  if (hexadecimal(checksum(header, data)) != written) file.corrupt("its checksum is not that of its contents, which have changed since they were written (a tool that changes them on purpose has to leave the entry supersimplenet.checksum out)");
 }
 
 }  // namespace

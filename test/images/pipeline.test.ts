@@ -50,6 +50,16 @@ test("a load that throws at once is a failure like any other", async () => {
   await assert.rejects(iterator.next(), /sync/);
 });
 
+test("a signal of another implementation", async () => {
+  const listeners = new Set<() => void>();
+  const signal = { aborted: false, reason: undefined as unknown, addEventListener: (_: string, f: () => void) => listeners.add(f), removeEventListener: (_: string, f: () => void) => listeners.delete(f) };
+  const iterator = prefetch([0, 1], (n) => (n === 0 ? later(n, 1) : new Promise<number>(() => undefined)), { signal: signal as unknown as AbortSignal });
+  assert.equal((await iterator.next()).value, 0);
+  const waiting = iterator.next();
+  setTimeout(() => listeners.forEach((listener) => listener()), 5);
+  await assert.rejects(waiting, failure("ABORTED"));
+});
+
 test("a source that throws: what came before it is still loaded", async () => {
   function* source(): Generator<number> {
     yield* [0, 1];

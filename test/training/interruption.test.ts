@@ -155,7 +155,7 @@ test("a folder that cannot be used is found out before anything is read", async 
 
 test("an asynchronous callback is waited for, and what it fails with ends the training", async () => {
   for (const name of ["onStage", "onStart", "onStep", "onEpoch"] as const)
-    await assert.rejects(train(data, options, { [name]: async () => { await sleep(1); throw new Error(`of ${name}`); } }), new Error(`of ${name}`));
+    await assert.rejects(train(data, options, { [name]: async () => { await sleep(name === "onStage" ? 1500 : 1); throw new Error(`of ${name}`); } }), new Error(`of ${name}`));
   let ended = false;
   await train(data, { ...options, epochs: 1 }, { onEpoch: async () => { await sleep(50); ended = true; } });
   assert.equal(ended, true);
