@@ -43,7 +43,7 @@ test("OUT_OF_MEMORY says how much could not be had, and what helps", () => {
   // More than a processor can address.
   assert.throws(() => engine().perlinMasks(0, 0, 2 ** 20, 2 ** 16, 2 ** 16, 0.5), {
     code: "OUT_OF_MEMORY",
-    message: `Not enough memory: ${2 ** 54} bytes (${2 ** 34} MiB) could not be had. Take smaller images (imageSize), smaller batches (batchSize) or a smaller feature cache (featureCacheMiB).`,
+    message: `Not enough memory: ${2 ** 54} bytes (${2 ** 34} MiB) could not be had. Take smaller batches (batchSize), or train with smaller images (imageSize) or a smaller feature cache (featureCacheMiB).`,
   });
 });
 
