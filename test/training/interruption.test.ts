@@ -238,9 +238,19 @@ test("a folder for the checkpoint that cannot be: the error says so", async () =
 
 test("a folder that may not be written", { skip: process.getuid?.() === 0 && "root may write everywhere" }, async () => {
   const out = await stopped();
-  chmodSync(path.dirname(checkpointFile(out)), 0o500);
-  await assert.rejects(train(data, options, { out }), failure("NO_PERMISSION", "last.safetensors"));
-  chmodSync(path.dirname(checkpointFile(out)), 0o700);
+  const kept = readFileSync(checkpointFile(out));
+  const onEpoch = (): never => assert.fail("an epoch was done");
+  try {
+    chmodSync(path.dirname(checkpointFile(out)), 0o500);
+    await assert.rejects(train(data, options, { out, resume: true }), failure("NO_PERMISSION", "last.safetensors"));
+    await assert.rejects(train(data, options, { out, overwrite: true, onEpoch }), failure("NO_PERMISSION", "checkpoint"));
+    chmodSync(out, 0o500);
+    await assert.rejects(train(data, options, { out, overwrite: true, onStage: onEpoch }), failure("NO_PERMISSION", out));
+  } finally {
+    chmodSync(out, 0o700);
+    chmodSync(path.dirname(checkpointFile(out)), 0o700);
+  }
+  assert.ok(kept.equals(readFileSync(checkpointFile(out))));
 });
 
 test("CUDA asked for where there is none: DEVICE_UNAVAILABLE", { skip: hasCuda() && "this machine has CUDA" }, async () => {
