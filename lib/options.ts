@@ -68,9 +68,13 @@ function shown(value: unknown): string {
   return inspect(value, { depth: 1, maxArrayLength: 10, breakLength: Infinity }).replace(/^\[ (.*) \]$/, "[$1]");
 }
 
+export function isPath(value: unknown): value is string {
+  return typeof value === "string" && value !== "" && !value.includes("\0");
+}
+
 /** The path of a file or folder. */
 export function checkPath(where: string, name: string, value: unknown, expected = "a path"): string {
-  if (typeof value !== "string" || value === "" || value.includes("\0")) throw invalid(where, name, expected, value);
+  if (!isPath(value)) throw invalid(where, name, expected, value);
   return value;
 }
 

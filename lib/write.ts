@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
+import { existsSync, readdirSync, rmdirSync } from "node:fs";
 import { mkdir, open, rename, rm, stat } from "node:fs/promises";
 import path from "node:path";
 
@@ -36,6 +37,19 @@ export async function makeUniqueFolder(prefix: string): Promise<string> {
 /** Creates a folder and its parents. Errors: NO_PERMISSION, NO_SPACE, FILE_ERROR. */
 export async function makeFolder(folder: string): Promise<void> {
   await create(path.resolve(folder));
+}
+
+/** Call it before `folder` is made; what it returns removes those folders on the way to it that were not there and are empty. */
+export function emptyFolders(folder: string): () => void {
+  const missing: string[] = [];
+  for (let at = path.resolve(folder); !existsSync(at); at = path.dirname(at)) missing.push(at);
+  return () => {
+    try {
+      for (const made of missing) if (existsSync(made) && readdirSync(made).length === 0) rmdirSync(made);
+    } catch {
+      // The error that led here tells more.
+    }
+  };
 }
 
 /** Creates the folder, and finds out now, not after hours, that it cannot be written. */

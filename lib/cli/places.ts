@@ -1,9 +1,10 @@
-import { existsSync, readdirSync, realpathSync, rmdirSync } from "node:fs";
+import { existsSync, realpathSync } from "node:fs";
 import { realpath } from "node:fs/promises";
 import path from "node:path";
 
 import { listFolder } from "../datasets/listing.js";
 import { fileError, SuperSimpleNetError } from "../errors.js";
+import { emptyFolders } from "../write.js";
 
 /** Where a path leads, links followed; of what does not exist yet, the part that does. */
 function realPlace(file: string): string {
@@ -55,18 +56,11 @@ export function refuseInDataset(command: string, option: string, out: string, da
 
 /** Removes the empty folders that `work` left of those it created on the way to `folder`, when it fails. */
 export async function withoutEmptyFolders<T>(folder: string, work: () => Promise<T>): Promise<T> {
-  const created: string[] = [];
-  for (let at = path.resolve(folder); !existsSync(at); at = path.dirname(at)) created.push(at);
+  const removeEmpty = emptyFolders(folder);
   try {
     return await work();
   } catch (error) {
-    for (const made of created) {
-      try {
-        if (existsSync(made) && readdirSync(made).length === 0) rmdirSync(made);
-      } catch {
-        break; // the error that led here tells more
-      }
-    }
+    removeEmpty();
     throw error;
   }
 }

@@ -1,5 +1,5 @@
 import { SuperSimpleNetError } from "../errors.js";
-import { checkPath, invalid } from "../options.js";
+import { checkPath, invalid, isPath } from "../options.js";
 import type { Dataset } from "./types.js";
 
 /**
@@ -10,9 +10,8 @@ export function checkStructure(where: string, dataset: Dataset): void {
   const { samples } = (dataset ?? {}) as Partial<Dataset>;
   if (!Array.isArray(samples)) throw invalid(where, "dataset", "a data set, as datasets.open returns it,", dataset);
   checkPath(where, "dataset.root", dataset.root);
-  const { found = [] } = { found: dataset.problems };
+  const found = dataset.problems ?? [];
   if (!Array.isArray(found) || found.some((problem: unknown) => typeof (problem as { message?: unknown } | null)?.message !== "string")) throw invalid(where, "dataset.problems", "a list of { message }", found);
-  const isPath = (value: unknown): boolean => typeof value === "string" && value !== "" && !value.includes("\0");
   const wrong: string[] = [];
   samples.forEach((sample: unknown, i) => {
     const { id, image, mask, label, split } = (sample ?? {}) as Record<string, unknown>;

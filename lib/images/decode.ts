@@ -159,9 +159,9 @@ async function bytesOf(source: string | Uint8Array, name: string): Promise<Uint8
 }
 
 function checkSource(source: unknown): void {
-  if (typeof source === "string") checkPath("an image", "path", source);
+  if (typeof source === "string") return void checkPath("an image", "path", source);
   const wrongArray = ArrayBuffer.isView(source) && !types.isUint8Array(source);
-  if (typeof source === "string" || (typeof source === "object" && source !== null && !wrongArray)) return;
+  if (typeof source === "object" && source !== null && !wrongArray) return;
   const shown = wrongArray ? Object.prototype.toString.call(source).slice(8, -1) : source === null ? "null" : typeof source;
   throw new SuperSimpleNetError("INVALID_OPTION", `Expected an image as a path, a Buffer or Uint8Array, or {data, width, height, channels} but received ${shown}.`);
 }

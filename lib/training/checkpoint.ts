@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { open, rm, rmdir } from "node:fs/promises";
+import { open, rm } from "node:fs/promises";
 import path from "node:path";
 import { types } from "node:util";
 
@@ -7,7 +7,7 @@ import { badValues } from "../backbones/check.js";
 import { fileError, SuperSimpleNetError } from "../errors.js";
 import type { TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
-import { makeFolder, probeFolder } from "../write.js";
+import { emptyFolders, makeFolder, probeFolder } from "../write.js";
 
 const formatName = "supersimplenet-checkpoint";
 const formatVersion = "1";
@@ -43,7 +43,7 @@ export async function writeCheckpoint(out: string, checkpoint: Checkpoint, finge
  * FILE_ERROR when another one is there, and what makes a folder unusable.
  */
 export async function lockFolder(out: string): Promise<() => Promise<void>> {
-  const created = !existsSync(out);
+  const removeEmpty = emptyFolders(out);
   await probeFolder(out);
   const folder = await open(out, "r").catch((error: unknown) => Promise.reject(fileError(error, "open", out)));
   if (!engine().tryLock(folder.fd)) {
@@ -51,7 +51,7 @@ export async function lockFolder(out: string): Promise<() => Promise<void>> {
     throw new SuperSimpleNetError("FILE_ERROR", `Another training is writing into ${out}. Wait for its end, stop it, or choose another folder.`, { path: out });
   }
   return async () => {
-    if (created) await rmdir(out).catch(() => undefined); // unless something is in it
+    removeEmpty();
     await folder.close();
   };
 }

@@ -85,11 +85,10 @@ export class Trainer {
     const { out } = options;
     if (out === undefined || !(ranks?.first ?? true)) return this.#train(data, { ...options, out: undefined, resume: false }, ranks);
     if (options.resume) requireCheckpoint(out);
-    else if (!options.overwrite) refuseCheckpoint(out);
     const unlock = await lockFolder(out);
     try {
-      if (!options.resume && !options.overwrite) refuseCheckpoint(out); // of one that has ended meanwhile
       if (options.resume) await checkCheckpoint(out, reproducible(this.options));
+      else if (!options.overwrite) refuseCheckpoint(out);
       return await this.#train(data, options, ranks);
     } finally {
       await unlock();

@@ -62,18 +62,15 @@ class Loader {
   at::Tensor load(const std::string& name, const TensorRef& ref) {
     const uint64_t elementBytes = c10::elementSize(ref.storage.type);
     const uint64_t first = plus(static_cast<uint64_t>(ref.offset), static_cast<uint64_t>(ref.storage.viewOffset));
-    uint64_t count = 1, last = first;
+    uint64_t last = first;
     for (size_t d = 0; d < ref.sizes.size(); ++d) {
       const uint64_t size = static_cast<uint64_t>(ref.sizes[d]);
-      count = times(count, size);
       if (size > 1) last = plus(last, times(size - 1, static_cast<uint64_t>(ref.strides[d])));
     }
-    // A zero in the shape hides an overflow of the other sizes, which at::empty would not survive.
-    uint64_t withoutZeros = elementBytes;
-    for (const int64_t size : ref.sizes) withoutZeros = times(withoutZeros, size == 0 ? 1 : static_cast<uint64_t>(size));
-    if (withoutZeros > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) file_.corrupt("the shape of '" + name + "' overflows");
-    spend(times(count, elementBytes), name);
-    if (count == 0) return at::empty(ref.sizes, at::TensorOptions().dtype(ref.storage.type));
+    const std::optional<uint64_t> bytes = bytesOfShape(ref.sizes, elementBytes);
+    if (!bytes) file_.corrupt("the shape of '" + name + "' overflows");
+    spend(*bytes, name);
+    if (*bytes == 0) return at::empty(ref.sizes, at::TensorOptions().dtype(ref.storage.type));
     if (last >= static_cast<uint64_t>(ref.storage.elements))
       file_.corrupt("'" + name + "' reaches element " + std::to_string(last) + " of a storage of " + std::to_string(ref.storage.elements));
     const Range range = locate_(ref.storage, elementBytes);
@@ -81,14 +78,14 @@ class Loader {
       file_.corrupt("the storage of '" + name + "' has " + std::to_string(range.bytes) + " bytes and should have " + std::to_string(ref.storage.elements) + " elements");
 
     at::Tensor out = at::empty(ref.sizes, at::TensorOptions().dtype(ref.storage.type));
-    if (isDense(ref) && first == 0 && count * elementBytes == range.bytes) {
+    if (isDense(ref) && first == 0 && *bytes == range.bytes) {
       file_.read(range.offset, range.bytes, out.data_ptr());
       verify(range, out.const_data_ptr());
     } else {
       gather(ref, first, elementBytes, storage(ref.storage.key, range, name).data(), static_cast<char*>(out.data_ptr()));
     }
     if (ref.storage.type == at::kBool)
-      for (uint8_t *byte = static_cast<uint8_t*>(out.data_ptr()), *end = byte + count; byte != end; ++byte) *byte = *byte != 0;
+      for (uint8_t *byte = static_cast<uint8_t*>(out.data_ptr()), *end = byte + out.numel(); byte != end; ++byte) *byte = *byte != 0;
     return out;
   }
 

@@ -220,18 +220,10 @@ void checkLayout(const InputFile& file, std::vector<Entry> entries, uint64_t dat
   for (const Entry& entry : entries) {
     if (entry.begin > entry.end || entry.end > dataBytes)
       file.corrupt("'" + entry.name + "' lies at " + std::to_string(entry.begin) + ".." + std::to_string(entry.end) + " of " + std::to_string(dataBytes) + " bytes of data");
-    // A zero in the shape hides an overflow of the other sizes, which at::empty would not survive.
-    uint64_t bytes = entry.type->bytes;
-    bool empty = false;
-    for (const int64_t size : entry.shape) {
-      empty |= size == 0;
-      if (size == 0) continue;
-      if (bytes > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()) / static_cast<uint64_t>(size)) file.corrupt("the shape of '" + entry.name + "' overflows");
-      bytes *= static_cast<uint64_t>(size);
-    }
-    if (empty) bytes = 0;
-    if (bytes != entry.end - entry.begin)
-      file.corrupt("the shape of '" + entry.name + "' needs " + std::to_string(bytes) + " bytes, its data has " + std::to_string(entry.end - entry.begin));
+    const std::optional<uint64_t> bytes = bytesOfShape(entry.shape, entry.type->bytes);
+    if (!bytes) file.corrupt("the shape of '" + entry.name + "' overflows");
+    if (*bytes != entry.end - entry.begin)
+      file.corrupt("the shape of '" + entry.name + "' needs " + std::to_string(*bytes) + " bytes, its data has " + std::to_string(entry.end - entry.begin));
   }
   std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return a.begin != b.begin ? a.begin < b.begin : a.end < b.end; });
   uint64_t position = 0;

@@ -1,6 +1,7 @@
 #include "files/tensor_file.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "files/file.h"
 #include "files/pytorch.h"
@@ -21,6 +22,17 @@ std::string guess(const std::string& head) {
 }
 
 }  // namespace
+
+std::optional<uint64_t> bytesOfShape(at::IntArrayRef shape, uint64_t elementBytes) {
+  uint64_t withoutZeros = elementBytes;
+  bool empty = false;
+  for (const int64_t size : shape) {
+    if (size == 0) empty = true;
+    else if (withoutZeros > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()) / static_cast<uint64_t>(size)) return std::nullopt;
+    else withoutZeros *= static_cast<uint64_t>(size);
+  }
+  return empty ? 0 : withoutZeros;
+}
 
 TensorFile readTensorFile(const std::string& path, const std::vector<std::string>& prefixes) {
   const InputFile file(path);

@@ -1,7 +1,9 @@
 // Weight files of every kind behind one call. The content decides the kind, never the name.
 #pragma once
 
+#include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +22,9 @@ struct TensorFile {
 // Throws Error: FILE_CORRUPT for content that cannot be parsed, PICKLE_REFUSED (pickle.h), WEIGHTS_INVALID for a wanted
 // tensor whose element type has no form here, and the file system's (file.h).
 TensorFile readTensorFile(const std::string& path, const std::vector<std::string>& prefixes = {});
+
+// Of a dense tensor. Nothing where they overflow, also behind a zero in the shape: at::empty would not survive that.
+std::optional<uint64_t> bytesOfShape(at::IntArrayRef shape, uint64_t elementBytes);
 
 inline bool startsWithAny(const std::string& name, const std::vector<std::string>& prefixes) {
   for (const std::string& prefix : prefixes)
