@@ -39,7 +39,9 @@ async function main(): Promise<void> {
     mkdirSync(good, { recursive: true });
     for (let i = 0; i < images; i++) {
       const { pixels } = renderScene(new Random(0, "benchmark", i), size, size);
-      await sharp(pixels, { raw: { width: size, height: size, channels: 3 } }).png().toFile(path.join(good, `${i}.png`));
+      await sharp(pixels, { raw: { width: size, height: size, channels: 3 } })
+        .png()
+        .toFile(path.join(good, `${i}.png`));
     }
     const data = await datasets.folder(folder);
     const options: TrainerOptions = {
@@ -64,14 +66,29 @@ async function main(): Promise<void> {
       onEpoch: (event) => {
         seconds.push(event.seconds);
         loss = event.loss;
-        if (event.epoch % 10 === 0 || event.epoch === epochs) console.error(`${event.epoch}/${epochs}: ${event.seconds.toFixed(2)} s, loss ${event.loss.toFixed(4)}`);
+        if (event.epoch % 10 === 0 || event.epoch === epochs)
+          console.error(`${event.epoch}/${epochs}: ${event.seconds.toFixed(2)} s, loss ${event.loss.toFixed(4)}`);
       },
     });
     const sorted = seconds.slice(1).sort((a, b) => a - b);
     const gpu = device.startsWith("cuda") ? engine().cudaMemory(Number(device.split(":")[1] ?? 0)) : null;
     const result = {
-      ...{ images, epochs, size, batch: options.batchSize, backbone: values.backbone, device, precision: values.precision, machine: machine(os.availableParallelism()) },
-      ...{ totalSeconds: (performance.now() - start) / 1000, firstEpochSeconds: seconds[0], medianEpochSeconds: sorted[Math.floor(sorted.length / 2)] ?? null, lastLoss: loss },
+      ...{
+        images,
+        epochs,
+        size,
+        batch: options.batchSize,
+        backbone: values.backbone,
+        device,
+        precision: values.precision,
+        machine: machine(os.availableParallelism()),
+      },
+      ...{
+        totalSeconds: (performance.now() - start) / 1000,
+        firstEpochSeconds: seconds[0],
+        medianEpochSeconds: sorted[Math.floor(sorted.length / 2)] ?? null,
+        lastLoss: loss,
+      },
       ...{ peakProcessBytes: process.resourceUsage().maxRSS * 1024, peakGpuBytes: gpu?.peakReserved ?? null },
     };
     console.log(JSON.stringify(result, null, 2));

@@ -90,7 +90,10 @@ function bytesUnder(folder: string): number {
 
 function command(folder: string, ...args: string[]): Time & { stdout: string } {
   const before = performance.now();
-  const { status, stdout, stderr } = spawnSync("bash", ["-c", 'TIMEFORMAT="%U %S"; time "$@"', "bash", ...args], { cwd: folder, encoding: "utf8" });
+  const { status, stdout, stderr } = spawnSync("bash", ["-c", 'TIMEFORMAT="%U %S"; time "$@"', "bash", ...args], {
+    cwd: folder,
+    encoding: "utf8",
+  });
   if (status !== 0) throw new Error(`${args.join(" ")}: ${stderr}`);
   const [user, system] = stderr.trim().split("\n").at(-1)!.split(" ").map(Number);
   return { ms: performance.now() - before, cpuMs: (user! + system!) * 1000, stdout };
@@ -111,7 +114,10 @@ async function serve(tarball: string): Promise<{ url: string; end(): void }> {
   return { url: `http://127.0.0.1:${String(port).trim()}`, end: () => void child.kill() };
 }
 
-const spreads = (times: readonly Time[]): object => ({ clock: spread(times.map(({ ms }) => ms)), processor: spread(times.map(({ cpuMs }) => cpuMs)) });
+const spreads = (times: readonly Time[]): object => ({
+  clock: spread(times.map(({ ms }) => ms)),
+  processor: spread(times.map(({ cpuMs }) => cpuMs)),
+});
 const sum = (a: Time, b: Time): Time => ({ ms: a.ms + b.ms, cpuMs: a.cpuMs + b.cpuMs });
 
 async function measure(): Promise<void> {
@@ -125,9 +131,16 @@ async function measure(): Promise<void> {
       python: { type: "string", default: "python3" },
     },
   });
-  if (values.packages === undefined) throw new Error("--packages DIR is needed: the tarballs of 'npm run pack:all -- --out DIR'.");
-  const [packages, size, repetitions] = [path.resolve(values.packages), Number(values.size), Number(values.repetitions)];
-  const tarballs = readdirSync(packages).filter((file) => file.endsWith(".tgz")).map((file) => path.join(packages, file));
+  if (values.packages === undefined)
+    throw new Error("--packages DIR is needed: the tarballs of 'npm run pack:all -- --out DIR'.");
+  const [packages, size, repetitions] = [
+    path.resolve(values.packages),
+    Number(values.size),
+    Number(values.repetitions),
+  ];
+  const tarballs = readdirSync(packages)
+    .filter((file) => file.endsWith(".tgz"))
+    .map((file) => path.join(packages, file));
   const folder = mkdtempSync(path.join(os.tmpdir(), "supersimplenet-install-"));
   const at = (name: string): string => path.join(folder, name);
   const named = (start: RegExp): string => {
@@ -143,28 +156,59 @@ async function measure(): Promise<void> {
     const models = { supersimplenet: at("model.safetensors"), onnxruntime: at("model.onnx") };
     await model.save(models.supersimplenet);
     const { pixels } = renderScene(new Random(0, "benchmark", 0), size, size);
-    await sharp(pixels, { raw: { width: size, height: size, channels: 3 } }).png().toFile(at("image.png"));
+    await sharp(pixels, { raw: { width: size, height: size, channels: 3 } })
+      .png()
+      .toFile(at("image.png"));
     writeFileSync(at("pixels"), pixels);
     const child = new Child(values.python, 1);
     try {
-      await child.send({ command: "load", architecture: values.architecture, variant: model.config.variant, alignCorners: model.config.alignCorners, weights: models.supersimplenet, threads: 1, device: "cpu", precision: "float32" });
+      await child.send({
+        command: "load",
+        architecture: values.architecture,
+        variant: model.config.variant,
+        alignCorners: model.config.alignCorners,
+        weights: models.supersimplenet,
+        threads: 1,
+        device: "cpu",
+        precision: "float32",
+      });
       await child.send({ command: "pixels", path: at("pixels"), count: 1, height: size, width: size });
       await child.send({ command: "export", path: models.onnxruntime });
     } finally {
       child.end();
     }
 
-    const wanted = { supersimplenet: [`${server.url}/${path.basename(main)}`, `--@supersimplenet:registry=${server.url}/`], onnxruntime: ["onnxruntime-node", "sharp"] };
+    const wanted = {
+      supersimplenet: [`${server.url}/${path.basename(main)}`, `--@supersimplenet:registry=${server.url}/`],
+      onnxruntime: ["onnxruntime-node", "sharp"],
+    };
     const install = (name: Name): Time => {
       rmSync(at(name), { recursive: true, force: true });
       mkdirSync(at(name));
       writeFileSync(path.join(at(name), "package.json"), '{ "name": "app", "version": "1.0.0" }\n');
       writeFileSync(path.join(at(name), "app.cjs"), programs[name]);
       // onnxruntime-node's install script would download CUDA libraries.
-      return command(at(name), "npm", "install", "--prefer-offline", "--no-audit", "--no-fund", ...(name === "onnxruntime" ? ["--ignore-scripts"] : []), ...wanted[name]);
+      return command(
+        at(name),
+        "npm",
+        "install",
+        "--prefer-offline",
+        "--no-audit",
+        "--no-fund",
+        ...(name === "onnxruntime" ? ["--ignore-scripts"] : []),
+        ...wanted[name],
+      );
     };
     const start = (name: Name): { run: Run; time: Time } => {
-      const { stdout, ms, cpuMs } = command(at(name), process.execPath, "--expose-gc", "app.cjs", models[name], at("image.png"), values.threads);
+      const { stdout, ms, cpuMs } = command(
+        at(name),
+        process.execPath,
+        "--expose-gc",
+        "app.cjs",
+        models[name],
+        at("image.png"),
+        values.threads,
+      );
       return { run: JSON.parse(stdout.split("\n").at(-1)!) as Run, time: { ms: ms - 2000, cpuMs } };
     };
 
@@ -183,33 +227,73 @@ async function measure(): Promise<void> {
         // A second start: the files are in the system's cache, as they are where a service is started again.
         const { run } = start(name);
         seen[name].runs.push(run);
-        console.error(`${i + 1}/${repetitions} ${name}: npm ${(installed.ms / 1000).toFixed(1)} s, to the first score ${(whole.ms / 1000).toFixed(1)} s, load ${run.load.ms.toFixed(0)} ms, ${(run.resident / 1e6).toFixed(0)} MB`);
+        console.error(
+          `${i + 1}/${repetitions} ${name}: npm ${(installed.ms / 1000).toFixed(1)} s, to the first score ${(whole.ms / 1000).toFixed(1)} s, load ${run.load.ms.toFixed(0)} ms, ${(run.resident / 1e6).toFixed(0)} MB`,
+        );
       }
     const [ours, theirs] = names.map((name) => seen[name].runs[0]!.score) as [number, number];
     if (!(Math.abs(ours - theirs) < 1e-4)) throw new Error(`The scores differ: ${ours} and ${theirs}.`);
 
-    const lock = JSON.parse(readFileSync(path.join(at("onnxruntime"), "package-lock.json"), "utf8")) as { packages: Record<string, { version: string }> };
-    const own = { supersimplenet: ["supersimplenet", "@supersimplenet"], onnxruntime: ["onnxruntime-node", "onnxruntime-common"] };
-    command(folder, "npm", "pack", "--silent", "--ignore-scripts", ...own.onnxruntime.map((name) => `${name}@${lock.packages[`node_modules/${name}`]!.version}`));
-    const packed = { supersimplenet: tarballs, onnxruntime: readdirSync(folder).filter((file) => file.endsWith(".tgz")).map(at) };
+    const lock = JSON.parse(readFileSync(path.join(at("onnxruntime"), "package-lock.json"), "utf8")) as {
+      packages: Record<string, { version: string }>;
+    };
+    const own = {
+      supersimplenet: ["supersimplenet", "@supersimplenet"],
+      onnxruntime: ["onnxruntime-node", "onnxruntime-common"],
+    };
+    command(
+      folder,
+      "npm",
+      "pack",
+      "--silent",
+      "--ignore-scripts",
+      ...own.onnxruntime.map((name) => `${name}@${lock.packages[`node_modules/${name}`]!.version}`),
+    );
+    const packed = {
+      supersimplenet: tarballs,
+      onnxruntime: readdirSync(folder)
+        .filter((file) => file.endsWith(".tgz"))
+        .map(at),
+    };
     const median = (numbers: number[]): number => [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)]!;
     const results = names.map((name) => {
       const of = seen[name];
-      return [name, {
-        packedBytes: packed[name].reduce((sum, file) => sum + statSync(file).size, 0),
-        installedBytes: own[name].reduce((sum, inside) => sum + bytesUnder(path.join(at(name), "node_modules", inside)), 0),
-        nodeModulesBytes: bytesUnder(path.join(at(name), "node_modules")),
-        modelBytes: statSync(models[name]).size,
-        install: spreads(of.install),
-        installToFirstScore: spreads(of.installToFirstScore),
-        load: spreads(of.runs.map(({ load }) => load)),
-        firstDetection: spreads(of.runs.map(({ first }) => first)),
-        idleResidentBytes: median(of.runs.map(({ resident }) => resident)),
-        idlePrivateBytes: median(of.runs.map((run) => run.private)),
-      }];
+      return [
+        name,
+        {
+          packedBytes: packed[name].reduce((sum, file) => sum + statSync(file).size, 0),
+          installedBytes: own[name].reduce(
+            (sum, inside) => sum + bytesUnder(path.join(at(name), "node_modules", inside)),
+            0,
+          ),
+          nodeModulesBytes: bytesUnder(path.join(at(name), "node_modules")),
+          modelBytes: statSync(models[name]).size,
+          install: spreads(of.install),
+          installToFirstScore: spreads(of.installToFirstScore),
+          load: spreads(of.runs.map(({ load }) => load)),
+          firstDetection: spreads(of.runs.map(({ first }) => first)),
+          idleResidentBytes: median(of.runs.map(({ resident }) => resident)),
+          idlePrivateBytes: median(of.runs.map((run) => run.private)),
+        },
+      ];
     });
     const version = (name: string): string => lock.packages[`node_modules/${name}`]!.version;
-    console.log(JSON.stringify({ what: "install", architecture: values.architecture, size, repetitions, machine: machine(Number(values.threads)), npm: command(folder, "npm", "--version").stdout.trim(), "onnxruntime-node": version("onnxruntime-node"), ...Object.fromEntries(results) }, null, 2));
+    console.log(
+      JSON.stringify(
+        {
+          what: "install",
+          architecture: values.architecture,
+          size,
+          repetitions,
+          machine: machine(Number(values.threads)),
+          npm: command(folder, "npm", "--version").stdout.trim(),
+          "onnxruntime-node": version("onnxruntime-node"),
+          ...Object.fromEntries(results),
+        },
+        null,
+        2,
+      ),
+    );
   } finally {
     server.end();
     rmSync(folder, { recursive: true, force: true });

@@ -19,11 +19,21 @@ import type { TrainerOptions } from "../lib/training/options.js";
 import { machine } from "./measure.js";
 
 /** The budget of the authors' runs. The published protocol holds nothing out, so neither do these. */
-export const budget = { backbone: "resnet18", imageSize: [128, 128], batchSize: 32, epochs: 6, noiseStd: 0.015, calibrationFraction: 0 } as const satisfies TrainerOptions;
+export const budget = {
+  backbone: "resnet18",
+  imageSize: [128, 128],
+  batchSize: 32,
+  epochs: 6,
+  noiseStd: 0.015,
+  calibrationFraction: 0,
+} as const satisfies TrainerOptions;
 
 export const regimes = ["full", "mixed", "weak", "unsupervised"] as const satisfies Regime[];
 
-export interface AuthorsRun extends Record<"I-AUROC" | "AP-det" | "P-AUROC" | "AP-loc" | "AUPRO" | "seg-I-AUROC" | "seg-AP-det", number> {
+export interface AuthorsRun extends Record<
+  "I-AUROC" | "AP-det" | "P-AUROC" | "AP-loc" | "AUPRO" | "seg-I-AUROC" | "seg-AP-det",
+  number
+> {
   regime: Regime;
   seed: number;
   epochs: number;
@@ -34,7 +44,12 @@ export function sources(shared: string): { data: string; weights: string; author
   return {
     data: path.join(shared, "data", "magnetic_tile", "samples.csv"),
     weights: path.join(shared, "weights", "resnet18_to_layer3.safetensors"),
-    authors: async () => (JSON.parse(await readFile(path.join(shared, "reference", "magnetic_tile_resnet18.json"), "utf8")) as { runs: AuthorsRun[] }).runs,
+    authors: async () =>
+      (
+        JSON.parse(await readFile(path.join(shared, "reference", "magnetic_tile_resnet18.json"), "utf8")) as {
+          runs: AuthorsRun[];
+        }
+      ).runs,
   };
 }
 
@@ -42,7 +57,13 @@ export function sources(shared: string): { data: string; weights: string; author
 export async function learn(shared: string, regime: Regime, options: TrainerOptions): Promise<Metrics> {
   const { data, weights } = sources(shared);
   const dataset = await datasets.manifest(data);
-  const trainer = new Trainer({ ...budget, backboneWeights: weights, regime, ...(regime === "mixed" ? { segmentedRatio: 0.5 } : {}), ...options });
+  const trainer = new Trainer({
+    ...budget,
+    backboneWeights: weights,
+    regime,
+    ...(regime === "mixed" ? { segmentedRatio: 0.5 } : {}),
+    ...options,
+  });
   const detector = await Detector.load(await trainer.fit(dataset));
   try {
     return (await evaluate(detector, dataset)).metrics;
@@ -73,7 +94,12 @@ async function main(): Promise<void> {
   const authors = await sources(values.shared).authors();
   const names = ["I-AUROC", "AP-det", "P-AUROC", "AP-loc", "AUPRO", "seg-I-AUROC", "seg-AP-det"] as const;
   const summary = (runs: readonly Record<(typeof names)[number], number | null>[]) =>
-    Object.fromEntries(names.map((name) => [name, runs.length === 0 ? null : Math.round(1e4 * mean(runs.map((run) => run[name]!))) / 1e4]));
+    Object.fromEntries(
+      names.map((name) => [
+        name,
+        runs.length === 0 ? null : Math.round(1e4 * mean(runs.map((run) => run[name]!))) / 1e4,
+      ]),
+    );
 
   const results = [];
   for (const regime of values.regimes.split(",") as Regime[]) {
@@ -85,9 +111,25 @@ async function main(): Promise<void> {
       console.error(JSON.stringify({ regime, noise: values.noise, epochs, ...runs.at(-1) }));
     }
     const theirs = authors.filter((run) => run.regime === regime);
-    results.push({ regime, mean: summary(runs), authorsMean: theirs.length > 0 ? summary(theirs) : null, authorsSeeds: theirs.map((run) => run.seed), runs });
+    results.push({
+      regime,
+      mean: summary(runs),
+      authorsMean: theirs.length > 0 ? summary(theirs) : null,
+      authorsSeeds: theirs.map((run) => run.seed),
+      runs,
+    });
   }
-  console.log(JSON.stringify({ machine: machine(Number(process.env["OMP_NUM_THREADS"] ?? 0) || 0), budget: { ...budget, imageSize, epochs, noiseStd }, results }, null, 2));
+  console.log(
+    JSON.stringify(
+      {
+        machine: machine(Number(process.env["OMP_NUM_THREADS"] ?? 0) || 0),
+        budget: { ...budget, imageSize, epochs, noiseStd },
+        results,
+      },
+      null,
+      2,
+    ),
+  );
 }
 
 if (require.main === module) void main();

@@ -24,13 +24,25 @@ export interface Spread {
 export function spread(times: readonly number[]): Spread {
   const sorted = [...times].sort((a, b) => a - b);
   const round = (ms: number) => Number(ms.toPrecision(4));
-  return { medianMs: round(sorted[Math.floor(sorted.length / 2)]!), minMs: round(sorted[0]!), maxMs: round(sorted.at(-1)!) };
+  return {
+    medianMs: round(sorted[Math.floor(sorted.length / 2)]!),
+    minMs: round(sorted[0]!),
+    maxMs: round(sorted.at(-1)!),
+  };
 }
 
 /** Where the figures were taken; goes into every result. A load average above the threads of the benchmark: others were at work. */
 export function machine(threads: number): Record<string, unknown> {
   const { libtorch, cpuCapability } = engine().versions();
-  return { processor: os.cpus()[0]?.model ?? "unknown", cores: os.availableParallelism(), threads, loadAverage: os.loadavg(), node: process.version, libtorch, cpuCapability };
+  return {
+    processor: os.cpus()[0]?.model ?? "unknown",
+    cores: os.availableParallelism(),
+    threads,
+    loadAverage: os.loadavg(),
+    node: process.version,
+    libtorch,
+    cpuCapability,
+  };
 }
 
 /** Bytes of this process: resident now, and the most since resetPeakMemory. Linux only. */

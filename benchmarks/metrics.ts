@@ -87,7 +87,12 @@ async function cpuTime(body: () => Promise<unknown>): Promise<number> {
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
-    options: { maps: { type: "string", default: "100" }, repetitions: { type: "string", default: "5" }, python: { type: "string" }, algorithm: { type: "string", default: "sort" } },
+    options: {
+      maps: { type: "string", default: "100" },
+      repetitions: { type: "string", default: "5" },
+      python: { type: "string" },
+      algorithm: { type: "string", default: "sort" },
+    },
   });
   const [count, repetitions] = [Number(values.maps), Number(values.repetitions)];
   const { images, maps, regions } = generated(count);
@@ -96,10 +101,12 @@ async function main(): Promise<void> {
     await evaluateMaps([{ label: "normal", map: maps.subarray(0, side * side) }], { height: side, width: side }); // loads the engine: not the metrics' memory
     const before = process.memoryUsage.rss();
     let aupro = NaN;
-    const ours = (): Promise<number> => cpuTime(async () => void (aupro = (await evaluateMaps(images, { height: side, width: side, fprLimit })).AUPRO!));
+    const ours = (): Promise<number> =>
+      cpuTime(async () => void (aupro = (await evaluateMaps(images, { height: side, width: side, fprLimit })).AUPRO!));
     const theirs = async (): Promise<Answer> => {
       const answer = await pytorch!.run(values.algorithm);
-      if (Math.abs(answer.aupro - aupro) > 1e-6) throw new Error(`AUPRO ${answer.aupro} from PyTorch, but ours is ${aupro}`);
+      if (Math.abs(answer.aupro - aupro) > 1e-6)
+        throw new Error(`AUPRO ${answer.aupro} from PyTorch, but ours is ${aupro}`);
       return answer;
     };
     await ours();
@@ -118,7 +125,15 @@ async function main(): Promise<void> {
       peakMiB: Math.round(answers.at(-1)!.peakMiB),
       ratio: { median: ratios[Math.floor(ratios.length / 2)], min: ratios[0], max: ratios.at(-1) },
     };
-    const result = { machine: machine(1), load: os.loadavg()[0], what: `${count} maps of ${side}x${side}, processor time`, repetitions, aupro, allMetrics: { ...spread(times), peakMiB }, pytorchAupro: beside };
+    const result = {
+      machine: machine(1),
+      load: os.loadavg()[0],
+      what: `${count} maps of ${side}x${side}, processor time`,
+      repetitions,
+      aupro,
+      allMetrics: { ...spread(times), peakMiB },
+      pytorchAupro: beside,
+    };
     console.log(JSON.stringify(result, null, 2));
   } finally {
     pytorch?.close();

@@ -22,18 +22,38 @@ export class OnnxNetwork {
   /** `folder`: of the installed package. */
   static async load(folder: string, file: string, threads: number): Promise<OnnxNetwork> {
     const runtime = require(path.resolve(folder)) as Runtime;
-    return new OnnxNetwork(runtime, await runtime.InferenceSession.create(file, { executionProviders: ["cpu"], intraOpNumThreads: threads, interOpNumThreads: 1, graphOptimizationLevel: "all" }));
+    return new OnnxNetwork(
+      runtime,
+      await runtime.InferenceSession.create(file, {
+        executionProviders: ["cpu"],
+        intraOpNumThreads: threads,
+        interOpNumThreads: 1,
+        graphOptimizationLevel: "all",
+      }),
+    );
   }
 
-  async detect(pixels: Uint8Array, count: number, height: number, width: number): Promise<{ scores: Float32Array; maps: Float32Array }> {
+  async detect(
+    pixels: Uint8Array,
+    count: number,
+    height: number,
+    width: number,
+  ): Promise<{ scores: Float32Array; maps: Float32Array }> {
     const plane = height * width;
     const input = new Float32Array(count * 3 * plane);
     for (let i = 0; i < count; i++)
       for (let channel = 0; channel < 3; channel++) {
-        const [from, to, scale, shift] = [i * plane * 3 + channel, (i * 3 + channel) * plane, 1 / 255 / std[channel]!, mean[channel]! / std[channel]!];
+        const [from, to, scale, shift] = [
+          i * plane * 3 + channel,
+          (i * 3 + channel) * plane,
+          1 / 255 / std[channel]!,
+          mean[channel]! / std[channel]!,
+        ];
         for (let p = 0; p < plane; p++) input[to + p] = pixels[from + 3 * p]! * scale - shift;
       }
-    const { map, score } = await this.session.run({ image: new this.runtime.Tensor("float32", input, [count, 3, height, width]) });
+    const { map, score } = await this.session.run({
+      image: new this.runtime.Tensor("float32", input, [count, 3, height, width]),
+    });
     return { scores: score.data, maps: map.data };
   }
 }

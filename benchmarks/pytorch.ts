@@ -20,7 +20,14 @@ import { parseArgs } from "node:util";
 
 import { arithmetic } from "../lib/benchmark/arithmetic.js";
 import { renderScene } from "../lib/datasets/surface.js";
-import type { Architecture, EngineConfig, Precision, StepLosses, TensorMap, TrainerConfig } from "../lib/native/binding.js";
+import type {
+  Architecture,
+  EngineConfig,
+  Precision,
+  StepLosses,
+  TensorMap,
+  TrainerConfig,
+} from "../lib/native/binding.js";
 import { engine } from "../lib/native/engine.js";
 import { Random } from "../lib/random.js";
 import { machine, memory, resetPeakMemory, spread } from "./measure.js";
@@ -54,7 +61,8 @@ const perlinThreshold = 0.2;
 const native = engine(process.argv.includes("--device") ? process.argv[process.argv.indexOf("--device") + 1] : "cpu");
 const folder = mkdtempSync(path.join(os.tmpdir(), "supersimplenet-pytorch-"));
 const at = (name: string): string => path.join(folder, name);
-const bytesOf = (data: Float32Array | Uint8Array): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+const bytesOf = (data: Float32Array | Uint8Array): Uint8Array =>
+  new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 const collect = (globalThis as { gc?: () => void }).gc;
 
 async function timed(body: () => Promise<unknown>, calls = 1): Promise<Time> {
@@ -66,7 +74,11 @@ async function timed(body: () => Promise<unknown>, calls = 1): Promise<Time> {
 }
 
 /** Every runner once per repetition; the machine's matrix product beside them. */
-async function alternate(child: Child, runners: Record<string, Runner>, { repetitions, device }: Case): Promise<{ times: Record<string, Time[]>; gemmFlopsPerSecond: number }> {
+async function alternate(
+  child: Child,
+  runners: Record<string, Runner>,
+  { repetitions, device }: Case,
+): Promise<{ times: Record<string, Time[]>; gemmFlopsPerSecond: number }> {
   const times: Record<string, Time[]> = Object.fromEntries(Object.keys(runners).map((name) => [name, []]));
   const cpu = device === "cpu";
   let gemmFlopsPerSecond = 0;
@@ -76,7 +88,11 @@ async function alternate(child: Child, runners: Record<string, Runner>, { repeti
       times[name]!.push(time);
       console.error(`${i + 1}/${repetitions} ${name}: ${time.ms.toFixed(0)} ms, processor ${time.cpuMs.toFixed(0)} ms`);
     }
-    if (cpu) gemmFlopsPerSecond = Math.max(gemmFlopsPerSecond, (await child.send<{ flopsPerSecond: number }>({ command: "gemm", side: gemmSide })).flopsPerSecond);
+    if (cpu)
+      gemmFlopsPerSecond = Math.max(
+        gemmFlopsPerSecond,
+        (await child.send<{ flopsPerSecond: number }>({ command: "gemm", side: gemmSide })).flopsPerSecond,
+      );
   }
   return { times, gemmFlopsPerSecond };
 }
@@ -86,10 +102,17 @@ function summary(times: Record<string, Time[]>): Record<string, unknown> {
   const ours = times["ours"]!;
   const of = (list: readonly Time[], key: keyof Time, withRatio: boolean): object => {
     const ratios = list.map((time, i) => time[key] / ours[i]![key]).sort((a, b) => a - b);
-    const [median, min, max] = [ratios[Math.floor(ratios.length / 2)]!, ratios[0]!, ratios.at(-1)!].map((ratio) => Math.round(ratio * 100) / 100);
+    const [median, min, max] = [ratios[Math.floor(ratios.length / 2)]!, ratios[0]!, ratios.at(-1)!].map(
+      (ratio) => Math.round(ratio * 100) / 100,
+    );
     return { ...spread(list.map((time) => time[key])), ...(withRatio && { timesOurs: { median, min, max } }) };
   };
-  return Object.fromEntries(Object.entries(times).map(([name, list]) => [name, { clock: of(list, "ms", name !== "ours"), processor: of(list, "cpuMs", name !== "ours") }]));
+  return Object.fromEntries(
+    Object.entries(times).map(([name, list]) => [
+      name,
+      { clock: of(list, "ms", name !== "ours"), processor: of(list, "cpuMs", name !== "ours") },
+    ]),
+  );
 }
 
 /** Largest difference, relative to the largest magnitude. Throws when it is not within the tolerance. */
@@ -101,34 +124,69 @@ function agreement(what: string, ours: ArrayLike<number>, theirs: ArrayLike<numb
     magnitude = Math.max(magnitude, Math.abs(theirs[i]!));
   }
   const relative = difference / magnitude;
-  if (ours.length !== theirs.length || !(relative <= tolerance)) throw new Error(`${what}: ours and theirs differ by ${relative}, which is no rounding`);
+  if (ours.length !== theirs.length || !(relative <= tolerance))
+    throw new Error(`${what}: ours and theirs differ by ${relative}, which is no rounding`);
   return relative;
 }
 
 function networkOf({ architecture, size, device }: Case): EngineConfig {
-  return { architecture, layers: ["layer2", "layer3"], imageHeight: size, imageWidth: size, variant: "jims", alignCorners: true, device, compute: "lowResolution" };
+  return {
+    architecture,
+    layers: ["layer2", "layer3"],
+    imageHeight: size,
+    imageWidth: size,
+    variant: "jims",
+    alignCorners: true,
+    device,
+    compute: "lowResolution",
+  };
 }
 
 /** The weights, also as the file that PyTorch reads; the images likewise. */
-async function prepare(c: Case, child: Child): Promise<{ config: EngineConfig; backbone: TensorMap; heads: TensorMap; images: Uint8Array[]; torch: string }> {
+async function prepare(
+  c: Case,
+  child: Child,
+): Promise<{ config: EngineConfig; backbone: TensorMap; heads: TensorMap; images: Uint8Array[]; torch: string }> {
   const config = networkOf(c);
   const backbone = await native.randomBackbone(c.architecture, 0);
   const heads = await native.randomHeads(native.featureShape(config).channels, 0);
-  await native.writeTensors(at("weights.safetensors"), { ...heads, ...Object.fromEntries(Object.entries(backbone).map(([name, tensor]) => [`backbone.${name}`, tensor])) }, {});
-  const images = Array.from({ length: c.batch }, (_, i) => renderScene(new Random(0, "benchmark", i), c.size, c.size).pixels);
+  await native.writeTensors(
+    at("weights.safetensors"),
+    { ...heads, ...Object.fromEntries(Object.entries(backbone).map(([name, tensor]) => [`backbone.${name}`, tensor])) },
+    {},
+  );
+  const images = Array.from(
+    { length: c.batch },
+    (_, i) => renderScene(new Random(0, "benchmark", i), c.size, c.size).pixels,
+  );
   writeFileSync(at("images"), Buffer.concat(images));
-  const { torch } = await child.send<{ torch: string }>({ command: "load", architecture: c.architecture, variant: config.variant, alignCorners: config.alignCorners, weights: at("weights.safetensors"), threads: c.threads, device: c.device, precision: c.precision });
+  const { torch } = await child.send<{ torch: string }>({
+    command: "load",
+    architecture: c.architecture,
+    variant: config.variant,
+    alignCorners: config.alignCorners,
+    weights: at("weights.safetensors"),
+    threads: c.threads,
+    device: c.device,
+    precision: c.precision,
+  });
   await child.send({ command: "pixels", path: at("images"), count: c.batch, height: c.size, width: c.size });
   return { config, backbone, heads, images, torch };
 }
 
-async function inference(c: Case, child: Child, others: { compile: boolean; onnxruntime?: string | undefined }): Promise<Record<string, unknown>> {
+async function inference(
+  c: Case,
+  child: Child,
+  others: { compile: boolean; onnxruntime?: string | undefined },
+): Promise<Record<string, unknown>> {
   const { config, backbone, heads, images, torch } = await prepare(c, child);
   await child.send({ command: "reduce" });
   const tolerance = tolerances[c.precision];
   const detector = await native.createDetector({ ...config, precision: c.precision, cudaGraphs: 4 }, backbone, heads);
   const alone = c.device === "cpu" && c.precision === "float32";
-  const bfloat16 = alone ? await native.createDetector({ ...config, precision: "bfloat16" }, backbone, heads) : undefined;
+  const bfloat16 = alone
+    ? await native.createDetector({ ...config, precision: "bfloat16" }, backbone, heads)
+    : undefined;
   const pixels = new Uint8Array(Buffer.concat(images));
   // The third: on a GPU the first warms up and the second is recorded.
   for (let i = 0; i < 2; i++) await detector.detect(pixels, c.batch);
@@ -137,7 +195,15 @@ async function inference(c: Case, child: Child, others: { compile: boolean; onnx
     // Compares, warms up, and with `compiled` compiles.
     const { scores } = await child.send<{ scores: number[] }>({ command: "infer", compiled, output: at("map") });
     const bytes = readFileSync(at("map"));
-    compared[compiled ? "compiled" : "eager"] = { score: agreement("score", ours.scores, scores, tolerance), map: agreement("map", ours.maps, new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4), tolerance) };
+    compared[compiled ? "compiled" : "eager"] = {
+      score: agreement("score", ours.scores, scores, tolerance),
+      map: agreement(
+        "map",
+        ours.maps,
+        new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4),
+        tolerance,
+      ),
+    };
     return () => child.send<Time>({ command: "infer", compiled, calls: c.calls });
   };
   const compared: Record<string, { score: number; map: number }> = {};
@@ -156,7 +222,10 @@ async function inference(c: Case, child: Child, others: { compile: boolean; onnx
     const network = await OnnxNetwork.load(others.onnxruntime, at("network.onnx"), c.threads);
     const run = () => network.detect(pixels, c.batch, c.size, c.size);
     const theirs = await run();
-    compared["onnxruntime"] = { score: agreement("score", ours.scores, theirs.scores, tolerance), map: agreement("map", ours.maps, theirs.maps, tolerance) };
+    compared["onnxruntime"] = {
+      score: agreement("score", ours.scores, theirs.scores, tolerance),
+      map: agreement("map", ours.maps, theirs.maps, tolerance),
+    };
     runners["onnxruntime"] = () => timed(run, c.calls);
   }
   gpuMemory(c, true);
@@ -166,7 +235,11 @@ async function inference(c: Case, child: Child, others: { compile: boolean; onnx
   const theirMemory = await child.send<{ peakBytes: number | null }>({ command: "memory" });
   detector.dispose();
   bfloat16?.dispose();
-  const counts = arithmetic(config, native.backboneTensors(c.architecture), native.headTensors(native.featureShape(config).channels));
+  const counts = arithmetic(
+    config,
+    native.backboneTensors(c.architecture),
+    native.headTensors(native.featureShape(config).channels),
+  );
   const medianSeconds = spread(times["ours"]!.map(({ cpuMs }) => cpuMs)).medianMs / 1000;
   const lowResolution = c.batch * counts.lowResolution;
   return {
@@ -174,7 +247,9 @@ async function inference(c: Case, child: Child, others: { compile: boolean; onnx
     relativeDifference: compared,
     results: summary(times),
     flops: { direct: c.batch * counts.direct, lowResolution },
-    ...(c.device === "cpu" ? { gemmFlopsPerSecond, timesRoofline: medianSeconds / (lowResolution / gemmFlopsPerSecond) } : { memory: { ours: memoryBytes, pytorch: theirMemory.peakBytes } }),
+    ...(c.device === "cpu"
+      ? { gemmFlopsPerSecond, timesRoofline: medianSeconds / (lowResolution / gemmFlopsPerSecond) }
+      : { memory: { ours: memoryBytes, pytorch: theirMemory.peakBytes } }),
   };
 }
 
@@ -200,7 +275,10 @@ async function training(c: Case, child: Child): Promise<Record<string, unknown>>
   await trainer.observeFeatures(items);
   collect?.();
   const ourResting = gpuMemory(c)?.reserved ?? memory().resident;
-  const { restingBytes: theirResting } = await child.send<{ restingBytes: number | null }>({ command: "prepare", noiseStd });
+  const { restingBytes: theirResting } = await child.send<{ restingBytes: number | null }>({
+    command: "prepare",
+    noiseStd,
+  });
 
   const keys = items.map(({ key }) => key);
   await trainer.plan(Array.from({ length: 2 + c.repetitions * c.calls }, (_, step) => ({ index: step, keys })));
@@ -208,7 +286,15 @@ async function training(c: Case, child: Child): Promise<Record<string, unknown>>
   /** As a training does: the losses of several steps are waited for together. */
   const ours = async (steps: number): Promise<number> => {
     const known: StepLosses[] = [];
-    for (let i = 0; i < steps; i++) known.push(...(await trainer.step({ index: index++, items: keys.map((key) => ({ key })), adaptorLearningRate: 1e-4, headsLearningRate: 2e-4 })));
+    for (let i = 0; i < steps; i++)
+      known.push(
+        ...(await trainer.step({
+          index: index++,
+          items: keys.map((key) => ({ key })),
+          adaptorLearningRate: 1e-4,
+          headsLearningRate: 2e-4,
+        })),
+      );
     return [...known, ...(await trainer.finishSteps())].at(-1)!.total;
   };
   const masks = (step: number): Float32Array => {
@@ -216,7 +302,15 @@ async function training(c: Case, child: Child): Promise<Record<string, unknown>>
     writeFileSync(at("mask"), bytesOf(data));
     return data;
   };
-  const theirs = (calls: number, noise?: string) => child.send<Time & { loss: number }>({ command: "step", mask: at("mask"), height: shape.height, width: shape.width, calls, ...(noise !== undefined && { noise }) });
+  const theirs = (calls: number, noise?: string) =>
+    child.send<Time & { loss: number }>({
+      command: "step",
+      mask: at("mask"),
+      height: shape.height,
+      width: shape.width,
+      calls,
+      ...(noise !== undefined && { noise }),
+    });
 
   // Two steps with the same masks and noise: the second loss also compares gradients and optimiser. They warm up too.
   const relativeDifference: number[] = [];
@@ -224,7 +318,9 @@ async function training(c: Case, child: Child): Promise<Record<string, unknown>>
     const mask = masks(step);
     writeFileSync(at("noise"), noiseAt(mask, step, 2 * c.batch, shape));
     const total = await ours(1);
-    relativeDifference.push(agreement(`loss of step ${step}`, [total], [(await theirs(1, at("noise"))).loss], tolerances[c.precision]));
+    relativeDifference.push(
+      agreement(`loss of step ${step}`, [total], [(await theirs(1, at("noise"))).loss], tolerances[c.precision]),
+    );
   }
   collect?.();
   resetPeakMemory();
@@ -248,20 +344,38 @@ async function training(c: Case, child: Child): Promise<Record<string, unknown>>
   const ourPeak = gpuMemory(c)?.peakReserved ?? memory().peak;
   const { peakBytes: theirPeak } = await child.send<{ peakBytes: number | null }>({ command: "memory" });
   trainer.dispose();
-  const bytes = (peak: number | null, resting: number | null) => ({ restingBytes: resting, peakBytes: peak, stepBytes: peak === null || resting === null ? null : peak - resting });
+  const bytes = (peak: number | null, resting: number | null) => ({
+    restingBytes: resting,
+    peakBytes: peak,
+    stepBytes: peak === null || resting === null ? null : peak - resting,
+  });
   const [a, b] = [bytes(ourPeak, ourResting), bytes(theirPeak, theirResting)];
-  return { torch, relativeDifference: { losses: relativeDifference }, results: summary(times), gemmFlopsPerSecond, memory: { ours: a, eager: b, timesOurs: a.stepBytes && b.stepBytes ? b.stepBytes / a.stepBytes : null } };
+  return {
+    torch,
+    relativeDifference: { losses: relativeDifference },
+    results: summary(times),
+    gemmFlopsPerSecond,
+    memory: { ours: a, eager: b, timesOurs: a.stepBytes && b.stepBytes ? b.stepBytes / a.stepBytes : null },
+  };
 }
 
 /** What libtorch's allocator has taken of the GPU's memory, now and at most, since the last call that resets it; undefined on the CPU. */
-const gpuMemory = ({ device }: Case, reset = false) => (device === "cpu" ? undefined : (native.cudaMemory(Number(device.split(":")[1] ?? 0), reset) ?? undefined));
+const gpuMemory = ({ device }: Case, reset = false) =>
+  device === "cpu" ? undefined : (native.cudaMemory(Number(device.split(":")[1] ?? 0), reset) ?? undefined);
 
 /** The latent noise of a step at the masked positions, sample by sample. */
-function noiseAt(mask: Float32Array, step: number, samples: number, shape: { channels: number; height: number; width: number }): Buffer {
+function noiseAt(
+  mask: Float32Array,
+  step: number,
+  samples: number,
+  shape: { channels: number; height: number; width: number },
+): Buffer {
   const plane = shape.height * shape.width;
   return Buffer.concat(
     Array.from({ length: samples }, (_, sample) => {
-      const positions = Int32Array.from(Array.from({ length: plane }, (_, i) => i).filter((i) => mask[sample * plane + i] !== 0));
+      const positions = Int32Array.from(
+        Array.from({ length: plane }, (_, i) => i).filter((i) => mask[sample * plane + i] !== 0),
+      );
       return bytesOf(native.latentNoise(0, step, sample, positions, shape.channels).map((value) => value * noiseStd));
     }),
   );
@@ -284,9 +398,20 @@ async function main(): Promise<void> {
     },
   });
   const [what, architecture] = positionals;
-  if ((what !== "inference" && what !== "training") || architecture === undefined) throw new Error("Usage: pytorch.js inference|training ARCHITECTURE [options]");
-  const c: Case = { architecture: architecture as Architecture, size: Number(values.size), batch: Number(values.batch), threads: Number(values.threads), repetitions: Number(values.repetitions), calls: Number(values.calls), device: values.device, precision: values.precision as Precision };
-  if (!(c.precision in tolerances) || (what === "training" && c.precision === "float16")) throw new Error(`--precision ${c.precision} is not for ${what}`);
+  if ((what !== "inference" && what !== "training") || architecture === undefined)
+    throw new Error("Usage: pytorch.js inference|training ARCHITECTURE [options]");
+  const c: Case = {
+    architecture: architecture as Architecture,
+    size: Number(values.size),
+    batch: Number(values.batch),
+    threads: Number(values.threads),
+    repetitions: Number(values.repetitions),
+    calls: Number(values.calls),
+    device: values.device,
+    precision: values.precision as Precision,
+  };
+  if (!(c.precision in tolerances) || (what === "training" && c.precision === "float16"))
+    throw new Error(`--precision ${c.precision} is not for ${what}`);
   await native.setThreads(c.threads);
   const child = new Child(values.python, c.threads);
   try {

@@ -7,7 +7,13 @@ import { applyRegime, inferRegime } from "../lib/datasets/regime.js";
 import { datasets } from "../lib/datasets/index.js";
 
 async function main(root = "plates"): Promise<void> {
-  await datasets.generated(root, { trainNormal: 24, trainAnomalous: 10, trainSegmented: 4, testNormal: 8, testAnomalous: 10 });
+  await datasets.generated(root, {
+    trainNormal: 24,
+    trainAnomalous: 10,
+    trainSegmented: 4,
+    testNormal: 8,
+    testAnomalous: 10,
+  });
 
   const data = await datasets.open(root);
   const { regime, counts, warnings } = await datasets.validate(data, { imageSize: [256, 256] });

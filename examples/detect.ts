@@ -6,7 +6,8 @@ async function main([file, ...images]: string[]): Promise<void> {
   const detector = await Detector.load(file, { minAreaPx: 20 });
   for await (const { path, score, anomalous, regions } of detector.detectEach(images)) {
     console.log(path, anomalous ? "defect" : "good", score.toFixed(3));
-    for (const { x, y, width, height, area, peak } of regions) console.log(`  ${width}x${height} at ${x},${y}: ${area} px, peak ${peak.toFixed(2)}`);
+    for (const { x, y, width, height, area, peak } of regions)
+      console.log(`  ${width}x${height} at ${x},${y}: ${area} px, peak ${peak.toFixed(2)}`);
   }
   detector.dispose();
 }

@@ -46,7 +46,11 @@ export class SuperSimpleNetError extends Error {
   /** Of an installation that does not work: the command that puts it right, for 'doctor'. The message has it too. */
   readonly fix: string | undefined;
 
-  constructor(code: ErrorCode, message: string, options: { cause?: unknown; path?: string; problems?: readonly string[]; fix?: string } = {}) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { cause?: unknown; path?: string; problems?: readonly string[]; fix?: string } = {},
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.path = options.path;
@@ -64,17 +68,38 @@ export function fileError(error: unknown, action: string, path: string): unknown
   switch (code) {
     case "ENOENT":
       // Node puts U+FFFD for bytes of a name that it cannot read, and no file has that name.
-      if (path.includes("\uFFFD")) return new SuperSimpleNetError("FILE_NOT_FOUND", `Cannot ${action} ${path}: its name is not valid UTF-8, as \uFFFD shows. Rename it.`, options);
-      return new SuperSimpleNetError("FILE_NOT_FOUND", `Cannot ${action} ${path}: it does not exist. Check the path.`, options);
+      if (path.includes("\uFFFD"))
+        return new SuperSimpleNetError(
+          "FILE_NOT_FOUND",
+          `Cannot ${action} ${path}: its name is not valid UTF-8, as \uFFFD shows. Rename it.`,
+          options,
+        );
+      return new SuperSimpleNetError(
+        "FILE_NOT_FOUND",
+        `Cannot ${action} ${path}: it does not exist. Check the path.`,
+        options,
+      );
     case "EACCES":
     case "EPERM":
     case "EROFS":
-      return new SuperSimpleNetError("NO_PERMISSION", `Cannot ${action} ${path}: permission denied. Check the rights of the file and its folder.`, options);
+      return new SuperSimpleNetError(
+        "NO_PERMISSION",
+        `Cannot ${action} ${path}: permission denied. Check the rights of the file and its folder.`,
+        options,
+      );
     case "ENOSPC":
     case "EDQUOT":
-      return new SuperSimpleNetError("NO_SPACE", `Cannot ${action} ${path}: no space left on the device. Free some and try again.`, options);
+      return new SuperSimpleNetError(
+        "NO_SPACE",
+        `Cannot ${action} ${path}: no space left on the device. Free some and try again.`,
+        options,
+      );
     case "ENAMETOOLONG":
-      return new SuperSimpleNetError("FILE_ERROR", `Cannot ${action} ${path}: the name is too long for this file system. Choose a shorter one.`, options);
+      return new SuperSimpleNetError(
+        "FILE_ERROR",
+        `Cannot ${action} ${path}: the name is too long for this file system. Choose a shorter one.`,
+        options,
+      );
     default:
       return new SuperSimpleNetError("FILE_ERROR", `Cannot ${action} ${path}: ${(error as Error).message}`, options);
   }

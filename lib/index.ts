@@ -8,14 +8,39 @@
 
 // data
 export { datasets } from "./datasets/index.js";
-export type { Dataset, DatasetCounts, DatasetProblem, Defect, FolderOptions, GeneratedOptions, Label, ManifestOptions, OpenOptions, PublishedSettings, Regime, Sample, Split, ValidateOptions, ValidationResult } from "./datasets/index.js";
+export type {
+  Dataset,
+  DatasetCounts,
+  DatasetProblem,
+  Defect,
+  FolderOptions,
+  GeneratedOptions,
+  Label,
+  ManifestOptions,
+  OpenOptions,
+  PublishedSettings,
+  Regime,
+  Sample,
+  Split,
+  ValidateOptions,
+  ValidationResult,
+} from "./datasets/index.js";
 export type { Mask, RawImage, RgbImage } from "./images/decode.js";
 
 // training
 export { type Ablation, type AblationName, ablations } from "./training/ablations.js";
 export { Trainer } from "./training/trainer.js";
 export { publishedNoiseStd, regimePresets, trainerDefaults } from "./training/options.js";
-export type { DistributedOptions, EpochEvent, FitOptions, RelativeNoise, StageEvent, StartEvent, StepEvent, TrainerOptions } from "./training/options.js";
+export type {
+  DistributedOptions,
+  EpochEvent,
+  FitOptions,
+  RelativeNoise,
+  StageEvent,
+  StartEvent,
+  StepEvent,
+  TrainerOptions,
+} from "./training/options.js";
 
 // models and backbone weights
 export { Model } from "./models/model.js";
@@ -42,7 +67,12 @@ export type { EvaluatedSample, Evaluation, Metrics } from "./evaluation/types.js
 
 // the paper's experiments
 export { experiment } from "./experiments/experiment.js";
-export type { ExperimentEvent, ExperimentOptions, ExperimentReport, ExperimentTraining } from "./experiments/experiment.js";
+export type {
+  ExperimentEvent,
+  ExperimentOptions,
+  ExperimentReport,
+  ExperimentTraining,
+} from "./experiments/experiment.js";
 export { experimentDefaults, protocols } from "./experiments/protocols.js";
 export type { Condition, MetricName, Protocol, ProtocolName, PublishedKind } from "./experiments/protocols.js";
 export type { Misclassification, RunResult } from "./experiments/results.js";
@@ -60,5 +90,22 @@ export { contactSheet, heatMapPng, type OverlayInput, overlayPng } from "./repor
 // errors and diagnosis
 export { type ErrorCode, SuperSimpleNetError } from "./errors.js";
 export { type Diagnosis, diagnose, type Problem } from "./native/diagnose.js";
-export { type CudaInstalled, type CudaInstallOptions, type CudaInstallProgress, installCuda } from "./native/cuda_install.js";
-export type { Architecture, ClassificationHead, Compute, Loss, Precision, Region, ResizeMethod, StepLosses, SyntheticAnomalies, TensorMap, Variant } from "./native/binding.js";
+export {
+  type CudaInstalled,
+  type CudaInstallOptions,
+  type CudaInstallProgress,
+  installCuda,
+} from "./native/cuda_install.js";
+export type {
+  Architecture,
+  ClassificationHead,
+  Compute,
+  Loss,
+  Precision,
+  Region,
+  ResizeMethod,
+  StepLosses,
+  SyntheticAnomalies,
+  TensorMap,
+  Variant,
+} from "./native/binding.js";

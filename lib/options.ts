@@ -8,7 +8,8 @@ export function didYouMean(name: string, known: readonly string[]): string | und
     let row = Array.from({ length: b.length + 1 }, (_, j) => j);
     for (let i = 1; i <= a.length; i++) {
       const next = [i];
-      for (let j = 1; j <= b.length; j++) next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
+      for (let j = 1; j <= b.length; j++)
+        next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
       row = next;
     }
     return row[b.length]!;
@@ -42,7 +43,10 @@ export function rejectUnknownNames(object: object, known: readonly string[], whe
   for (const key of Object.keys(object)) {
     if (known.includes(key)) continue;
     const near = didYouMean(key, known);
-    throw new SuperSimpleNetError("UNKNOWN_OPTION", `${where} has no option '${key}'.${near ? ` Did you mean '${near}'?` : ` It takes: ${known.join(", ")}.`}`);
+    throw new SuperSimpleNetError(
+      "UNKNOWN_OPTION",
+      `${where} has no option '${key}'.${near ? ` Did you mean '${near}'?` : ` It takes: ${known.join(", ")}.`}`,
+    );
   }
 }
 
@@ -50,17 +54,28 @@ export function rejectUnknownNames(object: object, known: readonly string[], whe
 function isPlain(value: unknown): value is object {
   if (typeof value !== "object" || value === null) return false;
   const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === null || (Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype as object, "hasOwnProperty"));
+  return (
+    prototype === null ||
+    (Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype as object, "hasOwnProperty"))
+  );
 }
 
 function isSignal(value: unknown): boolean {
   const signal = value as Partial<AbortSignal> | null;
-  return typeof signal === "object" && signal !== null && typeof signal.aborted === "boolean" && typeof signal.addEventListener === "function";
+  return (
+    typeof signal === "object" &&
+    signal !== null &&
+    typeof signal.aborted === "boolean" &&
+    typeof signal.addEventListener === "function"
+  );
 }
 
 /** INVALID_OPTION in one form: what was expected, for which option, and what came. */
 export function invalid(where: string, name: string, expected: string, value: unknown): SuperSimpleNetError {
-  return new SuperSimpleNetError("INVALID_OPTION", `${where}: expected ${expected} for '${name}' but received ${shown(value)}.`);
+  return new SuperSimpleNetError(
+    "INVALID_OPTION",
+    `${where}: expected ${expected} for '${name}' but received ${shown(value)}.`,
+  );
 }
 
 function shown(value: unknown): string {
@@ -78,11 +93,27 @@ export function checkPath(where: string, name: string, value: unknown, expected 
   return value;
 }
 
-export function checkNumber(where: string, name: string, value: unknown, range: { min?: number; max?: number; integer?: boolean; above?: number } = {}): number {
+export function checkNumber(
+  where: string,
+  name: string,
+  value: unknown,
+  range: { min?: number; max?: number; integer?: boolean; above?: number } = {},
+): number {
   const { min = -Infinity, max = Infinity, integer = false, above } = range;
-  const ok = typeof value === "number" && Number.isFinite(value) && value >= min && value <= max && (!integer || Number.isInteger(value)) && (above === undefined || value > above);
+  const ok =
+    typeof value === "number" &&
+    Number.isFinite(value) &&
+    value >= min &&
+    value <= max &&
+    (!integer || Number.isInteger(value)) &&
+    (above === undefined || value > above);
   if (!ok) {
-    const limits = [above !== undefined ? `above ${above}` : min > -Infinity ? `at least ${min}` : "", max < Infinity ? `at most ${max}` : ""].filter(Boolean).join(" and ");
+    const limits = [
+      above !== undefined ? `above ${above}` : min > -Infinity ? `at least ${min}` : "",
+      max < Infinity ? `at most ${max}` : "",
+    ]
+      .filter(Boolean)
+      .join(" and ");
     throw invalid(where, name, `${integer ? "an integer" : "a number"}${limits ? ` ${limits}` : ""}`, value);
   }
   return value;
@@ -96,5 +127,10 @@ export function checkBoolean(where: string, name: string, value: unknown): boole
 export function checkChoice<T extends string>(where: string, name: string, value: unknown, choices: readonly T[]): T {
   if (typeof value === "string" && (choices as readonly string[]).includes(value)) return value as T;
   const near = typeof value === "string" ? didYouMean(value, choices) : undefined;
-  throw invalid(where, name, `one of ${choices.map((c) => `'${c}'`).join(", ")}${near ? ` (did you mean '${near}'?)` : ""}`, value);
+  throw invalid(
+    where,
+    name,
+    `one of ${choices.map((c) => `'${c}'`).join(", ")}${near ? ` (did you mean '${near}'?)` : ""}`,
+    value,
+  );
 }

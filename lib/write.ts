@@ -12,7 +12,10 @@ import { fileError, SuperSimpleNetError } from "./errors.js";
 export async function writeWholeFile(file: string, data: string | Uint8Array): Promise<void> {
   await makeFolder(path.dirname(file));
   // Of one length, so that a name that the file system takes is not too long with it.
-  const temporary = path.join(path.dirname(file), `.${createHash("sha256").update(path.basename(file)).digest("hex").slice(0, 8)}.${process.pid}.tmp`);
+  const temporary = path.join(
+    path.dirname(file),
+    `.${createHash("sha256").update(path.basename(file)).digest("hex").slice(0, 8)}.${process.pid}.tmp`,
+  );
   try {
     const handle = await open(temporary, "w");
     try {
@@ -69,7 +72,11 @@ async function create(folder: string): Promise<void> {
   const second = await attempt(folder);
   if (second === undefined) return;
   if (second.code !== "ENOENT") throw fileError(second, "create folder", folder);
-  throw new SuperSimpleNetError("FILE_ERROR", `Cannot create folder ${folder}: no folder can be made in ${path.dirname(folder)}. Choose another place.`, { cause: second, path: folder });
+  throw new SuperSimpleNetError(
+    "FILE_ERROR",
+    `Cannot create folder ${folder}: no folder can be made in ${path.dirname(folder)}. Choose another place.`,
+    { cause: second, path: folder },
+  );
 }
 
 /** Why there is no such folder afterwards; undefined when there is. */
@@ -78,7 +85,10 @@ async function attempt(folder: string): Promise<NodeJS.ErrnoException | undefine
     await mkdir(folder);
     return undefined;
   } catch (error) {
-    const exists = await stat(folder).then((found) => found.isDirectory(), () => false);
+    const exists = await stat(folder).then(
+      (found) => found.isDirectory(),
+      () => false,
+    );
     return exists ? undefined : (error as NodeJS.ErrnoException);
   }
 }

@@ -22,7 +22,8 @@ class CancelScope {
 };
 
 inline void throwIfCancelled() {
-  if (cancelFlag != nullptr && cancelFlag->load(std::memory_order_relaxed)) throw Error("ABORTED", "the operation was cancelled");
+  if (cancelFlag != nullptr && cancelFlag->load(std::memory_order_relaxed))
+    throw Error("ABORTED", "the operation was cancelled");
 }
 
 }  // namespace ssn

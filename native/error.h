@@ -1,5 +1,6 @@
 // The one exception type that crosses from C++ to JavaScript. `code` becomes the JavaScript error's code
-// (lib/errors.ts lists them all); the message says what was wrong, with which value; `path` is the file it is about, or empty.
+// (lib/errors.ts lists them all); the message says what was wrong, with which value; `path` is the file it is about, or
+// empty.
 #pragma once
 
 #include <stdexcept>
@@ -9,7 +10,8 @@ namespace ssn {
 
 class Error : public std::runtime_error {
  public:
-  Error(std::string code, const std::string& message, std::string path = {}) : std::runtime_error(message), code_(std::move(code)), path_(std::move(path)) {}
+  Error(std::string code, const std::string& message, std::string path = {})
+      : std::runtime_error(message), code_(std::move(code)), path_(std::move(path)) {}
   const std::string& code() const { return code_; }
   const std::string& path() const { return path_; }
 

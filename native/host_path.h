@@ -8,7 +8,8 @@
 
 namespace ssn {
 
-// Set by tests, which run the operations meant for other devices on the CPU. Read once per call, never changed during one.
+// Set by tests, which run the operations meant for other devices on the CPU. Read once per call, never changed during
+// one.
 inline std::atomic<bool> portableOnly{false};
 
 inline bool hostPath(at::Device device) { return device.is_cpu() && !portableOnly; }

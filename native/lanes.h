@@ -1,6 +1,6 @@
-// Vector registers of the instruction set at hand (vector extensions of GCC and Clang), for kernels written once and compiled
-// for each set: GCC keeps vectors longer than a register in memory, so the width is a template parameter, and target_clones
-// (SSN_VECTORISED) will not do.
+// Vector registers of the instruction set at hand (vector extensions of GCC and Clang), for kernels written once and
+// compiled for each set: GCC keeps vectors longer than a register in memory, so the width is a template parameter, and
+// target_clones (SSN_VECTORISED) will not do.
 #pragma once
 
 #include <ATen/Version.h>
@@ -57,8 +57,8 @@ using Baseline = Register<4>;  // x86-64 without extensions, and other architect
 using Avx2 = Register<8>;
 using Avx512 = Register<16>;
 
-// The entry for this processor; ATEN_CPU_CAPABILITY=avx2 or default, libtorch's own switch, chooses another. An entry that
-// the compiler cannot make is the baseline's.
+// The entry for this processor; ATEN_CPU_CAPABILITY=avx2 or default, libtorch's own switch, chooses another. An entry
+// that the compiler cannot make is the baseline's.
 template <class Entry>
 Entry forProcessor(const Entry& baseline, const Entry& avx2, const Entry& avx512) {
   const std::string capability = at::get_cpu_capability();
@@ -71,7 +71,8 @@ constexpr int64_t kSums = 8;
 
 // sum += weight[i] in[offset[i]...]
 template <class R, class T>
-SSN_INLINE void addTerms(typename R::Lanes (&sum)[kSums], const T* in, const int64_t* offset, const float* weight, int64_t terms) {
+SSN_INLINE void addTerms(typename R::Lanes (&sum)[kSums], const T* in, const int64_t* offset, const float* weight,
+                         int64_t terms) {
   for (int64_t i = 0; i < terms; ++i) {
     const T* p = in + offset[i];
     const float w = weight[i];

@@ -19,7 +19,7 @@ namespace ssn {
 namespace {
 
 constexpr size_t kSmallest = 4 << 20;  // below, malloc keeps memory itself, and warm in the caches
-constexpr size_t kPage = 4096;  // all blocks begin at a multiple of it
+constexpr size_t kPage = 4096;         // all blocks begin at a multiple of it
 constexpr size_t kHuge = 2 << 20;
 constexpr size_t kHugeFrom = 4 * kHuge;  // blocks of at least this size are aligned for huge pages
 
@@ -28,7 +28,8 @@ size_t rounded(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * u
 #ifdef __linux__
 void* fromSystem(size_t bytes) {
   const size_t alignment = bytes >= kHugeFrom ? kHuge : 0;
-  char* start = static_cast<char*>(mmap(nullptr, bytes + alignment, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  char* start =
+      static_cast<char*>(mmap(nullptr, bytes + alignment, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
   if (start == MAP_FAILED) return nullptr;
   if (alignment == 0) return start;
   char* aligned = reinterpret_cast<char*>(rounded(reinterpret_cast<uintptr_t>(start), alignment));
@@ -88,7 +89,8 @@ class Recycler : public c10::Allocator {
     const std::lock_guard lock(mutex_);
     auto best = free_.end();
     for (auto it = free_.begin(); it != free_.end(); ++it)
-      if (it->bytes >= bytes && it->bytes <= bytes + bytes / 4 && (best == free_.end() || it->bytes <= best->bytes)) best = it;
+      if (it->bytes >= bytes && it->bytes <= bytes + bytes / 4 && (best == free_.end() || it->bytes <= best->bytes))
+        best = it;
     Block block;
     if (best != free_.end()) {
       block = *best;

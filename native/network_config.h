@@ -26,7 +26,9 @@ inline std::vector<TapShape> tapShapes(const NetworkConfig& config) {
   return tapShapes(architectureNamed(config.architecture), config.layers, config.imageHeight, config.imageWidth);
 }
 
-inline FeatureShape featureShape(const NetworkConfig& config) { return featureShape(tapShapes(config), config.upscale); }
+inline FeatureShape featureShape(const NetworkConfig& config) {
+  return featureShape(tapShapes(config), config.upscale);
+}
 
 struct EngineConfig : NetworkConfig {
   at::Device device{at::kCPU};

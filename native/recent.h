@@ -13,7 +13,8 @@ class Recent {
  public:
   explicit Recent(int64_t limit) : limit_(limit) {}
 
-  // Not with a limit of 0. Made from `key` alone where there is none; the one not used for longest goes when there are too many.
+  // Not with a limit of 0. Made from `key` alone where there is none; the one not used for longest goes when there are
+  // too many.
   Value& operator[](const Key& key) {
     for (auto entry = entries_.begin(); entry != entries_.end(); ++entry) {
       if (entry->first != key) continue;

@@ -19,14 +19,25 @@ const usage = `Usage: node scripts/pack.mjs libtorch|all [--out DIR] [--wheel FI
 docs/building.md has the whole story.`;
 
 try {
-  const { values, positionals } = parseArgs({ allowPositionals: true, options: { out: { type: "string" }, wheel: { type: "string" }, cuda: { type: "boolean" }, trial: { type: "boolean" }, help: { type: "boolean", short: "h" } } });
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      out: { type: "string" },
+      wheel: { type: "string" },
+      cuda: { type: "boolean" },
+      trial: { type: "boolean" },
+      help: { type: "boolean", short: "h" },
+    },
+  });
   if (values.help) console.log(usage);
   else {
-    if (positionals.length !== 1 || !["libtorch", "all"].includes(positionals[0])) throw new Failure("Which package: libtorch or all?", usage);
+    if (positionals.length !== 1 || !["libtorch", "all"].includes(positionals[0]))
+      throw new Failure("Which package: libtorch or all?", usage);
     const home = path.join(root, "packages", values.trial ? "trial" : "");
     const out = path.resolve(values.out ?? home);
     const wheel = values.wheel ?? process.env.SUPERSIMPLENET_LIBTORCH_WHEEL;
-    if (positionals[0] === "all") await step("main package", (progress) => packMain({ home, out, cuda: values.cuda, progress }));
+    if (positionals[0] === "all")
+      await step("main package", (progress) => packMain({ home, out, cuda: values.cuda, progress }));
     await step("libtorch package", (progress) => packLibtorch({ home, out, wheel, trial: values.trial, progress }));
   }
 } catch (error) {

@@ -20,13 +20,27 @@ Environment: SUPERSIMPLENET_LIBTORCH (a folder with include/ and lib/), SUPERSIM
 docs/install.md has the whole story.`;
 
 async function main() {
-  const { values } = parseArgs({ options: { rebuild: { type: "boolean" }, cuda: { type: "boolean" }, wheel: { type: "string" }, help: { type: "boolean", short: "h" } } });
+  const { values } = parseArgs({
+    options: {
+      rebuild: { type: "boolean" },
+      cuda: { type: "boolean" },
+      wheel: { type: "string" },
+      help: { type: "boolean", short: "h" },
+    },
+  });
   if (values.help) return console.log(usage);
   const wheel = values.wheel ?? process.env.SUPERSIMPLENET_LIBTORCH_WHEEL;
   if (Number(process.versions.node.split(".")[0]) < 20)
-    throw new Failure(`Node ${process.versions.node} is too old: 20 or newer is needed.`, "Install Node 20 or newer from https://nodejs.org.");
+    throw new Failure(
+      `Node ${process.versions.node} is too old: 20 or newer is needed.`,
+      "Install Node 20 or newer from https://nodejs.org.",
+    );
 
-  if (!isCheckout && (values.rebuild || values.cuda)) throw new Failure("An installed package cannot be compiled: it has no sources.", `In a clone of the repository run 'npm run pack:all -- ${values.cuda ? "--cuda " : ""}--out DIR', then 'npm install DIR/*.tgz' here (docs/building.md).`);
+  if (!isCheckout && (values.rebuild || values.cuda))
+    throw new Failure(
+      "An installed package cannot be compiled: it has no sources.",
+      `In a clone of the repository run 'npm run pack:all -- ${values.cuda ? "--cuda " : ""}--out DIR', then 'npm install DIR/*.tgz' here (docs/building.md).`,
+    );
   if (isCheckout) {
     await step("npm packages", installPackages);
     await step("TypeScript", () => compileTypeScript(values.rebuild));
@@ -37,10 +51,17 @@ async function main() {
     libtorch = result.libtorch;
     return result;
   });
-  if (isCheckout) await step("native engine", (progress) => buildNative({ libtorch, rebuild: values.rebuild, progress }));
+  if (isCheckout)
+    await step("native engine", (progress) => buildNative({ libtorch, rebuild: values.rebuild, progress }));
   else if (!nativeOutputs().some((folder) => existsSync(path.join(folder, "supersimplenet.node"))))
-    throw new Failure(`This package has no prebuilt engine for ${process.platform}-${process.arch} in ${path.join(root, "prebuilds")}.`, "In a clone of the repository run 'npm run pack:all -- --out DIR', then 'npm install DIR/*.tgz' here (docs/building.md).");
-  if (values.cuda) await step("native engine for CUDA", (progress) => buildNative({ libtorch: cudaLibtorch(), rebuild: values.rebuild, progress, cuda: true }));
+    throw new Failure(
+      `This package has no prebuilt engine for ${process.platform}-${process.arch} in ${path.join(root, "prebuilds")}.`,
+      "In a clone of the repository run 'npm run pack:all -- --out DIR', then 'npm install DIR/*.tgz' here (docs/building.md).",
+    );
+  if (values.cuda)
+    await step("native engine for CUDA", (progress) =>
+      buildNative({ libtorch: cudaLibtorch(), rebuild: values.rebuild, progress, cuda: true }),
+    );
 }
 
 try {

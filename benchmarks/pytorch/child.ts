@@ -14,7 +14,9 @@ export class Child {
 
   constructor(python: string, threads: number) {
     const script = path.resolve(__dirname, "../../../benchmarks/pytorch/child.py");
-    this.#process = spawn(python, ["-B", script], { env: { ...process.env, OMP_NUM_THREADS: String(threads), MKL_NUM_THREADS: String(threads) } });
+    this.#process = spawn(python, ["-B", script], {
+      env: { ...process.env, OMP_NUM_THREADS: String(threads), MKL_NUM_THREADS: String(threads) },
+    });
     this.#process.stderr.pipe(process.stderr);
     createInterface({ input: this.#process.stdout }).on("line", (line) => {
       const answer = JSON.parse(line) as { error?: string };

@@ -44,7 +44,10 @@ export function catalogueEntry(architecture: string, where = "weights"): Catalog
 export function weightsUrl(e: CatalogueEntry, baseUrl?: string): string {
   const base = baseUrl ?? process.env["SUPERSIMPLENET_WEIGHTS_URL"] ?? "https://download.pytorch.org/models/";
   if (!/^https?:\/\/[^/]/i.test(base) || !URL.canParse(base)) {
-    throw new SuperSimpleNetError("INVALID_OPTION", `weights: expected an http or https address for 'baseUrl' (or SUPERSIMPLENET_WEIGHTS_URL) but received '${base}'.`);
+    throw new SuperSimpleNetError(
+      "INVALID_OPTION",
+      `weights: expected an http or https address for 'baseUrl' (or SUPERSIMPLENET_WEIGHTS_URL) but received '${base}'.`,
+    );
   }
   return new URL(e.file, base.endsWith("/") ? base : `${base}/`).href;
 }

@@ -16,14 +16,22 @@ export function weightsInvalid(source: string, what: string, problems: readonly 
   const shown = problems.slice(0, 10).join("; ");
   const more = problems.length > 10 ? `; and ${problems.length - 10} more` : "";
   const count = problems.length === 1 ? "1 problem" : `${problems.length} problems`;
-  return new SuperSimpleNetError("WEIGHTS_INVALID", `${source} ${what} (${count}): ${shown}${more}.`, { path: source, problems });
+  return new SuperSimpleNetError("WEIGHTS_INVALID", `${source} ${what} (${count}): ${shown}${more}.`, {
+    path: source,
+    problems,
+  });
 }
 
 /**
  * Picks `wanted` (names to shapes) out of `tensors` as float32, where they are called `rename(name)`. What is missing,
  * misshapen, not floating-point, not finite, or a negative variance is added to `problems`.
  */
-export function pickTensors(tensors: TensorMap, wanted: Record<string, number[]>, rename: (name: string) => string, problems: string[]): TensorMap {
+export function pickTensors(
+  tensors: TensorMap,
+  wanted: Record<string, number[]>,
+  rename: (name: string) => string,
+  problems: string[],
+): TensorMap {
   const out: TensorMap = {};
   for (const [name, shape] of Object.entries(wanted)) {
     const found = tensors[rename(name)];
@@ -49,7 +57,8 @@ export function badValues(data: Float32Array, variance: boolean): string | undef
   let negative = 0;
   for (let i = 0; i < data.length; i++) {
     const value = data[i]!;
-    if (value - value !== 0) notFinite++; // NaN and both infinities
+    if (value - value !== 0)
+      notFinite++; // NaN and both infinities
     else if (variance && value < 0) negative++;
   }
   if (notFinite > 0) return `${notFinite === 1 ? "1 value that is" : `${notFinite} values that are`} NaN or infinite`;
@@ -88,7 +97,10 @@ export function detectArchitecture(tensors: TensorMap): Architecture | undefined
   const names = usedNames(tensors, prefix);
   return architectures.find((architecture) => {
     const needed = engine().backboneTensors(architecture);
-    return names.length === Object.keys(needed).length && names.every((name) => needed[name] && sameShape(tensors[prefix + name]!, needed[name]));
+    return (
+      names.length === Object.keys(needed).length &&
+      names.every((name) => needed[name] && sameShape(tensors[prefix + name]!, needed[name]))
+    );
   });
 }
 
@@ -108,7 +120,11 @@ export function backboneFrom(tensors: TensorMap, architecture: Architecture, sou
   }
   if (problems.length > 0) {
     const other = detectArchitecture(tensors);
-    throw weightsInvalid(source, `does not hold the weights of ${architecture}${other && other !== architecture ? ` but those of ${other}` : ""}`, problems);
+    throw weightsInvalid(
+      source,
+      `does not hold the weights of ${architecture}${other && other !== architecture ? ` but those of ${other}` : ""}`,
+      problems,
+    );
   }
   return out;
 }

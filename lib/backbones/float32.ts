@@ -2,7 +2,12 @@ import { SuperSimpleNetError } from "../errors.js";
 import type { NativeTensor } from "../native/binding.js";
 
 export function isFloating(tensor: NativeTensor): boolean {
-  return tensor.dtype === "float32" || tensor.dtype === "float64" || tensor.dtype === "float16" || tensor.dtype === "bfloat16";
+  return (
+    tensor.dtype === "float32" ||
+    tensor.dtype === "float64" ||
+    tensor.dtype === "float16" ||
+    tensor.dtype === "bfloat16"
+  );
 }
 
 /**
@@ -27,7 +32,10 @@ function float32Data(tensor: NativeTensor): Float32Array {
     case "float16":
       return Float32Array.from(tensor.data as Uint16Array, halfToNumber);
     default:
-      throw new SuperSimpleNetError("WEIGHTS_INVALID", `A tensor of type ${tensor.dtype} cannot be used as floating-point weights.`);
+      throw new SuperSimpleNetError(
+        "WEIGHTS_INVALID",
+        `A tensor of type ${tensor.dtype} cannot be used as floating-point weights.`,
+      );
   }
 }
 

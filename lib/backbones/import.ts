@@ -53,7 +53,10 @@ export async function importWeights(file: string, architecture?: string): Promis
     }
     const entry = catalogueEntry(found);
     const official = sha256.startsWith(entry.sha256Prefix);
-    const target = path.join(folder, official ? entry.file : importedName(found, format === "safetensors" ? "safetensors" : "pth"));
+    const target = path.join(
+      folder,
+      official ? entry.file : importedName(found, format === "safetensors" ? "safetensors" : "pth"),
+    );
     await rename(temporary, target);
     // The latest import is the one that counts.
     for (const extension of ["pth", "safetensors"] as const) {

@@ -16,6 +16,11 @@ export interface ListedWeights extends CatalogueEntry {
 export function listWeights(): ListedWeights[] {
   return catalogue.map((entry) => {
     const official = path.join(weightsFolder(), entry.file);
-    return { ...entry, url: weightsUrl(entry), official: existsSync(official) ? official : null, used: cachedWeights(entry.architecture) ?? null };
+    return {
+      ...entry,
+      url: weightsUrl(entry),
+      official: existsSync(official) ? official : null,
+      used: cachedWeights(entry.architecture) ?? null,
+    };
   });
 }

@@ -33,7 +33,11 @@ export interface Backbone {
 
 /** The file that "auto" uses, or undefined. A file that the user imported goes before the official one. */
 export function cachedWeights(architecture: Architecture): string | undefined {
-  return [importedName(architecture, "safetensors"), importedName(architecture, "pth"), catalogueEntry(architecture).file]
+  return [
+    importedName(architecture, "safetensors"),
+    importedName(architecture, "pth"),
+    catalogueEntry(architecture).file,
+  ]
     .map((file) => path.join(weightsFolder(), file))
     .find((file) => existsSync(file));
 }
@@ -51,7 +55,10 @@ export function weightsFile(architecture: Architecture, weights: string): string
         `without internet access copy the file here and run 'supersimplenet weights import FILE'. For a trial without trained weights: '--backbone-weights random'.`,
     );
   }
-  if (!existsSync(file)) throw new SuperSimpleNetError("FILE_NOT_FOUND", `Cannot read ${file}: it does not exist. Check the path.`, { path: file });
+  if (!existsSync(file))
+    throw new SuperSimpleNetError("FILE_NOT_FOUND", `Cannot read ${file}: it does not exist. Check the path.`, {
+      path: file,
+    });
   return file;
 }
 
@@ -68,7 +75,13 @@ export async function loadBackbone(options: LoadBackboneOptions): Promise<Backbo
   if (weights === "random") {
     const tensors = await engine().randomBackbone(architecture, seed);
     throwIfAborted(options.signal);
-    return { architecture, tensors, sha256: await tensorsSha256(tensors), source: `random, seed ${seed}`, trained: false };
+    return {
+      architecture,
+      tensors,
+      sha256: await tensorsSha256(tensors),
+      source: `random, seed ${seed}`,
+      trained: false,
+    };
   }
   const file = weightsFile(architecture, weights);
   const tensors = backboneFrom(await readUsed(file), architecture, file);
@@ -83,5 +96,6 @@ async function readUsed(file: string): Promise<TensorMap> {
 }
 
 function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new SuperSimpleNetError("ABORTED", "Reading the backbone's weights was cancelled.", { cause: signal.reason });
+  if (signal?.aborted)
+    throw new SuperSimpleNetError("ABORTED", "Reading the backbone's weights was cancelled.", { cause: signal.reason });
 }

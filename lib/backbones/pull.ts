@@ -6,7 +6,10 @@ import { rejectUnknown } from "../options.js";
 import { catalogueEntry, weightsFolder, weightsUrl } from "./catalogue.js";
 import { checkTransfer, type DownloadOptions, download, fileSha256 } from "../download/download.js";
 
-export interface PullOptions extends Pick<DownloadOptions, "onProgress" | "signal" | "timeoutMs" | "attempts" | "retryDelayMs"> {
+export interface PullOptions extends Pick<
+  DownloadOptions,
+  "onProgress" | "signal" | "timeoutMs" | "attempts" | "retryDelayMs"
+> {
   /** Folder of the files on a mirror. Default: SUPERSIMPLENET_WEIGHTS_URL, else PyTorch's server. */
   baseUrl?: string | undefined;
 }
@@ -32,6 +35,12 @@ export async function pullWeights(architecture: string, options: PullOptions = {
   if (existsSync(file) && (await fileSha256(file, options.signal)).startsWith(entry.sha256Prefix)) {
     return { path: file, bytes: (await stat(file)).size, downloaded: false };
   }
-  const { bytes } = await download({ ...transfer, url, file, sha256Prefix: entry.sha256Prefix, otherwise: "fetch the file by other means and run 'supersimplenet weights import FILE'" });
+  const { bytes } = await download({
+    ...transfer,
+    url,
+    file,
+    sha256Prefix: entry.sha256Prefix,
+    otherwise: "fetch the file by other means and run 'supersimplenet weights import FILE'",
+  });
   return { path: file, bytes, downloaded: true };
 }

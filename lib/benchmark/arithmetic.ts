@@ -23,13 +23,18 @@ const halved = (n: number): number => Math.floor((n - 1) / 2) + 1; // every stri
  * passes (activations, pooling, interpolation) are left out of both counts. `backbone`, `heads`: names and shapes of their tensors
  * (engine().backboneTensors, engine().headTensors). The low-resolution count is for the paper's classification head, the only one that has that form.
  */
-export function arithmetic(config: Pick<NetworkConfig, "layers" | "imageHeight" | "imageWidth" | "upscale">, backbone: Shapes, heads: Shapes): Arithmetic {
+export function arithmetic(
+  config: Pick<NetworkConfig, "layers" | "imageHeight" | "imageWidth" | "upscale">,
+  backbone: Shapes,
+  heads: Shapes,
+): Arithmetic {
   const bottleneck = "layer1.0.conv3.weight" in backbone;
   const last = Math.max(...config.layers.map(stageOf));
   // Positions of the stem's convolution, and of each stage's output.
   const stem = { height: halved(config.imageHeight), width: halved(config.imageWidth) };
   const sizes = [{ height: halved(stem.height), width: halved(stem.width) }];
-  for (let stage = 1; stage < last; stage++) sizes.push({ height: halved(sizes[stage - 1]!.height), width: halved(sizes[stage - 1]!.width) });
+  for (let stage = 1; stage < last; stage++)
+    sizes.push({ height: halved(sizes[stage - 1]!.height), width: halved(sizes[stage - 1]!.width) });
   const positions = (stage: number): number => sizes[stage - 1]!.height * sizes[stage - 1]!.width;
 
   let parameters = 0;
@@ -49,14 +54,20 @@ export function arithmetic(config: Pick<NetworkConfig, "layers" | "imageHeight" 
 
   const stages = config.layers.map(stageOf);
   // The map has twice the height and width of the largest tap, unless the features are not upscaled.
-  const plane = (config.upscale === false ? 1 : 4) * Math.max(...stages.map((stage) => sizes[stage - 1]!.height)) * Math.max(...stages.map((stage) => sizes[stage - 1]!.width));
+  const plane =
+    (config.upscale === false ? 1 : 4) *
+    Math.max(...stages.map((stage) => sizes[stage - 1]!.height)) *
+    Math.max(...stages.map((stage) => sizes[stage - 1]!.width));
   const score = 2 * classificationHidden + 2;
   let direct = 0;
   for (const [name, shape] of Object.entries(heads)) {
     if (!/\.running_\w+$/.test(name)) parameters += product(shape);
     if (shape.length > 1) direct += product(shape) * (shape.length === 4 ? plane : 1);
   }
-  const wide = stages.reduce((sum, stage) => sum + positions(stage) * channels[stage]! * (segmentationHidden + taps * classificationHidden), 0);
+  const wide = stages.reduce(
+    (sum, stage) => sum + positions(stage) * channels[stage]! * (segmentationHidden + taps * classificationHidden),
+    0,
+  );
   const lowResolution = wide + plane * (segmentationHidden + taps * classificationHidden) + score;
   return { parameters, direct: 2 * (multiplyAdds + direct), lowResolution: 2 * (multiplyAdds + lowResolution) };
 }

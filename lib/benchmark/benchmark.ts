@@ -50,9 +50,25 @@ export interface BenchmarkOptions {
 }
 
 /** Every default of BenchmarkOptions that is not the detector's. */
-export const benchmarkDefaults = { backbone: trainerDefaults.backbone, imageSize: trainerDefaults.imageSize, device: "auto", precision: "float32", batchSize: 1, repetitions: 50, warmup: 5 } as const satisfies BenchmarkOptions;
+export const benchmarkDefaults = {
+  backbone: trainerDefaults.backbone,
+  imageSize: trainerDefaults.imageSize,
+  device: "auto",
+  precision: "float32",
+  batchSize: 1,
+  repetitions: 50,
+  warmup: 5,
+} as const satisfies BenchmarkOptions;
 
-const optionNames: (keyof BenchmarkOptions)[] = [...(Object.keys(benchmarkDefaults) as (keyof typeof benchmarkDefaults)[]), "model", "backboneWeights", "threads", "heads", "signal", "onProgress"];
+const optionNames: (keyof BenchmarkOptions)[] = [
+  ...(Object.keys(benchmarkDefaults) as (keyof typeof benchmarkDefaults)[]),
+  "model",
+  "backboneWeights",
+  "threads",
+  "heads",
+  "signal",
+  "onProgress",
+];
 
 /** Percentiles of the duration of a call (nearest rank: with fewer than 100 calls the 99th is the longest), and images per second. */
 export interface Latency {
@@ -64,7 +80,12 @@ export interface Latency {
 
 export interface Benchmark {
   /** `path` is null without a model file. */
-  model: { path: string | null; backbone: ModelConfig["backbone"]; imageSize: readonly [number, number]; variant: ModelConfig["variant"] };
+  model: {
+    path: string | null;
+    backbone: ModelConfig["backbone"];
+    imageSize: readonly [number, number];
+    variant: ModelConfig["variant"];
+  };
   device: string;
   precision: Precision;
   heads: "lowResolution" | "direct";
@@ -96,36 +117,51 @@ export interface Benchmark {
 export async function benchmark(options: BenchmarkOptions = {}): Promise<Benchmark> {
   rejectUnknown(options, optionNames, where);
   const { signal, onProgress } = options;
-  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as BenchmarkOptions;
+  const given = Object.fromEntries(
+    Object.entries(options).filter(([, value]) => value !== undefined),
+  ) as BenchmarkOptions;
   const { batchSize, repetitions, warmup, heads, precision, ...o } = { ...benchmarkDefaults, ...given };
   checkNumber(where, "batchSize", batchSize, { min: 1, max: 4096, integer: true });
   checkNumber(where, "repetitions", repetitions, { min: 1, max: 1e6, integer: true });
   checkNumber(where, "warmup", warmup, { min: 0, max: 1e6, integer: true });
   if (heads !== undefined) checkChoice(where, "heads", heads, ["lowResolution", "direct"]);
   if (o.model !== undefined && (options.backbone !== undefined || options.imageSize !== undefined)) {
-    throw new SuperSimpleNetError("INVALID_OPTION", `${where}: a model has its own backbone and image size. Leave 'backbone' and 'imageSize' away, or 'model'.`);
+    throw new SuperSimpleNetError(
+      "INVALID_OPTION",
+      `${where}: a model has its own backbone and image size. Leave 'backbone' and 'imageSize' away, or 'model'.`,
+    );
   }
   const { device } = resolveDevice(where, o.device);
   checkPrecision(where, precision, device, detectorPrecisions);
   const threads = await applyThreads(where, o.threads);
   const stopped = (): void => {
-    if (signal?.aborted) throw new SuperSimpleNetError("ABORTED", "The benchmark was cancelled.", { cause: signal.reason });
+    if (signal?.aborted)
+      throw new SuperSimpleNetError("ABORTED", "The benchmark was cancelled.", { cause: signal.reason });
   };
 
   const folder = await mkdtemp(path.join(os.tmpdir(), "supersimplenet-benchmark-"));
   try {
     const modelFile = o.model ?? path.join(folder, "model.safetensors");
-    if (o.model === undefined) await (await untrainedModel(o.backbone, o.imageSize, o.backboneWeights, signal)).save(modelFile);
+    if (o.model === undefined)
+      await (await untrainedModel(o.backbone, o.imageSize, o.backboneWeights, signal)).save(modelFile);
     stopped();
     const loadStart = performance.now();
-    const detector = await Detector.load(modelFile, { device, batchSize, heads, precision, ...(o.model !== undefined && o.backboneWeights !== undefined && { backboneWeights: o.backboneWeights }) });
+    const detector = await Detector.load(modelFile, {
+      device,
+      batchSize,
+      heads,
+      precision,
+      ...(o.model !== undefined && o.backboneWeights !== undefined && { backboneWeights: o.backboneWeights }),
+    });
     const loadMs = performance.now() - loadStart;
     try {
       const { config, networkConfig } = detector.model;
       const [height, width] = config.imageSize;
       const { pixels } = renderScene(new Random(0, where), height, width);
       const file = path.join(folder, "image.png");
-      await sharp(pixels, { raw: { width, height, channels: 3 } }).png().toFile(file);
+      await sharp(pixels, { raw: { width, height, channels: 3 } })
+        .png()
+        .toFile(file);
       const raw = Array.from({ length: batchSize }, () => ({ data: pixels, width, height, channels: 3 as const }));
       const files = Array.from({ length: batchSize }, () => file);
 
@@ -144,13 +180,23 @@ export async function benchmark(options: BenchmarkOptions = {}): Promise<Benchma
       const stream = Array.from({ length: repetitions * batchSize }, () => file);
       const streamStart = performance.now();
       let done = 0;
-      for await (const _ of detector.detectEach(stream, { signal })) onProgress?.(repetitions + Math.floor(++done / batchSize), 2 * repetitions);
+      for await (const _ of detector.detectEach(stream, { signal }))
+        onProgress?.(repetitions + Math.floor(++done / batchSize), 2 * repetitions);
       const streamSeconds = (performance.now() - streamStart) / 1000;
 
-      const counts = arithmetic(networkConfig, engine().backboneTensors(config.backbone.architecture), engine().headTensors(engine().featureShape(networkConfig).channels, networkConfig));
+      const counts = arithmetic(
+        networkConfig,
+        engine().backboneTensors(config.backbone.architecture),
+        engine().headTensors(engine().featureShape(networkConfig).channels, networkConfig),
+      );
       const computed = computeFor(where, config, heads);
       return {
-        model: { path: o.model ?? null, backbone: config.backbone, imageSize: config.imageSize, variant: config.variant },
+        model: {
+          path: o.model ?? null,
+          backbone: config.backbone,
+          imageSize: config.imageSize,
+          variant: config.variant,
+        },
         device: detector.device,
         precision,
         heads: computed,
@@ -186,13 +232,34 @@ export function percentile(values: readonly number[], percent: number): number {
 }
 
 /** Random heads on a backbone whose weights are those of the cache folder if there are any, else random. */
-export async function untrainedModel(backbone: string, imageSize: readonly [number, number], weights: string | undefined, signal: AbortSignal | undefined): Promise<Model> {
+export async function untrainedModel(
+  backbone: string,
+  imageSize: readonly [number, number],
+  weights: string | undefined,
+  signal: AbortSignal | undefined,
+): Promise<Model> {
   const architecture = checkChoice(where, "backbone", backbone, architectures);
   const { layers, resize, variant, alignCorners } = trainerDefaults;
-  const settings = checkNetworkSettings(where, { layers: [...layers], imageSize: [...imageSize], resize, variant, alignCorners });
-  const loaded = await loadBackbone({ architecture, weights: weights ?? (cachedWeights(architecture) ? "auto" : "random"), signal });
+  const settings = checkNetworkSettings(where, {
+    layers: [...layers],
+    imageSize: [...imageSize],
+    resize,
+    variant,
+    alignCorners,
+  });
+  const loaded = await loadBackbone({
+    architecture,
+    weights: weights ?? (cachedWeights(architecture) ? "auto" : "random"),
+    signal,
+  });
   const { channels } = engine().featureShape(networkConfigOf(architecture, settings));
   const { trained, source, sha256 } = loaded;
-  const config: ModelConfig = { ...settings, backbone: { architecture, trained, source, sha256 }, thresholds: { ...defaultThresholds }, training: null, createdBy: `supersimplenet ${packageVersion}` };
+  const config: ModelConfig = {
+    ...settings,
+    backbone: { architecture, trained, source, sha256 },
+    thresholds: { ...defaultThresholds },
+    training: null,
+    createdBy: `supersimplenet ${packageVersion}`,
+  };
   return new Model(config, await engine().randomHeads(channels, 0), { tensors: loaded.tensors, embedded: true });
 }

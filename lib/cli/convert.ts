@@ -10,7 +10,10 @@ import { refuseExisting, refuseInputs } from "./places.js";
 import { describeModel, given, shared, warnIfUntrained } from "./shared.js";
 import type { Architecture } from "../native/binding.js";
 
-const backbone: ValueOption<Architecture> & { required: true } = { ...choice(architectures, "network that the checkpoint was trained on"), required: true };
+const backbone: ValueOption<Architecture> & { required: true } = {
+  ...choice(architectures, "network that the checkpoint was trained on"),
+  required: true,
+};
 
 export const convert = command({
   name: "convert",
@@ -20,17 +23,28 @@ export const convert = command({
   options: {
     checkpoint: text("FILE", ".pth, .pt, .ckpt or .safetensors", { required: true }),
     backbone,
-    "backbone-weights": text("FILE", "weights of the backbone", { default: "the checkpoint's own, else the cache folder" }),
+    "backbone-weights": text("FILE", "weights of the backbone", {
+      default: "the checkpoint's own, else the cache folder",
+    }),
     "image-size": size("size that the network was trained at", { required: true }),
     out: text("FILE", "the model file to write", { required: true }),
     overwrite: shared.overwrite,
     layout: choice(["auto", "authors", "anomalib"], "whose checkpoint it is", { default: "auto" }),
     variant: choice(["jims", "icpr"], "which published network", { default: "jims" }),
     "align-corners": onOff("of the feature upscaling", { default: "true for authors, false for anomalib" }),
-    resize: choice(["bilinear", "antialias"], "how images are resized", { default: "bilinear for authors, antialias for anomalib" }),
-    layers: { placeholder: "NAME,...", help: "layers that feed the heads", default: "layer2,layer3", parse: (value: string) => value.split(",") },
+    resize: choice(["bilinear", "antialias"], "how images are resized", {
+      default: "bilinear for authors, antialias for anomalib",
+    }),
+    layers: {
+      placeholder: "NAME,...",
+      help: "layers that feed the heads",
+      default: "layer2,layer3",
+      parse: (value: string) => value.split(","),
+    },
   },
-  examples: ["supersimplenet convert --checkpoint weights.pt --backbone wide_resnet50_2 --image-size 256x256 --out model.safetensors"],
+  examples: [
+    "supersimplenet convert --checkpoint weights.pt --backbone wide_resnet50_2 --image-size 256x256 --out model.safetensors",
+  ],
   async run(values) {
     const out = path.resolve(values.out);
     refuseInputs("convert", "--out", [out], [values.checkpoint, values["backbone-weights"]]);
@@ -55,7 +69,9 @@ export const convert = command({
     const { alignCorners, resize, variant } = model.config;
     warnIfUntrained(model.config.backbone);
     output.result(`model: ${out}`);
-    output.log(`read as ${layout}, ${variant}, align-corners ${alignCorners}, resize ${resize}; thresholds are not calibrated`);
+    output.log(
+      `read as ${layout}, ${variant}, align-corners ${alignCorners}, resize ${resize}; thresholds are not calibrated`,
+    );
     output.document({ model: describeModel(out, model.config), layout, alignCorners, resize });
     return 0;
   },
@@ -70,5 +86,6 @@ async function refuseOwnModel(file: string): Promise<void> {
     supersimplenet: "a model of this package already: use it with 'predict --model' or 'evaluate --model'.",
     "supersimplenet-checkpoint": "a checkpoint of an unfinished training: continue it with 'train --resume'.",
   };
-  if (format !== undefined && Object.hasOwn(hints, format)) throw new SuperSimpleNetError("INVALID_OPTION", `convert: ${file} is ${hints[format]}`, { path: file });
+  if (format !== undefined && Object.hasOwn(hints, format))
+    throw new SuperSimpleNetError("INVALID_OPTION", `convert: ${file} is ${hints[format]}`, { path: file });
 }

@@ -30,15 +30,27 @@ export const evaluate = command({
     batch: shared.batch,
     precision: shared.precision,
   },
-  examples: ["supersimplenet evaluate --model runs/bottle/model.safetensors --data data/bottle", "supersimplenet evaluate --model model.safetensors --data samples.csv --overlays pictures --json"],
+  examples: [
+    "supersimplenet evaluate --model runs/bottle/model.safetensors --data data/bottle",
+    "supersimplenet evaluate --model model.safetensors --data samples.csv --overlays pictures --json",
+  ],
   async run(values) {
     const { datasets } = await import("../datasets/index.js");
     const { Detector } = await import("../detection/detector.js");
     const file = path.resolve(values.model);
     return interruptible(async (signal) => {
-      const dataset = await datasets.open(values.data, { kind: values.dataset, category: values.category, fold: values.fold });
+      const dataset = await datasets.open(values.data, {
+        kind: values.dataset,
+        category: values.category,
+        fold: values.fold,
+      });
       const split = values.split ?? "test";
-      const inputs = [file, values.data, values["backbone-weights"], ...dataset.samples.flatMap(({ image, mask }) => [image, mask])];
+      const inputs = [
+        file,
+        values.data,
+        values["backbone-weights"],
+        ...dataset.samples.flatMap(({ image, mask }) => [image, mask]),
+      ];
       if (values.out !== undefined) {
         refuseInDataset("evaluate", "--out", values.out, values.data);
         refuseInputs("evaluate", "--out", [values.out], inputs);
@@ -48,12 +60,26 @@ export const evaluate = command({
         refuseInDataset("evaluate", "--overlays", values.overlays, values.data);
         refuseInputs("evaluate", "--overlays", overlayFiles(values.overlays, dataset, split).values(), inputs);
       }
-      const load = Detector.load(file, given({ backboneWeights: values["backbone-weights"], device: values.device, threads: values.threads, batchSize: values.batch, precision: values.precision, threshold: values.threshold }));
+      const load = Detector.load(
+        file,
+        given({
+          backboneWeights: values["backbone-weights"],
+          device: values.device,
+          threads: values.threads,
+          batchSize: values.batch,
+          precision: values.precision,
+          threshold: values.threshold,
+        }),
+      );
       return withDetector(load, async (detector) => {
         warnIfUntrained(detector.model.config.backbone);
         const evaluation = await runEvaluation(detector, dataset, { split, signal, overlays: values.overlays });
-        const document = { model: describeModel(file, detector.model.config), ...evaluationDocument(evaluation, dataset, split) };
-        if (values.out !== undefined) await writeWholeFile(path.resolve(values.out), `${JSON.stringify(document, null, 2)}\n`);
+        const document = {
+          model: describeModel(file, detector.model.config),
+          ...evaluationDocument(evaluation, dataset, split),
+        };
+        if (values.out !== undefined)
+          await writeWholeFile(path.resolve(values.out), `${JSON.stringify(document, null, 2)}\n`);
         output.result(evaluationText(evaluation));
         if (values.overlays !== undefined) output.result(`pictures: ${path.resolve(values.overlays)}`);
         output.document(document);

@@ -16,9 +16,16 @@ export interface EvaluateOptions {
 }
 
 /** Evaluates with progress on stderr. */
-export async function runEvaluation(detector: Detector, dataset: Dataset, { split = "test", signal, overlays }: EvaluateOptions): Promise<Evaluation> {
+export async function runEvaluation(
+  detector: Detector,
+  dataset: Dataset,
+  { split = "test", signal, overlays }: EvaluateOptions,
+): Promise<Evaluation> {
   const { evaluate } = await import("../evaluation/evaluate.js");
-  const pictures = overlays === undefined ? undefined : await overlayWriter(overlayFiles(overlays, dataset, split), detector.model.config.thresholds.pixelLogit);
+  const pictures =
+    overlays === undefined
+      ? undefined
+      : await overlayWriter(overlayFiles(overlays, dataset, split), detector.model.config.thresholds.pixelLogit);
   const evaluation = await evaluate(detector, dataset, {
     split,
     ...(signal && { signal }),
@@ -37,7 +44,10 @@ export function overlayFiles(folder: string, dataset: Dataset, split: Split): Re
 }
 
 /** Writes one overlay per sample, all in one colour range. */
-async function overlayWriter(files: ReadonlyMap<string, string>, pixelThreshold: number): Promise<{ add(sample: Sample, detection: Detection): Promise<void>; finish(): Promise<void> }> {
+async function overlayWriter(
+  files: ReadonlyMap<string, string>,
+  pixelThreshold: number,
+): Promise<{ add(sample: Sample, detection: Detection): Promise<void>; finish(): Promise<void> }> {
   const { ColourScale } = await import("../report/scale.js");
   const { overlayOf } = await import("../report/sources.js");
   const { overlayPng } = await import("../report/overlay.js");
@@ -45,7 +55,9 @@ async function overlayWriter(files: ReadonlyMap<string, string>, pixelThreshold:
   return {
     add: (sample, detection) => {
       const file = files.get(sample.id)!;
-      return scale.add(detection.map.data, async (range) => writeWholeFile(file, await overlayPng(await overlayOf(sample, detection), range)));
+      return scale.add(detection.map.data, async (range) =>
+        writeWholeFile(file, await overlayPng(await overlayOf(sample, detection), range)),
+      );
     },
     finish: async () => void (await scale.finish()),
   };
@@ -57,13 +69,23 @@ export function evaluationDocument(evaluation: Evaluation, dataset: Dataset, spl
     dataset: { kind: dataset.kind, name: dataset.name },
     split,
     ...evaluation,
-    samples: evaluation.samples.map(({ id, label, defect, score, logit, anomalous }) => ({ id, label, defect, score, logit, anomalous })),
+    samples: evaluation.samples.map(({ id, label, defect, score, logit, anomalous }) => ({
+      id,
+      label,
+      defect,
+      score,
+      logit,
+      anomalous,
+    })),
   };
 }
 
 /** For people: the metrics, the decisions, what looks wrong and what could not be computed. */
 export function evaluationText({ metrics, decisions, counts, notes }: Evaluation): string {
-  const rows = Object.entries(metrics).map(([name, value]) => [`  ${name}`, value === null ? "undefined" : (value as number).toFixed(4)]);
+  const rows = Object.entries(metrics).map(([name, value]) => [
+    `  ${name}`,
+    value === null ? "undefined" : (value as number).toFixed(4),
+  ]);
   const { truePositive, trueNegative, falsePositive, falseNegative, threshold } = decisions;
   return [
     `${counts.normal + counts.anomalous} images: ${counts.normal} normal, ${counts.anomalous} anomalous (${counts.withMask} with a mask)`,

@@ -23,7 +23,8 @@ const data: ValueOption<Data> = {
       if (value === "" || before !== undefined) throw new Error("NAME=DIR for each of several data sets");
       return value;
     }
-    if (typeof before === "string" || before?.[name] !== undefined) throw new Error("NAME=DIR with another name for each of several data sets");
+    if (typeof before === "string" || before?.[name] !== undefined)
+      throw new Error("NAME=DIR with another name for each of several data sets");
     return { ...before, [name]: root };
   },
 };
@@ -34,7 +35,8 @@ const shard: ValueOption<{ index: number; count: number }> = {
   default: "1/1",
   parse(value) {
     const [, index, count] = (/^(\d+)\/(\d+)$/.exec(value) ?? []).map(Number);
-    if (index === undefined || count === undefined || index < 1 || index > count) throw new Error("I/N with I from 1 to N");
+    if (index === undefined || count === undefined || index < 1 || index > count)
+      throw new Error("I/N with I from 1 to N");
     return { index, count };
   },
 };
@@ -47,7 +49,9 @@ const show = (event: ExperimentEvent): void => {
     case "run":
       return output.log(`run ${event.index}/${event.runs}: ${event.key}`);
     case "epoch":
-      return output.progress(`${event.key}  epoch ${event.epoch.epoch}/${event.epoch.epochs}  loss ${event.epoch.loss.toFixed(4)}`);
+      return output.progress(
+        `${event.key}  epoch ${event.epoch.epoch}/${event.epoch.epochs}  loss ${event.epoch.loss.toFixed(4)}`,
+      );
     case "evaluate":
       return output.progress(`${event.key}  evaluating ${event.done}/${event.total}`);
     case "done": {
@@ -70,18 +74,37 @@ export const experiment = command({
   options: {
     out: text("OUT", "folder for results and tables", { required: true }),
     data,
-    seeds: integer("N", "trainings of each model, with the seeds 0 to N-1", { min: 1, default: experimentDefaults.seeds }),
+    seeds: integer("N", "trainings of each model, with the seeds 0 to N-1", {
+      min: 1,
+      default: experimentDefaults.seeds,
+    }),
     shard,
     published: text("FILE", "the authors' results, to stand beside ours", { default: "no comparison" }),
-    categories: { placeholder: "NAME,...", help: "only these categories", default: "those of the paper", parse: (value) => value.split(",") } satisfies ValueOption<string[]>,
+    categories: {
+      placeholder: "NAME,...",
+      help: "only these categories",
+      default: "those of the paper",
+      parse: (value) => value.split(","),
+    } satisfies ValueOption<string[]>,
     epochs: integer("N", "passes over the training images", { min: 1, default: defaults.epochs }),
     batch: integer("N", "images per step", { min: 1, default: defaults.batchSize }),
     "image-size": size("images are resized to it; else as published for the data set"),
     backbone: choice(architectures, "frozen network whose features are used", { default: defaults.backbone }),
-    "backbone-weights": text("FILE", "its weights; auto takes the cache folder, random is for trials", { default: defaults.backboneWeights }),
-    "feature-cache-mib": integer("MIB", "memory for cached backbone features", { min: 0, default: defaults.featureCacheMiB }),
-    "feature-cache-host-mib": integer("MIB", "with a GPU: page-locked memory of the host for what does not fit there", { min: 0, default: defaults.featureCacheHostMiB }),
-    "feature-cache-file-mib": integer("MIB", "disk space to keep them for the trainings that follow; 0 does not", { min: 0, default: defaults.featureCacheFileMiB }),
+    "backbone-weights": text("FILE", "its weights; auto takes the cache folder, random is for trials", {
+      default: defaults.backboneWeights,
+    }),
+    "feature-cache-mib": integer("MIB", "memory for cached backbone features", {
+      min: 0,
+      default: defaults.featureCacheMiB,
+    }),
+    "feature-cache-host-mib": integer("MIB", "with a GPU: page-locked memory of the host for what does not fit there", {
+      min: 0,
+      default: defaults.featureCacheHostMiB,
+    }),
+    "feature-cache-file-mib": integer("MIB", "disk space to keep them for the trainings that follow; 0 does not", {
+      min: 0,
+      default: defaults.featureCacheFileMiB,
+    }),
     "feature-cache-dir": text("DIR", "where", { default: "the cache folder" }),
     device: shared.device,
     threads: shared.threads,
@@ -96,7 +119,8 @@ export const experiment = command({
     output.worksOn = true;
     const name = checkProtocol("experiment", positional);
     const { out } = values;
-    const sources = values.data === undefined ? [] : typeof values.data === "string" ? [values.data] : Object.values(values.data);
+    const sources =
+      values.data === undefined ? [] : typeof values.data === "string" ? [values.data] : Object.values(values.data);
     for (const source of sources) refuseInDataset("experiment", "--out", out, source);
     const training = given({
       epochs: values.epochs,
@@ -121,11 +145,27 @@ export const experiment = command({
     const began = performance.now();
     const report = await withoutEmptyFolders(out, () =>
       interruptible((signal) =>
-        run(name, { out, signal, onEvent, ...(Object.keys(training).length > 0 && { training }), ...given({ data: values.data, seeds: values.seeds, shard: values.shard, published: values.published, categories: values.categories }) }),
+        run(name, {
+          out,
+          signal,
+          onEvent,
+          ...(Object.keys(training).length > 0 && { training }),
+          ...given({
+            data: values.data,
+            seeds: values.seeds,
+            shard: values.shard,
+            published: values.published,
+            categories: values.categories,
+          }),
+        }),
       ),
     ).catch((error: unknown) => {
       if (!(error instanceof SuperSimpleNetError && error.code === "ABORTED")) throw error;
-      throw new SuperSimpleNetError("ABORTED", `Interrupted. ${finished} run${finished === 1 ? " is" : "s are"} new in ${out}; the same command goes on from there.`, { cause: error });
+      throw new SuperSimpleNetError(
+        "ABORTED",
+        `Interrupted. ${finished} run${finished === 1 ? " is" : "s are"} new in ${out}; the same command goes on from there.`,
+        { cause: error },
+      );
     });
     output.done();
     const { tableMarkdown } = await import("../experiments/tables.js");

@@ -4,7 +4,10 @@ import { output } from "./output.js";
 const sameMs = 500;
 
 /** Runs `work` with a signal that Ctrl-C (SIGINT) or SIGTERM aborts. A second one ends the process at once. */
-export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>, hint = "Stopping after the current step."): Promise<T> {
+export async function interruptible<T>(
+  work: (signal: AbortSignal) => Promise<T>,
+  hint = "Stopping after the current step.",
+): Promise<T> {
   const controller = new AbortController();
   let first = 0;
   const onSignal = (): void => {

@@ -39,7 +39,9 @@ async function main(args: string[]): Promise<number> {
     return name === undefined ? 2 : 0;
   }
   if (name === "--version" || name === "-v") {
-    const manifest = JSON.parse(readFileSync(path.resolve(__dirname, "../../../package.json"), "utf8")) as { version: string };
+    const manifest = JSON.parse(readFileSync(path.resolve(__dirname, "../../../package.json"), "utf8")) as {
+      version: string;
+    };
     process.stdout.write(`${manifest.version}\n`);
     return 0;
   }
@@ -48,10 +50,14 @@ async function main(args: string[]): Promise<number> {
   const load = Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (!load) {
     const near = didYouMean(name, Object.keys(commands));
-    throw new SuperSimpleNetError("UNKNOWN_OPTION", `There is no command '${name}'.${near ? ` Did you mean '${near}'?` : ` The commands are ${Object.keys(commands).join(", ")}.`}`);
+    throw new SuperSimpleNetError(
+      "UNKNOWN_OPTION",
+      `There is no command '${name}'.${near ? ` Did you mean '${near}'?` : ` The commands are ${Object.keys(commands).join(", ")}.`}`,
+    );
   }
   // npm starts its scripts in the package's folder; paths count from where it was called.
-  if (isCheckout && process.env["npm_lifecycle_event"] === "supersimplenet" && process.env["INIT_CWD"]) process.chdir(process.env["INIT_CWD"]);
+  if (isCheckout && process.env["npm_lifecycle_event"] === "supersimplenet" && process.env["INIT_CWD"])
+    process.chdir(process.env["INIT_CWD"]);
   const command = await load();
   const { values, positionals, json, help } = parse(command, rest);
   output.json = json;

@@ -28,7 +28,11 @@ export type OptionTable = Readonly<Record<string, Option>>;
 
 /** The parsed values of a table: flags are booleans, required options are always there. */
 export type Values<Table extends OptionTable> = {
-  [Name in keyof Table]: Table[Name] extends ValueOption<infer T> ? (Table[Name] extends { required: true } ? T : T | undefined) : boolean;
+  [Name in keyof Table]: Table[Name] extends ValueOption<infer T>
+    ? Table[Name] extends { required: true }
+      ? T
+      : T | undefined
+    : boolean;
 };
 
 export interface Command<Table extends OptionTable = OptionTable> {
@@ -56,7 +60,11 @@ const shown = (value: unknown): { default?: string } => (value === undefined ? {
 
 export const flag = (help: string): FlagOption => ({ help });
 
-export function text<const E extends Extra>(placeholder: string, help: string, extra?: E): ValueOption<string> & { required: E["required"] } {
+export function text<const E extends Extra>(
+  placeholder: string,
+  help: string,
+  extra?: E,
+): ValueOption<string> & { required: E["required"] } {
   return {
     placeholder,
     help,
@@ -69,24 +77,39 @@ export function text<const E extends Extra>(placeholder: string, help: string, e
   };
 }
 
-export function number(placeholder: string, help: string, range: { min?: number; max?: number; integer?: boolean; default?: unknown } = {}): ValueOption<number> {
+export function number(
+  placeholder: string,
+  help: string,
+  range: { min?: number; max?: number; integer?: boolean; default?: unknown } = {},
+): ValueOption<number> {
   const { min = -Infinity, max = Infinity, integer = false } = range;
-  const limits = [min > -Infinity ? `at least ${min}` : "", max < Infinity ? `at most ${max}` : ""].filter(Boolean).join(" and ");
+  const limits = [min > -Infinity ? `at least ${min}` : "", max < Infinity ? `at most ${max}` : ""]
+    .filter(Boolean)
+    .join(" and ");
   return {
     placeholder,
     help,
     ...shown(range.default),
     parse(value) {
       const parsed = value.trim() === "" ? NaN : Number(value);
-      if (!Number.isFinite(parsed) || parsed < min || parsed > max || (integer && !Number.isInteger(parsed))) throw new Error(`${integer ? "an integer" : "a number"}${limits && ` ${limits}`}`);
+      if (!Number.isFinite(parsed) || parsed < min || parsed > max || (integer && !Number.isInteger(parsed)))
+        throw new Error(`${integer ? "an integer" : "a number"}${limits && ` ${limits}`}`);
       return parsed;
     },
   };
 }
 
-export const integer = (placeholder: string, help: string, range: { min?: number; max?: number; default?: unknown } = {}): ValueOption<number> => number(placeholder, help, { ...range, integer: true });
+export const integer = (
+  placeholder: string,
+  help: string,
+  range: { min?: number; max?: number; default?: unknown } = {},
+): ValueOption<number> => number(placeholder, help, { ...range, integer: true });
 
-export function choice<const T extends string>(choices: readonly T[], help: string, extra: { default?: unknown } = {}): ValueOption<T> {
+export function choice<const T extends string>(
+  choices: readonly T[],
+  help: string,
+  extra: { default?: unknown } = {},
+): ValueOption<T> {
   return {
     placeholder: choices.join("|"),
     help,
@@ -106,21 +129,29 @@ export function onOff(help: string, extra: { default?: unknown } = {}): ValueOpt
 }
 
 /** Numbers separated by commas. */
-export function numbers(placeholder: string, help: string, extra: { default?: readonly number[] | string; count?: number } = {}): ValueOption<number[]> {
+export function numbers(
+  placeholder: string,
+  help: string,
+  extra: { default?: readonly number[] | string; count?: number } = {},
+): ValueOption<number[]> {
   return {
     placeholder,
     help,
     ...shown(extra.default),
     parse(value) {
       const parsed = value.split(",").map((part) => (part.trim() === "" ? NaN : Number(part)));
-      if (!parsed.every(Number.isFinite) || (extra.count !== undefined && parsed.length !== extra.count)) throw new Error(`${extra.count ?? "one or more"} numbers separated by commas`);
+      if (!parsed.every(Number.isFinite) || (extra.count !== undefined && parsed.length !== extra.count))
+        throw new Error(`${extra.count ?? "one or more"} numbers separated by commas`);
       return parsed;
     },
   };
 }
 
 /** HxW, or one number for a square. */
-export function size<const E extends Extra>(help: string, extra?: E & { default?: readonly [number, number] }): ValueOption<[number, number]> & { required: E["required"] } {
+export function size<const E extends Extra>(
+  help: string,
+  extra?: E & { default?: readonly [number, number] },
+): ValueOption<[number, number]> & { required: E["required"] } {
   const fallback = extra?.default as readonly [number, number] | undefined;
   return {
     placeholder: "HxW",
@@ -129,16 +160,24 @@ export function size<const E extends Extra>(help: string, extra?: E & { default?
     ...shown(fallback?.join("x")),
     parse(value) {
       const match = /^(\d+)(?:x(\d+))?$/i.exec(value);
-      if (!match || Number(match[1]) === 0 || match[2] === "0") throw new Error("HEIGHTxWIDTH in pixels, such as 256x256");
+      if (!match || Number(match[1]) === 0 || match[2] === "0")
+        throw new Error("HEIGHTxWIDTH in pixels, such as 256x256");
       return [Number(match[1]), Number(match[2] ?? match[1])];
     },
   };
 }
 
 /** Every command has these. */
-const common = { json: { help: "print one JSON document on stdout, and nothing else there" }, help: { help: "show this text" } } satisfies OptionTable;
+const common = {
+  json: { help: "print one JSON document on stdout, and nothing else there" },
+  help: { help: "show this text" },
+} satisfies OptionTable;
 
-const usage = (command: Command, message: string, code: "INVALID_OPTION" | "UNKNOWN_OPTION" = "INVALID_OPTION"): SuperSimpleNetError =>
+const usage = (
+  command: Command,
+  message: string,
+  code: "INVALID_OPTION" | "UNKNOWN_OPTION" = "INVALID_OPTION",
+): SuperSimpleNetError =>
   new SuperSimpleNetError(code, `${command.name}: ${message} See 'supersimplenet ${command.name} --help'.`);
 
 export interface Parsed {
@@ -166,7 +205,11 @@ export function parse(command: Command, args: string[]): Parsed {
     const option = token.rawName.startsWith("--") || name === "help" ? table[name] : undefined;
     if (!option || !Object.hasOwn(table, name)) {
       const near = didYouMean(name, Object.keys(table));
-      throw usage(command, `there is no option '${token.rawName}'.${near ? ` Did you mean '--${near}'?` : ""}`, "UNKNOWN_OPTION");
+      throw usage(
+        command,
+        `there is no option '${token.rawName}'.${near ? ` Did you mean '--${near}'?` : ""}`,
+        "UNKNOWN_OPTION",
+      );
     }
     seen.add(name);
     if (!option.parse) {
@@ -175,7 +218,8 @@ export function parse(command: Command, args: string[]): Parsed {
       continue;
     }
     // A value that looks like an option is one that was forgotten; --name=--value is the way to mean it.
-    if (token.value === undefined || (!token.inlineValue && /^--./.test(token.value))) throw usage(command, `--${name} needs a value: ${option.placeholder}.`);
+    if (token.value === undefined || (!token.inlineValue && /^--./.test(token.value)))
+      throw usage(command, `--${name} needs a value: ${option.placeholder}.`);
     try {
       values[name] = option.parse(token.value, values[name]);
     } catch (error) {
@@ -185,7 +229,8 @@ export function parse(command: Command, args: string[]): Parsed {
   const [json, help] = [seen.has("json"), seen.has("help")];
   if (!help) {
     for (const [name, option] of Object.entries(command.options)) {
-      if (option.parse && option.required && !seen.has(name)) throw usage(command, `--${name} ${option.placeholder} is missing: ${option.help}.`);
+      if (option.parse && option.required && !seen.has(name))
+        throw usage(command, `--${name} ${option.placeholder} is missing: ${option.help}.`);
     }
     const { min = 0, max = command.positionals ? Infinity : 0, what = "" } = command.positionals ?? {};
     if (positionals.length < min) throw usage(command, `${what} is missing.`);
@@ -198,17 +243,38 @@ export function parse(command: Command, args: string[]): Parsed {
 export function helpText(command: Command): string {
   const rows = Object.entries({ ...command.options, ...common } as OptionTable).map(([name, option]) => {
     const label = `  --${name}${option.parse ? ` ${option.placeholder}` : ""}`;
-    const notes = option.parse ? [option.required ? "required" : "", option.default === undefined ? "" : `default: ${option.default}`].filter(Boolean).join(", ") : "";
+    const notes = option.parse
+      ? [option.required ? "required" : "", option.default === undefined ? "" : `default: ${option.default}`]
+          .filter(Boolean)
+          .join(", ")
+      : "";
     return { label, help: `${option.help}${notes && ` (${notes})`}` };
   });
   const column = 34;
   const lines = rows.map(({ label, help }) => {
     const wrapped = wrap(help, 110 - column).join(`\n${" ".repeat(column)}`);
-    return label.length > column - 2 ? `${label}\n${" ".repeat(column)}${wrapped}` : `${label.padEnd(column)}${wrapped}`;
+    return label.length > column - 2
+      ? `${label}\n${" ".repeat(column)}${wrapped}`
+      : `${label.padEnd(column)}${wrapped}`;
   });
-  const required = Object.entries(command.options).flatMap(([name, option]) => (option.parse && option.required ? [`--${name} ${option.placeholder}`] : []));
-  const line = ["supersimplenet", command.name, ...required, command.positionals?.usage ?? "", "[options]"].filter(Boolean).join(" ");
-  return [`Usage: ${line}`, "", ...wrap(command.description, 100), "", "Options:", ...lines, "", "Examples:", ...command.examples.map((example) => `  ${example}`), ""].join("\n");
+  const required = Object.entries(command.options).flatMap(([name, option]) =>
+    option.parse && option.required ? [`--${name} ${option.placeholder}`] : [],
+  );
+  const line = ["supersimplenet", command.name, ...required, command.positionals?.usage ?? "", "[options]"]
+    .filter(Boolean)
+    .join(" ");
+  return [
+    `Usage: ${line}`,
+    "",
+    ...wrap(command.description, 100),
+    "",
+    "Options:",
+    ...lines,
+    "",
+    "Examples:",
+    ...command.examples.map((example) => `  ${example}`),
+    "",
+  ].join("\n");
 }
 
 function wrap(paragraph: string, width: number): string[] {

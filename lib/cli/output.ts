@@ -2,7 +2,13 @@ import { fileError, SuperSimpleNetError } from "../errors.js";
 
 const escaped = (character: string): string => {
   const code = character.charCodeAt(0);
-  return character === "\n" ? "\\n" : character === "\t" ? "\\t" : character === "\r" ? "\\r" : `\\x${code.toString(16).padStart(2, "0")}`;
+  return character === "\n"
+    ? "\\n"
+    : character === "\t"
+      ? "\\t"
+      : character === "\r"
+        ? "\\r"
+        : `\\x${code.toString(16).padStart(2, "0")}`;
 };
 
 /** A file name for one line of a terminal: control characters are escaped. */
@@ -121,23 +127,44 @@ export function report(error: unknown): void {
     const names = [error.path ?? "", ...process.argv.slice(2)].filter((name) => printable(name) !== name);
     const message = names.reduce((text, name) => text.replaceAll(name, printable(name)), error.message);
     output.log([`error [${error.code}] ${message}`, ...problems.map((problem) => `  - ${problem}`)].join("\n"));
-    if (error.code === "INTERNAL") output.log("This is a fault of the program. Please report it with the output of 'supersimplenet doctor'.");
-    output.document({ error: { code: error.code, message: error.message, ...(error.path === undefined ? {} : { path: error.path }), problems: error.problems }, ...output.finished });
+    if (error.code === "INTERNAL")
+      output.log("This is a fault of the program. Please report it with the output of 'supersimplenet doctor'.");
+    output.document({
+      error: {
+        code: error.code,
+        message: error.message,
+        ...(error.path === undefined ? {} : { path: error.path }),
+        problems: error.problems,
+      },
+      ...output.finished,
+    });
     return;
   }
   const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
   output.log(`error [INTERNAL] unexpected: ${stack}\nPlease report this with the output of 'supersimplenet doctor'.`);
-  output.document({ error: { code: "INTERNAL", message: error instanceof Error ? error.message : String(error), problems: [] }, ...output.finished });
+  output.document({
+    error: { code: "INTERNAL", message: error instanceof Error ? error.message : String(error), problems: [] },
+    ...output.finished,
+  });
 }
 
 export function duration(seconds: number): string {
   const whole = Math.max(0, Math.round(seconds));
   const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
-  return h > 0 ? `${h}:${String(m).padStart(2, "0")}:${String(s).padStart(2, "0")}` : `${m}:${String(s).padStart(2, "0")}`;
+  return h > 0
+    ? `${h}:${String(m).padStart(2, "0")}:${String(s).padStart(2, "0")}`
+    : `${m}:${String(s).padStart(2, "0")}`;
 }
 
 /** Columns of text, each as wide as its widest cell. */
 export function table(rows: readonly (readonly string[])[]): string {
   const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => [...(row[column] ?? "")].length))) ?? [];
-  return rows.map((row) => row.map((cell, column) => cell + " ".repeat(widths[column]! - [...cell].length)).join("  ").trimEnd()).join("\n");
+  return rows
+    .map((row) =>
+      row
+        .map((cell, column) => cell + " ".repeat(widths[column]! - [...cell].length))
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
 }

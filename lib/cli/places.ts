@@ -18,18 +18,32 @@ function realPlace(file: string): string {
 }
 
 /** Throws INVALID_OPTION when one of the files that `option` writes is a file that the command reads. */
-export function refuseInputs(command: string, option: string, outputs: Iterable<string>, inputs: Iterable<string | undefined>): void {
+export function refuseInputs(
+  command: string,
+  option: string,
+  outputs: Iterable<string>,
+  inputs: Iterable<string | undefined>,
+): void {
   const read = new Set<string>();
   for (const input of inputs) if (input !== undefined) read.add(realPlace(input));
   for (const output of outputs) {
     if (!read.has(realPlace(output))) continue;
-    throw new SuperSimpleNetError("INVALID_OPTION", `${command}: ${option} would write over ${output}, which is an input. Choose another place.`, { path: output });
+    throw new SuperSimpleNetError(
+      "INVALID_OPTION",
+      `${command}: ${option} would write over ${output}, which is an input. Choose another place.`,
+      { path: output },
+    );
   }
 }
 
 /** Throws INVALID_OPTION when --out exists and may not be replaced. */
 export function refuseExisting(command: string, out: string, overwrite: boolean): void {
-  if (existsSync(out) && !overwrite) throw new SuperSimpleNetError("INVALID_OPTION", `${command}: ${out} exists already. Give another --out, or --overwrite to replace it.`, { path: out });
+  if (existsSync(out) && !overwrite)
+    throw new SuperSimpleNetError(
+      "INVALID_OPTION",
+      `${command}: ${out} exists already. Give another --out, or --overwrite to replace it.`,
+      { path: out },
+    );
 }
 
 const splitFolders = ["train", "test", "ground_truth"];
@@ -50,8 +64,14 @@ export function refuseInDataset(command: string, option: string, out: string, da
   const place = realPlace(out);
   const inData = data === undefined ? [] : path.relative(realPlace(data), place).split(path.sep);
   let inside = splitFolders.includes(inData[0]?.toLowerCase() ?? "");
-  for (let folder = place; !inside && path.dirname(folder) !== folder; folder = path.dirname(folder)) inside = isSplitFolder(folder);
-  if (inside) throw new SuperSimpleNetError("INVALID_OPTION", `${command}: ${option} ${out} lies among the images of a data set. Choose a folder outside of it.`, { path: out });
+  for (let folder = place; !inside && path.dirname(folder) !== folder; folder = path.dirname(folder))
+    inside = isSplitFolder(folder);
+  if (inside)
+    throw new SuperSimpleNetError(
+      "INVALID_OPTION",
+      `${command}: ${option} ${out} lies among the images of a data set. Choose a folder outside of it.`,
+      { path: out },
+    );
 }
 
 /** Removes the empty folders that `work` left of those it created on the way to `folder`, when it fails. */
@@ -70,7 +90,9 @@ export async function filesBelow(root: string): Promise<string[]> {
   const files: string[] = [];
   const seen = new Set<string>();
   const walk = async (folder: string): Promise<void> => {
-    const real = await realpath(folder).catch((error: unknown) => Promise.reject(fileError(error, "list folder", folder)));
+    const real = await realpath(folder).catch((error: unknown) =>
+      Promise.reject(fileError(error, "list folder", folder)),
+    );
     if (seen.has(real)) return;
     seen.add(real);
     const inside = await listFolder(folder);

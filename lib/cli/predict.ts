@@ -33,7 +33,9 @@ export const predict = command({
     "pixel-threshold": shared.pixelThreshold,
     "min-area": integer("PX", "leave out regions with fewer pixels", { min: 0, default: 0 }),
     maps: text("DIR", "write the anomaly map of every image"),
-    "map-format": choice(["png", "npy"], "png: a heat map, npy: float32 logits at the model's input size", { default: "png" }),
+    "map-format": choice(["png", "npy"], "png: a heat map, npy: float32 logits at the model's input size", {
+      default: "png",
+    }),
     overlays: text("DIR", "write one picture per image: image, heat map, contour"),
     "backbone-weights": shared.backboneWeights,
     device: shared.device,
@@ -41,16 +43,21 @@ export const predict = command({
     batch: shared.batch,
     precision: shared.precision,
   },
-  examples: ["supersimplenet predict --model model.safetensors part.png", "supersimplenet predict --model model.safetensors photos/ --json --maps maps --map-format npy"],
+  examples: [
+    "supersimplenet predict --model model.safetensors part.png",
+    "supersimplenet predict --model model.safetensors photos/ --json --maps maps --map-format npy",
+  ],
   async run(values, positionals) {
     output.worksOn = values.maps !== undefined || values.overlays !== undefined;
-    if (values["map-format"] !== undefined && values.maps === undefined) throw new SuperSimpleNetError("INVALID_OPTION", "predict: --map-format needs --maps DIR.");
+    if (values["map-format"] !== undefined && values.maps === undefined)
+      throw new SuperSimpleNetError("INVALID_OPTION", "predict: --map-format needs --maps DIR.");
     if (values.maps !== undefined) refuseInDataset("predict", "--maps", values.maps);
     if (values.overlays !== undefined) refuseInDataset("predict", "--overlays", values.overlays);
     const { files, skipped } = await imageFiles(positionals);
     const format = values["map-format"] ?? "png";
     const names = files.map((file) => path.relative(process.cwd(), path.resolve(file)));
-    const inFolder = (folder: string | undefined, suffix: string): string[] => (folder === undefined ? [] : pictureNames(names, suffix).map((name) => path.join(folder, name)));
+    const inFolder = (folder: string | undefined, suffix: string): string[] =>
+      folder === undefined ? [] : pictureNames(names, suffix).map((name) => path.join(folder, name));
     const maps = inFolder(values.maps, mapSuffixes[format]);
     const overlays = inFolder(values.overlays, overlaySuffix);
     const inputs = [...files, values.model, values["backbone-weights"]];
@@ -78,7 +85,12 @@ export const predict = command({
       withDetector(load, async (detector) => {
         const { config } = detector.model;
         warnIfUntrained(config.backbone);
-        const pictures = await pictureWriter(maps, format, overlays, values["pixel-threshold"] ?? config.thresholds.pixelLogit);
+        const pictures = await pictureWriter(
+          maps,
+          format,
+          overlays,
+          values["pixel-threshold"] ?? config.thresholds.pixelLogit,
+        );
         const images: Record<string, unknown>[] = [];
         output.finished = { model: describeModel(model, config), images, skipped };
         let failed = 0;
@@ -99,9 +111,15 @@ export const predict = command({
           }
         } catch (error) {
           // What was reported gets its pictures all the same. If that fails too, the first error still says why the run ended.
-          await pictures.finish().catch((second: unknown) => output.warn(second instanceof Error ? second.message : String(second)));
+          await pictures
+            .finish()
+            .catch((second: unknown) => output.warn(second instanceof Error ? second.message : String(second)));
           const interrupted = error instanceof SuperSimpleNetError && error.code === "ABORTED";
-          throw interrupted ? new SuperSimpleNetError("ABORTED", `Interrupted after ${images.length} of ${files.length} images.`, { cause: error }) : error;
+          throw interrupted
+            ? new SuperSimpleNetError("ABORTED", `Interrupted after ${images.length} of ${files.length} images.`, {
+                cause: error,
+              })
+            : error;
         }
         await pictures.finish();
         output.done();
@@ -123,7 +141,10 @@ async function imageFiles(given: string[]): Promise<{ files: string[]; skipped: 
   const skipped: Skipped[] = [];
   for (const name of given) {
     // A missing file is one bad image among others; it is reported when its turn comes.
-    const isFolder = await stat(name).then((found) => found.isDirectory(), () => false);
+    const isFolder = await stat(name).then(
+      (found) => found.isDirectory(),
+      () => false,
+    );
     if (!isFolder) {
       files.push(name);
       continue;
@@ -136,7 +157,9 @@ async function imageFiles(given: string[]): Promise<{ files: string[]; skipped: 
     }
     if (files.length > before.files) continue;
     const why = (await explained(skipped.slice(before.skipped))).map(({ text }) => text);
-    throw new SuperSimpleNetError("FILE_NOT_FOUND", [`There is no image in ${name}.`, ...why].join(" "), { path: name });
+    throw new SuperSimpleNetError("FILE_NOT_FOUND", [`There is no image in ${name}.`, ...why].join(" "), {
+      path: name,
+    });
   }
   return { files, skipped };
 }
@@ -150,12 +173,24 @@ async function explained(skipped: readonly Skipped[]): Promise<{ reason: Skipped
   };
   return (["format", "picture"] as const).flatMap((reason) => {
     const names = skipped.filter((one) => one.reason === reason).map((one) => printable(one.path));
-    return names.length === 0 ? [] : [{ reason, text: `${names.length === 1 ? "1 image is" : `${names.length} images are`} skipped (${why[reason]}): ${some(names)}.` }];
+    return names.length === 0
+      ? []
+      : [
+          {
+            reason,
+            text: `${names.length === 1 ? "1 image is" : `${names.length} images are`} skipped (${why[reason]}): ${some(names)}.`,
+          },
+        ];
   });
 }
 
 /** Batches for speed; where a batch fails, its images go one by one, so that only the bad ones are lost. */
-async function* outcomes(detector: Detector, files: string[], batchSize: number, signal: AbortSignal): AsyncGenerator<Outcome> {
+async function* outcomes(
+  detector: Detector,
+  files: string[],
+  batchSize: number,
+  signal: AbortSignal,
+): AsyncGenerator<Outcome> {
   const alone = async (file: string): Promise<Outcome> => {
     try {
       return { file, detection: (await detector.detect([file], { signal }))[0]! };
@@ -176,7 +211,8 @@ async function* outcomes(detector: Detector, files: string[], batchSize: number,
   }
 }
 
-const belongsToImage = ({ code }: SuperSimpleNetError): boolean => ["IMAGE_UNREADABLE", "FILE_NOT_FOUND", "NO_PERMISSION", "FILE_ERROR"].includes(code);
+const belongsToImage = ({ code }: SuperSimpleNetError): boolean =>
+  ["IMAGE_UNREADABLE", "FILE_NOT_FOUND", "NO_PERMISSION", "FILE_ERROR"].includes(code);
 
 function document(file: string, detection: Detection): Record<string, unknown> {
   const { score, logit, anomalous, threshold, pixelThreshold, regions, width, height, timings } = detection;
@@ -185,7 +221,9 @@ function document(file: string, detection: Detection): Record<string, unknown> {
 
 function line(file: string, { score, anomalous, regions }: Detection): string {
   const [first] = regions;
-  const where = first ? `  ${regions.length} region${regions.length === 1 ? "" : "s"}, strongest ${first.width}x${first.height} at ${first.x},${first.y}` : "";
+  const where = first
+    ? `  ${regions.length} region${regions.length === 1 ? "" : "s"}, strongest ${first.width}x${first.height} at ${first.x},${first.y}`
+    : "";
   return `${anomalous ? "DEFECT" : "good  "}  ${score.toFixed(4)}  ${printable(file)}${where}`;
 }
 
@@ -196,7 +234,12 @@ interface PictureWriter {
 }
 
 /** `maps` and `overlays` are the files to write, one per image, or empty. */
-async function pictureWriter(maps: readonly string[], format: "png" | "npy", overlays: readonly string[], pixelThreshold: number): Promise<PictureWriter> {
+async function pictureWriter(
+  maps: readonly string[],
+  format: "png" | "npy",
+  overlays: readonly string[],
+  pixelThreshold: number,
+): Promise<PictureWriter> {
   const { ColourScale } = await import("../report/scale.js");
   const { heatMapPng, overlayPng } = await import("../report/overlay.js");
   const { npyFile } = await import("../report/npy.js");
@@ -215,7 +258,12 @@ async function pictureWriter(maps: readonly string[], format: "png" | "npy", ove
       if (heatMap === undefined && overlay === undefined) return;
       await scale.add(data, async (range) => {
         if (heatMap !== undefined) await write("map", heatMap, await heatMapPng(detection.map, range));
-        if (overlay !== undefined) await write("overlay", overlay, await overlayPng({ image: await decodeImage(file), detection, title: file }, range));
+        if (overlay !== undefined)
+          await write(
+            "overlay",
+            overlay,
+            await overlayPng({ image: await decodeImage(file), detection, title: file }, range),
+          );
       });
     },
     finish: async () => void (await scale.finish()),

@@ -1,7 +1,14 @@
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 
 import { fileError } from "../errors.js";
-import { type EpochEvent, type FitOptions, type StageEvent, type StartEvent, type StepEvent, regimePresets } from "../training/options.js";
+import {
+  type EpochEvent,
+  type FitOptions,
+  type StageEvent,
+  type StartEvent,
+  type StepEvent,
+  regimePresets,
+} from "../training/options.js";
 import { duration, output } from "./output.js";
 
 const stages: Record<StageEvent["stage"], string> = {
@@ -18,7 +25,14 @@ const plainLines = 20;
  * Shows a training on stderr: one live line on a terminal, else some lines of epochs. `logFile` gets one JSON object per
  * line: the start, then every epoch.
  */
-export function showTraining(logFile: string, balancedSampling?: boolean): { callbacks: Pick<FitOptions, "onStage" | "onStart" | "onStep" | "onEpoch">; started(): StartEvent | undefined; last(): EpochEvent | undefined } {
+export function showTraining(
+  logFile: string,
+  balancedSampling?: boolean,
+): {
+  callbacks: Pick<FitOptions, "onStage" | "onStart" | "onStep" | "onEpoch">;
+  started(): StartEvent | undefined;
+  last(): EpochEvent | undefined;
+} {
   let start: StartEvent | undefined;
   let last: EpochEvent | undefined;
   let images = 0;
@@ -37,7 +51,9 @@ export function showTraining(logFile: string, balancedSampling?: boolean): { cal
       append(logFile, { event: "start", ...event });
     },
     onStep({ epoch, epochs, step, steps, total }: StepEvent) {
-      output.progress(`epoch ${epoch}/${epochs}  step ${step}/${steps}  loss ${total.toFixed(4)}${pace(epochs - epoch + 1 - step / steps)}`);
+      output.progress(
+        `epoch ${epoch}/${epochs}  step ${step}/${steps}  loss ${total.toFixed(4)}${pace(epochs - epoch + 1 - step / steps)}`,
+      );
     },
     onEpoch(event) {
       last = event;
@@ -48,7 +64,8 @@ export function showTraining(logFile: string, balancedSampling?: boolean): { cal
       const text = `epoch ${epoch}/${epochs}  loss ${loss.toFixed(4)}${pace(epochs - epoch)}`;
       output.progress(text);
       const first = secondsSoFar.length === 1;
-      if (!output.isTerminal && (first || epoch === epochs || epoch % Math.ceil(epochs / plainLines) === 0)) output.log(text);
+      if (!output.isTerminal && (first || epoch === epochs || epoch % Math.ceil(epochs / plainLines) === 0))
+        output.log(text);
     },
   };
   return { callbacks, started: () => start, last: () => last };
@@ -62,7 +79,10 @@ export function showTraining(logFile: string, balancedSampling?: boolean): { cal
   }
 }
 
-function imagesPerEpoch({ regime, counts }: StartEvent, balancedSampling = regimePresets[regime].balancedSampling): number {
+function imagesPerEpoch(
+  { regime, counts }: StartEvent,
+  balancedSampling = regimePresets[regime].balancedSampling,
+): number {
   // Balanced: every anomalous image in four flips, and as many normal images (spec section 5).
   return balancedSampling ? 8 * counts.trainAnomalous : counts.trainNormal + counts.trainAnomalous;
 }
@@ -70,7 +90,8 @@ function imagesPerEpoch({ regime, counts }: StartEvent, balancedSampling = regim
 const counted = (count: number, unit: string): string => `${count} ${unit}${count === 1 ? "" : "s"}`;
 
 function startLines(event: StartEvent): string[] {
-  const { regime, counts, backbone, noiseStd, noise, device, deviceReason, epochs, epochsDone, stepsPerEpoch, ranks } = event;
+  const { regime, counts, backbone, noiseStd, noise, device, deviceReason, epochs, epochsDone, stepsPerEpoch, ranks } =
+    event;
   const calibration = counts.calibrationNormal + counts.calibrationAnomalous;
   return [
     `regime ${regime}: ${counts.trainNormal} normal and ${counts.trainAnomalous} anomalous training images (${counts.trainSegmented} with a mask)${calibration > 0 ? `, ${calibration} more held out for the thresholds` : ""}`,
@@ -82,7 +103,12 @@ function startLines(event: StartEvent): string[] {
 /** Drops what a resumed run will write again: epochs after the checkpoint. A fresh run starts an empty log. */
 function keepLog(file: string, epochsDone: number): void {
   if (!existsSync(file)) return;
-  const lines = epochsDone === 0 ? [] : readFileSync(file, "utf8").split("\n").filter((line) => line !== "" && epochOf(line) <= epochsDone);
+  const lines =
+    epochsDone === 0
+      ? []
+      : readFileSync(file, "utf8")
+          .split("\n")
+          .filter((line) => line !== "" && epochOf(line) <= epochsDone);
   writeFileSync(file, lines.map((line) => `${line}\n`).join(""));
 }
 

@@ -19,18 +19,23 @@ const NAMES: Record<string, readonly string[]> = {
   histopathology: ["histopathology", "histopathology_ad", "camelyon16", "camelyon16_256"],
 };
 
-const categoryOf = (name: string): string | undefined => Object.keys(NAMES).find((category) => NAMES[category]!.includes(name.toLowerCase()));
+const categoryOf = (name: string): string | undefined =>
+  Object.keys(NAMES).find((category) => NAMES[category]!.includes(name.toLowerCase()));
 
 /** The folder of each category: one with train/, directly or one level down. */
 async function findCategories(root: string): Promise<Map<string, string>> {
-  if (await isFolder(path.join(root, "train"))) return new Map([[categoryOf(path.basename(root)) ?? path.basename(root), root]]);
+  if (await isFolder(path.join(root, "train")))
+    return new Map([[categoryOf(path.basename(root)) ?? path.basename(root), root]]);
   const found = new Map<string, string>();
   for (const name of (await listFolder(root)).folders) {
     const category = categoryOf(name);
     if (category === undefined) continue;
     const outer = path.join(root, name);
-    const inner = (await listFolder(outer)).folders.filter((child) => categoryOf(child) === category).map((child) => path.join(outer, child));
-    for (const candidate of [outer, ...inner]) if (!found.has(category) && (await isFolder(path.join(candidate, "train")))) found.set(category, candidate);
+    const inner = (await listFolder(outer)).folders
+      .filter((child) => categoryOf(child) === category)
+      .map((child) => path.join(outer, child));
+    for (const candidate of [outer, ...inner])
+      if (!found.has(category) && (await isFolder(path.join(candidate, "train")))) found.set(category, candidate);
   }
   return found;
 }
@@ -38,16 +43,26 @@ async function findCategories(root: string): Promise<Map<string, string>> {
 async function load(base: string, category: string): Promise<Dataset> {
   const problems: DatasetProblem[] = [];
   const samples: Sample[] = [];
-  for (const [split, kind] of [["train", "good"], ["test", "good"], ["test", "ungood"]] as const) {
+  for (const [split, kind] of [
+    ["train", "good"],
+    ["test", "good"],
+    ["test", "ungood"],
+  ] as const) {
     const splitFolder = path.join(base, split);
     const name = (await isFolder(splitFolder)) ? findName((await listFolder(splitFolder)).folders, kind) : undefined;
-    if (name === undefined) throw notThisLayout(base, `there is no folder ${split}/${kind === "good" ? "good" : "Ungood"}: the download or its unpacking is incomplete.`, LAYOUT);
+    if (name === undefined)
+      throw notThisLayout(
+        base,
+        `there is no folder ${split}/${kind === "good" ? "good" : "Ungood"}: the download or its unpacking is incomplete.`,
+        LAYOUT,
+      );
     const kindFolder = path.join(splitFolder, name);
     const inside = await listFolder(kindFolder);
     // Sets with masks keep images in img/ and masks in label/, the others have the images directly.
     const imageFolder = inside.folders.includes("img") ? `${split}/${name}/img` : `${split}/${name}`;
     const files = imageFolder.endsWith("/img") ? (await listFolder(path.join(base, imageFolder))).files : inside.files;
-    const maskFolder = kind === "ungood" ? inside.folders.find((folder) => folder === "label" || folder === "anomaly_mask") : undefined;
+    const maskFolder =
+      kind === "ungood" ? inside.folders.find((folder) => folder === "label" || folder === "anomaly_mask") : undefined;
     const masks = new Set(maskFolder === undefined ? [] : (await listFolder(path.join(kindFolder, maskFolder))).files);
     const bare: string[] = [];
     for (const file of files.filter(isImageFile)) {
@@ -57,7 +72,11 @@ async function load(base: string, category: string): Promise<Dataset> {
       else if (maskFolder !== undefined) bare.push(id);
       samples.push(sample);
     }
-    if (bare.length > 0) problems.push({ split, message: `${bare.length} images have no mask of the same name in ${split}/${name}/${maskFolder}: ${some(bare)}.` });
+    if (bare.length > 0)
+      problems.push({
+        split,
+        message: `${bare.length} images have no mask of the same name in ${split}/${name}/${maskFolder}: ${some(bare)}.`,
+      });
   }
   const dataset: Dataset = { kind: "bmad", name: `BMAD ${category}`, root: base, category, samples, problems };
   return { ...dataset, warnings: countWarnings(dataset) };
@@ -71,7 +90,8 @@ export const bmad: Loader = {
   takes: ["category"],
   async matches(root, isAFile) {
     if (isAFile) return false;
-    if (await isFolder(path.join(root, "valid"))) return (await isFolder(path.join(root, "test", "Ungood"))) || (await isFolder(path.join(root, "test", "ungood")));
+    if (await isFolder(path.join(root, "valid")))
+      return (await isFolder(path.join(root, "test", "Ungood"))) || (await isFolder(path.join(root, "test", "ungood")));
     return !(await isFolder(path.join(root, "train"))) && (await findCategories(root)).size > 0;
   },
   accepts: async (root, isAFile) => !isAFile && (await findCategories(root)).size > 0,

@@ -53,5 +53,8 @@ export function splitCalibration(samples: readonly Sample[], options: Calibratio
     const byId = [...members].sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
     for (const sample of new Random(seed, "calibration", name).shuffled(byId).slice(0, count)) drawn.add(sample);
   }
-  return { fit: samples.filter((sample) => !drawn.has(sample)), calibration: samples.filter((sample) => drawn.has(sample)) };
+  return {
+    fit: samples.filter((sample) => !drawn.has(sample)),
+    calibration: samples.filter((sample) => drawn.has(sample)),
+  };
 }

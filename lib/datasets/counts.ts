@@ -13,7 +13,9 @@ export interface DatasetCounts {
 /** How many samples each split has, without reading a file. */
 export function countSamples(dataset: Dataset): DatasetCounts {
   const count = (split: Sample["split"], label: Sample["label"], masked = false): number =>
-    dataset.samples.filter((sample) => sample.split === split && sample.label === label && (!masked || sample.mask !== undefined)).length;
+    dataset.samples.filter(
+      (sample) => sample.split === split && sample.label === label && (!masked || sample.mask !== undefined),
+    ).length;
   return {
     trainNormal: count("train", "normal"),
     trainAnomalous: count("train", "anomalous"),

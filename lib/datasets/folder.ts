@@ -26,7 +26,11 @@ class MaskFolder {
   private readonly byStem: ReadonlyMap<string, string>;
 
   /** `split`: whose masks they are; without it those of either split. */
-  constructor(readonly folder: string, readonly files: readonly string[], readonly split: Split | undefined) {
+  constructor(
+    readonly folder: string,
+    readonly files: readonly string[],
+    readonly split: Split | undefined,
+  ) {
     this.byStem = new Map(files.map((file) => [spelling(path.parse(file).name), file]));
   }
 
@@ -39,7 +43,8 @@ class MaskFolder {
 }
 
 /** What other data sets put before or after an image's name to call its mask: 000_GT, mask-000, 000.label. */
-const OTHER_CONVENTION = /^(?:mask|gt|label|seg)[-_. ]|[-_. ](?:mask|masks|gt|label|labels|seg|segmentation|anno|annotation|ground_?truth)$/i;
+const OTHER_CONVENTION =
+  /^(?:mask|gt|label|seg)[-_. ]|[-_. ](?:mask|masks|gt|label|labels|seg|segmentation|anno|annotation|ground_?truth)$/i;
 
 /**
  * A data set in folders, by this layout; MVTec AD's is the special case without `train/<defect>`:
@@ -73,24 +78,42 @@ export async function folder(root: string, options: FolderOptions = {}): Promise
   });
   if (splits.length === 0) {
     const images = top.files.filter(isImageFile).length;
-    refuse(images > 0 ? `it holds ${images} images but no folder train/ or test/, so what is normal is unknown. Move the normal images to train/good.` : "it has neither a folder train/ nor test/.");
+    refuse(
+      images > 0
+        ? `it holds ${images} images but no folder train/ or test/, so what is normal is unknown. Move the normal images to train/good.`
+        : "it has neither a folder train/ nor test/.",
+    );
   }
 
   for (const { split, path: splitFolder } of splits) {
     const inside = await list(splitFolder);
     if (split === "train" && !inside.folders.some(isNormal)) {
       const loose = inside.files.filter(isImageFile).length;
-      refuse(`train/ has no folder of normal images (${normalNames.join(", ")})${loose > 0 ? `; ${loose} images lie directly in train/` : ""}.`);
+      refuse(
+        `train/ has no folder of normal images (${normalNames.join(", ")})${loose > 0 ? `; ${loose} images lie directly in train/` : ""}.`,
+      );
     }
-    for (const file of inside.files) problems.push({ split, message: `${relative(path.join(splitFolder, file))} lies directly in ${split}/: move it to ${split}/good or ${split}/<defect>.` });
+    for (const file of inside.files)
+      problems.push({
+        split,
+        message: `${relative(path.join(splitFolder, file))} lies directly in ${split}/: move it to ${split}/good or ${split}/<defect>.`,
+      });
     for (const kind of inside.folders) {
       const kindFolder = path.join(splitFolder, kind);
       const { files, folders } = await list(kindFolder);
-      for (const nested of folders) problems.push({ split, message: `${relative(path.join(kindFolder, nested))} is a folder: images must lie directly in ${relative(kindFolder)}.` });
+      for (const nested of folders)
+        problems.push({
+          split,
+          message: `${relative(path.join(kindFolder, nested))} is a folder: images must lie directly in ${relative(kindFolder)}.`,
+        });
       for (const file of files) {
         const image = path.join(kindFolder, file);
         const id = relative(image);
-        if (!isImageFile(file)) problems.push({ split, message: `${id} is not a supported image (${IMAGE_EXTENSIONS.join(" ")}): convert or remove it.` });
+        if (!isImageFile(file))
+          problems.push({
+            split,
+            message: `${id} is not a supported image (${IMAGE_EXTENSIONS.join(" ")}): convert or remove it.`,
+          });
         else if (isNormal(kind)) samples.push({ id, image, label: "normal", split });
         else samples.push({ id, image, label: "anomalous", split, defect: kind });
       }
@@ -98,7 +121,8 @@ export async function folder(root: string, options: FolderOptions = {}): Promise
   }
 
   const truth = findName(top.folders, "ground_truth");
-  const normalMasks = truth === undefined ? [] : await attachMasks(path.join(base, truth), samples, problems, isNormal, relative);
+  const normalMasks =
+    truth === undefined ? [] : await attachMasks(path.join(base, truth), samples, problems, isNormal, relative);
   return { kind: "folder", name: options.name ?? path.basename(base), root: base, samples, normalMasks, problems };
 }
 
@@ -111,7 +135,8 @@ async function attachMasks(
   relative: (file: string) => string,
 ): Promise<NonNullable<Dataset["normalMasks"]>> {
   const normalMasks: { mask: string; split?: Split }[] = [];
-  const note = (split: Split | undefined, message: string): void => void problems.push({ message, ...(split !== undefined && { split }) });
+  const note = (split: Split | undefined, message: string): void =>
+    void problems.push({ message, ...(split !== undefined && { split }) });
   const stemOf = (sample: Sample): string => path.parse(sample.image).name;
   const keyOf = (split: Split | undefined, defect: string): string => `${split ?? "any"}/${spelling(defect)}`;
   const masks = new Map<string, MaskFolder>();
@@ -120,12 +145,22 @@ async function attachMasks(
       const folder = path.join(parent, kind);
       const { files } = await list(folder);
       if (isNormal(kind)) {
-        normalMasks.push(...files.filter(isImageFile).map((file) => ({ mask: path.join(folder, file), ...(split !== undefined && { split }) })));
+        normalMasks.push(
+          ...files
+            .filter(isImageFile)
+            .map((file) => ({ mask: path.join(folder, file), ...(split !== undefined && { split }) })),
+        );
         continue;
       }
-      for (const file of files) if (!isImageFile(file)) note(split, `${relative(path.join(folder, file))} is not a supported mask image: convert or remove it.`);
+      for (const file of files)
+        if (!isImageFile(file))
+          note(split, `${relative(path.join(folder, file))} is not a supported mask image: convert or remove it.`);
       const twin = masks.get(keyOf(split, kind));
-      if (twin !== undefined) note(split, `${relative(twin.folder)} and ${relative(folder)} are one name in two spellings: move the masks into one folder.`);
+      if (twin !== undefined)
+        note(
+          split,
+          `${relative(twin.folder)} and ${relative(folder)} are one name in two spellings: move the masks into one folder.`,
+        );
       masks.set(keyOf(split, kind), new MaskFolder(folder, files.filter(isImageFile), split));
     }
   };
@@ -133,15 +168,22 @@ async function attachMasks(
   const splitNames = { train: findName(folders, "train"), test: findName(folders, "test") };
   for (const split of ["train", "test"] as const) {
     const name = splitNames[split];
-    if (name !== undefined) await readMasks(split, path.join(truth, name), (await list(path.join(truth, name))).folders);
+    if (name !== undefined)
+      await readMasks(split, path.join(truth, name), (await list(path.join(truth, name))).folders);
   }
-  await readMasks(undefined, truth, folders.filter((name) => name !== splitNames.train && name !== splitNames.test));
+  await readMasks(
+    undefined,
+    truth,
+    folders.filter((name) => name !== splitNames.train && name !== splitNames.test),
+  );
 
   const anomalous = samples.filter((sample) => sample.label === "anomalous");
   const takenBy = new Map<string, Sample>();
   for (const split of ["test", "train"] as const) {
     for (const sample of anomalous.filter((candidate) => candidate.split === split)) {
-      const file = masks.get(keyOf(split, sample.defect!))?.find(stemOf(sample)) ?? masks.get(keyOf(undefined, sample.defect!))?.find(stemOf(sample));
+      const file =
+        masks.get(keyOf(split, sample.defect!))?.find(stemOf(sample)) ??
+        masks.get(keyOf(undefined, sample.defect!))?.find(stemOf(sample));
       if (file === undefined) continue;
       const other = takenBy.get(file);
       if (other === undefined || other.split === split) {
@@ -149,11 +191,18 @@ async function attachMasks(
         takenBy.set(file, sample);
         if (other !== undefined) note(split, sharedMask(other.id, sample.id, relative(file)));
       } else if (splitNames.train === undefined) {
-        note(undefined, `${relative(file)} could belong to ${sample.id} or to the test image of the same name: move masks of training images to ground_truth/train/${sample.defect!}, or make an empty folder ground_truth/train if they have none.`);
+        note(
+          undefined,
+          `${relative(file)} could belong to ${sample.id} or to the test image of the same name: move masks of training images to ground_truth/train/${sample.defect!}, or make an empty folder ground_truth/train if they have none.`,
+        );
       }
     }
   }
-  const unmasked = new Set(anomalous.filter((sample) => sample.mask === undefined).map((sample) => spelling(`${sample.defect!}/${stemOf(sample)}`)));
+  const unmasked = new Set(
+    anomalous
+      .filter((sample) => sample.mask === undefined)
+      .map((sample) => spelling(`${sample.defect!}/${stemOf(sample)}`)),
+  );
   for (const [key, { folder, files, split }] of masks) {
     const defect = key.slice(key.indexOf("/") + 1);
     const renamed: string[] = [];
@@ -162,7 +211,11 @@ async function attachMasks(
       if (unmasked.has(spelling(`${defect}/${stem}`))) renamed.push(`${file} to ${stem}_mask${path.extname(file)}`);
       else note(split, `${relative(path.join(folder, file))} is a mask without an image.`);
     }
-    if (renamed.length > 0) note(split, `${relative(folder)} names ${renamed.length} masks in another way than their images: rename ${some(renamed, 2)}.`);
+    if (renamed.length > 0)
+      note(
+        split,
+        `${relative(folder)} names ${renamed.length} masks in another way than their images: rename ${some(renamed, 2)}.`,
+      );
   }
   return normalMasks;
 }

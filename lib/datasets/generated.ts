@@ -38,10 +38,27 @@ const WHERE = "datasets.generated";
 const RECIPE = "generated.json";
 
 function readOptions(options: GeneratedOptions): Recipe {
-  rejectUnknown(options, ["imageSize", "seed", "trainNormal", "trainAnomalous", "trainSegmented", "testNormal", "testAnomalous", "defects", "signal", "onProgress"], WHERE);
-  const count = (name: string, value: number, max = 100_000): number => checkNumber(WHERE, name, value, { min: 0, max, integer: true });
+  rejectUnknown(
+    options,
+    [
+      "imageSize",
+      "seed",
+      "trainNormal",
+      "trainAnomalous",
+      "trainSegmented",
+      "testNormal",
+      "testAnomalous",
+      "defects",
+      "signal",
+      "onProgress",
+    ],
+    WHERE,
+  );
+  const count = (name: string, value: number, max = 100_000): number =>
+    checkNumber(WHERE, name, value, { min: 0, max, integer: true });
   const imageSize = options.imageSize ?? [256, 256];
-  if (!Array.isArray(imageSize) || imageSize.length !== 2) throw invalid(WHERE, "imageSize", "[height, width]", imageSize);
+  if (!Array.isArray(imageSize) || imageSize.length !== 2)
+    throw invalid(WHERE, "imageSize", "[height, width]", imageSize);
   for (const side of imageSize) checkNumber(WHERE, "imageSize", side, { min: 64, max: 2048, integer: true });
   const defects = options.defects ?? DEFECTS;
   if (!Array.isArray(defects) || defects.length === 0) throw invalid(WHERE, "defects", "at least one defect", defects);
@@ -137,14 +154,20 @@ export async function generated(root: string, options: GeneratedOptions = {}): P
       throwIfAborted(signal);
       const scene = renderScene(new Random(recipe.seed, "generated", key), height, width, defect);
       await write(image, scene.pixels, 3);
-      if (mask !== undefined) await write(mask, scene.mask.map((value) => value * 255), 1);
+      if (mask !== undefined)
+        await write(
+          mask,
+          scene.mask.map((value) => value * 255),
+          1,
+        );
     };
     const tracked = (item: Plan): Promise<void> => {
       const done = encode(item).finally(() => writes.delete(done));
       writes.add(done);
       return done;
     };
-    for await (const _ of prefetch(plans, tracked, { signal, ahead: 3 })) onProgress?.({ written: ++written, total: plans.length });
+    for await (const _ of prefetch(plans, tracked, { signal, ahead: 3 }))
+      onProgress?.({ written: ++written, total: plans.length });
     await writeFile(path.join(target, RECIPE), recipeText);
     await rmdir(base).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== "ENOENT") throw error;
@@ -171,5 +194,9 @@ async function alreadyThere(base: string, recipeText: string): Promise<boolean> 
   const found = names.includes(RECIPE) ? await readFile(path.join(base, RECIPE), "utf8").catch(() => "") : "";
   if (found === recipeText) return true;
   const what = found === "" ? "it is not empty" : "it holds a data set generated with other options";
-  throw new SuperSimpleNetError("FILE_ERROR", `Cannot write data set ${base}: ${what}. Choose another folder, or delete this one.`, { path: base });
+  throw new SuperSimpleNetError(
+    "FILE_ERROR",
+    `Cannot write data set ${base}: ${what}. Choose another folder, or delete this one.`,
+    { path: base },
+  );
 }

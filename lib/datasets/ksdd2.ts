@@ -27,15 +27,28 @@ interface Pair {
 /** Images with their masks. The published archive holds a stray "10301 (copy).png" and its mask, which are left out. */
 async function listPairs(root: string, split: Split, problems: DatasetProblem[]): Promise<Pair[]> {
   const folder = path.join(root, split);
-  if (!(await isFolder(folder))) throw notThisLayout(root, `there is no folder ${split}/: the download or its unpacking is incomplete.`, LAYOUT);
+  if (!(await isFolder(folder)))
+    throw notThisLayout(root, `there is no folder ${split}/: the download or its unpacking is incomplete.`, LAYOUT);
   const pngs = (await listFolder(folder)).files.filter((file) => /\.png$/i.test(file) && !/copy/i.test(file));
   const present = new Set(pngs);
   const names = pngs.filter((file) => !/_GT\.png$/i.test(file)).map((file) => path.parse(file).name);
   const bare = names.filter((name) => !present.has(`${name}_GT.png`));
-  if (bare.length > 0) problems.push({ split, message: `${bare.length} images in ${split}/ have no mask (${bare[0]}_GT.png), which every image of KSDD2 has, normal ones an empty one: ${some(bare)}. Unpack the data set again.` });
+  if (bare.length > 0)
+    problems.push({
+      split,
+      message: `${bare.length} images in ${split}/ have no mask (${bare[0]}_GT.png), which every image of KSDD2 has, normal ones an empty one: ${some(bare)}. Unpack the data set again.`,
+    });
   const alone = pngs.filter((file) => /_GT\.png$/i.test(file) && !present.has(file.replace(/_GT\.png$/i, ".png")));
-  if (alone.length > 0) problems.push({ split, message: `${alone.length} masks in ${split}/ have no image: ${some(alone)}.` });
-  return names.filter((name) => present.has(`${name}_GT.png`)).map((name) => ({ split, name, image: path.join(folder, `${name}.png`), mask: path.join(folder, `${name}_GT.png`) }));
+  if (alone.length > 0)
+    problems.push({ split, message: `${alone.length} masks in ${split}/ have no image: ${some(alone)}.` });
+  return names
+    .filter((name) => present.has(`${name}_GT.png`))
+    .map((name) => ({
+      split,
+      name,
+      image: path.join(folder, `${name}.png`),
+      mask: path.join(folder, `${name}_GT.png`),
+    }));
 }
 
 async function findSplitFile(root: string, count: number): Promise<string | undefined> {
@@ -55,7 +68,8 @@ async function readSplits(file: string): Promise<Record<Split, Map<string, boole
     const problem = `${path.basename(file)} is not a split file of KSDD2: expected a pair of lists, training and test.`;
     throw new SuperSimpleNetError("DATASET_INVALID", `${file}: ${problem}`, { path: file, problems: [problem] });
   }
-  const names = (list: unknown): Map<string, boolean> => new Map(splitEntries(list, file).map(({ id, segmented }) => [id, segmented]));
+  const names = (list: unknown): Map<string, boolean> =>
+    new Map(splitEntries(list, file).map(({ id, segmented }) => [id, segmented]));
   return { train: names(value[0]), test: names(value[1]) };
 }
 
@@ -69,15 +83,24 @@ async function load(root: string, { segmentedCount }: OpenOptions): Promise<Data
     for (const split of ["train", "test"] as const) {
       const present = new Set(pairs.filter((pair) => pair.split === split).map((pair) => pair.name));
       const missing = [...listed[split].keys()].filter((name) => !present.has(name));
-      if (missing.length > 0) problems.push({ split, message: `${missing.length} images of ${path.basename(file!)} are not in ${split}/: ${some(missing)}. The download is incomplete.` });
+      if (missing.length > 0)
+        problems.push({
+          split,
+          message: `${missing.length} images of ${path.basename(file!)} are not in ${split}/: ${some(missing)}. The download is incomplete.`,
+        });
     }
     pairs = pairs.filter((pair) => listed[pair.split].has(pair.name));
   } else if (segmentedCount !== undefined && PUBLISHED_COUNTS.includes(segmentedCount)) {
-    warnings.push(`There is no split_weakly_${segmentedCount}.pyb: the ${segmentedCount} segmented images are not the published ones.`);
+    warnings.push(
+      `There is no split_weakly_${segmentedCount}.pyb: the ${segmentedCount} segmented images are not the published ones.`,
+    );
   }
 
   const samples: Sample[] = [];
-  const anomalous = async (pair: Pair): Promise<{ pair: Pair; defect: boolean }> => ({ pair, defect: (await decodeMask(pair.mask)).pixels.includes(1) });
+  const anomalous = async (pair: Pair): Promise<{ pair: Pair; defect: boolean }> => ({
+    pair,
+    defect: (await decodeMask(pair.mask)).pixels.includes(1),
+  });
   for await (const { pair, defect } of prefetch(pairs, anomalous, { ahead: 8 })) {
     const { split, name, image, mask } = pair;
     const sample: Sample = { id: `${split}/${name}.png`, image, label: defect ? "anomalous" : "normal", split };
@@ -94,7 +117,8 @@ async function matches(root: string, isAFile: boolean): Promise<boolean> {
   if (isAFile) return false;
   for (const split of ["train", "test"]) {
     const folder = path.join(root, split);
-    if ((await isFolder(folder)) && (await listFolder(folder)).files.some((name) => /^\d+_GT\.png$/i.test(name))) return true;
+    if ((await isFolder(folder)) && (await listFolder(folder)).files.some((name) => /^\d+_GT\.png$/i.test(name)))
+      return true;
   }
   return false;
 }
@@ -103,4 +127,10 @@ async function matches(root: string, isAFile: boolean): Promise<boolean> {
  * KolektorSDD2 (Božič et al., Computers in Industry 2021): every image has a mask, and one is anomalous when its mask
  * marks anything. With `segmentedCount` 0, 16, 53, 126 or 246 the split file of that number says which masks may be used.
  */
-export const ksdd2: Loader = { kind: "ksdd2", summary: "KolektorSDD2, with SegDecNet's split files (--segmented-count)", layout: LAYOUT, matches, load };
+export const ksdd2: Loader = {
+  kind: "ksdd2",
+  summary: "KolektorSDD2, with SegDecNet's split files (--segmented-count)",
+  layout: LAYOUT,
+  matches,
+  load,
+};

@@ -39,11 +39,17 @@ export function findName(names: readonly string[], wanted: string): string | und
 export const spelling = (name: string): string => name.normalize("NFC").toLowerCase();
 
 export async function isFolder(name: string): Promise<boolean> {
-  return stat(name).then((entry) => entry.isDirectory(), () => false);
+  return stat(name).then(
+    (entry) => entry.isDirectory(),
+    () => false,
+  );
 }
 
 export async function isFile(name: string): Promise<boolean> {
-  return stat(name).then((entry) => entry.isFile(), () => false);
+  return stat(name).then(
+    (entry) => entry.isFile(),
+    () => false,
+  );
 }
 
 /** "a, b, c, ... (12 in all)". */
@@ -52,10 +58,14 @@ export function some(names: readonly string[], shown = 5): string {
 }
 
 /** The problem of two images that one mask fits by its name. */
-export const sharedMask = (image: string, other: string, mask: string): string => `${image} and ${other} both match ${mask}: rename one of the images, and its mask if it has one.`;
+export const sharedMask = (image: string, other: string, mask: string): string =>
+  `${image} and ${other} both match ${mask}: rename one of the images, and its mask if it has one.`;
 
 /** A data set that cannot be read as what it was taken for: one problem, which says what is expected where. */
 export function notThisLayout(root: string, reason: string, layout: string): SuperSimpleNetError {
   const problem = `${reason} Expected layout:\n${layout}`;
-  return new SuperSimpleNetError("DATASET_INVALID", `Data set ${root}: ${problem}`, { path: root, problems: [problem] });
+  return new SuperSimpleNetError("DATASET_INVALID", `Data set ${root}: ${problem}`, {
+    path: root,
+    problems: [problem],
+  });
 }

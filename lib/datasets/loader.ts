@@ -35,11 +35,18 @@ export interface Loader {
 export function chooseCategory(kind: string, wanted: string | undefined, available: readonly string[]): string {
   if (wanted !== undefined) return checkChoice(`datasets.open (${kind})`, "category", wanted, available);
   if (available.length === 1) return available[0]!;
-  throw new SuperSimpleNetError("INVALID_OPTION", `datasets.open (${kind}): the data set has several categories; choose one with 'category' (--category): ${available.join(", ")}.`);
+  throw new SuperSimpleNetError(
+    "INVALID_OPTION",
+    `datasets.open (${kind}): the data set has several categories; choose one with 'category' (--category): ${available.join(", ")}.`,
+  );
 }
 
 /** INVALID_OPTION when it is missing or out of range. */
 export function chooseFold(kind: string, wanted: number | undefined, folds: number): number {
-  if (wanted !== undefined) return checkNumber(`datasets.open (${kind})`, "fold", wanted, { min: 0, max: folds - 1, integer: true });
-  throw new SuperSimpleNetError("INVALID_OPTION", `datasets.open (${kind}): the data set is evaluated in ${folds} folds; choose one with 'fold' (--fold): 0 to ${folds - 1}.`);
+  if (wanted !== undefined)
+    return checkNumber(`datasets.open (${kind})`, "fold", wanted, { min: 0, max: folds - 1, integer: true });
+  throw new SuperSimpleNetError(
+    "INVALID_OPTION",
+    `datasets.open (${kind}): the data set is evaluated in ${folds} folds; choose one with 'fold' (--fold): 0 to ${folds - 1}.`,
+  );
 }

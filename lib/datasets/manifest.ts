@@ -80,10 +80,16 @@ export async function manifest(file: string, options: ManifestOptions = {}): Pro
   const fail = (): never => {
     const shown = problems.slice(0, 20);
     if (problems.length > shown.length) shown.push(`... and ${problems.length - shown.length} more`);
-    throw new SuperSimpleNetError("DATASET_INVALID", `Manifest ${full} has ${problems.length} problem${problems.length === 1 ? "" : "s"}:\n${shown.map((p) => `  ${p}`).join("\n")}`, { path: full, problems });
+    throw new SuperSimpleNetError(
+      "DATASET_INVALID",
+      `Manifest ${full} has ${problems.length} problem${problems.length === 1 ? "" : "s"}:\n${shown.map((p) => `  ${p}`).join("\n")}`,
+      { path: full, problems },
+    );
   };
   if (["fffe", "feff"].includes(bytes.toString("hex", 0, 2))) {
-    problems.push("It is UTF-16 text, which spreadsheets call Unicode text. Save it as UTF-8 (in a spreadsheet 'CSV UTF-8').");
+    problems.push(
+      "It is UTF-16 text, which spreadsheets call Unicode text. Save it as UTF-8 (in a spreadsheet 'CSV UTF-8').",
+    );
     fail();
   }
   const text = bytes.toString("utf8").replace(/^\uFEFF/, "");
@@ -97,7 +103,8 @@ export async function manifest(file: string, options: ManifestOptions = {}): Pro
   for (const { line, values } of rows) {
     const problem = (what: string): void => void problems.push(`line ${line}: ${what}`);
     // Backslashes come from manifests written on Windows.
-    const locate = (value: string): string => path.resolve(root, path.sep === "/" ? value.replaceAll("\\", "/") : value);
+    const locate = (value: string): string =>
+      path.resolve(root, path.sep === "/" ? value.replaceAll("\\", "/") : value);
     const { image = "", label = "", mask = "", split = "train", defect = "" } = values;
     if (image === "") {
       problem("image is empty.");
@@ -110,11 +117,18 @@ export async function manifest(file: string, options: ManifestOptions = {}): Pro
     lines.set(id, line);
     const meant = meaning(LABELS, label);
     const part = meaning(SPLITS, split);
-    if (meant === undefined) problem(`label is '${label}'; expected normal (${LABELS.normal.slice(1).join(", ")}) or anomalous (${LABELS.anomalous.slice(1).join(", ")}).`);
+    if (meant === undefined)
+      problem(
+        `label is '${label}'; expected normal (${LABELS.normal.slice(1).join(", ")}) or anomalous (${LABELS.anomalous.slice(1).join(", ")}).`,
+      );
     if (part === undefined) problem(`split is '${split}'; expected train or test.`);
-    if (meant === "normal" && mask !== "") problem(`a normal image has a mask ('${mask}'); leave mask empty or make it anomalous.`);
+    if (meant === "normal" && mask !== "")
+      problem(`a normal image has a mask ('${mask}'); leave mask empty or make it anomalous.`);
     // U+FFFD stands for bytes that are no UTF-8.
-    const absent = (name: string, at: string): string => (name.includes("\uFFFD") ? `'${name}' is not valid UTF-8. Save the manifest as UTF-8.` : `'${name}' does not exist (${at}).`);
+    const absent = (name: string, at: string): string =>
+      name.includes("\uFFFD")
+        ? `'${name}' is not valid UTF-8. Save the manifest as UTF-8.`
+        : `'${name}' does not exist (${at}).`;
     if (await missing(imageFile)) problem(`image ${absent(image, imageFile)}`);
     const maskFile = mask === "" ? undefined : locate(mask);
     if (maskFile !== undefined && (await missing(maskFile))) problem(`mask ${absent(mask, maskFile)}`);
@@ -130,17 +144,33 @@ export async function manifest(file: string, options: ManifestOptions = {}): Pro
 
 /** Tells whether a file does not exist; other failures are left to the reading of the image, which explains them. */
 function missingFiles(): (file: string) => Promise<boolean> {
-  return (file) => stat(file).then(() => false, (error: NodeJS.ErrnoException) => error.code === "ENOENT" || error.code === "ENOTDIR");
+  return (file) =>
+    stat(file).then(
+      () => false,
+      (error: NodeJS.ErrnoException) => error.code === "ENOENT" || error.code === "ENOTDIR",
+    );
 }
 
 function csvRows(text: string, problems: string[]): Row[] {
   const [separatorLine = "", separator] = SEPARATOR_LINE.exec(text) ?? [];
-  const header = text.slice(separatorLine.length).split(/\r?\n/).find((line) => line.trim() !== "") ?? "";
+  const header =
+    text
+      .slice(separatorLine.length)
+      .split(/\r?\n/)
+      .find((line) => line.trim() !== "") ?? "";
   const delimiter = separator ?? [",", ";", "\t"].find((candidate) => header.includes(candidate)) ?? ",";
   let records: { record: string[]; info: { lines: number } }[];
   try {
     const from_line = separator === undefined ? 1 : 2;
-    records = parse(text, { delimiter, from_line, trim: true, skip_empty_lines: true, skip_records_with_empty_values: true, relax_column_count: true, info: true }) as unknown as typeof records;
+    records = parse(text, {
+      delimiter,
+      from_line,
+      trim: true,
+      skip_empty_lines: true,
+      skip_records_with_empty_values: true,
+      relax_column_count: true,
+      info: true,
+    }) as unknown as typeof records;
   } catch (error) {
     if (!(error instanceof CsvError)) throw error;
     problems.push(`line ${String(error["lines"] ?? "?")}: ${error.message}`);
@@ -152,10 +182,14 @@ function csvRows(text: string, problems: string[]): Row[] {
     return [];
   }
   const names = first.record.map((name) => name.toLowerCase());
-  const rule = first.record.length > 1 ? `The first line names the columns: ${COLUMNS.join()}` : "They are separated by commas, semicolons or tabs, or by X after a first line sep=X";
+  const rule =
+    first.record.length > 1
+      ? `The first line names the columns: ${COLUMNS.join()}`
+      : "They are separated by commas, semicolons or tabs, or by X after a first line sep=X";
   if (!checkColumns(names, problems, first.info.lines, `Columns read: ${some(first.record, 8)}. ${rule}.`)) return [];
   return records.map(({ record, info }) => {
-    if (record.length !== names.length) problems.push(`line ${info.lines}: ${record.length} fields, but the header has ${names.length}.`);
+    if (record.length !== names.length)
+      problems.push(`line ${info.lines}: ${record.length} fields, but the header has ${names.length}.`);
     return { line: info.lines, values: known(names.map((name, i) => [name, record[i] ?? ""])) };
   });
 }
@@ -176,10 +210,19 @@ function jsonRows(text: string, problems: string[]): Row[] {
       problems.push(`line ${line}: expected an object such as {"image": "a.png", "label": "normal"}.`);
       return;
     }
-    const entries = Object.entries(parsed).filter(([, value]) => value !== null).map(([name, value]) => [name.toLowerCase(), value] as const);
-    const wrong = entries.find(([name, value]) => (COLUMNS as readonly string[]).includes(name) && typeof value === "object");
+    const entries = Object.entries(parsed)
+      .filter(([, value]) => value !== null)
+      .map(([name, value]) => [name.toLowerCase(), value] as const);
+    const wrong = entries.find(
+      ([name, value]) => (COLUMNS as readonly string[]).includes(name) && typeof value === "object",
+    );
     if (wrong) problems.push(`line ${line}: ${wrong[0]} must be a string.`);
-    checkColumns(entries.map(([name]) => name), problems, line, `Keys read: ${some(Object.keys(parsed), 8)}.`);
+    checkColumns(
+      entries.map(([name]) => name),
+      problems,
+      line,
+      `Keys read: ${some(Object.keys(parsed), 8)}.`,
+    );
     rows.push({ line, values: known(entries.map(([name, value]) => [name, String(value).trim()])) });
   });
   return rows;
@@ -201,6 +244,7 @@ function checkColumns(names: readonly string[], problems: string[], line: number
     if (near !== undefined) problems.push(`line ${line}: there is no column ${name}. Did you mean ${near}?`);
   }
   const required = (["image", "label"] as const).filter((column) => absent.includes(column));
-  if (required.length > 0) problems.push(`line ${line}: ${required.join(" and ")} ${required.length > 1 ? "are" : "is"} missing. ${read}`);
+  if (required.length > 0)
+    problems.push(`line ${line}: ${required.join(" and ")} ${required.length > 1 ? "are" : "is"} missing. ${read}`);
   return required.length === 0;
 }

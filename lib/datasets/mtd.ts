@@ -20,7 +20,12 @@ async function load(root: string, options: OpenOptions): Promise<Dataset> {
   const fold = options.fold === undefined ? undefined : chooseFold("mtd", options.fold, FOLDS);
   const missing: string[] = [];
   for (const kind of KINDS) if (!(await isFolder(path.join(root, kind, "Imgs")))) missing.push(`${kind}/Imgs`);
-  if (missing.length > 0) throw notThisLayout(root, `there is no folder ${missing.join(", ")}: the download or its unpacking is incomplete.`, LAYOUT);
+  if (missing.length > 0)
+    throw notThisLayout(
+      root,
+      `there is no folder ${missing.join(", ")}: the download or its unpacking is incomplete.`,
+      LAYOUT,
+    );
 
   const problems: DatasetProblem[] = [];
   const samples: Sample[] = [];
@@ -30,7 +35,9 @@ async function load(root: string, options: OpenOptions): Promise<Dataset> {
     const masks = new Map(files.filter((file) => /\.png$/i.test(file)).map((file) => [path.parse(file).name, file]));
     const images = files.filter((file) => /\.jpe?g$/i.test(file));
     const rank = (file: string): number => hash32(`${kind}/${file}`);
-    const position = new Map([...images].sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1)).map((file, i) => [file, i]));
+    const position = new Map(
+      [...images].sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1)).map((file, i) => [file, i]),
+    );
     const splitOf = (file: string): Split => {
       const i = position.get(file)!;
       if (fold !== undefined) return i % FOLDS === fold ? "test" : "train";
@@ -40,7 +47,12 @@ async function load(root: string, options: OpenOptions): Promise<Dataset> {
     const takenBy = new Map<string, string>();
     for (const file of images) {
       const id = `${kind}/Imgs/${file}`;
-      const sample: Sample = { id, image: path.join(root, id), label: normal ? "normal" : "anomalous", split: splitOf(file) };
+      const sample: Sample = {
+        id,
+        image: path.join(root, id),
+        label: normal ? "normal" : "anomalous",
+        split: splitOf(file),
+      };
       if (!normal) {
         sample.defect = kind.slice("MT_".length).toLowerCase();
         const mask = masks.get(path.parse(file).name);
@@ -54,9 +66,19 @@ async function load(root: string, options: OpenOptions): Promise<Dataset> {
       }
       samples.push(sample);
     }
-    if (bare.length > 0) problems.push({ message: `${bare.length} images in ${kind}/Imgs have no mask of the same name, .png: ${some(bare)}.` });
+    if (bare.length > 0)
+      problems.push({
+        message: `${bare.length} images in ${kind}/Imgs have no mask of the same name, .png: ${some(bare)}.`,
+      });
   }
-  const dataset: Dataset = { kind: "mtd", name: fold === undefined ? "MTD" : `MTD, fold ${fold}`, root, ...(fold !== undefined && { fold }), samples, problems };
+  const dataset: Dataset = {
+    kind: "mtd",
+    name: fold === undefined ? "MTD" : `MTD, fold ${fold}`,
+    root,
+    ...(fold !== undefined && { fold }),
+    samples,
+    problems,
+  };
   return { ...dataset, warnings: countWarnings(dataset) };
 }
 
@@ -72,4 +94,11 @@ async function matches(root: string, isAFile: boolean): Promise<boolean> {
  * since DifferNet. With a fold, 0 to 2: supervised, a third of every kind for testing. Images are assigned by a hash of
  * their names.
  */
-export const mtd: Loader = { kind: "mtd", summary: "magnetic tile defects: MT_* folders (--fold for supervised training)", layout: LAYOUT, takes: ["fold"], matches, load };
+export const mtd: Loader = {
+  kind: "mtd",
+  summary: "magnetic tile defects: MT_* folders (--fold for supervised training)",
+  layout: LAYOUT,
+  takes: ["fold"],
+  matches,
+  load,
+};

@@ -24,14 +24,25 @@ export async function categoryFolders(root: string, names: readonly string[]): P
 /** One category in MVTec AD's layout. Every anomalous image is for testing and has a mask. */
 export async function categoryDataset(root: string, kind: string, category: string, layout: string): Promise<Dataset> {
   for (const part of ["train/good", "test/good", "ground_truth"]) {
-    if (!(await isFolder(path.join(root, part)))) throw notThisLayout(root, `there is no folder ${part}: the download or its unpacking is incomplete.`, layout);
+    if (!(await isFolder(path.join(root, part))))
+      throw notThisLayout(root, `there is no folder ${part}: the download or its unpacking is incomplete.`, layout);
   }
   const dataset: Dataset = { ...(await folder(root)), kind, name: category, category };
   const problems = [...(dataset.problems ?? [])];
   const learnt = dataset.samples.filter((sample) => sample.split === "train" && sample.label === "anomalous");
-  if (learnt.length > 0) problems.push({ split: "train", message: `${learnt.length} anomalous images in train/ (${learnt[0]!.id}): '${kind}' trains on normal images alone. Open the folder as 'folder' to learn from them.` });
-  const bare = dataset.samples.filter((sample) => sample.split === "test" && sample.label === "anomalous" && sample.mask === undefined);
-  if (bare.length > 0) problems.push({ split: "test", message: `${bare.length} anomalous test images have no mask in ground_truth/: ${some(bare.map((sample) => sample.id))}. Unpack the data set again.` });
+  if (learnt.length > 0)
+    problems.push({
+      split: "train",
+      message: `${learnt.length} anomalous images in train/ (${learnt[0]!.id}): '${kind}' trains on normal images alone. Open the folder as 'folder' to learn from them.`,
+    });
+  const bare = dataset.samples.filter(
+    (sample) => sample.split === "test" && sample.label === "anomalous" && sample.mask === undefined,
+  );
+  if (bare.length > 0)
+    problems.push({
+      split: "test",
+      message: `${bare.length} anomalous test images have no mask in ground_truth/: ${some(bare.map((sample) => sample.id))}. Unpack the data set again.`,
+    });
   return { ...dataset, problems, warnings: countWarnings(dataset) };
 }
 
@@ -42,11 +53,17 @@ export const mvtec: Loader = {
   layout: LAYOUT,
   takes: ["category"],
   // A single category looks like any other folder of images, so that is only taken when asked for by name.
-  matches: async (root, isFile) => !isFile && !(await isFolder(path.join(root, "train"))) && (await categoryFolders(root, [])).length > 0,
-  accepts: async (root, isFile) => !isFile && ((await isCategory(root)) || (await categoryFolders(root, mvtecCategories)).length > 0),
+  matches: async (root, isFile) =>
+    !isFile && !(await isFolder(path.join(root, "train"))) && (await categoryFolders(root, [])).length > 0,
+  accepts: async (root, isFile) =>
+    !isFile && ((await isCategory(root)) || (await categoryFolders(root, mvtecCategories)).length > 0),
   async load(root, options) {
     const single = await isFolder(path.join(root, "train"));
-    const category = chooseCategory("mvtec", options.category, single ? [path.basename(root)] : await categoryFolders(root, mvtecCategories));
+    const category = chooseCategory(
+      "mvtec",
+      options.category,
+      single ? [path.basename(root)] : await categoryFolders(root, mvtecCategories),
+    );
     return categoryDataset(single ? root : path.join(root, category), "mvtec", category, LAYOUT);
   },
 };

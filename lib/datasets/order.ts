@@ -32,9 +32,15 @@ export function epochOrder({ labels, seed, epoch, balanced, flips }: EpochOrderO
   const codes = flips ? [0, 1, 2, 3] : [0];
   const examples = anomalous.flatMap((sample) => codes.map((flip) => ({ sample, flip })));
   if (balanced && examples.length > 0 && normal.length === 0) {
-    throw new SuperSimpleNetError("DATASET_INVALID", "Balanced sampling needs normal training images and there are none.");
+    throw new SuperSimpleNetError(
+      "DATASET_INVALID",
+      "Balanced sampling needs normal training images and there are none.",
+    );
   }
-  const drawn = balanced && examples.length > 0 ? drawNormals(normal.length, examples.length, seed, epoch).map((i) => normal[i]!) : normal;
+  const drawn =
+    balanced && examples.length > 0
+      ? drawNormals(normal.length, examples.length, seed, epoch).map((i) => normal[i]!)
+      : normal;
   for (const sample of drawn) examples.push({ sample, flip: 0 });
   return new Random(seed, "order", epoch).shuffled(examples);
 }

@@ -23,7 +23,8 @@ const settings: Record<string, PublishedSettings | Record<string, PublishedSetti
  *     new Trainer({ ...datasets.publishedSettings(data), seed: 1 });
  */
 export function publishedSettings(dataset: Pick<Dataset, "kind" | "category">): PublishedSettings {
-  if (typeof dataset !== "object" || dataset === null) throw invalid("datasets.publishedSettings", "dataset", "a data set", dataset);
+  if (typeof dataset !== "object" || dataset === null)
+    throw invalid("datasets.publishedSettings", "dataset", "a data set", dataset);
   const { kind, category } = dataset;
   const found = settings[kind] ?? {};
   if (kind !== "sensum") return { ...(found as PublishedSettings) };
@@ -42,9 +43,21 @@ interface PublishedCounts {
 
 /** [training, test] images of MVTec AD (Bergmann et al. 2019, table 1). */
 const mvtec: Record<string, readonly [number, number]> = {
-  bottle: [209, 83], cable: [224, 150], capsule: [219, 132], carpet: [280, 117], grid: [264, 78], hazelnut: [391, 110],
-  leather: [245, 124], metal_nut: [220, 115], pill: [267, 167], screw: [320, 160], tile: [230, 117], toothbrush: [60, 42],
-  transistor: [213, 100], wood: [247, 79], zipper: [240, 151],
+  bottle: [209, 83],
+  cable: [224, 150],
+  capsule: [219, 132],
+  carpet: [280, 117],
+  grid: [264, 78],
+  hazelnut: [391, 110],
+  leather: [245, 124],
+  metal_nut: [220, 115],
+  pill: [267, 167],
+  screw: [320, 160],
+  tile: [230, 117],
+  toothbrush: [60, 42],
+  transistor: [213, 100],
+  wood: [247, 79],
+  zipper: [240, 151],
 };
 
 const counts: Record<string, Record<string, PublishedCounts>> = {
@@ -56,10 +69,24 @@ const counts: Record<string, Record<string, PublishedCounts>> = {
 };
 
 export const mvtecCategories: readonly string[] = Object.keys(mvtec);
-export const visaCategories: readonly string[] = ["candle", "capsules", "cashew", "chewinggum", "fryum", "macaroni1", "macaroni2", "pcb1", "pcb2", "pcb3", "pcb4", "pipe_fryum"];
+export const visaCategories: readonly string[] = [
+  "candle",
+  "capsules",
+  "cashew",
+  "chewinggum",
+  "fryum",
+  "macaroni1",
+  "macaroni2",
+  "pcb1",
+  "pcb2",
+  "pcb3",
+  "pcb4",
+  "pipe_fryum",
+];
 
 /** Whether its masks are those of a published data set. Such a mask may mark most of an image, for instance where a part lies the wrong way up. */
-export const hasPublishedMasks = ({ kind }: Dataset): boolean => Object.hasOwn(counts, kind) || Object.hasOwn(settings, kind);
+export const hasPublishedMasks = ({ kind }: Dataset): boolean =>
+  Object.hasOwn(counts, kind) || Object.hasOwn(settings, kind);
 
 /** What differs from the numbers of images that were published: a sign of an incomplete download. */
 export function countWarnings(dataset: Dataset): string[] {
@@ -79,6 +106,8 @@ export function countWarnings(dataset: Dataset): string[] {
     const name = split === "all" ? "data set" : `${split} split`;
     const have = typeof want === "number" ? `${normal + anomalous}` : `${normal} normal and ${anomalous} anomalous`;
     const published = typeof want === "number" ? `${want}` : `${want[0]} and ${want[1]}`;
-    return [`The ${name} has ${have} images; ${published} were published. Results do not compare; an incomplete download is likely.`];
+    return [
+      `The ${name} has ${have} images; ${published} were published. Results do not compare; an incomplete download is likely.`,
+    ];
   });
 }

@@ -21,23 +21,39 @@ export function applyRegime(dataset: Dataset, regime: Regime | "auto"): Dataset 
   checkChoice("applyRegime", "regime", regime, [...REGIMES, "auto"]);
   if (regime === "auto") return dataset;
   if (regime === "unsupervised") {
-    return { ...dataset, samples: dataset.samples.filter((sample) => sample.split === "test" || sample.label === "normal") };
+    return {
+      ...dataset,
+      samples: dataset.samples.filter((sample) => sample.split === "test" || sample.label === "normal"),
+    };
   }
 
   const anomalous = dataset.samples.filter((sample) => sample.split === "train" && sample.label === "anomalous");
   const unmasked = anomalous.filter((sample) => sample.mask === undefined);
   const refuse = (missing: string): never => {
     const problem = `Regime '${regime}' is not possible: ${missing} These labels allow '${inferRegime(dataset)}'.`;
-    throw new SuperSimpleNetError("DATASET_INVALID", `Data set ${dataset.root}: ${problem}`, { path: dataset.root, problems: [problem] });
+    throw new SuperSimpleNetError("DATASET_INVALID", `Data set ${dataset.root}: ${problem}`, {
+      path: dataset.root,
+      problems: [problem],
+    });
   };
   if (anomalous.length === 0) refuse("it needs anomalous training images and there are none.");
   if (regime === "mixed" && unmasked.length === anomalous.length) {
     refuse(`it needs masks for some of the ${anomalous.length} anomalous training images and there are none.`);
   }
   if (regime === "full" && unmasked.length > 0) {
-    const named = unmasked.slice(0, 5).map((sample) => sample.id).join(", ");
-    refuse(`${unmasked.length} of ${anomalous.length} anomalous training images have no mask (${named}${unmasked.length > 5 ? ", ..." : ""}).`);
+    const named = unmasked
+      .slice(0, 5)
+      .map((sample) => sample.id)
+      .join(", ");
+    refuse(
+      `${unmasked.length} of ${anomalous.length} anomalous training images have no mask (${named}${unmasked.length > 5 ? ", ..." : ""}).`,
+    );
   }
   if (regime !== "weak") return dataset;
-  return { ...dataset, samples: dataset.samples.map((sample) => (sample.split === "train" && sample.mask !== undefined ? { ...sample, mask: undefined } : sample)) };
+  return {
+    ...dataset,
+    samples: dataset.samples.map((sample) =>
+      sample.split === "train" && sample.mask !== undefined ? { ...sample, mask: undefined } : sample,
+    ),
+  };
 }

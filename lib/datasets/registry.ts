@@ -24,7 +24,8 @@ const manifestLoader: Loader = {
   matches: async (root, isFile) => isFile || (await findManifest(root)) !== undefined,
   accepts: async () => true, // the loader's own errors name the file
   // Without a manifest in the folder, the name that it should have makes the error message.
-  load: async (root) => manifest((await stat(root)).isFile() ? root : ((await findManifest(root)) ?? path.join(root, "samples.csv"))),
+  load: async (root) =>
+    manifest((await stat(root)).isFile() ? root : ((await findManifest(root)) ?? path.join(root, "samples.csv"))),
 };
 
 const folderLoader: Loader = {
@@ -38,12 +39,18 @@ const folderLoader: Loader = {
 const loaders: readonly Loader[] = [manifestLoader, visa, ksdd2, sensum, mtd, bmad, mvtec, folderLoader];
 
 /** Names for `kind`, and what they stand for. */
-export const datasetKinds: readonly { kind: string; summary: string }[] = loaders.map(({ kind, summary }) => ({ kind, summary }));
+export const datasetKinds: readonly { kind: string; summary: string }[] = loaders.map(({ kind, summary }) => ({
+  kind,
+  summary,
+}));
 
 /** The kind that a data set shows by its files: what `open` would take. Errors: FILE_NOT_FOUND and other file errors. */
 export async function kindOf(root: string): Promise<string> {
   const full = path.resolve(root);
-  const isFile = await stat(full).then((found) => !found.isDirectory(), (error: unknown) => Promise.reject(fileError(error, "open data set", full)));
+  const isFile = await stat(full).then(
+    (found) => !found.isDirectory(),
+    (error: unknown) => Promise.reject(fileError(error, "open data set", full)),
+  );
   return (await choose(full, isFile, undefined)).kind;
 }
 
@@ -58,7 +65,12 @@ async function choose(root: string, isFile: boolean, kind: string | undefined): 
   // Archives often unpack into a folder of their own.
   const inside = isFile ? [] : (await listFolder(root)).folders.map((name) => path.join(root, name));
   for (const where of inside) {
-    if (await accepts(where, false)) throw notThisLayout(root, `it is not '${kind}', but the folder ${path.basename(where)} in it is: give ${where}.`, loader.layout);
+    if (await accepts(where, false))
+      throw notThisLayout(
+        root,
+        `it is not '${kind}', but the folder ${path.basename(where)} in it is: give ${where}.`,
+        loader.layout,
+      );
   }
   throw notThisLayout(root, `nothing in it looks like '${kind}'.`, loader.layout);
 }
@@ -74,7 +86,13 @@ export async function open(root: string, options: OpenOptions = {}): Promise<Dat
   const where = "datasets.open";
   checkPath(where, "root", root, "a folder or a manifest file");
   rejectUnknown(options, ["kind", "category", "fold", "segmentedRatio", "segmentedCount"], where);
-  if (options.kind !== undefined) checkChoice(where, "kind", options.kind, loaders.map((loader) => loader.kind));
+  if (options.kind !== undefined)
+    checkChoice(
+      where,
+      "kind",
+      options.kind,
+      loaders.map((loader) => loader.kind),
+    );
   checkSegmented(where, options);
   const full = path.resolve(root);
   let isFile: boolean;
@@ -83,12 +101,20 @@ export async function open(root: string, options: OpenOptions = {}): Promise<Dat
   } catch (error) {
     throw fileError(error, "open data set", full);
   }
-  if (isFile && isImageFile(full)) throw new SuperSimpleNetError("DATASET_INVALID", `${full} is an image, not a data set: give the folder, or a manifest file.`, { path: full });
+  if (isFile && isImageFile(full))
+    throw new SuperSimpleNetError(
+      "DATASET_INVALID",
+      `${full} is an image, not a data set: give the folder, or a manifest file.`,
+      { path: full },
+    );
   const loader = await choose(full, isFile, options.kind);
   for (const name of ["category", "fold"] as const) {
     if (options[name] === undefined || loader.takes?.includes(name)) continue;
     const others = loaders.filter((other) => other.takes?.includes(name)).map((other) => other.kind);
-    throw new SuperSimpleNetError("INVALID_OPTION", `${where}: a data set of kind '${loader.kind}' has no '${name}'; these have: ${others.join(", ")}.`);
+    throw new SuperSimpleNetError(
+      "INVALID_OPTION",
+      `${where}: a data set of kind '${loader.kind}' has no '${name}'; these have: ${others.join(", ")}.`,
+    );
   }
   return limitSegmented(await loader.load(full, options), options);
 }

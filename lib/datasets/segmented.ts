@@ -14,7 +14,8 @@ export interface SegmentedOptions {
 export function checkSegmented(where: string, { segmentedRatio, segmentedCount }: SegmentedOptions): void {
   if (segmentedRatio !== undefined) checkNumber(where, "segmentedRatio", segmentedRatio, { min: 0, max: 1 });
   if (segmentedCount !== undefined) checkNumber(where, "segmentedCount", segmentedCount, { min: 0, integer: true });
-  if (segmentedRatio !== undefined && segmentedCount !== undefined) throw new SuperSimpleNetError("INVALID_OPTION", `${where}: segmentedRatio and segmentedCount exclude each other.`);
+  if (segmentedRatio !== undefined && segmentedCount !== undefined)
+    throw new SuperSimpleNetError("INVALID_OPTION", `${where}: segmentedRatio and segmentedCount exclude each other.`);
 }
 
 /**
@@ -36,8 +37,12 @@ export function limitSegmented(dataset: Dataset, options: SegmentedOptions): Dat
   const { segmented } = dataset;
   if (segmented !== undefined) {
     if (segmented.ratio === ratio && segmented.count === count) return dataset;
-    const opened = segmented.ratio === undefined ? `segmentedCount ${segmented.count}` : `segmentedRatio ${segmented.ratio}`;
-    throw new SuperSimpleNetError("INVALID_OPTION", `The data set was opened with ${opened} (${segmented.file}) and cannot be trained with ${asked}. Open it with ${asked}.`);
+    const opened =
+      segmented.ratio === undefined ? `segmentedCount ${segmented.count}` : `segmentedRatio ${segmented.ratio}`;
+    throw new SuperSimpleNetError(
+      "INVALID_OPTION",
+      `The data set was opened with ${opened} (${segmented.file}) and cannot be trained with ${asked}. Open it with ${asked}.`,
+    );
   }
 
   const anomalous = dataset.samples.filter((sample) => sample.split === "train" && sample.label === "anomalous");
@@ -48,10 +53,16 @@ export function limitSegmented(dataset: Dataset, options: SegmentedOptions): Dat
       anomalous.length === 0
         ? `${asked} needs anomalous training images and there are none.`
         : `${asked} asks for ${wanted} masks, but only ${masked.length} of ${anomalous.length} anomalous training images have one.`;
-    throw new SuperSimpleNetError("DATASET_INVALID", `Data set ${dataset.root}: ${problem}`, { path: dataset.root, problems: [problem] });
+    throw new SuperSimpleNetError("DATASET_INVALID", `Data set ${dataset.root}: ${problem}`, {
+      path: dataset.root,
+      problems: [problem],
+    });
   }
   const rank = (sample: Sample): number => hash32(`segmented\u0000${sample.id}`);
   const byRank = [...masked].sort((a, b) => rank(a) - rank(b) || (a.id < b.id ? -1 : 1));
   const dropped = new Set(byRank.slice(wanted));
-  return { ...dataset, samples: dataset.samples.map((sample) => (dropped.has(sample) ? { ...sample, mask: undefined } : sample)) };
+  return {
+    ...dataset,
+    samples: dataset.samples.map((sample) => (dropped.has(sample) ? { ...sample, mask: undefined } : sample)),
+  };
 }

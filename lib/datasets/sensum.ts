@@ -30,12 +30,17 @@ interface Part {
 
 async function fromSplitFile(file: string): Promise<Part> {
   const entries: SplitEntry[] = splitEntries(await readSplit(file), file);
-  return { images: entries.map(({ id }) => fileOf(id)), masks: new Set(entries.filter(({ segmented }) => segmented).map(({ id }) => fileOf(id))) };
+  return {
+    images: entries.map(({ id }) => fileOf(id)),
+    masks: new Set(entries.filter(({ segmented }) => segmented).map(({ id }) => fileOf(id))),
+  };
 }
 
 /** Every third image in the order of a hash: an even division that depends on the names alone. */
 function fromHash(files: readonly string[], category: string, label: string, fold: number, split: Split): Part {
-  const ranked = [...files].sort((a, b) => hash32(`${category}/${label}/${a}`) - hash32(`${category}/${label}/${b}`) || (a < b ? -1 : 1));
+  const ranked = [...files].sort(
+    (a, b) => hash32(`${category}/${label}/${a}`) - hash32(`${category}/${label}/${b}`) || (a < b ? -1 : 1),
+  );
   const images = ranked.filter((_, i) => (i % FOLDS === fold) === (split === "test")).sort();
   return { images, masks: new Set(images) };
 }
@@ -45,12 +50,22 @@ async function load(root: string, options: OpenOptions): Promise<Dataset> {
   for (const name of CATEGORIES) if (await isFolder(path.join(root, name))) available.push(name);
   const category = chooseCategory("sensum", options.category, available);
   const fold = chooseFold("sensum", options.fold, FOLDS);
-  const folders = { negative: `${category}/negative/data`, positive: `${category}/positive/data`, annotation: `${category}/positive/annotation` };
+  const folders = {
+    negative: `${category}/negative/data`,
+    positive: `${category}/positive/data`,
+    annotation: `${category}/positive/annotation`,
+  };
   for (const folder of Object.values(folders)) {
-    if (!(await isFolder(path.join(root, folder)))) throw notThisLayout(root, `there is no folder ${folder}: the download or its unpacking is incomplete.`, LAYOUT);
+    if (!(await isFolder(path.join(root, folder))))
+      throw notThisLayout(root, `there is no folder ${folder}: the download or its unpacking is incomplete.`, LAYOUT);
   }
-  const present = async (folder: string): Promise<Set<string>> => new Set((await listFolder(path.join(root, folder))).files.filter((file) => /\.png$/i.test(file)));
-  const files = { negative: await present(folders.negative), positive: await present(folders.positive), annotation: await present(folders.annotation) };
+  const present = async (folder: string): Promise<Set<string>> =>
+    new Set((await listFolder(path.join(root, folder))).files.filter((file) => /\.png$/i.test(file)));
+  const files = {
+    negative: await present(folders.negative),
+    positive: await present(folders.positive),
+    annotation: await present(folders.annotation),
+  };
 
   const warnings: string[] = [];
   const problems: DatasetProblem[] = [];
@@ -58,40 +73,81 @@ async function load(root: string, options: OpenOptions): Promise<Dataset> {
   const percent = ratio === undefined ? 100 : Math.round(ratio * 100);
   const splits = path.join(root, "sensum_splits", category, String(fold));
   const published = await isFolder(path.join(root, "sensum_splits"));
-  if (!published) warnings.push("There is no folder sensum_splits/: these folds are drawn by a hash of the names and are not the published ones.");
-  const chosen = ratio !== undefined && published && Math.abs(ratio * 100 - percent) < 1e-9 && (await isFile(path.join(splits, "train", `pos_${percent}.pckl`)));
-  if (ratio !== undefined && published && !chosen) warnings.push(`There is no sensum_splits/${category}/${fold}/train/pos_${percent}.pckl: the segmented images are not the published ones.`);
+  if (!published)
+    warnings.push(
+      "There is no folder sensum_splits/: these folds are drawn by a hash of the names and are not the published ones.",
+    );
+  const chosen =
+    ratio !== undefined &&
+    published &&
+    Math.abs(ratio * 100 - percent) < 1e-9 &&
+    (await isFile(path.join(splits, "train", `pos_${percent}.pckl`)));
+  if (ratio !== undefined && published && !chosen)
+    warnings.push(
+      `There is no sensum_splits/${category}/${fold}/train/pos_${percent}.pckl: the segmented images are not the published ones.`,
+    );
 
   const part = async (label: "negative" | "positive", split: Split): Promise<Part> => {
     if (!published) return fromHash([...files[label]], category, label, fold, split);
-    const name = label === "negative" ? "neg.pckl" : split === "test" ? "pos.pckl" : `pos_${chosen ? percent : 100}.pckl`;
+    const name =
+      label === "negative" ? "neg.pckl" : split === "test" ? "pos.pckl" : `pos_${chosen ? percent : 100}.pckl`;
     const file = path.join(splits, split, name);
-    if (!(await isFile(file))) throw notThisLayout(root, `${path.relative(root, file)} is missing: sensum_splits/ is incomplete.`, LAYOUT);
+    if (!(await isFile(file)))
+      throw notThisLayout(root, `${path.relative(root, file)} is missing: sensum_splits/ is incomplete.`, LAYOUT);
     const listed = await fromSplitFile(file);
     const missing = listed.images.filter((image) => !files[label].has(image));
-    if (missing.length > 0) problems.push({ split, message: `${missing.length} images of ${path.relative(root, file)} are not in ${folders[label]}: ${some(missing)}. The download is incomplete.` });
+    if (missing.length > 0)
+      problems.push({
+        split,
+        message: `${missing.length} images of ${path.relative(root, file)} are not in ${folders[label]}: ${some(missing)}. The download is incomplete.`,
+      });
     return { ...listed, images: listed.images.filter((image) => files[label].has(image)) };
   };
 
   const samples: Sample[] = [];
   const bare: string[] = [];
   for (const split of ["train", "test"] as const) {
-    for (const image of (await part("negative", split)).images) samples.push({ id: `${folders.negative}/${image}`, image: path.join(root, folders.negative, image), label: "normal", split });
+    for (const image of (await part("negative", split)).images)
+      samples.push({
+        id: `${folders.negative}/${image}`,
+        image: path.join(root, folders.negative, image),
+        label: "normal",
+        split,
+      });
     const positive = await part("positive", split);
     for (const image of positive.images) {
-      const sample: Sample = { id: `${folders.positive}/${image}`, image: path.join(root, folders.positive, image), label: "anomalous", split };
+      const sample: Sample = {
+        id: `${folders.positive}/${image}`,
+        image: path.join(root, folders.positive, image),
+        label: "anomalous",
+        split,
+      };
       if (!files.annotation.has(image)) bare.push(image);
       else if (split === "test" || positive.masks.has(image)) sample.mask = path.join(root, folders.annotation, image);
       samples.push(sample);
     }
   }
-  if (bare.length > 0) problems.push({ message: `${bare.length} images of ${folders.positive} have no mask of the same name in ${folders.annotation}: ${some(bare)}.` });
+  if (bare.length > 0)
+    problems.push({
+      message: `${bare.length} images of ${folders.positive} have no mask of the same name in ${folders.annotation}: ${some(bare)}.`,
+    });
   const twice = samples.map(({ id }) => id).filter((id, i, ids) => ids.indexOf(id) !== i);
   if (published && twice.length > 0) {
     const problem = `The split files of fold ${fold} list images for training and for testing: ${some(twice)}.`;
-    throw new SuperSimpleNetError("DATASET_INVALID", `Data set ${root}: ${problem}`, { path: root, problems: [problem] });
+    throw new SuperSimpleNetError("DATASET_INVALID", `Data set ${root}: ${problem}`, {
+      path: root,
+      problems: [problem],
+    });
   }
-  const dataset: Dataset = { kind: "sensum", name: `SensumSODF ${category}, fold ${fold}`, root, category, fold, samples, problems };
+  const dataset: Dataset = {
+    kind: "sensum",
+    name: `SensumSODF ${category}, fold ${fold}`,
+    root,
+    category,
+    fold,
+    samples,
+    problems,
+  };
   if (chosen) dataset.segmented = { file: `sensum_splits/${category}/${fold}/train/pos_${percent}.pckl`, ratio };
   return { ...dataset, warnings: [...warnings, ...countWarnings(dataset)] };
 }
@@ -109,6 +165,7 @@ export const sensum: Loader = {
   layout: LAYOUT,
   takes: ["category", "fold"],
   matches,
-  accepts: async (root, isAFile) => (await matches(root, isAFile)) || (!isAFile && (await isFolder(path.join(root, "sensum_splits")))),
+  accepts: async (root, isAFile) =>
+    (await matches(root, isAFile)) || (!isAFile && (await isFolder(path.join(root, "sensum_splits")))),
   load,
 };

@@ -19,7 +19,10 @@ export function splitEntries(value: unknown, file: string): SplitEntry[] {
   return value.map((pair: unknown): SplitEntry => {
     if (!Array.isArray(pair) || pair.length !== 2) return wrong(`it holds ${JSON.stringify(pair)}`);
     const [id, segmented] = pair as [unknown, unknown];
-    if ((typeof id !== "number" && typeof id !== "string") || (typeof segmented !== "boolean" && segmented !== 0 && segmented !== 1)) {
+    if (
+      (typeof id !== "number" && typeof id !== "string") ||
+      (typeof segmented !== "boolean" && segmented !== 0 && segmented !== 1)
+    ) {
       return wrong(`it holds (${String(id)}, ${String(segmented)})`);
     }
     return { id: String(id), segmented: Boolean(segmented) };

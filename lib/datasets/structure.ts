@@ -11,11 +11,18 @@ export function checkStructure(where: string, dataset: Dataset): void {
   if (!Array.isArray(samples)) throw invalid(where, "dataset", "a data set, as datasets.open returns it,", dataset);
   checkPath(where, "dataset.root", dataset.root);
   const found = dataset.problems ?? [];
-  if (!Array.isArray(found) || found.some((problem: unknown) => typeof (problem as { message?: unknown } | null)?.message !== "string")) throw invalid(where, "dataset.problems", "a list of { message }", found);
+  if (
+    !Array.isArray(found) ||
+    found.some((problem: unknown) => typeof (problem as { message?: unknown } | null)?.message !== "string")
+  )
+    throw invalid(where, "dataset.problems", "a list of { message }", found);
   const wrong: string[] = [];
   samples.forEach((sample: unknown, i) => {
     const { id, image, mask, label, split } = (sample ?? {}) as Record<string, unknown>;
-    const problem = (what: string, value: unknown): void => void wrong.push(`samples[${i}]${typeof id === "string" ? ` (${id})` : ""}: ${what}, not ${JSON.stringify(value) ?? String(value)}`);
+    const problem = (what: string, value: unknown): void =>
+      void wrong.push(
+        `samples[${i}]${typeof id === "string" ? ` (${id})` : ""}: ${what}, not ${JSON.stringify(value) ?? String(value)}`,
+      );
     if (typeof id !== "string") problem("'id' must be a string", id);
     if (!isPath(image)) problem("'image' must be a path", image);
     if (mask !== undefined && !isPath(mask)) problem("'mask' must be a path or undefined", mask);
@@ -24,5 +31,9 @@ export function checkStructure(where: string, dataset: Dataset): void {
   });
   if (wrong.length === 0) return;
   const listed = wrong.slice(0, 20).concat(wrong.length > 20 ? [`... and ${wrong.length - 20} more`] : []);
-  throw new SuperSimpleNetError("DATASET_INVALID", `${where}: the data set has samples that are none:\n${listed.map((line) => `  ${line}`).join("\n")}`, { path: dataset.root, problems: wrong });
+  throw new SuperSimpleNetError(
+    "DATASET_INVALID",
+    `${where}: the data set has samples that are none:\n${listed.map((line) => `  ${line}`).join("\n")}`,
+    { path: dataset.root, problems: wrong },
+  );
 }

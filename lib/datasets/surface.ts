@@ -27,7 +27,8 @@ const MASK_LEVEL = 0.3;
 const clamp = (value: number, low = 0, high = 1): number => Math.min(high, Math.max(low, value));
 const smooth = (t: number): number => t * t * (3 - 2 * t);
 /** 1 below `edge - width`, 0 above `edge + width`. */
-const below = (value: number, edge: number, width: number): number => smooth(clamp((edge + width - value) / (2 * width)));
+const below = (value: number, edge: number, width: number): number =>
+  smooth(clamp((edge + width - value) / (2 * width)));
 
 /** Value noise in -1..1 on the integer lattice, smoothly interpolated. */
 class Noise {
@@ -66,9 +67,17 @@ function inkAt(x: number, y: number, unit: number): number {
 }
 
 /** Calls `set` for every pixel within `radius` of (cx, cy). */
-function within(height: number, width: number, cx: number, cy: number, radius: number, set: (index: number, dx: number, dy: number) => void): void {
+function within(
+  height: number,
+  width: number,
+  cx: number,
+  cy: number,
+  radius: number,
+  set: (index: number, dx: number, dy: number) => void,
+): void {
   for (let y = Math.max(0, Math.floor(cy - radius)); y <= Math.min(height - 1, Math.ceil(cy + radius)); y++) {
-    for (let x = Math.max(0, Math.floor(cx - radius)); x <= Math.min(width - 1, Math.ceil(cx + radius)); x++) set(y * width + x, x - cx, y - cy);
+    for (let x = Math.max(0, Math.floor(cx - radius)); x <= Math.min(width - 1, Math.ceil(cx + radius)); x++)
+      set(y * width + x, x - cx, y - cy);
   }
 }
 
@@ -146,7 +155,9 @@ function drawDamage(defect: Defect, random: Random, height: number, width: numbe
       const best = place();
       within(height, width, best[0], best[1], radius * 1.5, (i, dx, dy) => {
         const r = Math.hypot(dx, dy * 1.25) / (1 + 0.28 * noise.at((4 * dx) / radius, (4 * dy) / radius));
-        erased[i] = below(r, radius, radius * 0.08) * clamp(0.74 + 0.3 * noise.at((5 * dx) / radius + 50, (5 * dy) / radius), 0.4, 0.97);
+        erased[i] =
+          below(r, radius, radius * 0.08) *
+          clamp(0.74 + 0.3 * noise.at((5 * dx) / radius + 50, (5 * dy) / radius), 0.4, 0.97);
         strength[i] = Math.min(1, erased[i]! * 1.3) * ink[i]!;
       });
       break;
@@ -156,10 +167,17 @@ function drawDamage(defect: Defect, random: Random, height: number, width: numbe
       const [cx, cy] = place();
       const radius = random.uniform(0.055, 0.1) * unit;
       const phase = random.uniform(0, 100);
-      damage.tint = random.pick([[0.74, 0.6, 0.4], [0.56, 0.52, 0.48], [0.6, 0.62, 0.68]] as const);
+      damage.tint = random.pick([
+        [0.74, 0.6, 0.4],
+        [0.56, 0.52, 0.48],
+        [0.6, 0.62, 0.68],
+      ] as const);
       within(height, width, cx, cy, radius * 1.8, (i, dx, dy) => {
         const angle = Math.atan2(dy, dx);
-        const lobes = 1 + 0.22 * noise.at(Math.cos(angle) * 1.6 + phase, Math.sin(angle) * 1.6) + 0.08 * noise.at((5 * dx) / radius, (5 * dy) / radius);
+        const lobes =
+          1 +
+          0.22 * noise.at(Math.cos(angle) * 1.6 + phase, Math.sin(angle) * 1.6) +
+          0.08 * noise.at((5 * dx) / radius, (5 * dy) / radius);
         const r = Math.hypot(dx, dy) / (radius * lobes);
         const inside = below(r, 1, 0.07);
         const tide = below(Math.abs(r - 0.92), 0.07, 0.06);
@@ -206,7 +224,11 @@ export function renderScene(random: Random, height: number, width: number, defec
   const offset = [random.uniform(0, unit), random.uniform(0, unit)] as const;
   const phase = random.uniform(0, 1000);
   const gradient = [random.uniform(-0.03, 0.03), random.uniform(-0.02, 0.02)] as const;
-  const highlight = { at: random.uniform(0.25, 0.75), height: random.uniform(0.01, 0.03), width: random.uniform(0.22, 0.36) };
+  const highlight = {
+    at: random.uniform(0.25, 0.75),
+    height: random.uniform(0.01, 0.03),
+    width: random.uniform(0.22, 0.36),
+  };
   const exposure = random.uniform(0.99, 1.01);
   const warmth = random.uniform(-0.004, 0.004);
   const inkDensity = random.uniform(0.46, 0.49);
@@ -230,12 +252,22 @@ export function renderScene(random: Random, height: number, width: number, defec
     for (let x = 0; x < width; x++, i++) {
       const gx = (cos * x + sin * y) * scale + phase;
       const gy = (cos * y - sin * x) * scale;
-      const brushed = 0.022 * grain.at(gx / 70, gy / 1.7) + 0.02 * grain.at(gx / 150 + 40, gy / 4.3) + 0.012 * grain.at(gx / 22, gy / 1.1 + 90);
+      const brushed =
+        0.022 * grain.at(gx / 70, gy / 1.7) +
+        0.02 * grain.at(gx / 150 + 40, gy / 4.3) +
+        0.012 * grain.at(gx / 22, gy / 1.1 + 90);
       const u = x / width - 0.5;
       const v = y / height - 0.5;
-      const lit = exposure * (1 + gradient[0] * u + gradient[1] * v + highlight.height * Math.exp(-(((u + 0.5 - highlight.at) / highlight.width) ** 2)) - 0.03 * (u * u + v * v));
+      const lit =
+        exposure *
+        (1 +
+          gradient[0] * u +
+          gradient[1] * v +
+          highlight.height * Math.exp(-(((u + 0.5 - highlight.at) / highlight.width) ** 2)) -
+          0.03 * (u * u + v * v));
       const strength = damage?.strength[i] ?? 0;
-      const covered = ink[i]! * inkDensity * (1 - (damage?.erased[i] ?? 0)) * (1 - 0.06 * Math.abs(grain.at(gx / 3, gy / 3 + 300)));
+      const covered =
+        ink[i]! * inkDensity * (1 - (damage?.erased[i] ?? 0)) * (1 - 0.06 * Math.abs(grain.at(gx / 3, gy / 3 + 300)));
       const metal = 0.6 + brushed + (damage?.light[i] ?? 0);
       for (let c = 0; c < 3; c++) {
         const paint = [0.075, 0.085, 0.12][c]! + 0.3 * (damage?.light[i] ?? 0);

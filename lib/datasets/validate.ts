@@ -69,7 +69,9 @@ async function check(sample: Sample, headersOnly: boolean): Promise<Checked> {
   const { mask } = sample;
   if (mask === undefined) return result;
   if (sample.label === "normal") {
-    result.problems.push(`${sample.id}: a normal image has a mask (${mask}). Remove the mask or label the image anomalous.`);
+    result.problems.push(
+      `${sample.id}: a normal image has a mask (${mask}). Remove the mask or label the image anomalous.`,
+    );
     return result;
   }
   await attempt(async () => {
@@ -79,11 +81,15 @@ async function check(sample: Sample, headersOnly: boolean): Promise<Checked> {
     for (let i = 0; i < pixels.length; i++) marked += pixels[i]!;
     result.marked = marked / pixels.length;
     if (result.hash !== undefined && (width !== result.width || height !== result.height)) {
-      result.problems.push(`${sample.id}: its mask ${mask} is ${width} x ${height} but the image is ${result.width} x ${result.height}. They must be of one size.`);
+      result.problems.push(
+        `${sample.id}: its mask ${mask} is ${width} x ${height} but the image is ${result.width} x ${result.height}. They must be of one size.`,
+      );
     }
     if (result.marked > 0) return;
     const leftOut = await leftOutOfMask(mask);
-    result.problems.push(`${sample.id}: its mask ${mask} marks nothing${leftOut === undefined ? ". Remove the mask, or label the image normal" : `: ${leftOut}`}.`);
+    result.problems.push(
+      `${sample.id}: its mask ${mask} marks nothing${leftOut === undefined ? ". Remove the mask, or label the image normal" : `: ${leftOut}`}.`,
+    );
   });
   return result;
 }
@@ -100,10 +106,14 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
   const { regime = "auto", split, headersOnly = false, imageSize, signal, onProgress } = options;
   if (split !== undefined) checkChoice("validateDataset", "split", split, ["train", "test"]);
   checkBoolean("validateDataset", "headersOnly", headersOnly);
-  if (imageSize !== undefined) for (const side of [0, 1]) checkNumber("validateDataset", "imageSize", imageSize?.[side], { min: 1, integer: true });
+  if (imageSize !== undefined)
+    for (const side of [0, 1])
+      checkNumber("validateDataset", "imageSize", imageSize?.[side], { min: 1, integer: true });
   checkStructure("validateDataset", dataset);
   const concerns = (part: Split | undefined): boolean => split === undefined || part === undefined || part === split;
-  const problems: string[] = (dataset.problems ?? []).filter((problem) => concerns(problem.split)).map(({ message }) => message);
+  const problems: string[] = (dataset.problems ?? [])
+    .filter((problem) => concerns(problem.split))
+    .map(({ message }) => message);
   const warnings: string[] = [...(dataset.warnings ?? [])];
 
   let used: Dataset = dataset;
@@ -112,7 +122,10 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
     try {
       used = applyRegime(dataset, regime);
       const left = dataset.samples.length - used.samples.length;
-      if (left > 0) warnings.push(`Regime '${regime}' leaves out the ${left === 1 ? "one anomalous training image" : `${left} anomalous training images`}.`);
+      if (left > 0)
+        warnings.push(
+          `Regime '${regime}' leaves out the ${left === 1 ? "one anomalous training image" : `${left} anomalous training images`}.`,
+        );
     } catch (error) {
       if (!(error instanceof SuperSimpleNetError) || error.code !== "DATASET_INVALID") throw error;
       problems.push(...error.problems);
@@ -120,14 +133,19 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
   }
   const counts = countSamples(used);
   if (split === undefined && counts.trainNormal < 2) {
-    problems.push(`The training split has ${counts.trainNormal === 0 ? "no normal image" : "only 1 normal image"}; at least 2 are needed, and some dozens for a useful model.`);
+    problems.push(
+      `The training split has ${counts.trainNormal === 0 ? "no normal image" : "only 1 normal image"}; at least 2 are needed, and some dozens for a useful model.`,
+    );
   }
   // Of one class in the split that it is given, evaluation says itself which metrics that leaves undefined.
   if (split !== undefined) {
     if (used.samples.length === 0) problems.push(`There are no ${split} images to evaluate on.`);
-  } else if (counts.testNormal + counts.testAnomalous === 0) warnings.push("There is no test split: the model cannot be evaluated.");
+  } else if (counts.testNormal + counts.testAnomalous === 0)
+    warnings.push("There is no test split: the model cannot be evaluated.");
   else if (counts.testNormal === 0 || counts.testAnomalous === 0) {
-    warnings.push(`The test split has only ${counts.testNormal === 0 ? "anomalous" : "normal"} images: AUROC and average precision are undefined.`);
+    warnings.push(
+      `The test split has only ${counts.testNormal === 0 ? "anomalous" : "normal"} images: AUROC and average precision are undefined.`,
+    );
   }
 
   const ids = new Set<string>();
@@ -140,7 +158,7 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
   const tests: Checked[] = [];
   const small: Checked[] = [];
   const full: Checked[] = [];
-  const least = imageSize ? [imageSize[0] / 2, imageSize[1] / 2] as const : [32, 32] as const;
+  const least = imageSize ? ([imageSize[0] / 2, imageSize[1] / 2] as const) : ([32, 32] as const);
   const content = createHash("sha256");
   let checked = 0;
   for await (const result of prefetch(used.samples, (sample) => check(sample, headersOnly), { signal })) {
@@ -157,32 +175,56 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
   const marks = async ({ mask }: { mask: string }): Promise<string | undefined> => {
     const name = path.relative(dataset.root, mask).split(path.sep).join("/");
     try {
-      return (await decodeMask(mask)).pixels.includes(1) ? `${name} marks a defect on a normal image. Move the image to a folder of defects, or remove the mask.` : undefined;
+      return (await decodeMask(mask)).pixels.includes(1)
+        ? `${name} marks a defect on a normal image. Move the image to a folder of defects, or remove the mask.`
+        : undefined;
     } catch (error) {
       if (!(error instanceof SuperSimpleNetError)) throw error;
       return `${name}: ${error.message}`;
     }
   };
-  for await (const problem of prefetch((dataset.normalMasks ?? []).filter((found) => concerns(found.split)), marks, { signal })) if (problem !== undefined) problems.push(problem);
+  for await (const problem of prefetch(
+    (dataset.normalMasks ?? []).filter((found) => concerns(found.split)),
+    marks,
+    { signal },
+  ))
+    if (problem !== undefined) problems.push(problem);
 
-  const leaked = (headersOnly ? [] : tests).filter(({ hash }) => trained.has(hash!)).map(({ sample, hash }) => `${sample.id} = ${trained.get(hash!)!}`);
-  if (leaked.length > 0) warnings.push(`${leaked.length === 1 ? "1 test image is also a training image" : `${leaked.length} test images are also training images`}, which flatters every metric: ${some(leaked)}.`);
+  const leaked = (headersOnly ? [] : tests)
+    .filter(({ hash }) => trained.has(hash!))
+    .map(({ sample, hash }) => `${sample.id} = ${trained.get(hash!)!}`);
+  if (leaked.length > 0)
+    warnings.push(
+      `${leaked.length === 1 ? "1 test image is also a training image" : `${leaked.length} test images are also training images`}, which flatters every metric: ${some(leaked)}.`,
+    );
   if (small.length > 0) {
-    const wanted = imageSize ? `less than half of the model's ${imageSize[1]} x ${imageSize[0]}` : "smaller than 32 pixels";
-    warnings.push(`${small.length === 1 ? "1 image is" : `${small.length} images are`} ${wanted}: ${some(small.map(({ sample, width, height }) => `${sample.id} (${width} x ${height})`))}.`);
+    const wanted = imageSize
+      ? `less than half of the model's ${imageSize[1]} x ${imageSize[0]}`
+      : "smaller than 32 pixels";
+    warnings.push(
+      `${small.length === 1 ? "1 image is" : `${small.length} images are`} ${wanted}: ${some(small.map(({ sample, width, height }) => `${sample.id} (${width} x ${height})`))}.`,
+    );
   }
   if (full.length > 0) {
-    warnings.push(`${full.length === 1 ? "1 mask marks" : `${full.length} masks mark`} more than half of the image: ${some(full.map(({ sample, marked }) => `${sample.id} (${Math.floor(100 * marked)} %)`))}. What is not black is defect, transparent or not: are they inverted?`);
+    warnings.push(
+      `${full.length === 1 ? "1 mask marks" : `${full.length} masks mark`} more than half of the image: ${some(full.map(({ sample, marked }) => `${sample.id} (${Math.floor(100 * marked)} %)`))}. What is not black is defect, transparent or not: are they inverted?`,
+    );
   }
 
   if (problems.length > 0) {
     const shown = problems.slice(0, 20);
-    if (problems.length > shown.length) shown.push(`... and ${problems.length - shown.length} more (all of them are in the error's 'problems')`);
+    if (problems.length > shown.length)
+      shown.push(`... and ${problems.length - shown.length} more (all of them are in the error's 'problems')`);
     throw new SuperSimpleNetError(
       "DATASET_INVALID",
       `Data set ${dataset.root} has ${problems.length} problem${problems.length === 1 ? "" : "s"}:\n${shown.map((problem) => `  ${problem}`).join("\n")}`,
       { path: dataset.root, problems },
     );
   }
-  return { regime: regime === "auto" ? inferRegime(dataset) : regime, counts, warnings, trainingContent: content.digest("hex") };
+  return {
+    regime: regime === "auto" ? inferRegime(dataset) : regime,
+    counts,
+    warnings,
+    trainingContent: content.digest("hex"),
+  };
 }

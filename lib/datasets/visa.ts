@@ -24,7 +24,12 @@ type Row = Record<(typeof COLUMNS)[number], string>;
 
 /** The folder that has been regrouped into MVTec AD's layout, if there is one. */
 async function regrouped(root: string): Promise<string | undefined> {
-  for (const candidate of [root, path.join(root, "visa_pytorch"), path.join(root, "1cls"), path.join(root, "visa_pytorch", "1cls")]) {
+  for (const candidate of [
+    root,
+    path.join(root, "visa_pytorch"),
+    path.join(root, "1cls"),
+    path.join(root, "visa_pytorch", "1cls"),
+  ]) {
     if (!(await isFolder(candidate))) continue;
     for (const name of await categoryFolders(candidate, [])) if (visaCategories.includes(name)) return candidate;
   }
@@ -35,13 +40,23 @@ async function readRows(root: string): Promise<Row[]> {
   const file = path.join(root, SPLIT_FILE);
   let rows: Row[];
   try {
-    rows = parse(await readFile(file, "utf8"), { bom: true, columns: true, trim: true, skip_empty_lines: true }) as Row[];
+    rows = parse(await readFile(file, "utf8"), {
+      bom: true,
+      columns: true,
+      trim: true,
+      skip_empty_lines: true,
+    }) as Row[];
   } catch (error) {
     if (error instanceof CsvError) throw notThisLayout(root, `${SPLIT_FILE} is damaged: ${error.message}`, LAYOUT);
     throw fileError(error, "read split file", file);
   }
   const absent = COLUMNS.filter((column) => rows[0]?.[column] === undefined);
-  if (absent.length > 0) throw notThisLayout(root, `${SPLIT_FILE} ${rows.length === 0 ? "lists nothing" : `has no column ${absent.join(", ")}`}.`, LAYOUT);
+  if (absent.length > 0)
+    throw notThisLayout(
+      root,
+      `${SPLIT_FILE} ${rows.length === 0 ? "lists nothing" : `has no column ${absent.join(", ")}`}.`,
+      LAYOUT,
+    );
   return rows;
 }
 
@@ -55,18 +70,31 @@ async function fromSplitFile(root: string, wanted: string | undefined): Promise<
     if (object !== category) continue;
     const listed = `${SPLIT_FILE}, ${image}`;
     if ((split !== "train" && split !== "test") || (label !== "normal" && label !== "anomaly")) {
-      problems.push(`${listed}: expected split train or test and label normal or anomaly, but they are '${split}' and '${label}'.`);
+      problems.push(
+        `${listed}: expected split train or test and label normal or anomaly, but they are '${split}' and '${label}'.`,
+      );
       continue;
     }
     if (label === "normal" && mask !== "") problems.push(`${listed}: a normal image has a mask (${mask}).`);
     if (label === "anomaly" && mask === "") problems.push(`${listed}: an anomalous image has no mask.`);
     for (const file of [image, mask]) if (file !== "" && !(await isFile(path.join(root, file)))) missing.push(file);
-    const sample: Sample = { id: image, image: path.join(root, image), label: label === "normal" ? "normal" : "anomalous", split };
+    const sample: Sample = {
+      id: image,
+      image: path.join(root, image),
+      label: label === "normal" ? "normal" : "anomalous",
+      split,
+    };
     if (label === "anomaly" && mask !== "") sample.mask = path.join(root, mask);
     samples.push(sample);
   }
-  if (missing.length > 0) throw notThisLayout(root, `${missing.length} files of ${SPLIT_FILE} are missing: ${some(missing)}. The download or its unpacking is incomplete.`, LAYOUT);
-  if (problems.length > 0) throw new SuperSimpleNetError("DATASET_INVALID", `Data set ${root}: ${some(problems)}`, { path: root, problems });
+  if (missing.length > 0)
+    throw notThisLayout(
+      root,
+      `${missing.length} files of ${SPLIT_FILE} are missing: ${some(missing)}. The download or its unpacking is incomplete.`,
+      LAYOUT,
+    );
+  if (problems.length > 0)
+    throw new SuperSimpleNetError("DATASET_INVALID", `Data set ${root}: ${some(problems)}`, { path: root, problems });
   return { kind: "visa", name: category, root, category, samples };
 }
 
@@ -77,7 +105,8 @@ export const visa: Loader = {
   layout: LAYOUT,
   takes: ["category"],
   matches: async (root, isAFile) => !isAFile && (await isFile(path.join(root, SPLIT_FILE))),
-  accepts: async (root, isAFile) => !isAFile && ((await isFile(path.join(root, SPLIT_FILE))) || (await regrouped(root)) !== undefined),
+  accepts: async (root, isAFile) =>
+    !isAFile && ((await isFile(path.join(root, SPLIT_FILE))) || (await regrouped(root)) !== undefined),
   async load(root, { category: wanted }) {
     if (await isFile(path.join(root, SPLIT_FILE))) return fromSplitFile(root, wanted);
     const base = (await regrouped(root))!;

@@ -7,17 +7,43 @@ import { prefetch, throwIfAborted } from "../images/pipeline.js";
 import { computeFor } from "../models/config.js";
 import { Model, releaseBackbone } from "../models/model.js";
 import type { NativeDetector, Region, ResizeMethod } from "../native/binding.js";
-import { type ChosenDevice, applyThreads, checkPrecision, detectorPrecisions, resolveDevice } from "../native/device.js";
+import {
+  type ChosenDevice,
+  applyThreads,
+  checkPrecision,
+  detectorPrecisions,
+  resolveDevice,
+} from "../native/device.js";
 import { engine } from "../native/engine.js";
 import { checkChoice, checkNumber, checkPath, invalid, rejectUnknown } from "../options.js";
 import { scaleRegion } from "./regions.js";
 import type { AnomalyMap, DetectOptions, Detection, DetectorOptions, ImageSource } from "./types.js";
 
 const where = "Detector.load";
-const optionNames: (keyof DetectorOptions)[] = ["device", "threads", "backboneWeights", "threshold", "pixelThreshold", "minAreaPx", "mapSize", "batchSize", "precision", "cudaGraphs", "heads"];
+const optionNames: (keyof DetectorOptions)[] = [
+  "device",
+  "threads",
+  "backboneWeights",
+  "threshold",
+  "pixelThreshold",
+  "minAreaPx",
+  "mapSize",
+  "batchSize",
+  "precision",
+  "cudaGraphs",
+  "heads",
+];
 
 /** Every default of DetectorOptions that is not the model's. */
-export const detectorDefaults = { device: "auto", backboneWeights: "auto", minAreaPx: 0, mapSize: "model", batchSize: 8, precision: "float32", cudaGraphs: 4 } as const satisfies DetectorOptions;
+export const detectorDefaults = {
+  device: "auto",
+  backboneWeights: "auto",
+  minAreaPx: 0,
+  mapSize: "model",
+  batchSize: 8,
+  precision: "float32",
+  cudaGraphs: 4,
+} as const satisfies DetectorOptions;
 
 /** An image at model size, on its way to the engine. */
 interface Decoded {
@@ -54,7 +80,8 @@ export class Detector {
     const { thresholds, imageSize, resize } = model.config;
     this.#size = { height: imageSize[0], width: imageSize[1] };
     this.#resize = resize;
-    this.#scoreLogit = options.threshold === undefined ? thresholds.scoreLogit : Math.log(options.threshold / (1 - options.threshold));
+    this.#scoreLogit =
+      options.threshold === undefined ? thresholds.scoreLogit : Math.log(options.threshold / (1 - options.threshold));
     this.#threshold = options.threshold ?? sigmoid(thresholds.scoreLogit);
     this.#pixelThreshold = options.pixelThreshold ?? thresholds.pixelLogit;
   }
@@ -83,9 +110,20 @@ export class Detector {
     const compute = computeFor(where, model.config, settings.heads);
     await applyThreads(where, options.threads);
     // The file may not be needed, but a wrong name is a mistake all the same.
-    if (settings.backboneWeights !== "auto" && settings.backboneWeights !== "random") weightsFile(model.config.backbone.architecture, settings.backboneWeights);
+    if (settings.backboneWeights !== "auto" && settings.backboneWeights !== "random")
+      weightsFile(model.config.backbone.architecture, settings.backboneWeights);
     const backbone = await model.backbone(settings.backboneWeights);
-    const native = await engine().createDetector({ ...model.networkConfig, device: chosen.device, compute, precision: settings.precision, cudaGraphs: settings.cudaGraphs }, backbone, model.heads);
+    const native = await engine().createDetector(
+      {
+        ...model.networkConfig,
+        device: chosen.device,
+        compute,
+        precision: settings.precision,
+        cudaGraphs: settings.cudaGraphs,
+      },
+      backbone,
+      model.heads,
+    );
     if (model !== source) releaseBackbone(model);
     return new Detector(model, chosen, native, options);
   }
@@ -99,10 +137,14 @@ export class Detector {
   detect(source: ImageSource, options?: DetectOptions): Promise<Detection>;
   detect(sources: readonly ImageSource[], options?: DetectOptions): Promise<Detection[]>;
   detect(sources: ImageSource | readonly ImageSource[], options?: DetectOptions): Promise<Detection | Detection[]>;
-  async detect(source: ImageSource | readonly ImageSource[], options: DetectOptions = {}): Promise<Detection | Detection[]> {
+  async detect(
+    source: ImageSource | readonly ImageSource[],
+    options: DetectOptions = {},
+  ): Promise<Detection | Detection[]> {
     const many = Array.isArray(source);
     const out: Detection[] = [];
-    for await (const detection of this.detectEach(many ? source : [source as ImageSource], options)) out.push(detection);
+    for await (const detection of this.detectEach(many ? source : [source as ImageSource], options))
+      out.push(detection);
     return many ? out : out[0]!;
   }
 
@@ -110,10 +152,14 @@ export class Detector {
    * The same as a stream: results come in order while later images are being decoded. At an image that cannot be read, the
    * results before it still come, then its error.
    */
-  async *detectEach(sources: Iterable<ImageSource>, options: DetectOptions = {}): AsyncGenerator<Detection, void, undefined> {
+  async *detectEach(
+    sources: Iterable<ImageSource>,
+    options: DetectOptions = {},
+  ): AsyncGenerator<Detection, void, undefined> {
     rejectUnknown(options, ["signal"], "detector.detect");
     // Strings and buffers are iterable, but not over images.
-    if (typeof sources === "string" || types.isUint8Array(sources) || typeof sources?.[Symbol.iterator] !== "function") throw invalid("detector.detectEach", "sources", "a list of images", sources);
+    if (typeof sources === "string" || types.isUint8Array(sources) || typeof sources?.[Symbol.iterator] !== "function")
+      throw invalid("detector.detectEach", "sources", "a list of images", sources);
     this.#assertUsable();
     const { signal } = options;
     const resize = this.#resize;
@@ -143,7 +189,10 @@ export class Detector {
     yield* this.#results(batch, signal);
   }
 
-  async *#results(batch: readonly Decoded[], signal: AbortSignal | undefined): AsyncGenerator<Detection, void, undefined> {
+  async *#results(
+    batch: readonly Decoded[],
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<Detection, void, undefined> {
     if (batch.length === 0) return;
     for (const detection of await this.#run(batch)) {
       throwIfAborted(signal);
@@ -152,7 +201,8 @@ export class Detector {
   }
 
   #assertUsable(): void {
-    if (this.#disposed) throw new SuperSimpleNetError("INVALID_OPTION", "detector.detect: this detector was disposed. Load it again.");
+    if (this.#disposed)
+      throw new SuperSimpleNetError("INVALID_OPTION", "detector.detect: this detector was disposed. Load it again.");
   }
 
   async #run(batch: readonly Decoded[]): Promise<Detection[]> {
@@ -171,7 +221,11 @@ export class Detector {
     return Promise.all(
       batch.map(async ({ source, image, decodeMs }, i) => {
         const logit = scores[i]!;
-        if (!Number.isFinite(logit)) throw new SuperSimpleNetError("MODEL_INVALID", `The network's score is ${logit}: this model's weights overflow.`);
+        if (!Number.isFinite(logit))
+          throw new SuperSimpleNetError(
+            "MODEL_INVALID",
+            `The network's score is ${logit}: this model's weights overflow.`,
+          );
         // A copy: a slice would keep the whole batch's maps alive as long as one of them.
         const data = batch.length === 1 ? maps : maps.slice(i * plane, (i + 1) * plane);
         const postStart = performance.now();
@@ -199,16 +253,26 @@ export class Detector {
   async #regions(map: Float32Array, imageWidth: number, imageHeight: number): Promise<Region[]> {
     const { height, width } = this.#size;
     // A first sieve in pixels of the map; the area that is reported decides.
-    const minArea = Math.max(1, Math.floor(((this.#options.minAreaPx - 1) * width * height) / (imageWidth * imageHeight)));
+    const minArea = Math.max(
+      1,
+      Math.floor(((this.#options.minAreaPx - 1) * width * height) / (imageWidth * imageHeight)),
+    );
     const found = await engine().regions(map, height, width, this.#pixelThreshold, minArea);
-    const scaled = found.map((region) => scaleRegion(region, { height, width }, { height: imageHeight, width: imageWidth }));
+    const scaled = found.map((region) =>
+      scaleRegion(region, { height, width }, { height: imageHeight, width: imageWidth }),
+    );
     return scaled.filter(({ area }) => area >= this.#options.minAreaPx);
   }
 
   async #map(data: Float32Array, imageWidth: number, imageHeight: number): Promise<AnomalyMap> {
     const { height, width } = this.#size;
-    if (this.#options.mapSize === "model" || (imageWidth === width && imageHeight === height)) return { data, width, height };
-    return { data: await engine().resizeMap(data, height, width, imageHeight, imageWidth), width: imageWidth, height: imageHeight };
+    if (this.#options.mapSize === "model" || (imageWidth === width && imageHeight === height))
+      return { data, width, height };
+    return {
+      data: await engine().resizeMap(data, height, width, imageHeight, imageWidth),
+      width: imageWidth,
+      height: imageHeight,
+    };
   }
 
   /**

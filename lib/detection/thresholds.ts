@@ -15,7 +15,14 @@ export interface CalibrationImage {
 const normalQuantile = 0.99;
 
 /** Neither threshold calibrated: score 0.5, map logit 0. */
-export const defaultThresholds: Readonly<Thresholds> = { scoreLogit: 0, pixelLogit: 0, scoreMethod: "default", pixelMethod: "default", calibrationNormal: 0, calibrationAnomalous: 0 };
+export const defaultThresholds: Readonly<Thresholds> = {
+  scoreLogit: 0,
+  pixelLogit: 0,
+  scoreMethod: "default",
+  pixelMethod: "default",
+  calibrationNormal: 0,
+  calibrationAnomalous: 0,
+};
 
 /** The q-quantile, linearly interpolated. */
 export function quantile(values: readonly number[], q: number): number {
@@ -35,19 +42,32 @@ function maximum(map: Float32Array): number {
  * down to the next lower score), otherwise the 0.99 quantile of the normal images' scores, for pixels of their maps'
  * maxima. Never called with test images.
  */
-export async function calibrateThresholds(images: readonly CalibrationImage[], size: { height: number; width: number }): Promise<Thresholds> {
+export async function calibrateThresholds(
+  images: readonly CalibrationImage[],
+  size: { height: number; width: number },
+): Promise<Thresholds> {
   const normal = images.filter((image) => !image.anomalous);
   const anomalous = images.filter((image) => image.anomalous);
   if (normal.length === 0) return { ...defaultThresholds };
-  const out: Thresholds = { ...defaultThresholds, calibrationNormal: normal.length, calibrationAnomalous: anomalous.length };
+  const out: Thresholds = {
+    ...defaultThresholds,
+    calibrationNormal: normal.length,
+    calibrationAnomalous: anomalous.length,
+  };
 
   if (anomalous.length > 0) {
-    const { f1Threshold } = await engine().imageMetrics(Float32Array.from(images, (i) => i.logit), Uint8Array.from(images, (i) => Number(i.anomalous)));
+    const { f1Threshold } = await engine().imageMetrics(
+      Float32Array.from(images, (i) => i.logit),
+      Uint8Array.from(images, (i) => Number(i.anomalous)),
+    );
     const below = images.map((image) => image.logit).filter((logit) => Math.fround(logit) < f1Threshold);
     out.scoreLogit = below.length > 0 ? (f1Threshold + Math.max(...below)) / 2 : f1Threshold;
     out.scoreMethod = "best-f1";
   } else {
-    out.scoreLogit = quantile(normal.map((image) => image.logit), normalQuantile);
+    out.scoreLogit = quantile(
+      normal.map((image) => image.logit),
+      normalQuantile,
+    );
     out.scoreMethod = "normal-quantile";
   }
 
@@ -55,11 +75,20 @@ export async function calibrateThresholds(images: readonly CalibrationImage[], s
   if (segmented.length > 0) {
     const used = [...normal, ...segmented];
     const empty = new Uint8Array(size.height * size.width);
-    const metrics = await engine().pixelMetrics(used.map((image) => image.map), used.map((image) => image.mask ?? empty), size.height, size.width, 0.3);
+    const metrics = await engine().pixelMetrics(
+      used.map((image) => image.map),
+      used.map((image) => image.mask ?? empty),
+      size.height,
+      size.width,
+      0.3,
+    );
     out.pixelLogit = metrics.f1Threshold;
     out.pixelMethod = "best-f1";
   } else {
-    out.pixelLogit = quantile(normal.map((image) => maximum(image.map)), normalQuantile);
+    out.pixelLogit = quantile(
+      normal.map((image) => maximum(image.map)),
+      normalQuantile,
+    );
     out.pixelMethod = "normal-quantile";
   }
   return out;

@@ -75,7 +75,9 @@ export async function download(options: DownloadOptions): Promise<{ bytes: numbe
     return { bytes };
   } catch (error) {
     await rename(part, `${options.file}.part`).catch(() => undefined); // nothing there: nothing to resume
-    throw (error as NodeJS.ErrnoException | null)?.code && !options.signal?.aborted ? fileError(error, "write", options.file) : translate(error, options);
+    throw (error as NodeJS.ErrnoException | null)?.code && !options.signal?.aborted
+      ? fileError(error, "write", options.file)
+      : translate(error, options);
   }
 }
 
@@ -83,7 +85,11 @@ export async function download(options: DownloadOptions): Promise<{ bytes: numbe
 export async function downloadText(options: TransferOptions & { accept: string }): Promise<{ text: string; url: URL }> {
   try {
     return await retrying(options, async () => {
-      const { response, url } = await get(options.url, { headers: { accept: options.accept, "accept-encoding": "identity" }, timeoutMs: options.timeoutMs ?? defaultTimeoutMs, signal: options.signal });
+      const { response, url } = await get(options.url, {
+        headers: { accept: options.accept, "accept-encoding": "identity" },
+        timeoutMs: options.timeoutMs ?? defaultTimeoutMs,
+        signal: options.signal,
+      });
       try {
         if (response.statusCode !== 200) throw refused(response);
         const chunks: Buffer[] = [];
@@ -108,8 +114,18 @@ export async function fileSha256(file: string, signal?: AbortSignal): Promise<st
 }
 
 function translate(error: unknown, { url, otherwise, signal }: TransferOptions): unknown {
-  if (signal?.aborted) return new SuperSimpleNetError("ABORTED", `The download of ${url} was cancelled; what has arrived is kept for next time.`, { cause: error });
-  if (error instanceof TransferError) return new SuperSimpleNetError("DOWNLOAD_FAILED", `Cannot download ${url}: ${error.message}. Without internet access ${otherwise}.`, { cause: error });
+  if (signal?.aborted)
+    return new SuperSimpleNetError(
+      "ABORTED",
+      `The download of ${url} was cancelled; what has arrived is kept for next time.`,
+      { cause: error },
+    );
+  if (error instanceof TransferError)
+    return new SuperSimpleNetError(
+      "DOWNLOAD_FAILED",
+      `Cannot download ${url}: ${error.message}. Without internet access ${otherwise}.`,
+      { cause: error },
+    );
   return error;
 }
 
@@ -165,8 +181,12 @@ async function transferAll(part: string, options: DownloadOptions): Promise<void
 }
 
 /** Tries `body` again after what may pass. Only failures between which `size` has not grown count together. */
-async function retrying<T>({ attempts = 5, retryDelayMs = 1000, signal }: TransferOptions, body: () => Promise<T>, size?: () => Promise<number>): Promise<T> {
-  for (let failures = 0; ; ) {
+async function retrying<T>(
+  { attempts = 5, retryDelayMs = 1000, signal }: TransferOptions,
+  body: () => Promise<T>,
+  size?: () => Promise<number>,
+): Promise<T> {
+  for (let failures = 0; ;) {
     const before = await size?.();
     try {
       return await body();
@@ -181,14 +201,21 @@ async function retrying<T>({ attempts = 5, retryDelayMs = 1000, signal }: Transf
 
 const refused = (response: IncomingMessage): TransferError => {
   const status = response.statusCode ?? 0;
-  return new TransferError(`the server answered ${status} ${response.statusMessage ?? ""}`.trimEnd(), status === 408 || status === 429 || status >= 500);
+  return new TransferError(
+    `the server answered ${status} ${response.statusMessage ?? ""}`.trimEnd(),
+    status === 408 || status === 429 || status >= 500,
+  );
 };
 
 /** One request, from byte `have` on. */
 async function transfer(handle: FileHandle, have: number, options: DownloadOptions): Promise<void> {
   const headers: Record<string, string> = { "accept-encoding": "identity" };
   if (have > 0) headers["range"] = `bytes=${have}-`;
-  const { response } = await get(options.url, { headers, timeoutMs: options.timeoutMs ?? defaultTimeoutMs, signal: options.signal });
+  const { response } = await get(options.url, {
+    headers,
+    timeoutMs: options.timeoutMs ?? defaultTimeoutMs,
+    signal: options.signal,
+  });
   const status = response.statusCode ?? 0;
   const range = /^bytes (?:(\d+)-\d+|\*)\/(\d+|\*)$/.exec(response.headers["content-range"] ?? "");
   let received = have;
@@ -205,14 +232,16 @@ async function transfer(handle: FileHandle, have: number, options: DownloadOptio
       throw refused(response);
     }
     const length = Number(response.headers["content-length"]);
-    const total = Number.isFinite(length) && response.headers["content-length"] !== undefined ? received + length : undefined;
+    const total =
+      Number.isFinite(length) && response.headers["content-length"] !== undefined ? received + length : undefined;
     options.onProgress?.({ received, total });
     for await (const chunk of body(response)) {
       await handle.appendFile(chunk);
       received += chunk.length;
       options.onProgress?.({ received, total });
     }
-    if (total !== undefined && received !== total) throw new TransferError(`the connection ended after ${received} of ${total} bytes`, true);
+    if (total !== undefined && received !== total)
+      throw new TransferError(`the connection ended after ${received} of ${total} bytes`, true);
   } finally {
     response.destroy();
   }
@@ -224,6 +253,10 @@ async function* body(response: AsyncIterable<unknown>): AsyncGenerator<Buffer> {
     for await (const chunk of response) yield chunk as Buffer;
   } catch (error) {
     if (error instanceof TransferError) throw error;
-    throw new TransferError(error instanceof Error && error.message === "aborted" ? "the connection broke off" : String(error), true, error);
+    throw new TransferError(
+      error instanceof Error && error.message === "aborted" ? "the connection broke off" : String(error),
+      true,
+      error,
+    );
   }
 }

@@ -41,7 +41,8 @@ export function proxyFor(url: URL, env: NodeJS.ProcessEnv = process.env): URL | 
     if (host === name || host.endsWith(`.${name}`)) return undefined;
   }
   const withScheme = /^[a-z][a-z0-9+.-]*:\/\//i.test(proxy) ? proxy : `http://${proxy}`;
-  if (!URL.canParse(withScheme) || !/^https?:/i.test(withScheme)) throw new TransferError(`the proxy '${withoutPassword(proxy)}' is not an http or https address`, false);
+  if (!URL.canParse(withScheme) || !/^https?:/i.test(withScheme))
+    throw new TransferError(`the proxy '${withoutPassword(proxy)}' is not an http or https address`, false);
   return new URL(withScheme);
 }
 
@@ -53,7 +54,8 @@ export async function get(address: string, options: GetOptions): Promise<{ respo
     const location = response.headers.location;
     if (![301, 302, 303, 307, 308].includes(response.statusCode ?? 0) || !location) return { response, url };
     response.destroy();
-    if (!URL.canParse(location, url.href)) throw new TransferError(`${url.host} redirects to '${location}', which is not an address`, false);
+    if (!URL.canParse(location, url.href))
+      throw new TransferError(`${url.host} redirects to '${location}', which is not an address`, false);
     const next = new URL(location, url);
     if (next.protocol !== "https:" && (next.protocol !== "http:" || url.protocol === "https:")) {
       throw new TransferError(`${url.host} redirects to the insecure address ${next.href}`, false);
@@ -65,7 +67,11 @@ export async function get(address: string, options: GetOptions): Promise<{ respo
 
 async function getOnce(url: URL, options: GetOptions): Promise<http.IncomingMessage> {
   const proxy = proxyFor(url);
-  const request: https.RequestOptions = { method: "GET", headers: { "user-agent": "supersimplenet", ...options.headers }, agent: false };
+  const request: https.RequestOptions = {
+    method: "GET",
+    headers: { "user-agent": "supersimplenet", ...options.headers },
+    agent: false,
+  };
   if (url.username) request.auth = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
   if (proxy && url.protocol === "http:") {
     // Absolute form: the proxy gets the whole address.
@@ -87,23 +93,43 @@ async function getOnce(url: URL, options: GetOptions): Promise<http.IncomingMess
 /** A socket through the proxy to the URL's host. */
 async function tunnel(proxy: URL, url: URL, options: GetOptions): Promise<net.Socket> {
   const target = `${url.hostname}:${portOf(url)}`;
-  const request = { ...endpoint(proxy), method: "CONNECT", path: target, headers: { host: target, ...proxyAuthorization(proxy) }, agent: false as const };
+  const request = {
+    ...endpoint(proxy),
+    method: "CONNECT",
+    path: target,
+    headers: { host: target, ...proxyAuthorization(proxy) },
+    agent: false as const,
+  };
   const response = await send(proxy.protocol, request, options, "connect");
   if (response.statusCode === 200) return response.socket;
   response.socket.destroy();
-  throw new TransferError(`the proxy ${proxy.host} refuses the connection: ${response.statusCode} ${response.statusMessage}`, (response.statusCode ?? 0) >= 500);
+  throw new TransferError(
+    `the proxy ${proxy.host} refuses the connection: ${response.statusCode} ${response.statusMessage}`,
+    (response.statusCode ?? 0) >= 500,
+  );
 }
 
-function send(protocol: string, request: https.RequestOptions, options: GetOptions, event: "response" | "connect"): Promise<http.IncomingMessage> {
+function send(
+  protocol: string,
+  request: https.RequestOptions,
+  options: GetOptions,
+  event: "response" | "connect",
+): Promise<http.IncomingMessage> {
   return new Promise((resolve, reject) => {
-    const outgoing = (protocol === "https:" ? https : http).request({ ...request, timeout: options.timeoutMs, signal: options.signal });
+    const outgoing = (protocol === "https:" ? https : http).request({
+      ...request,
+      timeout: options.timeoutMs,
+      signal: options.signal,
+    });
     let response: http.IncomingMessage | undefined;
     outgoing.on("timeout", () => {
       const silence = new TransferError(`the server sent nothing for ${options.timeoutMs / 1000} s`, true);
       if (response) response.destroy(silence);
       outgoing.destroy(silence);
     });
-    outgoing.on("error", (error) => reject(error instanceof TransferError ? error : new TransferError(error.message || String(error), true, error)));
+    outgoing.on("error", (error) =>
+      reject(error instanceof TransferError ? error : new TransferError(error.message || String(error), true, error)),
+    );
     outgoing.on(event, (incoming: http.IncomingMessage) => {
       response = incoming;
       resolve(incoming);
@@ -113,7 +139,12 @@ function send(protocol: string, request: https.RequestOptions, options: GetOptio
 }
 
 function endpoint(url: URL): https.RequestOptions {
-  return { protocol: url.protocol, hostname: bare(url.hostname), port: portOf(url), ...(url.protocol === "https:" ? serverName(url) : {}) };
+  return {
+    protocol: url.protocol,
+    hostname: bare(url.hostname),
+    port: portOf(url),
+    ...(url.protocol === "https:" ? serverName(url) : {}),
+  };
 }
 
 /** TLS forbids addresses as server names. */

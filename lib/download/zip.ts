@@ -25,7 +25,12 @@ export interface ExtractOptions {
  * What the files hold is not checked: check the archive's SHA-256 first. Returns their number; throws an Error on anything
  * that is not such an archive and on a path that leaves the folder.
  */
-export async function extract(archive: string, folder: string, target: (name: string) => string | undefined, { onProgress, signal }: ExtractOptions = {}): Promise<number> {
+export async function extract(
+  archive: string,
+  folder: string,
+  target: (name: string) => string | undefined,
+  { onProgress, signal }: ExtractOptions = {},
+): Promise<number> {
   const handle = await open(archive, "r");
   try {
     const wanted = (await entriesOf(handle)).flatMap((entry) => {
@@ -36,7 +41,8 @@ export async function extract(archive: string, folder: string, target: (name: st
     let done = 0;
     for (const { name, method, compressedSize, size, offset, file } of wanted) {
       signal?.throwIfAborted();
-      if (!path.resolve(file).startsWith(path.resolve(folder) + path.sep)) throw new Error(`entry '${name}' leaves the folder`);
+      if (!path.resolve(file).startsWith(path.resolve(folder) + path.sep))
+        throw new Error(`entry '${name}' leaves the folder`);
       if (method !== 0 && method !== 8) throw new Error(`entry '${name}' has compression method ${method}`);
       await mkdir(path.dirname(file), { recursive: true });
       const local = await read(handle, offset, 30);
@@ -49,8 +55,13 @@ export async function extract(archive: string, folder: string, target: (name: st
           onProgress?.(done, total);
         }
       };
-      const input = compressedSize === 0 ? Readable.from([]) : createReadStream(archive, { start, end: start + compressedSize - 1 });
-      await (method === 8 && compressedSize > 0 ? pipeline(input, createInflateRaw(), count, createWriteStream(file), { signal }) : pipeline(input, count, createWriteStream(file), { signal }));
+      const input =
+        compressedSize === 0
+          ? Readable.from([])
+          : createReadStream(archive, { start, end: start + compressedSize - 1 });
+      await (method === 8 && compressedSize > 0
+        ? pipeline(input, createInflateRaw(), count, createWriteStream(file), { signal })
+        : pipeline(input, count, createWriteStream(file), { signal }));
       if (done - before !== size) throw new Error(`entry '${name}' has ${done - before} bytes instead of ${size}`);
     }
     return wanted.length;
@@ -66,8 +77,9 @@ async function entriesOf(handle: FileHandle): Promise<Entry[]> {
   if (end < 0 || end + 22 > tail.length) throw new Error(cutShort);
   const directory = await read(handle, tail.readUInt32LE(end + 16), tail.readUInt32LE(end + 12));
   const entries: Entry[] = [];
-  for (let at = 0, count = tail.readUInt16LE(end + 10); entries.length < count; ) {
-    if (at + 46 > directory.length || directory.readUInt32LE(at) !== 0x02014b50) throw new Error("damaged zip directory");
+  for (let at = 0, count = tail.readUInt16LE(end + 10); entries.length < count;) {
+    if (at + 46 > directory.length || directory.readUInt32LE(at) !== 0x02014b50)
+      throw new Error("damaged zip directory");
     const nameLength = directory.readUInt16LE(at + 28);
     entries.push({
       name: directory.toString("utf8", at + 46, at + 46 + nameLength),

@@ -23,7 +23,11 @@ export interface EvaluateOptions {
  * this data. The split is checked first, as before a training; `notes` begins with the warnings. Errors: DATASET_INVALID with
  * all that is wrong in the split, and for an empty one; those of Detector.detect, ABORTED.
  */
-export async function evaluate(detector: Detector, dataset: Dataset, options: EvaluateOptions = {}): Promise<Evaluation> {
+export async function evaluate(
+  detector: Detector,
+  dataset: Dataset,
+  options: EvaluateOptions = {},
+): Promise<Evaluation> {
   rejectUnknown(options, ["split", "signal", "onProgress", "onDetection"], "evaluate");
   const split = checkChoice("evaluate", "split", options.split ?? "test", ["test", "train"]);
   if (typeof detector?.detectEach !== "function") throw invalid("evaluate", "detector", "a Detector", detector);
@@ -35,13 +39,24 @@ export async function evaluate(detector: Detector, dataset: Dataset, options: Ev
   const samples: EvaluatedSample[] = [];
   const images: EvaluatedMap[] = [];
   const decisions = { threshold: 0, truePositive: 0, trueNegative: 0, falsePositive: 0, falseNegative: 0 };
-  for await (const detection of detector.detectEach(used.map((sample) => sample.image), { signal: options.signal })) {
+  for await (const detection of detector.detectEach(
+    used.map((sample) => sample.image),
+    { signal: options.signal },
+  )) {
     const sample = used[samples.length]!;
     const mask = sample.mask === undefined ? undefined : (await loadMask(sample.mask, { height, width })).pixels;
     images.push({ label: sample.label, map: mapAtModelSize(detection, height, width), mask });
     decisions.threshold = detection.threshold;
     const correct = detection.anomalous === (sample.label === "anomalous");
-    decisions[correct ? (detection.anomalous ? "truePositive" : "trueNegative") : detection.anomalous ? "falsePositive" : "falseNegative"]++;
+    decisions[
+      correct
+        ? detection.anomalous
+          ? "truePositive"
+          : "trueNegative"
+        : detection.anomalous
+          ? "falsePositive"
+          : "falseNegative"
+    ]++;
     samples.push({
       id: sample.id,
       image: sample.image,
@@ -56,7 +71,10 @@ export async function evaluate(detector: Detector, dataset: Dataset, options: Ev
     options.onProgress?.(samples.length, used.length);
   }
 
-  const scores = await evaluateScores(samples.map((sample) => sample.logit), samples.map((sample) => sample.label));
+  const scores = await evaluateScores(
+    samples.map((sample) => sample.logit),
+    samples.map((sample) => sample.label),
+  );
   const maps = await evaluateMaps(images, { height, width });
   const threshold = scores["F1-max threshold"];
   return {
@@ -84,5 +102,8 @@ export async function evaluate(detector: Detector, dataset: Dataset, options: Ev
 
 function mapAtModelSize({ map }: Detection, height: number, width: number): Float32Array {
   if (map.height === height && map.width === width) return map.data;
-  throw new SuperSimpleNetError("INVALID_OPTION", "evaluate: maps are compared at model size; load the detector with mapSize 'model'.");
+  throw new SuperSimpleNetError(
+    "INVALID_OPTION",
+    "evaluate: maps are compared at model size; load the detector with mapSize 'model'.",
+  );
 }

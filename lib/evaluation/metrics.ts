@@ -43,11 +43,14 @@ const finite = (value: number): number | null => (Number.isNaN(value) ? null : v
 
 /** Why metrics that need both classes are undefined. */
 function missingClass(normal: number, anomalous: number, things: string): string {
-  return normal + anomalous === 0 ? `there are no ${things}` : `all ${things} are ${normal === 0 ? "anomalous" : "normal"}`;
+  return normal + anomalous === 0
+    ? `there are no ${things}`
+    : `all ${things} are ${normal === 0 ? "anomalous" : "normal"}`;
 }
 
 function isAnomalous(label: unknown, where: string, index: number): boolean {
-  if (label !== "normal" && label !== "anomalous") throw invalid(where, `labels[${index}]`, "'normal' or 'anomalous'", label);
+  if (label !== "normal" && label !== "anomalous")
+    throw invalid(where, `labels[${index}]`, "'normal' or 'anomalous'", label);
   return label === "anomalous";
 }
 
@@ -59,14 +62,20 @@ function isAnomalous(label: unknown, where: string, index: number): boolean {
  * @throws METRIC_UNDEFINED for a score that is NaN or infinite.
  */
 export async function evaluateScores(scores: ArrayLike<number>, labels: ArrayLike<Label>): Promise<ScoreMetrics> {
-  for (const [name, list] of Object.entries({ scores, labels })) if (typeof list !== "object" || typeof list?.length !== "number") throw invalid("evaluateScores", name, "a list", list);
-  if (scores.length !== labels.length) throw invalid("evaluateScores", "labels", `as many labels as scores (${scores.length})`, labels.length);
+  for (const [name, list] of Object.entries({ scores, labels }))
+    if (typeof list !== "object" || typeof list?.length !== "number")
+      throw invalid("evaluateScores", name, "a list", list);
+  if (scores.length !== labels.length)
+    throw invalid("evaluateScores", "labels", `as many labels as scores (${scores.length})`, labels.length);
   for (let i = 0; i < scores.length; i++) {
     const score: unknown = scores[i];
-    if (typeof score !== "number" || (Number.isFinite(score) && !Number.isFinite(Math.fround(score)))) throw invalid("evaluateScores", `scores[${i}]`, "a number in the range of float32", score);
+    if (typeof score !== "number" || (Number.isFinite(score) && !Number.isFinite(Math.fround(score))))
+      throw invalid("evaluateScores", `scores[${i}]`, "a number in the range of float32", score);
   }
   const values = Float32Array.from(scores);
-  const anomalous = Uint8Array.from({ length: labels.length }, (_, i) => Number(isAnomalous(labels[i], "evaluateScores", i)));
+  const anomalous = Uint8Array.from({ length: labels.length }, (_, i) =>
+    Number(isAnomalous(labels[i], "evaluateScores", i)),
+  );
   const metrics = await engine().imageMetrics(values, anomalous);
   const notes: string[] = [];
   if (Number.isNaN(metrics.auroc)) {
@@ -78,14 +87,24 @@ export async function evaluateScores(scores: ArrayLike<number>, labels: ArrayLik
   for (let i = 0; i < values.length; i++) {
     if (values[i] === metrics.f1Threshold && (threshold === null || scores[i]! < threshold)) threshold = scores[i]!;
   }
-  return { "I-AUROC": finite(metrics.auroc), "AP-det": finite(metrics.averagePrecision), "F1-max": finite(metrics.f1Max), "F1-max threshold": threshold, notes };
+  return {
+    "I-AUROC": finite(metrics.auroc),
+    "AP-det": finite(metrics.averagePrecision),
+    "F1-max": finite(metrics.f1Max),
+    "F1-max threshold": threshold,
+    notes,
+  };
 }
 
 function maximum(map: Float32Array, where: string): number {
   let highest = -Infinity;
   for (let i = 0; i < map.length; i++) {
     const value = map[i]!;
-    if (!Number.isFinite(value)) throw new SuperSimpleNetError("METRIC_UNDEFINED", `${where} is ${value} at pixel ${i}; metrics need finite maps.`);
+    if (!Number.isFinite(value))
+      throw new SuperSimpleNetError(
+        "METRIC_UNDEFINED",
+        `${where} is ${value} at pixel ${i}; metrics need finite maps.`,
+      );
     if (value > highest) highest = value;
   }
   return highest;
@@ -120,10 +139,13 @@ export async function evaluateMaps(images: readonly EvaluatedMap[], options: Eva
   images.forEach((image, i) => {
     const { label, map, mask } = (image ?? {}) as EvaluatedMap;
     const anomalous = isAnomalous(label, where, i);
-    if (!types.isFloat32Array(map) || map.length !== pixels) throw invalid(where, `images[${i}].map`, `a Float32Array of ${pixels} values`, map);
-    if (mask !== undefined && mask !== null && (!types.isUint8Array(mask) || mask.length !== pixels)) throw invalid(where, `images[${i}].mask`, `a Uint8Array of ${pixels} values`, mask);
+    if (!types.isFloat32Array(map) || map.length !== pixels)
+      throw invalid(where, `images[${i}].map`, `a Float32Array of ${pixels} values`, map);
+    if (mask !== undefined && mask !== null && (!types.isUint8Array(mask) || mask.length !== pixels))
+      throw invalid(where, `images[${i}].mask`, `a Uint8Array of ${pixels} values`, mask);
     const hasDefect = mask?.some((value) => value !== 0) ?? false;
-    if (!anomalous && hasDefect) throw invalid(where, `images[${i}].mask`, "no defect pixels on a normal image", "some");
+    if (!anomalous && hasDefect)
+      throw invalid(where, `images[${i}].mask`, "no defect pixels on a normal image", "some");
     if (anomalous && !mask) {
       withoutMask++;
       return;
@@ -135,17 +157,31 @@ export async function evaluateMaps(images: readonly EvaluatedMap[], options: Eva
   });
 
   const maxima = images.map(({ map }, i) => maximum(map, `${where}: images[${i}].map`));
-  const scores = await evaluateScores(maxima, images.map(({ label }) => label));
+  const scores = await evaluateScores(
+    maxima,
+    images.map(({ label }) => label),
+  );
   const pixel = await engine().pixelMetrics(maps, masks, height, width, fprLimit);
 
-  if (scores["I-AUROC"] === null) notes.push(...scores.notes.map((note) => note.replace("I-AUROC, AP-det, F1-max", "seg-I-AUROC, seg-AP-det")));
+  if (scores["I-AUROC"] === null)
+    notes.push(...scores.notes.map((note) => note.replace("I-AUROC, AP-det, F1-max", "seg-I-AUROC, seg-AP-det")));
   if (Number.isNaN(pixel.auroc)) {
     const reason =
-      withMask === 0 ? "no masks in the test images" : pixel.regions === 0 ? "no defect pixel is marked in the test images" : "every pixel is marked as defect";
+      withMask === 0
+        ? "no masks in the test images"
+        : pixel.regions === 0
+          ? "no defect pixel is marked in the test images"
+          : "every pixel is marked as defect";
     notes.push(`P-AUROC, AP-loc, AUPRO: ${reason}`);
   }
-  if (withoutMask > 0) notes.push(`${withoutMask} anomalous image${withoutMask > 1 ? "s have" : " has"} no mask and ${withoutMask > 1 ? "are" : "is"} left out of the pixel metrics`);
-  if (emptyMasks > 0) notes.push(`${emptyMasks} anomalous image${emptyMasks > 1 ? "s have" : " has"} an empty mask: ${emptyMasks > 1 ? "their" : "its"} pixels count as normal`);
+  if (withoutMask > 0)
+    notes.push(
+      `${withoutMask} anomalous image${withoutMask > 1 ? "s have" : " has"} no mask and ${withoutMask > 1 ? "are" : "is"} left out of the pixel metrics`,
+    );
+  if (emptyMasks > 0)
+    notes.push(
+      `${emptyMasks} anomalous image${emptyMasks > 1 ? "s have" : " has"} an empty mask: ${emptyMasks > 1 ? "their" : "its"} pixels count as normal`,
+    );
   return {
     "P-AUROC": finite(pixel.auroc),
     "AP-loc": finite(pixel.averagePrecision),

@@ -28,7 +28,13 @@ export interface EvaluatedSample {
 export interface Evaluation {
   metrics: Metrics;
   /** Decisions at the detector's threshold. */
-  decisions: { threshold: number; truePositive: number; trueNegative: number; falsePositive: number; falseNegative: number };
+  decisions: {
+    threshold: number;
+    truePositive: number;
+    trueNegative: number;
+    falsePositive: number;
+    falseNegative: number;
+  };
   counts: { normal: number; anomalous: number; withMask: number };
   /** What looks wrong in the data, and why a metric is null. */
   notes: string[];

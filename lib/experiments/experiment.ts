@@ -23,7 +23,10 @@ import { appendResult, type Misclassification, optionDifferences, readResults, t
 import { type ExperimentTable, tableMarkdown, tabulate } from "./tables.js";
 
 /** Options of the training that the protocol leaves free. */
-export type ExperimentTraining = Omit<TrainerOptions, "regime" | "seed" | "segmentedRatio" | "segmentedCount" | "distributed">;
+export type ExperimentTraining = Omit<
+  TrainerOptions,
+  "regime" | "seed" | "segmentedRatio" | "segmentedCount" | "distributed"
+>;
 
 export interface ExperimentOptions {
   /**
@@ -67,7 +70,17 @@ export interface ExperimentReport {
   runs: { planned: number; skipped: number; diverged: string[] };
 }
 
-const optionNames: (keyof ExperimentOptions)[] = ["data", "out", "seeds", "categories", "shard", "published", "training", "signal", "onEvent"];
+const optionNames: (keyof ExperimentOptions)[] = [
+  "data",
+  "out",
+  "seeds",
+  "categories",
+  "shard",
+  "published",
+  "training",
+  "signal",
+  "onEvent",
+];
 const fixed = ["regime", "seed", "segmentedRatio", "segmentedCount", "distributed"];
 
 /**
@@ -82,12 +95,29 @@ export async function experiment(name: ProtocolName, options: ExperimentOptions)
   checkProtocol("experiment", name);
   const where = `experiment ${name}`;
   rejectUnknown(options, optionNames, where);
-  const { data, out, seeds = experimentDefaults.seeds, categories, shard = { index: 1, count: 1 }, training = {}, signal, onEvent } = options;
+  const {
+    data,
+    out,
+    seeds = experimentDefaults.seeds,
+    categories,
+    shard = { index: 1, count: 1 },
+    training = {},
+    signal,
+    onEvent,
+  } = options;
   checkPath(where, "out", out, "a folder");
   if (options.published !== undefined) checkPath(where, "published", options.published);
-  if (data !== undefined && typeof data !== "string" && (typeof data !== "object" || data === null)) throw invalid(where, "data", "a data set, or several by name", data);
+  if (data !== undefined && typeof data !== "string" && (typeof data !== "object" || data === null))
+    throw invalid(where, "data", "a data set, or several by name", data);
   new Trainer(training);
-  for (const option of fixed) if (option in training) throw invalid(where, `training.${option}`, "nothing, for the protocol decides it,", (training as Record<string, unknown>)[option]);
+  for (const option of fixed)
+    if (option in training)
+      throw invalid(
+        where,
+        `training.${option}`,
+        "nothing, for the protocol decides it,",
+        (training as Record<string, unknown>)[option],
+      );
   const published = options.published === undefined ? undefined : await readPublished(options.published);
   const report: ExperimentReport["runs"] = { planned: 0, skipped: 0, diverged: [] };
 
@@ -100,15 +130,18 @@ export async function experiment(name: ProtocolName, options: ExperimentOptions)
   };
 
   if (data === undefined) {
-    for (const option of ["seeds", "categories", "shard", "training"] as const) if (options[option] !== undefined) throw invalid(where, "data", `a data set, for '${option}' is given,`, data);
-    if (![...(await readResults(out)).values()].some((result) => result.protocol === name)) throw invalid(where, "data", `a data set, for ${out} has no results of ${name} to make tables of,`, data);
+    for (const option of ["seeds", "categories", "shard", "training"] as const)
+      if (options[option] !== undefined) throw invalid(where, "data", `a data set, for '${option}' is given,`, data);
+    if (![...(await readResults(out)).values()].some((result) => result.protocol === name))
+      throw invalid(where, "data", `a data set, for ${out} has no results of ${name} to make tables of,`, data);
     return { ...(await finish()), runs: report };
   }
 
   const parts = new Parts();
   const runs = shardOf(await plan(name, { data, seeds, training, ...(categories && { categories }) }, parts), shard);
   throwIfAborted(signal);
-  for (const { condition, options: settings } of runs) checkWeights(where, settings, condition.options.backbone !== undefined);
+  for (const { condition, options: settings } of runs)
+    checkWeights(where, settings, condition.options.backbone !== undefined);
   const done = await readResults(out);
   const prepared = new Map<PlannedRun, { dataset: Dataset; data: RunResult["data"] }>();
   for (const run of runs) {
@@ -121,11 +154,22 @@ export async function experiment(name: ProtocolName, options: ExperimentOptions)
     }
     const differences = optionDifferences(before.options, decisive(run));
     if (before.data.samples !== found.data.samples) differences.push("other images or labels");
-    if (differences.length > 0) throw new SuperSimpleNetError("INVALID_OPTION", `${where}: ${out} holds ${run.key} with other options: ${differences.join(", ")}. Give the same again, or another folder.`, { path: out });
+    if (differences.length > 0)
+      throw new SuperSimpleNetError(
+        "INVALID_OPTION",
+        `${where}: ${out} holds ${run.key} with other options: ${differences.join(", ")}. Give the same again, or another folder.`,
+        { path: out },
+      );
   }
   report.planned = runs.length;
   report.skipped = runs.length - prepared.size;
-  const warnings = [...new Set([...prepared.values()].flatMap(({ dataset }) => (dataset.warnings ?? []).map((warning) => `${dataset.name}: ${warning}`)))];
+  const warnings = [
+    ...new Set(
+      [...prepared.values()].flatMap(({ dataset }) =>
+        (dataset.warnings ?? []).map((warning) => `${dataset.name}: ${warning}`),
+      ),
+    ),
+  ];
   onEvent?.({ type: "plan", runs: runs.length, done: report.skipped, warnings });
   await makeFolder(out);
 
@@ -154,21 +198,46 @@ export async function experiment(name: ProtocolName, options: ExperimentOptions)
 }
 
 /** Missing weights are found out before hours of training with others. One file cannot serve several backbones. */
-function checkWeights(where: string, { backbone = trainerDefaults.backbone, backboneWeights = trainerDefaults.backboneWeights }: TrainerOptions, varied: boolean): void {
+function checkWeights(
+  where: string,
+  { backbone = trainerDefaults.backbone, backboneWeights = trainerDefaults.backboneWeights }: TrainerOptions,
+  varied: boolean,
+): void {
   if (backboneWeights === "random") return;
-  if (varied && backboneWeights !== "auto") throw invalid(where, "backboneWeights", "'auto' or 'random', for the protocol uses several backbones,", backboneWeights);
+  if (varied && backboneWeights !== "auto")
+    throw invalid(
+      where,
+      "backboneWeights",
+      "'auto' or 'random', for the protocol uses several backbones,",
+      backboneWeights,
+    );
   weightsFile(backbone as Architecture, backboneWeights);
 }
 
-async function perform(name: ProtocolName, run: PlannedRun, dataset: Dataset, data: RunResult["data"], { signal, onEvent }: ExperimentOptions): Promise<RunResult> {
+async function perform(
+  name: ProtocolName,
+  run: PlannedRun,
+  dataset: Dataset,
+  data: RunResult["data"],
+  { signal, onEvent }: ExperimentOptions,
+): Promise<RunResult> {
   const began = performance.now();
   const { key, source, condition, order, part, seed } = run;
   const abort = signal === undefined ? {} : { signal };
-  const model = await new Trainer({ ...run.options, distributed: false }).fit(dataset, { ...abort, onEpoch: (epoch) => onEvent?.({ type: "epoch", key, epoch }) });
+  const model = await new Trainer({ ...run.options, distributed: false }).fit(dataset, {
+    ...abort,
+    onEpoch: (epoch) => onEvent?.({ type: "epoch", key, epoch }),
+  });
   const { device, threads } = run.options;
-  const detector = await Detector.load(model, { ...(device !== undefined && { device }), ...(threads !== undefined && { threads }) });
+  const detector = await Detector.load(model, {
+    ...(device !== undefined && { device }),
+    ...(threads !== undefined && { threads }),
+  });
   try {
-    const evaluation = await evaluate(detector, dataset, { ...abort, onProgress: (done, total) => onEvent?.({ type: "evaluate", key, done, total }) });
+    const evaluation = await evaluate(detector, dataset, {
+      ...abort,
+      onProgress: (done, total) => onEvent?.({ type: "evaluate", key, done, total }),
+    });
     const { name: condition_, title, summary, published } = condition;
     const protocol: Protocol = protocols[name];
     return {
@@ -199,10 +268,22 @@ async function perform(name: ProtocolName, run: PlannedRun, dataset: Dataset, da
  * Throws METRIC_UNDEFINED when there are not both normal and anomalous images.
  */
 export async function misclassification({ samples }: Pick<Evaluation, "samples">): Promise<Misclassification> {
-  const scores = await evaluateScores(samples.map(({ logit }) => logit), samples.map(({ label }) => label));
+  const scores = await evaluateScores(
+    samples.map(({ logit }) => logit),
+    samples.map(({ label }) => label),
+  );
   const threshold = scores["F1-max threshold"];
-  if (threshold === null) throw new SuperSimpleNetError("METRIC_UNDEFINED", `Misclassification: ${scores.notes.join("; ")}.`);
-  const counted: Misclassification = { threshold, truePositive: 0, trueNegative: 0, falsePositive: 0, falseNegative: 0, truePositiveArea: { percentSum: 0, images: 0 }, falseNegativeArea: { percentSum: 0, images: 0 } };
+  if (threshold === null)
+    throw new SuperSimpleNetError("METRIC_UNDEFINED", `Misclassification: ${scores.notes.join("; ")}.`);
+  const counted: Misclassification = {
+    threshold,
+    truePositive: 0,
+    trueNegative: 0,
+    falsePositive: 0,
+    falseNegative: 0,
+    truePositiveArea: { percentSum: 0, images: 0 },
+    falseNegativeArea: { percentSum: 0, images: 0 },
+  };
   for (const { label, logit, mask } of samples) {
     const hit = logit >= threshold;
     if (label === "normal") {

@@ -11,7 +11,15 @@ import { SuperSimpleNetError } from "../errors.js";
 import { checkNumber, checkPath, invalid } from "../options.js";
 import { trainerDefaults, type TrainerOptions } from "../training/options.js";
 import { reproducible, Trainer } from "../training/trainer.js";
-import { type Condition, isPublished, type Protocol, type ProtocolName, protocols, publishedData, type PublishedKind } from "./protocols.js";
+import {
+  type Condition,
+  isPublished,
+  type Protocol,
+  type ProtocolName,
+  protocols,
+  publishedData,
+  type PublishedKind,
+} from "./protocols.js";
 import { limitTraining } from "./subset.js";
 
 /** A data set of the experiment. */
@@ -57,7 +65,15 @@ export interface PlanOptions {
 export function decisive(run: PlannedRun): Record<string, unknown> {
   const { options } = new Trainer(run.options);
   const { normalShare = 1, anomalousShare = 1 } = run.condition;
-  return JSON.parse(JSON.stringify({ ...reproducible(options), backboneWeights: options.backboneWeights === "random" ? "random" : "trained", normalShare, anomalousShare, parts: run.parts })) as Record<string, unknown>;
+  return JSON.parse(
+    JSON.stringify({
+      ...reproducible(options),
+      backboneWeights: options.backboneWeights === "random" ? "random" : "trained",
+      normalShare,
+      anomalousShare,
+      parts: run.parts,
+    }),
+  ) as Record<string, unknown>;
 }
 
 /** Which data sets were given, matched to those of the protocol. INVALID_OPTION when they do not fit. */
@@ -73,11 +89,19 @@ async function findSources(name: ProtocolName, data: PlanOptions["data"]): Promi
     const kind = given !== undefined && datasetKinds.some((known) => known.kind === given) ? given : await kindOf(root);
     const published = (given === undefined || given === kind) && isPublished(kind) ? kind : undefined;
     const source = { name: given ?? published ?? path.parse(path.resolve(root)).name, root, kind, published };
-    if (!/^[\w.-]+$/.test(source.name)) throw invalid(where, "data", "a name of letters, digits, '.', '_' and '-' (NAME=DIR)", source.name);
+    if (!/^[\w.-]+$/.test(source.name))
+      throw invalid(where, "data", "a name of letters, digits, '.', '_' and '-' (NAME=DIR)", source.name);
     if (published !== undefined && protocol.kinds[published] === undefined) {
-      throw new SuperSimpleNetError("INVALID_OPTION", `${where}: it runs on ${wanted}, but ${root} is ${published}. To run it on the images as data of your own give another name: NAME=${root}.`, { path: root });
+      throw new SuperSimpleNetError(
+        "INVALID_OPTION",
+        `${where}: it runs on ${wanted}, but ${root} is ${published}. To run it on the images as data of your own give another name: NAME=${root}.`,
+        { path: root },
+      );
     }
-    if (published === undefined && protocol.notOwn !== undefined) throw new SuperSimpleNetError("INVALID_OPTION", `${where} runs on ${wanted} alone: ${protocol.notOwn}.`, { path: root });
+    if (published === undefined && protocol.notOwn !== undefined)
+      throw new SuperSimpleNetError("INVALID_OPTION", `${where} runs on ${wanted} alone: ${protocol.notOwn}.`, {
+        path: root,
+      });
     sources.push(source);
   }
   return sources;
@@ -86,15 +110,29 @@ async function findSources(name: ProtocolName, data: PlanOptions["data"]): Promi
 const hasCategories = ({ kind }: Source): boolean => isPublished(kind) && publishedData[kind].categories !== undefined;
 
 function partsOf(where: string, source: Source, protocol: Protocol, chosen: readonly string[] | undefined): Part[] {
-  const { categories: all, folds } = source.published === undefined ? { categories: undefined, folds: undefined } : publishedData[source.published];
+  const { categories: all, folds } =
+    source.published === undefined ? { categories: undefined, folds: undefined } : publishedData[source.published];
   // Data of one's own in the layout of a data set with categories has those that are named.
-  const available = source.published === undefined ? (hasCategories(source) ? chosen : undefined) : (protocol.kinds[source.published]!.categories ?? all);
-  const categories = chosen === undefined || available === undefined ? available : available.filter((name) => chosen.includes(name));
-  if (categories?.length === 0) throw invalid(where, "categories", `categories of ${source.name}: ${available!.join(", ")}`, chosen);
+  const available =
+    source.published === undefined
+      ? hasCategories(source)
+        ? chosen
+        : undefined
+      : (protocol.kinds[source.published]!.categories ?? all);
+  const categories =
+    chosen === undefined || available === undefined ? available : available.filter((name) => chosen.includes(name));
+  if (categories?.length === 0)
+    throw invalid(where, "categories", `categories of ${source.name}: ${available!.join(", ")}`, chosen);
   return (categories ?? [undefined]).flatMap((category) =>
     Array.from({ length: folds ?? 1 }, (_, i): Part => {
       const fold = folds === undefined ? undefined : i;
-      return { name: [category, fold === undefined ? undefined : `fold${fold}`].filter((piece) => piece !== undefined).join("/") || "all", category, fold };
+      return {
+        name:
+          [category, fold === undefined ? undefined : `fold${fold}`].filter((piece) => piece !== undefined).join("/") ||
+          "all",
+        category,
+        fold,
+      };
     }),
   );
 }
@@ -113,42 +151,79 @@ export class Parts {
   }
 
   /** The data of one run. Errors: those of opening; DATASET_INVALID when it lacks labels that the run needs, or test images. */
-  async of({ source, part, condition, options }: PlannedRun): Promise<{ dataset: Dataset; data: { counts: DatasetCounts; samples: string } }> {
+  async of({
+    source,
+    part,
+    condition,
+    options,
+  }: PlannedRun): Promise<{ dataset: Dataset; data: { counts: DatasetCounts; samples: string } }> {
     const dataset = limitTraining(await this.open(source, part, options), condition);
     const { segmentedRatio, segmentedCount, regime } = options;
     const used = applyRegime(limitSegmented(dataset, { segmentedRatio, segmentedCount }), regime ?? "auto");
-    if (!dataset.samples.some((sample) => sample.split === "test")) throw new SuperSimpleNetError("DATASET_INVALID", `Data set ${dataset.root} has no test images to evaluate on.`, { path: dataset.root });
+    if (!dataset.samples.some((sample) => sample.split === "test"))
+      throw new SuperSimpleNetError("DATASET_INVALID", `Data set ${dataset.root} has no test images to evaluate on.`, {
+        path: dataset.root,
+      });
     const samples = createHash("sha256");
-    for (const { id, label, split, mask } of used.samples) samples.update(JSON.stringify([id, label, split, mask !== undefined]));
+    for (const { id, label, split, mask } of used.samples)
+      samples.update(JSON.stringify([id, label, split, mask !== undefined]));
     return { dataset, data: { counts: countSamples(used), samples: samples.digest("hex").slice(0, 16) } };
   }
 }
 
 /** The runs of a protocol in the order in which they are done: seed by seed, so that whole seeds are there early. */
-export async function plan(name: ProtocolName, { data, seeds, categories, training }: PlanOptions, opened: Parts): Promise<PlannedRun[]> {
+export async function plan(
+  name: ProtocolName,
+  { data, seeds, categories, training }: PlanOptions,
+  opened: Parts,
+): Promise<PlannedRun[]> {
   const where = `experiment ${name}`;
   checkNumber(where, "seeds", seeds, { min: 1, max: 1000, integer: true });
   const protocol: Protocol = protocols[name];
   const runs: PlannedRun[] = [];
   const sources = await findSources(name, data);
-  if (categories !== undefined && !sources.some(hasCategories)) throw invalid(where, "categories", "nothing, for no data set here has categories,", categories);
+  if (categories !== undefined && !sources.some(hasCategories))
+    throw invalid(where, "categories", "nothing, for no data set here has categories,", categories);
   for (const source of sources) {
     const parts = partsOf(where, source, protocol, categories);
     const first = await opened.open(source, parts[0]!);
     const { trainAnomalous: anomalous, trainSegmented: segmented } = countSamples(first);
     for (const part of parts) {
-      const settings = { ...publishedSettings({ kind: source.kind, ...(part.category !== undefined && { category: part.category }) }), calibrationFraction: 0, ...training };
-      const base = { ...structuredClone(trainerDefaults as TrainerOptions), ...settings } as Parameters<Protocol["conditions"]>[0]["base"];
-      const conditions = protocol.conditions({ kind: source.published, labels: { anomalous, segmented }, regime: inferRegime(first), base });
+      const settings = {
+        ...publishedSettings({ kind: source.kind, ...(part.category !== undefined && { category: part.category }) }),
+        calibrationFraction: 0,
+        ...training,
+      };
+      const base = { ...structuredClone(trainerDefaults as TrainerOptions), ...settings } as Parameters<
+        Protocol["conditions"]
+      >[0]["base"];
+      const conditions = protocol.conditions({
+        kind: source.published,
+        labels: { anomalous, segmented },
+        regime: inferRegime(first),
+        base,
+      });
       for (const [order, condition] of conditions.entries()) {
         for (let seed = 0; seed < seeds; seed++) {
           const key = [name, source.name, condition.name, part.name, `seed${seed}`].join("/");
-          runs.push({ key, source, condition, order, part, parts: parts.map((each) => each.name), seed, options: { ...settings, ...condition.options, seed } });
+          runs.push({
+            key,
+            source,
+            condition,
+            order,
+            part,
+            parts: parts.map((each) => each.name),
+            seed,
+            options: { ...settings, ...condition.options, seed },
+          });
         }
       }
     }
   }
-  return runs.map((run, i) => ({ run, i })).sort((a, b) => a.run.seed - b.run.seed || a.i - b.i).map(({ run }) => run);
+  return runs
+    .map((run, i) => ({ run, i }))
+    .sort((a, b) => a.run.seed - b.run.seed || a.i - b.i)
+    .map(({ run }) => run);
 }
 
 export interface Shard {

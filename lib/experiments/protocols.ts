@@ -5,7 +5,13 @@ import type { Metrics } from "../evaluation/types.js";
 import type { Architecture } from "../native/binding.js";
 import { checkChoice } from "../options.js";
 import { type AblationName, ablations } from "../training/ablations.js";
-import { publishedNoiseStd, regimePresets, relativeNoise, trainerDefaults, type TrainerOptions } from "../training/options.js";
+import {
+  publishedNoiseStd,
+  regimePresets,
+  relativeNoise,
+  trainerDefaults,
+  type TrainerOptions,
+} from "../training/options.js";
 
 export type MetricName = Exclude<keyof Metrics, "F1-max threshold">;
 
@@ -71,8 +77,18 @@ export function metricsOf(kind: PublishedKind | undefined): readonly MetricName[
   return kind === undefined ? ["I-AUROC", "AP-det", "AUPRO", "AP-loc"] : ["I-AUROC", "AUPRO"];
 }
 
-const unsupervised = (published?: Condition["published"]): Condition => ({ name: "unsupervised", title: "no anomalous images", options: { regime: "unsupervised" }, ...(published && { published }) });
-const weak = (published?: Condition["published"]): Condition => ({ name: "weak", title: "no masks", options: { regime: "weak" }, ...(published && { published }) });
+const unsupervised = (published?: Condition["published"]): Condition => ({
+  name: "unsupervised",
+  title: "no anomalous images",
+  options: { regime: "unsupervised" },
+  ...(published && { published }),
+});
+const weak = (published?: Condition["published"]): Condition => ({
+  name: "weak",
+  title: "no masks",
+  options: { regime: "weak" },
+  ...(published && { published }),
+});
 
 /** The key of full supervision in the published file: the number or the share of the masks. */
 const fullKey = ({ kind }: Context): string => (kind === "ksdd2" ? "246" : "1");
@@ -80,19 +96,41 @@ const fullKey = ({ kind }: Context): string => (kind === "ksdd2" ? "246" : "1");
 /** All the labels there are: `full`, or what a data set of one's own allows. */
 function everyLabel(context: Context): Condition {
   const regime = context.kind === undefined ? context.regime : "full";
-  return { name: regime, title: regime === "full" ? "all masks" : `all labels (${regime})`, options: { regime }, published: ["full", fullKey(context)] };
+  return {
+    name: regime,
+    title: regime === "full" ? "all masks" : `all labels (${regime})`,
+    options: { regime },
+    published: ["full", fullKey(context)],
+  };
 }
 
 /** From no mask to all of them. Published splits where the data set has them, else shares of the masks there are. */
 function maskSweep(context: Context): Condition[] {
   const { kind, labels } = context;
   if (kind === "ksdd2") {
-    return [16, 53, 126].map((count): Condition => ({ name: `masks-${count}`, title: `${count} masks`, options: { regime: "mixed", segmentedCount: count }, published: ["mixed", String(count)] }));
+    return [16, 53, 126].map((count): Condition => ({
+      name: `masks-${count}`,
+      title: `${count} masks`,
+      options: { regime: "mixed", segmentedCount: count },
+      published: ["mixed", String(count)],
+    }));
   }
   const shares = [0.2, 0.4, 0.6, 0.8];
-  if (kind !== undefined) return shares.map((share): Condition => ({ name: `masks-${share}`, title: `${share * 100} % of the masks`, options: { regime: "mixed", segmentedRatio: share }, published: ["mixed", String(share)] }));
-  const counts = [...new Set(shares.map((share) => Math.round(share * labels.segmented)))].filter((count) => count > 0 && count < labels.segmented);
-  return counts.map((count): Condition => ({ name: `masks-${count}`, title: `${count} of ${labels.segmented} masks`, options: { regime: "mixed", segmentedCount: count } }));
+  if (kind !== undefined)
+    return shares.map((share): Condition => ({
+      name: `masks-${share}`,
+      title: `${share * 100} % of the masks`,
+      options: { regime: "mixed", segmentedRatio: share },
+      published: ["mixed", String(share)],
+    }));
+  const counts = [...new Set(shares.map((share) => Math.round(share * labels.segmented)))].filter(
+    (count) => count > 0 && count < labels.segmented,
+  );
+  return counts.map((count): Condition => ({
+    name: `masks-${count}`,
+    title: `${count} of ${labels.segmented} masks`,
+    options: { regime: "mixed", segmentedCount: count },
+  }));
 }
 
 function mixedSweep(context: Context): Condition[] {
@@ -105,15 +143,31 @@ function mixedSweep(context: Context): Condition[] {
 function labelSweep(context: Context): Condition[] {
   const percent = (share: number): string => `${share * 100} %`;
   const conditions: Condition[] = [];
-  for (const share of [0.1, 0.25, 0.5]) conditions.push({ name: `normal-${share}`, title: `${percent(share)} of the normal images`, options: { regime: "unsupervised" }, normalShare: share });
+  for (const share of [0.1, 0.25, 0.5])
+    conditions.push({
+      name: `normal-${share}`,
+      title: `${percent(share)} of the normal images`,
+      options: { regime: "unsupervised" },
+      normalShare: share,
+    });
   conditions.push({ ...unsupervised(), title: "all normal images" });
   if (context.labels.anomalous === 0) return conditions;
-  for (const share of [0.1, 0.25, 0.5]) conditions.push({ name: `anomalous-${share}`, title: `and ${percent(share)} of the anomalous images`, options: { regime: "weak" }, anomalousShare: share });
+  for (const share of [0.1, 0.25, 0.5])
+    conditions.push({
+      name: `anomalous-${share}`,
+      title: `and ${percent(share)} of the anomalous images`,
+      options: { regime: "weak" },
+      anomalousShare: share,
+    });
   conditions.push({ ...weak(), title: "and all anomalous images" });
   if (context.labels.segmented === 0) return conditions;
   const { published: _, ...all } = everyLabel(context);
-  for (const { published: _published, title, ...condition } of maskSweep(context)) conditions.push({ ...condition, title: `and ${title}` });
-  conditions.push({ ...all, title: `and all ${context.kind === undefined ? `${context.labels.segmented} ` : ""}masks` });
+  for (const { published: _published, title, ...condition } of maskSweep(context))
+    conditions.push({ ...condition, title: `and ${title}` });
+  conditions.push({
+    ...all,
+    title: `and all ${context.kind === undefined ? `${context.labels.segmented} ` : ""}masks`,
+  });
   return conditions;
 }
 
@@ -122,44 +176,84 @@ function sensitivity(context: Context): Condition[] {
   const { base } = context;
   const standard = everyLabel(context);
   const regime = standard.options.regime as Regime;
-  const row = (name: string, title: string, options: TrainerOptions): Condition => ({ name, title, options: { regime, ...options } });
+  const row = (name: string, title: string, options: TrainerOptions): Condition => ({
+    name,
+    title,
+    options: { regime, ...options },
+  });
   const threshold = base.perlinThreshold ?? regimePresets[regime].perlinThreshold;
-  const noise = base.noiseStd ?? (base.backbone === "wide_resnet50_2" && base.backboneWeights !== "random" ? publishedNoiseStd : { relative: relativeNoise });
+  const noise =
+    base.noiseStd ??
+    (base.backbone === "wide_resnet50_2" && base.backboneWeights !== "random"
+      ? publishedNoiseStd
+      : { relative: relativeNoise });
   const rounded = (value: number): number => Number(value.toPrecision(6));
   const times = (value: number, factor: number): number => rounded(value * factor);
   return [
-    { ...standard, title: `defaults: batch ${base.batchSize}, learning rates ${base.adaptorLearningRate} and ${base.headsLearningRate}, ${base.epochs} epochs, threshold ${threshold}, noise ${typeof noise === "number" ? noise : `relative ${noise.relative}`}` },
+    {
+      ...standard,
+      title: `defaults: batch ${base.batchSize}, learning rates ${base.adaptorLearningRate} and ${base.headsLearningRate}, ${base.epochs} epochs, threshold ${threshold}, noise ${typeof noise === "number" ? noise : `relative ${noise.relative}`}`,
+    },
     ...[0.25, 0.5, 2].map((factor) => {
       const batchSize = Math.max(1, Math.round(base.batchSize * factor));
       return row(`batch-x${factor}`, `batch ${batchSize}`, { batchSize });
     }),
     ...[0.25, 0.5, 2, 4].map((factor) => {
-      const rates = { adaptorLearningRate: times(base.adaptorLearningRate, factor), headsLearningRate: times(base.headsLearningRate, factor) };
-      return row(`learning-rate-x${factor}`, `learning rates ${rates.adaptorLearningRate} and ${rates.headsLearningRate}`, rates);
+      const rates = {
+        adaptorLearningRate: times(base.adaptorLearningRate, factor),
+        headsLearningRate: times(base.headsLearningRate, factor),
+      };
+      return row(
+        `learning-rate-x${factor}`,
+        `learning rates ${rates.adaptorLearningRate} and ${rates.headsLearningRate}`,
+        rates,
+      );
     }),
     ...[1 / 6, 1 / 3, 2 / 3, 4 / 3].map((factor) => {
       const epochs = Math.max(1, Math.round(base.epochs * factor));
       return row(`epochs-x${factor.toFixed(2)}`, `${epochs} epochs`, { epochs });
     }),
-    ...[0.2, 0.4, 0.6, 0.8].filter((value) => value !== threshold).map((perlinThreshold) => row(`threshold-${perlinThreshold}`, `threshold ${perlinThreshold}`, { perlinThreshold })),
+    ...[0.2, 0.4, 0.6, 0.8]
+      .filter((value) => value !== threshold)
+      .map((perlinThreshold) =>
+        row(`threshold-${perlinThreshold}`, `threshold ${perlinThreshold}`, { perlinThreshold }),
+      ),
     ...[1 / 3, 2 / 3, 4 / 3, 2].map((factor) => {
       const noiseStd = typeof noise === "number" ? times(noise, factor) : { relative: times(noise.relative, factor) };
-      return row(`noise-x${factor.toFixed(2)}`, `noise ${typeof noiseStd === "number" ? noiseStd : `relative ${noiseStd.relative}`}`, { noiseStd });
+      return row(
+        `noise-x${factor.toFixed(2)}`,
+        `noise ${typeof noiseStd === "number" ? noiseStd : `relative ${noiseStd.relative}`}`,
+        { noiseStd },
+      );
     }),
   ];
 }
 
 /** Variants, on a supervised data set with all labels and without them on any other; both on data of one's own with labels. */
-function variants(context: Context, rows: readonly { name: string; title: string; options: TrainerOptions; only?: "supervised" | "unsupervised" }[]): Condition[] {
+function variants(
+  context: Context,
+  rows: readonly { name: string; title: string; options: TrainerOptions; only?: "supervised" | "unsupervised" }[],
+): Condition[] {
   const { kind, regime } = context;
   const supervised = kind === undefined ? regime !== "unsupervised" : kind === "sensum" || kind === "ksdd2";
-  const groups = [...(supervised ? ["supervised" as const] : []), ...(kind === undefined || !supervised ? ["unsupervised" as const] : [])];
+  const groups = [
+    ...(supervised ? ["supervised" as const] : []),
+    ...(kind === undefined || !supervised ? ["unsupervised" as const] : []),
+  ];
   return groups.flatMap((group) =>
     rows.flatMap(({ name, title, options, only }, index): Condition[] => {
       if (only !== undefined && only !== group) return [];
       const labels: Regime = group === "unsupervised" ? group : kind === undefined ? regime : "full";
       const published: Condition["published"] = group === "unsupervised" ? ["unsup", "1"] : ["full", fullKey(context)];
-      return [{ name: `${group}-${name}`, title: `${title}, ${labels}`, options: { ...options, regime: labels }, summary: { group, row: title }, ...(index === 0 && { published }) }];
+      return [
+        {
+          name: `${group}-${name}`,
+          title: `${title}, ${labels}`,
+          options: { ...options, regime: labels },
+          summary: { group, row: title },
+          ...(index === 0 && { published }),
+        },
+      ];
     }),
   );
 }
@@ -178,7 +272,8 @@ function ablationRows(context: Context): Condition[] {
     const { title, options } = ablations[name];
     const only = onlyWith[name];
     // SimpleNet's own number of epochs shrinks as the others do.
-    const epochs = options.epochs && Math.max(1, Math.round((options.epochs * context.base.epochs) / trainerDefaults.epochs));
+    const epochs =
+      options.epochs && Math.max(1, Math.round((options.epochs * context.base.epochs) / trainerDefaults.epochs));
     return { name, title, options: { ...options, ...(epochs && { epochs }) }, ...(only && { only }) };
   });
   return variants(context, [{ name: "ours", title: "ours", options: {} }, ...rows]);
@@ -198,24 +293,62 @@ const averaged = ["I-AUROC", "AUPRO"] as const;
 
 /** The paper's experimental section. A new protocol is one more entry. */
 export const protocols = {
-  table2: { title: "Table 2: full supervision", kinds: supervisedData, conditions: (context) => [{ name: "full", title: "all masks", options: { regime: "full" }, published: ["full", fullKey(context)] }] },
+  table2: {
+    title: "Table 2: full supervision",
+    kinds: supervisedData,
+    conditions: (context) => [
+      { name: "full", title: "all masks", options: { regime: "full" }, published: ["full", fullKey(context)] },
+    ],
+  },
   table3: { title: "Table 3: weak supervision", kinds: supervisedData, conditions: () => [weak(["weak", "0"])] },
-  fig6: { title: "Figure 6: mixed supervision, shares of the masks (SensumSODF)", kinds: { sensum: {} }, conditions: mixedSweep },
-  fig7: { title: "Figure 7: mixed supervision, numbers of masks (KSDD2)", kinds: { ksdd2: {} }, notOwn: "its numbers of masks are those of KSDD2; fig6 does the same with shares of your own masks", conditions: mixedSweep },
-  table4: { title: "Table 4: no supervision", kinds: { mvtec: {}, visa: {} }, conditions: () => [unsupervised(["unsup", "1"])] },
-  table5: { title: "Table 5: ablations", kinds: { ...supervisedData, mvtec: {}, visa: {} }, conditions: ablationRows, metrics: averaged, summary: true },
-  table6: {
-    title: "Table 6: backbones",
+  fig6: {
+    title: "Figure 6: mixed supervision, shares of the masks (SensumSODF)",
+    kinds: { sensum: {} },
+    conditions: mixedSweep,
+  },
+  fig7: {
+    title: "Figure 7: mixed supervision, numbers of masks (KSDD2)",
+    kinds: { ksdd2: {} },
+    notOwn: "its numbers of masks are those of KSDD2; fig6 does the same with shares of your own masks",
+    conditions: mixedSweep,
+  },
+  table4: {
+    title: "Table 4: no supervision",
+    kinds: { mvtec: {}, visa: {} },
+    conditions: () => [unsupervised(["unsup", "1"])],
+  },
+  table5: {
+    title: "Table 5: ablations",
     kinds: { ...supervisedData, mvtec: {}, visa: {} },
-    conditions: (context) => variants(context, backbones.map((backbone) => ({ name: backbone, title: backbone, options: { backbone } }))),
+    conditions: ablationRows,
     metrics: averaged,
     summary: true,
   },
-  table7: { title: "Table 7: medical images (BMAD)", kinds: { bmad: {} }, notOwn: "it is table4 on the medical data sets; use table4", conditions: () => [unsupervised()] },
+  table6: {
+    title: "Table 6: backbones",
+    kinds: { ...supervisedData, mvtec: {}, visa: {} },
+    conditions: (context) =>
+      variants(
+        context,
+        backbones.map((backbone) => ({ name: backbone, title: backbone, options: { backbone } })),
+      ),
+    metrics: averaged,
+    summary: true,
+  },
+  table7: {
+    title: "Table 7: medical images (BMAD)",
+    kinds: { bmad: {} },
+    notOwn: "it is table4 on the medical data sets; use table4",
+    conditions: () => [unsupervised()],
+  },
   table8: {
     title: "Table 8: image resolution (VisA)",
     kinds: { visa: {} },
-    conditions: ({ base: { imageSize: [height, width] } }) =>
+    conditions: ({
+      base: {
+        imageSize: [height, width],
+      },
+    }) =>
       [1, 2].map((factor): Condition => ({
         name: `size-x${factor}`,
         title: `${height * factor}x${width * factor}`,
@@ -223,9 +356,22 @@ export const protocols = {
         ...(factor === 1 && { published: ["unsup", "1"] }),
       })),
   },
-  table10: { title: "Table 10: misclassification, with and without synthetic anomalies", kinds: supervisedData, conditions: withAndWithoutSynthetic, misclassification: true },
-  fig12: { title: "Figure 12: which labels help", kinds: { sensum: { categories: ["softgel"] } }, conditions: labelSweep },
-  fig13: { title: "Figure 13: sensitivity to the hyper-parameters (SensumSODF)", kinds: { sensum: {} }, conditions: sensitivity },
+  table10: {
+    title: "Table 10: misclassification, with and without synthetic anomalies",
+    kinds: supervisedData,
+    conditions: withAndWithoutSynthetic,
+    misclassification: true,
+  },
+  fig12: {
+    title: "Figure 12: which labels help",
+    kinds: { sensum: { categories: ["softgel"] } },
+    conditions: labelSweep,
+  },
+  fig13: {
+    title: "Figure 13: sensitivity to the hyper-parameters (SensumSODF)",
+    kinds: { sensum: {} },
+    conditions: sensitivity,
+  },
 } as const satisfies Record<string, Protocol>;
 
 export type ProtocolName = keyof typeof protocols;
@@ -236,6 +382,10 @@ export const experimentDefaults = { seeds: 5 } as const;
 
 /** INVALID_OPTION for a name that is no protocol. */
 export function checkProtocol(where: string, name: unknown): ProtocolName {
-  if (name === "table9") throw new SuperSimpleNetError("INVALID_OPTION", `${where}: table9 is about speed and trains nothing: 'supersimplenet benchmark --image-size 512' measures it, size by size.`);
+  if (name === "table9")
+    throw new SuperSimpleNetError(
+      "INVALID_OPTION",
+      `${where}: table9 is about speed and trains nothing: 'supersimplenet benchmark --image-size 512' measures it, size by size.`,
+    );
   return checkChoice(where, "name", name, protocolNames);
 }

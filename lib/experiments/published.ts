@@ -3,21 +3,30 @@ import { readFile } from "node:fs/promises";
 import { fileError, SuperSimpleNetError } from "../errors.js";
 
 /** Results as the authors' evaluation writes them: regime, share or number of masks, "avg" or "std", data set, metric, category or "total"; 0 to 1. */
-export type Published = Record<string, Record<string, Record<"avg" | "std", Record<string, Record<string, Record<string, number>>>>>>;
+export type Published = Record<
+  string,
+  Record<string, Record<"avg" | "std", Record<string, Record<string, Record<string, number>>>>>
+>;
 
 export interface PublishedValue {
   mean: number;
   std: number;
 }
 
-const isObject = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value);
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** Throws FILE_CORRUPT with the place in the file that is not as it should be. */
 export function checkPublished(value: unknown, file: string): Published {
   const refuse = (where: readonly string[], expected: string): never => {
-    throw new SuperSimpleNetError("FILE_CORRUPT", `${file} is not a file of published results: expected ${expected} at ${where.length === 0 ? "the top" : where.join(" > ")}. docs/experiments.md shows its form.`, { path: file });
+    throw new SuperSimpleNetError(
+      "FILE_CORRUPT",
+      `${file} is not a file of published results: expected ${expected} at ${where.length === 0 ? "the top" : where.join(" > ")}. docs/experiments.md shows its form.`,
+      { path: file },
+    );
   };
-  const entries = (node: unknown, where: readonly string[], expected: string): [string, unknown][] => (isObject(node) && Object.keys(node).length > 0 ? Object.entries(node) : refuse(where, expected));
+  const entries = (node: unknown, where: readonly string[], expected: string): [string, unknown][] =>
+    isObject(node) && Object.keys(node).length > 0 ? Object.entries(node) : refuse(where, expected);
   for (const [regime, keys] of entries(value, [], "an object of regimes")) {
     for (const [key, statistics] of entries(keys, [regime], "an object of shares or numbers of masks")) {
       const at = [regime, key];
@@ -25,10 +34,18 @@ export function checkPublished(value: unknown, file: string): Published {
       const { avg, std } = statistics as Record<"avg" | "std", unknown>;
       for (const [dataset, metrics] of entries(avg, [...at, "avg"], "an object of data sets")) {
         for (const [metric, categories] of entries(metrics, [...at, "avg", dataset], "an object of metrics")) {
-          for (const [category, mean] of entries(categories, [...at, "avg", dataset, metric], "an object of categories")) {
-            const deviation = (std as Record<string, Record<string, Record<string, unknown>>> | null)?.[dataset]?.[metric]?.[category];
-            if (typeof mean !== "number" || !Number.isFinite(mean)) refuse([...at, "avg", dataset, metric, category], "a number");
-            if (typeof deviation !== "number" || !(deviation >= 0)) refuse([...at, "std", dataset, metric, category], "a number of at least 0");
+          for (const [category, mean] of entries(
+            categories,
+            [...at, "avg", dataset, metric],
+            "an object of categories",
+          )) {
+            const deviation = (std as Record<string, Record<string, Record<string, unknown>>> | null)?.[dataset]?.[
+              metric
+            ]?.[category];
+            if (typeof mean !== "number" || !Number.isFinite(mean))
+              refuse([...at, "avg", dataset, metric, category], "a number");
+            if (typeof deviation !== "number" || !(deviation >= 0))
+              refuse([...at, "std", dataset, metric, category], "a number of at least 0");
           }
         }
       }
@@ -49,13 +66,22 @@ export async function readPublished(file: string): Promise<Published> {
   try {
     value = JSON.parse(text);
   } catch (error) {
-    throw new SuperSimpleNetError("FILE_CORRUPT", `${file} is not JSON: ${(error as Error).message}`, { cause: error, path: file });
+    throw new SuperSimpleNetError("FILE_CORRUPT", `${file} is not JSON: ${(error as Error).message}`, {
+      cause: error,
+      path: file,
+    });
   }
   return checkPublished(value, file);
 }
 
 /** The authors' mean and standard deviation; `category` "total" is the mean over all. Undefined when the file has none. */
-export function publishedValue(published: Published, [regime, key]: readonly [string, string], dataset: string, metric: string, category = "total"): PublishedValue | undefined {
+export function publishedValue(
+  published: Published,
+  [regime, key]: readonly [string, string],
+  dataset: string,
+  metric: string,
+  category = "total",
+): PublishedValue | undefined {
   const entry = published[regime]?.[key];
   const mean = entry?.avg[dataset]?.[metric]?.[category];
   const std = entry?.std[dataset]?.[metric]?.[category];

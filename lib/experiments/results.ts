@@ -45,12 +45,22 @@ export interface RunResult {
 
 const isResult = (value: unknown): value is RunResult => {
   const { format, key, protocol, condition, options, metrics } = (value ?? {}) as Partial<RunResult>;
-  return format === 1 && typeof key === "string" && typeof protocol === "string" && typeof condition?.name === "string" && Array.isArray(options?.parts) && typeof metrics === "object";
+  return (
+    format === 1 &&
+    typeof key === "string" &&
+    typeof protocol === "string" &&
+    typeof condition?.name === "string" &&
+    Array.isArray(options?.parts) &&
+    typeof metrics === "object"
+  );
 };
 
 /** The results in one file. A last line without its end is what an interrupted write left, and does not count. */
 export function parseResults(text: string, file: string): RunResult[] {
-  const lines = text.slice(0, text.lastIndexOf("\n") + 1).split("\n").slice(0, -1);
+  const lines = text
+    .slice(0, text.lastIndexOf("\n") + 1)
+    .split("\n")
+    .slice(0, -1);
   return lines.map((line, i) => {
     let value: unknown;
     try {
@@ -59,7 +69,11 @@ export function parseResults(text: string, file: string): RunResult[] {
       value = undefined;
     }
     if (isResult(value)) return value;
-    throw new SuperSimpleNetError("FILE_CORRUPT", `${file}, line ${i + 1}, is not a result of this version of 'experiment'. Remove the line; its run will be done again.`, { path: file });
+    throw new SuperSimpleNetError(
+      "FILE_CORRUPT",
+      `${file}, line ${i + 1}, is not a result of this version of 'experiment'. Remove the line; its run will be done again.`,
+      { path: file },
+    );
   });
 }
 
@@ -75,7 +89,9 @@ export async function readResults(folder: string): Promise<Map<string, RunResult
   }
   for (const name of files) {
     const file = path.join(folder, name);
-    const text = await readFile(file, "utf8").catch((error: unknown) => Promise.reject(fileError(error, "read results", file)));
+    const text = await readFile(file, "utf8").catch((error: unknown) =>
+      Promise.reject(fileError(error, "read results", file)),
+    );
     for (const result of parseResults(text, file)) if (!found.has(result.key)) found.set(result.key, result);
   }
   return found;
@@ -102,8 +118,14 @@ export async function appendResult(file: string, result: RunResult): Promise<voi
 }
 
 /** What differs between two sets of decisive options, for people: "epochs 5 instead of 300". */
-export function optionDifferences(have: Record<string, unknown>, want: Record<string, unknown>, ignore: readonly string[] = []): string[] {
+export function optionDifferences(
+  have: Record<string, unknown>,
+  want: Record<string, unknown>,
+  ignore: readonly string[] = [],
+): string[] {
   const names = [...new Set([...Object.keys(have), ...Object.keys(want)])].filter((name) => !ignore.includes(name));
   const shown = (value: unknown): string => (value === undefined ? "none" : JSON.stringify(value));
-  return names.flatMap((name) => (shown(have[name]) === shown(want[name]) ? [] : [`${name} ${shown(have[name])} instead of ${shown(want[name])}`]));
+  return names.flatMap((name) =>
+    shown(have[name]) === shown(want[name]) ? [] : [`${name} ${shown(have[name])} instead of ${shown(want[name])}`],
+  );
 }

@@ -8,9 +8,17 @@ import type { Dataset, Label, Sample } from "../datasets/types.js";
 export function limitTraining(dataset: Dataset, shares: { normalShare?: number; anomalousShare?: number }): Dataset {
   const keep = (label: Label, share: number, least: number): Set<Sample> => {
     const rank = (sample: Sample): number => hash32(`training\u0000${sample.id}`);
-    const all = dataset.samples.filter((sample) => sample.split === "train" && sample.label === label).sort((a, b) => rank(a) - rank(b) || (a.id < b.id ? -1 : 1));
+    const all = dataset.samples
+      .filter((sample) => sample.split === "train" && sample.label === label)
+      .sort((a, b) => rank(a) - rank(b) || (a.id < b.id ? -1 : 1));
     return new Set(all.slice(0, Math.max(least, Math.round(share * all.length))));
   };
-  const kept = { normal: keep("normal", shares.normalShare ?? 1, 2), anomalous: keep("anomalous", shares.anomalousShare ?? 1, 1) };
-  return { ...dataset, samples: dataset.samples.filter((sample) => sample.split === "test" || kept[sample.label].has(sample)) };
+  const kept = {
+    normal: keep("normal", shares.normalShare ?? 1, 2),
+    anomalous: keep("anomalous", shares.anomalousShare ?? 1, 1),
+  };
+  return {
+    ...dataset,
+    samples: dataset.samples.filter((sample) => sample.split === "test" || kept[sample.label].has(sample)),
+  };
 }

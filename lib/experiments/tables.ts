@@ -1,5 +1,12 @@
 import { SuperSimpleNetError } from "../errors.js";
-import { type MetricName, metricsOf, type Protocol, type ProtocolName, protocols, type PublishedKind } from "./protocols.js";
+import {
+  type MetricName,
+  metricsOf,
+  type Protocol,
+  type ProtocolName,
+  protocols,
+  type PublishedKind,
+} from "./protocols.js";
 import { type Published, publishedValue } from "./published.js";
 import { optionDifferences, type RunResult } from "./results.js";
 
@@ -21,7 +28,10 @@ export interface TableRow {
   seeds: number;
   cells: Partial<Record<MetricName, Cell>>;
   /** Sums over the parts, means over the seeds; areas in % of the image, null without such images. */
-  misclassification?: Record<"truePositive" | "trueNegative" | "falsePositive" | "falseNegative", number> & { truePositiveArea: number | null; falseNegativeArea: number | null };
+  misclassification?: Record<"truePositive" | "trueNegative" | "falsePositive" | "falseNegative", number> & {
+    truePositiveArea: number | null;
+    falseNegativeArea: number | null;
+  };
 }
 
 export interface DatasetTable {
@@ -58,7 +68,8 @@ export interface ExperimentTable {
   notes: string[];
 }
 
-export const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
+export const mean = (values: readonly number[]): number =>
+  values.reduce((sum, value) => sum + value, 0) / values.length;
 
 /** Divided by n - 1; null for one value. */
 export function sampleStd(values: readonly number[]): number | null {
@@ -75,32 +86,61 @@ function groupBy<T, K>(items: readonly T[], key: (item: T) => K): Map<K, T[]> {
 
 /** Results that differ in more than the seed have no common mean. */
 function requireSameOptions(results: readonly RunResult[]): void {
-  for (const same of groupBy(results, ({ dataset, condition, part }) => JSON.stringify([dataset, condition.name, part])).values()) {
+  for (const same of groupBy(results, ({ dataset, condition, part }) =>
+    JSON.stringify([dataset, condition.name, part]),
+  ).values()) {
     for (const other of same) {
       const differences = optionDifferences(other.options, same[0]!.options, ["seed"]);
-      if (differences.length > 0) throw new SuperSimpleNetError("INVALID_OPTION", `experiment: ${other.key} and ${same[0]!.key} were run with different options: ${differences.join(", ")}. Keep them in different folders.`);
+      if (differences.length > 0)
+        throw new SuperSimpleNetError(
+          "INVALID_OPTION",
+          `experiment: ${other.key} and ${same[0]!.key} were run with different options: ${differences.join(", ")}. Keep them in different folders.`,
+        );
     }
   }
 }
 
 /** One value per seed: the mean over folds, then over categories. Null when a part does not define the metric. */
 function seedValue(results: readonly RunResult[], metric: MetricName): number | null {
-  const byCategory = [...groupBy(results, ({ category }) => category).values()].map((folds) => folds.map(({ metrics }) => metrics[metric]));
-  return byCategory.flat().some((value) => value === null) ? null : mean(byCategory.map((folds) => mean(folds as number[])));
+  const byCategory = [...groupBy(results, ({ category }) => category).values()].map((folds) =>
+    folds.map(({ metrics }) => metrics[metric]),
+  );
+  return byCategory.flat().some((value) => value === null)
+    ? null
+    : mean(byCategory.map((folds) => mean(folds as number[])));
 }
 
-const allMetrics: readonly MetricName[] = ["I-AUROC", "AP-det", "F1-max", "P-AUROC", "AP-loc", "AUPRO", "seg-I-AUROC", "seg-AP-det"];
+const allMetrics: readonly MetricName[] = [
+  "I-AUROC",
+  "AP-det",
+  "F1-max",
+  "P-AUROC",
+  "AP-loc",
+  "AUPRO",
+  "seg-I-AUROC",
+  "seg-AP-det",
+];
 
 function row(results: readonly RunResult[], category: string | null, published: Published | undefined): TableRow {
   const { condition, published: kind, options } = results[0]!;
-  const parts = options.parts.filter((part) => category === null || part === category || part.startsWith(`${category}/`)).length;
-  const seeds = [...groupBy(results.filter((result) => category === null || result.category === category), ({ seed }) => seed).values()].filter((done) => done.length === parts);
+  const parts = options.parts.filter(
+    (part) => category === null || part === category || part.startsWith(`${category}/`),
+  ).length;
+  const seeds = [
+    ...groupBy(
+      results.filter((result) => category === null || result.category === category),
+      ({ seed }) => seed,
+    ).values(),
+  ].filter((done) => done.length === parts);
   const cells: TableRow["cells"] = {};
   for (const metric of seeds.length === 0 ? [] : allMetrics) {
     const values = seeds.map((done) => seedValue(done, metric));
     if (values.some((value) => value === null)) continue;
     const cell: Cell = { mean: mean(values as number[]), std: sampleStd(values as number[]) };
-    const theirs = published && condition.published && kind ? publishedValue(published, condition.published, kind, metric, category ?? "total") : undefined;
+    const theirs =
+      published && condition.published && kind
+        ? publishedValue(published, condition.published, kind, metric, category ?? "total")
+        : undefined;
     if (theirs) {
       const difference = (cell.mean - theirs.mean) * 100;
       const side = Math.abs(difference) <= theirs.std * 100 ? "within" : difference > 0 ? "above" : "below";
@@ -109,13 +149,21 @@ function row(results: readonly RunResult[], category: string | null, published: 
     cells[metric] = cell;
   }
   const counted = category === null && seeds.length > 0 ? misclassified(seeds) : undefined;
-  return { condition: condition.name, title: condition.title, category, seeds: seeds.length, cells, ...(counted && { misclassification: counted }) };
+  return {
+    condition: condition.name,
+    title: condition.title,
+    category,
+    seeds: seeds.length,
+    cells,
+    ...(counted && { misclassification: counted }),
+  };
 }
 
 function misclassified(seeds: readonly RunResult[][]): TableRow["misclassification"] {
   const counts = seeds.map((results) => results.flatMap(({ misclassification }) => misclassification ?? []));
   if (counts.flat().length === 0) return undefined;
-  const total = (field: "truePositive" | "trueNegative" | "falsePositive" | "falseNegative"): number => mean(counts.map((parts) => parts.reduce((sum, part) => sum + part[field], 0)));
+  const total = (field: "truePositive" | "trueNegative" | "falsePositive" | "falseNegative"): number =>
+    mean(counts.map((parts) => parts.reduce((sum, part) => sum + part[field], 0)));
   const area = (field: "truePositiveArea" | "falseNegativeArea"): number | null => {
     const perSeed = counts.flatMap((parts) => {
       const images = parts.reduce((sum, part) => sum + part[field].images, 0);
@@ -123,28 +171,60 @@ function misclassified(seeds: readonly RunResult[][]): TableRow["misclassificati
     });
     return perSeed.length === 0 ? null : mean(perSeed);
   };
-  return { truePositive: total("truePositive"), trueNegative: total("trueNegative"), falsePositive: total("falsePositive"), falseNegative: total("falseNegative"), truePositiveArea: area("truePositiveArea"), falseNegativeArea: area("falseNegativeArea") };
+  return {
+    truePositive: total("truePositive"),
+    trueNegative: total("trueNegative"),
+    falsePositive: total("falsePositive"),
+    falseNegative: total("falseNegative"),
+    truePositiveArea: area("truePositiveArea"),
+    falseNegativeArea: area("falseNegativeArea"),
+  };
 }
 
 function summarise(datasets: readonly DatasetTable[], results: readonly RunResult[]): SummaryRow[] {
-  const conditions = new Map([...results].sort((a, b) => a.order - b.order).flatMap(({ condition }) => (condition.summary ? [[condition.name, condition.summary] as const] : [])));
+  const conditions = new Map(
+    [...results]
+      .sort((a, b) => a.order - b.order)
+      .flatMap(({ condition }) => (condition.summary ? [[condition.name, condition.summary] as const] : [])),
+  );
   const names = [...new Set([...conditions.values()].map(({ row: name }) => name))];
   const cell = (name: string, group: "supervised" | "unsupervised"): SummaryCell | null => {
     const condition = [...conditions].find(([, summary]) => summary.row === name && summary.group === group)?.[0];
-    const rows = datasets.flatMap(({ rows: all }) => all.filter((each) => each.category === null && each.condition.startsWith(`${group}-`)));
-    const wanted = new Set(datasets.filter(({ rows: all }) => all.some((each) => rows.includes(each))).map(({ dataset }) => dataset)).size;
+    const rows = datasets.flatMap(({ rows: all }) =>
+      all.filter((each) => each.category === null && each.condition.startsWith(`${group}-`)),
+    );
+    const wanted = new Set(
+      datasets.filter(({ rows: all }) => all.some((each) => rows.includes(each))).map(({ dataset }) => dataset),
+    ).size;
     const of = rows.filter((each) => each.condition === condition && each.cells["I-AUROC"] && each.cells.AUPRO);
     if (condition === undefined || of.length === 0 || of.length < wanted) return null;
-    return { detection: 100 * mean(of.map(({ cells }) => cells["I-AUROC"]!.mean)), localisation: 100 * mean(of.map(({ cells }) => cells.AUPRO!.mean)) };
+    return {
+      detection: 100 * mean(of.map(({ cells }) => cells["I-AUROC"]!.mean)),
+      localisation: 100 * mean(of.map(({ cells }) => cells.AUPRO!.mean)),
+    };
   };
-  const minus = (a: SummaryCell | null, b: SummaryCell | null): SummaryCell | null => a && b && { detection: a.detection - b.detection, localisation: a.localisation - b.localisation };
+  const minus = (a: SummaryCell | null, b: SummaryCell | null): SummaryCell | null =>
+    a && b && { detection: a.detection - b.detection, localisation: a.localisation - b.localisation };
   const absolute = names.map((name): SummaryRow => {
     const [supervised, unsupervised] = [cell(name, "supervised"), cell(name, "unsupervised")];
-    const average = supervised && unsupervised && { detection: (supervised.detection + unsupervised.detection) / 2, localisation: (supervised.localisation + unsupervised.localisation) / 2 };
+    const average = supervised &&
+      unsupervised && {
+        detection: (supervised.detection + unsupervised.detection) / 2,
+        localisation: (supervised.localisation + unsupervised.localisation) / 2,
+      };
     return { row: name, supervised, unsupervised, average };
   });
   const base = absolute[0]!;
-  return absolute.map((each, i) => (i === 0 ? each : { row: each.row, supervised: minus(each.supervised, base.supervised), unsupervised: minus(each.unsupervised, base.unsupervised), average: minus(each.average, base.average) }));
+  return absolute.map((each, i) =>
+    i === 0
+      ? each
+      : {
+          row: each.row,
+          supervised: minus(each.supervised, base.supervised),
+          unsupervised: minus(each.unsupervised, base.unsupervised),
+          average: minus(each.average, base.average),
+        },
+  );
 }
 
 /**
@@ -159,21 +239,34 @@ export function tabulate(name: ProtocolName, all: Iterable<RunResult>, published
   const notes: string[] = [];
   const datasets = [...groupBy(results, ({ dataset }) => dataset)].map(([dataset, of]): DatasetTable => {
     const kind = of[0]!.published;
-    const conditions = [...groupBy(of, ({ condition }) => condition.name).values()].sort((a, b) => a[0]!.order - b[0]!.order);
+    const conditions = [...groupBy(of, ({ condition }) => condition.name).values()].sort(
+      (a, b) => a[0]!.order - b[0]!.order,
+    );
     const rows = conditions.flatMap((runs) => {
-      const categories = [...new Set(runs[0]!.options.parts.map((part) => runs.find((run) => run.part === part)?.category ?? null))].filter((category) => category !== null);
+      const categories = [
+        ...new Set(runs[0]!.options.parts.map((part) => runs.find((run) => run.part === part)?.category ?? null)),
+      ].filter((category) => category !== null);
       for (const [seed, done] of groupBy(runs, (run) => run.seed)) {
         const missing = runs[0]!.options.parts.filter((part) => !done.some((run) => run.part === part));
-        if (missing.length > 0) notes.push(`${dataset}, ${runs[0]!.condition.title}, seed ${seed}: left out of the mean, for ${missing.length} of ${runs[0]!.options.parts.length} parts are not done (${missing.slice(0, 3).join(", ")}${missing.length > 3 ? ", ..." : ""}).`);
+        if (missing.length > 0)
+          notes.push(
+            `${dataset}, ${runs[0]!.condition.title}, seed ${seed}: left out of the mean, for ${missing.length} of ${runs[0]!.options.parts.length} parts are not done (${missing.slice(0, 3).join(", ")}${missing.length > 3 ? ", ..." : ""}).`,
+          );
       }
-      return [row(runs, null, published), ...(categories.length > 1 ? categories.map((category) => row(runs, category, published)) : [])];
+      return [
+        row(runs, null, published),
+        ...(categories.length > 1 ? categories.map((category) => row(runs, category, published)) : []),
+      ];
     });
     return { dataset, published: kind, metrics: protocol.metrics ?? metricsOf(kind ?? undefined), rows };
   });
   const untrained = results.filter(({ options }) => options["backboneWeights"] === "random").length;
-  if (untrained > 0) notes.push(`${untrained} of ${results.length} runs have a backbone with random weights: a trial, no result.`);
-  if (published === undefined) notes.push("No file of published numbers was given (--published FILE): nothing to compare with.");
-  else if (!datasets.some(({ rows }) => rows.some(({ cells }) => Object.values(cells).some((cell) => cell.published)))) notes.push("The file of published numbers has none for these rows.");
+  if (untrained > 0)
+    notes.push(`${untrained} of ${results.length} runs have a backbone with random weights: a trial, no result.`);
+  if (published === undefined)
+    notes.push("No file of published numbers was given (--published FILE): nothing to compare with.");
+  else if (!datasets.some(({ rows }) => rows.some(({ cells }) => Object.values(cells).some((cell) => cell.published))))
+    notes.push("The file of published numbers has none for these rows.");
   return {
     protocol: name,
     title: protocol.title,
@@ -187,18 +280,33 @@ export function tabulate(name: ProtocolName, all: Iterable<RunResult>, published
 
 const percent = (value: number): string => (value * 100).toFixed(2);
 const signed = (value: number): string => `${value < 0 ? "" : "+"}${value.toFixed(2)}`;
-const withStd = (value: { mean: number; std: number | null }): string => (value.std === null ? percent(value.mean) : `${percent(value.mean)} ± ${percent(value.std)}`);
-const line = (cells: readonly string[]): string => `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
-const markdown = (header: readonly string[], rows: readonly (readonly string[])[]): string[] => [line(header), `|${"---|".repeat(header.length)}`, ...rows.map(line)];
+const withStd = (value: { mean: number; std: number | null }): string =>
+  value.std === null ? percent(value.mean) : `${percent(value.mean)} ± ${percent(value.std)}`;
+const line = (cells: readonly string[]): string =>
+  `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
+const markdown = (header: readonly string[], rows: readonly (readonly string[])[]): string[] => [
+  line(header),
+  `|${"---|".repeat(header.length)}`,
+  ...rows.map(line),
+];
 
 /** The table for people, in %. */
 export function tableMarkdown({ protocol, title, versions, datasets, summary, notes }: ExperimentTable): string {
-  const out: string[] = [`# ${title}`, "", `\`supersimplenet experiment ${protocol}\`, version ${versions.join(", ") || "none"}. Metrics in %: mean ± standard deviation over the seeds; of each seed the mean over folds and categories. Differences in percentage points, and whether they lie above, within or below one published standard deviation.`];
+  const out: string[] = [
+    `# ${title}`,
+    "",
+    `\`supersimplenet experiment ${protocol}\`, version ${versions.join(", ") || "none"}. Metrics in %: mean ± standard deviation over the seeds; of each seed the mean over folds and categories. Differences in percentage points, and whether they lie above, within or below one published standard deviation.`,
+  ];
   if (datasets.length === 0) out.push("", "There are no results yet.");
   for (const { dataset, metrics, rows } of datasets) {
     const compared = metrics.filter((metric) => rows.some(({ cells }) => cells[metric]?.published));
     const several = new Set(rows.map(({ category }) => category)).size > 1;
-    const header = ["", ...(several ? ["category"] : []), "seeds", ...metrics.flatMap((metric) => [metric, ...(compared.includes(metric) ? ["published", "difference"] : [])])];
+    const header = [
+      "",
+      ...(several ? ["category"] : []),
+      "seeds",
+      ...metrics.flatMap((metric) => [metric, ...(compared.includes(metric) ? ["published", "difference"] : [])]),
+    ];
     const body = rows.map((each) => [
       each.title,
       ...(several ? [each.category ?? "mean"] : []),
@@ -206,20 +314,62 @@ export function tableMarkdown({ protocol, title, versions, datasets, summary, no
       ...metrics.flatMap((metric) => {
         const cell = each.cells[metric];
         const theirs = cell?.published;
-        return [cell ? withStd(cell) : "-", ...(compared.includes(metric) ? [theirs ? withStd(theirs) : "-", theirs ? `${signed(theirs.difference)}, ${theirs.verdict}` : "-"] : [])];
+        return [
+          cell ? withStd(cell) : "-",
+          ...(compared.includes(metric)
+            ? [theirs ? withStd(theirs) : "-", theirs ? `${signed(theirs.difference)}, ${theirs.verdict}` : "-"]
+            : []),
+        ];
       }),
     ]);
     out.push("", `## ${dataset}`, "", ...markdown(header, body));
-    const counted = rows.flatMap(({ title: name, seeds, misclassification }) => (misclassification ? [{ name, seeds, ...misclassification }] : []));
+    const counted = rows.flatMap(({ title: name, seeds, misclassification }) =>
+      misclassification ? [{ name, seeds, ...misclassification }] : [],
+    );
     if (counted.length === 0) continue;
     const area = (value: number | null): string => (value === null ? "-" : value.toFixed(2));
-    out.push("", "Images at the threshold of the highest F1, summed over folds and categories, mean over the seeds; area of the defects in % of the image.", "");
-    out.push(...markdown(["", "seeds", "TP", "TN", "FP", "FN", "TP area", "FN area"], counted.map((c) => [c.name, String(c.seeds), ...[c.truePositive, c.trueNegative, c.falsePositive, c.falseNegative].map((value) => String(Number(value.toFixed(1)))), area(c.truePositiveArea), area(c.falseNegativeArea)])));
+    out.push(
+      "",
+      "Images at the threshold of the highest F1, summed over folds and categories, mean over the seeds; area of the defects in % of the image.",
+      "",
+    );
+    out.push(
+      ...markdown(
+        ["", "seeds", "TP", "TN", "FP", "FN", "TP area", "FN area"],
+        counted.map((c) => [
+          c.name,
+          String(c.seeds),
+          ...[c.truePositive, c.trueNegative, c.falsePositive, c.falseNegative].map((value) =>
+            String(Number(value.toFixed(1))),
+          ),
+          area(c.truePositiveArea),
+          area(c.falseNegativeArea),
+        ]),
+      ),
+    );
   }
   if (summary) {
-    out.push("", "## Summary", "", "Mean over the data sets of I-AUROC (detection) and AUPRO (localisation); after the first row differences from it in percentage points.", "");
+    out.push(
+      "",
+      "## Summary",
+      "",
+      "Mean over the data sets of I-AUROC (detection) and AUPRO (localisation); after the first row differences from it in percentage points.",
+      "",
+    );
     const columns = ["supervised", "unsupervised", "average"] as const;
-    out.push(...markdown(["", ...columns.flatMap((name) => [`${name}, detection`, "localisation"])], summary.map((each, i) => [each.row, ...columns.flatMap((name) => (["detection", "localisation"] as const).map((field) => (each[name] ? (i === 0 ? each[name][field].toFixed(2) : signed(each[name][field])) : "-")))])));
+    out.push(
+      ...markdown(
+        ["", ...columns.flatMap((name) => [`${name}, detection`, "localisation"])],
+        summary.map((each, i) => [
+          each.row,
+          ...columns.flatMap((name) =>
+            (["detection", "localisation"] as const).map((field) =>
+              each[name] ? (i === 0 ? each[name][field].toFixed(2) : signed(each[name][field])) : "-",
+            ),
+          ),
+        ]),
+      ),
+    );
   }
   if (notes.length > 0) out.push("", "## Notes", "", ...notes.map((note) => `- ${note}`));
   return `${out.join("\n")}\n`;

@@ -40,8 +40,40 @@ export const IMAGE_EXTENSIONS: readonly string[] = [".png", ".jpg", ".jpeg", ".t
 
 /** Images that are not among these, by their names: what is read from a folder must not leave a part out unsaid. */
 const OTHER_EXTENSIONS: readonly string[] = [
-  ".bmp", ".dib", ".heic", ".heif", ".jfif", ".jpe", ".jp2", ".j2k", ".jpf", ".jpx", ".jxl", ".jxr", ".tga", ".psd", ".exr", ".hdr",
-  ".pbm", ".pgm", ".ppm", ".pnm", ".pam", ".pfm", ".dng", ".raw", ".arw", ".cr2", ".cr3", ".nef", ".orf", ".raf", ".rw2", ".dcm", ".fit", ".fits",
+  ".bmp",
+  ".dib",
+  ".heic",
+  ".heif",
+  ".jfif",
+  ".jpe",
+  ".jp2",
+  ".j2k",
+  ".jpf",
+  ".jpx",
+  ".jxl",
+  ".jxr",
+  ".tga",
+  ".psd",
+  ".exr",
+  ".hdr",
+  ".pbm",
+  ".pgm",
+  ".ppm",
+  ".pnm",
+  ".pam",
+  ".pfm",
+  ".dng",
+  ".raw",
+  ".arw",
+  ".cr2",
+  ".cr3",
+  ".nef",
+  ".orf",
+  ".raf",
+  ".rw2",
+  ".dcm",
+  ".fit",
+  ".fits",
 ];
 
 /** Of the largest image that is read: 32768 lines of a line-scan camera with 16384 pixels. As RGB they take 1.5 GiB, and several images are read at once. */
@@ -79,7 +111,8 @@ export async function readImageFile(file: string): Promise<Buffer> {
   try {
     bytes = await readFile(file);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "EISDIR") throw unreadable(file, "it is a folder. Give a file.", error);
+    if ((error as NodeJS.ErrnoException).code === "EISDIR")
+      throw unreadable(file, "it is a folder. Give a file.", error);
     throw fileError(error, "read image", file);
   }
   if (bytes.length === 0) throw unreadable(file, "the file is empty (0 bytes). Copy or export it again.");
@@ -95,7 +128,12 @@ function checkRaw(image: RawImage): void {
   if (!types.isUint8Array(image.data)) throw invalid(where, "data", "a Uint8Array", image.data);
   const expected = image.width * image.height * image.channels;
   if (image.data.length !== expected) {
-    throw invalid(where, "data", `${image.width} x ${image.height} x ${image.channels} = ${expected} bytes`, `${image.data.length} bytes`);
+    throw invalid(
+      where,
+      "data",
+      `${image.width} x ${image.height} x ${image.channels} = ${expected} bytes`,
+      `${image.data.length} bytes`,
+    );
   }
 }
 
@@ -125,16 +163,21 @@ async function readHeader(bytes: Uint8Array, name: string): Promise<Header> {
     metadata = await sharp(bytes, INPUT).metadata();
   } catch (error) {
     if (error instanceof SuperSimpleNetError) throw error;
-    if (bytes[0] === 0x42 && bytes[1] === 0x4d) throw unreadable(name, `BMP is not supported. Convert it to one of ${SUPPORTED}.`, error);
+    if (bytes[0] === 0x42 && bytes[1] === 0x4d)
+      throw unreadable(name, `BMP is not supported. Convert it to one of ${SUPPORTED}.`, error);
     throw unreadable(name, `it is damaged or not an image. Supported are ${SUPPORTED}. (${messageOf(error)})`, error);
   }
   const { format, depth, hasAlpha, autoOrient } = metadata;
   if (!FORMATS.includes(format)) throw unreadable(name, `its format is ${format}. Supported are ${SUPPORTED}.`);
   const { width, height } = autoOrient;
   if (width * height > MAX_PIXELS) {
-    throw unreadable(name, `it has ${width} x ${height} = ${width * height} pixels. At most ${MAX_PIXELS} are read, for each takes 3 bytes of memory. Cut it into pieces, so that small defects can be seen, or scale it down.`);
+    throw unreadable(
+      name,
+      `it has ${width} x ${height} = ${width * height} pixels. At most ${MAX_PIXELS} are read, for each takes 3 bytes of memory. Cut it into pieces, so that small defects can be seen, or scale it down.`,
+    );
   }
-  if (depth !== "uchar" && depth !== "ushort") throw unreadable(name, `its samples are of type ${depth}. Supported are 8 and 16 bits per channel: convert it.`);
+  if (depth !== "uchar" && depth !== "ushort")
+    throw unreadable(name, `its samples are of type ${depth}. Supported are 8 and 16 bits per channel: convert it.`);
   return { format, depth, hasAlpha, ...autoOrient };
 }
 
@@ -162,8 +205,15 @@ function checkSource(source: unknown): void {
   if (typeof source === "string") return void checkPath("an image", "path", source);
   const wrongArray = ArrayBuffer.isView(source) && !types.isUint8Array(source);
   if (typeof source === "object" && source !== null && !wrongArray) return;
-  const shown = wrongArray ? Object.prototype.toString.call(source).slice(8, -1) : source === null ? "null" : typeof source;
-  throw new SuperSimpleNetError("INVALID_OPTION", `Expected an image as a path, a Buffer or Uint8Array, or {data, width, height, channels} but received ${shown}.`);
+  const shown = wrongArray
+    ? Object.prototype.toString.call(source).slice(8, -1)
+    : source === null
+      ? "null"
+      : typeof source;
+  throw new SuperSimpleNetError(
+    "INVALID_OPTION",
+    `Expected an image as a path, a Buffer or Uint8Array, or {data, width, height, channels} but received ${shown}.`,
+  );
 }
 
 /**
@@ -186,7 +236,11 @@ export async function decodeImage(source: ImageSource, name?: string): Promise<R
   const bytes = await bytesOf(source, label);
   await readHeader(bytes, label);
   try {
-    const { data, info } = await sharp(bytes, INPUT).removeAlpha().toColourspace("srgb").raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
+    const { data, info } = await sharp(bytes, INPUT)
+      .removeAlpha()
+      .toColourspace("srgb")
+      .raw({ depth: "uchar" })
+      .toBuffer({ resolveWithObject: true });
     return { pixels: data, width: info.width, height: info.height };
   } catch (error) {
     throw unreadable(label, `it is damaged or truncated. (${messageOf(error)})`, error);
@@ -233,8 +287,10 @@ export async function leftOutOfMask(file: string): Promise<string | undefined> {
     const { channels } = await sharp(bytes, INPUT).stats();
     const alpha = hasAlpha ? channels.pop() : undefined;
     const brightest = Math.max(...channels.map(({ max }) => max));
-    if (brightest > 0 && LOSSY.includes(format)) return `in ${LOSSY_NAMES} only values from ${LOSSY_LEAST} count, and its highest is ${brightest}. Save it as PNG, with 0 and 255`;
-    if (alpha !== undefined && alpha.min !== alpha.max) return "its alpha channel, which is not blank, is ignored. Draw the defect in white on black, without transparency";
+    if (brightest > 0 && LOSSY.includes(format))
+      return `in ${LOSSY_NAMES} only values from ${LOSSY_LEAST} count, and its highest is ${brightest}. Save it as PNG, with 0 and 255`;
+    if (alpha !== undefined && alpha.min !== alpha.max)
+      return "its alpha channel, which is not blank, is ignored. Draw the defect in white on black, without transparency";
     return undefined;
   } catch (error) {
     throw unreadable(file, `it is damaged or truncated. (${messageOf(error)})`, error);
@@ -242,7 +298,10 @@ export async function leftOutOfMask(file: string): Promise<string | undefined> {
 }
 
 /** Width and height in pixels after EXIF orientation, from the header alone. `name` and errors as for decodeImage. */
-export async function imageSize(source: string | Uint8Array, name?: string): Promise<{ width: number; height: number }> {
+export async function imageSize(
+  source: string | Uint8Array,
+  name?: string,
+): Promise<{ width: number; height: number }> {
   const label = nameOf(source, name);
   const { width, height } = await readHeader(await bytesOf(source, label), label);
   return { width, height };
@@ -263,10 +322,16 @@ export interface LoadedImage extends RgbImage {
 }
 
 /** Decodes an image and resizes it to model size with the engine's exact resize (spec section 1); the aspect is not kept. */
-export async function loadImage(source: ImageSource, { height, width, resize = "bilinear" }: LoadOptions, name?: string): Promise<LoadedImage> {
+export async function loadImage(
+  source: ImageSource,
+  { height, width, resize = "bilinear" }: LoadOptions,
+  name?: string,
+): Promise<LoadedImage> {
   const image = await decodeImage(source, name);
   const same = image.height === height && image.width === width;
-  const pixels = same ? image.pixels : await engine().resizeImage(image.pixels, image.height, image.width, 3, height, width, resize);
+  const pixels = same
+    ? image.pixels
+    : await engine().resizeImage(image.pixels, image.height, image.width, 3, height, width, resize);
   return { pixels, width, height, sourceWidth: image.width, sourceHeight: image.height };
 }
 
@@ -274,5 +339,9 @@ export async function loadImage(source: ImageSource, { height, width, resize = "
 export async function loadMask(file: string, { height, width }: { height: number; width: number }): Promise<Mask> {
   const mask = await decodeMask(file);
   if (mask.height === height && mask.width === width) return mask;
-  return { pixels: await engine().resizeImage(mask.pixels, mask.height, mask.width, 1, height, width, "nearest"), width, height };
+  return {
+    pixels: await engine().resizeImage(mask.pixels, mask.height, mask.width, 1, height, width, "nearest"),
+    width,
+    height,
+  };
 }

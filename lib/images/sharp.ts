@@ -11,9 +11,14 @@ export function openSharp(): typeof sharpModule {
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message.split("\n")[0] : String(cause);
     const fix = "npm install --include=optional sharp";
-    throw new SuperSimpleNetError("SHARP_MISSING", `The image library 'sharp' does not open: ${reason}. npm leaves its binary out with --omit=optional, and with a package-lock.json made on another platform. Run '${fix}'.`, { cause, fix });
+    throw new SuperSimpleNetError(
+      "SHARP_MISSING",
+      `The image library 'sharp' does not open: ${reason}. npm leaves its binary out with --omit=optional, and with a package-lock.json made on another platform. Run '${fix}'.`,
+      { cause, fix },
+    );
   }
 }
 
 /** `sharp(input, options)`. */
-export const sharp = (...[input, options]: Parameters<typeof sharpModule>): sharpModule.Sharp => openSharp()(input, options);
+export const sharp = (...[input, options]: Parameters<typeof sharpModule>): sharpModule.Sharp =>
+  openSharp()(input, options);

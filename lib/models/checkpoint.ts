@@ -41,13 +41,25 @@ export interface ModelFromCheckpointOptions {
  * INVALID_OPTION before anything is read, WEIGHTS_INVALID with every problem, CHECKSUM_MISMATCH when the checkpoint holds another backbone than `backboneWeights`,
  * and what convertCheckpoint and loadBackbone throw.
  */
-export async function modelFromCheckpoint(options: ModelFromCheckpointOptions): Promise<{ model: Model; layout: CheckpointLayout }> {
+export async function modelFromCheckpoint(
+  options: ModelFromCheckpointOptions,
+): Promise<{ model: Model; layout: CheckpointLayout }> {
   const where = "modelFromCheckpoint";
-  rejectUnknown(options, ["checkpoint", "backbone", "backboneWeights", "imageSize", "layout", "variant", "alignCorners", "resize", "layers"], where);
+  rejectUnknown(
+    options,
+    ["checkpoint", "backbone", "backboneWeights", "imageSize", "layout", "variant", "alignCorners", "resize", "layers"],
+    where,
+  );
   checkPath(where, "checkpoint", options.checkpoint);
   const architecture = checkChoice(where, "backbone", options.backbone, architectures);
   // Both of the last two depend on the file when they are not given.
-  const { resize = "bilinear", alignCorners = true, layers = ["layer2", "layer3"], variant = "jims", imageSize } = options;
+  const {
+    resize = "bilinear",
+    alignCorners = true,
+    layers = ["layer2", "layer3"],
+    variant = "jims",
+    imageSize,
+  } = options;
   const settings = checkNetworkSettings(where, { layers, imageSize, resize, variant, alignCorners });
   const { channels } = engine().featureShape(networkConfigOf(architecture, settings));
   const converted = await convertCheckpoint({ path: options.checkpoint, layout: options.layout, channels });
@@ -81,8 +93,16 @@ async function chooseBackbone(
   }
   const loaded = await loadBackbone({ architecture, weights: backboneWeights ?? "auto" });
   if (sha256 !== undefined && loaded.sha256 !== sha256) {
-    throw new SuperSimpleNetError("CHECKSUM_MISMATCH", `${checkpoint} holds its own ${architecture}, and '${loaded.source}' is another one. Leave --backbone-weights away to use the checkpoint's.`, { path: checkpoint });
+    throw new SuperSimpleNetError(
+      "CHECKSUM_MISMATCH",
+      `${checkpoint} holds its own ${architecture}, and '${loaded.source}' is another one. Leave --backbone-weights away to use the checkpoint's.`,
+      { path: checkpoint },
+    );
   }
   const { trained, source } = loaded;
-  return { info: { architecture, trained, source, sha256: loaded.sha256 }, tensors: loaded.tensors, cached: (backboneWeights ?? "auto") === "auto" };
+  return {
+    info: { architecture, trained, source, sha256: loaded.sha256 },
+    tensors: loaded.tensors,
+    cached: (backboneWeights ?? "auto") === "auto",
+  };
 }

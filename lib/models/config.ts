@@ -1,7 +1,14 @@
 import { architectures } from "../backbones/catalogue.js";
 import type { Regime } from "../datasets/types.js";
 import { SuperSimpleNetError } from "../errors.js";
-import type { Architecture, ClassificationHead, Compute, NetworkConfig, ResizeMethod, Variant } from "../native/binding.js";
+import type {
+  Architecture,
+  ClassificationHead,
+  Compute,
+  NetworkConfig,
+  ResizeMethod,
+  Variant,
+} from "../native/binding.js";
 import { checkBoolean, checkChoice, checkNumber, invalid } from "../options.js";
 
 /** Newest version of the model file that this package writes and the newest that it reads. */
@@ -70,37 +77,85 @@ export interface TrainingInfo {
 }
 
 /** What decides the network and its input; the trainer's options, a model's configuration and a conversion have it in common. */
-export type NetworkSettings = Pick<ModelConfig, "layers" | "imageSize" | "resize" | "variant" | "alignCorners"> & Required<Pick<ModelConfig, keyof typeof networkDefaults>>;
+export type NetworkSettings = Pick<ModelConfig, "layers" | "imageSize" | "resize" | "variant" | "alignCorners"> &
+  Required<Pick<ModelConfig, keyof typeof networkDefaults>>;
 
 /** The paper's network, for configurations that do not say otherwise. */
 export const networkDefaults = { upscale: true, classificationHead: "standard", mapInput: true } as const;
 
 /** The settings that the engine needs, with the defaults filled in. */
-export function networkConfigOf(architecture: Architecture, settings: Omit<NetworkSettings, "resize" | keyof typeof networkDefaults> & Pick<ModelConfig, keyof typeof networkDefaults>): NetworkConfig {
+export function networkConfigOf(
+  architecture: Architecture,
+  settings: Omit<NetworkSettings, "resize" | keyof typeof networkDefaults> &
+    Pick<ModelConfig, keyof typeof networkDefaults>,
+): NetworkConfig {
   const { layers, imageSize, variant, alignCorners } = settings;
-  const { upscale = networkDefaults.upscale, classificationHead = networkDefaults.classificationHead, mapInput = networkDefaults.mapInput } = settings;
-  return { architecture, layers, imageHeight: imageSize[0], imageWidth: imageSize[1], variant, alignCorners, upscale, classificationHead, mapInput };
+  const {
+    upscale = networkDefaults.upscale,
+    classificationHead = networkDefaults.classificationHead,
+    mapInput = networkDefaults.mapInput,
+  } = settings;
+  return {
+    architecture,
+    layers,
+    imageHeight: imageSize[0],
+    imageWidth: imageSize[1],
+    variant,
+    alignCorners,
+    upscale,
+    classificationHead,
+    mapInput,
+  };
 }
 
 /**
  * How the heads are computed: as asked, else the fast way where it exists. It exists for the paper's classification head only
  * ("standard" with the map as input); asking for it with another one throws INVALID_OPTION.
  */
-export function computeFor(where: string, { classificationHead = networkDefaults.classificationHead, mapInput = networkDefaults.mapInput }: Pick<ModelConfig, "classificationHead" | "mapInput">, asked: Compute | undefined): Compute {
+export function computeFor(
+  where: string,
+  {
+    classificationHead = networkDefaults.classificationHead,
+    mapInput = networkDefaults.mapInput,
+  }: Pick<ModelConfig, "classificationHead" | "mapInput">,
+  asked: Compute | undefined,
+): Compute {
   if (asked !== undefined) checkChoice(where, "heads", asked, ["lowResolution", "direct"]);
   if (classificationHead === "standard" && mapInput) return asked ?? "lowResolution";
-  if (asked === "lowResolution") throw invalid(where, "heads", `'direct' (the only form for classificationHead '${classificationHead}', mapInput ${mapInput})`, asked);
+  if (asked === "lowResolution")
+    throw invalid(
+      where,
+      "heads",
+      `'direct' (the only form for classificationHead '${classificationHead}', mapInput ${mapInput})`,
+      asked,
+    );
   return "direct";
 }
 
 /** Throws INVALID_OPTION for the first that is wrong. */
-export function checkNetworkSettings(where: string, settings: { [Name in keyof NetworkSettings]?: unknown }): NetworkSettings {
+export function checkNetworkSettings(
+  where: string,
+  settings: { [Name in keyof NetworkSettings]?: unknown },
+): NetworkSettings {
   const { layers, imageSize, resize, variant, alignCorners } = settings;
-  const { upscale = networkDefaults.upscale, classificationHead = networkDefaults.classificationHead, mapInput = networkDefaults.mapInput } = settings;
-  if (!Array.isArray(layers) || layers.length === 0 || new Set(layers).size !== layers.length) throw invalid(where, "layers", "a list of different layers", layers);
-  if (!Array.isArray(imageSize) || imageSize.length !== 2) throw invalid(where, "imageSize", "[height, width]", imageSize);
-  const side = (value: unknown): number => checkNumber(where, "imageSize", value, { min: 32, max: 8192, integer: true });
-  if (classificationHead === "mapMax" && mapInput === false) throw invalid(where, "mapInput", "true (classificationHead 'mapMax' has no head that could do without the map)", mapInput);
+  const {
+    upscale = networkDefaults.upscale,
+    classificationHead = networkDefaults.classificationHead,
+    mapInput = networkDefaults.mapInput,
+  } = settings;
+  if (!Array.isArray(layers) || layers.length === 0 || new Set(layers).size !== layers.length)
+    throw invalid(where, "layers", "a list of different layers", layers);
+  if (!Array.isArray(imageSize) || imageSize.length !== 2)
+    throw invalid(where, "imageSize", "[height, width]", imageSize);
+  const side = (value: unknown): number =>
+    checkNumber(where, "imageSize", value, { min: 32, max: 8192, integer: true });
+  if (classificationHead === "mapMax" && mapInput === false)
+    throw invalid(
+      where,
+      "mapInput",
+      "true (classificationHead 'mapMax' has no head that could do without the map)",
+      mapInput,
+    );
   return {
     layers: layers.map((layer: unknown) => checkChoice(where, "layers", layer, ["layer1", "layer2", "layer3"])),
     imageSize: [side(imageSize[0]), side(imageSize[1])],
@@ -119,22 +174,30 @@ export function checkConfig(where: string, config: unknown): asserts config is M
   const backbone = fields(where, "backbone", root["backbone"]);
   checkChoice(where, "backbone.architecture", backbone["architecture"], architectures);
   checkBoolean(where, "backbone.trained", backbone["trained"]);
-  if (typeof backbone["source"] !== "string") throw invalid(where, "backbone.source", "a file's name", backbone["source"]);
-  if (!/^[0-9a-f]{64}$/.test(String(backbone["sha256"]))) throw invalid(where, "backbone.sha256", "64 hexadecimal digits", backbone["sha256"]);
+  if (typeof backbone["source"] !== "string")
+    throw invalid(where, "backbone.source", "a file's name", backbone["source"]);
+  if (!/^[0-9a-f]{64}$/.test(String(backbone["sha256"])))
+    throw invalid(where, "backbone.sha256", "64 hexadecimal digits", backbone["sha256"]);
   checkNetworkSettings(where, root as { [Name in keyof NetworkSettings]?: unknown });
   const thresholds = fields(where, "thresholds", root["thresholds"]);
   for (const name of ["scoreLogit", "pixelLogit"]) checkNumber(where, `thresholds.${name}`, thresholds[name]);
-  for (const name of ["scoreMethod", "pixelMethod"]) checkChoice(where, `thresholds.${name}`, thresholds[name], thresholdMethods);
-  for (const name of ["calibrationNormal", "calibrationAnomalous"]) checkNumber(where, `thresholds.${name}`, thresholds[name], { min: 0, integer: true });
+  for (const name of ["scoreMethod", "pixelMethod"])
+    checkChoice(where, `thresholds.${name}`, thresholds[name], thresholdMethods);
+  for (const name of ["calibrationNormal", "calibrationAnomalous"])
+    checkNumber(where, `thresholds.${name}`, thresholds[name], { min: 0, integer: true });
   if (root["training"] !== null) fields(where, "training", root["training"]);
 }
 
 function fields(where: string, name: string, value: unknown): Record<string, unknown> {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw invalid(where, name, "an object", value);
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw invalid(where, name, "an object", value);
   return value as Record<string, unknown>;
 }
 
 /** For a model whose random backbone would be in no file at all. */
 export function randomNotEmbedded(where: string): SuperSimpleNetError {
-  return new SuperSimpleNetError("INVALID_OPTION", `${where}: a model on a random backbone must hold it, because no file has it. Leave embedBackbone away, or give trained weights.`);
+  return new SuperSimpleNetError(
+    "INVALID_OPTION",
+    `${where}: a model on a random backbone must hold it, because no file has it. Leave embedBackbone away, or give trained weights.`,
+  );
 }

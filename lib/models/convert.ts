@@ -41,23 +41,37 @@ const nameIn: Record<CheckpointLayout, (name: string) => string> = {
 export async function convertCheckpoint(options: ConvertOptions): Promise<ConvertedCheckpoint> {
   const where = "convertCheckpoint";
   rejectUnknown(options, ["path", "layout", "channels"], where);
-  const wanted = engine().headTensors(checkNumber(where, "channels", options.channels, { integer: true, min: 1, max: 65536 }));
+  const wanted = engine().headTensors(
+    checkNumber(where, "channels", options.channels, { integer: true, min: 1, max: 65536 }),
+  );
   const asked = checkChoice(where, "layout", options.layout ?? "auto", ["auto", "authors", "anomalib"] as const);
   const { tensors } = await engine().readTensors(options.path);
   const { layout, prefix } = detectLayout(tensors, Object.keys(wanted), asked, options.path);
 
   const problems: string[] = [];
   const heads = pickTensors(tensors, wanted, (name) => prefix + nameIn[layout](name), problems);
-  if (problems.length > 0) throw weightsInvalid(options.path, `does not hold the heads for ${options.channels} feature channels in the ${layout} layout`, problems);
+  if (problems.length > 0)
+    throw weightsInvalid(
+      options.path,
+      `does not hold the heads for ${options.channels} feature channels in the ${layout} layout`,
+      problems,
+    );
 
   const extractor = `${prefix}feature_extractor.`;
   const inside = Object.fromEntries(Object.entries(tensors).filter(([name]) => name.startsWith(extractor)));
   const architecture = layout === "anomalib" ? detectArchitecture(inside) : undefined;
-  return architecture ? { heads, layout, backbone: { architecture, tensors: backboneFrom(inside, architecture, options.path) } } : { heads, layout };
+  return architecture
+    ? { heads, layout, backbone: { architecture, tensors: backboneFrom(inside, architecture, options.path) } }
+    : { heads, layout };
 }
 
 /** The layout and prefix under which most of the heads' tensors are found. */
-function detectLayout(tensors: TensorMap, wanted: string[], asked: "auto" | CheckpointLayout, file: string): { layout: CheckpointLayout; prefix: string } {
+function detectLayout(
+  tensors: TensorMap,
+  wanted: string[],
+  asked: "auto" | CheckpointLayout,
+  file: string,
+): { layout: CheckpointLayout; prefix: string } {
   const names = Object.keys(tensors);
   let best: { layout: CheckpointLayout; prefix: string; found: number } | undefined;
   for (const layout of ["authors", "anomalib"] as const) {
@@ -74,7 +88,11 @@ function detectLayout(tensors: TensorMap, wanted: string[], asked: "auto" | Chec
   }
   if (best) return best;
   const sample = names.slice(0, 5).join(", ") || "no tensors at all";
-  throw weightsInvalid(file, asked === "auto" ? "holds no SuperSimpleNet heads" : `holds no heads in the ${asked} layout`, [
-    `expected names such as ${(asked === "auto" ? (["authors", "anomalib"] as const) : [asked]).map((layout) => nameIn[layout]("feature_adaptor.projection.weight")).join(" or ")}, found ${sample}`,
-  ]);
+  throw weightsInvalid(
+    file,
+    asked === "auto" ? "holds no SuperSimpleNet heads" : `holds no heads in the ${asked} layout`,
+    [
+      `expected names such as ${(asked === "auto" ? (["authors", "anomalib"] as const) : [asked]).map((layout) => nameIn[layout]("feature_adaptor.projection.weight")).join(" or ")}, found ${sample}`,
+    ],
+  );
 }

@@ -71,7 +71,11 @@ export class Model {
     const version = Number(metadata["format_version"]);
     if (!Number.isInteger(version) || version < 1) fail(`its format version is '${metadata["format_version"]}'.`);
     if (version > modelFormatVersion) {
-      throw new SuperSimpleNetError("MODEL_TOO_NEW", `${path} has model format ${version}; this version of supersimplenet reads up to ${modelFormatVersion}. Upgrade it: 'npm install supersimplenet@latest', or in a checkout 'git pull' and 'npm run build'.`, { path });
+      throw new SuperSimpleNetError(
+        "MODEL_TOO_NEW",
+        `${path} has model format ${version}; this version of supersimplenet reads up to ${modelFormatVersion}. Upgrade it: 'npm install supersimplenet@latest', or in a checkout 'git pull' and 'npm run build'.`,
+        { path },
+      );
     }
     const config = configOf(metadata["config"], fail);
     const heads: TensorMap = {};
@@ -84,7 +88,8 @@ export class Model {
     const model = new Model(config, heads, embedded ? { tensors: backbone, embedded } : undefined);
     const problems = model.#problems();
     if (problems.length > 0) fail(listed(problems));
-    if (embedded && (await tensorsSha256(backbone)) !== config.backbone.sha256) fail("its embedded backbone is not the one it was trained with.");
+    if (embedded && (await tensorsSha256(backbone)) !== config.backbone.sha256)
+      fail("its embedded backbone is not the one it was trained with.");
     if (embedded) model.#file = resolve(path);
     return model;
   }
@@ -96,7 +101,10 @@ export class Model {
   check(where = "model.check"): void {
     checkConfig(where, this.config);
     const problems = this.#problems();
-    if (problems.length > 0) throw new SuperSimpleNetError("MODEL_INVALID", `${where}: the model is not usable: ${listed(problems)}`, { problems });
+    if (problems.length > 0)
+      throw new SuperSimpleNetError("MODEL_INVALID", `${where}: the model is not usable: ${listed(problems)}`, {
+        problems,
+      });
   }
 
   /** The tensors against the configuration, which must have been checked. */
@@ -104,7 +112,12 @@ export class Model {
     const network = this.networkConfig;
     const problems = tensorProblems(this.heads, engine().headTensors(engine().featureShape(network).channels, network));
     if (!this.#backbone) return problems;
-    return [...problems, ...tensorProblems(this.#backbone, engine().backboneTensors(this.config.backbone.architecture)).map((problem) => backbonePrefix + problem)];
+    return [
+      ...problems,
+      ...tensorProblems(this.#backbone, engine().backboneTensors(this.config.backbone.architecture)).map(
+        (problem) => backbonePrefix + problem,
+      ),
+    ];
   }
 
   /**
@@ -117,7 +130,11 @@ export class Model {
     if (this.#file !== undefined) {
       const again = await Model.load(this.#file);
       if (again.config.backbone.sha256 === this.config.backbone.sha256) return (this.#backbone = again.#backbone!);
-      throw new SuperSimpleNetError("CHECKSUM_MISMATCH", `The backbone of the model was read from ${this.#file}, which holds another model by now. Load that one again.`, { path: this.#file });
+      throw new SuperSimpleNetError(
+        "CHECKSUM_MISMATCH",
+        `The backbone of the model was read from ${this.#file}, which holds another model by now. Load that one again.`,
+        { path: this.#file },
+      );
     }
     const { architecture, sha256, source } = this.config.backbone;
     const loaded = await loadBackbone({ architecture, weights, signal });
@@ -145,7 +162,11 @@ export class Model {
       for (const [name, tensor] of Object.entries(await this.backbone())) tensors[backbonePrefix + name] = tensor;
     }
     try {
-      await engine().writeTensors(path, tensors, { format: formatName, format_version: String(modelFormatVersion), config: JSON.stringify(this.config) });
+      await engine().writeTensors(path, tensors, {
+        format: formatName,
+        format_version: String(modelFormatVersion),
+        config: JSON.stringify(this.config),
+      });
     } catch (error) {
       throw fileError(error, "write model", path);
     }
@@ -187,8 +208,10 @@ function tensorProblems(tensors: TensorMap, wanted: Record<string, number[]>): s
   const problems: string[] = [];
   for (const name of Object.keys(wanted)) {
     const tensor = tensors[name];
-    if (tensor && !(tensor.dtype === "float32" && types.isFloat32Array(tensor.data))) problems.push(`${name} is ${tensor.dtype} instead of float32`);
-    else if (tensor && tensor.data.length !== tensor.shape.reduce((a, b) => a * b, 1)) problems.push(`${name} has ${tensor.data.length} values, which do not fill its shape`);
+    if (tensor && !(tensor.dtype === "float32" && types.isFloat32Array(tensor.data)))
+      problems.push(`${name} is ${tensor.dtype} instead of float32`);
+    else if (tensor && tensor.data.length !== tensor.shape.reduce((a, b) => a * b, 1))
+      problems.push(`${name} has ${tensor.data.length} values, which do not fill its shape`);
   }
   if (problems.length === 0) pickTensors(tensors, wanted, (name) => name, problems);
   return problems;

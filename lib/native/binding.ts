@@ -6,7 +6,8 @@
  * Promises run on the engine thread (libtorch) unless marked "pool" (libuv pool, no libtorch).
  */
 
-export type Dtype = "float32" | "float64" | "float16" | "bfloat16" | "int64" | "int32" | "int16" | "int8" | "uint8" | "bool";
+export type Dtype =
+  "float32" | "float64" | "float16" | "bfloat16" | "int64" | "int32" | "int16" | "int8" | "uint8" | "bool";
 
 /** A tensor as it crosses the boundary: dense, row-major. float16 and bfloat16 travel as raw bits in a Uint16Array. */
 export interface NativeTensor {
@@ -377,10 +378,23 @@ export interface NativeBinding {
 
   // images (pool)
   /** `channels` is 3 (RGB) or 1 (masks: nearest neighbour only). */
-  resizeImage(pixels: Uint8Array, height: number, width: number, channels: number, toHeight: number, toWidth: number, method: ResizeMethod | "nearest"): Promise<Uint8Array>;
+  resizeImage(
+    pixels: Uint8Array,
+    height: number,
+    width: number,
+    channels: number,
+    toHeight: number,
+    toWidth: number,
+    method: ResizeMethod | "nearest",
+  ): Promise<Uint8Array>;
   flipImage(pixels: Uint8Array, height: number, width: number, channels: number, flip: number): Uint8Array;
   /** `mask` is 0/1 at the image's own size. One result per requested flip. */
-  trainingTargets(mask: Uint8Array, height: number, width: number, options: TargetOptions): Promise<{ mask: Float32Array; weight: Float32Array }[]>;
+  trainingTargets(
+    mask: Uint8Array,
+    height: number,
+    width: number,
+    options: TargetOptions,
+  ): Promise<{ mask: Float32Array; weight: Float32Array }[]>;
   /** Bilinear, half-pixel centres, float32 (maps to the image's own size). */
   resizeMap(map: Float32Array, height: number, width: number, toHeight: number, toWidth: number): Promise<Float32Array>;
   distanceWeight(mask: Uint8Array, height: number, width: number, w: number, p: number): Float32Array;
@@ -389,16 +403,43 @@ export interface NativeBinding {
   // metrics (pool)
   imageMetrics(scores: Float32Array, labels: Uint8Array): Promise<ImageMetrics>;
   /** `maps` and `masks` are count x H x W. */
-  pixelMetrics(maps: Float32Array[], masks: Uint8Array[], height: number, width: number, fprLimit: number): Promise<PixelMetrics>;
+  pixelMetrics(
+    maps: Float32Array[],
+    masks: Uint8Array[],
+    height: number,
+    width: number,
+    fprLimit: number,
+  ): Promise<PixelMetrics>;
   regions(map: Float32Array, height: number, width: number, threshold: number, minArea: number): Promise<Region[]>;
 
   // anomalies
   /** Perlin noise of a given lattice of gradient angles (fractions of a turn), times sqrt(2): height x width. */
-  perlinNoise(height: number, width: number, latticeY: number, latticeX: number, anglesOver2Pi: Float32Array): Float32Array;
+  perlinNoise(
+    height: number,
+    width: number,
+    latticeY: number,
+    latticeX: number,
+    anglesOver2Pi: Float32Array,
+  ): Float32Array;
   /** The synthetic-anomaly masks that training step `index` draws: count x height x width of 0/1. */
-  perlinMasks(seed: number, index: number, count: number, height: number, width: number, threshold: number, device?: string): Float32Array;
+  perlinMasks(
+    seed: number,
+    index: number,
+    count: number,
+    height: number,
+    width: number,
+    threshold: number,
+    device?: string,
+  ): Float32Array;
   /** The latent noise of unit variance that training step `index` draws at the given flat positions: positions x channels. */
-  latentNoise(seed: number, index: number, sample: number, positions: Int32Array, channels: number, device?: string): Float32Array;
+  latentNoise(
+    seed: number,
+    index: number,
+    sample: number,
+    positions: Int32Array,
+    channels: number,
+    device?: string,
+  ): Float32Array;
 
   // network
   /** Every tensor that an architecture needs, up to layer3, with torchvision's names. */

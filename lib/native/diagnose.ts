@@ -10,7 +10,19 @@ import { type EngineChoice, nvidiaDriver } from "./cuda.js";
 import { engine } from "./engine.js";
 import { checkGlibc, glibcNeeded, glibcVersion } from "./glibc.js";
 import { openLoader } from "./loader.js";
-import { type Addon, fetchCommand, isCheckout, type Libtorch, locateAddon, locateCudaAddon, locateCudaLibtorch, locateLibtorch, packageFolder, pinned, setupCommand } from "./locate.js";
+import {
+  type Addon,
+  fetchCommand,
+  isCheckout,
+  type Libtorch,
+  locateAddon,
+  locateCudaAddon,
+  locateCudaLibtorch,
+  locateLibtorch,
+  packageFolder,
+  pinned,
+  setupCommand,
+} from "./locate.js";
 
 /** Something that keeps the package, or part of it, from working. */
 export interface Problem {
@@ -35,7 +47,11 @@ export interface Diagnosis {
   glibc: string | null;
   /** The oldest glibc that the engine runs on. */
   glibcNeeded: string;
-  cpu: { model: string; cores: number; /** libtorch's name of the instruction set it uses, e.g. "AVX512". */ capability: string | null };
+  cpu: {
+    model: string;
+    cores: number;
+    /** libtorch's name of the instruction set it uses, e.g. "AVX512". */ capability: string | null;
+  };
   /** `builtFor`: the libtorch version that the engine was compiled with. */
   addon: { folder: string; builtFor: string | null } | null;
   libtorch: { version: string; folder: string; foundBy: Libtorch["foundBy"] } | null;
@@ -43,7 +59,11 @@ export interface Diagnosis {
   /** Bytes. */
   memory: { total: number; free: number };
   /** For an NVIDIA GPU. `driver`: such as "driver 580.65.06"; `libtorch`: the CUDA build that the engine would open. */
-  cuda: { driver: string | null; addon: { folder: string } | null; libtorch: { version: string; folder: string; foundBy: Libtorch["foundBy"] } | null };
+  cuda: {
+    driver: string | null;
+    addon: { folder: string } | null;
+    libtorch: { version: string; folder: string; foundBy: Libtorch["foundBy"] } | null;
+  };
   /** Variables that change what this package does, where they are set; passwords of proxies are left out. */
   environment: Record<string, string>;
   /** Version of the image decoder. */
@@ -75,9 +95,17 @@ export function diagnose(): Diagnosis {
     }
   };
 
-  const manifest = JSON.parse(readFileSync(path.join(packageFolder, "package.json"), "utf8")) as { name: string; version: string };
+  const manifest = JSON.parse(readFileSync(path.join(packageFolder, "package.json"), "utf8")) as {
+    name: string;
+    version: string;
+  };
   if (Number(process.versions.node.split(".")[0]) < 20)
-    problems.push({ code: "NODE_TOO_OLD", text: `Node ${process.versions.node}; 20 or newer is needed.`, fix: "install Node 20 or newer from https://nodejs.org", fatal: true });
+    problems.push({
+      code: "NODE_TOO_OLD",
+      text: `Node ${process.versions.node}; 20 or newer is needed.`,
+      fix: "install Node 20 or newer from https://nodejs.org",
+      fatal: true,
+    });
   const glibc = glibcVersion();
   const addon = attempt(locateAddon);
   const runs = attempt(() => (checkGlibc(addon, glibc), true));
@@ -88,7 +116,13 @@ export function diagnose(): Diagnosis {
   const sharp = attempt(() => openSharp().versions.sharp ?? null);
   const driver = nvidiaDriver() ?? null;
   const cudaAddon = locateCudaAddon() ?? null;
-  if (probe && probe.devices.length === 1 && (driver || cudaAddon)) problems.push({ code: "GPU_UNUSED", text: `No GPU is used: ${probe.choice.reason}.`, fix: probe.choice.fix ?? "docs/cuda.md", fatal: false });
+  if (probe && probe.devices.length === 1 && (driver || cudaAddon))
+    problems.push({
+      code: "GPU_UNUSED",
+      text: `No GPU is used: ${probe.choice.reason}.`,
+      fix: probe.choice.fix ?? "docs/cuda.md",
+      fatal: false,
+    });
 
   return {
     package: { name: manifest.name, version: manifest.version, folder: packageFolder },
@@ -97,12 +131,20 @@ export function diagnose(): Diagnosis {
     system: { name: distribution(), kernel: `${os.type()} ${os.release()}` },
     glibc,
     glibcNeeded: glibcNeeded(addon),
-    cpu: { model: os.cpus()[0]?.model.trim() ?? "unknown", cores: os.availableParallelism(), capability: probe?.versions.cpuCapability ?? null },
+    cpu: {
+      model: os.cpus()[0]?.model.trim() ?? "unknown",
+      cores: os.availableParallelism(),
+      capability: probe?.versions.cpuCapability ?? null,
+    },
     addon: addon && { folder: path.dirname(addon.loader), builtFor },
     libtorch,
     mkldnn: probe?.versions.mkldnn ?? null,
     memory: { total: os.totalmem(), free: os.freemem() },
-    cuda: { driver, addon: cudaAddon && { folder: path.dirname(cudaAddon.loader) }, libtorch: cudaAddon && cudaLibtorch(cudaAddon) },
+    cuda: {
+      driver,
+      addon: cudaAddon && { folder: path.dirname(cudaAddon.loader) },
+      libtorch: cudaAddon && cudaLibtorch(cudaAddon),
+    },
     environment: environment(),
     sharp,
     choice: probe?.choice ?? null,
@@ -122,7 +164,9 @@ function probeEngine(): Probe {
   if (run.signal) throw new EngineCrash(`The process that opened the engine was ended by ${run.signal}.`);
   // An ordinary error: open it here, for its code and message.
   engine();
-  throw new EngineCrash(`The process that opened the engine ended with code ${run.status}: ${run.stderr.trim().split("\n").at(-1)}`);
+  throw new EngineCrash(
+    `The process that opened the engine ended with code ${run.status}: ${run.stderr.trim().split("\n").at(-1)}`,
+  );
 }
 
 /** What a CUDA engine would open; why it cannot is in `choice`. */
@@ -144,8 +188,14 @@ function distribution(): string | null {
 }
 
 function environment(): Record<string, string> {
-  const names = /^(SUPERSIMPLENET_\w+|CUDA_\w+|OMP_\w+|MKL_\w+|LD_LIBRARY_PATH|LD_PRELOAD|XDG_CACHE_HOME|NODE_OPTIONS|(HTTPS?|NO)_PROXY)$/i;
-  return Object.fromEntries(Object.keys(process.env).filter((name) => names.test(name)).sort().map((name) => [name, process.env[name]!.replace(/\/\/[^@/]*@/, "//")]));
+  const names =
+    /^(SUPERSIMPLENET_\w+|CUDA_\w+|OMP_\w+|MKL_\w+|LD_LIBRARY_PATH|LD_PRELOAD|XDG_CACHE_HOME|NODE_OPTIONS|(HTTPS?|NO)_PROXY)$/i;
+  return Object.fromEntries(
+    Object.keys(process.env)
+      .filter((name) => names.test(name))
+      .sort()
+      .map((name) => [name, process.env[name]!.replace(/\/\/[^@/]*@/, "//")]),
+  );
 }
 
 class EngineCrash extends Error {}
@@ -153,36 +203,57 @@ class EngineCrash extends Error {}
 const fixes: Partial<Record<ErrorCode, string>> = {
   LIBTORCH_NOT_FOUND: fetchCommand,
   LIBTORCH_VERSION: fetchCommand,
-  ENGINE_NOT_BUILT: isCheckout ? setupCommand : "npm run pack:all -- --out DIR in a clone of the repository, then npm install DIR/*.tgz here",
-  GLIBC_TOO_OLD: "use a newer distribution or container, or npm run pack:all -- --out DIR in a clone of the repository on this one",
+  ENGINE_NOT_BUILT: isCheckout
+    ? setupCommand
+    : "npm run pack:all -- --out DIR in a clone of the repository, then npm install DIR/*.tgz here",
+  GLIBC_TOO_OLD:
+    "use a newer distribution or container, or npm run pack:all -- --out DIR in a clone of the repository on this one",
 };
 
 function problemOf(error: unknown): Problem {
   if (error instanceof EngineCrash) {
-    return { code: "ENGINE_CRASHED", text: error.message, fix: isCheckout ? `remove build-cmake/, then ${setupCommand}` : "remove node_modules, then npm install", fatal: true };
+    return {
+      code: "ENGINE_CRASHED",
+      text: error.message,
+      fix: isCheckout ? `remove build-cmake/, then ${setupCommand}` : "remove node_modules, then npm install",
+      fatal: true,
+    };
   }
-  if (!(error instanceof SuperSimpleNetError)) return { code: "INTERNAL", text: error instanceof Error ? error.message : String(error), fix: "report this with the whole output", fatal: true };
+  if (!(error instanceof SuperSimpleNetError))
+    return {
+      code: "INTERNAL",
+      text: error instanceof Error ? error.message : String(error),
+      fix: "report this with the whole output",
+      fatal: true,
+    };
   // With a folder chosen by hand, fetching another would not be used.
-  const fix = error.fix ?? (error.code === "INVALID_OPTION" ? "correct the variable that it names" : undefined) ?? fixOf(error);
+  const fix =
+    error.fix ?? (error.code === "INVALID_OPTION" ? "correct the variable that it names" : undefined) ?? fixOf(error);
   return { code: error.code, text: error.message, fix, fatal: true };
 }
 
 function fixOf(error: SuperSimpleNetError): string {
-  if (error.code.startsWith("LIBTORCH") && process.env["SUPERSIMPLENET_LIBTORCH"]) return `unset SUPERSIMPLENET_LIBTORCH && ${fetchCommand}`;
+  if (error.code.startsWith("LIBTORCH") && process.env["SUPERSIMPLENET_LIBTORCH"])
+    return `unset SUPERSIMPLENET_LIBTORCH && ${fetchCommand}`;
   return fixes[error.code] ?? setupCommand;
 }
 
 function cacheEntries(): { path: string; bytes: number }[] {
   const root = cacheFolder();
-  const list = (folder: string): string[] => (existsSync(folder) && statSync(folder).isDirectory() ? readdirSync(folder).sort() : []);
-  return list(root).flatMap((name) => {
-    const inside = list(path.join(root, name));
-    return inside.length > 0 ? inside.map((child) => path.join(name, child)) : [name];
-  }).map((entry) => ({ path: entry, bytes: sizeOf(path.join(root, entry)) }));
+  const list = (folder: string): string[] =>
+    existsSync(folder) && statSync(folder).isDirectory() ? readdirSync(folder).sort() : [];
+  return list(root)
+    .flatMap((name) => {
+      const inside = list(path.join(root, name));
+      return inside.length > 0 ? inside.map((child) => path.join(name, child)) : [name];
+    })
+    .map((entry) => ({ path: entry, bytes: sizeOf(path.join(root, entry)) }));
 }
 
 function sizeOf(entry: string): number {
   const stat = statSync(entry, { throwIfNoEntry: false });
   if (!stat) return 0; // a link to nowhere, or removed meanwhile
-  return stat.isDirectory() ? readdirSync(entry).reduce((sum, name) => sum + sizeOf(path.join(entry, name)), 0) : stat.size;
+  return stat.isDirectory()
+    ? readdirSync(entry).reduce((sum, name) => sum + sizeOf(path.join(entry, name)), 0)
+    : stat.size;
 }

@@ -6,7 +6,16 @@ import type { NativeBinding } from "./binding.js";
 import { type EngineChoice, chooseEngine } from "./cuda.js";
 import { checkGlibc } from "./glibc.js";
 import { openLoader, systemTooOld } from "./loader.js";
-import { type Addon, type Libtorch, libtorchFiles, locateAddon, locateCudaAddon, locateCudaLibtorch, locateLibtorch, repair } from "./locate.js";
+import {
+  type Addon,
+  type Libtorch,
+  libtorchFiles,
+  locateAddon,
+  locateCudaAddon,
+  locateCudaLibtorch,
+  locateLibtorch,
+  repair,
+} from "./locate.js";
 
 /** Where the opened engine came from. */
 export interface Opened {
@@ -47,7 +56,10 @@ function open(device: string): { native: NativeBinding; from: Opened } {
     native = loader.load(libtorchFiles(libtorch), addon.engine);
   } catch (cause) {
     const message = `libtorch ${libtorch.version} in ${libtorch.folder} (found by: ${libtorch.foundBy}) or the engine ${addon.engine} cannot be opened: ${text(cause)}. ${repair(libtorch)}`;
-    throw systemTooOld(text(cause), cause, libtorch.folder) ?? new SuperSimpleNetError("LIBTORCH_LOAD_FAILED", message, { cause, path: libtorch.folder, fix: repair(libtorch) });
+    throw (
+      systemTooOld(text(cause), cause, libtorch.folder) ??
+      new SuperSimpleNetError("LIBTORCH_LOAD_FAILED", message, { cause, path: libtorch.folder, fix: repair(libtorch) })
+    );
   }
   // Node runs no environment clean-up hooks on process.exit() of the main thread; a running engine thread would crash
   // there. Workers have their hook (native/addon/engine_thread.cc).
@@ -60,7 +72,9 @@ const text = (error: unknown): string => (types.isNativeError(error) ? error.mes
 function translate(error: unknown): unknown {
   if (!types.isNativeError(error) || error instanceof SuperSimpleNetError) return error;
   const { code, path } = error as { code?: unknown; path?: string };
-  return typeof code === "string" && /^[A-Z_]+$/.test(code) ? new SuperSimpleNetError(code as ErrorCode, error.message, { cause: error, path }) : error;
+  return typeof code === "string" && /^[A-Z_]+$/.test(code)
+    ? new SuperSimpleNetError(code as ErrorCode, error.message, { cause: error, path })
+    : error;
 }
 
 /** The same object, whose functions and promises fail with our error class. */
@@ -73,7 +87,9 @@ function translated<T extends object>(target: T): T {
         apply(callee, _self, args: unknown[]) {
           try {
             const result: unknown = Reflect.apply(callee, object, args);
-            return types.isPromise(result) ? result.then(translatedInstance, (error: unknown) => Promise.reject(translate(error))) : translatedInstance(result);
+            return types.isPromise(result)
+              ? result.then(translatedInstance, (error: unknown) => Promise.reject(translate(error)))
+              : translatedInstance(result);
           } catch (error) {
             throw translate(error);
           }
@@ -85,6 +101,9 @@ function translated<T extends object>(target: T): T {
 
 /** Trainers, detectors and groups fail in the same way. */
 function translatedInstance(value: unknown): unknown {
-  const native = typeof value === "object" && value !== null && /^Native(Trainer|Detector|Group)$/.test(value.constructor?.name ?? "");
+  const native =
+    typeof value === "object" &&
+    value !== null &&
+    /^Native(Trainer|Detector|Group)$/.test(value.constructor?.name ?? "");
   return native ? translated(value) : value;
 }

@@ -16,7 +16,9 @@ export function glibcVersion(): string | null {
 /** The oldest glibc that libtorch runs on and, where a prebuilt addon states more (needs.json beside it), that one needs. */
 export function glibcNeeded(addon: Addon | null): string {
   const needs = addon && path.join(path.dirname(addon.loader), "needs.json");
-  return needs && existsSync(needs) ? (JSON.parse(readFileSync(needs, "utf8")) as { glibc: string }).glibc : pinned.glibc;
+  return needs && existsSync(needs)
+    ? (JSON.parse(readFileSync(needs, "utf8")) as { glibc: string }).glibc
+    : pinned.glibc;
 }
 
 /** Throws GLIBC_TOO_OLD before dlopen would fail with a symbol's name. */
@@ -25,11 +27,15 @@ export function checkGlibc(addon: Addon | null, found: string | null = glibcVers
   const needed = glibcNeeded(addon);
   if (found !== null && !older(found, needed)) return;
   const here = found === null ? "this system has another C library (Alpine's musl?)" : `this system has ${found}`;
-  throw new SuperSimpleNetError("GLIBC_TOO_OLD", `The native engine needs glibc ${needed} or newer; ${here}. ${olderSystem}`);
+  throw new SuperSimpleNetError(
+    "GLIBC_TOO_OLD",
+    `The native engine needs glibc ${needed} or newer; ${here}. ${olderSystem}`,
+  );
 }
 
 /** What helps against a C or C++ library that is too old. */
-export const olderSystem = "Use a newer system or container (glibc 2.28: Debian 10, Ubuntu 20.04, RHEL 8; 2.34: Ubuntu 22.04, RHEL 9, Debian 12), or build the packages on this one: docs/building.md.";
+export const olderSystem =
+  "Use a newer system or container (glibc 2.28: Debian 10, Ubuntu 20.04, RHEL 8; 2.34: Ubuntu 22.04, RHEL 9, Debian 12), or build the packages on this one: docs/building.md.";
 
 function older(version: string, than: string): boolean {
   const [a, b] = [version, than].map((v) => v.split(".").map(Number));

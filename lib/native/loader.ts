@@ -16,13 +16,29 @@ export function openLoader(addon: Addon): Loader {
     return require(addon.loader) as Loader;
   } catch (cause) {
     const { code, message: text } = cause as NodeJS.ErrnoException; // of Node's own realm
-    if (code === "ERR_DLOPEN_DISABLED") throw new SuperSimpleNetError("ENGINE_NOT_BUILT", `${addon.loader} may not be opened: ${text} Run Node with --allow-addons, or without --no-addons.`, { cause, path: addon.loader });
-    throw systemTooOld(text, cause, addon.loader) ?? new SuperSimpleNetError("ENGINE_NOT_BUILT", `${addon.loader} cannot be opened here: ${text}. It is damaged, or of another platform. ${sourceBuild}`, { cause, path: addon.loader });
+    if (code === "ERR_DLOPEN_DISABLED")
+      throw new SuperSimpleNetError(
+        "ENGINE_NOT_BUILT",
+        `${addon.loader} may not be opened: ${text} Run Node with --allow-addons, or without --no-addons.`,
+        { cause, path: addon.loader },
+      );
+    throw (
+      systemTooOld(text, cause, addon.loader) ??
+      new SuperSimpleNetError(
+        "ENGINE_NOT_BUILT",
+        `${addon.loader} cannot be opened here: ${text}. It is damaged, or of another platform. ${sourceBuild}`,
+        { cause, path: addon.loader },
+      )
+    );
   }
 }
 
 /** GLIBC_TOO_OLD, if that is what the dynamic linker says: a libc or libstdc++ older than the one a library was linked with. */
 export function systemTooOld(text: string, cause: unknown, file: string): SuperSimpleNetError | undefined {
   if (!/version [`'](GLIBC|GLIBCXX|CXXABI)_[\d.]+' not found/.test(text)) return undefined;
-  return new SuperSimpleNetError("GLIBC_TOO_OLD", `The system's C or C++ library is too old for ${file}: ${text}. ${olderSystem}`, { cause, path: file });
+  return new SuperSimpleNetError(
+    "GLIBC_TOO_OLD",
+    `The system's C or C++ library is too old for ${file}: ${text}. ${olderSystem}`,
+    { cause, path: file },
+  );
 }

@@ -49,7 +49,9 @@ export const isCheckout = existsSync(path.join(packageFolder, "tsconfig.json"));
 export const setupCommand = isCheckout ? "npm run setup" : `node ${path.join(packageFolder, "scripts", "setup.mjs")}`;
 
 /** How an engine is built where no prebuilt one fits. */
-export const sourceBuild = isCheckout ? "Run 'npm run build'." : "Build it from source: in a clone of the repository run 'npm run pack:all -- --out DIR', then 'npm install DIR/*.tgz' here (docs/building.md).";
+export const sourceBuild = isCheckout
+  ? "Run 'npm run build'."
+  : "Build it from source: in a clone of the repository run 'npm run pack:all -- --out DIR', then 'npm install DIR/*.tgz' here (docs/building.md).";
 
 export interface Addon {
   /** supersimplenet.node: links nothing but libdl. */
@@ -72,18 +74,37 @@ export function locateAddon(): Addon {
     if (existsSync(loader) && existsSync(engine)) return { loader, engine };
     looked.push(path.dirname(loader));
   }
-  const places = [...new Set([...looked, path.join(packageFolder, "build", "Release"), path.join(packageFolder, "prebuilds", `${process.platform}-${process.arch}`)])];
+  const places = [
+    ...new Set([
+      ...looked,
+      path.join(packageFolder, "build", "Release"),
+      path.join(packageFolder, "prebuilds", `${process.platform}-${process.arch}`),
+    ]),
+  ];
   const missing = `supersimplenet.node and supersimplenet_engine.so are not in ${places.join(", ")}`;
-  if (isCheckout) throw new SuperSimpleNetError("ENGINE_NOT_BUILT", `The native engine is not built: ${missing}. Run '${setupCommand}'.`);
+  if (isCheckout)
+    throw new SuperSimpleNetError(
+      "ENGINE_NOT_BUILT",
+      `The native engine is not built: ${missing}. Run '${setupCommand}'.`,
+    );
   const prebuilds = path.join(packageFolder, "prebuilds");
   const fitting = existsSync(prebuilds) ? readdirSync(prebuilds).join(", ") : "nothing";
-  throw new SuperSimpleNetError("ENGINE_NOT_BUILT", `No prebuilt engine fits ${process.platform}-${process.arch}: ${missing}; this package has ${fitting}. ${sourceBuild}`);
+  throw new SuperSimpleNetError(
+    "ENGINE_NOT_BUILT",
+    `No prebuilt engine fits ${process.platform}-${process.arch}: ${missing}; this package has ${fitting}. ${sourceBuild}`,
+  );
 }
 
 /** The same two files of the CUDA engine: in build-cuda, else in prebuilds/<platform>-<arch>/cuda; undefined when there is none. */
 export function locateCudaAddon(): Addon | undefined {
-  return [path.join(packageFolder, "build-cuda"), path.join(packageFolder, "prebuilds", `${process.platform}-${process.arch}`, "cuda")]
-    .map((folder) => ({ loader: path.join(folder, "supersimplenet.node"), engine: path.join(folder, "supersimplenet_engine.so") }))
+  return [
+    path.join(packageFolder, "build-cuda"),
+    path.join(packageFolder, "prebuilds", `${process.platform}-${process.arch}`, "cuda"),
+  ]
+    .map((folder) => ({
+      loader: path.join(folder, "supersimplenet.node"),
+      engine: path.join(folder, "supersimplenet_engine.so"),
+    }))
     .find((addon) => existsSync(addon.loader) && existsSync(addon.engine));
 }
 
@@ -108,7 +129,10 @@ export interface Libtorch {
 export const platformPackage = `@supersimplenet/libtorch-cpu-${process.platform}-${process.arch}`;
 
 /** The command that installs it; undefined where there is none to install. */
-export const installLibtorch = `${process.platform}-${process.arch}` in pinned.wheels ? `npm install ${platformPackage}@${pinned.version}` : undefined;
+export const installLibtorch =
+  `${process.platform}-${process.arch}` in pinned.wheels
+    ? `npm install ${platformPackage}@${pinned.version}`
+    : undefined;
 
 /**
  * libtorch for an engine built against version `wanted`. Looks in SUPERSIMPLENET_LIBTORCH, the platform package, the
@@ -118,12 +142,26 @@ export const installLibtorch = `${process.platform}-${process.arch}` in pinned.w
  */
 export function locateLibtorch(wanted: string = pinned.version): Libtorch {
   const chosen = process.env["SUPERSIMPLENET_LIBTORCH"];
-  if (chosen) return checked(path.resolve(chosen), wanted, "SUPERSIMPLENET_LIBTORCH", "Set SUPERSIMPLENET_LIBTORCH to a folder with that version, or unset it.");
+  if (chosen)
+    return checked(
+      path.resolve(chosen),
+      wanted,
+      "SUPERSIMPLENET_LIBTORCH",
+      "Set SUPERSIMPLENET_LIBTORCH to a folder with that version, or unset it.",
+    );
   const looked = ["SUPERSIMPLENET_LIBTORCH: not set"];
 
   const packaged = platformPackageFolder();
-  if (packaged) return checked(packaged, wanted, "platform package", `Install the version that belongs to this package: npm install ${platformPackage}@${pinned.version}.`);
-  const leftOut = isCheckout ? "" : " (npm leaves it out with --omit=optional, and with a package-lock.json made on another platform)";
+  if (packaged)
+    return checked(
+      packaged,
+      wanted,
+      "platform package",
+      `Install the version that belongs to this package: npm install ${platformPackage}@${pinned.version}.`,
+    );
+  const leftOut = isCheckout
+    ? ""
+    : " (npm leaves it out with --omit=optional, and with a package-lock.json made on another platform)";
   looked.push(`npm package ${platformPackage}: not installed${leftOut}`);
 
   const cached = path.join(cacheFolder(), "libtorch", pinned.cacheName);
@@ -169,13 +207,23 @@ export function locateCudaLibtorch(wanted: string | undefined): Libtorch {
     const version = readVersion(folder);
     const text =
       problem(folder, wanted ?? version ?? "")?.text ??
-      (existsSync(path.join(folder, "lib", "libtorch_cuda.so")) ? undefined : `${folder} is not a CUDA build: it has no lib/libtorch_cuda.so`) ??
-      (supportedForCuda.includes(minor(version!)) ? undefined : `${folder} is version ${version}; ${supportedForCuda.join(", ")} can be used`);
+      (existsSync(path.join(folder, "lib", "libtorch_cuda.so"))
+        ? undefined
+        : `${folder} is not a CUDA build: it has no lib/libtorch_cuda.so`) ??
+      (supportedForCuda.includes(minor(version!))
+        ? undefined
+        : `${folder} is version ${version}; ${supportedForCuda.join(", ")} can be used`);
     if (text === undefined) return { folder, version: version!, foundBy };
-    if (foundBy === "SUPERSIMPLENET_LIBTORCH_CUDA") throw new SuperSimpleNetError("LIBTORCH_VERSION", `libtorch from ${foundBy}: ${text}. Set it to the folder of a CUDA build of libtorch ${wanted ?? supportedForCuda.join(", ")}, or unset it.`, { path: folder, fix: "unset SUPERSIMPLENET_LIBTORCH_CUDA" });
+    if (foundBy === "SUPERSIMPLENET_LIBTORCH_CUDA")
+      throw new SuperSimpleNetError(
+        "LIBTORCH_VERSION",
+        `libtorch from ${foundBy}: ${text}. Set it to the folder of a CUDA build of libtorch ${wanted ?? supportedForCuda.join(", ")}, or unset it.`,
+        { path: folder, fix: "unset SUPERSIMPLENET_LIBTORCH_CUDA" },
+      );
     looked.push(`${foundBy === "cache" ? "cache folder" : foundBy}: ${text}`);
   }
-  const fix = wanted === undefined || minor(wanted) === minor(pinned.cuda.version) ? cudaInstall : `pip install torch==${wanted}`;
+  const fix =
+    wanted === undefined || minor(wanted) === minor(pinned.cuda.version) ? cudaInstall : `pip install torch==${wanted}`;
   throw new SuperSimpleNetError(
     "LIBTORCH_NOT_FOUND",
     `No CUDA build of libtorch${wanted ? ` ${minor(wanted)}` : ""} was found. Looked at:\n${looked.map((line) => `  - ${line}`).join("\n")}\nRun '${fix}' to get it, or set SUPERSIMPLENET_LIBTORCH_CUDA to its folder`,
@@ -201,7 +249,9 @@ export function repair({ folder, version, foundBy }: Libtorch): string {
     case "platform package":
       return `If it is damaged, remove ${folder} and run 'npm install ${platformPackage}@${pinned.version}'.`;
     case "cache":
-      return folder === cudaCache() ? `If it is damaged, run '${cudaInstall} --force'.` : `If it is damaged, remove ${folder} and run '${setupCommand}'.`;
+      return folder === cudaCache()
+        ? `If it is damaged, run '${cudaInstall} --force'.`
+        : `If it is damaged, remove ${folder} and run '${setupCommand}'.`;
     case "python":
       return `If it is damaged, run 'pip install --force-reinstall torch==${version}'.`;
   }
@@ -244,7 +294,8 @@ export function minor(version: string): string {
 
 /** The folder of the torch that the first Python on the PATH would import, without importing it. */
 function pythonTorch(): { folder: string | undefined; reason: string } {
-  const script = "import importlib.util as u; s = u.find_spec('torch'); print(s.submodule_search_locations[0] if s else '')";
+  const script =
+    "import importlib.util as u; s = u.find_spec('torch'); print(s.submodule_search_locations[0] if s else '')";
   for (const command of ["python3", "python"]) {
     const run = spawnSync(command, ["-c", script], { encoding: "utf8", timeout: 20_000 });
     if (run.error || run.status !== 0) continue;
@@ -264,22 +315,44 @@ function platformPackageFolder(): string | undefined {
 
 function librariesHere(): string[] {
   const files = pinned.libraries[process.platform];
-  if (!files) throw new SuperSimpleNetError("LIBTORCH_NOT_FOUND", `There is no native engine for ${process.platform}. It runs on: ${Object.keys(pinned.libraries).join(", ")}.`);
+  if (!files)
+    throw new SuperSimpleNetError(
+      "LIBTORCH_NOT_FOUND",
+      `There is no native engine for ${process.platform}. It runs on: ${Object.keys(pinned.libraries).join(", ")}.`,
+    );
   return files;
 }
 
 function checked(folder: string, wanted: string, foundBy: Libtorch["foundBy"], fix: string): Libtorch {
   const wrong = problem(folder, wanted);
-  if (wrong) throw new SuperSimpleNetError(wrong.code, `libtorch from ${foundBy}: ${wrong.text}. This build needs ${minor(wanted)}. ${fix}`, { path: folder });
+  if (wrong)
+    throw new SuperSimpleNetError(
+      wrong.code,
+      `libtorch from ${foundBy}: ${wrong.text}. This build needs ${minor(wanted)}. ${fix}`,
+      { path: folder },
+    );
   return { folder, version: readVersion(folder)!, foundBy };
 }
 
-function problem(folder: string, wanted: string): { code: "LIBTORCH_NOT_FOUND" | "LIBTORCH_VERSION"; text: string } | undefined {
-  if (!existsSync(folder) || !statSync(folder).isDirectory()) return { code: "LIBTORCH_NOT_FOUND", text: `${folder} does not exist` };
+function problem(
+  folder: string,
+  wanted: string,
+): { code: "LIBTORCH_NOT_FOUND" | "LIBTORCH_VERSION"; text: string } | undefined {
+  if (!existsSync(folder) || !statSync(folder).isDirectory())
+    return { code: "LIBTORCH_NOT_FOUND", text: `${folder} does not exist` };
   const missing = librariesHere().filter((file) => !existsSync(path.join(folder, "lib", file)));
-  if (missing.length > 0) return { code: "LIBTORCH_NOT_FOUND", text: `${folder} has no lib/${missing[0]} (it must be the folder that holds lib/)` };
+  if (missing.length > 0)
+    return {
+      code: "LIBTORCH_NOT_FOUND",
+      text: `${folder} has no lib/${missing[0]} (it must be the folder that holds lib/)`,
+    };
   const version = readVersion(folder);
-  if (version === undefined) return { code: "LIBTORCH_VERSION", text: `${folder} states no version (no build-version, version.py or package.json)` };
-  if (minor(version) !== minor(wanted)) return { code: "LIBTORCH_VERSION", text: `${folder} is version ${version}, not ${wanted}` };
+  if (version === undefined)
+    return {
+      code: "LIBTORCH_VERSION",
+      text: `${folder} states no version (no build-version, version.py or package.json)`,
+    };
+  if (minor(version) !== minor(wanted))
+    return { code: "LIBTORCH_VERSION", text: `${folder} is version ${version}, not ${wanted}` };
   return undefined;
 }

@@ -21,7 +21,8 @@ function linearRgb(lightness: number, chroma: number, hue: number): [number, num
   ];
 }
 
-const gamma = (x: number): number => Math.round(255 * (x <= 0.0031308 ? 12.92 * Math.max(0, x) : 1.055 * Math.min(1, x) ** (1 / 2.4) - 0.055));
+const gamma = (x: number): number =>
+  Math.round(255 * (x <= 0.0031308 ? 12.92 * Math.max(0, x) : 1.055 * Math.min(1, x) ** (1 / 2.4) - 0.055));
 
 /** The colour of that lightness and hue with the most chroma up to `chroma` that sRGB can show. */
 function oklch(lightness: number, chroma: number, hue: number): Colour {
@@ -38,7 +39,10 @@ export const heatColours: Uint8Array = (() => {
   const table = new Uint8Array(256 * 3);
   for (let i = 0; i < 256; i++) {
     const t = i / 255;
-    table.set(oklch(0.13 + 0.84 * t, 0.06 + 0.16 * Math.sin(Math.PI * Math.min(1, 0.15 + t)) + 0.05 * t, 285 + 185 * t ** 0.9), i * 3);
+    table.set(
+      oklch(0.13 + 0.84 * t, 0.06 + 0.16 * Math.sin(Math.PI * Math.min(1, 0.15 + t)) + 0.05 * t, 285 + 185 * t ** 0.9),
+      i * 3,
+    );
   }
   return table;
 })();

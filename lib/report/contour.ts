@@ -60,7 +60,8 @@ export function smoothField(field: Field, times: number): Field {
  * Outside of the field all is far below, so that the line is closed along the border.
  */
 export function contourSegments({ data, width, height }: Field, level: number): number[] {
-  const above = (x: number, y: number): number => (x < 0 || y < 0 || x >= width || y >= height ? -1e30 : data[y * width + x]! - level);
+  const above = (x: number, y: number): number =>
+    x < 0 || y < 0 || x >= width || y >= height ? -1e30 : data[y * width + x]! - level;
   const segments: number[] = [];
   for (let y = -1; y < height; y++) {
     for (let x = -1; x < width; x++) {
@@ -83,12 +84,30 @@ export function contourSegments({ data, width, height }: Field, level: number): 
 }
 
 /** Tints what is at or above `level`: the contour alone does not tell the inside from the outside. */
-export function drawTint(canvas: Canvas, x: number, y: number, { data, width, height }: Field, level: number, colour: Colour, opacity = 0.3): void {
-  for (let py = 0; py < height; py++) for (let px = 0; px < width; px++) if (data[py * width + px]! >= level) canvas.blend(x + px, y + py, colour, opacity);
+export function drawTint(
+  canvas: Canvas,
+  x: number,
+  y: number,
+  { data, width, height }: Field,
+  level: number,
+  colour: Colour,
+  opacity = 0.3,
+): void {
+  for (let py = 0; py < height; py++)
+    for (let px = 0; px < width; px++)
+      if (data[py * width + px]! >= level) canvas.blend(x + px, y + py, colour, opacity);
 }
 
 /** Draws the contour of the field at `level`, smooth-edged and `thickness` pixels wide, over a thin dark halo; (x, y) is the field's corner. */
-export function drawContour(canvas: Canvas, x: number, y: number, field: Field, level: number, colour: Colour, thickness = 2): void {
+export function drawContour(
+  canvas: Canvas,
+  x: number,
+  y: number,
+  field: Field,
+  level: number,
+  colour: Colour,
+  thickness = 2,
+): void {
   const { width, height } = field;
   const segments = contourSegments(field, level);
   const reach = thickness / 2 + 2;
@@ -97,8 +116,16 @@ export function drawContour(canvas: Canvas, x: number, y: number, field: Field, 
     const [x1, y1, x2, y2] = [segments[i]!, segments[i + 1]!, segments[i + 2]!, segments[i + 3]!];
     const [dx, dy] = [x2 - x1, y2 - y1];
     const length2 = dx * dx + dy * dy || 1;
-    for (let py = Math.max(0, Math.ceil(Math.min(y1, y2) - reach)); py <= Math.min(height - 1, Math.max(y1, y2) + reach); py++) {
-      for (let px = Math.max(0, Math.ceil(Math.min(x1, x2) - reach)); px <= Math.min(width - 1, Math.max(x1, x2) + reach); px++) {
+    for (
+      let py = Math.max(0, Math.ceil(Math.min(y1, y2) - reach));
+      py <= Math.min(height - 1, Math.max(y1, y2) + reach);
+      py++
+    ) {
+      for (
+        let px = Math.max(0, Math.ceil(Math.min(x1, x2) - reach));
+        px <= Math.min(width - 1, Math.max(x1, x2) + reach);
+        px++
+      ) {
         const t = Math.max(0, Math.min(1, ((px - x1) * dx + (py - y1) * dy) / length2));
         const d = Math.hypot(px - x1 - t * dx, py - y1 - t * dy);
         if (d < distance[py * width + px]!) distance[py * width + px] = d;

@@ -33,12 +33,14 @@ export function pictureNames(ids: readonly string[], suffix: string): string[] {
 /** Equal where a file system that ignores case would take two names for one. */
 const key = (name: string): string => name.normalize("NFC").toLowerCase();
 
-const word = (id: string): string => id.replace(/^([a-z]:)?[/\\.]+/i, "").replace(/[^\p{L}\p{M}\p{N}_.-]+/gu, "_") || "image";
+const word = (id: string): string =>
+  id.replace(/^([a-z]:)?[/\\.]+/i, "").replace(/[^\p{L}\p{M}\p{N}_.-]+/gu, "_") || "image";
 const stem = (id: string): string => word(id.replace(/\.[^./\\]+$/, ""));
 
 function shortened(name: string, id: string): string {
   if (Buffer.byteLength(name) <= longest) return name;
   const characters = [...name];
-  while (Buffer.byteLength(characters.join("")) > longest - 9) characters.splice(0, Math.max(1, Math.floor((Buffer.byteLength(characters.join("")) - longest) / 4)));
+  while (Buffer.byteLength(characters.join("")) > longest - 9)
+    characters.splice(0, Math.max(1, Math.floor((Buffer.byteLength(characters.join("")) - longest) / 4)));
   return `${createHash("sha256").update(id).digest("hex").slice(0, 8)}-${characters.join("")}`;
 }

@@ -6,7 +6,8 @@ import { invalid } from "../options.js";
 export function npyFile(data: Float32Array, shape: readonly number[]): Buffer {
   if (!types.isFloat32Array(data)) throw invalid("npyFile", "data", "a Float32Array", data);
   const whole = Array.isArray(shape) && shape.every((size) => Number.isSafeInteger(size) && size >= 0);
-  if (!whole || shape.reduce((product, size) => product * size, 1) !== data.length) throw invalid("npyFile", "shape", `sizes whose product is the number of values, ${data.length},`, shape);
+  if (!whole || shape.reduce((product, size) => product * size, 1) !== data.length)
+    throw invalid("npyFile", "shape", `sizes whose product is the number of values, ${data.length},`, shape);
   const description = `{'descr': '<f4', 'fortran_order': False, 'shape': (${shape.join(", ")}${shape.length === 1 ? "," : ""}), }`;
   // Magic (6), version (2), header length (2), then the header, padded with spaces and a newline so that the data starts at a multiple of 64.
   const length = Math.ceil((10 + description.length + 1) / 64) * 64 - 10;

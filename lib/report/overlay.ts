@@ -45,7 +45,8 @@ function checkRange(where: string, range: ColourRange): void {
 
 function checkMap(where: string, name: string, map: AnomalyMap): void {
   const { data, width, height } = (map ?? {}) as AnomalyMap;
-  if (!types.isFloat32Array(data) || data.length !== width * height) throw invalid(where, name, `${width} x ${height} values`, data);
+  if (!types.isFloat32Array(data) || data.length !== width * height)
+    throw invalid(where, name, `${width} x ${height} values`, data);
 }
 
 function checkInputs(where: string, inputs: readonly OverlayInput[], range: ColourRange): void {
@@ -53,9 +54,11 @@ function checkInputs(where: string, inputs: readonly OverlayInput[], range: Colo
   checkRange(where, range);
   for (const input of inputs as (OverlayInput | null | undefined)[]) {
     const { image, detection, truth } = (input ?? {}) as Partial<OverlayInput>;
-    if (!types.isUint8Array(image?.pixels) || image.pixels.length !== image.width * image.height * 3) throw invalid(where, "image.pixels", `${image?.width} x ${image?.height} RGB pixels`, image?.pixels);
+    if (!types.isUint8Array(image?.pixels) || image.pixels.length !== image.width * image.height * 3)
+      throw invalid(where, "image.pixels", `${image?.width} x ${image?.height} RGB pixels`, image?.pixels);
     checkMap(where, "detection.map", detection?.map as AnomalyMap);
-    if (truth?.mask && truth.mask.pixels?.length !== truth.mask.width * truth.mask.height) throw invalid(where, "truth.mask", `${truth.mask.width} x ${truth.mask.height} pixels`, truth.mask.pixels);
+    if (truth?.mask && truth.mask.pixels?.length !== truth.mask.width * truth.mask.height)
+      throw invalid(where, "truth.mask", `${truth.mask.width} x ${truth.mask.height} pixels`, truth.mask.pixels);
   }
 }
 
@@ -77,23 +80,41 @@ export async function overlayPng(input: OverlayInput, range: ColourRange): Promi
 }
 
 /** Many overlays under one title, with one colour scale: below each other, in two columns when there are more than three. */
-export async function contactSheet(inputs: readonly OverlayInput[], range: ColourRange, title: string): Promise<Buffer> {
+export async function contactSheet(
+  inputs: readonly OverlayInput[],
+  range: ColourRange,
+  title: string,
+): Promise<Buffer> {
   checkInputs("contactSheet", inputs, range);
   const columns = inputs.length > 3 ? 2 : 1;
-  const rows = Array.from({ length: Math.ceil(inputs.length / columns) }, (_, row) => inputs.slice(row * columns, (row + 1) * columns));
+  const rows = Array.from({ length: Math.ceil(inputs.length / columns) }, (_, row) =>
+    inputs.slice(row * columns, (row + 1) * columns),
+  );
   const rowHeights = rows.map((row) => Math.max(...row.map((input) => stripSize(input).height)));
   const columnWidth = Math.max(...inputs.map((input) => stripSize(input).width));
   const top = textHeight(3) + 2 * gap;
   const width = columns * columnWidth + (columns - 1) * 2 * gap;
-  const canvas = new Canvas(width, top + rowHeights.reduce((sum, height) => sum + height, 0) + legendHeight, background);
+  const canvas = new Canvas(
+    width,
+    top + rowHeights.reduce((sum, height) => sum + height, 0) + legendHeight,
+    background,
+  );
   canvas.text(gap, gap, fitText(title, width - 2 * gap, 3), bright, 3);
   let y = top;
   for (const [index, row] of rows.entries()) {
-    for (const [column, input] of row.entries()) await drawStrip(canvas, column * (columnWidth + 2 * gap), y, input, range);
+    for (const [column, input] of row.entries())
+      await drawStrip(canvas, column * (columnWidth + 2 * gap), y, input, range);
     y += rowHeights[index]!;
   }
   const first = inputs[0];
-  if (first) drawLegend(canvas, y, range, first.detection.pixelThreshold, inputs.some(({ truth }) => truth !== undefined));
+  if (first)
+    drawLegend(
+      canvas,
+      y,
+      range,
+      first.detection.pixelThreshold,
+      inputs.some(({ truth }) => truth !== undefined),
+    );
   return canvas.png();
 }
 
@@ -105,7 +126,10 @@ function fitted({ width, height }: { width: number; height: number }): { width: 
 
 function stripSize(input: OverlayInput): { width: number; height: number } {
   const panels = input.truth ? 4 : 3;
-  return { width: panels * (panelSide + gap) + gap, height: titleHeight + labelHeight + fitted(input.image).height + 2 * gap };
+  return {
+    width: panels * (panelSide + gap) + gap,
+    height: titleHeight + labelHeight + fitted(input.image).height + 2 * gap,
+  };
 }
 
 interface Panel {
@@ -121,7 +145,10 @@ interface Panels {
 async function preparePanels({ image, detection, truth }: OverlayInput, range: ColourRange): Promise<Panels> {
   const { width, height } = fitted(image);
   // The image was read: it may be larger than sharp's own limit.
-  const pixels = await sharp(image.pixels, { raw: { width: image.width, height: image.height, channels: 3 }, limitInputPixels: false })
+  const pixels = await sharp(image.pixels, {
+    raw: { width: image.width, height: image.height, channels: 3 },
+    limitInputPixels: false,
+  })
     .resize(width, height, { fit: "fill" })
     .raw()
     .toBuffer();
@@ -137,12 +164,20 @@ async function preparePanels({ image, detection, truth }: OverlayInput, range: C
         else {
           canvas.rectangle(x, y, width, height, truth.label === "normal" ? [0, 0, 0] : panelBackground);
           const text = truth.label === "normal" ? "no defect" : "no mask";
-          canvas.text(x + Math.round((width - textWidth(text)) / 2), y + Math.round((height - textHeight()) / 2), text, dim);
+          canvas.text(
+            x + Math.round((width - textWidth(text)) / 2),
+            y + Math.round((height - textHeight()) / 2),
+            text,
+            dim,
+          );
         }
       },
     });
   }
-  panels.push({ label: "heat map", draw: (canvas, x, y) => canvas.image(x, y, { pixels: heatPixels(map.data, range), width, height }) });
+  panels.push({
+    label: "heat map",
+    draw: (canvas, x, y) => canvas.image(x, y, { pixels: heatPixels(map.data, range), width, height }),
+  });
   panels.push({
     label: "contour",
     draw(canvas, x, y) {
@@ -191,7 +226,13 @@ function drawLegend(canvas: Canvas, y: number, range: ColourRange, pixelThreshol
     const step = 3 * Math.round((i * 255) / (length - 1));
     canvas.rectangle(x + i, middle, 1, 14, [heatColours[step]!, heatColours[step + 1]!, heatColours[step + 2]!]);
   }
-  canvas.rectangle(x + Math.round(((pixelThreshold - range.low) / (range.high - range.low)) * (length - 1)) - 1, middle - 3, 2, 20, bright);
+  canvas.rectangle(
+    x + Math.round(((pixelThreshold - range.low) / (range.high - range.low)) * (length - 1)) - 1,
+    middle - 3,
+    2,
+    20,
+    bright,
+  );
   x += length + gap;
   const scale = `${high} logits`;
   canvas.text(x, middle, scale, dim);
@@ -210,6 +251,7 @@ const tenths = (value: number): string => value.toFixed(1).replace(/^-(?=0\.0$)/
 
 function greyPixels(field: Float32Array): Uint8Array {
   const pixels = new Uint8Array(field.length * 3);
-  for (let i = 0; i < field.length; i++) pixels.fill(Math.round(255 * Math.max(0, Math.min(1, field[i]!))), 3 * i, 3 * i + 3);
+  for (let i = 0; i < field.length; i++)
+    pixels.fill(Math.round(255 * Math.max(0, Math.min(1, field[i]!))), 3 * i, 3 * i + 3);
   return pixels;
 }

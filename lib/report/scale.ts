@@ -10,7 +10,10 @@ export class ColourScale {
   private range: ColourRange | undefined;
   private waiting: { map: Float32Array; draw: Draw }[] = [];
 
-  constructor(private readonly pixelThreshold: number, private readonly sample = 64) {}
+  constructor(
+    private readonly pixelThreshold: number,
+    private readonly sample = 64,
+  ) {}
 
   async add(map: Float32Array, draw: Draw): Promise<void> {
     if (this.range) return draw(this.range);
@@ -20,7 +23,10 @@ export class ColourScale {
 
   /** Draws what still waits; where a picture fails, the others are drawn before its error is thrown. Call it after the last picture, also when the run breaks off. */
   async finish(): Promise<ColourRange> {
-    this.range ??= colourRange(this.waiting.map(({ map }) => map), this.pixelThreshold);
+    this.range ??= colourRange(
+      this.waiting.map(({ map }) => map),
+      this.pixelThreshold,
+    );
     const waiting = this.waiting;
     this.waiting = [];
     const failures: unknown[] = [];

@@ -25,7 +25,12 @@ export interface Ablation {
 }
 
 /** Table 5's "improved training" taken back: loss, scheduler, and how gradients flow (clipping; the stop between the heads). */
-const oldTraining = { loss: "truncatedL1", learningRateMilestones: [], stopGradient: false, gradientClip: 0 } as const satisfies TrainerOptions;
+const oldTraining = {
+  loss: "truncatedL1",
+  learningRateMilestones: [],
+  stopGradient: false,
+  gradientClip: 0,
+} as const satisfies TrainerOptions;
 
 /**
  * SimpleNet (Liu et al. 2023) as its authors run it: features at the size of layer2, half-pixel upscaling of layer3, one branch, 40 x 4
@@ -34,7 +39,15 @@ const oldTraining = { loss: "truncatedL1", learningRateMilestones: [], stopGradi
  * SimpleNet's is Adam with the same number as L2 penalty. SimpleNet's choice of the best epoch on the test set is not made: the
  * last epoch counts, as in the paper's comparison.
  */
-const simpleNetBase = { ...oldTraining, upscale: false, alignCorners: false, classificationHead: "mapMax", distanceWeight: false, epochs: 160, batchSize: 8 } as const satisfies TrainerOptions;
+const simpleNetBase = {
+  ...oldTraining,
+  upscale: false,
+  alignCorners: false,
+  classificationHead: "mapMax",
+  distanceWeight: false,
+  epochs: 160,
+  batchSize: 8,
+} as const satisfies TrainerOptions;
 
 /**
  * The rows of the paper's Table 5 (spec section 9) as options of the trainer, and SimpleNet. What each changes and which reading was
@@ -50,10 +63,22 @@ export const ablations: Readonly<Record<AblationName, Readonly<Ablation>>> = {
   overlap: { title: "synthetic anomalies on real defects", options: { overlap: true } },
   noDistanceWeight: { title: "no distance weight", options: { distanceWeight: false } },
   simpleNetNoise: { title: "SimpleNet's noise", options: { syntheticAnomalies: "simplenet" } },
-  simpleNetNoiseMapMax: { title: "SimpleNet's noise, score = maximum of the map", options: { syntheticAnomalies: "simplenet", classificationHead: "mapMax" } },
-  simpleNetNoiseComplex: { title: "SimpleNet's noise, complex classification head", options: { syntheticAnomalies: "simplenet", classificationHead: "complex" } },
+  simpleNetNoiseMapMax: {
+    title: "SimpleNet's noise, score = maximum of the map",
+    options: { syntheticAnomalies: "simplenet", classificationHead: "mapMax" },
+  },
+  simpleNetNoiseComplex: {
+    title: "SimpleNet's noise, complex classification head",
+    options: { syntheticAnomalies: "simplenet", classificationHead: "complex" },
+  },
   noSyntheticAnomalies: { title: "no synthetic anomalies (needs real ones)", options: { syntheticAnomalies: "none" } },
   simpleNetPerlin: { title: "SimpleNet with our synthetic anomalies", options: simpleNetBase },
-  simpleNet: { title: "SimpleNet as published", options: { ...simpleNetBase, syntheticAnomalies: "simplenet", regime: "unsupervised" } },
-  simpleNetSupervised: { title: "SimpleNet, modified for supervision", options: { ...simpleNetBase, syntheticAnomalies: "simplenet", overlap: true } },
+  simpleNet: {
+    title: "SimpleNet as published",
+    options: { ...simpleNetBase, syntheticAnomalies: "simplenet", regime: "unsupervised" },
+  },
+  simpleNetSupervised: {
+    title: "SimpleNet, modified for supervision",
+    options: { ...simpleNetBase, syntheticAnomalies: "simplenet", overlap: true },
+  },
 };

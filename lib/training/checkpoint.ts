@@ -35,7 +35,13 @@ export async function writeCheckpoint(out: string, checkpoint: Checkpoint, finge
   const tensors: TensorMap = {};
   for (const [name, tensor] of Object.entries(checkpoint.heads)) tensors[`heads.${name}`] = tensor;
   for (const [name, tensor] of Object.entries(checkpoint.optimizer)) tensors[`optimizer.${name}`] = tensor;
-  await engine().writeTensors(file, tensors, { format: formatName, format_version: formatVersion, epochs_done: String(checkpoint.epochsDone), threads: String(checkpoint.threads), fingerprint: JSON.stringify(fingerprint) });
+  await engine().writeTensors(file, tensors, {
+    format: formatName,
+    format_version: formatVersion,
+    epochs_done: String(checkpoint.epochsDone),
+    threads: String(checkpoint.threads),
+    fingerprint: JSON.stringify(fingerprint),
+  });
 }
 
 /**
@@ -48,7 +54,11 @@ export async function lockFolder(out: string): Promise<() => Promise<void>> {
   const folder = await open(out, "r").catch((error: unknown) => Promise.reject(fileError(error, "open", out)));
   if (!engine().tryLock(folder.fd)) {
     await folder.close();
-    throw new SuperSimpleNetError("FILE_ERROR", `Another training is writing into ${out}. Wait for its end, stop it, or choose another folder.`, { path: out });
+    throw new SuperSimpleNetError(
+      "FILE_ERROR",
+      `Another training is writing into ${out}. Wait for its end, stop it, or choose another folder.`,
+      { path: out },
+    );
   }
   return async () => {
     removeEmpty();
@@ -59,19 +69,31 @@ export async function lockFolder(out: string): Promise<() => Promise<void>> {
 /** Throws FILE_NOT_FOUND when there is nothing to resume in `out`. */
 export function requireCheckpoint(out: string): void {
   const file = checkpointFile(out);
-  if (!existsSync(file)) throw new SuperSimpleNetError("FILE_NOT_FOUND", `There is nothing to resume: ${file} does not exist. Start without resume.`, { path: file });
+  if (!existsSync(file))
+    throw new SuperSimpleNetError(
+      "FILE_NOT_FOUND",
+      `There is nothing to resume: ${file} does not exist. Start without resume.`,
+      { path: file },
+    );
 }
 
 /** Throws INVALID_OPTION when there is a checkpoint in `out`, which would be lost. */
 export function refuseCheckpoint(out: string): void {
   const file = checkpointFile(out);
-  if (existsSync(file)) throw new SuperSimpleNetError("INVALID_OPTION", `trainer.fit: ${out} holds the checkpoint of a training already. Continue it (resume), replace it (overwrite), or choose another folder (out).`, { path: file });
+  if (existsSync(file))
+    throw new SuperSimpleNetError(
+      "INVALID_OPTION",
+      `trainer.fit: ${out} holds the checkpoint of a training already. Continue it (resume), replace it (overwrite), or choose another folder (out).`,
+      { path: file },
+    );
 }
 
 /** What a training that starts from the first epoch leaves of the one before: nothing that could be resumed. */
 export async function removeCheckpoint(out: string): Promise<void> {
   const folder = path.dirname(checkpointFile(out));
-  await rm(folder, { recursive: true, force: true }).catch((error: unknown) => Promise.reject(fileError(error, "remove", folder)));
+  await rm(folder, { recursive: true, force: true }).catch((error: unknown) =>
+    Promise.reject(fileError(error, "remove", folder)),
+  );
 }
 
 /**
@@ -82,7 +104,12 @@ export async function checkCheckpoint(out: string, known: Fingerprint): Promise<
   const file = checkpointFile(out);
   const { metadata } = await engine().readTensors(file, ["nothing but the metadata"]);
   const { saved } = header(file, metadata);
-  compare(file, saved, known, Object.keys(known).filter((key) => known[key] !== undefined && known[key] !== "auto"));
+  compare(
+    file,
+    saved,
+    known,
+    Object.keys(known).filter((key) => known[key] !== undefined && known[key] !== "auto"),
+  );
 }
 
 /**
@@ -96,13 +123,20 @@ export async function readCheckpoint(out: string, fingerprint: Fingerprint): Pro
   const { saved, epochsDone } = header(file, metadata);
   compare(file, saved, fingerprint, [...new Set([...Object.keys(saved), ...Object.keys(fingerprint)])]);
   const epochs = fingerprint["epochs"];
-  if (typeof epochs === "number" && epochsDone > epochs) throw corrupt(file, `it claims ${epochsDone} of ${epochs} epochs`);
+  if (typeof epochs === "number" && epochsDone > epochs)
+    throw corrupt(file, `it claims ${epochsDone} of ${epochs} epochs`);
   for (const [name, { data }] of Object.entries(tensors)) {
-    const bad = types.isFloat32Array(data) ? badValues(data, /running_var$|^optimizer\.variance\./.test(name)) : undefined;
+    const bad = types.isFloat32Array(data)
+      ? badValues(data, /running_var$|^optimizer\.variance\./.test(name))
+      : undefined;
     if (bad) throw corrupt(file, `tensor '${name}' holds ${bad}`);
   }
   const part = (prefix: string): TensorMap =>
-    Object.fromEntries(Object.entries(tensors).filter(([name]) => name.startsWith(prefix)).map(([name, tensor]) => [name.slice(prefix.length), tensor]));
+    Object.fromEntries(
+      Object.entries(tensors)
+        .filter(([name]) => name.startsWith(prefix))
+        .map(([name, tensor]) => [name.slice(prefix.length), tensor]),
+    );
   const threads = /^\d+$/.test(metadata["threads"] ?? "") ? Number(metadata["threads"]) : undefined;
   return { epochsDone, threads, heads: part("heads."), optimizer: part("optimizer.") };
 }
@@ -110,7 +144,12 @@ export async function readCheckpoint(out: string, fingerprint: Fingerprint): Pro
 function header(file: string, metadata: Record<string, string>): { saved: Fingerprint; epochsDone: number } {
   const saved = parsed(metadata["fingerprint"]);
   const epochsDone = /^\d+$/.test(metadata["epochs_done"] ?? "") ? Number(metadata["epochs_done"]) : undefined;
-  if (metadata["format"] !== formatName || metadata["format_version"] !== formatVersion || saved === undefined || epochsDone === undefined) {
+  if (
+    metadata["format"] !== formatName ||
+    metadata["format_version"] !== formatVersion ||
+    saved === undefined ||
+    epochsDone === undefined
+  ) {
     throw corrupt(file, "it is not a checkpoint of this version of supersimplenet");
   }
   return { saved, epochsDone };
@@ -120,12 +159,19 @@ function compare(file: string, saved: Fingerprint, now: Fingerprint, keys: reado
   const differing = keys.filter((key) => JSON.stringify(saved[key]) !== JSON.stringify(now[key]));
   if (differing.length === 0) return;
   const shown = differing.map((key) => `${key} ${short(saved[key])}, which is now ${short(now[key])}`);
-  throw new SuperSimpleNetError("CHECKPOINT_MISMATCH", `Cannot resume from ${file}: it was made with ${shown.join("; ")}. Use the same options and data, or start without resume.`, { path: file });
+  throw new SuperSimpleNetError(
+    "CHECKPOINT_MISMATCH",
+    `Cannot resume from ${file}: it was made with ${shown.join("; ")}. Use the same options and data, or start without resume.`,
+    { path: file },
+  );
 }
 
 /** FILE_CORRUPT for a checkpoint; `what` says what is wrong with it. */
 export function corrupt(file: string, what: string, cause?: unknown): SuperSimpleNetError {
-  return new SuperSimpleNetError("FILE_CORRUPT", `Cannot resume from ${file}: ${what}. Start without resume.`, { path: file, cause });
+  return new SuperSimpleNetError("FILE_CORRUPT", `Cannot resume from ${file}: ${what}. Start without resume.`, {
+    path: file,
+    cause,
+  });
 }
 
 function parsed(fingerprint: string | undefined): Fingerprint | undefined {

@@ -17,12 +17,36 @@ export const contentOf = (pixels: Uint8Array): Uint8Array => createHash("sha256"
  * besides the pixels that decides a feature to the last bit, the machine and the number of threads included. Creates the folder:
  * NO_PERMISSION, NO_SPACE, FILE_ERROR.
  */
-export async function featureFile(settings: ResolvedOptions, where: { backboneSha256: string; device: string; threads: number }): Promise<TrainerConfig["featureCacheFile"]> {
+export async function featureFile(
+  settings: ResolvedOptions,
+  where: { backboneSha256: string; device: string; threads: number },
+): Promise<TrainerConfig["featureCacheFile"]> {
   const { backbone, layers, imageSize, featureCacheFileMiB, featureCachePrecision } = settings;
   if (featureCacheFileMiB === 0) return undefined;
   const { libtorch, cpuCapability, mkldnn } = engine().versions();
-  const machine = [os.cpus()[0]?.model, os.arch(), libtorch, cpuCapability, mkldnn, where.device, where.threads, packageVersion];
-  const identity = createHash("sha256").update(JSON.stringify([backbone, where.backboneSha256, layers, imageSize, settings.resize, featureCachePrecision, machine])).digest();
+  const machine = [
+    os.cpus()[0]?.model,
+    os.arch(),
+    libtorch,
+    cpuCapability,
+    mkldnn,
+    where.device,
+    where.threads,
+    packageVersion,
+  ];
+  const identity = createHash("sha256")
+    .update(
+      JSON.stringify([
+        backbone,
+        where.backboneSha256,
+        layers,
+        imageSize,
+        settings.resize,
+        featureCachePrecision,
+        machine,
+      ]),
+    )
+    .digest();
   const folder = path.resolve(settings.featureCacheDir ?? path.join(cacheFolder(), "features"));
   await makeFolder(folder);
   const name = `${backbone}-${imageSize.join("x")}-${featureCachePrecision}-${identity.toString("hex").slice(0, 16)}.features`;

@@ -1,5 +1,14 @@
 import { networkDefaults } from "../models/config.js";
-import type { Architecture, ClassificationHead, Compute, Loss, ResizeMethod, StepLosses, SyntheticAnomalies, Variant } from "../native/binding.js";
+import type {
+  Architecture,
+  ClassificationHead,
+  Compute,
+  Loss,
+  ResizeMethod,
+  StepLosses,
+  SyntheticAnomalies,
+  Variant,
+} from "../native/binding.js";
 import type { Regime } from "../datasets/types.js";
 
 /** A scale relative to the backbone's features: the noise of channel c has `relative` times the standard deviation of that channel. */
@@ -186,11 +195,24 @@ export interface RegimePreset {
   balancedSampling: boolean;
 }
 
-const supervised = { gradientClip: 1, maskDilation: 7, distanceWeight: { w: 3, p: 2 }, stopGradient: false, balancedSampling: true } as const;
+const supervised = {
+  gradientClip: 1,
+  maskDilation: 7,
+  distanceWeight: { w: 3, p: 2 },
+  stopGradient: false,
+  balancedSampling: true,
+} as const;
 
 /** What the regime decides (spec sections 2 to 5). */
 export const regimePresets: Record<Regime, RegimePreset> = {
-  unsupervised: { gradientClip: 0, perlinThreshold: 0.2, maskDilation: 0, distanceWeight: false, stopGradient: true, balancedSampling: false },
+  unsupervised: {
+    gradientClip: 0,
+    perlinThreshold: 0.2,
+    maskDilation: 0,
+    distanceWeight: false,
+    stopGradient: true,
+    balancedSampling: false,
+  },
   weak: { ...supervised, perlinThreshold: 0.2, maskDilation: 0, distanceWeight: false },
   mixed: { ...supervised, perlinThreshold: 0.6 },
   full: { ...supervised, perlinThreshold: 0.6 },
@@ -233,7 +255,13 @@ export interface EpochEvent {
 /** What the training settled on before the first epoch. */
 export interface StartEvent {
   regime: Regime;
-  counts: { trainNormal: number; trainAnomalous: number; trainSegmented: number; calibrationNormal: number; calibrationAnomalous: number };
+  counts: {
+    trainNormal: number;
+    trainAnomalous: number;
+    trainSegmented: number;
+    calibrationNormal: number;
+    calibrationAnomalous: number;
+  };
   warnings: string[];
   backbone: { architecture: Architecture; source: string; trained: boolean };
   /** Mean over the channels. */

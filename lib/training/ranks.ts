@@ -17,13 +17,20 @@ export interface RankSettings extends Required<Omit<DistributedOptions, "localRa
 export const rankDefaults = { timeoutSeconds: 60, joinTimeoutSeconds: 300 } as const;
 
 /** The environment variables that torchrun sets, and which of the options stand for them. */
-const variables = { rank: "RANK", worldSize: "WORLD_SIZE", masterAddress: "MASTER_ADDR", masterPort: "MASTER_PORT", localRank: "LOCAL_RANK" } as const;
+const variables = {
+  rank: "RANK",
+  worldSize: "WORLD_SIZE",
+  masterAddress: "MASTER_ADDR",
+  masterPort: "MASTER_PORT",
+  localRank: "LOCAL_RANK",
+} as const;
 const names = [...Object.keys(variables), ...Object.keys(rankDefaults), "nccl"];
 
 /** Throws UNKNOWN_OPTION or INVALID_OPTION for what is wrong in the option itself. */
 export function checkDistributed(where: string, option: unknown): void {
   if (option === "auto" || option === false) return;
-  if (typeof option !== "object" || option === null || Array.isArray(option)) throw invalid(where, "distributed", "'auto', false or an object", option);
+  if (typeof option !== "object" || option === null || Array.isArray(option))
+    throw invalid(where, "distributed", "'auto', false or an object", option);
   rejectUnknown(option, names, `${where}, distributed`);
   const o = option as DistributedOptions;
   const integer = (name: "rank" | "worldSize" | "masterPort" | "localRank", min: number, max: number): void => {
@@ -33,21 +40,28 @@ export function checkDistributed(where: string, option: unknown): void {
   integer("rank", 0, (o.worldSize ?? 4096) - 1);
   integer("masterPort", 1, 65535);
   integer("localRank", 0, 4095);
-  if (o.masterAddress !== undefined && (typeof o.masterAddress !== "string" || o.masterAddress === "")) throw invalid(where, "distributed.masterAddress", "a host name or an address", o.masterAddress);
-  if (o.timeoutSeconds !== undefined) checkNumber(where, "distributed.timeoutSeconds", o.timeoutSeconds, { min: 1, max: 86400 });
-  if (o.joinTimeoutSeconds !== undefined) checkNumber(where, "distributed.joinTimeoutSeconds", o.joinTimeoutSeconds, { min: 1, max: 86400 });
+  if (o.masterAddress !== undefined && (typeof o.masterAddress !== "string" || o.masterAddress === ""))
+    throw invalid(where, "distributed.masterAddress", "a host name or an address", o.masterAddress);
+  if (o.timeoutSeconds !== undefined)
+    checkNumber(where, "distributed.timeoutSeconds", o.timeoutSeconds, { min: 1, max: 86400 });
+  if (o.joinTimeoutSeconds !== undefined)
+    checkNumber(where, "distributed.joinTimeoutSeconds", o.joinTimeoutSeconds, { min: 1, max: 86400 });
   if (o.nccl !== undefined) checkBoolean(where, "distributed.nccl", o.nccl);
 }
 
 /** The option, with what it leaves open taken from the environment; undefined for a training by this process alone. Throws INVALID_OPTION. */
-export function rankSettings(where: string, option: NonNullable<TrainerOptions["distributed"]>): RankSettings | undefined {
+export function rankSettings(
+  where: string,
+  option: NonNullable<TrainerOptions["distributed"]>,
+): RankSettings | undefined {
   if (option === false) return undefined;
   const given = option === "auto" ? {} : option;
   const variable = (name: string, min: number, max: number): number | undefined => {
     const text = process.env[name];
     if (text === undefined || text === "") return undefined;
     const value = /^\d+$/.test(text) ? Number(text) : NaN;
-    if (!(value >= min && value <= max)) throw invalid(where, name, `an integer from ${min} to ${max} in the environment`, text);
+    if (!(value >= min && value <= max))
+      throw invalid(where, name, `an integer from ${min} to ${max} in the environment`, text);
     return value;
   };
   const worldSize = given.worldSize ?? variable("WORLD_SIZE", 1, 4096) ?? 1;
@@ -63,11 +77,23 @@ export function rankSettings(where: string, option: NonNullable<TrainerOptions["
     const message = `${where}: there are ${worldSize} processes, but ${variables[name as keyof typeof settings]} is not set, so this one does not know its ${name}. Start it as docs/distributed.md says, or set distributed to false (--distributed off).`;
     throw new SuperSimpleNetError("INVALID_OPTION", message);
   }
-  if (settings.rank! >= worldSize) throw invalid(where, "distributed.rank", `an integer from 0 to ${worldSize - 1}, as there are ${worldSize} processes,`, settings.rank);
+  if (settings.rank! >= worldSize)
+    throw invalid(
+      where,
+      "distributed.rank",
+      `an integer from 0 to ${worldSize - 1}, as there are ${worldSize} processes,`,
+      settings.rank,
+    );
   return {
     ...(settings as { [Name in keyof typeof settings]: NonNullable<(typeof settings)[Name]> }),
     ...rankDefaults,
-    ...Object.fromEntries(Object.keys(rankDefaults).flatMap((name) => (given[name as keyof typeof rankDefaults] === undefined ? [] : [[name, given[name as keyof typeof rankDefaults]]]))),
+    ...Object.fromEntries(
+      Object.keys(rankDefaults).flatMap((name) =>
+        given[name as keyof typeof rankDefaults] === undefined
+          ? []
+          : [[name, given[name as keyof typeof rankDefaults]]],
+      ),
+    ),
     localRank: given.localRank ?? variable("LOCAL_RANK", 0, 4095),
     localWorldSize: variable("LOCAL_WORLD_SIZE", 1, 4096),
     nccl: given.nccl ?? true,
@@ -89,7 +115,19 @@ export class Ranks {
    */
   static of(settings: RankSettings): Ranks {
     const { rank, worldSize, masterAddress, masterPort, launcherStore, timeoutSeconds, joinTimeoutSeconds } = settings;
-    return new Ranks(settings, engine().createGroup({ rank, worldSize, masterAddress, masterPort, launcherStore, timeoutSeconds, joinTimeoutSeconds, prefix: "supersimplenet" }));
+    return new Ranks(
+      settings,
+      engine().createGroup({
+        rank,
+        worldSize,
+        masterAddress,
+        masterPort,
+        launcherStore,
+        timeoutSeconds,
+        joinTimeoutSeconds,
+        prefix: "supersimplenet",
+      }),
+    );
   }
 
   /** Rank 0 writes files; the others write nothing. */

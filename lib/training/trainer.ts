@@ -16,19 +16,47 @@ import { decodeMask, loadImage, loadMask } from "../images/decode.js";
 import { prefetch, throwIfAborted } from "../images/pipeline.js";
 import { type ModelConfig, networkConfigOf, type Thresholds, type TrainingInfo } from "../models/config.js";
 import { Model } from "../models/model.js";
-import type { NativeTrainer, PlannedStep, StepItem, StepLosses, Target, TensorMap, TrainerConfig } from "../native/binding.js";
+import type {
+  NativeTrainer,
+  PlannedStep,
+  StepItem,
+  StepLosses,
+  Target,
+  TensorMap,
+  TrainerConfig,
+} from "../native/binding.js";
 import { applyThreads, checkPrecision, resolveDevice, trainerPrecisions } from "../native/device.js";
 import { engine } from "../native/engine.js";
 import { checkBoolean, checkPath, invalid, rejectUnknown } from "../options.js";
 import { packageVersion } from "../version.js";
-import { checkCheckpoint, checkpointFile, corrupt, type Fingerprint, lockFolder, readCheckpoint, refuseCheckpoint, removeCheckpoint, requireCheckpoint, writeCheckpoint } from "./checkpoint.js";
+import {
+  checkCheckpoint,
+  checkpointFile,
+  corrupt,
+  type Fingerprint,
+  lockFolder,
+  readCheckpoint,
+  refuseCheckpoint,
+  removeCheckpoint,
+  requireCheckpoint,
+  writeCheckpoint,
+} from "./checkpoint.js";
 import { contentOf, featureFile } from "./feature_file.js";
 import type { EpochEvent, FitOptions, StageEvent, TrainerOptions } from "./options.js";
 import { Ranks, rankSettings, type RankSettings } from "./ranks.js";
 import { type CheckedOptions, checkOptions, type ResolvedOptions, resolveOptions } from "./resolve.js";
 import { learningRateScale } from "./schedule.js";
 
-const fitOptionNames: (keyof FitOptions)[] = ["signal", "onStage", "onStart", "onStep", "onEpoch", "out", "resume", "overwrite"];
+const fitOptionNames: (keyof FitOptions)[] = [
+  "signal",
+  "onStage",
+  "onStart",
+  "onStep",
+  "onEpoch",
+  "out",
+  "resume",
+  "overwrite",
+];
 
 /** Feature-cache key and target key of a sample in one of its four flips. */
 const keyOf = (sample: number, flip: number): number => sample * 4 + flip;
@@ -56,9 +84,12 @@ export class Trainer {
   async fit(data: Dataset, options: FitOptions = {}): Promise<Model> {
     rejectUnknown(options, fitOptionNames, "trainer.fit");
     if (options.out !== undefined) checkPath("trainer.fit", "out", options.out, "a folder");
-    for (const name of ["resume", "overwrite"] as const) if (options[name] !== undefined) checkBoolean("trainer.fit", name, options[name]);
-    if (options.resume && options.out === undefined) throw invalid("trainer.fit", "out", "the folder of the checkpoint to resume from", options.out);
-    if (options.resume && options.overwrite) throw invalid("trainer.fit", "overwrite", "nothing, because 'resume' is given,", true);
+    for (const name of ["resume", "overwrite"] as const)
+      if (options[name] !== undefined) checkBoolean("trainer.fit", name, options[name]);
+    if (options.resume && options.out === undefined)
+      throw invalid("trainer.fit", "out", "the folder of the checkpoint to resume from", options.out);
+    if (options.resume && options.overwrite)
+      throw invalid("trainer.fit", "overwrite", "nothing, because 'resume' is given,", true);
     checkStructure("trainer.fit", data);
     data = { ...data, samples: [...data.samples] }; // the caller may go on with its list
     const settings = rankSettings("new Trainer", this.options.distributed);
@@ -83,7 +114,8 @@ export class Trainer {
 
   async #fit(data: Dataset, options: FitOptions, ranks: Ranks | undefined): Promise<Model> {
     const { out } = options;
-    if (out === undefined || !(ranks?.first ?? true)) return this.#train(data, { ...options, out: undefined, resume: false }, ranks);
+    if (out === undefined || !(ranks?.first ?? true))
+      return this.#train(data, { ...options, out: undefined, resume: false }, ranks);
     if (options.resume) requireCheckpoint(out);
     const unlock = await lockFolder(out);
     try {
@@ -98,7 +130,10 @@ export class Trainer {
   async #train(data: Dataset, options: FitOptions, ranks: Ranks | undefined): Promise<Model> {
     const { out } = options;
     const writes = ranks?.first ?? true;
-    const { device, reason: deviceReason } = resolveDevice("new Trainer", deviceOf(this.options.device, ranks?.settings));
+    const { device, reason: deviceReason } = resolveDevice(
+      "new Trainer",
+      deviceOf(this.options.device, ranks?.settings),
+    );
     checkPrecision("new Trainer", this.options.precision, device, trainerPrecisions);
     // Those of the stages are called where nothing can wait for them: that is done before the first epoch and at the end.
     let stages: Promise<unknown> = Promise.resolve();
@@ -122,19 +157,31 @@ export class Trainer {
     });
     const settings = resolveOptions(this.options, validated.regime);
     const training = applyRegime(dataset, settings.regime).samples.filter((sample) => sample.split === "train");
-    const { fit, calibration, reason } = splitCalibration(training, { fraction: settings.calibrationFraction, seed: settings.seed });
+    const { fit, calibration, reason } = splitCalibration(training, {
+      fraction: settings.calibrationFraction,
+      seed: settings.seed,
+    });
     const warnings = [...validated.warnings];
-    if (reason && settings.calibrationFraction > 0) warnings.push(`${reason} The thresholds stay at 0.5: give your own when detecting (threshold, pixelThreshold).`);
+    if (reason && settings.calibrationFraction > 0)
+      warnings.push(`${reason} The thresholds stay at 0.5: give your own when detecting (threshold, pixelThreshold).`);
 
     stage("load", 0, 1);
     const threads = await applyThreads("new Trainer", settings.threads ?? threadsOf(ranks?.settings));
-    const backbone = await loadBackbone({ architecture: settings.backbone, weights: settings.backboneWeights, seed: settings.seed, signal });
-    if (!backbone.trained) warnings.push("The backbone has random weights: fine for a trial, not for finding real defects.");
+    const backbone = await loadBackbone({
+      architecture: settings.backbone,
+      weights: settings.backboneWeights,
+      seed: settings.seed,
+      signal,
+    });
+    if (!backbone.trained)
+      warnings.push("The backbone has random weights: fine for a trial, not for finding real defects.");
     const fingerprint = fingerprintOf(settings, training, validated.trainingContent, backbone.sha256);
     await ranks?.agree({ version: packageVersion, ...fingerprint });
     const checkpoint = options.resume ? await readCheckpoint(out!, fingerprint) : undefined;
     if (checkpoint?.threads !== undefined && checkpoint.threads !== threads && device === "cpu") {
-      warnings.push(`The checkpoint was computed with ${checkpoint.threads} threads and goes on with ${threads}: the model differs in the last bits from one trained without interruption.`);
+      warnings.push(
+        `The checkpoint was computed with ${checkpoint.threads} threads and goes on with ${threads}: the model differs in the last bits from one trained without interruption.`,
+      );
     }
     stage("load", 1, 1);
 
@@ -143,10 +190,12 @@ export class Trainer {
     try {
       const noise = await session.prepare((done, total) => stage("measure", done, total));
       warnings.push(...session.native.cacheReport().warnings);
-      if (checkpoint) await session.native.restore(checkpoint).catch((error: unknown) => Promise.reject(restoreError(error, out!)));
+      if (checkpoint)
+        await session.native.restore(checkpoint).catch((error: unknown) => Promise.reject(restoreError(error, out!)));
       const epochsDone = ranks ? await ranks.fromFirst(checkpoint?.epochsDone ?? 0) : (checkpoint?.epochsDone ?? 0);
       if (ranks) await session.native.shareState();
-      const count = (samples: Sample[], label: Sample["label"]): number => samples.filter((sample) => sample.label === label).length;
+      const count = (samples: Sample[], label: Sample["label"]): number =>
+        samples.filter((sample) => sample.label === label).length;
       const segmented = fit.filter((sample) => sample.label === "anomalous" && sample.mask !== undefined).length;
       await stages;
       if (out !== undefined && epochsDone === 0) await removeCheckpoint(out);
@@ -174,7 +223,12 @@ export class Trainer {
 
       for (let epoch = epochsDone; epoch < settings.epochs; epoch++) {
         const event = await session.epoch(epoch, options);
-        if (out !== undefined) await writeCheckpoint(out, { epochsDone: epoch + 1, threads, ...(await session.native.state()) }, fingerprint);
+        if (out !== undefined)
+          await writeCheckpoint(
+            out,
+            { epochsDone: epoch + 1, threads, ...(await session.native.state()) },
+            fingerprint,
+          );
         await options.onEpoch?.(event);
       }
 
@@ -194,7 +248,12 @@ export class Trainer {
         trainSegmented: segmented,
       };
       const config: ModelConfig = {
-        backbone: { architecture: backbone.architecture, trained: backbone.trained, source: backbone.source, sha256: backbone.sha256 },
+        backbone: {
+          architecture: backbone.architecture,
+          trained: backbone.trained,
+          source: backbone.source,
+          sha256: backbone.sha256,
+        },
         layers: [...settings.layers],
         imageSize: [...settings.imageSize],
         resize: settings.resize,
@@ -209,7 +268,11 @@ export class Trainer {
       };
       const model = new Model(config, heads, { tensors: backbone.tensors, embedded });
       if (calibration.length > 0) {
-        const thresholds = writes ? await calibrated(model, settings, device, backbone.tensors, calibration, signal, (done, total) => stage("calibrate", done, total)) : undefined;
+        const thresholds = writes
+          ? await calibrated(model, settings, device, backbone.tensors, calibration, signal, (done, total) =>
+              stage("calibrate", done, total),
+            )
+          : undefined;
         config.thresholds = ranks ? await ranks.fromFirst(thresholds) : thresholds!;
       }
       await stages;
@@ -261,10 +324,18 @@ class Session {
       headsWeightDecay: settings.headsWeightDecay,
       cudaGraphs: settings.cudaGraphs,
       // As all ranks must do it or none.
-      nccl: ranks !== undefined && (await ranks.gather(ranks.settings.nccl && device.startsWith("cuda"))).every(Boolean),
+      nccl:
+        ranks !== undefined && (await ranks.gather(ranks.settings.nccl && device.startsWith("cuda"))).every(Boolean),
     };
     const heads = await engine().randomHeads(engine().featureShape(config).channels, settings.seed, config);
-    return new Session(await (ranks?.native ?? engine()).createTrainer(config, backbone, heads), settings, samples, cacheFile !== undefined, signal, ranks);
+    return new Session(
+      await (ranks?.native ?? engine()).createTrainer(config, backbone, heads),
+      settings,
+      samples,
+      cacheFile !== undefined,
+      signal,
+      ranks,
+    );
   }
 
   #features: EpochEvent["features"] = { memory: 0, host: 0, file: 0, computed: 0 };
@@ -295,7 +366,8 @@ class Session {
     const load = async (sample: Sample, index: number): Promise<Target[]> => {
       const flips = sample.label === "anomalous" && balancedSampling ? [0, 1, 2, 3] : [0];
       const label = sample.label === "anomalous" ? 1 : 0;
-      if (sample.mask === undefined) return flips.map((flip) => ({ key: keyOf(index, flip), label, segmented: label === 0 }));
+      if (sample.mask === undefined)
+        return flips.map((flip) => ({ key: keyOf(index, flip), label, segmented: label === 0 }));
       const mask = await decodeMask(sample.mask);
       const targets = await engine().trainingTargets(mask.pixels, mask.height, mask.width, {
         imageHeight,
@@ -310,7 +382,8 @@ class Session {
       });
       return targets.map((target, i) => ({ key: keyOf(index, flips[i]!), label, segmented: true, ...target }));
     };
-    for await (const targets of prefetch(this.samples, load, { signal: this.signal })) await this.native.setTargets(targets);
+    for await (const targets of prefetch(this.samples, load, { signal: this.signal }))
+      await this.native.setTargets(targets);
   }
 
   async #item(key: number): Promise<StepItem> {
@@ -329,7 +402,11 @@ class Session {
 
   async #decoded(key: number): Promise<StepItem> {
     const [height, width] = this.settings.imageSize;
-    const image = await loadImage(this.samples[Math.floor(key / 4)]!.image, { height, width, resize: this.settings.resize });
+    const image = await loadImage(this.samples[Math.floor(key / 4)]!.image, {
+      height,
+      width,
+      resize: this.settings.resize,
+    });
     const flip = key % 4;
     const pixels = flip === 0 ? image.pixels : engine().flipImage(image.pixels, height, width, 3, flip);
     return this.hasCacheFile ? { key, pixels, content: contentOf(pixels) } : { key, pixels };
@@ -338,7 +415,9 @@ class Session {
   #order(epoch: number): number[] {
     const { seed, balancedSampling } = this.settings;
     const labels = this.samples.map((sample) => sample.label);
-    return epochOrder({ labels, seed, epoch, balanced: balancedSampling, flips: balancedSampling }).map(({ sample, flip }) => keyOf(sample, flip));
+    return epochOrder({ labels, seed, epoch, balanced: balancedSampling, flips: balancedSampling }).map(
+      ({ sample, flip }) => keyOf(sample, flip),
+    );
   }
 
   /** What of a number of images is this process's. */
@@ -357,7 +436,11 @@ class Session {
     return Array.from({ length: steps }, (_, step) => {
       const whole = all.slice(step * batchSize, (step + 1) * batchSize);
       const { first, count } = this.#share(whole.length);
-      return { index: epoch * steps + step, share: { first, total: whole.length }, keys: whole.slice(first, first + count) };
+      return {
+        index: epoch * steps + step,
+        share: { first, total: whole.length },
+        keys: whole.slice(first, first + count),
+      };
     });
   }
 
@@ -371,7 +454,12 @@ class Session {
   async epoch(epoch: number, { onStep }: FitOptions): Promise<EpochEvent> {
     const { settings, signal } = this;
     const start = performance.now();
-    const scale = learningRateScale(epoch, settings.epochs, settings.learningRateMilestones, settings.learningRateFactor);
+    const scale = learningRateScale(
+      epoch,
+      settings.epochs,
+      settings.learningRateMilestones,
+      settings.learningRateFactor,
+    );
     const adaptorLearningRate = settings.adaptorLearningRate * scale;
     const headsLearningRate = settings.headsLearningRate * scale;
     const sums: StepLosses = { l1Normal: 0, l1Anomalous: 0, focalMap: 0, focalScore: 0, total: 0, gradientNorm: 0 };
@@ -386,18 +474,27 @@ class Session {
       }
     };
     // A batch is decoded ahead while the engine computes the one before.
-    const decoded = prefetch(batches.flatMap((batch) => batch.keys), (key) => this.#item(key), { ahead: Math.max(1, batches[0]!.keys.length), signal });
+    const decoded = prefetch(
+      batches.flatMap((batch) => batch.keys),
+      (key) => this.#item(key),
+      { ahead: Math.max(1, batches[0]!.keys.length), signal },
+    );
     try {
       for (const { index, share, keys } of batches) {
         const batch: StepItem[] = [];
         while (batch.length < keys.length) batch.push((await decoded.next()).value as StepItem);
-        await report(await this.#withFeatures(batch, (items) => this.native.step({ index, items, share, adaptorLearningRate, headsLearningRate })));
+        await report(
+          await this.#withFeatures(batch, (items) =>
+            this.native.step({ index, items, share, adaptorLearningRate, headsLearningRate }),
+          ),
+        );
         throwIfAborted(signal);
       }
       // Before the losses are waited for: on a GPU one wait is for both.
       if (epoch + 1 < settings.epochs) await this.#plan(epoch + 1);
       // Until nothing is left: what was good before a divergence is told first.
-      for (let known = await this.native.finishSteps(); known.length > 0; known = await this.native.finishSteps()) await report(known);
+      for (let known = await this.native.finishSteps(); known.length > 0; known = await this.native.finishSteps())
+        await report(known);
     } finally {
       await decoded.return();
     }
@@ -405,8 +502,23 @@ class Session {
     const { warnings, ...now } = this.native.cacheReport();
     const before = this.#features;
     this.#features = now;
-    const features = { memory: now.memory - before.memory, host: now.host - before.host, file: now.file - before.file, computed: now.computed - before.computed };
-    return { epoch: epoch + 1, epochs: settings.epochs, loss: total, ...means, adaptorLearningRate, headsLearningRate, features, warnings, seconds: (performance.now() - start) / 1000 };
+    const features = {
+      memory: now.memory - before.memory,
+      host: now.host - before.host,
+      file: now.file - before.file,
+      computed: now.computed - before.computed,
+    };
+    return {
+      epoch: epoch + 1,
+      epochs: settings.epochs,
+      loss: total,
+      ...means,
+      adaptorLearningRate,
+      headsLearningRate,
+      features,
+      warnings,
+      seconds: (performance.now() - start) / 1000,
+    };
   }
 }
 
@@ -420,11 +532,19 @@ async function calibrated(
   onProgress: (done: number, total: number) => void,
 ): Promise<Thresholds> {
   const [height, width] = settings.imageSize;
-  const detector = await engine().createDetector({ ...model.networkConfig, device, compute: settings.heads, precision: "float32" }, backbone, model.heads);
+  const detector = await engine().createDetector(
+    { ...model.networkConfig, device, compute: settings.heads, precision: "float32" },
+    backbone,
+    model.heads,
+  );
   const images: CalibrationImage[] = [];
   try {
     onProgress(0, samples.length);
-    for await (const { sample, image } of prefetch(samples, async (s) => ({ sample: s, image: await loadImage(s.image, { height, width, resize: settings.resize }) }), { signal })) {
+    for await (const { sample, image } of prefetch(
+      samples,
+      async (s) => ({ sample: s, image: await loadImage(s.image, { height, width, resize: settings.resize }) }),
+      { signal },
+    )) {
       const { scores, maps } = await detector.detect(image.pixels, 1);
       const mask = sample.mask === undefined ? undefined : (await loadMask(sample.mask, { height, width })).pixels;
       images.push({ anomalous: sample.label === "anomalous", logit: scores[0]!, map: maps, mask });
@@ -456,18 +576,40 @@ function threadsOf(ranks: RankSettings | undefined): number | undefined {
 
 /** What the checkpoint itself is to blame for, as FILE_CORRUPT; anything else as it is. */
 function restoreError(error: unknown, out: string): unknown {
-  const damaged = error instanceof SuperSimpleNetError && (error.code === "WEIGHTS_INVALID" || error.code === "FILE_CORRUPT");
+  const damaged =
+    error instanceof SuperSimpleNetError && (error.code === "WEIGHTS_INVALID" || error.code === "FILE_CORRUPT");
   return damaged ? corrupt(checkpointFile(out), error.message, error) : error;
 }
 
 /** What decides the result; where it runs and where files lie does not. */
 export function reproducible(settings: ResolvedOptions | CheckedOptions): Record<string, unknown> {
-  const { device: _device, threads: _threads, backboneWeights: _weights, embedBackbone: _embed, featureCacheMiB: _memory, featureCacheHostMiB: _host, featureCacheFileMiB: _file, featureCacheDir: _folder, cudaGraphs: _graphs, distributed: _distributed, ...rest } = settings;
+  const {
+    device: _device,
+    threads: _threads,
+    backboneWeights: _weights,
+    embedBackbone: _embed,
+    featureCacheMiB: _memory,
+    featureCacheHostMiB: _host,
+    featureCacheFileMiB: _file,
+    featureCacheDir: _folder,
+    cudaGraphs: _graphs,
+    distributed: _distributed,
+    ...rest
+  } = settings;
   return rest;
 }
 
-function fingerprintOf(settings: ResolvedOptions, samples: readonly Sample[], content: string, backboneSha256: string): Fingerprint {
+function fingerprintOf(
+  settings: ResolvedOptions,
+  samples: readonly Sample[],
+  content: string,
+  backboneSha256: string,
+): Fingerprint {
   const data = createHash("sha256").update(content);
   for (const sample of samples) data.update(JSON.stringify([sample.id, sample.label, sample.mask !== undefined]));
-  return { ...reproducible(settings), backboneSha256, trainingData: `${samples.length} images, ${data.digest("hex").slice(0, 16)}` };
+  return {
+    ...reproducible(settings),
+    backboneSha256,
+    trainingData: `${samples.length} images, ${data.digest("hex").slice(0, 16)}`,
+  };
 }

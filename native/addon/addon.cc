@@ -40,7 +40,8 @@ Napi::Value versions(const Napi::CallbackInfo& info) {
   return out;
 }
 
-// "cpu", then one "cuda:i" per device. Asks the hooks of libtorch: they answer 0 in a build or on a machine without CUDA.
+// "cpu", then one "cuda:i" per device. Asks the hooks of libtorch: they answer 0 in a build or on a machine without
+// CUDA.
 Napi::Value devices(const Napi::CallbackInfo& info) {
   Napi::Array out = Napi::Array::New(info.Env());
   out.Set(0u, "cpu");
@@ -49,8 +50,8 @@ Napi::Value devices(const Napi::CallbackInfo& info) {
   return out;
 }
 
-// How many threads, of `wanted`, this process can still start. Tried, because nobody can be asked: users and containers have limits
-// of processes, and stacks take memory.
+// How many threads, of `wanted`, this process can still start. Tried, because nobody can be asked: users and containers
+// have limits of processes, and stacks take memory.
 int startable(int wanted) {
   std::latch tried(1);
   std::vector<std::thread> threads;
@@ -74,23 +75,30 @@ int startable(int wanted) {
   // A thread counts until the kernel has removed it, a moment after it was joined.
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(1);
   for (size_t i = 0; i < threads.size(); ++i)
-    while (syscall(SYS_tgkill, getpid(), ids[i], 0) == 0 && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+    while (syscall(SYS_tgkill, getpid(), ids[i], 0) == 0 && std::chrono::steady_clock::now() < end)
+      std::this_thread::yield();
 #endif
   return static_cast<int>(threads.size());
 }
 
-// On the engine thread. libgomp ends the process when it cannot start a thread, so it is to start them all here and now.
+// On the engine thread. libgomp ends the process when it cannot start a thread, so it is to start them all here and
+// now.
 void setTeam(int threads) {
-  constexpr int kSpare = 8;  // for what starts its threads later: libuv's pool, the image library
+  constexpr int kSpare = 8;   // for what starts its threads later: libuv's pool, the image library
   thread_local int team = 1;  // that libgomp keeps for this thread, which is one of them
   if (threads > team) {
     const int found = team + startable(threads - team + kSpare);
     if (found < threads + kSpare) {
-      const std::string most = std::to_string(std::max(1, found - 2 * kSpare));  // with room for what changes before the next try
-      throw Error("INVALID_OPTION", "Only about " + most + " threads can be started here, not " + std::to_string(threads) + ": a limit of processes ('ulimit -u', or a container's) or of memory stops it. Set 'threads' or SUPERSIMPLENET_THREADS to less.");
+      const std::string most =
+          std::to_string(std::max(1, found - 2 * kSpare));  // with room for what changes before the next try
+      throw Error("INVALID_OPTION", "Only about " + most + " threads can be started here, not " +
+                                        std::to_string(threads) +
+                                        ": a limit of processes ('ulimit -u', or a container's) or of memory stops it. "
+                                        "Set 'threads' or SUPERSIMPLENET_THREADS to less.");
     }
   }
-  // libtorch has a second pool, of as many threads as it is first told and for libraries that are not used here: of none.
+  // libtorch has a second pool, of as many threads as it is first told and for libraries that are not used here: of
+  // none.
   static std::once_flag pool;
   std::call_once(pool, [] { at::set_num_threads(1); });
   at::set_num_threads(threads);
@@ -152,7 +160,8 @@ Napi::Value setPortable(const Napi::CallbackInfo& info) {
       [](Napi::Env env, bool&) { return env.Undefined(); });
 }
 
-// For tests: bytes that malloc has handed out, null where it does not count them. By name, because glibc before 2.33 lacks it.
+// For tests: bytes that malloc has handed out, null where it does not count them. By name, because glibc before 2.33
+// lacks it.
 Napi::Value allocatedBytes(const Napi::CallbackInfo& info) {
 #ifdef __GLIBC__
   struct Counts {  // struct mallinfo2
@@ -168,7 +177,8 @@ Napi::Value allocatedBytes(const Napi::CallbackInfo& info) {
 
 // For tests: the bytes outside its heap that V8 was told of.
 Napi::Value externalBytes(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), static_cast<double>(Napi::MemoryManagement::AdjustExternalMemory(info.Env(), 0)));
+  return Napi::Number::New(info.Env(),
+                           static_cast<double>(Napi::MemoryManagement::AdjustExternalMemory(info.Env(), 0)));
 }
 
 void shutdown(const Napi::CallbackInfo& info) { EngineThread::of(info.Env()).shutdown(); }
@@ -201,6 +211,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
 
 }  // namespace ssn::addon
 
-extern "C" __attribute__((visibility("default"))) napi_value supersimplenet_engine_init(napi_env env, napi_value exports) {
+extern "C" __attribute__((visibility("default"))) napi_value supersimplenet_engine_init(napi_env env,
+                                                                                        napi_value exports) {
   return Napi::RegisterModule(env, exports, ssn::addon::init);
 }

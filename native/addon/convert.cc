@@ -18,10 +18,11 @@ struct Dtype {
 };
 
 constexpr Dtype kDtypes[] = {
-    {"float32", at::kFloat, napi_float32_array},   {"float64", at::kDouble, napi_float64_array}, {"uint8", at::kByte, napi_uint8_array},
-    {"int32", at::kInt, napi_int32_array},         {"int64", at::kLong, napi_bigint64_array},    {"bool", at::kBool, napi_uint8_array},
-    {"float16", at::kHalf, napi_uint16_array},     {"bfloat16", at::kBFloat16, napi_uint16_array}, {"int8", at::kChar, napi_int8_array},
-    {"int16", at::kShort, napi_int16_array},
+    {"float32", at::kFloat, napi_float32_array}, {"float64", at::kDouble, napi_float64_array},
+    {"uint8", at::kByte, napi_uint8_array},      {"int32", at::kInt, napi_int32_array},
+    {"int64", at::kLong, napi_bigint64_array},   {"bool", at::kBool, napi_uint8_array},
+    {"float16", at::kHalf, napi_uint16_array},   {"bfloat16", at::kBFloat16, napi_uint16_array},
+    {"int8", at::kChar, napi_int8_array},        {"int16", at::kShort, napi_int16_array},
 };
 
 const Dtype& dtypeNamed(Napi::Env env, const std::string& name) {
@@ -45,7 +46,11 @@ Napi::TypedArray arrayOver(Napi::Env env, Napi::ArrayBuffer buffer, napi_typedar
 // By JavaScript's constructor: that of Node-API ends the process where there is no memory.
 Napi::ArrayBuffer copied(Napi::Env env, const void* data, size_t bytes) {
   try {
-    Napi::ArrayBuffer out = env.Global().Get("ArrayBuffer").As<Napi::Function>().New({Napi::Number::New(env, static_cast<double>(bytes))}).As<Napi::ArrayBuffer>();
+    Napi::ArrayBuffer out = env.Global()
+                                .Get("ArrayBuffer")
+                                .As<Napi::Function>()
+                                .New({Napi::Number::New(env, static_cast<double>(bytes))})
+                                .As<Napi::ArrayBuffer>();
     if (bytes > 0) std::memcpy(out.Data(), data, bytes);
     return out;
   } catch (const Napi::Error&) {
@@ -58,15 +63,17 @@ Napi::Value vectorToTypedArray(Napi::Env env, const std::vector<T>& values, napi
   return arrayOver(env, copied(env, values.data(), values.size() * sizeof(T)), type, values.size());
 }
 
-// Weights of a MiB and more are shared, the others copied: the weights of a network are 100 MB and more, and stay inside this package
-// mostly. Node refuses to transfer a shared buffer to another thread, and where JavaScript has its memory in a sandbox (Electron) there are none.
+// Weights of a MiB and more are shared, the others copied: the weights of a network are 100 MB and more, and stay
+// inside this package mostly. Node refuses to transfer a shared buffer to another thread, and where JavaScript has its
+// memory in a sandbox (Electron) there are none.
 Napi::ArrayBuffer bufferOf(Napi::Env env, const at::Tensor& dense) {
   constexpr size_t kShared = 1 << 20;
   if (dense.nbytes() >= kShared) {
     auto holder = std::make_unique<at::Tensor>(dense);
     napi_value out;
     const napi_status status = napi_create_external_arraybuffer(
-        env, dense.data_ptr(), dense.nbytes(), [](napi_env, void*, void* hint) { delete static_cast<at::Tensor*>(hint); }, holder.get(), &out);
+        env, dense.data_ptr(), dense.nbytes(),
+        [](napi_env, void*, void* hint) { delete static_cast<at::Tensor*>(hint); }, holder.get(), &out);
     if (status == napi_ok) {
       holder.release();
       return Napi::ArrayBuffer(env, out);
@@ -77,7 +84,8 @@ Napi::ArrayBuffer bufferOf(Napi::Env env, const at::Tensor& dense) {
 
 Napi::Value field(const Napi::Object& object, const char* name) {
   Napi::Value value = object.Get(name);
-  if (value.IsUndefined()) throw Napi::TypeError::New(object.Env(), std::string("missing native option '") + name + "'");
+  if (value.IsUndefined())
+    throw Napi::TypeError::New(object.Env(), std::string("missing native option '") + name + "'");
   return value;
 }
 
@@ -99,7 +107,9 @@ at::Tensor tensorFromJs(const Napi::Value& value, const std::string& name) {
   void* from;
   NAPI_THROW_IF_FAILED(env, napi_get_typedarray_info(env, data, &type, &count, &from, nullptr, nullptr), at::Tensor());
   if (type != dtype.array || static_cast<int64_t>(count) != elements)
-    throw Error("WEIGHTS_INVALID", "The data of tensor '" + name + "' does not fit its dtype " + dtype.name + " and its shape: it has " + std::to_string(count) + " elements, not " + std::to_string(elements) +
+    throw Error("WEIGHTS_INVALID", "The data of tensor '" + name + "' does not fit its dtype " + dtype.name +
+                                       " and its shape: it has " + std::to_string(count) + " elements, not " +
+                                       std::to_string(elements) +
                                        (count == 0 ? ". Was its buffer transferred to another thread?" : "."));
   at::Tensor out = at::empty(sizes, at::TensorOptions().dtype(dtype.type));
   if (elements > 0) std::memcpy(out.data_ptr(), from, out.nbytes());
@@ -141,12 +151,20 @@ Napi::Value float32ToJs(Napi::Env env, const at::Tensor& tensor) {
   return arrayOver(env, copied(env, dense.data_ptr(), dense.nbytes()), napi_float32_array, dense.numel());
 }
 
-Napi::Value vectorToJs(Napi::Env env, const std::vector<float>& values) { return vectorToTypedArray(env, values, napi_float32_array); }
-Napi::Value vectorToJs(Napi::Env env, const std::vector<uint8_t>& values) { return vectorToTypedArray(env, values, napi_uint8_array); }
+Napi::Value vectorToJs(Napi::Env env, const std::vector<float>& values) {
+  return vectorToTypedArray(env, values, napi_float32_array);
+}
+Napi::Value vectorToJs(Napi::Env env, const std::vector<uint8_t>& values) {
+  return vectorToTypedArray(env, values, napi_uint8_array);
+}
 
 std::string getString(const Napi::Object& object, const char* name) { return field(object, name).As<Napi::String>(); }
-double getNumber(const Napi::Object& object, const char* name) { return field(object, name).As<Napi::Number>().DoubleValue(); }
-int64_t getInt(const Napi::Object& object, const char* name) { return field(object, name).As<Napi::Number>().Int64Value(); }
+double getNumber(const Napi::Object& object, const char* name) {
+  return field(object, name).As<Napi::Number>().DoubleValue();
+}
+int64_t getInt(const Napi::Object& object, const char* name) {
+  return field(object, name).As<Napi::Number>().Int64Value();
+}
 bool getBool(const Napi::Object& object, const char* name) { return field(object, name).As<Napi::Boolean>(); }
 std::vector<std::string> getStrings(const Napi::Object& object, const char* name) {
   Napi::Array array = field(object, name).As<Napi::Array>();

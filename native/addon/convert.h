@@ -1,4 +1,5 @@
-// Tensors and typed arrays. JavaScript's form of a tensor is {dtype, shape, data} (NativeTensor in lib/native/binding.ts).
+// Tensors and typed arrays. JavaScript's form of a tensor is {dtype, shape, data} (NativeTensor in
+// lib/native/binding.ts).
 #pragma once
 
 #include <ATen/core/Tensor.h>

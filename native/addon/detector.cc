@@ -28,7 +28,9 @@ class NativeDetector : public Napi::ObjectWrap<NativeDetector> {
   }
 
   static Napi::Function define(Napi::Env env) {
-    return DefineClass(env, "NativeDetector", {InstanceMethod<&NativeDetector::call<&NativeDetector::detect>>("detect"), InstanceMethod<&NativeDetector::call<&NativeDetector::dispose>>("dispose")});
+    return DefineClass(env, "NativeDetector",
+                       {InstanceMethod<&NativeDetector::call<&NativeDetector::detect>>("detect"),
+                        InstanceMethod<&NativeDetector::call<&NativeDetector::dispose>>("dispose")});
   }
 
   explicit NativeDetector(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeDetector>(info) {
@@ -49,8 +51,10 @@ class NativeDetector : public Napi::ObjectWrap<NativeDetector> {
     if (!detector_) throw Error("INTERNAL", "the detector was disposed");
     const auto array = info[0].As<Napi::Uint8Array>();
     // Page-locked for a GPU, which then fetches it by itself.
-    at::Tensor pixels = at::empty({info[1].As<Napi::Number>().Int64Value(), height_, width_, 3}, at::TensorOptions().dtype(at::kByte).pinned_memory(cuda_));
-    if (pixels.numel() != static_cast<int64_t>(array.ElementLength())) throw Error("INTERNAL", "the images do not have the model's size");
+    at::Tensor pixels = at::empty({info[1].As<Napi::Number>().Int64Value(), height_, width_, 3},
+                                  at::TensorOptions().dtype(at::kByte).pinned_memory(cuda_));
+    if (pixels.numel() != static_cast<int64_t>(array.ElementLength()))
+      throw Error("INTERNAL", "the images do not have the model's size");
     std::memcpy(pixels.data_ptr(), array.Data(), array.ByteLength());
     return runOnEngine<Detector::Output>(
         env, [detector = detector_, pixels] { return detector->detect(pixels); },
@@ -85,10 +89,12 @@ Napi::Value createDetector(const Napi::CallbackInfo& info) {
   using Made = std::pair<NativeDetector::Handle, DetectorConfig>;
   return runOnEngine<Made>(
       env,
-      [config = detectorConfigFromJs(info[0].As<Napi::Object>()), backbone = tensorMapFromJs(info[1]), heads = tensorMapFromJs(info[2])] {
+      [config = detectorConfigFromJs(info[0].As<Napi::Object>()), backbone = tensorMapFromJs(info[1]),
+       heads = tensorMapFromJs(info[2])] {
         Made made{std::make_shared<Detector>(config, backbone, heads), config};
 #ifdef __GLIBC__
-        malloc_trim(0);  // folding leaves free blocks of the weights' size behind, which the allocator would keep for ever
+        malloc_trim(
+            0);  // folding leaves free blocks of the weights' size behind, which the allocator would keep for ever
 #endif
         return made;
       },
@@ -99,9 +105,9 @@ Napi::Value forward(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   return runOnEngine<Detector::Inspection>(
       env,
-      [config = detectorConfigFromJs(info[0].As<Napi::Object>()), backbone = tensorMapFromJs(info[1]), heads = tensorMapFromJs(info[2]), input = tensorFromJs(info[3])] {
-        return Detector(config, backbone, heads).inspect(input);
-      },
+      [config = detectorConfigFromJs(info[0].As<Napi::Object>()), backbone = tensorMapFromJs(info[1]),
+       heads = tensorMapFromJs(info[2]),
+       input = tensorFromJs(info[3])] { return Detector(config, backbone, heads).inspect(input); },
       [](Napi::Env e, Detector::Inspection& result) {
         Napi::Object out = Napi::Object::New(e);
         Napi::Array taps = Napi::Array::New(e, result.taps.size());

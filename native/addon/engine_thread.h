@@ -55,8 +55,9 @@ class EngineThread {
     return promise;
   }
 
-  // Drops the reference on the engine thread, after what was queued before: to end what belongs to a GPU means to wait for it.
-  // For what a job has made: the thread runs, so this does not throw. Once it is stopping, the reference dies here.
+  // Drops the reference on the engine thread, after what was queued before: to end what belongs to a GPU means to wait
+  // for it. For what a job has made: the thread runs, so this does not throw. Once it is stopping, the reference dies
+  // here.
   void discard(Napi::Env env, std::shared_ptr<void> reference);
 
   // Cancels what runs, drops what waits, joins the thread. Promises still pending stay so. Safe to call twice.
@@ -77,11 +78,13 @@ class EngineThread {
   std::condition_variable wake_;
   std::deque<std::unique_ptr<Job>> queue_;
   std::atomic<bool> stopping_{false};
-  size_t pending_ = 0;  // JavaScript thread only: jobs not yet settled; the event loop is kept alive while there are any
+  size_t pending_ =
+      0;  // JavaScript thread only: jobs not yet settled; the event loop is kept alive while there are any
 };
 
 template <class Result>
-Napi::Value runOnEngine(Napi::Env env, std::function<Result()> work, std::function<Napi::Value(Napi::Env, Result&)> convert) {
+Napi::Value runOnEngine(Napi::Env env, std::function<Result()> work,
+                        std::function<Napi::Value(Napi::Env, Result&)> convert) {
   return EngineThread::of(env).run<Result>(env, std::move(work), std::move(convert));
 }
 

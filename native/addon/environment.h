@@ -8,7 +8,8 @@
 namespace ssn::addon {
 
 struct Environment {
-  // First of all in an environment: instance data is finalised after what is made later, objects of the classes included.
+  // First of all in an environment: instance data is finalised after what is made later, objects of the classes
+  // included.
   static void create(Napi::Env env);
   static Environment& of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
 
@@ -18,8 +19,8 @@ struct Environment {
   Napi::FunctionReference detector, trainer, group;
 };
 
-// The memory outside its heap that an object has told V8 of, so that garbage is collected when there is much of it. Of the
-// JavaScript thread; to be set to 0 before it goes.
+// The memory outside its heap that an object has told V8 of, so that garbage is collected when there is much of it. Of
+// the JavaScript thread; to be set to 0 before it goes.
 class ExternalMemory {
  public:
   void set(Napi::Env env, int64_t bytes) {

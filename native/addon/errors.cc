@@ -13,18 +13,23 @@ namespace {
 // Of libtorch's message, which is for programmers: what could not be had, and what a GPU has.
 Failure outOfMemory(const std::string& message) {
   std::string what = "Not enough memory";
-  const auto after = [&](const std::string& words) { return message.find(words) == std::string::npos ? 0 : message.find(words) + words.size(); };
+  const auto after = [&](const std::string& words) {
+    return message.find(words) == std::string::npos ? 0 : message.find(words) + words.size();
+  };
   if (const size_t at = after("you tried to allocate ")) {
     const unsigned long long bytes = std::strtoull(message.c_str() + at, nullptr, 10);
     what += ": " + std::to_string(bytes) + " bytes (" + std::to_string(bytes >> 20) + " MiB) could not be had.";
   } else if (const size_t at = after("Tried to allocate ")) {
     // "2.00 GiB. GPU 0 has a total capacity of 79.11 GiB of which 1.20 GiB is free. Including ...": to there.
     const size_t free = message.find(" is free.", at);
-    what += " on the GPU, for " + message.substr(at, free == std::string::npos ? message.find(". ", at) - at + 1 : free - at + 9);
+    what += " on the GPU, for " +
+            message.substr(at, free == std::string::npos ? message.find(". ", at) - at + 1 : free - at + 9);
   } else {
     what += ".";
   }
-  return {"OUT_OF_MEMORY", what + " Take smaller batches (batchSize), or train with smaller images (imageSize) or a smaller feature cache (featureCacheMiB)."};
+  return {"OUT_OF_MEMORY", what +
+                               " Take smaller batches (batchSize), or train with smaller images (imageSize) or a "
+                               "smaller feature cache (featureCacheMiB)."};
 }
 
 }  // namespace

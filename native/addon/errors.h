@@ -44,7 +44,8 @@ auto guarded(Napi::Env env, Body&& body) {
 // Settles `deferred` with the failure, or with convert(env, result), or with whatever convert throws. A Napi::Error
 // leaves it only while the environment is being torn down.
 template <class Result, class Convert>
-void settlePromise(Napi::Env env, const Napi::Promise::Deferred& deferred, std::optional<Failure>& failure, std::optional<Result>& result, Convert& convert) {
+void settlePromise(Napi::Env env, const Napi::Promise::Deferred& deferred, std::optional<Failure>& failure,
+                   std::optional<Result>& result, Convert& convert) {
   Napi::Value value;
   if (!failure) {
     try {

@@ -66,7 +66,8 @@ class PlainChecker {
   void check(const Value& value, int depth) {
     if (depth > 200) file_.corrupt("its containers are nested more than 200 deep, or hold themselves");
     if (++count_ > 4'000'000) file_.corrupt("it holds more than 4 million values");
-    if (value.is(Value::Kind::Global)) file_.corrupt("it holds the class '" + value.text + "' where a plain value should be");
+    if (value.is(Value::Kind::Global))
+      file_.corrupt("it holds the class '" + value.text + "' where a plain value should be");
     if (value.is(Value::Kind::Opaque)) file_.corrupt("it holds an object where a plain value should be");
     for (const Value* item : value.items) check(*item, depth + 1);
   }

@@ -29,7 +29,8 @@ class NativeGroup : public Napi::ObjectWrap<NativeGroup> {
                        });
   }
 
-  explicit NativeGroup(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeGroup>(info), group_(*info[0].As<Napi::External<Handle>>().Data()) {}
+  explicit NativeGroup(const Napi::CallbackInfo& info)
+      : Napi::ObjectWrap<NativeGroup>(info), group_(*info[0].As<Napi::External<Handle>>().Data()) {}
 
  private:
   Napi::Value join(const Napi::CallbackInfo& info) { return onEngine(info.Env(), &Group::join); }
@@ -37,7 +38,10 @@ class NativeGroup : public Napi::ObjectWrap<NativeGroup> {
   Napi::Value allGather(const Napi::CallbackInfo& info) {
     const auto array = info[0].As<Napi::Uint8Array>();
     return runOnEngine<std::vector<Group::Bytes>>(
-        info.Env(), [group = group_, mine = Group::Bytes(array.Data(), array.Data() + array.ByteLength())] { return group->allGather(mine); },
+        info.Env(),
+        [group = group_, mine = Group::Bytes(array.Data(), array.Data() + array.ByteLength())] {
+          return group->allGather(mine);
+        },
         [](Napi::Env env, std::vector<Group::Bytes>& parts) {
           Napi::Array out = Napi::Array::New(env, parts.size());
           for (uint32_t i = 0; i < parts.size(); ++i) out.Set(i, vectorToJs(env, parts[i]));
@@ -70,10 +74,14 @@ class NativeGroup : public Napi::ObjectWrap<NativeGroup> {
 
 Napi::Value createGroup(const Napi::CallbackInfo& info) {
   const auto options = info[0].As<Napi::Object>();
-  const auto milliseconds = [&](const char* name) { return std::chrono::milliseconds(static_cast<int64_t>(1000 * getNumber(options, name))); };
+  const auto milliseconds = [&](const char* name) {
+    return std::chrono::milliseconds(static_cast<int64_t>(1000 * getNumber(options, name)));
+  };
   const GroupOptions group{
-      static_cast<int>(getInt(options, "rank")), static_cast<int>(getInt(options, "worldSize")), getString(options, "masterAddress"), static_cast<uint16_t>(getInt(options, "masterPort")),
-      getBool(options, "launcherStore"), getString(options, "prefix"), milliseconds("joinTimeoutSeconds"), milliseconds("timeoutSeconds"),
+      static_cast<int>(getInt(options, "rank")), static_cast<int>(getInt(options, "worldSize")),
+      getString(options, "masterAddress"),       static_cast<uint16_t>(getInt(options, "masterPort")),
+      getBool(options, "launcherStore"),         getString(options, "prefix"),
+      milliseconds("joinTimeoutSeconds"),        milliseconds("timeoutSeconds"),
   };
   auto handle = std::make_shared<Group>(group);
   return Environment::of(info.Env()).group.New({Napi::External<NativeGroup::Handle>::New(info.Env(), &handle)});

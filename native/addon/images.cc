@@ -25,7 +25,8 @@ bool isSize(int64_t size) { return size >= 1 && size <= std::numeric_limits<int3
 
 // The bytes of an image after checking that they are as many as its sizes say.
 Napi::Uint8Array imageFromJs(const Napi::Value& value, int64_t height, int64_t width, int64_t channels) {
-  check(value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == napi_uint8_array, "an image must be a Uint8Array");
+  check(value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == napi_uint8_array,
+        "an image must be a Uint8Array");
   check(isSize(height) && isSize(width) && (channels == 1 || channels == 3), "image sizes must be at least 1");
   const Napi::Uint8Array pixels = value.As<Napi::Uint8Array>();
   check(pixels.ElementLength() / (static_cast<uint64_t>(width) * channels) == static_cast<uint64_t>(height) &&
@@ -34,7 +35,9 @@ Napi::Uint8Array imageFromJs(const Napi::Value& value, int64_t height, int64_t w
   return pixels;
 }
 
-std::vector<uint8_t> copied(const Napi::Uint8Array& array) { return {array.Data(), array.Data() + array.ElementLength()}; }
+std::vector<uint8_t> copied(const Napi::Uint8Array& array) {
+  return {array.Data(), array.Data() + array.ElementLength()};
+}
 
 Flip flipNumbered(int64_t number) {
   check(number >= 0 && number <= 3, "a flip must be 0, 1, 2 or 3");
@@ -54,8 +57,9 @@ Napi::Value resizeImageToJs(const Napi::CallbackInfo& info) {
   const ResizeMethod method = methodNamed(info[6].As<Napi::String>());
   check(isSize(toHeight) && isSize(toWidth), "image sizes must be at least 1");
   const Napi::Uint8Array pixels = imageFromJs(info[0], height, width, channels);
-  // Not copied: for 12 megapixels that takes several times as long as bilinear resizing, on JavaScript's thread. The reference
-  // (released on that thread, with the job) keeps the memory; the caller must not transfer the buffer meanwhile.
+  // Not copied: for 12 megapixels that takes several times as long as bilinear resizing, on JavaScript's thread. The
+  // reference (released on that thread, with the job) keeps the memory; the caller must not transfer the buffer
+  // meanwhile.
   auto held = std::make_shared<Napi::Reference<Napi::Uint8Array>>(Napi::Persistent(pixels));
   const uint8_t* from = pixels.Data();
   return runOnPool<std::vector<uint8_t>>(
@@ -77,15 +81,23 @@ Napi::Value flipImageToJs(const Napi::CallbackInfo& info) {
 }
 
 TargetOptions targetOptionsFromJs(const Napi::Object& object) {
-  TargetOptions options{getInt(object, "imageHeight"), getInt(object, "imageWidth"), getInt(object, "featureHeight"), getInt(object, "featureWidth"),
-                        getBool(object, "alignCorners"), getInt(object, "dilation"), std::nullopt, {}};
-  check(isSize(options.imageHeight) && isSize(options.imageWidth) && isSize(options.featureHeight) && isSize(options.featureWidth),
+  TargetOptions options{getInt(object, "imageHeight"),
+                        getInt(object, "imageWidth"),
+                        getInt(object, "featureHeight"),
+                        getInt(object, "featureWidth"),
+                        getBool(object, "alignCorners"),
+                        getInt(object, "dilation"),
+                        std::nullopt,
+                        {}};
+  check(isSize(options.imageHeight) && isSize(options.imageWidth) && isSize(options.featureHeight) &&
+            isSize(options.featureWidth),
         "target sizes must be at least 1");
   check(options.dilation >= 0, "dilation must not be negative");
   const Napi::Value weight = object.Get("distanceWeight");
   if (weight.IsObject()) {
     const Napi::Object values = weight.As<Napi::Object>();
-    options.distanceWeight = DistanceWeightOptions{static_cast<float>(getNumber(values, "w")), static_cast<float>(getNumber(values, "p"))};
+    options.distanceWeight =
+        DistanceWeightOptions{static_cast<float>(getNumber(values, "w")), static_cast<float>(getNumber(values, "p"))};
   }
   const Napi::Array flips = object.Get("flips").As<Napi::Array>();
   for (uint32_t i = 0; i < flips.Length(); ++i) options.flips.push_back(flipNumbered(integer(flips.Get(i))));
@@ -97,7 +109,10 @@ Napi::Value trainingTargetsToJs(const Napi::CallbackInfo& info) {
   TargetOptions options = targetOptionsFromJs(info[3].As<Napi::Object>());
   std::vector<uint8_t> mask = copied(imageFromJs(info[0], height, width, /*channels=*/1));
   return runOnPool<std::vector<TrainingTarget>>(
-      info.Env(), [=, options = std::move(options), mask = std::move(mask)] { return trainingTargets(mask.data(), height, width, options); },
+      info.Env(),
+      [=, options = std::move(options), mask = std::move(mask)] {
+        return trainingTargets(mask.data(), height, width, options);
+      },
       [](Napi::Env env, std::vector<TrainingTarget>& targets) -> Napi::Value {
         Napi::Array out = Napi::Array::New(env, targets.size());
         for (uint32_t i = 0; i < targets.size(); ++i) {
@@ -112,7 +127,8 @@ Napi::Value trainingTargetsToJs(const Napi::CallbackInfo& info) {
 
 Napi::Value resizeMapToJs(const Napi::CallbackInfo& info) {
   const Napi::Float32Array map = info[0].As<Napi::Float32Array>();
-  const int64_t height = integer(info[1]), width = integer(info[2]), toHeight = integer(info[3]), toWidth = integer(info[4]);
+  const int64_t height = integer(info[1]), width = integer(info[2]), toHeight = integer(info[3]),
+                toWidth = integer(info[4]);
   check(isSize(height) && isSize(width) && isSize(toHeight) && isSize(toWidth), "map sizes must be at least 1");
   check(static_cast<int64_t>(map.ElementLength()) == height * width, "map data does not match its sizes");
   std::vector<float> values(map.Data(), map.Data() + map.ElementLength());
@@ -130,7 +146,8 @@ Napi::Value distanceWeightToJs(const Napi::CallbackInfo& info) {
   const int64_t height = integer(info[1]), width = integer(info[2]);
   const Napi::Uint8Array mask = imageFromJs(info[0], height, width, /*channels=*/1);
   std::vector<float> out(mask.ElementLength());
-  distanceWeight(mask.Data(), height, width, info[3].As<Napi::Number>().FloatValue(), info[4].As<Napi::Number>().FloatValue(), out.data());
+  distanceWeight(mask.Data(), height, width, info[3].As<Napi::Number>().FloatValue(),
+                 info[4].As<Napi::Number>().FloatValue(), out.data());
   return vectorToJs(info.Env(), out);
 }
 

@@ -15,13 +15,17 @@ namespace {
 
 template <class T>
 std::vector<T> copied(const Napi::Value& value, napi_typedarray_type type, int64_t length) {
-  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type) throw Error("INTERNAL", "metrics: wrong type of array");
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type)
+    throw Error("INTERNAL", "metrics: wrong type of array");
   const Napi::TypedArrayOf<T> array = value.As<Napi::TypedArrayOf<T>>();
-  if (static_cast<int64_t>(array.ElementLength()) != length) throw Error("INTERNAL", "metrics: array does not match its sizes");
+  if (static_cast<int64_t>(array.ElementLength()) != length)
+    throw Error("INTERNAL", "metrics: array does not match its sizes");
   return {array.Data(), array.Data() + array.ElementLength()};
 }
 
-int64_t lengthOf(const Napi::Value& value) { return value.IsTypedArray() ? value.As<Napi::TypedArray>().ElementLength() : -1; }
+int64_t lengthOf(const Napi::Value& value) {
+  return value.IsTypedArray() ? value.As<Napi::TypedArray>().ElementLength() : -1;
+}
 
 // Also keeps height * width inside 31 bits.
 void checkSizes(int64_t height, int64_t width) {
@@ -43,7 +47,10 @@ Napi::Value imageMetricsToJs(const Napi::CallbackInfo& info) {
   std::vector<float> scores = copied<float>(info[0], napi_float32_array, count);
   std::vector<uint8_t> labels = copied<uint8_t>(info[1], napi_uint8_array, count);
   return runOnPool<ImageMetrics>(
-      info.Env(), [=, scores = std::move(scores), labels = std::move(labels)] { return imageMetrics(scores.data(), labels.data(), count); },
+      info.Env(),
+      [=, scores = std::move(scores), labels = std::move(labels)] {
+        return imageMetrics(scores.data(), labels.data(), count);
+      },
       [](Napi::Env env, ImageMetrics& metrics) -> Napi::Value { return metricsToJs(env, metrics); });
 }
 
@@ -53,12 +60,14 @@ Napi::Value pixelMetricsToJs(const Napi::CallbackInfo& info) {
   const double fprLimit = info[4].As<Napi::Number>().DoubleValue();
   checkSizes(height, width);
   if (maps.Length() != masks.Length()) throw Error("INTERNAL", "metrics: as many masks as maps are needed");
-  if (!(fprLimit > 0 && fprLimit <= 1)) throw Error("INTERNAL", "metrics: the false-positive-rate limit must be in (0, 1]");
+  if (!(fprLimit > 0 && fprLimit <= 1))
+    throw Error("INTERNAL", "metrics: the false-positive-rate limit must be in (0, 1]");
   auto labelled = std::make_shared<std::vector<LabelledMap>>();  // shared: std::function wants copyable captures
   labelled->reserve(maps.Length());
   for (uint32_t i = 0; i < maps.Length(); ++i) {
     const Napi::HandleScope scope(info.Env());
-    labelled->push_back({copied<float>(maps.Get(i), napi_float32_array, height * width), copied<uint8_t>(masks.Get(i), napi_uint8_array, height * width)});
+    labelled->push_back({copied<float>(maps.Get(i), napi_float32_array, height * width),
+                         copied<uint8_t>(masks.Get(i), napi_uint8_array, height * width)});
   }
   return runOnPool<PixelMetrics>(
       info.Env(), [=] { return pixelMetrics(*labelled, height, width, fprLimit); },

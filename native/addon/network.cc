@@ -22,7 +22,9 @@ HeadLayout headLayoutFromJs(const Napi::Value& value) {
   const auto options = value.As<Napi::Object>();
   if (given(options, "classificationHead")) {
     const std::string head = getString(options, "classificationHead");
-    layout.classification = head == "complex" ? HeadLayout::kComplex : head == "mapMax" ? HeadLayout::kMapMax : HeadLayout::kStandard;
+    layout.classification = head == "complex"  ? HeadLayout::kComplex
+                            : head == "mapMax" ? HeadLayout::kMapMax
+                                               : HeadLayout::kStandard;
   }
   if (given(options, "mapInput")) layout.mapInput = getBool(options, "mapInput");
   return layout;
@@ -42,8 +44,11 @@ NetworkConfig networkConfigFromJs(const Napi::Object& options) {
 }
 
 EngineConfig engineConfigFromJs(const Napi::Object& options) {
-  EngineConfig config{networkConfigFromJs(options), at::Device(getString(options, "device")), getString(options, "compute") == "direct"};
-  if (config.device.is_cuda() && !at::hasCUDA()) throw Error("DEVICE_UNAVAILABLE", "device '" + config.device.str() + "' was asked for, but this libtorch has no usable CUDA device");
+  EngineConfig config{networkConfigFromJs(options), at::Device(getString(options, "device")),
+                      getString(options, "compute") == "direct"};
+  if (config.device.is_cuda() && !at::hasCUDA())
+    throw Error("DEVICE_UNAVAILABLE",
+                "device '" + config.device.str() + "' was asked for, but this libtorch has no usable CUDA device");
   if (config.device.is_cuda()) {
     // Full float32: with TF32 convolutions, cuDNN's default, features would keep three decimal digits.
     AllowTf32::set(false);
@@ -54,7 +59,11 @@ EngineConfig engineConfigFromJs(const Napi::Object& options) {
 
 DetectorConfig detectorConfigFromJs(const Napi::Object& options) {
   const std::string precision = getString(options, "precision");
-  return {engineConfigFromJs(options), precision == "bfloat16" ? at::kBFloat16 : precision == "float16" ? at::kHalf : at::kFloat, given(options, "cudaGraphs") ? getInt(options, "cudaGraphs") : 0, precision == "tf32"};
+  return {engineConfigFromJs(options),
+          precision == "bfloat16"  ? at::kBFloat16
+          : precision == "float16" ? at::kHalf
+                                   : at::kFloat,
+          given(options, "cudaGraphs") ? getInt(options, "cudaGraphs") : 0, precision == "tf32"};
 }
 
 TrainerConfig trainerConfigFromJs(const Napi::Object& options) {
@@ -69,14 +78,18 @@ TrainerConfig trainerConfigFromJs(const Napi::Object& options) {
   if (given(options, "featureCacheHostBytes")) config.featureCacheHostBytes = getInt(options, "featureCacheHostBytes");
   if (given(options, "nccl")) config.nccl = getBool(options, "nccl");
   if (given(options, "cudaGraphs")) config.graphs = getInt(options, "cudaGraphs");
-  config.featureCachePrecision = options.Has("featureCachePrecision") && getString(options, "featureCachePrecision") == "float16" ? at::kHalf : at::kFloat;
+  config.featureCachePrecision =
+      options.Has("featureCachePrecision") && getString(options, "featureCachePrecision") == "float16" ? at::kHalf
+                                                                                                       : at::kFloat;
   if (const Napi::Value value = options.Get("featureCacheFile"); !value.IsUndefined()) {
     const auto file = value.As<Napi::Object>();
     config.featureCacheFile = {getString(file, "path"), getInt(file, "bytes"), digestFromJs(file.Get("identity"))};
   }
   if (given(options, "syntheticAnomalies")) {
     const std::string synthetic = getString(options, "syntheticAnomalies");
-    config.synthetic = synthetic == "simplenet" ? AnomalyMaskOptions::kWholeSecondCopy : synthetic == "none" ? AnomalyMaskOptions::kNone : AnomalyMaskOptions::kPerlin;
+    config.synthetic = synthetic == "simplenet" ? AnomalyMaskOptions::kWholeSecondCopy
+                       : synthetic == "none"    ? AnomalyMaskOptions::kNone
+                                                : AnomalyMaskOptions::kPerlin;
   }
   if (given(options, "precision")) {
     const std::string precision = getString(options, "precision");

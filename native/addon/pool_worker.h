@@ -17,7 +17,11 @@ template <class Result>
 class PoolWorker final : public Napi::AsyncWorker {
  public:
   PoolWorker(Napi::Env env, std::function<Result()> work, std::function<Napi::Value(Napi::Env, Result&)> convert)
-      : Napi::AsyncWorker(env), deferred(Napi::Promise::Deferred::New(env)), work_(std::move(work)), convert_(std::move(convert)), stopping_(EngineThread::of(env).stopping()) {}
+      : Napi::AsyncWorker(env),
+        deferred(Napi::Promise::Deferred::New(env)),
+        work_(std::move(work)),
+        convert_(std::move(convert)),
+        stopping_(EngineThread::of(env).stopping()) {}
   Napi::Promise::Deferred deferred;
 
  protected:
@@ -44,7 +48,8 @@ class PoolWorker final : public Napi::AsyncWorker {
 
 // Queues `work` on the libuv pool; the promise settles with convert(env, result).
 template <class Result>
-Napi::Value runOnPool(Napi::Env env, std::function<Result()> work, std::function<Napi::Value(Napi::Env, Result&)> convert) {
+Napi::Value runOnPool(Napi::Env env, std::function<Result()> work,
+                      std::function<Napi::Value(Napi::Env, Result&)> convert) {
   auto* worker = new PoolWorker<Result>(env, std::move(work), std::move(convert));
   Napi::Promise promise = worker->deferred.Promise();
   worker->Queue();

@@ -30,7 +30,7 @@ void registerMetrics(Napi::Env env, Napi::Object exports);    // ROC, AP, AUPRO,
 void registerAnomalies(Napi::Env env, Napi::Object exports);  // Perlin noise, latent noise (for tests and inspection)
 void registerTrainer(Napi::Env env, Napi::Object exports);
 void registerDetector(Napi::Env env, Napi::Object exports);
-void registerGroup(Napi::Env env, Napi::Object exports);      // several processes that train together
+void registerGroup(Napi::Env env, Napi::Object exports);  // several processes that train together
 
 // createTrainer(config, backbone, heads), within a group or (null) alone.
 Napi::Value createTrainerIn(std::shared_ptr<Group> group, const Napi::CallbackInfo& info);

@@ -18,7 +18,8 @@ namespace {
 at::Tensor bytesFromJs(const Napi::Value& value, std::vector<int64_t> shape) {
   const auto array = value.As<Napi::Uint8Array>();
   at::Tensor out = at::empty(shape, at::kByte);
-  if (out.numel() != static_cast<int64_t>(array.ElementLength())) throw Error("INTERNAL", "an image does not have the model's size");
+  if (out.numel() != static_cast<int64_t>(array.ElementLength()))
+    throw Error("INTERNAL", "an image does not have the model's size");
   std::memcpy(out.data_ptr(), array.Data(), array.ByteLength());
   return out;
 }
@@ -27,7 +28,8 @@ at::Tensor planeFromJs(const Napi::Value& value, FeatureShape shape) {
   if (value.IsUndefined()) return {};
   const auto array = value.As<Napi::Float32Array>();
   at::Tensor out = at::empty({shape.height, shape.width}, at::kFloat);
-  if (out.numel() != static_cast<int64_t>(array.ElementLength())) throw Error("INTERNAL", "a target does not have the features' size");
+  if (out.numel() != static_cast<int64_t>(array.ElementLength()))
+    throw Error("INTERNAL", "a target does not have the features' size");
   std::memcpy(out.data_ptr(), array.Data(), array.ByteLength());
   return out;
 }
@@ -49,7 +51,9 @@ Napi::Value lossListToJs(Napi::Env env, std::vector<StepLosses>& losses) {
   return out;
 }
 
-LearningRates ratesFromJs(const Napi::Object& options) { return {getNumber(options, "adaptorLearningRate"), getNumber(options, "headsLearningRate")}; }
+LearningRates ratesFromJs(const Napi::Object& options) {
+  return {getNumber(options, "adaptorLearningRate"), getNumber(options, "headsLearningRate")};
+}
 
 class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
  public:
@@ -106,7 +110,8 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
       StepItem item{getInt(object, "key"), {}, {}};
       const Napi::Value pixels = object.Get("pixels");
       if (!pixels.IsUndefined()) item.pixels = bytesFromJs(pixels, {config_.imageHeight, config_.imageWidth, 3});
-      if (const Napi::Value content = object.Get("content"); !content.IsUndefined()) item.content = digestFromJs(content);
+      if (const Napi::Value content = object.Get("content"); !content.IsUndefined())
+        item.content = digestFromJs(content);
       items.push_back(std::move(item));
     }
     return items;
@@ -119,7 +124,10 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
     std::vector<std::pair<int64_t, TrainingImage>> targets;
     for (uint32_t i = 0; i < array.Length(); ++i) {
       const auto object = array.Get(i).As<Napi::Object>();
-      targets.emplace_back(getInt(object, "key"), TrainingImage{getNumber(object, "label"), getBool(object, "segmented") ? 1.0 : 0.0, planeFromJs(object.Get("mask"), shape), planeFromJs(object.Get("weight"), shape)});
+      targets.emplace_back(
+          getInt(object, "key"),
+          TrainingImage{getNumber(object, "label"), getBool(object, "segmented") ? 1.0 : 0.0,
+                        planeFromJs(object.Get("mask"), shape), planeFromJs(object.Get("weight"), shape)});
     }
     return runOnEngine<bool>(
         env,
@@ -188,7 +196,9 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
     auto items = itemsFromJs(options.Get("items"));
     const Share share = shareFromJs(options.Get("share"), items.size());
     return runOnEngine<std::vector<StepLosses>>(
-        env, [trainer = trainer(env), index = getInt(options, "index"), items = std::move(items), share, rates = ratesFromJs(options)] { return trainer->step(index, items, share, rates); },
+        env,
+        [trainer = trainer(env), index = getInt(options, "index"), items = std::move(items), share,
+         rates = ratesFromJs(options)] { return trainer->step(index, items, share, rates); },
         lossListToJs);
   }
 
@@ -210,7 +220,8 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
 
   Napi::Value featureStd(const Napi::CallbackInfo& info) {
     return runOnEngine<std::vector<float>>(
-        info.Env(), [trainer = trainer(info.Env())] { return trainer->featureStd(); }, [](Napi::Env e, std::vector<float>& std) { return vectorToJs(e, std); });
+        info.Env(), [trainer = trainer(info.Env())] { return trainer->featureStd(); },
+        [](Napi::Env e, std::vector<float>& std) { return vectorToJs(e, std); });
   }
 
   Napi::Value setNoiseStd(const Napi::CallbackInfo& info) {
@@ -242,7 +253,8 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
     const auto object = info[0].As<Napi::Object>();
     return runOnEngine<bool>(
         env,
-        [trainer = trainer(env), state = Trainer::State{tensorMapFromJs(object.Get("heads")), tensorMapFromJs(object.Get("optimizer"))}] {
+        [trainer = trainer(env),
+         state = Trainer::State{tensorMapFromJs(object.Get("heads")), tensorMapFromJs(object.Get("optimizer"))}] {
           trainer->restore(state);
           return true;
         },
@@ -292,7 +304,9 @@ Napi::Value backboneTensorsToJs(const Napi::CallbackInfo& info) {
   return shapesToJs(info.Env(), backboneTensors(architectureNamed(info[0].As<Napi::String>())));
 }
 
-Napi::Value headTensorsToJs(const Napi::CallbackInfo& info) { return shapesToJs(info.Env(), headTensors(info[0].As<Napi::Number>().Int64Value(), headLayoutFromJs(info[1]))); }
+Napi::Value headTensorsToJs(const Napi::CallbackInfo& info) {
+  return shapesToJs(info.Env(), headTensors(info[0].As<Napi::Number>().Int64Value(), headLayoutFromJs(info[1])));
+}
 
 Napi::Value featureShapeToJs(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
@@ -305,18 +319,23 @@ Napi::Value featureShapeToJs(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value tensorsOnEngine(Napi::Env env, std::function<TensorMap()> make) {
-  return runOnEngine<TensorMap>(env, std::move(make), [](Napi::Env e, TensorMap& tensors) { return tensorMapToJs(e, tensors); });
+  return runOnEngine<TensorMap>(env, std::move(make),
+                                [](Napi::Env e, TensorMap& tensors) { return tensorMapToJs(e, tensors); });
 }
 
 Napi::Value randomBackboneToJs(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   const Architecture& architecture = architectureNamed(info[0].As<Napi::String>());
-  return tensorsOnEngine(env, [&architecture, seed = info[1].As<Napi::Number>().Int64Value()] { return randomBackbone(architecture, static_cast<uint64_t>(seed)); });
+  return tensorsOnEngine(env, [&architecture, seed = info[1].As<Napi::Number>().Int64Value()] {
+    return randomBackbone(architecture, static_cast<uint64_t>(seed));
+  });
 }
 
 Napi::Value randomHeadsToJs(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  return tensorsOnEngine(env, [channels = info[0].As<Napi::Number>().Int64Value(), seed = info[1].As<Napi::Number>().Int64Value(), layout = headLayoutFromJs(info[2])] { return randomHeads(channels, layout, static_cast<uint64_t>(seed)); });
+  return tensorsOnEngine(
+      env, [channels = info[0].As<Napi::Number>().Int64Value(), seed = info[1].As<Napi::Number>().Int64Value(),
+            layout = headLayoutFromJs(info[2])] { return randomHeads(channels, layout, static_cast<uint64_t>(seed)); });
 }
 
 // One training step with everything random given (GoldenStepInput).
@@ -329,25 +348,38 @@ Napi::Value goldenStep(const Napi::CallbackInfo& info) {
     TensorMap gradients, after;
   };
   TensorMap in;
-  for (const char* name : {"input", "noise", "perlinMask", "mask", "label", "isSegmented", "distanceWeight"}) in[name] = tensorFromJs(options.Get(name));
+  for (const char* name : {"input", "noise", "perlinMask", "mask", "label", "isSegmented", "distanceWeight"})
+    in[name] = tensorFromJs(options.Get(name));
   return runOnEngine<Result>(
       env,
-      [config = trainerConfigFromJs(options.Get("config").As<Napi::Object>()), backbone = tensorMapFromJs(options.Get("backbone")), heads = tensorMapFromJs(options.Get("heads")), in,
+      [config = trainerConfigFromJs(options.Get("config").As<Napi::Object>()),
+       backbone = tensorMapFromJs(options.Get("backbone")), heads = tensorMapFromJs(options.Get("heads")), in,
        rates = ratesFromJs(options)] {
         Trainer trainer(config, backbone, heads);
         const DeviceStep::Use use = trainer.use();
         const auto on = [&](const char* name) { return in.at(name).to(config.device); };
-        StepInput input{trainer.taps(in.at("input")), on("mask"), on("label"), on("isSegmented"), on("distanceWeight"), on("perlinMask"), nullptr};
+        StepInput input{trainer.taps(in.at("input")), on("mask"),       on("label"), on("isSegmented"),
+                        on("distanceWeight"),         on("perlinMask"), nullptr};
         // 2b x C x H x W -> (2b H W) x C; a cell of -1 has none.
-        input.noise = [noise = on("noise").permute({0, 2, 3, 1}).flatten(0, 2)](const at::Tensor& cells) { return noise.index_select(0, cells.clamp_min(0)) * cells.ge(0).unsqueeze(1); };
-        input.capacity = capacityFor(perturbation(input, config.overlap).noiseMask.sum().item<int64_t>(), input.perlinMask.numel());
+        input.noise = [noise = on("noise").permute({0, 2, 3, 1}).flatten(0, 2)](const at::Tensor& cells) {
+          return noise.index_select(0, cells.clamp_min(0)) * cells.ge(0).unsqueeze(1);
+        };
+        input.capacity =
+            capacityFor(perturbation(input, config.overlap).noiseMask.sum().item<int64_t>(), input.perlinMask.numel());
         Result result;
         result.output = trainer.forwardBackward(input);
         const auto parameters = trainedParameters(trainer.heads());
-        for (size_t i = 0; i < parameters.size(); ++i) result.gradients[parameters[i].name] = result.output.gradients[i].clone();
+        for (size_t i = 0; i < parameters.size(); ++i)
+          result.gradients[parameters[i].name] = result.output.gradients[i].clone();
         const auto value = [](const at::Tensor& t) { return t.item<double>(); };
-        result.losses = {value(result.output.l1Normal), value(result.output.l1Anomalous), value(result.output.focalMap), value(result.output.focalScore), 0, 0};
-        result.losses.total = result.losses.l1Normal + result.losses.l1Anomalous + result.losses.focalMap + result.losses.focalScore;
+        result.losses = {value(result.output.l1Normal),
+                         value(result.output.l1Anomalous),
+                         value(result.output.focalMap),
+                         value(result.output.focalScore),
+                         0,
+                         0};
+        result.losses.total =
+            result.losses.l1Normal + result.losses.l1Anomalous + result.losses.focalMap + result.losses.focalScore;
         result.losses.gradientNorm = value(trainer.update(result.output.gradients, rates));
         result.after = headsToTensors(trainer.heads());
         return result;
@@ -372,9 +404,9 @@ Napi::Value createTrainerIn(std::shared_ptr<Group> group, const Napi::CallbackIn
   using Made = std::pair<NativeTrainer::Handle, TrainerConfig>;
   return runOnEngine<Made>(
       env,
-      [config = trainerConfigFromJs(info[0].As<Napi::Object>()), backbone = tensorMapFromJs(info[1]), heads = tensorMapFromJs(info[2]), group = std::move(group)] {
-        return Made{std::make_shared<Trainer>(config, backbone, heads, group), config};
-      },
+      [config = trainerConfigFromJs(info[0].As<Napi::Object>()), backbone = tensorMapFromJs(info[1]),
+       heads = tensorMapFromJs(info[2]),
+       group = std::move(group)] { return Made{std::make_shared<Trainer>(config, backbone, heads, group), config}; },
       [](Napi::Env e, Made& made) { return Environment::of(e).trainer.New({Napi::External<Made>::New(e, &made)}); });
 }
 

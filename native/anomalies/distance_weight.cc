@@ -13,7 +13,8 @@ namespace {
 constexpr int64_t kNone = std::numeric_limits<int32_t>::max();  // no pixel outside in this column
 
 // Lower envelope of the parabolas f(q) + (x - q)^2 of one row (Felzenszwalb and Huttenlocher, "Distance transforms of
-// sampled functions", 2012), in integers: out[x] = min over q of f[q] + (x - q)^2, -1 where every f is infinite (negative).
+// sampled functions", 2012), in integers: out[x] = min over q of f[q] + (x - q)^2, -1 where every f is infinite
+// (negative).
 class Envelope {
  public:
   explicit Envelope(int64_t width) : apex_(width), start_(width) {}
@@ -110,8 +111,8 @@ void distanceWeight(const uint8_t* mask, int64_t height, int64_t width, float w,
 }
 
 void dilate(const uint8_t* mask, int64_t height, int64_t width, int64_t size, uint8_t* out) {
-  const int64_t before = size <= 1 ? 0 : size / 2;              // how far the window reaches up and left
-  const int64_t after = size <= 1 ? 0 : size - 1 - size / 2;    // and down and right
+  const int64_t before = size <= 1 ? 0 : size / 2;            // how far the window reaches up and left
+  const int64_t after = size <= 1 ? 0 : size - 1 - size / 2;  // and down and right
   // Separable; a set pixel marks the run [x - after, x + before].
   const auto spread = [&](const uint8_t* from, int64_t length, int64_t stride, uint8_t* to) {
     int64_t marked = 0;  // everything before this index is decided

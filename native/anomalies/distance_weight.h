@@ -7,8 +7,8 @@
 
 namespace ssn {
 
-// mask: height x width, non-zero is defect. out: height x width. Exact distances. The border of the image is not outside:
-// a mask that covers the whole image has no distance anywhere and gets weight w.
+// mask: height x width, non-zero is defect. out: height x width. Exact distances. The border of the image is not
+// outside: a mask that covers the whole image has no distance anywhere and gets weight w.
 void distanceWeight(const uint8_t* mask, int64_t height, int64_t width, float w, float p, float* out);
 
 // Dilation by a square of side `size` whose origin is pixel size / 2 (OpenCV's convention); the result is 0/1.

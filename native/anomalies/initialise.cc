@@ -25,7 +25,8 @@ at::Tensor filled(uint64_t seed, const std::string& name, const std::vector<int6
   // The last word keeps these streams apart from those of training, whose third word has a purpose in its top byte.
   const uint32_t tag = hash(name);
   for (int64_t i = 0; i < count; i += 4) {
-    const PhiloxBlock words = philox4x32({static_cast<uint32_t>(i / 4), 0, tag, 0x494E4954}, static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32));
+    const PhiloxBlock words = philox4x32({static_cast<uint32_t>(i / 4), 0, tag, 0x494E4954},
+                                         static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32));
     const std::array<double, 4> values = make(words);
     for (int64_t j = 0; j < 4 && i + j < count; ++j) data[i + j] = static_cast<float>(values[j]);
   }
@@ -40,7 +41,8 @@ at::Tensor normalTensor(uint64_t seed, const std::string& name, std::vector<int6
   return filled(seed, name, shape, [deviation = std](const PhiloxBlock& words) {
     std::array<double, 4> out;
     for (int j = 0; j < 4; j += 2) {
-      const double radius = deviation * std::sqrt(-2.0 * std::log(unit(words[j]))), angle = 2.0 * std::numbers::pi * unit(words[j + 1]);
+      const double radius = deviation * std::sqrt(-2.0 * std::log(unit(words[j]))),
+                   angle = 2.0 * std::numbers::pi * unit(words[j + 1]);
       out[j] = radius * std::cos(angle);
       out[j + 1] = radius * std::sin(angle);
     }

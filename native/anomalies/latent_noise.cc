@@ -13,7 +13,7 @@ namespace ssn {
 namespace {
 
 constexpr int64_t kRun = kNoiseRun;
-constexpr int64_t kBlocks = 64;            // Philox blocks per call of normals()
+constexpr int64_t kBlocks = 64;  // Philox blocks per call of normals()
 constexpr int64_t kValues = 4 * kBlocks;
 
 // The unit normals of kValues channels of one position, from block `firstBlock` on. out[4][kBlocks], by word.
@@ -46,20 +46,32 @@ void noiseAt(const RandomStream& stream, int32_t position, int64_t channels, con
 
 }  // namespace
 
-at::Tensor latentNoise(const StepStreams& streams, int64_t plane, const at::Tensor& cells, int64_t channels, const at::Tensor& std) {
+at::Tensor latentNoise(const StepStreams& streams, int64_t plane, const at::Tensor& cells, int64_t channels,
+                       const at::Tensor& std) {
   const at::Tensor out = at::empty({cells.numel(), channels}, cells.options().dtype(at::kFloat));
   latentNoise(streams, plane, cells, std, out);
   return out;
 }
 
-void latentNoise(const StepStreams& streams, int64_t plane, const at::Tensor& cells, const at::Tensor& std, at::Tensor out) {
+void latentNoise(const StepStreams& streams, int64_t plane, const at::Tensor& cells, const at::Tensor& std,
+                 at::Tensor out) {
   const int64_t channels = out.size(1);
   const int64_t* cell = cells.data_ptr<int64_t>();
   const float* scale = std.defined() ? std.data_ptr<float>() : nullptr;
   float* to = out.data_ptr<float>();
   if (!hostPath(cells)) {
     streams.check();
-    const kernels::LatentNoise body{static_cast<uint32_t>(streams.seed), static_cast<uint32_t>(streams.seed >> 32), streams.stepOnDevice.data_ptr<int64_t>(), streams.images, streams.first, streams.second, cell, plane, channels, scale, to};
+    const kernels::LatentNoise body{static_cast<uint32_t>(streams.seed),
+                                    static_cast<uint32_t>(streams.seed >> 32),
+                                    streams.stepOnDevice.data_ptr<int64_t>(),
+                                    streams.images,
+                                    streams.first,
+                                    streams.second,
+                                    cell,
+                                    plane,
+                                    channels,
+                                    scale,
+                                    to};
     forEach(cells.device(), cells.numel() * kernels::LatentNoise::blocks(channels), body);
     return;
   }

@@ -9,10 +9,13 @@
 
 namespace ssn {
 
-// P x C, where `cells` is (int64: sample * plane + position, a position is y * featureWidth + x): std[c] * z(seed, step, stream,
-// position, c), z unit normal; 0 where a cell is negative (elsewhere than on the CPU). std: C, undefined stands for ones. Values do not
-// depend on which other cells are asked for, so noise is made only where a mask needs it; nor on the device: a GPU draws the same bits.
-at::Tensor latentNoise(const StepStreams& streams, int64_t plane, const at::Tensor& cells, int64_t channels, const at::Tensor& std);
-void latentNoise(const StepStreams& streams, int64_t plane, const at::Tensor& cells, const at::Tensor& std, at::Tensor out);  // P x C
+// P x C, where `cells` is (int64: sample * plane + position, a position is y * featureWidth + x): std[c] * z(seed,
+// step, stream, position, c), z unit normal; 0 where a cell is negative (elsewhere than on the CPU). std: C, undefined
+// stands for ones. Values do not depend on which other cells are asked for, so noise is made only where a mask needs
+// it; nor on the device: a GPU draws the same bits.
+at::Tensor latentNoise(const StepStreams& streams, int64_t plane, const at::Tensor& cells, int64_t channels,
+                       const at::Tensor& std);
+void latentNoise(const StepStreams& streams, int64_t plane, const at::Tensor& cells, const at::Tensor& std,
+                 at::Tensor out);  // P x C
 
 }  // namespace ssn

@@ -16,9 +16,18 @@ namespace {
 
 kernels::AnomalyField fieldOf(const AnomalyMaskOptions& options, uint64_t seed) {
   using Field = kernels::AnomalyField;
-  const Field::Kind kind = options.kind == AnomalyMaskOptions::kPerlin ? Field::kPerlin : options.kind == AnomalyMaskOptions::kNone ? Field::kNone : Field::kWholeSecondCopy;
+  const Field::Kind kind = options.kind == AnomalyMaskOptions::kPerlin ? Field::kPerlin
+                           : options.kind == AnomalyMaskOptions::kNone ? Field::kNone
+                                                                       : Field::kWholeSecondCopy;
   const auto grid = [](int64_t side) { return static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(side))); };
-  return {kind, static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32), options.height, options.width, grid(options.height), grid(options.width), options.threshold};
+  return {kind,
+          static_cast<uint32_t>(seed),
+          static_cast<uint32_t>(seed >> 32),
+          options.height,
+          options.width,
+          grid(options.height),
+          grid(options.width),
+          options.threshold};
 }
 
 }  // namespace
@@ -27,12 +36,17 @@ at::Tensor anomalyMasks(const AnomalyMaskOptions& options, const StepStreams& st
   const int64_t b = streams.images;
   streams.check();
   if (!hostPath(device)) {
-    const at::Tensor out = at::empty({2 * b, 1, options.height, options.width}, at::TensorOptions().device(device).dtype(at::kFloat));
-    forEach(device, out.numel(), kernels::AnomalyMasks{fieldOf(options, streams.seed), streams.stepOnDevice.data_ptr<int64_t>(), b, streams.first, streams.second, out.data_ptr<float>()});
+    const at::Tensor out =
+        at::empty({2 * b, 1, options.height, options.width}, at::TensorOptions().device(device).dtype(at::kFloat));
+    forEach(device, out.numel(),
+            kernels::AnomalyMasks{fieldOf(options, streams.seed), streams.stepOnDevice.data_ptr<int64_t>(), b,
+                                  streams.first, streams.second, out.data_ptr<float>()});
     return out;
   }
   if (options.kind == AnomalyMaskOptions::kPerlin) {
-    const auto masks = [&](int64_t first) { return perlinMasks(streams.seed, streams.step, first, b, options.height, options.width, options.threshold); };
+    const auto masks = [&](int64_t first) {
+      return perlinMasks(streams.seed, streams.step, first, b, options.height, options.width, options.threshold);
+    };
     return at::cat({masks(streams.first), masks(streams.second)}, 0);
   }
   at::Tensor out = at::zeros({2 * b, 1, options.height, options.width});
@@ -40,7 +54,8 @@ at::Tensor anomalyMasks(const AnomalyMaskOptions& options, const StepStreams& st
   return out;
 }
 
-std::vector<int64_t> anomalyCounts(const AnomalyMaskOptions& options, const std::vector<StepStreams>& steps, const std::vector<int64_t>& rows, const at::Tensor& real, at::Device device) {
+std::vector<int64_t> anomalyCounts(const AnomalyMaskOptions& options, const std::vector<StepStreams>& steps,
+                                   const std::vector<int64_t>& rows, const at::Tensor& real, at::Device device) {
   int64_t samples = 0;
   for (const StepStreams& step : steps) samples += 2 * step.images;
   std::vector<int64_t> out(steps.size(), 0);
@@ -62,7 +77,9 @@ std::vector<int64_t> anomalyCounts(const AnomalyMaskOptions& options, const std:
   const at::Tensor there = table.to(device), counts = at::empty({samples}, there.options().dtype(at::kInt));
   const int64_t* columns = there.data_ptr<int64_t>();
   reduceRows(device, samples,
-             kernels::AnomalyCounts{fieldOf(options, steps[0].seed), columns, columns + samples, columns + 2 * samples, columns + 3 * samples, real.defined() ? real.data_ptr<uint8_t>() : nullptr, counts.data_ptr<int32_t>()});
+             kernels::AnomalyCounts{fieldOf(options, steps[0].seed), columns, columns + samples, columns + 2 * samples,
+                                    columns + 3 * samples, real.defined() ? real.data_ptr<uint8_t>() : nullptr,
+                                    counts.data_ptr<int32_t>()});
   const at::Tensor known = counts.cpu();
   const int32_t* count = known.data_ptr<int32_t>();
   for (size_t i = 0; i < steps.size(); ++i)

@@ -1,4 +1,5 @@
-// Where a training step has synthetic anomalies, before real defects are taken out (spec section 3.3, and the ablations of section 9).
+// Where a training step has synthetic anomalies, before real defects are taken out (spec section 3.3, and the ablations
+// of section 9).
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -23,9 +24,10 @@ struct AnomalyMaskOptions {
 // 2 images x 1 x H x W of 0/1 on `device`. The same bits on every device.
 at::Tensor anomalyMasks(const AnomalyMaskOptions& options, const StepStreams& streams, at::Device device);
 
-// How many positions of each step's duplicated batch will have noise, for steps of one seed. rows: for all of their images, where the real
-// defects are in `real`. real: rows x H W of 0/1 (uint8), where there is none; undefined:
-// noise on real defects too. On the device of `real`, or `device`; waits for it once.
-std::vector<int64_t> anomalyCounts(const AnomalyMaskOptions& options, const std::vector<StepStreams>& steps, const std::vector<int64_t>& rows, const at::Tensor& real, at::Device device);
+// How many positions of each step's duplicated batch will have noise, for steps of one seed. rows: for all of their
+// images, where the real defects are in `real`. real: rows x H W of 0/1 (uint8), where there is none; undefined: noise
+// on real defects too. On the device of `real`, or `device`; waits for it once.
+std::vector<int64_t> anomalyCounts(const AnomalyMaskOptions& options, const std::vector<StepStreams>& steps,
+                                   const std::vector<int64_t>& rows, const at::Tensor& real, at::Device device);
 
 }  // namespace ssn

@@ -31,7 +31,8 @@ void perlinNoise(int64_t height, int64_t width, int64_t latticeY, int64_t lattic
     const LatticeGradient *upper = &gradients[row.cell * stride], *lower = upper + stride;
     for (int64_t x = 0; x < width; ++x) {
       const LatticeSample& column = columns[x];
-      out[y * width + x] = cellNoise(row, column, upper[column.cell], upper[column.cell + 1], lower[column.cell], lower[column.cell + 1]);
+      out[y * width + x] = cellNoise(row, column, upper[column.cell], upper[column.cell + 1], lower[column.cell],
+                                     lower[column.cell + 1]);
     }
   }
 }
@@ -44,7 +45,8 @@ void perlinMask(uint64_t seed, int64_t step, int64_t copy, int64_t height, int64
     return;
   }
   std::vector<float> angles((latticeY + 1) * (latticeX + 1));
-  for (size_t i = 0; i < angles.size(); ++i) angles[i] = unitUniform(stream.block(static_cast<uint32_t>(i / 4), 1)[i % 4]);
+  for (size_t i = 0; i < angles.size(); ++i)
+    angles[i] = unitUniform(stream.block(static_cast<uint32_t>(i / 4), 1)[i % 4]);
 
   const int64_t gridHeight = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(height)));
   const int64_t gridWidth = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(width)));
@@ -58,11 +60,13 @@ void perlinMask(uint64_t seed, int64_t step, int64_t copy, int64_t height, int64
   for (int64_t i = 0; i < height * width; ++i) out[i] = out[i] > threshold ? 1.0f : 0.0f;
 }
 
-at::Tensor perlinMasks(uint64_t seed, int64_t step, int64_t first, int64_t count, int64_t height, int64_t width, float threshold) {
+at::Tensor perlinMasks(uint64_t seed, int64_t step, int64_t first, int64_t count, int64_t height, int64_t width,
+                       float threshold) {
   at::Tensor masks = at::empty({count, 1, height, width}, at::TensorOptions().dtype(at::kFloat));
   float* out = masks.mutable_data_ptr<float>();
   at::parallel_for(0, count, /*grain_size=*/1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) perlinMask(seed, step, first + i, height, width, threshold, out + i * height * width);
+    for (int64_t i = begin; i < end; ++i)
+      perlinMask(seed, step, first + i, height, width, threshold, out + i * height * width);
   });
   return masks;
 }

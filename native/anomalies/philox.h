@@ -39,10 +39,13 @@ struct RandomStream {
         tag(static_cast<uint32_t>(purpose) << 24 | static_cast<uint32_t>(sample)),
         step(static_cast<uint32_t>(stepIndex)) {
     if (stepIndex < 0 || stepIndex >= int64_t{1} << 32 || sample < 0 || sample >= int64_t{1} << 24)
-      throw Error("INTERNAL", "random stream of step " + std::to_string(stepIndex) + ", sample " + std::to_string(sample) + " is out of range");
+      throw Error("INTERNAL", "random stream of step " + std::to_string(stepIndex) + ", sample " +
+                                  std::to_string(sample) + " is out of range");
   }
 
-  PhiloxBlock block(uint32_t first, uint32_t second) const { return philox4x32({first, second, tag, step}, key0, key1); }
+  PhiloxBlock block(uint32_t first, uint32_t second) const {
+    return philox4x32({first, second, tag, step}, key0, key1);
+  }
 };
 
 // [0, 1), 24 bits.

@@ -4,21 +4,24 @@
 
 namespace ssn {
 
-std::vector<TrainingTarget> trainingTargets(const uint8_t* mask, int64_t height, int64_t width, const TargetOptions& options) {
+std::vector<TrainingTarget> trainingTargets(const uint8_t* mask, int64_t height, int64_t width,
+                                            const TargetOptions& options) {
   const int64_t imagePixels = options.imageHeight * options.imageWidth;
   const int64_t featurePixels = options.featureHeight * options.featureWidth;
 
   std::vector<uint8_t> dilated(height * width);
   dilate(mask, height, width, options.dilation, dilated.data());
   std::vector<uint8_t> imageMask(imagePixels);
-  resizeImage(dilated.data(), height, width, /*channels=*/1, imageMask.data(), options.imageHeight, options.imageWidth, ResizeMethod::nearest);
+  resizeImage(dilated.data(), height, width, /*channels=*/1, imageMask.data(), options.imageHeight, options.imageWidth,
+              ResizeMethod::nearest);
   const std::vector<float> mask32(imageMask.begin(), imageMask.end());
 
   std::vector<float> weight(imagePixels, 1.0f);
   if (options.distanceWeight) {
     std::vector<float> full(height * width);
     distanceWeight(dilated.data(), height, width, options.distanceWeight->w, options.distanceWeight->p, full.data());
-    resizeMap(full.data(), height, width, weight.data(), options.imageHeight, options.imageWidth, /*alignCorners=*/false);
+    resizeMap(full.data(), height, width, weight.data(), options.imageHeight, options.imageWidth,
+              /*alignCorners=*/false);
   }
 
   std::vector<TrainingTarget> targets;
@@ -26,11 +29,13 @@ std::vector<TrainingTarget> trainingTargets(const uint8_t* mask, int64_t height,
   const auto toFeatures = [&](const std::vector<float>& map, Flip flip, bool alignCorners) {
     std::vector<float> out(featurePixels);
     flipImage(map.data(), options.imageHeight, options.imageWidth, /*channels=*/1, flip, flipped.data());
-    resizeMap(flipped.data(), options.imageHeight, options.imageWidth, out.data(), options.featureHeight, options.featureWidth, alignCorners);
+    resizeMap(flipped.data(), options.imageHeight, options.imageWidth, out.data(), options.featureHeight,
+              options.featureWidth, alignCorners);
     return out;
   };
   for (const Flip flip : options.flips) {
-    TrainingTarget target{toFeatures(mask32, flip, options.alignCorners), toFeatures(weight, flip, /*alignCorners=*/true)};
+    TrainingTarget target{toFeatures(mask32, flip, options.alignCorners),
+                          toFeatures(weight, flip, /*alignCorners=*/true)};
     for (float& value : target.mask) value = value < 0.5f ? 0.0f : 1.0f;
     targets.push_back(std::move(target));
   }

@@ -15,10 +15,10 @@ struct DistanceWeightOptions {
 };
 
 struct TargetOptions {
-  int64_t imageHeight, imageWidth;      // the model's input
+  int64_t imageHeight, imageWidth;  // the model's input
   int64_t featureHeight, featureWidth;
-  bool alignCorners;                    // of the mask's downsampling to feature size; the weight's is always true
-  int64_t dilation;                     // side of the square that dilates the mask first; 0 or 1 does not
+  bool alignCorners;  // of the mask's downsampling to feature size; the weight's is always true
+  int64_t dilation;   // side of the square that dilates the mask first; 0 or 1 does not
   std::optional<DistanceWeightOptions> distanceWeight;  // absent: weight 1 everywhere
   std::vector<Flip> flips;
 };
@@ -31,6 +31,7 @@ struct TrainingTarget {
 
 // Dilation and distance weight at full resolution; then both to model size (mask nearest neighbour, weight bilinear),
 // flipped, and to feature size (both bilinear; the mask is then < 0.5 -> 0, else 1). One target per flip.
-std::vector<TrainingTarget> trainingTargets(const uint8_t* mask, int64_t height, int64_t width, const TargetOptions& options);
+std::vector<TrainingTarget> trainingTargets(const uint8_t* mask, int64_t height, int64_t width,
+                                            const TargetOptions& options);
 
 }  // namespace ssn

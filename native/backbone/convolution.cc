@@ -23,11 +23,15 @@ using Scalars = c10::List<std::optional<at::Scalar>>;
 using Name = std::optional<std::string_view>;
 
 // Fixed per minor version of libtorch; the engine refuses any other, and the call checks the schema.
-using Pack = at::Tensor(const at::Tensor&, Sizes padding, Sizes stride, Sizes dilation, int64_t groups, at::OptionalIntArrayRef inputSize);
-using Unary = at::Tensor(const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& bias, Sizes padding, Sizes stride, Sizes dilation, int64_t groups, std::string_view attribute,
+using Pack = at::Tensor(const at::Tensor&, Sizes padding, Sizes stride, Sizes dilation, int64_t groups,
+                        at::OptionalIntArrayRef inputSize);
+using Unary = at::Tensor(const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& bias,
+                         Sizes padding, Sizes stride, Sizes dilation, int64_t groups, std::string_view attribute,
                          Scalars scalars, Name algorithm);
-using Binary = at::Tensor&(at::Tensor& other, const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& bias, Sizes padding, Sizes stride, Sizes dilation, int64_t groups,
-                           std::string_view binary, std::optional<at::Scalar> alpha, Name unary, Scalars scalars, Name algorithm);
+using Binary = at::Tensor&(at::Tensor& other, const at::Tensor& x, const at::Tensor& weight,
+                           const std::optional<at::Tensor>& bias, Sizes padding, Sizes stride, Sizes dilation,
+                           int64_t groups, std::string_view binary, std::optional<at::Scalar> alpha, Name unary,
+                           Scalars scalars, Name algorithm);
 
 struct Operators {
   c10::TypedOperatorHandle<Pack> pack;
@@ -49,11 +53,14 @@ const Operators* operators() {
 }
 
 // oneDNN computes bfloat16 with AVX-512 only; at::conv2d has slow loops for other processors.
-bool computable(at::ScalarType type) { return type == at::kFloat || (type == at::kBFloat16 && at::get_cpu_capability() == "AVX512"); }
+bool computable(at::ScalarType type) {
+  return type == at::kFloat || (type == at::kBFloat16 && at::get_cpu_capability() == "AVX512");
+}
 
 }  // namespace
 
-Convolution::Convolution(const at::Tensor& weight, const at::Tensor& bias, int64_t stride, int64_t padding, int64_t height, int64_t width)
+Convolution::Convolution(const at::Tensor& weight, const at::Tensor& bias, int64_t stride, int64_t padding,
+                         int64_t height, int64_t width)
     : weight_(weight.contiguous(at::MemoryFormat::ChannelsLast)), bias_(bias), stride_(stride), padding_(padding) {
   if (const int64_t tile = hostPath(weight) ? Winograd::tile(weight, stride, padding, height, width) : 0; tile != 0) {
     winograd_.emplace(weight, bias, tile);
@@ -61,7 +68,8 @@ Convolution::Convolution(const at::Tensor& weight, const at::Tensor& bias, int64
     return;
   }
   if (!hostPath(weight) || !computable(weight.scalar_type()) || operators() == nullptr) return;
-  packed_ = operators()->pack.call(weight_, {padding, padding}, {stride, stride}, {1, 1}, 1, at::OptionalIntArrayRef({1, weight.size(1), height, width}));
+  packed_ = operators()->pack.call(weight_, {padding, padding}, {stride, stride}, {1, 1}, 1,
+                                   at::OptionalIntArrayRef({1, weight.size(1), height, width}));
   weight_.reset();
 }
 
@@ -71,7 +79,9 @@ at::Tensor Convolution::finished(const at::Tensor& x, const at::Tensor& residual
   const at::Tensor added = residual.defined() ? residual.contiguous(at::MemoryFormat::ChannelsLast) : residual;
   withElement(y.scalar_type(), [&](auto element) {
     using T = decltype(element);
-    forEach(y.device(), y.numel() / 4, kernels::Epilogue<T>{y.data_ptr<T>(), bias_.data_ptr<T>(), added.defined() ? added.data_ptr<T>() : nullptr, y.size(1), relu});
+    forEach(y.device(), y.numel() / 4,
+            kernels::Epilogue<T>{y.data_ptr<T>(), bias_.data_ptr<T>(), added.defined() ? added.data_ptr<T>() : nullptr,
+                                 y.size(1), relu});
   });
   return y;
 }
@@ -80,21 +90,24 @@ at::Tensor Convolution::operator()(const at::Tensor& x) const {
   if (winograd_) return (*winograd_)(x, false);
   if (!hostPath(x)) return finished(x, {}, /*relu=*/false);
   if (!packed_.defined()) return at::conv2d(x, weight_, bias_, stride_, padding_);
-  return operators()->unary.call(x, packed_, bias_, {padding_, padding_}, {stride_, stride_}, {1, 1}, 1, "none", Scalars(), std::nullopt);
+  return operators()->unary.call(x, packed_, bias_, {padding_, padding_}, {stride_, stride_}, {1, 1}, 1, "none",
+                                 Scalars(), std::nullopt);
 }
 
 at::Tensor Convolution::relu(const at::Tensor& x) const {
   if (winograd_) return (*winograd_)(x, true);
   if (!hostPath(x)) return finished(x, {}, /*relu=*/true);
   if (!packed_.defined()) return at::conv2d(x, weight_, bias_, stride_, padding_).relu_();
-  return operators()->unary.call(x, packed_, bias_, {padding_, padding_}, {stride_, stride_}, {1, 1}, 1, "relu", Scalars(), std::nullopt);
+  return operators()->unary.call(x, packed_, bias_, {padding_, padding_}, {stride_, stride_}, {1, 1}, 1, "relu",
+                                 Scalars(), std::nullopt);
 }
 
 at::Tensor Convolution::addRelu(const at::Tensor& x, at::Tensor residual) const {
   if (winograd_) return winograd_->addRelu(x, residual);
   if (!hostPath(x)) return finished(x, residual, /*relu=*/true);
   if (!packed_.defined()) return residual.add_(at::conv2d(x, weight_, bias_, stride_, padding_)).relu_();
-  return operators()->binary.call(residual, x, packed_, bias_, {padding_, padding_}, {stride_, stride_}, {1, 1}, 1, "add", std::nullopt, "relu", Scalars(), std::nullopt);
+  return operators()->binary.call(residual, x, packed_, bias_, {padding_, padding_}, {stride_, stride_}, {1, 1}, 1,
+                                  "add", std::nullopt, "relu", Scalars(), std::nullopt);
 }
 
 }  // namespace ssn

@@ -1,8 +1,8 @@
 // A frozen convolution with bias, and what may follow it in the same pass: ReLU, or the residual branch's sum and ReLU.
-// On the CPU 3x3 ones in float32 run by Winograd's algorithm where that is faster, the others in oneDNN, through the operators
-// that libtorch has for its compiler (namespace mkldnn): weights are laid out once, for the image size, and the element-wise
-// part is applied while the result is in registers. Where libtorch comes without oneDNN, and on other devices, it is
-// at::conv2d; there one kernel does what follows.
+// On the CPU 3x3 ones in float32 run by Winograd's algorithm where that is faster, the others in oneDNN, through the
+// operators that libtorch has for its compiler (namespace mkldnn): weights are laid out once, for the image size, and
+// the element-wise part is applied while the result is in registers. Where libtorch comes without oneDNN, and on other
+// devices, it is at::conv2d; there one kernel does what follows.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -17,9 +17,10 @@ namespace ssn {
 class Convolution {
  public:
   Convolution() = default;
-  // weight: out x in x k x k, bias: out, both of the type and on the device to compute in; height, width: of the input, for
-  // which the layout is chosen (other sizes work too).
-  Convolution(const at::Tensor& weight, const at::Tensor& bias, int64_t stride, int64_t padding, int64_t height, int64_t width);
+  // weight: out x in x k x k, bias: out, both of the type and on the device to compute in; height, width: of the input,
+  // for which the layout is chosen (other sizes work too).
+  Convolution(const at::Tensor& weight, const at::Tensor& bias, int64_t stride, int64_t padding, int64_t height,
+              int64_t width);
 
   // x: b x in x H x W, channels-last; so are the results.
   at::Tensor operator()(const at::Tensor& x) const;
@@ -28,7 +29,9 @@ class Convolution {
   at::Tensor addRelu(const at::Tensor& x, at::Tensor residual) const;
 
   // That its weights take, as they are laid out.
-  int64_t bytes() const { return bytesOf(weight_) + bytesOf(bias_) + bytesOf(packed_) + (winograd_ ? winograd_->bytes() : 0); }
+  int64_t bytes() const {
+    return bytesOf(weight_) + bytesOf(bias_) + bytesOf(packed_) + (winograd_ ? winograd_->bytes() : 0);
+  }
 
  private:
   at::Tensor finished(const at::Tensor& x, const at::Tensor& residual, bool relu) const;

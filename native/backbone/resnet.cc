@@ -18,8 +18,9 @@ constexpr double kBatchNormEps = 1e-5;
 
 const std::vector<Architecture>& architectures() {
   static const std::vector<Architecture> all = {
-      {"wide_resnet50_2", true, {3, 4, 6}, 2}, {"wide_resnet101_2", true, {3, 4, 23}, 2}, {"resnet50", true, {3, 4, 6}, 1},
-      {"resnet101", true, {3, 4, 23}, 1},      {"resnet34", false, {3, 4, 6}, 1},         {"resnet18", false, {2, 2, 2}, 1},
+      {"wide_resnet50_2", true, {3, 4, 6}, 2}, {"wide_resnet101_2", true, {3, 4, 23}, 2},
+      {"resnet50", true, {3, 4, 6}, 1},        {"resnet101", true, {3, 4, 23}, 1},
+      {"resnet34", false, {3, 4, 6}, 1},       {"resnet18", false, {2, 2, 2}, 1},
   };
   return all;
 }
@@ -35,7 +36,9 @@ struct BlockLayers {
   std::vector<Layer> branch, shortcut;
 };
 
-int64_t stageWidth(const Architecture& architecture, int stage) { return (64 << stage) * (architecture.bottleneck ? 4 : 1); }
+int64_t stageWidth(const Architecture& architecture, int stage) {
+  return (64 << stage) * (architecture.bottleneck ? 4 : 1);
+}
 
 std::vector<BlockLayers> stageLayers(const Architecture& architecture, int stage) {
   std::vector<BlockLayers> out;
@@ -47,11 +50,15 @@ std::vector<BlockLayers> stageLayers(const Architecture& architecture, int stage
     const int64_t stride = i == 0 && stage > 0 ? 2 : 1;
     BlockLayers block;
     if (architecture.bottleneck) {
-      block.branch = {{p + "conv1", p + "bn1", inner, in, 1, 1, false}, {p + "conv2", p + "bn2", inner, inner, 3, stride, false}, {p + "conv3", p + "bn3", width, inner, 1, 1, true}};
+      block.branch = {{p + "conv1", p + "bn1", inner, in, 1, 1, false},
+                      {p + "conv2", p + "bn2", inner, inner, 3, stride, false},
+                      {p + "conv3", p + "bn3", width, inner, 1, 1, true}};
     } else {
-      block.branch = {{p + "conv1", p + "bn1", width, in, 3, stride, false}, {p + "conv2", p + "bn2", width, width, 3, 1, true}};
+      block.branch = {{p + "conv1", p + "bn1", width, in, 3, stride, false},
+                      {p + "conv2", p + "bn2", width, width, 3, 1, true}};
     }
-    if (stride != 1 || in != width) block.shortcut = {{p + "downsample.0", p + "downsample.1", width, in, 1, stride, false}};
+    if (stride != 1 || in != width)
+      block.shortcut = {{p + "downsample.0", p + "downsample.1", width, in, 1, stride, false}};
     out.push_back(std::move(block));
     in = width;
   }
@@ -68,10 +75,13 @@ std::vector<Layer> allLayers(const Architecture& architecture) {
   return out;
 }
 
-int64_t halved(int64_t n) { return (n - 1) / 2 + 1; }  // what every strided layer makes of a side: kernel 2p+1, padding p, stride 2
+int64_t halved(int64_t n) {
+  return (n - 1) / 2 + 1;
+}  // what every strided layer makes of a side: kernel 2p+1, padding p, stride 2
 
 int stageNamed(const std::string& layer) {
-  if (layer.size() != 6 || layer.compare(0, 5, "layer") != 0 || layer[5] < '1' || layer[5] > '3') throw Error("INVALID_OPTION", "unknown layer '" + layer + "'");
+  if (layer.size() != 6 || layer.compare(0, 5, "layer") != 0 || layer[5] < '1' || layer[5] > '3')
+    throw Error("INVALID_OPTION", "unknown layer '" + layer + "'");
   return layer[5] - '1';
 }
 
@@ -98,7 +108,8 @@ TensorMap randomBackbone(const Architecture& architecture, uint64_t seed) {
     throwIfCancelled();
     // He initialisation by fan-out, as torchvision's own constructor.
     const double std = std::sqrt(2.0 / static_cast<double>(layer.out * layer.kernel * layer.kernel));
-    out[layer.conv + ".weight"] = normalTensor(seed, "backbone." + layer.conv + ".weight", {layer.out, layer.in, layer.kernel, layer.kernel}, std);
+    out[layer.conv + ".weight"] = normalTensor(seed, "backbone." + layer.conv + ".weight",
+                                               {layer.out, layer.in, layer.kernel, layer.kernel}, std);
     out[layer.bn + ".weight"] = at::ones({layer.out}) * (layer.lastOfBranch ? 0.5 : 1.0);
     out[layer.bn + ".bias"] = at::zeros({layer.out});
     out[layer.bn + ".running_mean"] = at::zeros({layer.out});
@@ -107,18 +118,23 @@ TensorMap randomBackbone(const Architecture& architecture, uint64_t seed) {
   return out;
 }
 
-Convolution Backbone::folded(const TensorMap& tensors, const std::string& conv, const std::string& bn, int64_t stride, int64_t padding, int64_t height, int64_t width) const {
+Convolution Backbone::folded(const TensorMap& tensors, const std::string& conv, const std::string& bn, int64_t stride,
+                             int64_t padding, int64_t height, int64_t width) const {
   // Folded in double: the scale of a channel must not cost precision.
-  const at::Tensor scale = tensors.at(bn + ".weight").to(at::kDouble) / (tensors.at(bn + ".running_var").to(at::kDouble) + kBatchNormEps).sqrt();
+  const at::Tensor scale = tensors.at(bn + ".weight").to(at::kDouble) /
+                           (tensors.at(bn + ".running_var").to(at::kDouble) + kBatchNormEps).sqrt();
   const at::Tensor weight = tensors.at(conv + ".weight").to(at::kDouble) * scale.view({-1, 1, 1, 1});
-  const at::Tensor bias = tensors.at(bn + ".bias").to(at::kDouble) - tensors.at(bn + ".running_mean").to(at::kDouble) * scale;
+  const at::Tensor bias =
+      tensors.at(bn + ".bias").to(at::kDouble) - tensors.at(bn + ".running_mean").to(at::kDouble) * scale;
   // Kernels may turn what is not a number into 0 (a ReLU), and a wrong score would look like a right one.
   if (!std::isfinite(weight.sum().item<double>()) || !std::isfinite(bias.sum().item<double>()))
-    throw Error("WEIGHTS_INVALID", "the backbone's '" + conv + "' with its batch norm '" + bn + "' is not finite: NaN or infinite weights, or a negative variance");
+    throw Error("WEIGHTS_INVALID", "the backbone's '" + conv + "' with its batch norm '" + bn +
+                                       "' is not finite: NaN or infinite weights, or a negative variance");
   return {weight.to(dtype_).to(device_), bias.to(dtype_).to(device_), stride, padding, height, width};
 }
 
-Backbone::Backbone(const Architecture& architecture, const TensorMap& tensors, const std::vector<std::string>& layers, int64_t height, int64_t width, at::Device device, at::ScalarType dtype)
+Backbone::Backbone(const Architecture& architecture, const TensorMap& tensors, const std::vector<std::string>& layers,
+                   int64_t height, int64_t width, at::Device device, at::ScalarType dtype)
     : device_(device), dtype_(dtype) {
   for (const std::string& layer : layers) taps_.push_back(stageNamed(layer));
   if (taps_.empty()) throw Error("INVALID_OPTION", "no layer is named");
@@ -129,7 +145,8 @@ Backbone::Backbone(const Architecture& architecture, const TensorMap& tensors, c
     std::vector<Block> blocks;
     for (const BlockLayers& source : stageLayers(architecture, stage)) {
       Block block;
-      for (const Layer& layer : source.shortcut) block.shortcut.push_back(folded(tensors, layer.conv, layer.bn, layer.stride, 0, height, width));
+      for (const Layer& layer : source.shortcut)
+        block.shortcut.push_back(folded(tensors, layer.conv, layer.bn, layer.stride, 0, height, width));
       for (const Layer& layer : source.branch) {
         block.branch.push_back(folded(tensors, layer.conv, layer.bn, layer.stride, layer.kernel / 2, height, width));
         if (layer.stride == 2) height = halved(height), width = halved(width);
@@ -149,8 +166,8 @@ std::vector<at::Tensor> Backbone::forward(const at::Tensor& input) const {
     for (const Block& block : stage) {
       at::Tensor y = x;
       for (size_t i = 0; i + 1 < block.branch.size(); ++i) y = block.branch[i].relu(y);
-      // Without a shortcut x itself is overwritten: only the first block of a stage reads the last one's output, a tap, and
-      // from the second stage on that block has a shortcut.
+      // Without a shortcut x itself is overwritten: only the first block of a stage reads the last one's output, a tap,
+      // and from the second stage on that block has a shortcut.
       x = block.branch.back().addRelu(y, block.shortcut.empty() ? x : block.shortcut.front()(x));
     }
     stageOutputs.push_back(x);
@@ -170,10 +187,13 @@ int64_t Backbone::bytes() const {
   return out;
 }
 
-std::vector<TapShape> tapShapes(const Architecture& architecture, const std::vector<std::string>& layers, int64_t height, int64_t width) {
+std::vector<TapShape> tapShapes(const Architecture& architecture, const std::vector<std::string>& layers,
+                                int64_t height, int64_t width) {
   constexpr int64_t kLargest = 1 << 16;
   if (layers.empty()) throw Error("INVALID_OPTION", "no layer is named");
-  if (height < 1 || width < 1 || height > kLargest || width > kLargest) throw Error("INVALID_OPTION", "an image size of " + std::to_string(height) + "x" + std::to_string(width) + " is out of range");
+  if (height < 1 || width < 1 || height > kLargest || width > kLargest)
+    throw Error("INVALID_OPTION",
+                "an image size of " + std::to_string(height) + "x" + std::to_string(width) + " is out of range");
   std::vector<TapShape> stages;
   int64_t h = halved(halved(height)), w = halved(halved(width));
   for (int stage = 0; stage < 3; ++stage) {

@@ -1,5 +1,6 @@
 // The ResNet family of torchvision up to layer3 (layer4 and fc are never built), frozen, in eval mode, with every batch
-// norm folded into the convolution before it: w' = w g / sqrt(v + eps), b' = beta - m g / sqrt(v + eps). Spec section 1.
+// norm folded into the convolution before it: w' = w g / sqrt(v + eps), b' = beta - m g / sqrt(v + eps). Spec
+// section 1.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -35,14 +36,17 @@ struct TapShape {
   int64_t channels, height, width;
 };
 
-// Of each of `layers` ("layer1".."layer3") for an image of height x width. Throws Error("INVALID_OPTION") for another layer.
-std::vector<TapShape> tapShapes(const Architecture& architecture, const std::vector<std::string>& layers, int64_t height, int64_t width);
+// Of each of `layers` ("layer1".."layer3") for an image of height x width. Throws Error("INVALID_OPTION") for another
+// layer.
+std::vector<TapShape> tapShapes(const Architecture& architecture, const std::vector<std::string>& layers,
+                                int64_t height, int64_t width);
 
 class Backbone {
  public:
   // `tensors` holds at least backboneTensors(); `layers` are the taps ("layer1".."layer3"), in the order of the result;
   // height, width: of the images.
-  Backbone(const Architecture& architecture, const TensorMap& tensors, const std::vector<std::string>& layers, int64_t height, int64_t width, at::Device device, at::ScalarType dtype = at::kFloat);
+  Backbone(const Architecture& architecture, const TensorMap& tensors, const std::vector<std::string>& layers,
+           int64_t height, int64_t width, at::Device device, at::ScalarType dtype = at::kFloat);
 
   // b x 3 x H x W, normalised -> one map per tap, b x C_l x h_l x w_l, channels-last.
   std::vector<at::Tensor> forward(const at::Tensor& input) const;
@@ -54,7 +58,8 @@ class Backbone {
     std::vector<Convolution> branch;
     std::vector<Convolution> shortcut;  // one or none
   };
-  Convolution folded(const TensorMap& tensors, const std::string& conv, const std::string& bn, int64_t stride, int64_t padding, int64_t height, int64_t width) const;
+  Convolution folded(const TensorMap& tensors, const std::string& conv, const std::string& bn, int64_t stride,
+                     int64_t padding, int64_t height, int64_t width) const;
 
   at::Device device_;
   at::ScalarType dtype_;

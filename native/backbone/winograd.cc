@@ -18,9 +18,9 @@ namespace {
 template <class R>
 constexpr int64_t kOutputs = 2 * R::kLanes;
 
-// The polynomial is evaluated at 0, a, -a, b, -b and infinity. The usual 1 and 2 lose 2 to 4 times more digits; these are
-// also short enough for every constant below to be exact.
-constexpr float kA = 0.625f, kB = 1.5f, kA2 = kA* kA, kB2 = kB* kB;
+// The polynomial is evaluated at 0, a, -a, b, -b and infinity. The usual 1 and 2 lose 2 to 4 times more digits; these
+// are also short enough for every constant below to be exact.
+constexpr float kA = 0.625f, kB = 1.5f, kA2 = kA * kA, kB2 = kB * kB;
 
 template <int m>
 struct Transform;
@@ -47,8 +47,8 @@ struct Transform<4> {
   }
   static std::vector<double> weight() {
     const double a = kA, b = kB, nA = 2 * a * a * (a * a - b * b), nB = 2 * b * b * (b * b - a * a), n0 = a * a * b * b;
-    return {1 / n0,  0,       0,           1 / nA, a / nA, a * a / nA, 1 / nA, -a / nA, a * a / nA,  //
-            1 / nB, b / nB, b * b / nB, 1 / nB, -b / nB, b * b / nB, 0,      0,      1};
+    return {1 / n0, 0,      0,          1 / nA, a / nA,  a * a / nA, 1 / nA, -a / nA, a * a / nA,  //
+            1 / nB, b / nB, b * b / nB, 1 / nB, -b / nB, b * b / nB, 0,      0,       1};
   }
 };
 
@@ -144,7 +144,8 @@ SSN_INLINE void multiply(const float* v, int64_t apart, const float* weight, int
 }
 
 template <class R, int kRows>
-SSN_INLINE void multiplyRows(int64_t rows, const float* v, int64_t apart, const float* weight, int64_t in, const Ahead& ahead, float* products) {
+SSN_INLINE void multiplyRows(int64_t rows, const float* v, int64_t apart, const float* weight, int64_t in,
+                             const Ahead& ahead, float* products) {
   if constexpr (kRows > 1) {
     if (rows < kRows) return multiplyRows<R, kRows - 1>(rows, v, apart, weight, in, ahead, products);
   }
@@ -152,7 +153,8 @@ SSN_INLINE void multiplyRows(int64_t rows, const float* v, int64_t apart, const 
 }
 
 template <class R, int m>
-SSN_INLINE void transformOutput(const Layer& layer, const float* products, int64_t tiles, int64_t channel, float* const* out) {
+SSN_INLINE void transformOutput(const Layer& layer, const float* products, int64_t tiles, int64_t channel,
+                                float* const* out) {
   constexpr int n = m + 2;
   const int64_t apart = tiles * kOutputs<R>;
   for (int64_t t = 0; t < tiles; ++t, products += kOutputs<R>, out += m * m) {
@@ -189,11 +191,13 @@ SSN_INLINE void transformOutput(const Layer& layer, const float* products, int64
 template <class R, int m, int kRows>
 SSN_INLINE void convolve(const Layer& layer, const Block& block) {
   constexpr int64_t kFrequencies = (m + 2) * (m + 2);
-  const int64_t groups = (block.tiles + kRows - 1) / kRows, panel = layer.in * kOutputs<R>, step = kOutputs<R> / 2 / groups;
+  const int64_t groups = (block.tiles + kRows - 1) / kRows, panel = layer.in * kOutputs<R>,
+                step = kOutputs<R> / 2 / groups;
   const auto first = [&](int64_t group) { return block.tiles * group / groups; };
   for (int64_t g = 0; g < groups; ++g) {
     const int64_t t = first(g);
-    transformInput<R, m>(block.in + t * kFrequencies, first(g + 1) - t, layer.in, block.v + t * kFrequencies * layer.in);
+    transformInput<R, m>(block.in + t * kFrequencies, first(g + 1) - t, layer.in,
+                         block.v + t * kFrequencies * layer.in);
   }
   const float* weight = layer.weight;
   for (int64_t channel = 0; channel < layer.out; channel += kOutputs<R>) {
@@ -201,13 +205,16 @@ SSN_INLINE void convolve(const Layer& layer, const Block& block) {
       const float* next = channel + kOutputs<R> == layer.out && k + 1 == kFrequencies ? layer.weight : weight + panel;
       for (int64_t g = 0; g < groups; ++g) {
         const int64_t t = first(g), tiles = first(g + 1) - t;
-        multiplyRows<R, kRows>(tiles, block.v + t * kFrequencies * layer.in + k * tiles * R::kLanes, kFrequencies * tiles * R::kLanes, weight, layer.in, {next + g * step * layer.in, panel / 2, step},
+        multiplyRows<R, kRows>(tiles, block.v + t * kFrequencies * layer.in + k * tiles * R::kLanes,
+                               kFrequencies * tiles * R::kLanes, weight, layer.in,
+                               {next + g * step * layer.in, panel / 2, step},
                                block.products + (t * kFrequencies + k * tiles) * kOutputs<R>);
       }
     }
     for (int64_t g = 0; g < groups; ++g) {
       const int64_t t = first(g);
-      transformOutput<R, m>(layer, block.products + t * kFrequencies * kOutputs<R>, first(g + 1) - t, channel, block.out + t * m * m);
+      transformOutput<R, m>(layer, block.products + t * kFrequencies * kOutputs<R>, first(g + 1) - t, channel,
+                            block.out + t * m * m);
     }
   }
 }
@@ -227,7 +234,8 @@ SSN_AVX2 void convolve2Avx2(const Layer& layer, const Block& block) { convolve<A
 
 // Null for processors without AVX2.
 const Functions* functions() {
-  static const Functions avx512{convolve4Avx512, convolve2Avx512, kOutputs<Avx512>}, avx2{convolve4Avx2, convolve2Avx2, kOutputs<Avx2>};
+  static const Functions avx512{convolve4Avx512, convolve2Avx512, kOutputs<Avx512>},
+      avx2{convolve4Avx2, convolve2Avx2, kOutputs<Avx2>};
   return forProcessor<const Functions*>(nullptr, &avx2, &avx512);
 }
 #else
@@ -237,18 +245,21 @@ const Functions* functions() { return nullptr; }
 }  // namespace
 
 int64_t Winograd::tile(const at::Tensor& weight, int64_t stride, int64_t padding, int64_t height, int64_t width) {
-  if (functions() == nullptr || weight.scalar_type() != at::kFloat || weight.size(2) != 3 || weight.size(3) != 3 || stride != 1 || padding != 1) return 0;
+  if (functions() == nullptr || weight.scalar_type() != at::kFloat || weight.size(2) != 3 || weight.size(3) != 3 ||
+      stride != 1 || padding != 1)
+    return 0;
   const int64_t out = weight.size(0), in = weight.size(1);
   if (out % 32 != 0 || in % 16 != 0) return 0;
-  // With few tiles the time goes into reading the weights; those of 4x4 are 4 times as many as the direct convolution's.
-  // From measurements: docs/performance.md.
+  // With few tiles the time goes into reading the weights; those of 4x4 are 4 times as many as the direct
+  // convolution's. From measurements: docs/performance.md.
   constexpr int64_t kFew = 12, kMany = 32, kCachedWeights = 4 << 20;
   const auto tiles = [&](int64_t m) { return ((height + m - 1) / m) * ((width + m - 1) / m); };
   if (tiles(4) >= (36 * out * in <= kCachedWeights ? kFew : kMany)) return 4;
   return tiles(2) >= kFew ? 2 : 0;
 }
 
-Winograd::Winograd(const at::Tensor& weight, const at::Tensor& bias, int64_t tile) : bias_(bias.contiguous()), tile_(tile) {
+Winograd::Winograd(const at::Tensor& weight, const at::Tensor& bias, int64_t tile)
+    : bias_(bias.contiguous()), tile_(tile) {
   const int64_t n = tile + 2, out = weight.size(0), in = weight.size(1), outputs = functions()->outputs;
   std::vector<double> values = tile == 4 ? Transform<4>::weight() : Transform<2>::weight();
   const at::Tensor g = at::from_blob(values.data(), {n, 3}, at::kDouble);
@@ -268,21 +279,26 @@ void Winograd::run(const at::Tensor& x, const at::Tensor& out, bool add, bool re
   const int64_t most = std::max<int64_t>(32, (160 << 10) / (n * n * layer.in));
   at::parallel_for(0, tiles, 8, [&](int64_t first, int64_t last) {
     const int64_t blocks = (last - first + most - 1) / most, size = (last - first + blocks - 1) / blocks;
-    const auto v = std::make_unique_for_overwrite<float[]>(n * n * layer.in * size), products = std::make_unique_for_overwrite<float[]>(n * n * size * outputs);
+    const auto v = std::make_unique_for_overwrite<float[]>(n * n * layer.in * size),
+               products = std::make_unique_for_overwrite<float[]>(n * n * size * outputs);
     std::vector<float> zeros(layer.in), beyond(layer.out);
     std::vector<const float*> in(size * n * n);
     std::vector<float*> places(size * m * m);
     for (int64_t begin = first; begin < last; begin += size) {
       const Block block{in.data(), places.data(), std::min(size, last - begin), v.get(), products.get()};
       for (int64_t t = 0; t < block.tiles; ++t) {
-        const int64_t image = (begin + t) / (down * across), y0 = (begin + t) / across % down * m, x0 = (begin + t) % across * m;
+        const int64_t image = (begin + t) / (down * across), y0 = (begin + t) / across % down * m,
+                      x0 = (begin + t) % across * m;
         for (int64_t i = 0; i < n * n; ++i) {
           const int64_t py = y0 + i / n - 1, px = x0 + i % n - 1;
-          in[t * n * n + i] = py >= 0 && py < height && px >= 0 && px < width ? from + ((image * height + py) * width + px) * layer.in : zeros.data();
+          in[t * n * n + i] = py >= 0 && py < height && px >= 0 && px < width
+                                  ? from + ((image * height + py) * width + px) * layer.in
+                                  : zeros.data();
         }
         for (int64_t i = 0; i < m * m; ++i) {
           const int64_t py = y0 + i / m, px = x0 + i % m;
-          places[t * m * m + i] = py < height && px < width ? to + ((image * height + py) * width + px) * layer.out : beyond.data();
+          places[t * m * m + i] =
+              py < height && px < width ? to + ((image * height + py) * width + px) * layer.out : beyond.data();
         }
       }
       convolve(layer, block);
@@ -291,7 +307,8 @@ void Winograd::run(const at::Tensor& x, const at::Tensor& out, bool add, bool re
 }
 
 at::Tensor Winograd::operator()(const at::Tensor& x, bool relu) const {
-  at::Tensor out = at::empty({x.size(0), bias_.size(0), x.size(2), x.size(3)}, x.options(), at::MemoryFormat::ChannelsLast);
+  at::Tensor out =
+      at::empty({x.size(0), bias_.size(0), x.size(2), x.size(3)}, x.options(), at::MemoryFormat::ChannelsLast);
   run(x.contiguous(at::MemoryFormat::ChannelsLast), out, false, relu);
   return out;
 }

@@ -1,7 +1,7 @@
-// A 3x3 convolution of stride 1 and padding 1 by Winograd's algorithm (A. Lavin, S. Gray, "Fast Algorithms for Convolutional
-// Neural Networks", 2015), float32 on the CPU: the same sums by exact algebra with fewer products. Tiles of m x m outputs:
-// each (m+2)x(m+2) piece of the input is transformed, so is the weight (once, in double), and what was a sum over 9 places
-// is one product per frequency: m^2 9 / (m+2)^2 times fewer, 4 for m = 4 and 2.25 for m = 2.
+// A 3x3 convolution of stride 1 and padding 1 by Winograd's algorithm (A. Lavin, S. Gray, "Fast Algorithms for
+// Convolutional Neural Networks", 2015), float32 on the CPU: the same sums by exact algebra with fewer products. Tiles
+// of m x m outputs: each (m+2)x(m+2) piece of the input is transformed, so is the weight (once, in double), and what
+// was a sum over 9 places is one product per frequency: m^2 9 / (m+2)^2 times fewer, 4 for m = 4 and 2.25 for m = 2.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -18,8 +18,8 @@ class Winograd {
   // weight: out x in x 3 x 3, bias: out; float32, out a multiple of 32, in of 16.
   Winograd(const at::Tensor& weight, const at::Tensor& bias, int64_t tile);
 
-  // x: b x in x H x W of any size, channels-last -> b x out x H x W, channels-last. Neither the batch nor the number of threads
-  // changes a bit.
+  // x: b x in x H x W of any size, channels-last -> b x out x H x W, channels-last. Neither the batch nor the number of
+  // threads changes a bit.
   at::Tensor operator()(const at::Tensor& x, bool relu) const;
   // relu(convolution(x) + residual), written into `residual`.
   at::Tensor addRelu(const at::Tensor& x, const at::Tensor& residual) const;

@@ -76,7 +76,8 @@ Stream::Use::~Use() = default;
 // A pool begins to exist with the first allocations for it, and ends when it is released as often as they were begun.
 GraphMemory::GraphMemory(at::Device device) : device_(device), pool_(at::cuda::graph_pool_handle()) {
   const std::lock_guard lock(recording);
-  allocator::emptyCache();  // what was needed until now: the pool cannot use it, and while it is being filled libtorch frees nothing
+  allocator::emptyCache();  // what was needed until now: the pool cannot use it, and while it is being filled libtorch
+                            // frees nothing
   allocator::beginAllocateToPool(device_.index(), pool_, [](cudaStream_t) { return false; });
   allocator::endAllocateToPool(device_.index(), pool_);
 }
@@ -86,7 +87,7 @@ GraphMemory::~GraphMemory() {
   try {
     allocator::releasePool(device_.index(), pool_);
     allocator::emptyCache();  // else the pool's memory would stay reserved
-  } catch (...) {  // nothing can be done about it here
+  } catch (...) {             // nothing can be done about it here
   }
 }
 
@@ -98,7 +99,7 @@ struct Graph::Recording {
   ~Recording() {
     try {
       stream.synchronize();  // it may still be running
-    } catch (...) {  // reported where the results are waited for
+    } catch (...) {          // reported where the results are waited for
     }
   }
 };
@@ -112,7 +113,8 @@ void Graph::run(const Stream& stream, GraphMemory& memory, const std::function<v
   const c10::DeviceIndex device = memory.device_.index();
   if (!warm_) {
     // In the memory that the recording will have: in other memory the two would need twice as much.
-    allocator::beginAllocateToPool(device, memory.pool_, [own = stream.handle_->value.stream()](cudaStream_t asking) { return asking == own; });
+    allocator::beginAllocateToPool(
+        device, memory.pool_, [own = stream.handle_->value.stream()](cudaStream_t asking) { return asking == own; });
     const auto end = [&] {
       allocator::endAllocateToPool(device, memory.pool_);
       allocator::releasePool(device, memory.pool_);
@@ -128,8 +130,8 @@ void Graph::run(const Stream& stream, GraphMemory& memory, const std::function<v
     return;
   }
   auto made = std::make_unique<Recording>(stream);
-  // Other threads of this process may use the GPU meanwhile, and the thread that computes gradients is one of them: nothing that it
-  // keeps from one step to the next (a leaf, an accumulated gradient) may be used in `work`.
+  // Other threads of this process may use the GPU meanwhile, and the thread that computes gradients is one of them:
+  // nothing that it keeps from one step to the next (a leaf, an accumulated gradient) may be used in `work`.
   const auto end = [&] {
     try {
       made->value.capture_end();

@@ -1,8 +1,9 @@
 // A stream of one's own, and work on it that a CUDA graph repeats: all kernels at one start. CUDA engine only.
 //
-// cuBLAS keeps a workspace for each stream, made when it is first used there, and graphs write to it. libtorch frees it when a graph of that
-// stream ends (2.14), though others go on. So a stream belongs to one object at a time, which uses cuBLAS on it in Graph::run alone: the
-// workspace then lies in the graphs' own memory, in which nothing is made that is to last from one run to the next.
+// cuBLAS keeps a workspace for each stream, made when it is first used there, and graphs write to it. libtorch frees it
+// when a graph of that stream ends (2.14), though others go on. So a stream belongs to one object at a time, which uses
+// cuBLAS on it in Graph::run alone: the workspace then lies in the graphs' own memory, in which nothing is made that is
+// to last from one run to the next.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -17,7 +18,8 @@ namespace ssn::cuda {
 // Taken from those that others have given back, because libtorch keeps memory for every stream that was ever used.
 class Stream {
  public:
-  // Of `device`, or the current one. Waits for what the device is doing, so whatever was started before may be read on the stream.
+  // Of `device`, or the current one. Waits for what the device is doing, so whatever was started before may be read on
+  // the stream.
   explicit Stream(at::Device device);
   ~Stream();  // waits for the stream
   Stream(const Stream&) = delete;
@@ -62,9 +64,10 @@ class Graph {
   Graph();
   ~Graph();
 
-  // Does `work` on `stream`, which is the current one. The first call runs it as it is, which warms the libraries up; the second records
-  // it and starts the recording, as do all others. So `work` has to do the same each time, on data at the same addresses, and must wait
-  // for nothing. What it leaves in tensors that it makes lies in `memory`, as all that it needs meanwhile, and is overwritten.
+  // Does `work` on `stream`, which is the current one. The first call runs it as it is, which warms the libraries up;
+  // the second records it and starts the recording, as do all others. So `work` has to do the same each time, on data
+  // at the same addresses, and must wait for nothing. What it leaves in tensors that it makes lies in `memory`, as all
+  // that it needs meanwhile, and is overwritten.
   void run(const Stream& stream, GraphMemory& memory, const std::function<void()>& work);
 
  private:

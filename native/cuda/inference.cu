@@ -1,9 +1,9 @@
 #include "cuda/launch.cuh"
 #include "kernels/inference.h"
 
-#define SSN_FOR_ELEMENT(T)                     \
-  SSN_FOR_EACH(ssn::kernels::Normalise<T>);    \
-  SSN_FOR_EACH(ssn::kernels::Epilogue<T>);     \
+#define SSN_FOR_ELEMENT(T)                  \
+  SSN_FOR_EACH(ssn::kernels::Normalise<T>); \
+  SSN_FOR_EACH(ssn::kernels::Epilogue<T>);  \
   SSN_FOR_EACH(ssn::kernels::WidenColumns<T>)
 
 SSN_FOR_ELEMENT(float);

@@ -16,7 +16,9 @@ constexpr int64_t kMostBlocks = 1 << 20;  // more pieces than that many blocks h
 
 template <class Body>
 __global__ void __launch_bounds__(kThreads) runForEach(int64_t count, Body body) {
-  for (int64_t i = blockIdx.x * static_cast<int64_t>(kThreads) + threadIdx.x; i < count; i += static_cast<int64_t>(gridDim.x) * kThreads) body(i);
+  for (int64_t i = blockIdx.x * static_cast<int64_t>(kThreads) + threadIdx.x; i < count;
+       i += static_cast<int64_t>(gridDim.x) * kThreads)
+    body(i);
 }
 
 // One block per row, one thread per lane.
@@ -42,7 +44,8 @@ inline unsigned blocksFor(int64_t count, int64_t perBlock) {
 }
 
 inline void check(const char* what) {
-  if (const cudaError_t status = cudaGetLastError(); status != cudaSuccess) throw std::runtime_error(std::string("CUDA refused to start ") + what + ": " + cudaGetErrorString(status));
+  if (const cudaError_t status = cudaGetLastError(); status != cudaSuccess)
+    throw std::runtime_error(std::string("CUDA refused to start ") + what + ": " + cudaGetErrorString(status));
 }
 
 }  // namespace

@@ -8,7 +8,8 @@
 
 namespace ssn::cuda {
 
-// `stream` is a cudaStream_t of the calling thread's current device. Throw std::runtime_error when the launch is refused.
+// `stream` is a cudaStream_t of the calling thread's current device. Throw std::runtime_error when the launch is
+// refused.
 template <class Body>
 void launchForEach(void* stream, int64_t count, const Body& body);
 template <class Body>

@@ -27,9 +27,9 @@ struct UniqueId {
   char bytes[128];
 };
 
-// The few functions of NCCL's C interface that are used, of the library that libtorch has opened. Its header is in neither libtorch nor the
-// toolkit; libtorch's own (torch/csrc/cuda/nccl.h) needs the toolkit's and has no abort, without which a rank could not stop waiting
-// for one that has ended.
+// The few functions of NCCL's C interface that are used, of the library that libtorch has opened. Its header is in
+// neither libtorch nor the toolkit; libtorch's own (torch/csrc/cuda/nccl.h) needs the toolkit's and has no abort,
+// without which a rank could not stop waiting for one that has ended.
 struct Nccl {
   template <class F>
   static F* find(const char* name) {
@@ -37,13 +37,20 @@ struct Nccl {
   }
   int (*getUniqueId)(UniqueId*) = find<int(UniqueId*)>("ncclGetUniqueId");
   int (*initRank)(void**, int, UniqueId, int) = find<int(void**, int, UniqueId, int)>("ncclCommInitRank");
-  int (*allReduce)(const void*, void*, size_t, int, int, void*, cudaStream_t) = find<int(const void*, void*, size_t, int, int, void*, cudaStream_t)>("ncclAllReduce");
+  int (*allReduce)(const void*, void*, size_t, int, int, void*, cudaStream_t) =
+      find<int(const void*, void*, size_t, int, int, void*, cudaStream_t)>("ncclAllReduce");
   int (*abort)(void*) = find<int(void*)>("ncclCommAbort");
   const char* (*errorString)(int) = find<const char*(int)>("ncclGetErrorString");
 
-  bool complete() const { return getUniqueId != nullptr && initRank != nullptr && allReduce != nullptr && abort != nullptr && errorString != nullptr; }
+  bool complete() const {
+    return getUniqueId != nullptr && initRank != nullptr && allReduce != nullptr && abort != nullptr &&
+           errorString != nullptr;
+  }
   void check(int result, const char* what) const {
-    if (result != 0) throw Error("RANK_FAILED", std::string("NCCL: ") + what + ": " + errorString(result) + ". Without it (distributed.nccl false, --nccl false) the ranks sum over their own connections");
+    if (result != 0)
+      throw Error("RANK_FAILED",
+                  std::string("NCCL: ") + what + ": " + errorString(result) +
+                      ". Without it (distributed.nccl false, --nccl false) the ranks sum over their own connections");
   }
 };
 constexpr int kFloat32 = 7, kSum = 0;
@@ -82,7 +89,8 @@ std::unique_ptr<NcclSum> NcclSum::create(Group& group, at::Device device) {
   at::Tensor probe = at::ones({1}, at::TensorOptions().device(device).dtype(at::kFloat));
   const c10::cuda::CUDAStream stream = c10::cuda::getCurrentCUDAStream(device.index());
   const auto state = std::make_shared<Connecting>();
-  std::thread([state, id, probe, size = group.size(), rank = group.rank(), index = device.index(), stream = stream.stream()] {
+  std::thread([state, id, probe, size = group.size(), rank = group.rank(), index = device.index(),
+               stream = stream.stream()] {
     void* communicator = nullptr;
     int result = cudaSetDevice(index) == cudaSuccess ? library().initRank(&communicator, size, id, rank) : 1;
     state->communicator = communicator;
@@ -118,7 +126,9 @@ void NcclSum::operator()(at::Tensor& values) {
   const c10::cuda::CUDAGuard guard(device_);
   const c10::cuda::CUDAStream stream = c10::cuda::getCurrentCUDAStream(device_.index());
   float* data = values.data_ptr<float>();
-  library().check(library().allReduce(data, data, static_cast<size_t>(values.numel()), kFloat32, kSum, communicator_, stream.stream()), "a sum cannot be started");
+  library().check(library().allReduce(data, data, static_cast<size_t>(values.numel()), kFloat32, kSum, communicator_,
+                                      stream.stream()),
+                  "a sum cannot be started");
   c10::Event done(at::kCUDA);
   done.record(stream);
   try {

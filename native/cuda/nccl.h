@@ -18,11 +18,13 @@ class NcclSum {
   NcclSum& operator=(const NcclSum&) = delete;
 
   // values (float32, contiguous, on the device) += those of the other ranks. Collective. Waits until it is done; throws
-  // Error("RANK_FAILED") when another rank has failed meanwhile, and Error("ABORTED") when cancelled. The same bits on every rank.
+  // Error("RANK_FAILED") when another rank has failed meanwhile, and Error("ABORTED") when cancelled. The same bits on
+  // every rank.
   void operator()(at::Tensor& values);
 
  private:
-  NcclSum(Group& group, at::Device device, void* communicator) : group_(group), device_(device), communicator_(communicator) {}
+  NcclSum(Group& group, at::Device device, void* communicator)
+      : group_(group), device_(device), communicator_(communicator) {}
 
   Group& group_;
   at::Device device_;

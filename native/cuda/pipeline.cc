@@ -9,7 +9,8 @@
 
 namespace ssn::cuda {
 
-Pipeline::Pipeline(at::Device device, int64_t graphs, Work work) : device_(device), stream_(device), work_(std::move(work)), memory_(stream_.device()), batches_(graphs) {}
+Pipeline::Pipeline(at::Device device, int64_t graphs, Work work)
+    : device_(device), stream_(device), work_(std::move(work)), memory_(stream_.device()), batches_(graphs) {}
 
 std::pair<at::Tensor, at::Tensor> Pipeline::operator()(const at::Tensor& input) {
   const Stream::Use use(stream_);
@@ -25,7 +26,8 @@ std::pair<at::Tensor, at::Tensor> Pipeline::operator()(const at::Tensor& input) 
   }
   // Through page-locked memory that stays here: what the caller gets it may keep, and page-locking takes long.
   const auto staged = [](at::Tensor& place, const at::Tensor& result) {
-    if (!place.defined() || place.numel() < result.numel()) place = at::empty({result.numel()}, result.options().device(at::kCPU).pinned_memory(true));
+    if (!place.defined() || place.numel() < result.numel())
+      place = at::empty({result.numel()}, result.options().device(at::kCPU).pinned_memory(true));
     return place.slice(0, 0, result.numel()).view(result.sizes()).copy_(result, /*non_blocking=*/true);
   };
   const at::Tensor first = staged(staging_.first, results.first), second = staged(staging_.second, results.second);

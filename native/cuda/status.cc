@@ -23,7 +23,8 @@ std::string failureOn(int index) {
     at::NoGradGuard guard;
     const auto options = at::TensorOptions().device(at::kCUDA, static_cast<c10::DeviceIndex>(index)).dtype(at::kFloat);
     const double product = at::mm(at::ones({8, 8}, options), at::ones({8, 8}, options)).sum().item<double>();
-    const double convolution = at::conv2d(at::ones({1, 4, 8, 8}, options), at::ones({2, 4, 3, 3}, options)).sum().item<double>();
+    const double convolution =
+        at::conv2d(at::ones({1, 4, 8, 8}, options), at::ones({2, 4, 3, 3}, options)).sum().item<double>();
     if (product != 8 * 8 * 8 || convolution != 2 * 6 * 6 * 4 * 9) return "it computes wrong numbers";
     return "";
   } catch (const c10::Error& error) {
@@ -52,7 +53,8 @@ std::optional<CudaStatus> cudaStatus() {
       out.devices.push_back({"unknown", 0, 0, 0, cudaGetErrorString(status)});
       continue;
     }
-    out.devices.push_back({properties.name, properties.major, properties.minor, static_cast<int64_t>(properties.totalGlobalMem), failureOn(i)});
+    out.devices.push_back({properties.name, properties.major, properties.minor,
+                           static_cast<int64_t>(properties.totalGlobalMem), failureOn(i)});
   }
   return out;
 }

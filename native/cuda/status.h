@@ -24,7 +24,8 @@ struct CudaStatus {
 // nullopt in the CPU engine.
 std::optional<CudaStatus> cudaStatus();
 
-// What libtorch's allocator has taken of a device's memory, now and at most since the beginning or the last reset. nullopt in the CPU engine.
+// What libtorch's allocator has taken of a device's memory, now and at most since the beginning or the last reset.
+// nullopt in the CPU engine.
 struct CudaMemory {
   int64_t reserved, peakReserved;
 };

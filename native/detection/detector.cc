@@ -33,7 +33,9 @@ std::vector<at::Tensor> inFloat(const std::vector<at::Tensor>& taps) {
 }  // namespace
 
 Detector::Detector(const DetectorConfig& config, const TensorMap& backbone, const TensorMap& heads)
-    : config_(config), backbone_(architectureNamed(config.architecture), backbone, config.layers, config.imageHeight, config.imageWidth, config.device, config.precision) {
+    : config_(config),
+      backbone_(architectureNamed(config.architecture), backbone, config.layers, config.imageHeight, config.imageWidth,
+                config.device, config.precision) {
   at::NoGradGuard guard;
   if (!config.computable()) throw Error("INTERNAL", "this classification head has no low-resolution form");
   const FeatureShape shape = featureShape(config);
@@ -41,9 +43,12 @@ Detector::Detector(const DetectorConfig& config, const TensorMap& backbone, cons
   if (config.direct) {
     direct_ = loaded;
   } else {
-    folded_.emplace(loaded, config.adaptedClassification, LowResolutionGeometry(tapShapes(config), config.alignCorners, config.upscale, config.device), config.precision);
+    folded_.emplace(loaded, config.adaptedClassification,
+                    LowResolutionGeometry(tapShapes(config), config.alignCorners, config.upscale, config.device),
+                    config.precision);
   }
-  const at::Tensor rows = upscaleBlurMatrix(shape.height, config.imageHeight), columns = upscaleBlurMatrix(shape.width, config.imageWidth);
+  const at::Tensor rows = upscaleBlurMatrix(shape.height, config.imageHeight),
+                   columns = upscaleBlurMatrix(shape.width, config.imageWidth);
   if (hostPath(config.device)) {
     mapRows_ = rows;
     mapColumns_ = columns.t().contiguous();
@@ -52,7 +57,9 @@ Detector::Detector(const DetectorConfig& config, const TensorMap& backbone, cons
     mapColumnsSparse_ = DeviceAxisMap(columns, config.device);
   }
 #ifdef SSN_CUDA
-  if (config.device.is_cuda()) pipeline_ = std::make_shared<cuda::Pipeline>(config.device, config.graphs, [this](const at::Tensor& images) { return onDevice(images); });
+  if (config.device.is_cuda())
+    pipeline_ = std::make_shared<cuda::Pipeline>(config.device, config.graphs,
+                                                 [this](const at::Tensor& images) { return onDevice(images); });
 #endif
 }
 
@@ -60,14 +67,17 @@ HeadsOutput Detector::heads(const std::vector<at::Tensor>& taps) const {
   if (folded_) return (*folded_)(taps);
   const at::Tensor features = pooledFeatures(inFloat(taps), config_.alignCorners, config_.upscale);
   const at::Tensor adaptedFeatures = adapted(*direct_, features);
-  return headsDirect(*direct_, adaptedFeatures, config_.adaptedClassification ? adaptedFeatures : features, /*training=*/false, /*stopGradient=*/false);
+  return headsDirect(*direct_, adaptedFeatures, config_.adaptedClassification ? adaptedFeatures : features,
+                     /*training=*/false, /*stopGradient=*/false);
 }
 
 at::Tensor Detector::anomalyMap(const at::Tensor& map) const {
   if (mapRows_.defined()) return at::matmul(at::matmul(mapRows_, map), mapColumns_);
-  const at::Tensor dense = map.contiguous(), out = at::empty({map.size(0), 1, config_.imageHeight, config_.imageWidth}, map.options());
+  const at::Tensor dense = map.contiguous(),
+                   out = at::empty({map.size(0), 1, config_.imageHeight, config_.imageWidth}, map.options());
   forEach(map.device(), out.numel(),
-          kernels::AnomalyMap{dense.data_ptr<float>(), mapRowsSparse_.rows(), mapColumnsSparse_.rows(), map.size(2), map.size(3), config_.imageHeight, config_.imageWidth, out.data_ptr<float>()});
+          kernels::AnomalyMap{dense.data_ptr<float>(), mapRowsSparse_.rows(), mapColumnsSparse_.rows(), map.size(2),
+                              map.size(3), config_.imageHeight, config_.imageWidth, out.data_ptr<float>()});
   return out;
 }
 
@@ -95,7 +105,8 @@ Detector::Output Detector::detect(const at::Tensor& pixels) const {
   // depend on its neighbours either.
   for (int64_t i = 0; i < n; ++i) {
     throwIfCancelled();
-    const HeadsOutput out = heads(backbone_.forward(normalisedImages(pixels[i].data_ptr<uint8_t>(), 1, config_.imageHeight, config_.imageWidth)));
+    const HeadsOutput out = heads(
+        backbone_.forward(normalisedImages(pixels[i].data_ptr<uint8_t>(), 1, config_.imageHeight, config_.imageWidth)));
     scores.push_back(out.score);
     maps.push_back(anomalyMap(out.map));
   }
@@ -113,7 +124,8 @@ Detector::Inspection Detector::inspect(const at::Tensor& input) const {
   const auto taps = backbone_.forward(input);
   const HeadsOutput out = heads(taps);
   const auto wide = inFloat(taps);
-  return {wide, pooledFeatures(wide, config_.alignCorners, config_.upscale).contiguous(), out.map, anomalyMap(out.map), out.score};
+  return {wide, pooledFeatures(wide, config_.alignCorners, config_.upscale).contiguous(), out.map, anomalyMap(out.map),
+          out.score};
 }
 
 }  // namespace ssn

@@ -55,11 +55,13 @@ class Socket {
   int fd_;
 };
 
-// Descriptors do not block, and a process that is started meanwhile does not inherit them: it would hold connections open
-// when this one has ended.
+// Descriptors do not block, and a process that is started meanwhile does not inherit them: it would hold connections
+// open when this one has ended.
 #ifdef SOCK_CLOEXEC
 int newSocket(int family) { return ::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0); }
-int acceptFrom(int listener, sockaddr* caller, socklen_t* length) { return ::accept4(listener, caller, length, SOCK_NONBLOCK | SOCK_CLOEXEC); }
+int acceptFrom(int listener, sockaddr* caller, socklen_t* length) {
+  return ::accept4(listener, caller, length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
 int newPipe(int (&ends)[2]) { return ::pipe2(ends, O_NONBLOCK | O_CLOEXEC); }
 #else  // macOS
 int prepared(int fd) {
@@ -70,7 +72,9 @@ int prepared(int fd) {
   return fd;
 }
 int newSocket(int family) { return prepared(::socket(family, SOCK_STREAM, 0)); }
-int acceptFrom(int listener, sockaddr* caller, socklen_t* length) { return prepared(::accept(listener, caller, length)); }
+int acceptFrom(int listener, sockaddr* caller, socklen_t* length) {
+  return prepared(::accept(listener, caller, length));
+}
 int newPipe(int (&ends)[2]) {
   if (::pipe(ends) != 0) return -1;
   for (int end : ends) prepared(end);
@@ -113,7 +117,9 @@ std::vector<Address> resolve(const std::string& host, uint16_t port) {
 
 std::pair<std::string, uint16_t> numeric(const Address& address) {
   char host[NI_MAXHOST], service[NI_MAXSERV];
-  if (getnameinfo(address.get(), address.length, host, sizeof host, service, sizeof service, NI_NUMERICHOST | NI_NUMERICSERV) != 0) throw lost("an address of this machine cannot be read");
+  if (getnameinfo(address.get(), address.length, host, sizeof host, service, sizeof service,
+                  NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+    throw lost("an address of this machine cannot be read");
   return {host, static_cast<uint16_t>(std::stoi(service))};
 }
 
@@ -138,7 +144,8 @@ bool waitFor(int fd, short events, const Over& over) {
 // Once; not open if nobody listens there.
 Socket tryConnect(const Address& address, const Over& over) {
   Socket socket(newSocket(address.storage.ss_family));
-  if (!socket.open() && errno == EAFNOSUPPORT) return Socket();  // a name may have IPv6 addresses where there is no IPv6
+  if (!socket.open() && errno == EAFNOSUPPORT)
+    return Socket();  // a name may have IPv6 addresses where there is no IPv6
   if (!socket.open()) throw systemError("socket");
   if (::connect(socket.fd(), address.get(), address.length) != 0) {
     if (errno != EINPROGRESS || !waitFor(socket.fd(), POLLOUT, over)) return Socket();
@@ -146,7 +153,8 @@ Socket tryConnect(const Address& address, const Over& over) {
     socklen_t size = sizeof error;
     if (getsockopt(socket.fd(), SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error != 0) return Socket();
   }
-  // While nobody listens at a port that the system also gives to callers, a caller may be given just that and reach itself.
+  // While nobody listens at a port that the system also gives to callers, a caller may be given just that and reach
+  // itself.
   if (numeric(localEnd(socket)) == numeric(address)) return Socket();
   return socket;
 }
@@ -160,7 +168,8 @@ struct Connection {
 Connection tryConnect(const std::string& host, uint16_t port, const Over& over) {
   for (const Address& address : resolve(host, port)) {
     const Clock::time_point end = Clock::now() + Milliseconds(10000);
-    if (Socket socket = tryConnect(address, [&] { return over() || Clock::now() >= end; }); socket.open()) return {std::move(socket), numeric(address).first};
+    if (Socket socket = tryConnect(address, [&] { return over() || Clock::now() >= end; }); socket.open())
+      return {std::move(socket), numeric(address).first};
   }
   return {};
 }
@@ -181,7 +190,8 @@ bool transfer(const Socket& socket, void* data, size_t size, short events, const
   return true;
 }
 bool sendAll(const Socket& socket, void* data, size_t size, const Over& over) {
-  return transfer(socket, data, size, POLLOUT, over, [](int fd, char* at, size_t n) { return ::send(fd, at, n, MSG_NOSIGNAL); });
+  return transfer(socket, data, size, POLLOUT, over,
+                  [](int fd, char* at, size_t n) { return ::send(fd, at, n, MSG_NOSIGNAL); });
 }
 bool receiveAll(const Socket& socket, void* data, size_t size, const Over& over) {
   return transfer(socket, data, size, POLLIN, over, [](int fd, char* at, size_t n) { return ::recv(fd, at, n, 0); });
@@ -204,7 +214,8 @@ struct Header {
 
 // The largest message is half of the gradients of two ranks: 18 MB with wide_resnet50_2.
 constexpr uint64_t kMaxBytes = uint64_t{1} << 30;
-// What a header announces is not believed: room is made for the usual message at once, then for as much again as has come.
+// What a header announces is not believed: room is made for the usual message at once, then for as much again as has
+// come.
 constexpr uint64_t kFirstPiece = uint64_t{1} << 25;
 
 struct Frame {
@@ -324,14 +335,17 @@ struct Group::Connections {
         in[r] = *out[r];
         continue;
       }
-      // What a rank sent before it ended still counts: one that has done its work may leave before the others have read.
+      // What a rank sent before it ended still counts: one that has done its work may leave before the others have
+      // read.
       while (peer.in.empty()) {
         if (failure) throw *failure;
         if (!peer.gone.empty()) throw lost(peer.gone);
         arrived.wait_for(lock, Milliseconds(50));
         throwIfCancelled();
       }
-      if (peer.in.front().first != number) throw Error("INTERNAL", peer.name + " is at exchange " + std::to_string(peer.in.front().first) + ", this rank at " + std::to_string(number));
+      if (peer.in.front().first != number)
+        throw Error("INTERNAL", peer.name + " is at exchange " + std::to_string(peer.in.front().first) +
+                                    ", this rank at " + std::to_string(number));
       in[r] = std::move(peer.in.front().second);
       peer.in.pop_front();
     }
@@ -363,7 +377,8 @@ struct Group::Connections {
     while (!peer.out.empty()) {
       Frame& frame = peer.out.front();
       const bool inHeader = frame.sent < sizeof(Header);
-      const char* from = inHeader ? reinterpret_cast<const char*>(&frame.header) + frame.sent : reinterpret_cast<const char*>(frame.body->data()) + (frame.sent - sizeof(Header));
+      const char* from = inHeader ? reinterpret_cast<const char*>(&frame.header) + frame.sent
+                                  : reinterpret_cast<const char*>(frame.body->data()) + (frame.sent - sizeof(Header));
       const size_t size = inHeader ? sizeof(Header) - frame.sent : frame.body->size() - (frame.sent - sizeof(Header));
       if (size > 0) {
         const ssize_t n = ::send(peer.socket.fd(), from, size, MSG_NOSIGNAL);
@@ -380,13 +395,16 @@ struct Group::Connections {
   void receive(Peer& peer) {
     for (;;) {
       const bool inHeader = peer.headerRead < sizeof(Header);
-      char* to = inHeader ? reinterpret_cast<char*>(&peer.header) + peer.headerRead : reinterpret_cast<char*>(peer.body.data()) + peer.bodyRead;
+      char* to = inHeader ? reinterpret_cast<char*>(&peer.header) + peer.headerRead
+                          : reinterpret_cast<char*>(peer.body.data()) + peer.bodyRead;
       const size_t size = inHeader ? sizeof(Header) - peer.headerRead : peer.body.size() - peer.bodyRead;
       if (size > 0) {
         const ssize_t n = ::recv(peer.socket.fd(), to, size, 0);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
-        if (n <= 0) return drop(peer, n == 0 || errno == ECONNRESET ? "has ended" : std::string("was lost: ") + std::strerror(errno));
+        if (n <= 0)
+          return drop(peer,
+                      n == 0 || errno == ECONNRESET ? "has ended" : std::string("was lost: ") + std::strerror(errno));
         peer.heard = Clock::now();
         (inHeader ? peer.headerRead : peer.bodyRead) += static_cast<size_t>(n);
       }
@@ -394,10 +412,13 @@ struct Group::Connections {
       if (inHeader) {
         // Two messages may wait here: a rank is at most one exchange ahead, and needs this one's part to go on.
         const bool unasked = peer.header.type == Header::kData && peer.in.size() > 1;
-        if (peer.header.magic != kMagic || peer.header.type > Header::kFailure || peer.header.bytes > kMaxBytes || unasked) return drop(peer, "sent something that is not understood");
+        if (peer.header.magic != kMagic || peer.header.type > Header::kFailure || peer.header.bytes > kMaxBytes ||
+            unasked)
+          return drop(peer, "sent something that is not understood");
         peer.bodyRead = 0;
       }
-      if (peer.bodyRead == peer.body.size()) peer.body.resize(std::min<uint64_t>(peer.header.bytes, std::max<uint64_t>(kFirstPiece, 2 * peer.bodyRead)));
+      if (peer.bodyRead == peer.body.size())
+        peer.body.resize(std::min<uint64_t>(peer.header.bytes, std::max<uint64_t>(kFirstPiece, 2 * peer.bodyRead)));
       if (peer.bodyRead < peer.header.bytes) continue;
       if (peer.header.type == Header::kData) {
         peer.in.emplace_back(peer.header.sequence, std::move(peer.body));
@@ -435,7 +456,8 @@ struct Group::Connections {
             drop(peer, "was silent for " + seconds(options.silenceTimeout));
             continue;
           }
-          if (now - peer.spoken >= tick && peer.out.empty() && !peer.shutDown) post(peer, Header::kAlive, 0, std::make_shared<const Bytes>());
+          if (now - peer.spoken >= tick && peer.out.empty() && !peer.shutDown)
+            post(peer, Header::kAlive, 0, std::make_shared<const Bytes>());
           flush(peer);
           if (leaving && peer.out.empty() && !peer.shutDown) {
             // Closing with unread heartbeats in the buffer would take back what was sent: say that nothing follows, and
@@ -451,8 +473,7 @@ struct Group::Connections {
       }
       ::poll(entries.data(), entries.size(), static_cast<int>(leavingSince ? 50 : tick.count()));
       char ignored[64];
-      while (::read(wake[0], ignored, sizeof ignored) > 0) {
-      }
+      while (::read(wake[0], ignored, sizeof ignored) > 0) {}
       std::lock_guard lock(mutex);
       for (size_t i = 0; i < polled.size(); ++i)
         if (entries[i + 1].revents != 0) receive(*polled[i]);
@@ -470,10 +491,11 @@ int Group::size() const { return connections_->options.size; }
 void Group::fail(const std::string& code, const std::string& message) { connections_->fail(code, message); }
 void Group::leave() { connections_->stop(true); }
 
-// A group has no number that its ranks would have to agree on: one that was refused before it came here has not counted what
-// the others have. Those that wait at the same time meet. Each leaves "HOST PORT TOKEN" under a key that all groups use in
-// turn; the token is rank 0's, drawn for this group. In a store that outlives groups, what an earlier one has left is told by
-// its token, or, if it is rank 0's, by nobody answering there with that token; it is read again until the new one stands there.
+// A group has no number that its ranks would have to agree on: one that was refused before it came here has not counted
+// what the others have. Those that wait at the same time meet. Each leaves "HOST PORT TOKEN" under a key that all
+// groups use in turn; the token is rank 0's, drawn for this group. In a store that outlives groups, what an earlier one
+// has left is told by its token, or, if it is rank 0's, by nobody answering there with that token; it is read again
+// until the new one stands there.
 void Group::join() {
   const GroupOptions& options = connections_->options;
   const std::vector<Peer>& peers = connections_->peers;
@@ -489,17 +511,23 @@ void Group::join() {
   const auto rankName = [](int64_t r) { return "rank " + std::to_string(r); };
   const std::string master = options.masterAddress + ":" + std::to_string(options.masterPort);
   std::string trouble;
-  const auto missing = [&](const std::string& who) { return lost(who + " within " + seconds(options.joinTimeout) + "; they meet at " + master + trouble); };
+  const auto missing = [&](const std::string& who) {
+    return lost(who + " within " + seconds(options.joinTimeout) + "; they meet at " + master + trouble);
+  };
   const auto checkSize = [&](const Greeting& other) {
-    if (other.size != options.size) throw Error("RANKS_DIFFER", rankName(other.rank) + " expects " + std::to_string(other.size) + " ranks, " + rankName(options.rank) + " expects " + std::to_string(options.size));
+    if (other.size != options.size)
+      throw Error("RANKS_DIFFER", rankName(other.rank) + " expects " + std::to_string(other.size) + " ranks, " +
+                                      rankName(options.rank) + " expects " + std::to_string(options.size));
   };
 
   // Rank 0 opens the store, the others knock until it is there.
   std::optional<Rendezvous> store;
-  if (options.rank == 0 && !options.launcherStore) store.emplace(options.masterAddress, options.masterPort, options.prefix, /*serves=*/true);
+  if (options.rank == 0 && !options.launcherStore)
+    store.emplace(options.masterAddress, options.masterPort, options.prefix, /*serves=*/true);
   const auto knock = [&] {
     for (;; std::this_thread::sleep_for(Milliseconds(50))) {
-      if (Connection door = tryConnect(options.masterAddress, options.masterPort, over); door.socket.open()) return door;
+      if (Connection door = tryConnect(options.masterAddress, options.masterPort, over); door.socket.open())
+        return door;
       if (over()) throw missing("nobody answered");
     }
   };
@@ -509,14 +537,19 @@ void Group::join() {
   };
   // This rank listens at the address from which it reaches the master: the others reach it there.
   Address own = localEnd(knock().socket);
-  (own.storage.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6*>(&own.storage)->sin6_port : reinterpret_cast<sockaddr_in*>(&own.storage)->sin_port) = 0;
+  (own.storage.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6*>(&own.storage)->sin6_port
+                                     : reinterpret_cast<sockaddr_in*>(&own.storage)->sin_port) = 0;
   const std::string cannot = "cannot listen at " + numeric(own).first;
   Socket listener(newSocket(own.storage.ss_family));
-  if (!listener.open() || ::bind(listener.fd(), own.get(), own.length) != 0 || ::listen(listener.fd(), options.size) != 0) throw systemError(cannot);
+  if (!listener.open() || ::bind(listener.fd(), own.get(), own.length) != 0 ||
+      ::listen(listener.fd(), options.size) != 0)
+    throw systemError(cannot);
   const auto [host, port] = numeric(localEnd(listener));
 
   uint64_t token = 0;
-  const auto publish = [&, host = host, port = port] { keys().set(rankName(options.rank), host + " " + std::to_string(port) + " " + std::to_string(token)); };
+  const auto publish = [&, host = host, port = port] {
+    keys().set(rankName(options.rank), host + " " + std::to_string(port) + " " + std::to_string(token));
+  };
   if (options.rank == 0) {
     token = (uint64_t{std::random_device{}()} << 32) | std::random_device{}();
     publish();
@@ -536,7 +569,9 @@ void Group::join() {
           const Over outdated = [&] { return over() || keys().get(rankName(r)) != left; };
           Socket socket = tryConnect(where, callPort, outdated).socket;
           Greeting greeting{kMagic, callToken, options.rank, options.size}, answer{};
-          if (socket.open() && sendAll(socket, &greeting, sizeof greeting, outdated) && receiveAll(socket, &answer, sizeof answer, outdated) && answer.magic == kMagic && answer.token == callToken && answer.rank == r) {
+          if (socket.open() && sendAll(socket, &greeting, sizeof greeting, outdated) &&
+              receiveAll(socket, &answer, sizeof answer, outdated) && answer.magic == kMagic &&
+              answer.token == callToken && answer.rank == r) {
             checkSize(answer);
             token = callToken;
             if (r == 0) publish();
@@ -566,14 +601,18 @@ void Group::join() {
     Socket socket(acceptFrom(listener.fd(), caller.get(), &caller.length));
     if (!socket.open()) {
       // It would be asked for again at once, and again.
-      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) throw systemError("a rank that calls cannot be answered");
+      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+        throw systemError("a rank that calls cannot be answered");
       continue;
     }
     Greeting greeting{}, answer{kMagic, token, options.rank, options.size};
     // A stranger that says nothing holds the others up for a second only.
     const Over patience = until(std::min(end, Clock::now() + Milliseconds(1000)));
-    if (!receiveAll(socket, &greeting, sizeof greeting, patience) || greeting.magic != kMagic || greeting.token != token) continue;
-    const bool expected = greeting.rank > options.rank && greeting.rank < options.size && peers[greeting.rank].name.empty();
+    if (!receiveAll(socket, &greeting, sizeof greeting, patience) || greeting.magic != kMagic ||
+        greeting.token != token)
+      continue;
+    const bool expected =
+        greeting.rank > options.rank && greeting.rank < options.size && peers[greeting.rank].name.empty();
     if ((!expected && greeting.size == options.size) || !sendAll(socket, &answer, sizeof answer, patience)) continue;
     checkSize(greeting);
     connections_->add(static_cast<int>(greeting.rank), std::move(socket), numeric(caller).first);
@@ -585,13 +624,16 @@ void Group::join() {
 void Group::check() { connections_->check(); }
 
 std::vector<Bytes> Group::allGather(const Bytes& mine) {
-  return connections_->exchange(std::vector<std::shared_ptr<const Bytes>>(static_cast<size_t>(size()), std::make_shared<const Bytes>(mine)));
+  return connections_->exchange(
+      std::vector<std::shared_ptr<const Bytes>>(static_cast<size_t>(size()), std::make_shared<const Bytes>(mine)));
 }
 
 namespace {
 
 void checkSize(const Bytes& received, size_t expected) {
-  if (received.size() != expected) throw Error("INTERNAL", "ranks exchange " + std::to_string(received.size()) + " and " + std::to_string(expected) + " bytes");
+  if (received.size() != expected)
+    throw Error("INTERNAL",
+                "ranks exchange " + std::to_string(received.size()) + " and " + std::to_string(expected) + " bytes");
 }
 
 template <class T>
@@ -617,7 +659,8 @@ void Group::sum(float* values, size_t count) {
   const size_t ranks = static_cast<size_t>(size()), own = static_cast<size_t>(rank());
   const auto begin = [&](size_t r) { return count * r / ranks; };
   std::vector<std::shared_ptr<const Bytes>> out;
-  for (size_t r = 0; r < ranks; ++r) out.push_back(std::make_shared<const Bytes>(bytesOf(values + begin(r), begin(r + 1) - begin(r))));
+  for (size_t r = 0; r < ranks; ++r)
+    out.push_back(std::make_shared<const Bytes>(bytesOf(values + begin(r), begin(r + 1) - begin(r))));
   const auto parts = connections_->exchange(out);
   const size_t n = begin(own + 1) - begin(own);
   std::vector<double> total(n, 0.0);

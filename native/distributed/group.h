@@ -25,7 +25,8 @@ struct GroupOptions {
 
 // Collective calls (everything but fail) are made by all ranks in the same order, from one thread at a time. What they
 // return has the same bits on every rank: sums are made once, in the order of the ranks. They throw
-// Error("RANK_FAILED") when another rank has ended, fallen silent or called fail(), and Error("ABORTED") when cancelled.
+// Error("RANK_FAILED") when another rank has ended, fallen silent or called fail(), and Error("ABORTED") when
+// cancelled.
 class Group {
  public:
   using Bytes = std::vector<uint8_t>;
@@ -42,8 +43,8 @@ class Group {
 
   std::vector<Bytes> allGather(const Bytes& mine);  // by rank
   void sum(double* values, size_t count);           // for few values: every rank sends all of them to all
-  void sum(float* values, size_t count);            // for many: each rank adds up its part, in double, and sends it to all
-  void broadcast(void* data, size_t bytes);         // from rank 0
+  void sum(float* values, size_t count);     // for many: each rank adds up its part, in double, and sends it to all
+  void broadcast(void* data, size_t bytes);  // from rank 0
 
   // Throws as a collective call would that had to wait, also when another rank has left.
   void check();
@@ -64,8 +65,9 @@ class Group {
 // The sum over all ranks, on the tensor's device and in its type; few values.
 at::Tensor sumOverRanks(const at::Tensor& values, Group* group);
 
-// Batch norm in training over the images of all ranks, differentiable; updates the running statistics. x: n x C x H x W,
-// n may be 0 on some ranks. The gradients of weight and bias are this rank's share; that of x is whole.
-at::Tensor batchNormOverRanks(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, at::Tensor runningMean, at::Tensor runningVar, double momentum, double eps, Group& group);
+// Batch norm in training over the images of all ranks, differentiable; updates the running statistics. x: n x C x H x
+// W, n may be 0 on some ranks. The gradients of weight and bias are this rank's share; that of x is whole.
+at::Tensor batchNormOverRanks(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                              at::Tensor runningMean, at::Tensor runningVar, double momentum, double eps, Group& group);
 
 }  // namespace ssn

@@ -25,14 +25,18 @@ auto reported(const std::string& place, Body&& body) {
 
 }  // namespace
 
-Rendezvous::Rendezvous(const std::string& host, uint16_t port, const std::string& prefix, bool serves) : store_(std::make_unique<Store>(Store{host + ":" + std::to_string(port), {}})) {
+Rendezvous::Rendezvous(const std::string& host, uint16_t port, const std::string& prefix, bool serves)
+    : store_(std::make_unique<Store>(Store{host + ":" + std::to_string(port), {}})) {
   c10d::TCPStoreOptions options;
   options.port = port;
   options.isServer = serves;
   options.waitWorkers = false;
   // Nothing here waits for another rank: the store answers at once or is broken.
   options.timeout = std::chrono::seconds(10);
-  reported(store_->place, [&] { store_->keys = c10::make_intrusive<c10d::PrefixStore>(prefix, c10::make_intrusive<c10d::TCPStore>(serves ? "localhost" : host, options)); });
+  reported(store_->place, [&] {
+    store_->keys = c10::make_intrusive<c10d::PrefixStore>(
+        prefix, c10::make_intrusive<c10d::TCPStore>(serves ? "localhost" : host, options));
+  });
 }
 
 Rendezvous::~Rendezvous() = default;

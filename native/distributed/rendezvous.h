@@ -1,5 +1,5 @@
-// libtorch's key-value store, through which the ranks of a group find each other: what torchrun serves. Behind a header of
-// its own, because c10d's takes seconds to compile.
+// libtorch's key-value store, through which the ranks of a group find each other: what torchrun serves. Behind a header
+// of its own, because c10d's takes seconds to compile.
 #pragma once
 
 #include <cstdint>

@@ -10,7 +10,8 @@ namespace {
 
 template <class T>
 at::Tensor copied(const std::vector<T>& values, at::Device device) {
-  at::Tensor out = at::empty({static_cast<int64_t>(values.size())}, at::TensorOptions().dtype(c10::CppTypeToScalarType<T>::value));
+  at::Tensor out =
+      at::empty({static_cast<int64_t>(values.size())}, at::TensorOptions().dtype(c10::CppTypeToScalarType<T>::value));
   std::copy(values.begin(), values.end(), out.data_ptr<T>());
   return out.to(device);
 }

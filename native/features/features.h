@@ -1,5 +1,6 @@
 // From the backbone's taps to F: every map bilinearly upscaled to 2h x 2w (h x w = size of the largest tap; without
-// `upscale` to h x w, an ablation), concatenated, 3x3 average pooling with stride 1 and counted zero padding. Spec section 1.
+// `upscale` to h x w, an ablation), concatenated, 3x3 average pooling with stride 1 and counted zero padding. Spec
+// section 1.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -8,8 +8,8 @@
 
 namespace ssn {
 
-// Not cryptographic: finds torn writes and flipped bits. Four lanes, so that it runs at the speed of memory; every step is
-// invertible, so that a change of a single word always shows.
+// Not cryptographic: finds torn writes and flipped bits. Four lanes, so that it runs at the speed of memory; every step
+// is invertible, so that a change of a single word always shows.
 inline uint64_t checksumOf(const void* data, size_t bytes, uint64_t seed = 0) {
   const auto* at = static_cast<const uint8_t*>(data);
   uint64_t lanes[4] = {seed + 1, seed + 2, seed + 3, seed + 4};

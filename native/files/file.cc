@@ -23,7 +23,9 @@ namespace fs = std::filesystem;
 
 #ifdef _WIN32
 fs::path pathOf(const std::string& utf8) { return fs::path(std::u8string(utf8.begin(), utf8.end())); }
-std::FILE* openFile(const std::string& path, const char* mode) { return _wfopen(pathOf(path).c_str(), std::wstring(mode, mode + std::strlen(mode)).c_str()); }
+std::FILE* openFile(const std::string& path, const char* mode) {
+  return _wfopen(pathOf(path).c_str(), std::wstring(mode, mode + std::strlen(mode)).c_str());
+}
 int seekTo(std::FILE* file, uint64_t offset) { return _fseeki64(file, static_cast<int64_t>(offset), SEEK_SET); }
 int syncFile(std::FILE* file) { return _commit(_fileno(file)); }
 int processId() { return _getpid(); }
@@ -39,7 +41,10 @@ int processId() { return getpid(); }
   const std::string what = "Cannot " + action + " " + path + ": ";
   switch (error) {
     case ENOENT:
-      throw Error("FILE_NOT_FOUND", what + (action == "write" ? "its folder does not exist. Create it first." : "it does not exist. Check the path."), path);
+      throw Error("FILE_NOT_FOUND",
+                  what + (action == "write" ? "its folder does not exist. Create it first."
+                                            : "it does not exist. Check the path."),
+                  path);
     case EACCES:
     case EPERM:
     case EROFS:
@@ -61,7 +66,10 @@ void checkPath(const std::string& path) {
   if (nul == std::string::npos) return;
   std::string shown = path;
   for (size_t at = nul; at != std::string::npos; at = shown.find('\0', at)) shown.replace(at, 1, "\\0");
-  throw Error("INVALID_OPTION", "'" + shown + "' is no path: it holds a NUL character (\\0), at which the system would end it. Take it out.", path);
+  throw Error(
+      "INVALID_OPTION",
+      "'" + shown + "' is no path: it holds a NUL character (\\0), at which the system would end it. Take it out.",
+      path);
 }
 
 InputFile::InputFile(std::string path) : path_(std::move(path)) {
@@ -71,7 +79,10 @@ InputFile::InputFile(std::string path) : path_(std::move(path)) {
   if (!fs::exists(status)) fail(error ? error.value() : ENOENT, "read", path_);
   // Opening a pipe would wait for a writer, and a folder opens but does not read.
   if (!fs::is_regular_file(status))
-    throw Error("FILE_ERROR", "Cannot read " + path_ + ": it is " + (fs::is_directory(status) ? "a folder, not a file." : "not a regular file."), path_);
+    throw Error("FILE_ERROR",
+                "Cannot read " + path_ + ": it is " +
+                    (fs::is_directory(status) ? "a folder, not a file." : "not a regular file."),
+                path_);
   file_ = openFile(path_, "rb");
   if (file_ == nullptr) fail(errno, "read", path_);
   size_ = fs::file_size(pathOf(path_), error);
@@ -85,7 +96,8 @@ InputFile::~InputFile() { std::fclose(file_); }
 
 void InputFile::read(uint64_t offset, uint64_t bytes, void* to) const {
   if (offset > size_ || bytes > size_ - offset)
-    corrupt("it ends at byte " + std::to_string(size_) + ", but " + std::to_string(bytes) + " bytes at " + std::to_string(offset) + " are needed");
+    corrupt("it ends at byte " + std::to_string(size_) + ", but " + std::to_string(bytes) + " bytes at " +
+            std::to_string(offset) + " are needed");
   if (bytes == 0) return;
   errno = 0;
   if (seekTo(file_, offset) != 0) fail(errno, "read", path_);
@@ -101,7 +113,9 @@ std::string InputFile::read(uint64_t offset, uint64_t bytes) const {
   return out;
 }
 
-void InputFile::corrupt(const std::string& what) const { throw Error("FILE_CORRUPT", path_ + " is damaged or not what it should be: " + what + ".", path_); }
+void InputFile::corrupt(const std::string& what) const {
+  throw Error("FILE_CORRUPT", path_ + " is damaged or not what it should be: " + what + ".", path_);
+}
 
 ByteReader::ByteReader(const InputFile& file, uint64_t begin, uint64_t end) : file_(file), begin_(begin), end_(end) {}
 
@@ -119,7 +133,8 @@ uint8_t ByteReader::byte() {
 }
 
 std::string ByteReader::take(uint64_t bytes) {
-  if (bytes > end_ - position()) file_.corrupt("its pickle holds a length of " + std::to_string(bytes) + " bytes that reaches past its end");
+  if (bytes > end_ - position())
+    file_.corrupt("its pickle holds a length of " + std::to_string(bytes) + " bytes that reaches past its end");
   std::string out;
   out.reserve(bytes);
   while (out.size() < bytes) {
@@ -148,7 +163,8 @@ OutputFile::OutputFile(std::string path) : path_(std::move(path)) {
   static std::atomic<unsigned> counter{0};
   temporary_ = path_ + "." + std::to_string(processId()) + "-" + std::to_string(counter++) + ".tmp";
   std::error_code error;
-  if (fs::is_directory(pathOf(path_), error)) throw Error("FILE_ERROR", "Cannot write " + path_ + ": it is a folder.", path_);
+  if (fs::is_directory(pathOf(path_), error))
+    throw Error("FILE_ERROR", "Cannot write " + path_ + ": it is a folder.", path_);
   file_ = openFile(temporary_, "wbx");
   if (file_ == nullptr) fail(errno, "write", path_);
 }

@@ -1,6 +1,7 @@
 // Files as the tensor formats need them: random access that checks every range, a buffered byte stream over a part of
 // a file, and output that appears under its name only when it is complete. Failures are ssn::Error: FILE_NOT_FOUND,
-// NO_PERMISSION, NO_SPACE, FILE_ERROR from the system; INVALID_OPTION for what is no path; FILE_CORRUPT when the content is at fault.
+// NO_PERMISSION, NO_SPACE, FILE_ERROR from the system; INVALID_OPTION for what is no path; FILE_CORRUPT when the
+// content is at fault.
 #pragma once
 
 #include <cstdint>
@@ -59,7 +60,8 @@ class ByteReader {
   size_t at_ = 0;  // within the buffer
 };
 
-// Writes to a temporary name in the same folder; commit() flushes to the disk and renames. Without commit() nothing is left.
+// Writes to a temporary name in the same folder; commit() flushes to the disk and renames. Without commit() nothing is
+// left.
 class OutputFile {
  public:
   explicit OutputFile(std::string path);

@@ -23,42 +23,107 @@ bool among(const std::string& name, const char* const (&list)[N]) {
   return false;
 }
 
-constexpr const char* kRebuild[] = {"torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor", "torch._utils._rebuild_parameter",
-                                    "torch._utils._rebuild_parameter_with_state"};
+constexpr const char* kRebuild[] = {"torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor",
+                                    "torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"};
 constexpr const char* kDicts[] = {"collections.OrderedDict", "collections.defaultdict"};
 constexpr const char* kSets[] = {"builtins.set", "builtins.frozenset", "__builtin__.set", "__builtin__.frozenset"};
 // What a defaultdict makes its missing values with.
-constexpr const char* kFactories[] = {"builtins.int", "builtins.float", "builtins.list", "builtins.dict", "builtins.str", "builtins.bool",
-                                      "__builtin__.int", "__builtin__.float", "__builtin__.list", "__builtin__.dict", "__builtin__.str", "__builtin__.bool"};
+constexpr const char* kFactories[] = {"builtins.int",     "builtins.float",   "builtins.list",   "builtins.dict",
+                                      "builtins.str",     "builtins.bool",    "__builtin__.int", "__builtin__.float",
+                                      "__builtin__.list", "__builtin__.dict", "__builtin__.str", "__builtin__.bool"};
 
 // Classes of plain data that PyTorch, Lightning, anomalib and OmegaConf put beside the weights (hyperparameters, paths,
 // transforms, learning-rate schedules). Their objects become Opaque: nothing of them is built, no tensor is inside.
-constexpr const char* kOpaque[] = {
-    "torch.Size", "torch.device", "torch.float32", "torch.float64", "torch.float16", "torch.bfloat16", "torch.int64", "torch.int32", "torch.int16",
-    "torch.int8", "torch.uint8", "torch.bool", "torch.contiguous_format", "torch.strided",
-    "builtins.bytes", "builtins.bytearray", "builtins.complex", "builtins.tuple", "builtins.object", "builtins.slice", "builtins.range",
-    "__builtin__.long", "__builtin__.unicode", "__builtin__.tuple", "__builtin__.object", "__builtin__.complex", "__builtin__.bytearray",
-    "_codecs.encode", "argparse.Namespace", "types.SimpleNamespace", "typing.Any", "collections.Counter", "collections.deque", "uuid.UUID", "decimal.Decimal",
-    "fractions.Fraction", "datetime.datetime", "datetime.date", "datetime.time", "datetime.timedelta", "datetime.timezone",
-    "pathlib.Path", "pathlib.PosixPath", "pathlib.PurePosixPath", "pathlib.WindowsPath", "pathlib.PureWindowsPath",
-    "pathlib._local.Path", "pathlib._local.PosixPath", "pathlib._local.PurePosixPath", "pathlib._local.WindowsPath", "pathlib._local.PureWindowsPath",
-    "numpy.dtype", "numpy.ndarray", "numpy.core.multiarray.scalar", "numpy.core.multiarray._reconstruct", "numpy._core.multiarray.scalar",
-    "numpy._core.multiarray._reconstruct",
-    "omegaconf.dictconfig.DictConfig", "omegaconf.listconfig.ListConfig", "omegaconf.base.ContainerMetadata", "omegaconf.base.Metadata",
-    "omegaconf.nodes.AnyNode", "omegaconf.nodes.IntegerNode", "omegaconf.nodes.FloatNode", "omegaconf.nodes.StringNode", "omegaconf.nodes.BooleanNode",
-    "pytorch_lightning.utilities.parsing.AttributeDict", "lightning.pytorch.utilities.parsing.AttributeDict", "lightning.fabric.utilities.data.AttributeDict",
-    "lightning_fabric.utilities.data.AttributeDict", "lightning_utilities.core.enums.StrEnum",
-    "anomalib.LearningType", "anomalib.TaskType", "anomalib.PrecisionType", "anomalib.data.task_type.TaskType", "anomalib.data.utils.TestSplitMode",
-    "anomalib.data.utils.ValSplitMode", "anomalib.metrics.threshold.f1_adaptive_threshold.F1AdaptiveThreshold",
-    "anomalib.utils.normalization.NormalizationMethod"};
+constexpr const char* kOpaque[] = {"torch.Size",
+                                   "torch.device",
+                                   "torch.float32",
+                                   "torch.float64",
+                                   "torch.float16",
+                                   "torch.bfloat16",
+                                   "torch.int64",
+                                   "torch.int32",
+                                   "torch.int16",
+                                   "torch.int8",
+                                   "torch.uint8",
+                                   "torch.bool",
+                                   "torch.contiguous_format",
+                                   "torch.strided",
+                                   "builtins.bytes",
+                                   "builtins.bytearray",
+                                   "builtins.complex",
+                                   "builtins.tuple",
+                                   "builtins.object",
+                                   "builtins.slice",
+                                   "builtins.range",
+                                   "__builtin__.long",
+                                   "__builtin__.unicode",
+                                   "__builtin__.tuple",
+                                   "__builtin__.object",
+                                   "__builtin__.complex",
+                                   "__builtin__.bytearray",
+                                   "_codecs.encode",
+                                   "argparse.Namespace",
+                                   "types.SimpleNamespace",
+                                   "typing.Any",
+                                   "collections.Counter",
+                                   "collections.deque",
+                                   "uuid.UUID",
+                                   "decimal.Decimal",
+                                   "fractions.Fraction",
+                                   "datetime.datetime",
+                                   "datetime.date",
+                                   "datetime.time",
+                                   "datetime.timedelta",
+                                   "datetime.timezone",
+                                   "pathlib.Path",
+                                   "pathlib.PosixPath",
+                                   "pathlib.PurePosixPath",
+                                   "pathlib.WindowsPath",
+                                   "pathlib.PureWindowsPath",
+                                   "pathlib._local.Path",
+                                   "pathlib._local.PosixPath",
+                                   "pathlib._local.PurePosixPath",
+                                   "pathlib._local.WindowsPath",
+                                   "pathlib._local.PureWindowsPath",
+                                   "numpy.dtype",
+                                   "numpy.ndarray",
+                                   "numpy.core.multiarray.scalar",
+                                   "numpy.core.multiarray._reconstruct",
+                                   "numpy._core.multiarray.scalar",
+                                   "numpy._core.multiarray._reconstruct",
+                                   "omegaconf.dictconfig.DictConfig",
+                                   "omegaconf.listconfig.ListConfig",
+                                   "omegaconf.base.ContainerMetadata",
+                                   "omegaconf.base.Metadata",
+                                   "omegaconf.nodes.AnyNode",
+                                   "omegaconf.nodes.IntegerNode",
+                                   "omegaconf.nodes.FloatNode",
+                                   "omegaconf.nodes.StringNode",
+                                   "omegaconf.nodes.BooleanNode",
+                                   "pytorch_lightning.utilities.parsing.AttributeDict",
+                                   "lightning.pytorch.utilities.parsing.AttributeDict",
+                                   "lightning.fabric.utilities.data.AttributeDict",
+                                   "lightning_fabric.utilities.data.AttributeDict",
+                                   "lightning_utilities.core.enums.StrEnum",
+                                   "anomalib.LearningType",
+                                   "anomalib.TaskType",
+                                   "anomalib.PrecisionType",
+                                   "anomalib.data.task_type.TaskType",
+                                   "anomalib.data.utils.TestSplitMode",
+                                   "anomalib.data.utils.ValSplitMode",
+                                   "anomalib.metrics.threshold.f1_adaptive_threshold.F1AdaptiveThreshold",
+                                   "anomalib.utils.normalization.NormalizationMethod"};
 
 // Transforms that anomalib 1.x stores in its checkpoints.
-constexpr const char* kOpaqueModules[] = {"torchvision.transforms.v2.", "torchvision.transforms.functional.", "torchvision.transforms.transforms."};
+constexpr const char* kOpaqueModules[] = {"torchvision.transforms.v2.", "torchvision.transforms.functional.",
+                                          "torchvision.transforms.transforms."};
 
 std::optional<at::ScalarType> storageType(const std::string& name) {
   static constexpr std::pair<const char*, at::ScalarType> kTypes[] = {
-      {"FloatStorage", at::kFloat}, {"DoubleStorage", at::kDouble}, {"HalfStorage", at::kHalf}, {"BFloat16Storage", at::kBFloat16}, {"LongStorage", at::kLong},
-      {"IntStorage", at::kInt},     {"ShortStorage", at::kShort},   {"CharStorage", at::kChar}, {"ByteStorage", at::kByte},         {"BoolStorage", at::kBool}};
+      {"FloatStorage", at::kFloat},       {"DoubleStorage", at::kDouble}, {"HalfStorage", at::kHalf},
+      {"BFloat16Storage", at::kBFloat16}, {"LongStorage", at::kLong},     {"IntStorage", at::kInt},
+      {"ShortStorage", at::kShort},       {"CharStorage", at::kChar},     {"ByteStorage", at::kByte},
+      {"BoolStorage", at::kBool}};
   for (const char* prefix : {"torch.", "torch.cuda.", "torch.storage."}) {
     if (!name.starts_with(prefix)) continue;
     for (const auto& [type, scalar] : kTypes)
@@ -79,8 +144,7 @@ class Unpickler {
   Unpickler(ByteReader& in, Globals allowed) : in_(in), allowed_(allowed) {}
 
   Pickle run() {
-    while (step(in_.byte())) {
-    }
+    while (step(in_.byte())) {}
     return std::move(out_);
   }
 
@@ -88,7 +152,9 @@ class Unpickler {
   [[noreturn]] void corrupt(const std::string& what) const {
     in_.file().corrupt("its pickle is wrong near byte " + std::to_string(in_.position()) + ": " + what);
   }
-  [[noreturn]] void refuse(const std::string& what) const { throw Error("PICKLE_REFUSED", in_.file().path() + ": the file asks to run " + what, in_.file().path()); }
+  [[noreturn]] void refuse(const std::string& what) const {
+    throw Error("PICKLE_REFUSED", in_.file().path() + ": the file asks to run " + what, in_.file().path());
+  }
 
   // --- values and stack ---
   Value* make(Kind kind) {
@@ -190,7 +256,8 @@ class Unpickler {
         if (i + digits >= text.size()) corrupt("an escape in a text is cut off");
         uint32_t code = 0;
         const char* first = text.data() + i + 1;
-        if (std::from_chars(first, first + digits, code, 16).ptr != first + digits) corrupt("an escape in a text is not hexadecimal");
+        if (std::from_chars(first, first + digits, code, 16).ptr != first + digits)
+          corrupt("an escape in a text is not hexadecimal");
         i += digits;
         appendUtf8(out, code);
       } else {
@@ -209,7 +276,8 @@ class Unpickler {
       const bool model = module.starts_with("torch.nn.") || full.starts_with("__torch__.");
       refuse("'" + full + "', which is neither a tensor nor a plain container. It was refused and nothing was run." +
              (allowed_ == Globals::Tensors
-                  ? std::string(" Save the weights alone: torch.save(model.state_dict(), ...)") + (model ? "; this file holds a whole model." : " or as safetensors.")
+                  ? std::string(" Save the weights alone: torch.save(model.state_dict(), ...)") +
+                        (model ? "; this file holds a whole model." : " or as safetensors.")
                   : ""));
     }
     pushText(Kind::Global, full);
@@ -235,13 +303,15 @@ class Unpickler {
       // OrderedDict([(key, value), ..]) of old protocols; defaultdict(factory) has no pairs.
       if (name == "collections.OrderedDict" && args.size() == 1 && args[0]->is(Kind::List)) {
         for (Value* pair : args[0]->items) {
-          if ((!pair->is(Kind::Tuple) && !pair->is(Kind::List)) || pair->items.size() != 2) corrupt("an OrderedDict is not made of pairs");
+          if ((!pair->is(Kind::Tuple) && !pair->is(Kind::List)) || pair->items.size() != 2)
+            corrupt("an OrderedDict is not made of pairs");
           dict->items.insert(dict->items.end(), pair->items.begin(), pair->items.end());
         }
       }
       push(dict);
     } else if (among(name, kSets)) {
-      if (args.size() > 1 || (args.size() == 1 && !args[0]->is(Kind::List) && !args[0]->is(Kind::Tuple))) corrupt("a set is not made of a list");
+      if (args.size() > 1 || (args.size() == 1 && !args[0]->is(Kind::List) && !args[0]->is(Kind::Tuple)))
+        corrupt("a set is not made of a list");
       pushItems(Kind::Set, args.empty() ? std::vector<Value*>() : args[0]->items);
     } else if (storageType(name)) {
       corrupt("a storage is made by a call");
@@ -262,28 +332,33 @@ class Unpickler {
   }
 
   Value* rebuildTensor(const std::vector<Value*>& args) {
-    if (args.size() < 4 || !args[0]->is(Kind::Storage) || !args[1]->is(Kind::Int) || args[1]->integer < 0) corrupt("a tensor lacks storage, offset, shape or stride");
+    if (args.size() < 4 || !args[0]->is(Kind::Storage) || !args[1]->is(Kind::Int) || args[1]->integer < 0)
+      corrupt("a tensor lacks storage, offset, shape or stride");
     Value* out = make(Kind::Tensor);
     out->tensor = std::make_unique<TensorRef>(*args[0]->tensor);
     out->tensor->offset = args[1]->integer;
     out->tensor->sizes = dimensions(args[2]);
     out->tensor->strides = dimensions(args[3]);
-    if (out->tensor->sizes.size() != out->tensor->strides.size()) corrupt("a tensor's shape and stride differ in length");
+    if (out->tensor->sizes.size() != out->tensor->strides.size())
+      corrupt("a tensor's shape and stride differ in length");
     return out;
   }
 
   // ('storage', class, key, location, elements) and, in the legacy format, None or (view key, offset, elements).
   void pushStorage(const Value* id) {
     const std::vector<Value*>& items = id->items;
-    if (allowed_ != Globals::Tensors || !id->is(Kind::Tuple) || items.size() < 5 || !items[0]->is(Kind::String) || items[0]->text != "storage" ||
-        !items[1]->is(Kind::Global) || !items[2]->is(Kind::String) || !items[4]->is(Kind::Int) || items[4]->integer < 0)
+    if (allowed_ != Globals::Tensors || !id->is(Kind::Tuple) || items.size() < 5 || !items[0]->is(Kind::String) ||
+        items[0]->text != "storage" || !items[1]->is(Kind::Global) || !items[2]->is(Kind::String) ||
+        !items[4]->is(Kind::Int) || items[4]->integer < 0)
       corrupt("a reference to something outside is not a storage");
     const std::optional<at::ScalarType> type = storageType(items[1]->text);
     if (!type) corrupt("'" + items[1]->text + "' is not a storage");
     StorageRef storage{*type, items[2]->text, items[4]->integer, 0};
     if (items.size() > 5 && !items[5]->is(Kind::None)) {
       const Value* view = items[5];
-      if (!view->is(Kind::Tuple) || view->items.size() != 3 || !view->items[1]->is(Kind::Int) || view->items[1]->integer < 0) corrupt("a storage view is malformed");
+      if (!view->is(Kind::Tuple) || view->items.size() != 3 || !view->items[1]->is(Kind::Int) ||
+          view->items[1]->integer < 0)
+        corrupt("a storage view is malformed");
       storage.viewOffset = view->items[1]->integer;
     }
     const auto known = out_.storages.emplace(storage.key, storage.type);
@@ -297,7 +372,8 @@ class Unpickler {
     pop();  // the state
     const Value* object = top();
     // An OrderedDict's state is its attributes (state_dict's _metadata): no tensors.
-    if (!object->is(Kind::Dict) && !object->is(Kind::Opaque) && !object->is(Kind::Tensor)) corrupt("attributes are set on something without any");
+    if (!object->is(Kind::Dict) && !object->is(Kind::Opaque) && !object->is(Kind::Tensor))
+      corrupt("attributes are set on something without any");
   }
 
   bool step(uint8_t operation) {
@@ -308,12 +384,16 @@ class Unpickler {
         if (protocol > 5) corrupt("pickle protocol " + std::to_string(protocol) + " is not known");
         break;
       }
-      case 0x95: in_.little(8); break;  // FRAME
+      case 0x95:
+        in_.little(8);
+        break;  // FRAME
       case '.':
         out_.root = pop();
         return false;
 
-      case '(': marks_.push_back(stack_.size()); break;
+      case '(':
+        marks_.push_back(stack_.size());
+        break;
       case '0':  // POP
         if (!marks_.empty() && stack_.size() == marks_.back()) {
           marks_.pop_back();
@@ -321,12 +401,22 @@ class Unpickler {
           pop();
         }
         break;
-      case '1': popToMark(); break;
-      case '2': push(top()); break;
+      case '1':
+        popToMark();
+        break;
+      case '2':
+        push(top());
+        break;
 
-      case 'N': push(Kind::None); break;
-      case 0x88: pushBool(true); break;
-      case 0x89: pushBool(false); break;
+      case 'N':
+        push(Kind::None);
+        break;
+      case 0x88:
+        pushBool(true);
+        break;
+      case 0x89:
+        pushBool(false);
+        break;
       case 'I': {
         const std::string text = in_.line();
         if (text == "00" || text == "01") {
@@ -342,12 +432,24 @@ class Unpickler {
         pushInt(parsed<int64_t>(text));
         break;
       }
-      case 'J': pushInt(static_cast<int32_t>(in_.little(4))); break;
-      case 'K': pushInt(in_.byte()); break;
-      case 'M': pushInt(static_cast<int64_t>(in_.little(2))); break;
-      case 0x8a: pushLong(in_.take(in_.byte())); break;
-      case 0x8b: pushLong(in_.take(in_.little(4))); break;
-      case 'F': push(Kind::Float)->number = parsed<double>(in_.line()); break;
+      case 'J':
+        pushInt(static_cast<int32_t>(in_.little(4)));
+        break;
+      case 'K':
+        pushInt(in_.byte());
+        break;
+      case 'M':
+        pushInt(static_cast<int64_t>(in_.little(2)));
+        break;
+      case 0x8a:
+        pushLong(in_.take(in_.byte()));
+        break;
+      case 0x8b:
+        pushLong(in_.take(in_.little(4)));
+        break;
+      case 'F':
+        push(Kind::Float)->number = parsed<double>(in_.line());
+        break;
       case 'G': {
         uint64_t bits = 0;
         for (int i = 0; i < 8; ++i) bits = (bits << 8) | in_.byte();
@@ -357,27 +459,63 @@ class Unpickler {
 
       case 'S': {
         const std::string text = in_.line();
-        if (text.size() < 2 || (text.front() != '\'' && text.front() != '"') || text.back() != text.front()) corrupt("a text is not quoted");
+        if (text.size() < 2 || (text.front() != '\'' && text.front() != '"') || text.back() != text.front())
+          corrupt("a text is not quoted");
         pushText(Kind::String, unescaped(text.substr(1, text.size() - 2)));
         break;
       }
-      case 'V': pushText(Kind::String, unescaped(in_.line())); break;
-      case 'T': case 'X': pushText(Kind::String, in_.take(in_.little(4))); break;
-      case 'U': case 0x8c: pushText(Kind::String, in_.take(in_.byte())); break;
-      case 0x8d: pushText(Kind::String, in_.take(in_.little(8))); break;
-      case 'B': pushText(Kind::Bytes, in_.take(in_.little(4))); break;
-      case 'C': pushText(Kind::Bytes, in_.take(in_.byte())); break;
-      case 0x8e: case 0x96: pushText(Kind::Bytes, in_.take(in_.little(8))); break;
+      case 'V':
+        pushText(Kind::String, unescaped(in_.line()));
+        break;
+      case 'T':
+      case 'X':
+        pushText(Kind::String, in_.take(in_.little(4)));
+        break;
+      case 'U':
+      case 0x8c:
+        pushText(Kind::String, in_.take(in_.byte()));
+        break;
+      case 0x8d:
+        pushText(Kind::String, in_.take(in_.little(8)));
+        break;
+      case 'B':
+        pushText(Kind::Bytes, in_.take(in_.little(4)));
+        break;
+      case 'C':
+        pushText(Kind::Bytes, in_.take(in_.byte()));
+        break;
+      case 0x8e:
+      case 0x96:
+        pushText(Kind::Bytes, in_.take(in_.little(8)));
+        break;
 
-      case ']': push(Kind::List); break;
-      case '}': push(Kind::Dict); break;
-      case ')': push(Kind::Tuple); break;
-      case 0x8f: push(Kind::Set); break;
-      case 'l': pushItems(Kind::List, popToMark()); break;
-      case 'd': pushItems(Kind::Dict, popToMark()); break;
-      case 't': pushItems(Kind::Tuple, popToMark()); break;
-      case 0x91: pushItems(Kind::Set, popToMark()); break;
-      case 0x85: case 0x86: case 0x87: {
+      case ']':
+        push(Kind::List);
+        break;
+      case '}':
+        push(Kind::Dict);
+        break;
+      case ')':
+        push(Kind::Tuple);
+        break;
+      case 0x8f:
+        push(Kind::Set);
+        break;
+      case 'l':
+        pushItems(Kind::List, popToMark());
+        break;
+      case 'd':
+        pushItems(Kind::Dict, popToMark());
+        break;
+      case 't':
+        pushItems(Kind::Tuple, popToMark());
+        break;
+      case 0x91:
+        pushItems(Kind::Set, popToMark());
+        break;
+      case 0x85:
+      case 0x86:
+      case 0x87: {
         std::vector<Value*> items(operation - 0x84);
         for (size_t i = items.size(); i-- > 0;) items[i] = pop();
         pushItems(Kind::Tuple, std::move(items));
@@ -388,23 +526,43 @@ class Unpickler {
         append(Kind::List, {item});
         break;
       }
-      case 'e': append(Kind::List, popToMark()); break;
+      case 'e':
+        append(Kind::List, popToMark());
+        break;
       case 's': {
         Value* value = pop();
         Value* key = pop();
         append(Kind::Dict, {key, value});
         break;
       }
-      case 'u': append(Kind::Dict, popToMark()); break;
-      case 0x90: append(Kind::Set, popToMark()); break;
+      case 'u':
+        append(Kind::Dict, popToMark());
+        break;
+      case 0x90:
+        append(Kind::Set, popToMark());
+        break;
 
-      case 'p': put(parsed<uint64_t>(in_.line())); break;
-      case 'q': put(in_.byte()); break;
-      case 'r': put(in_.little(4)); break;
-      case 0x94: put(memo_.size()); break;
-      case 'g': get(parsed<uint64_t>(in_.line())); break;
-      case 'h': get(in_.byte()); break;
-      case 'j': get(in_.little(4)); break;
+      case 'p':
+        put(parsed<uint64_t>(in_.line()));
+        break;
+      case 'q':
+        put(in_.byte());
+        break;
+      case 'r':
+        put(in_.little(4));
+        break;
+      case 0x94:
+        put(memo_.size());
+        break;
+      case 'g':
+        get(parsed<uint64_t>(in_.line()));
+        break;
+      case 'h':
+        get(in_.byte());
+        break;
+      case 'j':
+        get(in_.little(4));
+        break;
 
       case 'c': {
         const std::string module = in_.line();
@@ -417,7 +575,8 @@ class Unpickler {
         pushGlobal(module->text, name->text);
         break;
       }
-      case 'R': case 0x81: {  // REDUCE, NEWOBJ
+      case 'R':
+      case 0x81: {  // REDUCE, NEWOBJ
         Value* arguments = pop();
         Value* callee = pop();
         reduce(callee, arguments);
@@ -430,7 +589,9 @@ class Unpickler {
         reduce(callee, arguments);
         break;
       }
-      case 'b': build(); break;
+      case 'b':
+        build();
+        break;
       case 'i': {  // INST
         const std::string module = in_.line();
         pushGlobal(module, in_.line());
@@ -447,10 +608,16 @@ class Unpickler {
         reduce(items[0], arguments);
         break;
       }
-      case 'Q': pushStorage(pop()); break;
+      case 'Q':
+        pushStorage(pop());
+        break;
 
-      case 0x82: case 0x83: case 0x84: refuse("an object by its number in Python's extension registry. It was refused and nothing was run.");
-      default: corrupt("operation " + std::to_string(operation) + " is not known");
+      case 0x82:
+      case 0x83:
+      case 0x84:
+        refuse("an object by its number in Python's extension registry. It was refused and nothing was run.");
+      default:
+        corrupt("operation " + std::to_string(operation) + " is not known");
     }
     return true;
   }

@@ -1,7 +1,7 @@
 // A Python unpickler that cannot run anything: it builds values of the kinds below and nothing else. A pickle names
 // functions and classes ("globals"); the few that tensors and plain containers need have a meaning here, a list of data
-// classes that training frameworks store beside the weights is skipped as Opaque, and every other name is PICKLE_REFUSED.
-// Protocols 0 to 5. Source: CPython Lib/pickletools.py; names: torch/_utils.py, torch/serialization.py.
+// classes that training frameworks store beside the weights is skipped as Opaque, and every other name is
+// PICKLE_REFUSED. Protocols 0 to 5. Source: CPython Lib/pickletools.py; names: torch/_utils.py, torch/serialization.py.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -24,7 +24,8 @@ struct StorageRef {
   int64_t viewOffset = 0;  // legacy format: a storage that is a part of another
 };
 
-// A tensor whose elements still lie in the file: element (i, j, ..) is storage[offset + i * strides[0] + j * strides[1] + ..].
+// A tensor whose elements still lie in the file: element (i, j, ..) is storage[offset + i * strides[0] + j * strides[1]
+// + ..].
 struct TensorRef {
   StorageRef storage;
   int64_t offset = 0;
@@ -32,12 +33,28 @@ struct TensorRef {
 };
 
 struct Value {
-  enum class Kind { None, Bool, Int, BigInt, Float, String, Bytes, List, Tuple, Set, Dict, Global, Storage, Tensor, Opaque };
+  enum class Kind {
+    None,
+    Bool,
+    Int,
+    BigInt,
+    Float,
+    String,
+    Bytes,
+    List,
+    Tuple,
+    Set,
+    Dict,
+    Global,
+    Storage,
+    Tensor,
+    Opaque
+  };
   Kind kind = Kind::None;
-  int64_t integer = 0;                // Bool, Int
-  double number = 0;                  // Float
-  std::string text;                   // String (UTF-8), Bytes, Global ("module.name"); BigInt: two's complement, little-endian
-  std::vector<Value*> items;          // List, Tuple, Set; Dict: key, value, key, value, ..
+  int64_t integer = 0;        // Bool, Int
+  double number = 0;          // Float
+  std::string text;           // String (UTF-8), Bytes, Global ("module.name"); BigInt: two's complement, little-endian
+  std::vector<Value*> items;  // List, Tuple, Set; Dict: key, value, key, value, ..
   std::unique_ptr<TensorRef> tensor;  // Tensor; Storage (sizes unused)
 
   bool is(Kind k) const { return kind == k; }

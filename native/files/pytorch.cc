@@ -37,8 +37,10 @@ void gather(const TensorRef& ref, uint64_t first, size_t elementBytes, const cha
   const uint64_t rowStride = dims == 0 ? 1 : static_cast<uint64_t>(ref.strides[dims - 1]);
   while (true) {
     uint64_t row = first;
-    for (size_t d = 0; d + 1 < dims; ++d) row += static_cast<uint64_t>(index[d]) * static_cast<uint64_t>(ref.strides[d]);
-    for (int64_t i = 0; i < rowLength; ++i, to += elementBytes) std::memcpy(to, from + (row + static_cast<uint64_t>(i) * rowStride) * elementBytes, elementBytes);
+    for (size_t d = 0; d + 1 < dims; ++d)
+      row += static_cast<uint64_t>(index[d]) * static_cast<uint64_t>(ref.strides[d]);
+    for (int64_t i = 0; i < rowLength; ++i, to += elementBytes)
+      std::memcpy(to, from + (row + static_cast<uint64_t>(i) * rowStride) * elementBytes, elementBytes);
     size_t d = dims < 2 ? 0 : dims - 1;
     while (d > 0 && ++index[d - 1] == ref.sizes[d - 1]) index[--d] = 0;
     if (d == 0) return;
@@ -57,7 +59,8 @@ bool isDense(const TensorRef& ref) {
 // Turns references into tensors. Storages that are only partly used, or used more than once, are kept meanwhile.
 class Loader {
  public:
-  Loader(const InputFile& file, std::function<Range(const StorageRef&, uint64_t)> locate) : file_(file), locate_(std::move(locate)), budget_(plus(times(file.size(), 4), 1 << 26)) {}
+  Loader(const InputFile& file, std::function<Range(const StorageRef&, uint64_t)> locate)
+      : file_(file), locate_(std::move(locate)), budget_(plus(times(file.size(), 4), 1 << 26)) {}
 
   at::Tensor load(const std::string& name, const TensorRef& ref) {
     const uint64_t elementBytes = c10::elementSize(ref.storage.type);
@@ -72,20 +75,24 @@ class Loader {
     spend(*bytes, name);
     if (*bytes == 0) return at::empty(ref.sizes, at::TensorOptions().dtype(ref.storage.type));
     if (last >= static_cast<uint64_t>(ref.storage.elements))
-      file_.corrupt("'" + name + "' reaches element " + std::to_string(last) + " of a storage of " + std::to_string(ref.storage.elements));
+      file_.corrupt("'" + name + "' reaches element " + std::to_string(last) + " of a storage of " +
+                    std::to_string(ref.storage.elements));
     const Range range = locate_(ref.storage, elementBytes);
     if (times(static_cast<uint64_t>(ref.storage.elements), elementBytes) > range.bytes)
-      file_.corrupt("the storage of '" + name + "' has " + std::to_string(range.bytes) + " bytes and should have " + std::to_string(ref.storage.elements) + " elements");
+      file_.corrupt("the storage of '" + name + "' has " + std::to_string(range.bytes) + " bytes and should have " +
+                    std::to_string(ref.storage.elements) + " elements");
 
     at::Tensor out = at::empty(ref.sizes, at::TensorOptions().dtype(ref.storage.type));
     if (isDense(ref) && first == 0 && *bytes == range.bytes) {
       file_.read(range.offset, range.bytes, out.data_ptr());
       verify(range, out.const_data_ptr());
     } else {
-      gather(ref, first, elementBytes, storage(ref.storage.key, range, name).data(), static_cast<char*>(out.data_ptr()));
+      gather(ref, first, elementBytes, storage(ref.storage.key, range, name).data(),
+             static_cast<char*>(out.data_ptr()));
     }
     if (ref.storage.type == at::kBool)
-      for (uint8_t *byte = static_cast<uint8_t*>(out.data_ptr()), *end = byte + out.numel(); byte != end; ++byte) *byte = *byte != 0;
+      for (uint8_t *byte = static_cast<uint8_t*>(out.data_ptr()), *end = byte + out.numel(); byte != end; ++byte)
+        *byte = *byte != 0;
     return out;
   }
 
@@ -96,7 +103,8 @@ class Loader {
     budget_ -= bytes;
   }
   void verify(const Range& range, const void* data) const {
-    if (!range.name.empty() && crc32(data, range.bytes) != range.crc) file_.corrupt("the checksum of '" + range.name + "' is wrong; its bytes were changed");
+    if (!range.name.empty() && crc32(data, range.bytes) != range.crc)
+      file_.corrupt("the checksum of '" + range.name + "' is wrong; its bytes were changed");
   }
   const std::string& storage(const std::string& key, const Range& range, const std::string& name) {
     const auto known = storages_.find(key);
@@ -134,7 +142,8 @@ TensorMap loadAll(const InputFile& file, const Value& root, const std::vector<st
   const Value& dict = stateDict(file, root);
   for (size_t i = 0; i < dict.items.size(); i += 2) {
     const Value &key = *dict.items[i], &value = *dict.items[i + 1];
-    if (key.is(Kind::String) && value.is(Kind::Tensor) && startsWithAny(key.text, prefixes)) out.insert_or_assign(key.text, loader.load(key.text, *value.tensor));
+    if (key.is(Kind::String) && value.is(Kind::Tensor) && startsWithAny(key.text, prefixes))
+      out.insert_or_assign(key.text, loader.load(key.text, *value.tensor));
   }
   return out;
 }
@@ -142,7 +151,9 @@ TensorMap loadAll(const InputFile& file, const Value& root, const std::vector<st
 }  // namespace
 
 bool looksLikeZip(const std::string& head) { return head.starts_with("PK\x03\x04") || head.starts_with("PK\x05\x06"); }
-bool looksLikeLegacyPytorch(const std::string& head) { return head.starts_with("\x80") && head.find(kLegacyMagic) != std::string::npos; }
+bool looksLikeLegacyPytorch(const std::string& head) {
+  return head.starts_with("\x80") && head.find(kLegacyMagic) != std::string::npos;
+}
 
 TensorFile readPytorchZip(const InputFile& file, const std::vector<std::string>& prefixes) {
   const std::map<std::string, ZipEntry> entries = readZipDirectory(file);
@@ -163,7 +174,8 @@ TensorFile readPytorchZip(const InputFile& file, const std::vector<std::string>&
   };
   if (entries.count(folder + "byteorder")) {
     const Range order = range("byteorder");
-    if (order.bytes != 6 || file.read(order.offset, 6) != "little") file.corrupt("it was written on a big-endian machine; save it again on a little-endian one");
+    if (order.bytes != 6 || file.read(order.offset, 6) != "little")
+      file.corrupt("it was written on a big-endian machine; save it again on a little-endian one");
   }
   const Range pickled = range("data.pkl");
   ByteReader in(file, pickled.offset, pickled.offset + pickled.bytes);
@@ -179,7 +191,8 @@ TensorFile readPytorchLegacy(const InputFile& file, const std::vector<std::strin
   ByteReader in(file, 0, file.size());
   unpickle(in, Globals::Containers);  // the magic number
   const Pickle protocol = unpickle(in, Globals::Containers);
-  if (!protocol.root->is(Kind::Int) || protocol.root->integer != 1001) file.corrupt("its legacy format has an unknown version");
+  if (!protocol.root->is(Kind::Int) || protocol.root->integer != 1001)
+    file.corrupt("its legacy format has an unknown version");
   const Pickle system = unpickle(in, Globals::Containers);
   const Value* little = system.root->is(Kind::Dict) ? system.root->find("little_endian") : nullptr;
   if (little == nullptr || !little->is(Kind::Bool)) file.corrupt("its legacy header does not name the byte order");
@@ -197,8 +210,10 @@ TensorFile readPytorchLegacy(const InputFile& file, const std::vector<std::strin
     file.read(position, 8, &elements);
     position += 8;
     const uint64_t bytes = times(elements, c10::elementSize(type->second));
-    if (bytes > file.size() - position) file.corrupt("storage '" + key->text + "' reaches past the end of the file; it was probably cut off");
-    if (!ranges.emplace(key->text, Range{position, bytes, "", 0}).second) file.corrupt("storage '" + key->text + "' is there twice");
+    if (bytes > file.size() - position)
+      file.corrupt("storage '" + key->text + "' reaches past the end of the file; it was probably cut off");
+    if (!ranges.emplace(key->text, Range{position, bytes, "", 0}).second)
+      file.corrupt("storage '" + key->text + "' is there twice");
     position += bytes;
   }
   Loader loader(file, [&](const StorageRef& storage, uint64_t) {

@@ -19,10 +19,22 @@ struct ElementType {
 };
 
 constexpr ElementType kTypes[] = {
-    {"F32", 4, at::kFloat},       {"F64", 8, at::kDouble},      {"F16", 2, at::kHalf},        {"BF16", 2, at::kBFloat16},
-    {"I64", 8, at::kLong},        {"I32", 4, at::kInt},         {"I16", 2, at::kShort},       {"I8", 1, at::kChar},
-    {"U8", 1, at::kByte},         {"BOOL", 1, at::kBool},       {"U16", 2, at::ScalarType::Undefined}, {"U32", 4, at::ScalarType::Undefined},
-    {"U64", 8, at::ScalarType::Undefined}, {"F8_E5M2", 1, at::ScalarType::Undefined}, {"F8_E4M3", 1, at::ScalarType::Undefined}, {"C64", 8, at::ScalarType::Undefined},
+    {"F32", 4, at::kFloat},
+    {"F64", 8, at::kDouble},
+    {"F16", 2, at::kHalf},
+    {"BF16", 2, at::kBFloat16},
+    {"I64", 8, at::kLong},
+    {"I32", 4, at::kInt},
+    {"I16", 2, at::kShort},
+    {"I8", 1, at::kChar},
+    {"U8", 1, at::kByte},
+    {"BOOL", 1, at::kBool},
+    {"U16", 2, at::ScalarType::Undefined},
+    {"U32", 4, at::ScalarType::Undefined},
+    {"U64", 8, at::ScalarType::Undefined},
+    {"F8_E5M2", 1, at::ScalarType::Undefined},
+    {"F8_E4M3", 1, at::ScalarType::Undefined},
+    {"C64", 8, at::ScalarType::Undefined},
 };
 
 struct Entry {
@@ -63,10 +75,13 @@ class HeaderParser {
   }
 
  private:
-  [[noreturn]] void fail(const std::string& what) const { file_.corrupt("its header is wrong at byte " + std::to_string(8 + at_) + ": " + what); }
+  [[noreturn]] void fail(const std::string& what) const {
+    file_.corrupt("its header is wrong at byte " + std::to_string(8 + at_) + ": " + what);
+  }
 
   void space() {
-    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\r' || text_[at_] == '\t')) ++at_;
+    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\r' || text_[at_] == '\t'))
+      ++at_;
   }
   bool accept(char c) {
     space();
@@ -116,7 +131,10 @@ class HeaderParser {
     unsigned value = 0;
     for (int i = 0; i < 4; ++i) {
       const char c = at_ < text_.size() ? text_[at_++] : '\0';
-      const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+      const int digit = c >= '0' && c <= '9'   ? c - '0'
+                        : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                        : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                               : -1;
       if (digit < 0) fail("\\u needs four hexadecimal digits");
       value = value * 16 + static_cast<unsigned>(digit);
     }
@@ -137,14 +155,31 @@ class HeaderParser {
       }
       const char escape = at_ < text_.size() ? text_[at_++] : '\0';
       switch (escape) {
-        case '"': case '\\': case '/': out += escape; break;
-        case 'b': out += '\b'; break;
-        case 'f': out += '\f'; break;
-        case 'n': out += '\n'; break;
-        case 'r': out += '\r'; break;
-        case 't': out += '\t'; break;
-        case 'u': utf8(out); break;
-        default: fail("a text holds an unknown escape");
+        case '"':
+        case '\\':
+        case '/':
+          out += escape;
+          break;
+        case 'b':
+          out += '\b';
+          break;
+        case 'f':
+          out += '\f';
+          break;
+        case 'n':
+          out += '\n';
+          break;
+        case 'r':
+          out += '\r';
+          break;
+        case 't':
+          out += '\t';
+          break;
+        case 'u':
+          utf8(out);
+          break;
+        default:
+          fail("a text holds an unknown escape");
       }
     }
   }
@@ -219,13 +254,16 @@ uint64_t headerLength(const std::string& head) {
 void checkLayout(const InputFile& file, std::vector<Entry> entries, uint64_t dataBytes) {
   for (const Entry& entry : entries) {
     if (entry.begin > entry.end || entry.end > dataBytes)
-      file.corrupt("'" + entry.name + "' lies at " + std::to_string(entry.begin) + ".." + std::to_string(entry.end) + " of " + std::to_string(dataBytes) + " bytes of data");
+      file.corrupt("'" + entry.name + "' lies at " + std::to_string(entry.begin) + ".." + std::to_string(entry.end) +
+                   " of " + std::to_string(dataBytes) + " bytes of data");
     const std::optional<uint64_t> bytes = bytesOfShape(entry.shape, entry.type->bytes);
     if (!bytes) file.corrupt("the shape of '" + entry.name + "' overflows");
     if (*bytes != entry.end - entry.begin)
-      file.corrupt("the shape of '" + entry.name + "' needs " + std::to_string(*bytes) + " bytes, its data has " + std::to_string(entry.end - entry.begin));
+      file.corrupt("the shape of '" + entry.name + "' needs " + std::to_string(*bytes) + " bytes, its data has " +
+                   std::to_string(entry.end - entry.begin));
   }
-  std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return a.begin != b.begin ? a.begin < b.begin : a.end < b.end; });
+  std::sort(entries.begin(), entries.end(),
+            [](const Entry& a, const Entry& b) { return a.begin != b.begin ? a.begin < b.begin : a.end < b.end; });
   uint64_t position = 0;
   for (const Entry& entry : entries) {
     if (entry.begin != position) file.corrupt("the data before '" + entry.name + "' overlaps or has a gap");
@@ -237,7 +275,8 @@ void checkLayout(const InputFile& file, std::vector<Entry> entries, uint64_t dat
 const char* typeName(at::ScalarType type, const std::string& name) {
   for (const ElementType& candidate : kTypes)
     if (candidate.type == type) return candidate.name;
-  throw Error("WEIGHTS_INVALID", "tensor '" + name + "' has the type " + c10::toString(type) + ", which safetensors files of this package do not hold");
+  throw Error("WEIGHTS_INVALID", "tensor '" + name + "' has the type " + c10::toString(type) +
+                                     ", which safetensors files of this package do not hold");
 }
 
 std::string quoted(const std::string& text) {
@@ -277,20 +316,24 @@ uint64_t checksum(const std::string& header, const std::vector<at::Tensor>& data
   return out;
 }
 
-void verify(const InputFile& file, std::string header, std::vector<Entry> entries, const TensorFile& read, const std::string& written) {
+void verify(const InputFile& file, std::string header, std::vector<Entry> entries, const TensorFile& read,
+            const std::string& written) {
   const size_t at = header.find(checksumEntry(written));
   if (at != std::string::npos) header.replace(at, checksumEntry(written).size(), checksumEntry(hexadecimal(0)));
-  std::stable_sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return a.begin != b.begin ? a.begin < b.begin : a.end < b.end; });
+  std::stable_sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
+    return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
+  });
   std::vector<at::Tensor> data;
   for (const Entry& entry : entries) data.push_back(read.tensors.at(entry.name));
-  if (hexadecimal(checksum(header, data)) != written) file.corrupt("its checksum is not that of its contents, which have changed since they were written (a tool that changes them on purpose has to leave the entry supersimplenet.checksum out)");
+  if (hexadecimal(checksum(header, data)) != written)
+    file.corrupt(
+        "its checksum is not that of its contents, which have changed since they were written (a tool that changes "
+        "them on purpose has to leave the entry supersimplenet.checksum out)");
 }
 
 }  // namespace
 
-bool looksLikeSafetensors(const std::string& head) {
-  return head.size() > 8 && head[8] == '{';
-}
+bool looksLikeSafetensors(const std::string& head) { return head.size() > 8 && head[8] == '{'; }
 
 TensorFile readSafetensors(const InputFile& file, const std::vector<std::string>& prefixes) {
   constexpr uint64_t kMaxHeader = 100'000'000;  // the limit of the reference implementation
@@ -308,7 +351,10 @@ TensorFile readSafetensors(const InputFile& file, const std::vector<std::string>
   for (const Entry& entry : header.entries) {
     if (!startsWithAny(entry.name, prefixes)) continue;
     if (entry.type->type == at::ScalarType::Undefined)
-      throw Error("WEIGHTS_INVALID", file.path() + ": tensor '" + entry.name + "' has the type " + entry.type->name + ", which is not supported; convert it to float32.", file.path());
+      throw Error("WEIGHTS_INVALID",
+                  file.path() + ": tensor '" + entry.name + "' has the type " + entry.type->name +
+                      ", which is not supported; convert it to float32.",
+                  file.path());
     at::Tensor tensor = at::empty(entry.shape, at::TensorOptions().dtype(entry.type->type));
     file.read(data + entry.begin, entry.end - entry.begin, tensor.data_ptr());
     if (!out.tensors.emplace(entry.name, std::move(tensor)).second) file.corrupt("'" + entry.name + "' appears twice");
@@ -321,18 +367,22 @@ TensorFile readSafetensors(const InputFile& file, const std::vector<std::string>
   // Any other byte in a bool is undefined behaviour for whoever reads it as one.
   for (auto& [name, tensor] : out.tensors)
     if (tensor.scalar_type() == at::kBool)
-      for (uint8_t *byte = static_cast<uint8_t*>(tensor.data_ptr()), *end = byte + tensor.numel(); byte != end; ++byte) *byte = *byte != 0;
+      for (uint8_t *byte = static_cast<uint8_t*>(tensor.data_ptr()), *end = byte + tensor.numel(); byte != end; ++byte)
+        *byte = *byte != 0;
   return out;
 }
 
-void writeSafetensors(const std::string& path, const TensorMap& tensors, const std::map<std::string, std::string>& metadata) {
+void writeSafetensors(const std::string& path, const TensorMap& tensors,
+                      const std::map<std::string, std::string>& metadata) {
   std::vector<const TensorMap::value_type*> order;
   for (const auto& item : tensors) {
-    if (!item.second.is_contiguous() || !item.second.device().is_cpu()) throw Error("INTERNAL", "tensor '" + item.first + "' is not dense on the CPU");
+    if (!item.second.is_contiguous() || !item.second.device().is_cpu())
+      throw Error("INTERNAL", "tensor '" + item.first + "' is not dense on the CPU");
     if (item.first == "__metadata__") throw Error("INVALID_OPTION", "a tensor cannot be named '__metadata__'");
     order.push_back(&item);
   }
-  std::stable_sort(order.begin(), order.end(), [](auto* a, auto* b) { return a->second.element_size() > b->second.element_size(); });
+  std::stable_sort(order.begin(), order.end(),
+                   [](auto* a, auto* b) { return a->second.element_size() > b->second.element_size(); });
   std::map<std::string, uint64_t> begin;
   std::vector<at::Tensor> data;
   uint64_t position = 0;
@@ -351,7 +401,8 @@ void writeSafetensors(const std::string& path, const TensorMap& tensors, const s
       if (i > 0) header += ',';
       header += std::to_string(tensor.size(i));
     }
-    header += "],\"data_offsets\":[" + std::to_string(begin[name]) + "," + std::to_string(begin[name] + tensor.nbytes()) + "]},";
+    header += "],\"data_offsets\":[" + std::to_string(begin[name]) + "," +
+              std::to_string(begin[name] + tensor.nbytes()) + "]},";
   }
   header.back() = '}';
   header.resize((header.size() + 7) / 8 * 8, ' ');

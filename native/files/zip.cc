@@ -27,8 +27,10 @@ Directory findDirectory(const InputFile& file) {
   const uint64_t tailBytes = std::min<uint64_t>(file.size(), kEndBytes + kLongestComment);
   const std::string tail = file.read(file.size() - tailBytes, tailBytes);
   size_t end = tail.rfind("PK\x05\x06");
-  while (end != std::string::npos && tail.size() - end < kEndBytes) end = end == 0 ? std::string::npos : tail.rfind("PK\x05\x06", end - 1);
-  if (end == std::string::npos) file.corrupt("the directory at the end of the zip archive is missing; the file was probably cut off");
+  while (end != std::string::npos && tail.size() - end < kEndBytes)
+    end = end == 0 ? std::string::npos : tail.rfind("PK\x05\x06", end - 1);
+  if (end == std::string::npos)
+    file.corrupt("the directory at the end of the zip archive is missing; the file was probably cut off");
   Directory out{little(tail, end + 16, 4), little(tail, end + 12, 4)};
   const uint64_t endOffset = file.size() - tailBytes + end;
   if (endOffset >= kLocatorBytes) {
@@ -43,7 +45,8 @@ Directory findDirectory(const InputFile& file) {
 }
 
 // Sizes and offset that do not fit 32 bits stand in the zip64 extra field, in this order, each only when marked.
-void readZip64(const InputFile& file, const std::string& extra, uint64_t& size, uint64_t& compressed, uint64_t& offset) {
+void readZip64(const InputFile& file, const std::string& extra, uint64_t& size, uint64_t& compressed,
+               uint64_t& offset) {
   constexpr uint64_t kMarked = 0xFFFFFFFF;
   if (size != kMarked && compressed != kMarked && offset != kMarked) return;
   for (size_t at = 0; at + 4 <= extra.size();) {
@@ -72,15 +75,20 @@ std::map<std::string, ZipEntry> readZipDirectory(const InputFile& file) {
   std::map<std::string, ZipEntry> out;
   for (size_t at = 0; at < text.size();) {
     constexpr size_t kFixed = 46;
-    if (text.size() - at < kFixed || text.compare(at, 4, "PK\x01\x02") != 0) file.corrupt("the zip directory holds something that is not an entry");
-    const size_t nameBytes = little(text, at + 28, 2), extraBytes = little(text, at + 30, 2), commentBytes = little(text, at + 32, 2);
-    if (text.size() - at - kFixed < nameBytes + extraBytes + commentBytes) file.corrupt("the zip directory ends in the middle of an entry");
+    if (text.size() - at < kFixed || text.compare(at, 4, "PK\x01\x02") != 0)
+      file.corrupt("the zip directory holds something that is not an entry");
+    const size_t nameBytes = little(text, at + 28, 2), extraBytes = little(text, at + 30, 2),
+                 commentBytes = little(text, at + 32, 2);
+    if (text.size() - at - kFixed < nameBytes + extraBytes + commentBytes)
+      file.corrupt("the zip directory ends in the middle of an entry");
     const std::string name = text.substr(at + kFixed, nameBytes);
     uint64_t compressed = little(text, at + 20, 4), size = little(text, at + 24, 4), offset = little(text, at + 42, 4);
     readZip64(file, text.substr(at + kFixed + nameBytes, extraBytes), size, compressed, offset);
-    ZipEntry entry{offset, size, static_cast<uint32_t>(little(text, at + 16, 4)), static_cast<uint16_t>(little(text, at + 10, 2))};
+    ZipEntry entry{offset, size, static_cast<uint32_t>(little(text, at + 16, 4)),
+                   static_cast<uint16_t>(little(text, at + 10, 2))};
     if (little(text, at + 8, 2) & 1) file.corrupt("'" + name + "' in the zip archive is encrypted");
-    if (entry.method == 0 && compressed != size) file.corrupt("'" + name + "' in the zip archive has two different sizes");
+    if (entry.method == 0 && compressed != size)
+      file.corrupt("'" + name + "' in the zip archive has two different sizes");
     if (!out.emplace(name, entry).second) file.corrupt("'" + name + "' is twice in the zip archive");
     at += kFixed + nameBytes + extraBytes + commentBytes;
   }
@@ -95,7 +103,8 @@ uint64_t zipDataOffset(const InputFile& file, const std::string& name, const Zip
   const std::string header = file.read(entry.offset, kFixed);
   if (!header.starts_with("PK\x03\x04")) file.corrupt("'" + name + "' is not where the zip directory says");
   const uint64_t data = entry.offset + kFixed + little(header, 26, 2) + little(header, 28, 2);
-  if (data > file.size() || entry.bytes > file.size() - data) file.corrupt("'" + name + "' in the zip archive reaches past the end of the file");
+  if (data > file.size() || entry.bytes > file.size() - data)
+    file.corrupt("'" + name + "' in the zip archive reaches past the end of the file");
   return data;
 }
 
@@ -116,8 +125,8 @@ uint32_t crc32(const void* data, uint64_t bytes) {
   uint32_t crc = 0xFFFFFFFF;
   for (; bytes >= 8; bytes -= 8, p += 8) {
     const uint32_t low = crc ^ (p[0] | p[1] << 8 | p[2] << 16 | static_cast<uint32_t>(p[3]) << 24);
-    crc = table[7][low & 0xFF] ^ table[6][(low >> 8) & 0xFF] ^ table[5][(low >> 16) & 0xFF] ^ table[4][low >> 24] ^ table[3][p[4]] ^ table[2][p[5]] ^
-          table[1][p[6]] ^ table[0][p[7]];
+    crc = table[7][low & 0xFF] ^ table[6][(low >> 8) & 0xFF] ^ table[5][(low >> 16) & 0xFF] ^ table[4][low >> 24] ^
+          table[3][p[4]] ^ table[2][p[5]] ^ table[1][p[6]] ^ table[0][p[7]];
   }
   for (; bytes > 0; --bytes, ++p) crc = (crc >> 8) ^ table[0][(crc ^ *p) & 0xFF];
   return ~crc;

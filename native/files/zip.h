@@ -19,7 +19,8 @@ struct ZipEntry {
 // The central directory. FILE_CORRUPT for anything inconsistent.
 std::map<std::string, ZipEntry> readZipDirectory(const InputFile& file);
 
-// Where the bytes of a stored entry begin. Compressed and encrypted entries are FILE_CORRUPT: torch.save writes neither.
+// Where the bytes of a stored entry begin. Compressed and encrypted entries are FILE_CORRUPT: torch.save writes
+// neither.
 uint64_t zipDataOffset(const InputFile& file, const std::string& name, const ZipEntry& entry);
 
 // CRC-32 (polynomial 0xEDB88320).

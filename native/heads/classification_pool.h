@@ -9,20 +9,23 @@
 namespace ssn {
 
 struct ClassificationPool {
-  at::Tensor rows;            // (n HW) x K, before the batch norm; the backward pass overwrites it
+  at::Tensor rows;  // (n HW) x K, before the batch norm; the backward pass overwrites it
   RowStatistics statistics;
-  at::Tensor maximum, mean;   // n x K
-  at::Tensor argmax;          // n x K, int64: row of the maximum within its sample
+  at::Tensor maximum, mean;  // n x K
+  at::Tensor argmax;         // n x K, int64: row of the maximum within its sample
 };
 
 // rows: (n HW) x K, n samples, of which this rank of a group may have none.
-ClassificationPool classificationPool(const at::Tensor& rows, int64_t samples, int64_t plane, const BatchNorm& norm, Group* group);
+ClassificationPool classificationPool(const at::Tensor& rows, int64_t samples, int64_t plane, const BatchNorm& norm,
+                                      Group* group);
 
 struct PoolGradients {
   at::Tensor normWeight, normBias;  // K
 };
 // From the gradients of maximum and mean (n x K). pool.rows becomes the gradient of the rows. The gradients of the
 // parameters are this rank's share.
-PoolGradients classificationPoolBackward(ClassificationPool& pool, const BatchNorm& norm, int64_t plane, const at::Tensor& maximumGradient, const at::Tensor& meanGradient, Group* group);
+PoolGradients classificationPoolBackward(ClassificationPool& pool, const BatchNorm& norm, int64_t plane,
+                                         const at::Tensor& maximumGradient, const at::Tensor& meanGradient,
+                                         Group* group);
 
 }  // namespace ssn

@@ -13,28 +13,37 @@
 
 namespace ssn {
 
-FoldedHeads::FoldedHeads(const Heads& heads, bool adaptedClassification, const LowResolutionGeometry& geometry, at::ScalarType precision) : geometry_(geometry) {
+FoldedHeads::FoldedHeads(const Heads& heads, bool adaptedClassification, const LowResolutionGeometry& geometry,
+                         at::ScalarType precision)
+    : geometry_(geometry) {
   const int64_t c = heads.channels();
   // Folded in double, once.
   const auto wide = [](const at::Tensor& t) { return t.to(at::kDouble); };
   const auto narrow = [](const at::Tensor& t) { return t.to(at::kFloat).contiguous(); };
-  const auto scaleOf = [&](const BatchNorm& norm) { return wide(norm.weight) / (wide(norm.runningVar) + kHeadsBatchNormEps).sqrt(); };
-  const at::Tensor w1 = wide(heads.segWeight).view({kSegmentationHidden, c}), wa = wide(heads.adaptorWeight).view({c, c}), ba = wide(heads.adaptorBias);
+  const auto scaleOf = [&](const BatchNorm& norm) {
+    return wide(norm.weight) / (wide(norm.runningVar) + kHeadsBatchNormEps).sqrt();
+  };
+  const at::Tensor w1 = wide(heads.segWeight).view({kSegmentationHidden, c}),
+                   wa = wide(heads.adaptorWeight).view({c, c}), ba = wide(heads.adaptorBias);
 
   const at::Tensor segScale = scaleOf(heads.segNorm);
   segScale_ = narrow(segScale);
-  segShift_ = narrow((at::mv(w1, ba) + wide(heads.segBias) - wide(heads.segNorm.runningMean)) * segScale + wide(heads.segNorm.bias));
+  segShift_ = narrow((at::mv(w1, ba) + wide(heads.segBias) - wide(heads.segNorm.runningMean)) * segScale +
+                     wide(heads.segNorm.bias));
   segOut_ = heads.segOut.view({-1}).contiguous();
-  for (const at::Tensor& columns : geometry_.split(at::mm(w1, wa))) segmentation_.push_back(columns.t().to(precision).contiguous());
+  for (const at::Tensor& columns : geometry_.split(at::mm(w1, wa)))
+    segmentation_.push_back(columns.t().to(precision).contiguous());
 
   const at::Tensor clsScale = scaleOf(heads.clsNorm);
   const at::Tensor weight = wide(heads.clsWeight) * clsScale.view({-1, 1, 1, 1});
   const at::Tensor kernel = tapMajor(weight.slice(1, 0, c));
   at::Tensor bias = (wide(heads.clsBias) - wide(heads.clsNorm.runningMean)) * clsScale + wide(heads.clsNorm.bias);
   bias = bias.expand({geometry_.height() * geometry_.width(), kClassificationHidden});
-  if (adaptedClassification) bias = bias + at::mm(wide(geometry_.insideTaps()), at::mv(kernel, ba).view({kTaps, kClassificationHidden}));
+  if (adaptedClassification)
+    bias = bias + at::mm(wide(geometry_.insideTaps()), at::mv(kernel, ba).view({kTaps, kClassificationHidden}));
   classificationBias_ = narrow(bias).view({geometry_.height(), geometry_.width(), kClassificationHidden});
-  for (const at::Tensor& columns : geometry_.split(adaptedClassification ? at::mm(kernel, wa) : kernel)) classification_.push_back(columns.t().to(precision).contiguous());
+  for (const at::Tensor& columns : geometry_.split(adaptedClassification ? at::mm(kernel, wa) : kernel))
+    classification_.push_back(columns.t().to(precision).contiguous());
   mapTaps_ = narrow(weight.slice(1, c, c + 1)).permute({3, 2, 0, 1}).contiguous().view({kTaps, kClassificationHidden});
   fcWeight_ = heads.fcWeight.contiguous();
   fcBias_ = heads.fcBias;
@@ -54,7 +63,10 @@ HeadsOutput FoldedHeads::operator()(const std::vector<at::Tensor>& taps) const {
       t.push_back(at::mm(x, classification_[l]));
     }
     const at::Tensor map = segmentationLogits(geometry_.rows(), z, segScale_, segShift_, segOut_).view({1, 1, h, w});
-    pooled.push_back(at::cat({pooledClassification(geometry_.tapRows(), t, classificationBias_, map, mapTaps_).view({1, -1}), at::amax(map, {2, 3}), map.mean({2, 3})}, 1));
+    pooled.push_back(
+        at::cat({pooledClassification(geometry_.tapRows(), t, classificationBias_, map, mapTaps_).view({1, -1}),
+                 at::amax(map, {2, 3}), map.mean({2, 3})},
+                1));
     maps.push_back(map);
   }
   return {at::cat(maps, 0), at::linear(at::cat(pooled, 0), fcWeight_, fcBias_).squeeze(1)};

@@ -9,7 +9,8 @@ namespace ssn {
 
 class FoldedHeads {
  public:
-  FoldedHeads(const Heads& heads, bool adaptedClassification, const LowResolutionGeometry& geometry, at::ScalarType precision);
+  FoldedHeads(const Heads& heads, bool adaptedClassification, const LowResolutionGeometry& geometry,
+              at::ScalarType precision);
 
   // taps: n x C_l x h_l x w_l of type `precision`, in which the wide products run; everything behind them is float32.
   HeadsOutput operator()(const std::vector<at::Tensor>& taps) const;
@@ -26,11 +27,11 @@ class FoldedHeads {
   HeadsOutput withKernels(const std::vector<at::Tensor>& taps) const;
 
   LowResolutionGeometry geometry_;
-  std::vector<at::Tensor> segmentation_;      // C_l x 1024: (W1 Wa)_l transposed; `precision`
-  at::Tensor segScale_, segShift_, segOut_;   // 1024
-  std::vector<at::Tensor> classification_;    // C_l x (25 128), batch norm folded in; `precision`
-  at::Tensor classificationBias_;             // H x W x 128
-  at::Tensor mapTaps_;                        // (dx, dy) x 128: the map's channel of the convolution
+  std::vector<at::Tensor> segmentation_;     // C_l x 1024: (W1 Wa)_l transposed; `precision`
+  at::Tensor segScale_, segShift_, segOut_;  // 1024
+  std::vector<at::Tensor> classification_;   // C_l x (25 128), batch norm folded in; `precision`
+  at::Tensor classificationBias_;            // H x W x 128
+  at::Tensor mapTaps_;                       // (dx, dy) x 128: the map's channel of the convolution
   at::Tensor fcWeight_, fcBias_;
 };
 

@@ -19,7 +19,8 @@ namespace {
 constexpr int64_t kPiece = 64 << 20;
 
 // n x R x W x K: the products of every tap with its columns, upscaled along the lines.
-at::Tensor widened(const std::vector<at::Tensor>& taps, const std::vector<at::Tensor>& weights, const LowResolutionGeometry& geometry, bool shifted) {
+at::Tensor widened(const std::vector<at::Tensor>& taps, const std::vector<at::Tensor>& weights,
+                   const LowResolutionGeometry& geometry, bool shifted) {
   const LowResolutionGeometry::Sparse map = geometry.sparse(shifted);
   const at::Device device = taps[0].device();
   const int64_t n = taps[0].size(0), channels = weights[0].size(1) / (map.side * map.side), w = geometry.width();
@@ -27,10 +28,20 @@ at::Tensor widened(const std::vector<at::Tensor>& taps, const std::vector<at::Te
   int64_t firstRow = 0;
   for (size_t l = 0; l < taps.size(); ++l) {
     const auto& tap = geometry.taps()[l];
-    const at::Tensor z = at::mm(taps[l].permute({0, 2, 3, 1}).reshape({n * tap.height * tap.width, tap.channels}), weights[l]);
+    const at::Tensor z =
+        at::mm(taps[l].permute({0, 2, 3, 1}).reshape({n * tap.height * tap.width, tap.channels}), weights[l]);
     withElement(z.scalar_type(), [&](auto element) {
       using T = decltype(element);
-      const kernels::WidenColumns<T> body{z.data_ptr<T>(), wide.data_ptr<float>(), map.columns[l].rows(), tap.height, tap.width, map.side, channels, map.rows, firstRow, w};
+      const kernels::WidenColumns<T> body{z.data_ptr<T>(),
+                                          wide.data_ptr<float>(),
+                                          map.columns[l].rows(),
+                                          tap.height,
+                                          tap.width,
+                                          map.side,
+                                          channels,
+                                          map.rows,
+                                          firstRow,
+                                          w};
       forEach(device, n * tap.height * map.side * w * (channels / 4), body);
     });
     firstRow += tap.height * map.side;
@@ -42,8 +53,11 @@ at::Tensor widened(const std::vector<at::Tensor>& taps, const std::vector<at::Te
 
 HeadsOutput FoldedHeads::withKernels(const std::vector<at::Tensor>& taps) const {
   const int64_t h = geometry_.height(), w = geometry_.width();
-  const auto floats = [&](const LowResolutionGeometry::Sparse& map, int64_t channels) { return 2 * map.rows * w * channels; };  // with the products
-  const int64_t piece = std::max<int64_t>(1, kPiece / (floats(geometry_.sparse(false), kSegmentationHidden) + floats(geometry_.sparse(true), kClassificationHidden)));
+  const auto floats = [&](const LowResolutionGeometry::Sparse& map, int64_t channels) {
+    return 2 * map.rows * w * channels;
+  };  // with the products
+  const int64_t piece = std::max<int64_t>(1, kPiece / (floats(geometry_.sparse(false), kSegmentationHidden) +
+                                                       floats(geometry_.sparse(true), kClassificationHidden)));
   const int64_t n = taps[0].size(0);
   const at::Device device = taps[0].device();
   const auto options = taps[0].options().dtype(at::kFloat);
@@ -58,21 +72,27 @@ HeadsOutput FoldedHeads::withKernels(const std::vector<at::Tensor>& taps) const 
       const LowResolutionGeometry::Sparse plain = geometry_.sparse(false);
       const at::Tensor wide = widened(part, segmentation_, geometry_, false);
       reduceRows(device, count * h * w,
-                 kernels::MapLogits{wide.data_ptr<float>(), plain.map.rows(), plain.rows, h, w, kSegmentationHidden, segScale_.data_ptr<float>(), segShift_.data_ptr<float>(), segOut_.data_ptr<float>(),
+                 kernels::MapLogits{wide.data_ptr<float>(), plain.map.rows(), plain.rows, h, w, kSegmentationHidden,
+                                    segScale_.data_ptr<float>(), segShift_.data_ptr<float>(), segOut_.data_ptr<float>(),
                                     static_cast<float>(kLeakySlope), map});
     }
     const LowResolutionGeometry::Sparse shifted = geometry_.sparse(true);
     const at::Tensor wide = widened(part, classification_, geometry_, true);
     // Few images are cut finely, so that there is work for all of a GPU.
-    const int64_t length = count < 4 ? 2 : 8, segments = h * kernels::ClassificationSegments::segments(w, length), pooled = 32;
+    const int64_t length = count < 4 ? 2 : 8, segments = h * kernels::ClassificationSegments::segments(w, length),
+                  pooled = 32;
     const at::Tensor sum = at::empty({count, segments, kClassificationHidden}, options), maximum = at::empty_like(sum);
     forEach(device, count * segments * (kClassificationHidden / 4),
-            kernels::ClassificationSegments{wide.data_ptr<float>(), shifted.map.rows(), shifted.rows, h, w, kClassificationHidden, classificationBias_.data_ptr<float>(), map,
-                                            mapTaps_.data_ptr<float>(), length, sum.data_ptr<float>(), maximum.data_ptr<float>()});
+            kernels::ClassificationSegments{wide.data_ptr<float>(), shifted.map.rows(), shifted.rows, h, w,
+                                            kClassificationHidden, classificationBias_.data_ptr<float>(), map,
+                                            mapTaps_.data_ptr<float>(), length, sum.data_ptr<float>(),
+                                            maximum.data_ptr<float>()});
     forEach(device, count * kernels::PoolSegments::groups(segments, pooled) * (kClassificationHidden / 4),
-            kernels::PoolSegments{sum.data_ptr<float>(), maximum.data_ptr<float>(), segments, pooled, kClassificationHidden});
+            kernels::PoolSegments{sum.data_ptr<float>(), maximum.data_ptr<float>(), segments, pooled,
+                                  kClassificationHidden});
     reduceRows(device, count,
-               kernels::Score{sum.data_ptr<float>(), maximum.data_ptr<float>(), map, segments, pooled, h * w, kClassificationHidden, fcWeight_.data_ptr<float>(), fcBias_.data_ptr<float>(),
+               kernels::Score{sum.data_ptr<float>(), maximum.data_ptr<float>(), map, segments, pooled, h * w,
+                              kClassificationHidden, fcWeight_.data_ptr<float>(), fcBias_.data_ptr<float>(),
                               out.score.data_ptr<float>() + from});
   }
   return out;

@@ -21,7 +21,9 @@ at::Tensor withShifts(const at::Tensor& matrix) {
 
 }  // namespace
 
-LowResolutionGeometry::Form LowResolutionGeometry::form(const std::vector<at::Tensor>& rows, const std::vector<at::Tensor>& columns, int64_t side, int64_t channels, at::Device device) const {
+LowResolutionGeometry::Form LowResolutionGeometry::form(const std::vector<at::Tensor>& rows,
+                                                        const std::vector<at::Tensor>& columns, int64_t side,
+                                                        int64_t channels, at::Device device) const {
   Form out;
   if (hostPath(device)) {
     out.rows = RowUpscale(taps_, rows, columns, side, channels);
@@ -37,7 +39,8 @@ LowResolutionGeometry::Form LowResolutionGeometry::form(const std::vector<at::Te
   return out;
 }
 
-LowResolutionGeometry::LowResolutionGeometry(const std::vector<TapShape>& taps, bool alignCorners, bool upscale, at::Device device)
+LowResolutionGeometry::LowResolutionGeometry(const std::vector<TapShape>& taps, bool alignCorners, bool upscale,
+                                             at::Device device)
     : taps_(taps), shape_(featureShape(taps, upscale)) {
   std::vector<at::Tensor> rows, columns, tapRows, tapColumns;
   for (const auto& tap : taps) {
@@ -54,41 +57,52 @@ LowResolutionGeometry::LowResolutionGeometry(const std::vector<TapShape>& taps, 
     return at::cat(out, 1);  // n x 5
   };
   const at::Tensor y = inside(shape_.height), x = inside(shape_.width);
-  insideTaps_ = (y.view({-1, 1, 1, kTapSide}) * x.view({1, -1, kTapSide, 1})).reshape({shape_.height * shape_.width, kTaps}).to(device);
+  insideTaps_ = (y.view({-1, 1, 1, kTapSide}) * x.view({1, -1, kTapSide, 1}))
+                    .reshape({shape_.height * shape_.width, kTaps})
+                    .to(device);
 }
 
-// Elsewhere than on the CPU both directions go through the taps one below the other, already at full width (columns first,
-// because the taps are smaller there).
-void LowResolutionGeometry::upscale(const Form& form, int64_t side, const std::vector<at::Tensor>& z, at::Tensor out) const {
+// Elsewhere than on the CPU both directions go through the taps one below the other, already at full width (columns
+// first, because the taps are smaller there).
+void LowResolutionGeometry::upscale(const Form& form, int64_t side, const std::vector<at::Tensor>& z,
+                                    at::Tensor out) const {
   if (hostPath(out)) return form.rows.forward(z, out);
   const int64_t b = z[0].size(0), k = out.size(3), rows = form.denseRows.size(1), line = shape_.width * k;
   at::Tensor wide = at::empty({b, rows, line}, out.options());
   int64_t row = 0;
   for (size_t l = 0; l < z.size(); ++l) {
     const auto& tap = taps_[l];
-    const at::Tensor x = at::bmm(form.denseColumns[l].expand({b * tap.height, shape_.width, tap.width * side}), z[l].view({b * tap.height, tap.width * side, side * k}));
-    wide.slice(1, row, row + tap.height * side).view({b, tap.height, side, shape_.width, k}).copy_(x.view({b, tap.height, shape_.width, side, k}).transpose(2, 3));
+    const at::Tensor x = at::bmm(form.denseColumns[l].expand({b * tap.height, shape_.width, tap.width * side}),
+                                 z[l].view({b * tap.height, tap.width * side, side * k}));
+    wide.slice(1, row, row + tap.height * side)
+        .view({b, tap.height, side, shape_.width, k})
+        .copy_(x.view({b, tap.height, shape_.width, side, k}).transpose(2, 3));
     row += tap.height * side;
   }
   at::Tensor lines = out.view({b, shape_.height, line});
   at::bmm_out(lines, form.denseRows.expand({b, shape_.height, rows}), wide);
 }
 
-std::vector<at::Tensor> LowResolutionGeometry::upscaleAdjoint(const Form& form, int64_t side, const at::Tensor& gradient) const {
+std::vector<at::Tensor> LowResolutionGeometry::upscaleAdjoint(const Form& form, int64_t side,
+                                                              const at::Tensor& gradient) const {
   const int64_t b = gradient.size(0), k = gradient.size(3), line = shape_.width * k;
   std::vector<at::Tensor> out;
-  for (const auto& tap : taps_) out.push_back(at::empty({b, tap.height, tap.width, side * side * k}, gradient.options()));
+  for (const auto& tap : taps_)
+    out.push_back(at::empty({b, tap.height, tap.width, side * side * k}, gradient.options()));
   if (hostPath(gradient)) {
     form.rows.adjoint(gradient.contiguous(), out);
     return out;
   }
-  const at::Tensor wide = at::bmm(form.denseRows.t().expand({b, form.denseRows.size(1), shape_.height}), gradient.reshape({b, shape_.height, line}));
+  const at::Tensor wide = at::bmm(form.denseRows.t().expand({b, form.denseRows.size(1), shape_.height}),
+                                  gradient.reshape({b, shape_.height, line}));
   int64_t row = 0;
   for (size_t l = 0; l < taps_.size(); ++l) {
     const auto& tap = taps_[l];
-    const at::Tensor part = wide.slice(1, row, row + tap.height * side).view({b, tap.height, side, shape_.width, k}).transpose(2, 3);
+    const at::Tensor part =
+        wide.slice(1, row, row + tap.height * side).view({b, tap.height, side, shape_.width, k}).transpose(2, 3);
     at::Tensor lines = out[l].view({b * tap.height, tap.width * side, side * k});
-    at::bmm_out(lines, form.denseColumns[l].t().expand({b * tap.height, tap.width * side, shape_.width}), part.reshape({b * tap.height, shape_.width, side * k}));
+    at::bmm_out(lines, form.denseColumns[l].t().expand({b * tap.height, tap.width * side, shape_.width}),
+                part.reshape({b * tap.height, shape_.width, side * k}));
     row += tap.height * side;
   }
   return out;
@@ -109,7 +123,9 @@ std::vector<at::Tensor> LowResolutionGeometry::split(const at::Tensor& matrix) c
   return out;
 }
 
-at::Tensor tapMajor(const at::Tensor& weight) { return weight.permute({3, 2, 0, 1}).reshape({kTaps * weight.size(0), weight.size(1)}); }
+at::Tensor tapMajor(const at::Tensor& weight) {
+  return weight.permute({3, 2, 0, 1}).reshape({kTaps * weight.size(0), weight.size(1)});
+}
 
 at::Tensor fromTapMajor(const at::Tensor& matrix, int64_t outputs) {
   return matrix.view({kTapSide, kTapSide, outputs, matrix.size(1)}).permute({2, 3, 1, 0}).contiguous();

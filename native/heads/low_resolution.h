@@ -3,7 +3,8 @@
 // heads/direct up to rounding.
 //
 //   1x1:  conv(F)    = sum_l U_l (W_l X_l) V_l^T
-//   5x5:  conv(F)    = sum_l sum_(dy,dx) (S_dy U_l) (K_l[dy,dx] X_l) (S_dx V_l)^T,  S_d = shift by d - 2 rows, zero outside
+//   5x5:  conv(F)    = sum_l sum_(dy,dx) (S_dy U_l) (K_l[dy,dx] X_l) (S_dx V_l)^T,  S_d = shift by d - 2 rows, zero
+//   outside
 //
 // Layout here is channels-last throughout: X_l is b x h_l x w_l x C_l, results are b x H x W x K.
 #pragma once
@@ -26,11 +27,17 @@ class LowResolutionGeometry {
   // sum_l U_l Z_l V_l^T into `out` (b x H x W x K, contiguous). z[l]: b x h_l x w_l x K.
   void upscale(const std::vector<at::Tensor>& z, at::Tensor out) const { upscale(plain_, 1, z, std::move(out)); }
   // Its transpose: b x H x W x K -> one b x h_l x w_l x K per tap.
-  std::vector<at::Tensor> upscaleAdjoint(const at::Tensor& gradient) const { return upscaleAdjoint(plain_, 1, gradient); }
+  std::vector<at::Tensor> upscaleAdjoint(const at::Tensor& gradient) const {
+    return upscaleAdjoint(plain_, 1, gradient);
+  }
 
   // The 5x5 form. t[l]: b x h_l x w_l x (25 K), the 25 taps in the order dx, dy (tapMajor below).
-  void upscaleTaps(const std::vector<at::Tensor>& t, at::Tensor out) const { upscale(shifted_, kTapSide, t, std::move(out)); }
-  std::vector<at::Tensor> upscaleTapsAdjoint(const at::Tensor& gradient) const { return upscaleAdjoint(shifted_, kTapSide, gradient); }
+  void upscaleTaps(const std::vector<at::Tensor>& t, at::Tensor out) const {
+    upscale(shifted_, kTapSide, t, std::move(out));
+  }
+  std::vector<at::Tensor> upscaleTapsAdjoint(const at::Tensor& gradient) const {
+    return upscaleAdjoint(shifted_, kTapSide, gradient);
+  }
 
   // Columns of `matrix` (K x C) that belong to each tap.
   std::vector<at::Tensor> split(const at::Tensor& matrix) const;
@@ -38,8 +45,8 @@ class LowResolutionGeometry {
   // (H W) x 25: 1 where tap (dx, dy) of the 5x5 convolution lies inside the map, 0 in the zero padding.
   const at::Tensor& insideTaps() const { return insideTaps_; }
 
-  // Upscaling for kernels (native/kernels), where hostPath(device) does not hold: columns of each tap, then the rows of all
-  // taps one below the other, `side` to each row of a tap. The shifted forms have side 5.
+  // Upscaling for kernels (native/kernels), where hostPath(device) does not hold: columns of each tap, then the rows of
+  // all taps one below the other, `side` to each row of a tap. The shifted forms have side 5.
   struct Sparse {
     int64_t side, rows;  // rows: sum_l h_l side
     const DeviceAxisMap& map;
@@ -60,14 +67,16 @@ class LowResolutionGeometry {
   FeatureShape shape_;
   struct Form {
     RowUpscale rows;  // on the CPU
-    // Elsewhere: H x (sum_l h_l s), all taps' maps side by side, and per tap W x (w_l s). Dense for training, banded for inference.
+    // Elsewhere: H x (sum_l h_l s), all taps' maps side by side, and per tap W x (w_l s). Dense for training, banded
+    // for inference.
     at::Tensor denseRows;
     std::vector<at::Tensor> denseColumns;
     DeviceAxisMap bandedRows;
     std::vector<DeviceAxisMap> bandedColumns;
   };
   // s = side: 1 for 1x1, 5 for the shifted forms; rows are indexed (h, dy), columns (w, dx).
-  Form form(const std::vector<at::Tensor>& rows, const std::vector<at::Tensor>& columns, int64_t side, int64_t channels, at::Device device) const;
+  Form form(const std::vector<at::Tensor>& rows, const std::vector<at::Tensor>& columns, int64_t side, int64_t channels,
+            at::Device device) const;
   void upscale(const Form& form, int64_t side, const std::vector<at::Tensor>& z, at::Tensor out) const;
   std::vector<at::Tensor> upscaleAdjoint(const Form& form, int64_t side, const at::Tensor& gradient) const;
 

@@ -6,8 +6,8 @@
 
 namespace ssn {
 
-// On the CPU. plane: H x W x K, one sample; products: P x (25 K), taps in the order dx, dy; positions: P int32, ascending.
-// plane[y - (dy - 2), x - (dx - 2)] += products[p, dx, dy] for every active (y, x).
+// On the CPU. plane: H x W x K, one sample; products: P x (25 K), taps in the order dx, dy; positions: P int32,
+// ascending. plane[y - (dy - 2), x - (dx - 2)] += products[p, dx, dy] for every active (y, x).
 void addNoiseTaps(at::Tensor plane, const at::Tensor& products, const at::Tensor& positions);
 
 // The transpose: what the plane's gradient gives the products, into `products` (P x (25 K), contiguous).

@@ -14,10 +14,8 @@ namespace ssn {
 std::map<std::string, std::vector<int64_t>> headTensors(int64_t c, const HeadLayout& layout) {
   const int64_t s = kSegmentationHidden, k = kClassificationHidden, seen = layout.mapInput ? 1 : 0;
   std::map<std::string, std::vector<int64_t>> out = {
-      {"feature_adaptor.projection.weight", {c, c, 1, 1}},
-      {"feature_adaptor.projection.bias", {c}},
-      {"discriminator.seg.0.weight", {s, c, 1, 1}},
-      {"discriminator.seg.0.bias", {s}},
+      {"feature_adaptor.projection.weight", {c, c, 1, 1}}, {"feature_adaptor.projection.bias", {c}},
+      {"discriminator.seg.0.weight", {s, c, 1, 1}},        {"discriminator.seg.0.bias", {s}},
       {"discriminator.seg.3.weight", {1, s, 1, 1}},
   };
   const auto norm = [&out](const std::string& name, int64_t size) {
@@ -55,7 +53,9 @@ std::vector<Heads::Named> Heads::named() {
       {"discriminator.seg.1.running_mean", &segNorm.runningMean, Named::kBuffer},
       {"discriminator.seg.1.running_var", &segNorm.runningVar, Named::kBuffer},
   };
-  const auto append = [](std::vector<Named>& to, std::initializer_list<Named> entries) { to.insert(to.end(), entries); };
+  const auto append = [](std::vector<Named>& to, std::initializer_list<Named> entries) {
+    to.insert(to.end(), entries);
+  };
   if (layout.classification != HeadLayout::kMapMax) {
     append(out, {
                     {"discriminator.dec_head.0.weight", &clsWeight, Named::kHead},
@@ -100,11 +100,15 @@ Heads headsFromTensors(const TensorMap& tensors, int64_t channels, const HeadLay
   heads.layout = layout;
   for (const Heads::Named& entry : heads.named()) {
     const auto found = tensors.find(entry.name);
-    if (found == tensors.end()) throw Error("WEIGHTS_INVALID", std::string("the model has no tensor '") + entry.name + "'");
+    if (found == tensors.end())
+      throw Error("WEIGHTS_INVALID", std::string("the model has no tensor '") + entry.name + "'");
     if (found->second.sizes() != at::IntArrayRef(expected.at(entry.name))) {
-      throw Error("WEIGHTS_INVALID", std::string("tensor '") + entry.name + "' does not have the shape that " + std::to_string(channels) + " feature channels need");
+      throw Error("WEIGHTS_INVALID", std::string("tensor '") + entry.name + "' does not have the shape that " +
+                                         std::to_string(channels) + " feature channels need");
     }
-    *entry.tensor = found->second.to(at::TensorOptions().device(device).dtype(at::kFloat), /*non_blocking=*/false, /*copy=*/true).contiguous();
+    *entry.tensor =
+        found->second.to(at::TensorOptions().device(device).dtype(at::kFloat), /*non_blocking=*/false, /*copy=*/true)
+            .contiguous();
   }
   return heads;
 }
@@ -129,7 +133,8 @@ TensorMap randomHeads(int64_t channels, const HeadLayout& layout, uint64_t seed)
     int64_t area = 1;
     for (size_t i = 2; i < weight.size(); ++i) area *= weight[i];
     const double fanIn = static_cast<double>(weight[1] * area), fanOut = static_cast<double>(weight[0] * area);
-    out[name] = name.ends_with("bias") ? uniformTensor(seed, name, shape, 1.0 / std::sqrt(fanIn)) : normalTensor(seed, name, shape, std::sqrt(2.0 / (fanIn + fanOut)));
+    out[name] = name.ends_with("bias") ? uniformTensor(seed, name, shape, 1.0 / std::sqrt(fanIn))
+                                       : normalTensor(seed, name, shape, std::sqrt(2.0 / (fanIn + fanOut)));
   }
   return out;
 }

@@ -12,7 +12,8 @@ namespace {
 
 // `runs` sums of the same terms, their inputs `inStride` floats apart, their outputs `outStride`.
 template <class R, class T>
-SSN_INLINE void combineRuns(const T* in, int64_t inStride, const int64_t* offset, const float* weight, int64_t terms, float* out, int64_t outStride, int64_t runs) {
+SSN_INLINE void combineRuns(const T* in, int64_t inStride, const int64_t* offset, const float* weight, int64_t terms,
+                            float* out, int64_t outStride, int64_t runs) {
   for (int64_t r = 0; r < runs; ++r)
     for (int64_t c = 0; c < kRun; c += kSums * R::kLanes) {
       typename R::Lanes sum[kSums] = {};
@@ -24,15 +25,19 @@ SSN_INLINE void combineRuns(const T* in, int64_t inStride, const int64_t* offset
 
 template <class T>
 struct Combine {
-  using Function = void (*)(const T* in, int64_t inStride, const int64_t* offset, const float* weight, int64_t terms, float* out, int64_t outStride, int64_t runs);
-  static void baseline(const T* in, int64_t inStride, const int64_t* offset, const float* weight, int64_t terms, float* out, int64_t outStride, int64_t runs) {
+  using Function = void (*)(const T* in, int64_t inStride, const int64_t* offset, const float* weight, int64_t terms,
+                            float* out, int64_t outStride, int64_t runs);
+  static void baseline(const T* in, int64_t inStride, const int64_t* offset, const float* weight, int64_t terms,
+                       float* out, int64_t outStride, int64_t runs) {
     combineRuns<Baseline>(in, inStride, offset, weight, terms, out, outStride, runs);
   }
 #ifdef SSN_AVX2
-  SSN_AVX2 static void avx2(const T* in, int64_t inStride, const int64_t* offset, const float* weight, int64_t terms, float* out, int64_t outStride, int64_t runs) {
+  SSN_AVX2 static void avx2(const T* in, int64_t inStride, const int64_t* offset, const float* weight, int64_t terms,
+                            float* out, int64_t outStride, int64_t runs) {
     combineRuns<Avx2>(in, inStride, offset, weight, terms, out, outStride, runs);
   }
-  SSN_AVX512 static void avx512(const T* in, int64_t inStride, const int64_t* offset, const float* weight, int64_t terms, float* out, int64_t outStride, int64_t runs) {
+  SSN_AVX512 static void avx512(const T* in, int64_t inStride, const int64_t* offset, const float* weight,
+                                int64_t terms, float* out, int64_t outStride, int64_t runs) {
     combineRuns<Avx512>(in, inStride, offset, weight, terms, out, outStride, runs);
   }
   static inline const Function here = forProcessor<Function>(baseline, avx2, avx512);
@@ -52,7 +57,8 @@ void addOutput(Terms& terms, const float* row, int64_t stride, int64_t inputs, O
 }
 void close(Terms& terms) { terms.begin.push_back(static_cast<int64_t>(terms.offset.size())); }
 
-// Reused by the thread's next call; kept as long as the thread, so it is sized for a row, or for 128 channels of one image.
+// Reused by the thread's next call; kept as long as the thread, so it is sized for a row, or for 128 channels of one
+// image.
 float* scratch(int64_t floats) {
   static thread_local std::vector<float> buffer;
   if (static_cast<int64_t>(buffer.size()) < floats) buffer.resize(floats);
@@ -61,7 +67,8 @@ float* scratch(int64_t floats) {
 
 }  // namespace
 
-RowUpscale::RowUpscale(const std::vector<TapShape>& taps, const std::vector<at::Tensor>& rows, const std::vector<at::Tensor>& columns, int64_t side, int64_t channels)
+RowUpscale::RowUpscale(const std::vector<TapShape>& taps, const std::vector<at::Tensor>& rows,
+                       const std::vector<at::Tensor>& columns, int64_t side, int64_t channels)
     : side_(side), channels_(channels), height_(rows[0].size(0)), width_(columns[0].size(0)) {
   TORCH_INTERNAL_ASSERT(channels % kRun == 0);
   const int64_t cell = side * side * channels;
@@ -70,9 +77,14 @@ RowUpscale::RowUpscale(const std::vector<TapShape>& taps, const std::vector<at::
     const at::Tensor u = rows[l].contiguous(), v = columns[l].contiguous();
     const float *down = u.data_ptr<float>(), *across = v.data_ptr<float>();
     const int64_t hs = tap.height * side, ws = tap.width * side;
-    for (int64_t y = 0; y < height_; ++y) addOutput(tap.down, down + y * hs, 1, hs, [&](int64_t i) { return i / side * tap.width * cell + i % side * channels; }), close(tap.down);
-    for (int64_t i = 0; i < hs; ++i) addOutput(tap.downBack, down + i, hs, height_, [&](int64_t y) { return y; }), close(tap.downBack);
-    for (int64_t i = 0; i < ws; ++i) addOutput(tap.acrossBack, across + i, ws, width_, [&](int64_t x) { return x * channels; }), close(tap.acrossBack);
+    for (int64_t y = 0; y < height_; ++y)
+      addOutput(tap.down, down + y * hs, 1, hs,
+                [&](int64_t i) { return i / side * tap.width * cell + i % side * channels; }),
+          close(tap.down);
+    for (int64_t i = 0; i < hs; ++i)
+      addOutput(tap.downBack, down + i, hs, height_, [&](int64_t y) { return y; }), close(tap.downBack);
+    for (int64_t i = 0; i < ws; ++i)
+      addOutput(tap.acrossBack, across + i, ws, width_, [&](int64_t x) { return x * channels; }), close(tap.acrossBack);
     rowFloats_ += ws * channels;
     taps_.push_back(std::move(tap));
   }
@@ -80,7 +92,8 @@ RowUpscale::RowUpscale(const std::vector<TapShape>& taps, const std::vector<at::
     int64_t block = 0;
     for (size_t l = 0; l < taps.size(); ++l) {
       const at::Tensor v = columns[l].contiguous();
-      addOutput(across_, v.data_ptr<float>() + x * v.size(1), 1, v.size(1), [&](int64_t i) { return block + i * channels; });
+      addOutput(across_, v.data_ptr<float>() + x * v.size(1), 1, v.size(1),
+                [&](int64_t i) { return block + i * channels; });
       block += v.size(1) * channels;
     }
     close(across_);
@@ -115,13 +128,15 @@ void RowUpscale::forward(const std::vector<at::Tensor>& z, at::Tensor out) const
   float* to = out.data_ptr<float>();
   forEachShared(out.size(0), [&](int64_t i) {
     std::vector<const float*> data;
-    for (size_t l = 0; l < taps_.size(); ++l) data.push_back(z[l].data_ptr<float>() + i * taps_[l].floats(side_, channels_));
+    for (size_t l = 0; l < taps_.size(); ++l)
+      data.push_back(z[l].data_ptr<float>() + i * taps_[l].floats(side_, channels_));
     at::parallel_for(0, height_, 1, [&](int64_t begin, int64_t end) {
       float* row = scratch(rowFloats_);
       for (int64_t y = begin; y < end; ++y) {
         downImage(data, y, row);
         for (int64_t x = 0; x < width_; ++x)
-          Combine<float>::here(row, kRun, across_.offsets(x), across_.weights(x), across_.count(x), to + ((i * height_ + y) * width_ + x) * channels_, kRun, channels_ / kRun);
+          Combine<float>::here(row, kRun, across_.offsets(x), across_.weights(x), across_.count(x),
+                               to + ((i * height_ + y) * width_ + x) * channels_, kRun, channels_ / kRun);
       }
     });
   });
@@ -144,7 +159,9 @@ void RowUpscale::adjoint(const at::Tensor& gradient, const std::vector<at::Tenso
           for (int64_t y = 0; y < height_; ++y)
             for (int64_t w = 0; w < tap.width; ++w) {
               const int64_t column = w * side_ + dx;
-              Combine<float>::here(image + y * width_ * channels_ + channel, 0, tap.acrossBack.offsets(column), tap.acrossBack.weights(column), tap.acrossBack.count(column), narrow + (y * tap.width + w) * kRun, 0, 1);
+              Combine<float>::here(image + y * width_ * channels_ + channel, 0, tap.acrossBack.offsets(column),
+                                   tap.acrossBack.weights(column), tap.acrossBack.count(column),
+                                   narrow + (y * tap.width + w) * kRun, 0, 1);
             }
           std::vector<int64_t> offsets;
           float* to = out[l].data_ptr<float>() + i * tap.floats(side_, channels_) + dx * side_ * channels_ + channel;
@@ -152,7 +169,8 @@ void RowUpscale::adjoint(const at::Tensor& gradient, const std::vector<at::Tenso
             const int64_t terms = tap.downBack.count(row);
             offsets.assign(tap.downBack.offsets(row), tap.downBack.offsets(row) + terms);
             for (int64_t& offset : offsets) offset *= tap.width * kRun;
-            Combine<float>::here(narrow, kRun, offsets.data(), tap.downBack.weights(row), terms, to + row / side_ * tap.width * cell + row % side_ * channels_, cell, tap.width);
+            Combine<float>::here(narrow, kRun, offsets.data(), tap.downBack.weights(row), terms,
+                                 to + row / side_ * tap.width * cell + row % side_ * channels_, cell, tap.width);
           }
         }
       }

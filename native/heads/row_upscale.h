@@ -1,5 +1,6 @@
-// Upscaling and pooling on the CPU, output row by output row: a row is combined from its neighbours in the small maps, first
-// down, then across. Both matrices are banded, so each value is a sum of a few terms, in registers, 128 channels at a time.
+// Upscaling and pooling on the CPU, output row by output row: a row is combined from its neighbours in the small maps,
+// first down, then across. Both matrices are banded, so each value is a sum of a few terms, in registers, 128 channels
+// at a time.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -20,21 +21,22 @@ struct Terms {
   const float* weights(int64_t output) const { return weight.data() + begin[output]; }
 };
 
-// out[y, x, k] = sum_l sum_(h, dy) sum_(w, dx) rows[l][y, (h, dy)] columns[l][x, (w, dx)] z_l[h, w, dx, dy, k], with dx and dy
-// of `side` values each.
+// out[y, x, k] = sum_l sum_(h, dy) sum_(w, dx) rows[l][y, (h, dy)] columns[l][x, (w, dx)] z_l[h, w, dx, dy, k], with dx
+// and dy of `side` values each.
 class RowUpscale {
  public:
   RowUpscale() = default;
   // rows[l]: H x (h_l side), columns[l]: W x (w_l side), float32, on the CPU. channels: a multiple of 128.
-  RowUpscale(const std::vector<TapShape>& taps, const std::vector<at::Tensor>& rows, const std::vector<at::Tensor>& columns, int64_t side, int64_t channels);
+  RowUpscale(const std::vector<TapShape>& taps, const std::vector<at::Tensor>& rows,
+             const std::vector<at::Tensor>& columns, int64_t side, int64_t channels);
 
   // z[l]: b x h_l x w_l x (side side K) -> out: b x H x W x K; both contiguous, float32.
   void forward(const std::vector<at::Tensor>& z, at::Tensor out) const;
   // The transpose: b x H x W x K -> into out[l], shaped as z[l].
   void adjoint(const at::Tensor& gradient, const std::vector<at::Tensor>& out) const;
 
-  // For what wants a row at a time. down() makes row y of the first image, not yet upscaled across: rowFloats() floats, in which
-  // across() gives the terms of each x (the first of K channels). z: float32 or bfloat16.
+  // For what wants a row at a time. down() makes row y of the first image, not yet upscaled across: rowFloats() floats,
+  // in which across() gives the terms of each x (the first of K channels). z: float32 or bfloat16.
   void down(const std::vector<at::Tensor>& z, int64_t y, float* row) const;
   const Terms& across() const { return across_; }
   int64_t rowFloats() const { return rowFloats_; }

@@ -20,7 +20,8 @@ namespace ssn {
 namespace {
 
 // Rows are reduced in chunks of this many, whatever the number of threads, and the chunks' sums are added in order:
-// the result does not depend on threads. A chunk (256 x 1024 floats) stays in the second-level cache for its two passes.
+// the result does not depend on threads. A chunk (256 x 1024 floats) stays in the second-level cache for its two
+// passes.
 constexpr int64_t kChunk = 256;
 constexpr float kSlope = static_cast<float>(kLeakySlope);
 
@@ -36,14 +37,16 @@ SSN_VECTORISED void addScaled(float* __restrict sum, const float* __restrict x, 
   for (int64_t i = 0; i < k; ++i) sum[i] += scale * x[i];
 }
 
-SSN_VECTORISED void addSquaredDeviation(float* __restrict sum, const float* __restrict x, const float* __restrict mean, float scale, int64_t k) {
+SSN_VECTORISED void addSquaredDeviation(float* __restrict sum, const float* __restrict x, const float* __restrict mean,
+                                        float scale, int64_t k) {
   for (int64_t i = 0; i < k; ++i) {
     const float d = x[i] - mean[i];
     sum[i] += scale * d * d;
   }
 }
 
-SSN_VECTORISED float leakyDot(const float* __restrict x, const float* __restrict scale, const float* __restrict shift, const float* __restrict w, int64_t k) {
+SSN_VECTORISED float leakyDot(const float* __restrict x, const float* __restrict scale, const float* __restrict shift,
+                              const float* __restrict w, int64_t k) {
   constexpr int kLanes = 16;  // explicit partial sums: the compiler may not reorder a float reduction itself
   float partial[kLanes] = {};
   int64_t i = 0;
@@ -61,8 +64,10 @@ SSN_VECTORISED float leakyDot(const float* __restrict x, const float* __restrict
   return sum;
 }
 
-SSN_VECTORISED void addGradients(float* __restrict dBias, float* __restrict dWeight, float* __restrict dOut, const float* __restrict x, const float* __restrict mean,
-                                 const float* __restrict inverseStd, const float* __restrict weight, const float* __restrict bias, const float* __restrict w, float gradient, int64_t k) {
+SSN_VECTORISED void addGradients(float* __restrict dBias, float* __restrict dWeight, float* __restrict dOut,
+                                 const float* __restrict x, const float* __restrict mean,
+                                 const float* __restrict inverseStd, const float* __restrict weight,
+                                 const float* __restrict bias, const float* __restrict w, float gradient, int64_t k) {
   for (int64_t i = 0; i < k; ++i) {
     const float n = (x[i] - mean[i]) * inverseStd[i];
     const float a = weight[i] * n + bias[i];
@@ -74,8 +79,10 @@ SSN_VECTORISED void addGradients(float* __restrict dBias, float* __restrict dWei
   }
 }
 
-SSN_VECTORISED void inputGradient(float* __restrict x, const float* __restrict mean, const float* __restrict inverseStd, const float* __restrict weight, const float* __restrict bias,
-                                  const float* __restrict w, const float* __restrict meanBias, const float* __restrict meanWeight, float gradient, float multiplicity, int64_t k) {
+SSN_VECTORISED void inputGradient(float* __restrict x, const float* __restrict mean, const float* __restrict inverseStd,
+                                  const float* __restrict weight, const float* __restrict bias,
+                                  const float* __restrict w, const float* __restrict meanBias,
+                                  const float* __restrict meanWeight, float gradient, float multiplicity, int64_t k) {
   for (int64_t i = 0; i < k; ++i) {
     const float n = (x[i] - mean[i]) * inverseStd[i];
     const float a = weight[i] * n + bias[i];
@@ -90,7 +97,9 @@ at::Tensor fromDouble(const std::vector<double>& values) {
   return out;
 }
 
-RowStatistics withVariance(const at::Tensor& mean, const at::Tensor& variance, double count) { return {mean, (variance + kHeadsBatchNormEps).rsqrt(), variance, count}; }
+RowStatistics withVariance(const at::Tensor& mean, const at::Tensor& variance, double count) {
+  return {mean, (variance + kHeadsBatchNormEps).rsqrt(), variance, count};
+}
 
 RowStatistics statisticsOnCpu(const SegmentationRows& x) {
   const int64_t rows = x.rows.size(0), k = x.rows.size(1);
@@ -143,13 +152,15 @@ RowStatistics rowStatistics(const SegmentationRows& x, Group* group) {
   if (group == nullptr) return local;
   // The ranks' means and variances, combined in double as the chunks are above.
   const int64_t k = local.mean.numel();
-  const at::Tensor mine = at::cat({at::full({1}, x.count, at::kDouble), local.mean.to(at::kCPU, at::kDouble), local.variance.to(at::kCPU, at::kDouble)});
+  const at::Tensor mine = at::cat({at::full({1}, x.count, at::kDouble), local.mean.to(at::kCPU, at::kDouble),
+                                   local.variance.to(at::kCPU, at::kDouble)});
   const auto* bytes = reinterpret_cast<const uint8_t*>(mine.data_ptr<double>());
   std::vector<double> mean(k, 0.0), deviation(k, 0.0);
   double count = 0;
   for (const Group::Bytes& received : group->allGather(Group::Bytes(bytes, bytes + mine.nbytes()))) {
     std::vector<double> part(1 + 2 * k);
-    if (received.size() != part.size() * sizeof(double)) throw Error("INTERNAL", "the ranks' statistics have different sizes");
+    if (received.size() != part.size() * sizeof(double))
+      throw Error("INTERNAL", "the ranks' statistics have different sizes");
     std::memcpy(part.data(), received.data(), received.size());
     if (part[0] == 0) continue;
     const double total = count + part[0];
@@ -164,7 +175,8 @@ RowStatistics rowStatistics(const SegmentationRows& x, Group* group) {
   return withVariance(fromDouble(mean).to(local.mean.device()), fromDouble(deviation).to(local.mean.device()), count);
 }
 
-at::Tensor rowLogits(const SegmentationRows& x, const RowStatistics& statistics, const BatchNorm& norm, const at::Tensor& out) {
+at::Tensor rowLogits(const SegmentationRows& x, const RowStatistics& statistics, const BatchNorm& norm,
+                     const at::Tensor& out) {
   const at::Tensor scale = norm.weight * statistics.inverseStd;
   return leakyLogits(x.rows, scale, norm.bias - statistics.mean * scale, out);
 }
@@ -173,7 +185,8 @@ at::Tensor leakyLogits(const at::Tensor& x, const at::Tensor& scale, const at::T
   if (!hostPath(x)) return row_kernels::leakyLogits(x, scale, shift, out);
   const int64_t rows = x.size(0), k = x.size(1);
   at::Tensor logits = at::empty({rows}, at::kFloat);
-  const float *data = x.data_ptr<float>(), *s = scale.data_ptr<float>(), *b = shift.data_ptr<float>(), *w = out.data_ptr<float>();
+  const float *data = x.data_ptr<float>(), *s = scale.data_ptr<float>(), *b = shift.data_ptr<float>(),
+              *w = out.data_ptr<float>();
   float* result = logits.data_ptr<float>();
   overChunks(rows, [&](int64_t, int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) result[r] = leakyDot(data + r * k, s, b, w, k);
@@ -194,11 +207,13 @@ void addRows(at::Tensor rows, const at::Tensor& added, const at::Tensor& index) 
   });
 }
 
-RowGradients rowsBackward(SegmentationRows& x, const RowStatistics& statistics, const BatchNorm& norm, const at::Tensor& out, const at::Tensor& gradient, Group* group) {
+RowGradients rowsBackward(SegmentationRows& x, const RowStatistics& statistics, const BatchNorm& norm,
+                          const at::Tensor& out, const at::Tensor& gradient, Group* group) {
   if (!hostPath(x.rows)) {
     RowGradients grads = row_kernels::leakyGradients(x.rows, statistics, norm, out, gradient);
     const at::Tensor dBias = sumOverRanks(grads.normBias, group), dWeight = sumOverRanks(grads.normWeight, group);
-    row_kernels::leakyInputGradient(x.rows, statistics, norm, out, gradient, x.multiplicity, dBias / statistics.count, dWeight / statistics.count);
+    row_kernels::leakyInputGradient(x.rows, statistics, norm, out, gradient, x.multiplicity, dBias / statistics.count,
+                                    dWeight / statistics.count);
     return grads;
   }
   const int64_t rows = x.rows.size(0), k = x.rows.size(1), n = chunks(rows);
@@ -215,12 +230,18 @@ RowGradients rowsBackward(SegmentationRows& x, const RowStatistics& statistics, 
   std::vector<double> sums(3 * k, 0.0);
   for (int64_t c = 0; c < n; ++c)
     for (int64_t i = 0; i < 3 * k; ++i) sums[i] += partial[c * 3 * k + i];
-  const std::vector<double> dBias(sums.begin(), sums.begin() + k), dWeight(sums.begin() + k, sums.begin() + 2 * k), dOut(sums.begin() + 2 * k, sums.end());
-  if (group != nullptr) group->sum(sums.data(), 2 * k);  // the means are over the whole batch, the gradients stay this rank's
+  const std::vector<double> dBias(sums.begin(), sums.begin() + k), dWeight(sums.begin() + k, sums.begin() + 2 * k),
+      dOut(sums.begin() + 2 * k, sums.end());
+  if (group != nullptr)
+    group->sum(sums.data(), 2 * k);  // the means are over the whole batch, the gradients stay this rank's
   std::vector<float> meanBias(k), meanWeight(k);
-  for (int64_t i = 0; i < k; ++i) meanBias[i] = static_cast<float>(sums[i] / statistics.count), meanWeight[i] = static_cast<float>(sums[k + i] / statistics.count);
+  for (int64_t i = 0; i < k; ++i)
+    meanBias[i] = static_cast<float>(sums[i] / statistics.count),
+    meanWeight[i] = static_cast<float>(sums[k + i] / statistics.count);
   overChunks(rows, [&](int64_t, int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) inputGradient(data + r * k, mean, inverseStd, weight, bias, w, meanBias.data(), meanWeight.data(), dy[r], multiplicity[r], k);
+    for (int64_t r = begin; r < end; ++r)
+      inputGradient(data + r * k, mean, inverseStd, weight, bias, w, meanBias.data(), meanWeight.data(), dy[r],
+                    multiplicity[r], k);
   });
   return {fromDouble(dWeight), fromDouble(dBias), fromDouble(dOut)};
 }

@@ -27,7 +27,8 @@ struct RowStatistics {
 RowStatistics rowStatistics(const SegmentationRows& x, Group* group);
 
 // R map logits: leaky(g (x - mean) inverseStd + beta) . w
-at::Tensor rowLogits(const SegmentationRows& x, const RowStatistics& statistics, const BatchNorm& norm, const at::Tensor& out);
+at::Tensor rowLogits(const SegmentationRows& x, const RowStatistics& statistics, const BatchNorm& norm,
+                     const at::Tensor& out);
 
 // The same with the batch norm given as scale and shift: leaky(scale x + shift) . w for each row.
 at::Tensor leakyLogits(const at::Tensor& rows, const at::Tensor& scale, const at::Tensor& shift, const at::Tensor& out);
@@ -40,6 +41,7 @@ struct RowGradients {
 };
 // `gradient`: R, of the logits, summed over the positions that a row stands for. x.rows becomes the gradient of the
 // rows, summed likewise. The gradients of the parameters are this rank's share.
-RowGradients rowsBackward(SegmentationRows& x, const RowStatistics& statistics, const BatchNorm& norm, const at::Tensor& out, const at::Tensor& gradient, Group* group);
+RowGradients rowsBackward(SegmentationRows& x, const RowStatistics& statistics, const BatchNorm& norm,
+                          const at::Tensor& out, const at::Tensor& gradient, Group* group);
 
 }  // namespace ssn

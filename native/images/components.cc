@@ -28,7 +28,8 @@ void unite(std::vector<int32_t>& parents, int32_t a, int32_t b) {
 
 int32_t labelComponents(const uint8_t* mask, int64_t height, int64_t width, int32_t* labels) {
   if (height * width > std::numeric_limits<int32_t>::max())
-    throw Error("INTERNAL", "a mask of " + std::to_string(height) + " x " + std::to_string(width) + " pixels is too large to label");
+    throw Error("INTERNAL", "a mask of " + std::to_string(height) + " x " + std::to_string(width) +
+                                " pixels is too large to label");
   std::vector<int32_t> parents{0};
   for (int64_t y = 0; y < height; ++y) {
     const uint8_t* pixels = mask + y * width;

@@ -23,7 +23,8 @@ inline uint8_t toByte(float value) {
   return static_cast<uint8_t>(std::clamp(rounded, 0.0f, 255.0f));
 }
 
-void resizeBilinear(const uint8_t* image, int64_t height, int64_t width, int64_t channels, uint8_t* out, int64_t toHeight, int64_t toWidth) {
+void resizeBilinear(const uint8_t* image, int64_t height, int64_t width, int64_t channels, uint8_t* out,
+                    int64_t toHeight, int64_t toWidth) {
   const std::vector<BilinearTap> rows = bilinearTaps(height, toHeight, /*alignCorners=*/false);
   const std::vector<BilinearTap> columns = bilinearTaps(width, toWidth, /*alignCorners=*/false);
   for (int64_t y = 0; y < toHeight; ++y) {
@@ -34,7 +35,8 @@ void resizeBilinear(const uint8_t* image, int64_t height, int64_t width, int64_t
       const int64_t low = columns[x].low * channels, high = columns[x].high * channels;
       const float right = columns[x].weight, left = 1.0f - right;
       for (int64_t c = 0; c < channels; ++c) {
-        const float value = up * (left * upper[low + c] + right * upper[high + c]) + down * (left * lower[low + c] + right * lower[high + c]);
+        const float value = up * (left * upper[low + c] + right * upper[high + c]) +
+                            down * (left * lower[low + c] + right * lower[high + c]);
         *out++ = toByte(value);
       }
     }
@@ -77,7 +79,8 @@ SSN_VECTORISED void addScaled(float* __restrict to, const uint8_t* __restrict fr
 }
 
 // Rows first: the vertical pass runs over whole rows and vectorises; the horizontal one is left with toHeight rows.
-void resizeAntialias(const uint8_t* image, int64_t height, int64_t width, int64_t channels, uint8_t* out, int64_t toHeight, int64_t toWidth) {
+void resizeAntialias(const uint8_t* image, int64_t height, int64_t width, int64_t channels, uint8_t* out,
+                     int64_t toHeight, int64_t toWidth) {
   const Windows rows = triangleWindows(height, toHeight);
   const Windows columns = triangleWindows(width, toWidth);
   const int64_t rowLength = width * channels;
@@ -87,7 +90,9 @@ void resizeAntialias(const uint8_t* image, int64_t height, int64_t width, int64_
     std::fill(row.begin(), row.end(), 0.0f);
     constexpr int64_t kBlock = 4096;  // floats that stay in the first-level cache
     for (int64_t x = 0; x < rowLength; x += kBlock)
-      for (int64_t j = 0; j < vertical.count; ++j) addScaled(row.data() + x, image + (vertical.first + j) * rowLength + x, rows.weights[vertical.weights + j], std::min(kBlock, rowLength - x));
+      for (int64_t j = 0; j < vertical.count; ++j)
+        addScaled(row.data() + x, image + (vertical.first + j) * rowLength + x, rows.weights[vertical.weights + j],
+                  std::min(kBlock, rowLength - x));
     for (int64_t x = 0; x < toWidth; ++x) {
       const Window& horizontal = columns.windows[x];
       const float* weights = &columns.weights[horizontal.weights];
@@ -111,11 +116,13 @@ void resizeAntialias(const uint8_t* image, int64_t height, int64_t width, int64_
 std::vector<int64_t> nearestIndices(int64_t from, int64_t to) {
   std::vector<int64_t> indices(to);
   const double step = 1.0 / (static_cast<double>(to) / static_cast<double>(from));  // as OpenCV computes it
-  for (int64_t i = 0; i < to; ++i) indices[i] = std::min(static_cast<int64_t>(std::floor(static_cast<double>(i) * step)), from - 1);
+  for (int64_t i = 0; i < to; ++i)
+    indices[i] = std::min(static_cast<int64_t>(std::floor(static_cast<double>(i) * step)), from - 1);
   return indices;
 }
 
-void resizeNearest(const uint8_t* image, int64_t height, int64_t width, int64_t channels, uint8_t* out, int64_t toHeight, int64_t toWidth) {
+void resizeNearest(const uint8_t* image, int64_t height, int64_t width, int64_t channels, uint8_t* out,
+                   int64_t toHeight, int64_t toWidth) {
   const std::vector<int64_t> rows = nearestIndices(height, toHeight);
   const std::vector<int64_t> columns = nearestIndices(width, toWidth);
   for (int64_t y = 0; y < toHeight; ++y) {
@@ -127,7 +134,8 @@ void resizeNearest(const uint8_t* image, int64_t height, int64_t width, int64_t 
 
 }  // namespace
 
-void resizeImage(const uint8_t* image, int64_t height, int64_t width, int64_t channels, uint8_t* out, int64_t toHeight, int64_t toWidth, ResizeMethod method) {
+void resizeImage(const uint8_t* image, int64_t height, int64_t width, int64_t channels, uint8_t* out, int64_t toHeight,
+                 int64_t toWidth, ResizeMethod method) {
   if (height == toHeight && width == toWidth) {
     std::memcpy(out, image, static_cast<size_t>(height * width * channels));
     return;
@@ -142,7 +150,8 @@ void resizeImage(const uint8_t* image, int64_t height, int64_t width, int64_t ch
   }
 }
 
-void resizeMap(const float* map, int64_t height, int64_t width, float* out, int64_t toHeight, int64_t toWidth, bool alignCorners) {
+void resizeMap(const float* map, int64_t height, int64_t width, float* out, int64_t toHeight, int64_t toWidth,
+               bool alignCorners) {
   const std::vector<BilinearTap> rows = bilinearTaps(height, toHeight, alignCorners);
   const std::vector<BilinearTap> columns = bilinearTaps(width, toWidth, alignCorners);
   for (int64_t y = 0; y < toHeight; ++y) {

@@ -9,7 +9,8 @@
 namespace ssn {
 
 enum class ResizeMethod {
-  bilinear,   // half-pixel centres, no anti-aliasing: torch's upsample_bilinear2d(align_corners=False) on 0..255 (the authors)
+  bilinear,   // half-pixel centres, no anti-aliasing: torch's upsample_bilinear2d(align_corners=False) on 0..255 (the
+              // authors)
   antialias,  // triangle filter as wide as the scale: PIL's and torch's antialias=True (anomalib)
   nearest,    // floor(x * scale), as OpenCV's INTER_NEAREST (masks)
 };
@@ -22,7 +23,8 @@ struct BilinearTap {
 
 // Of target sample i. float32 throughout, like torch, so that rounded values agree with it.
 SSN_KERNEL BilinearTap bilinearTap(int64_t i, int64_t from, int64_t to, bool alignCorners) {
-  const float scale = alignCorners ? (to > 1 ? static_cast<float>(from - 1) / static_cast<float>(to - 1) : 0.0f) : static_cast<float>(from) / static_cast<float>(to);
+  const float scale = alignCorners ? (to > 1 ? static_cast<float>(from - 1) / static_cast<float>(to - 1) : 0.0f)
+                                   : static_cast<float>(from) / static_cast<float>(to);
   const float at = static_cast<float>(i);
   const float position = alignCorners ? scale * at : std::max(0.0f, scale * (at + 0.5f) - 0.5f);
   const int64_t low = std::min(static_cast<int64_t>(position), from - 1);
@@ -30,10 +32,12 @@ SSN_KERNEL BilinearTap bilinearTap(int64_t i, int64_t from, int64_t to, bool ali
 }
 
 // Values are rounded half to even, as torch.round does. Every size must be at least 1.
-void resizeImage(const uint8_t* image, int64_t height, int64_t width, int64_t channels, uint8_t* out, int64_t toHeight, int64_t toWidth, ResizeMethod method);
+void resizeImage(const uint8_t* image, int64_t height, int64_t width, int64_t channels, uint8_t* out, int64_t toHeight,
+                 int64_t toWidth, ResizeMethod method);
 
 // Bilinear, as torch's upsample_bilinear2d with the given align_corners.
-void resizeMap(const float* map, int64_t height, int64_t width, float* out, int64_t toHeight, int64_t toWidth, bool alignCorners);
+void resizeMap(const float* map, int64_t height, int64_t width, float* out, int64_t toHeight, int64_t toWidth,
+               bool alignCorners);
 
 enum class Flip { none = 0, vertical = 1, horizontal = 2, both = 3 };
 

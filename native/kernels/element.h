@@ -23,7 +23,8 @@ struct alignas(4 * sizeof(T)) Packed {
 template <class T>
 SSN_KERNEL Four load(const T* from) {
   const Packed<T> packed = *reinterpret_cast<const Packed<T>*>(from);
-  return {{static_cast<float>(packed.v[0]), static_cast<float>(packed.v[1]), static_cast<float>(packed.v[2]), static_cast<float>(packed.v[3])}};
+  return {{static_cast<float>(packed.v[0]), static_cast<float>(packed.v[1]), static_cast<float>(packed.v[2]),
+           static_cast<float>(packed.v[3])}};
 }
 
 template <class T>

@@ -35,8 +35,9 @@ struct Epilogue {
   }
 };
 
-// The columns of upscale-and-pool for one tap: z is n x h x w x (side, side, K), `wide` n x R x W x K, of which this tap has
-// the rows `firstRow` on, (h, dy) in that order; side 1, or 5 for the shifted forms of the 5x5 convolution. Per four channels.
+// The columns of upscale-and-pool for one tap: z is n x h x w x (side, side, K), `wide` n x R x W x K, of which this
+// tap has the rows `firstRow` on, (h, dy) in that order; side 1, or 5 for the shifted forms of the 5x5 convolution. Per
+// four channels.
 template <class T>
 struct WidenColumns {
   const T* z;
@@ -46,24 +47,29 @@ struct WidenColumns {
   int64_t rows, firstRow, outWidth;  // R, W
 
   SSN_KERNEL void operator()(int64_t i) const {
-    const int64_t groups = channels / 4, k = i % groups * 4, x = i / groups % outWidth, row = i / groups / outWidth;  // row: (image, h, dy)
+    const int64_t groups = channels / 4, k = i % groups * 4, x = i / groups % outWidth,
+                  row = i / groups / outWidth;  // row: (image, h, dy)
     const int64_t image = row / (height * side), inside = row % (height * side);
     const T* from = z + (row / side * width * side * side + inside % side) * channels + k;
     Four sum = {};
-    for (int32_t t = columns.begin[x]; t < columns.begin[x + 1]; ++t) addScaled(sum, columns.value[t], load(from + columns.index[t] * side * channels));
+    for (int32_t t = columns.begin[x]; t < columns.begin[x + 1]; ++t)
+      addScaled(sum, columns.value[t], load(from + columns.index[t] * side * channels));
     store(wide + ((image * rows + firstRow + inside) * outWidth + x) * channels + k, sum);
   }
 };
 
 // The rows of upscale-and-pool: what `wide` (n x R x W x K) gives at (image, y, x), channels k to k + 3.
-SSN_KERNEL Four upscaled(const float* wide, const SparseRows& map, int64_t rows, int64_t outWidth, int64_t channels, int64_t image, int64_t y, int64_t x, int64_t k) {
+SSN_KERNEL Four upscaled(const float* wide, const SparseRows& map, int64_t rows, int64_t outWidth, int64_t channels,
+                         int64_t image, int64_t y, int64_t x, int64_t k) {
   const float* from = wide + (image * rows * outWidth + x) * channels + k;
   Four sum = {};
-  for (int32_t t = map.begin[y]; t < map.begin[y + 1]; ++t) addScaled(sum, map.value[t], load(from + map.index[t] * outWidth * channels));
+  for (int32_t t = map.begin[y]; t < map.begin[y + 1]; ++t)
+    addScaled(sum, map.value[t], load(from + map.index[t] * outWidth * channels));
   return sum;
 }
 
-// Rows of upscale-and-pool, folded batch norm, LeakyReLU and the 1x1 convolution to one channel: a map logit per position.
+// Rows of upscale-and-pool, folded batch norm, LeakyReLU and the 1x1 convolution to one channel: a map logit per
+// position.
 struct MapLogits {
   static constexpr int kLanes = 128;
   using Partial = float;
@@ -79,7 +85,8 @@ struct MapLogits {
     const int64_t x = position % width, y = position / width % height, image = position / width / height;
     float sum = 0;
     for (int64_t k = 4 * lane; k < channels; k += 4 * kLanes)
-      sum += leakyDot(upscaled(wide, map, rows, width, channels, image, y, x, k), load(scale + k), load(shift + k), load(weight + k), slope);
+      sum += leakyDot(upscaled(wide, map, rows, width, channels, image, y, x, k), load(scale + k), load(shift + k),
+                      load(weight + k), slope);
     return sum;
   }
   static SSN_KERNEL float combine(float a, float b) { return a + b; }
@@ -96,12 +103,13 @@ struct ClassificationSegments {
   const float* mapLogits;  // n x H x W
   const float* mapKernel;  // (dx, dy) x K
   int64_t length;
-  float *sum, *maximum;    // n x H x segments x K
+  float *sum, *maximum;  // n x H x segments x K
 
   static SSN_KERNEL int64_t segments(int64_t width, int64_t length) { return (width + length - 1) / length; }
 
   SSN_KERNEL void operator()(int64_t i) const {
-    const int64_t groups = channels / 4, k = i % groups * 4, line = i / groups, across = segments(width, length);  // line: (image, y, segment)
+    const int64_t groups = channels / 4, k = i % groups * 4, line = i / groups,
+                  across = segments(width, length);  // line: (image, y, segment)
     const int64_t segment = line % across, y = line / across % height, image = line / across / height;
     const int64_t end = (segment + 1) * length < width ? (segment + 1) * length : width;
     Four total = {}, best = {};
@@ -111,7 +119,8 @@ struct ClassificationSegments {
       for (int64_t dx = -2; dx <= 2; ++dx)
         for (int64_t dy = -2; dy <= 2; ++dy) {
           if (y + dy < 0 || y + dy >= height || x + dx < 0 || x + dx >= width) continue;
-          addScaled(value, mapLogits[(image * height + y + dy) * width + x + dx], load(mapKernel + ((dx + 2) * 5 + dy + 2) * channels + k));
+          addScaled(value, mapLogits[(image * height + y + dy) * width + x + dx],
+                    load(mapKernel + ((dx + 2) * 5 + dy + 2) * channels + k));
         }
       for (int j = 0; j < 4; ++j) {
         const float v = value.v[j] < 0 ? 0 : value.v[j];
@@ -124,8 +133,8 @@ struct ClassificationSegments {
   }
 };
 
-// Sums and maxima of `length` neighbouring segments, in place of the first of them: the pooling's second of three stages, each with
-// enough work for all of a GPU. Per group of segments and four channels.
+// Sums and maxima of `length` neighbouring segments, in place of the first of them: the pooling's second of three
+// stages, each with enough work for all of a GPU. Per group of segments and four channels.
 struct PoolSegments {
   float *sum, *maximum;  // n x segments x K
   int64_t segments, length, channels;
@@ -134,7 +143,8 @@ struct PoolSegments {
 
   SSN_KERNEL void operator()(int64_t i) const {
     const int64_t fours = channels / 4, k = i % fours * 4, group = i / fours, across = groups(segments, length);
-    const int64_t first = group / across * segments + group % across * length, left = segments - group % across * length, end = first + (length < left ? length : left);
+    const int64_t first = group / across * segments + group % across * length,
+                  left = segments - group % across * length, end = first + (length < left ? length : left);
     Four total = {}, best = {};
     for (int64_t s = first; s < end; ++s) {
       addScaled(total, 1.0f, load(sum + s * channels + k));
@@ -177,9 +187,12 @@ struct Score {
     }
     return result;
   }
-  static SSN_KERNEL Partial combine(const Partial& a, const Partial& b) { return {a.channels + b.channels, a.mapMaximum > b.mapMaximum ? a.mapMaximum : b.mapMaximum, a.mapSum + b.mapSum}; }
+  static SSN_KERNEL Partial combine(const Partial& a, const Partial& b) {
+    return {a.channels + b.channels, a.mapMaximum > b.mapMaximum ? a.mapMaximum : b.mapMaximum, a.mapSum + b.mapSum};
+  }
   SSN_KERNEL void store(int64_t image, const Partial& p) const {
-    out[image] = bias[0] + p.channels + weight[2 * channels] * p.mapMaximum + weight[2 * channels + 1] * (p.mapSum / static_cast<float>(positions));
+    out[image] = bias[0] + p.channels + weight[2 * channels] * p.mapMaximum +
+                 weight[2 * channels + 1] * (p.mapSum / static_cast<float>(positions));
   }
 };
 
@@ -196,7 +209,8 @@ struct AnomalyMap {
     for (int32_t t = rows.begin[y]; t < rows.begin[y + 1]; ++t) {
       const float* from = mapLogits + (image * height + rows.index[t]) * width;
       float line = 0;
-      for (int32_t s = columns.begin[x]; s < columns.begin[x + 1]; ++s) line += columns.value[s] * from[columns.index[s]];
+      for (int32_t s = columns.begin[x]; s < columns.begin[x + 1]; ++s)
+        line += columns.value[s] * from[columns.index[s]];
       sum += rows.value[t] * line;
     }
     out[i] = sum;

@@ -54,11 +54,12 @@ SSN_KERNEL void boxMuller(uint32_t first, uint32_t second, float& x, float& y) {
 
 namespace kernels {
 
-// Noise at the cells (sample * plane + position) of a batch, 0 where a cell is negative. Per cell and Philox block, four channels.
+// Noise at the cells (sample * plane + position) of a batch, 0 where a cell is negative. Per cell and Philox block,
+// four channels.
 struct LatentNoise {
-  uint32_t key0, key1;             // of RandomStream
-  const int64_t* step;             // one number, in the device's memory: a graph of the step is replayed with another
-  int64_t images, first, second;   // of StepStreams
+  uint32_t key0, key1;            // of RandomStream
+  const int64_t* step;            // one number, in the device's memory: a graph of the step is replayed with another
+  int64_t images, first, second;  // of StepStreams
   const int64_t* cells;
   int64_t plane, channels;
   const float* std;  // per channel; null: 1
@@ -75,17 +76,22 @@ struct LatentNoise {
       return;
     }
     const int64_t sample = cell / plane, stream = sample < images ? first + sample : second + sample - images;
-    const uint32_t tag = static_cast<uint32_t>(Purpose::latentNoise) << 24 | static_cast<uint32_t>(stream), position = static_cast<uint32_t>(cell % plane);
-    const PhiloxBlock words = philox4x32({static_cast<uint32_t>(block), position, tag, static_cast<uint32_t>(*step)}, key0, key1);
+    const uint32_t tag = static_cast<uint32_t>(Purpose::latentNoise) << 24 | static_cast<uint32_t>(stream),
+                   position = static_cast<uint32_t>(cell % plane);
+    const PhiloxBlock words =
+        philox4x32({static_cast<uint32_t>(block), position, tag, static_cast<uint32_t>(*step)}, key0, key1);
     float values[4];
     boxMuller(words[0], words[1], values[0], values[1]);
     boxMuller(words[2], words[3], values[2], values[3]);
     for (int64_t j = 0; j < 4; ++j)
-      if (const int64_t k = channel(block, j); k < channels) out[row * channels + k] = std == nullptr ? values[j] : values[j] * std[k];
+      if (const int64_t k = channel(block, j); k < channels)
+        out[row * channels + k] = std == nullptr ? values[j] : values[j] * std[k];
   }
 
  private:
-  static SSN_KERNEL int64_t channel(int64_t block, int64_t word) { return block / kNoiseRun * kNoiseGroup + word * kNoiseRun + block % kNoiseRun; }
+  static SSN_KERNEL int64_t channel(int64_t block, int64_t word) {
+    return block / kNoiseRun * kNoiseGroup + word * kNoiseRun + block % kNoiseRun;
+  }
 };
 
 }  // namespace kernels

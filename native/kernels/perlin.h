@@ -1,4 +1,5 @@
-// The masks of synthetic anomalies (spec section 3.3; native/anomalies/perlin.h), as the CPU and a GPU both draw them: the same bits.
+// The masks of synthetic anomalies (spec section 3.3; native/anomalies/perlin.h), as the CPU and a GPU both draw them:
+// the same bits.
 #pragma once
 
 #include <cstdint>
@@ -19,10 +20,14 @@ SSN_KERNEL LatticeGradient latticeGradient(float turns) {
   float sine, cosine;
   sineCosine((turns * 4.0f - static_cast<float>(quarter)) * 1.57079633f, sine, cosine);
   switch (quarter & 3) {
-    case 0: return {cosine, sine};
-    case 1: return {-sine, cosine};
-    case 2: return {-cosine, -sine};
-    default: return {sine, -cosine};
+    case 0:
+      return {cosine, sine};
+    case 1:
+      return {-sine, cosine};
+    case 2:
+      return {-cosine, -sine};
+    default:
+      return {sine, -cosine};
   }
 }
 
@@ -41,9 +46,11 @@ SSN_KERNEL float lerp(float a, float b, float t) { return a + t * (b - a); }
 SSN_KERNEL float dot(const LatticeGradient& gradient, float dy, float dx) { return gradient.y * dy + gradient.x * dx; }
 
 // Noise within a cell, from the gradients of its corners (y, x).
-SSN_KERNEL float cellNoise(const LatticeSample& row, const LatticeSample& column, const LatticeGradient& g00, const LatticeGradient& g01, const LatticeGradient& g10, const LatticeGradient& g11) {
+SSN_KERNEL float cellNoise(const LatticeSample& row, const LatticeSample& column, const LatticeGradient& g00,
+                           const LatticeGradient& g01, const LatticeGradient& g10, const LatticeGradient& g11) {
   const float left = lerp(dot(g00, row.offset, column.offset), dot(g10, row.offset - 1, column.offset), row.fade);
-  const float right = lerp(dot(g01, row.offset, column.offset - 1), dot(g11, row.offset - 1, column.offset - 1), row.fade);
+  const float right =
+      lerp(dot(g01, row.offset, column.offset - 1), dot(g11, row.offset - 1, column.offset - 1), row.fade);
   return 1.41421356f * lerp(left, right, column.fade);
 }
 
@@ -55,7 +62,9 @@ struct PerlinChoice {
 
 SSN_KERNEL int64_t latticeSide(uint32_t word) { return int64_t{1} << (uint64_t{word} * 6 >> 32); }
 
-SSN_KERNEL PerlinChoice perlinChoice(const PhiloxBlock& block) { return {block[2] >> 31 != 0, latticeSide(block[0]), latticeSide(block[1])}; }
+SSN_KERNEL PerlinChoice perlinChoice(const PhiloxBlock& block) {
+  return {block[2] >> 31 != 0, latticeSide(block[0]), latticeSide(block[1])};
+}
 
 namespace kernels {
 
@@ -75,8 +84,10 @@ struct AnomalyField {
     if (gridHeight == height && gridWidth == width) return noise(tag, step, choice, y, x) > threshold;
     const BilinearTap row = bilinearTap(y, gridHeight, height, false), column = bilinearTap(x, gridWidth, width, false);
     const float up = 1.0f - row.weight, left = 1.0f - column.weight;
-    return up * (left * noise(tag, step, choice, row.low, column.low) + column.weight * noise(tag, step, choice, row.low, column.high)) +
-               row.weight * (left * noise(tag, step, choice, row.high, column.low) + column.weight * noise(tag, step, choice, row.high, column.high)) >
+    return up * (left * noise(tag, step, choice, row.low, column.low) +
+                 column.weight * noise(tag, step, choice, row.low, column.high)) +
+               row.weight * (left * noise(tag, step, choice, row.high, column.low) +
+                             column.weight * noise(tag, step, choice, row.high, column.high)) >
            threshold;
   }
 
@@ -85,23 +96,28 @@ struct AnomalyField {
     return latticeGradient(unitUniform(philox4x32({static_cast<uint32_t>(i / 4), 1, tag, step}, key0, key1)[i % 4]));
   }
   SSN_KERNEL float noise(uint32_t tag, uint32_t step, const PerlinChoice& choice, int64_t y, int64_t x) const {
-    const LatticeSample row = latticeSample(y, gridHeight, choice.latticeY), column = latticeSample(x, gridWidth, choice.latticeX);
+    const LatticeSample row = latticeSample(y, gridHeight, choice.latticeY),
+                        column = latticeSample(x, gridWidth, choice.latticeX);
     const int64_t stride = choice.latticeX + 1, corner = row.cell * stride + column.cell;
-    return cellNoise(row, column, gradient(tag, step, corner), gradient(tag, step, corner + 1), gradient(tag, step, corner + stride), gradient(tag, step, corner + stride + 1));
+    return cellNoise(row, column, gradient(tag, step, corner), gradient(tag, step, corner + 1),
+                     gradient(tag, step, corner + stride), gradient(tag, step, corner + stride + 1));
   }
 };
 
 // The masks of a step: samples x H x W of 0/1. Per position.
 struct AnomalyMasks {
   AnomalyField field;
-  const int64_t* step;              // one number, in the device's memory: a graph of the step is replayed with another
-  int64_t images, first, second;    // of StepStreams
+  const int64_t* step;            // one number, in the device's memory: a graph of the step is replayed with another
+  int64_t images, first, second;  // of StepStreams
   float* out;
 
   SSN_KERNEL void operator()(int64_t i) const {
     const int64_t x = i % field.width, y = i / field.width % field.height, sample = i / field.width / field.height;
     const bool copy = sample >= images;
-    out[i] = field(static_cast<uint32_t>(*step), static_cast<uint32_t>(copy ? second + sample - images : first + sample), copy, y, x) ? 1.0f : 0.0f;
+    out[i] = field(static_cast<uint32_t>(*step),
+                   static_cast<uint32_t>(copy ? second + sample - images : first + sample), copy, y, x)
+                 ? 1.0f
+                 : 0.0f;
   }
 };
 
@@ -120,7 +136,9 @@ struct AnomalyCounts {
     int32_t count = 0;
     for (int64_t p = lane; p < plane; p += kLanes) {
       if (real != nullptr && real[target[sample] * plane + p] != 0) continue;
-      if (field(static_cast<uint32_t>(step[sample]), static_cast<uint32_t>(stream[sample]), second[sample] != 0, p / field.width, p % field.width)) ++count;
+      if (field(static_cast<uint32_t>(step[sample]), static_cast<uint32_t>(stream[sample]), second[sample] != 0,
+                p / field.width, p % field.width))
+        ++count;
     }
     return count;
   }

@@ -1,5 +1,5 @@
-// The kernels of a training step: batch norms over rows (positions) with what follows them, forward and backward, and the
-// latent noise's share of the 5x5 convolution. Rows are float32, K channels each, contiguous.
+// The kernels of a training step: batch norms over rows (positions) with what follows them, forward and backward, and
+// the latent noise's share of the 5x5 convolution. Rows are float32, K channels each, contiguous.
 #pragma once
 
 #include <cmath>
@@ -8,8 +8,8 @@
 
 namespace ssn::kernels {
 
-// Sums over rows, for each channel: first over chunks of rows, then over the chunks in order, in double. Term gives kSums
-// addends for a row and a channel.
+// Sums over rows, for each channel: first over chunks of rows, then over the chunks in order, in double. Term gives
+// kSums addends for a row and a channel.
 constexpr int64_t kChunk = 256;
 
 SSN_KERNEL int64_t chunks(int64_t rows) { return (rows + kChunk - 1) / kChunk; }
@@ -21,7 +21,8 @@ struct ColumnPartials {  // per chunk and channel
   float* partial;  // chunks x kSums x K
 
   SSN_KERNEL void operator()(int64_t i) const {
-    const int64_t k = i % channels, chunk = i / channels, end = (chunk + 1) * kChunk < rows ? (chunk + 1) * kChunk : rows;
+    const int64_t k = i % channels, chunk = i / channels,
+                  end = (chunk + 1) * kChunk < rows ? (chunk + 1) * kChunk : rows;
     float sums[Term::kSums] = {};
     for (int64_t row = chunk * kChunk; row < end; ++row) term.add(row, k, sums);
     for (int s = 0; s < Term::kSums; ++s) partial[(chunk * Term::kSums + s) * channels + k] = sums[s];
@@ -85,7 +86,8 @@ struct LeakyLogits {
 
   SSN_KERNEL float partial(int64_t row, int lane) const {
     float sum = 0;
-    for (int64_t k = 4 * lane; k < channels; k += 4 * kLanes) sum += leakyDot(load(x + row * channels + k), load(scale + k), load(shift + k), load(weight + k), slope);
+    for (int64_t k = 4 * lane; k < channels; k += 4 * kLanes)
+      sum += leakyDot(load(x + row * channels + k), load(scale + k), load(shift + k), load(weight + k), slope);
     return sum;
   }
   static SSN_KERNEL float combine(float a, float b) { return a + b; }
@@ -103,14 +105,16 @@ struct LeakyGradients {
 
   SSN_KERNEL void add(int64_t row, int64_t k, float* sums) const {
     if (gradient[row] == 0) return;
-    const float n = norm.normalised(x[row * channels + k], k), a = norm.scaled(n, k), s = a > 0 ? 1.0f : slope, g = gradient[row] * out[k] * s;
+    const float n = norm.normalised(x[row * channels + k], k), a = norm.scaled(n, k), s = a > 0 ? 1.0f : slope,
+                g = gradient[row] * out[k] * s;
     sums[0] += g;
     sums[1] += g * n;
     sums[2] += gradient[row] * a * s;
   }
 };
 
-// x becomes its gradient. Per row and four channels. meanBias, meanWeight: the batch's gradients of the norm over its positions.
+// x becomes its gradient. Per row and four channels. meanBias, meanWeight: the batch's gradients of the norm over its
+// positions.
 struct LeakyInputGradient {
   float* x;
   Norm norm;
@@ -131,7 +135,8 @@ struct LeakyInputGradient {
   }
 };
 
-// Batch norm, ReLU, then sum, maximum and its row over each sample's positions: over pieces of them, then over the pieces.
+// Batch norm, ReLU, then sum, maximum and its row over each sample's positions: over pieces of them, then over the
+// pieces.
 struct PoolPieces {  // per sample, piece and channel
   const float *x, *scale, *shift;
   int64_t plane, channels;
@@ -209,14 +214,15 @@ struct PoolInputGradient {  // per row and channel; x becomes its gradient
   SSN_KERNEL void operator()(int64_t i) const {
     const int64_t k = i % gradient.channels, row = i / gradient.channels;
     const float n = gradient.norm.normalised(x[i], k);
-    x[i] = gradient.norm.weight[k] * gradient.norm.inverseStd[k] * (gradient.at(row, k, n) - meanBias[k] - n * meanWeight[k]);
+    x[i] = gradient.norm.weight[k] * gradient.norm.inverseStd[k] *
+           (gradient.at(row, k, n) - meanBias[k] - n * meanWeight[k]);
   }
 };
 
 // --- active positions: where a sample has noise (native/training/active_positions.h) ---
 
-// From the noise mask and its running sums: the active position's number for each cell, -1 where there is none, and its cell
-// for each number. Numbers from `capacity` on do not fit. Per cell.
+// From the noise mask and its running sums: the active position's number for each cell, -1 where there is none, and its
+// cell for each number. Numbers from `capacity` on do not fit. Per cell.
 struct NumberActive {
   const float* mask;
   const int32_t* running;  // inclusive
@@ -231,8 +237,8 @@ struct NumberActive {
   }
 };
 
-// How many cells of the duplicated batch a row stands for: first `shared` rows that both copies have, then a row for each
-// active position. Per row.
+// How many cells of the duplicated batch a row stands for: first `shared` rows that both copies have, then a row for
+// each active position. Per row.
 struct Multiplicity {
   const int32_t* active;
   const int64_t* cells;
@@ -240,7 +246,8 @@ struct Multiplicity {
   float* out;
 
   SSN_KERNEL void operator()(int64_t row) const {
-    out[row] = row < shared ? static_cast<float>((active[row] < 0) + (active[shared + row] < 0)) : (cells[row - shared] < 0 ? 0.0f : 1.0f);
+    out[row] = row < shared ? static_cast<float>((active[row] < 0) + (active[shared + row] < 0))
+                            : (cells[row - shared] < 0 ? 0.0f : 1.0f);
   }
 };
 
@@ -303,8 +310,9 @@ struct CellsToRows {
   }
 };
 
-// cells[y, x] += sum over taps of products[p, dx, dy] with p the active position at (y + dy - 2, x + dx - 2), for the active
-// positions from .. to - 1, which `products` has. Per cell and four channels: a cell gathers its sum, so no two write to one place.
+// cells[y, x] += sum over taps of products[p, dx, dy] with p the active position at (y + dy - 2, x + dx - 2), for the
+// active positions from .. to - 1, which `products` has. Per cell and four channels: a cell gathers its sum, so no two
+// write to one place.
 struct AddNoiseTaps {
   float* planes;          // samples x H x W x K
   const float* products;  // (to - from) x (dx, dy) x K
@@ -332,8 +340,8 @@ struct AddNoiseTaps {
   }
 };
 
-// The transpose: products[p, dx, dy] = planes[y - dy + 2, x - dx + 2] for the active position (y, x), 0 outside and where
-// there is no position. Per active position, tap and four channels.
+// The transpose: products[p, dx, dy] = planes[y - dy + 2, x - dx + 2] for the active position (y, x), 0 outside and
+// where there is no position. Per active position, tap and four channels.
 struct GatherNoiseTaps {
   const float* planes;
   const int64_t* cells;  // of the active positions that `products` has
@@ -342,9 +350,11 @@ struct GatherNoiseTaps {
 
   SSN_KERNEL void operator()(int64_t i) const {
     const int64_t groups = channels / 4, k = i % groups * 4, tap = i / groups % 25, p = i / groups / 25;
-    const int64_t cell = cells[p], toY = cell / width % height - tap % 5 + 2, toX = cell % width - tap / 5 + 2, sample = cell / width / height;
+    const int64_t cell = cells[p], toY = cell / width % height - tap % 5 + 2, toX = cell % width - tap / 5 + 2,
+                  sample = cell / width / height;
     const bool inside = cell >= 0 && toY >= 0 && toY < height && toX >= 0 && toX < width;
-    store(products + (p * 25 + tap) * channels + k, inside ? load(planes + ((sample * height + toY) * width + toX) * channels + k) : Four{});
+    store(products + (p * 25 + tap) * channels + k,
+          inside ? load(planes + ((sample * height + toY) * width + toX) * channels + k) : Four{});
   }
 };
 
@@ -401,7 +411,8 @@ struct AdamW {
     const float m = mean[i] + (g - mean[i]) * 0.1f, v = variance[i] * 0.999f + g * g * 0.001f;
     mean[i] = m;
     variance[i] = v;
-    parameter[i] = parameter[i] * static_cast<float>(rates[0]) - static_cast<float>(rates[1]) * m / (std::sqrt(v) / static_cast<float>(rates[2]) + 1e-8f);
+    parameter[i] = parameter[i] * static_cast<float>(rates[0]) -
+                   static_cast<float>(rates[1]) * m / (std::sqrt(v) / static_cast<float>(rates[2]) + 1e-8f);
   }
 };
 

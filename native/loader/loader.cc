@@ -24,11 +24,12 @@ bool readString(napi_env env, napi_value value, std::string& out) {
   return napi_get_value_string_utf8(env, value, out.data(), length + 1, &length) == napi_ok;
 }
 
-// libgomp lets idle threads spin for up to 300,000 rounds, some 20 ms, before they sleep. On a machine that does anything else (decoding
-// images, for one) the spinning thread sits on the core that the working one waits for, and a detection takes 5 to 10 times
-// as long. 10,000 rounds bridge the gaps within one. libgomp reads this when it is opened; afterwards the variable goes again,
-// so that child processes do not inherit it. Who sets either variable is left alone. A later worker that loads the engine does not
-// touch the environment: libgomp is open by then, and another thread may be reading.
+// libgomp lets idle threads spin for up to 300,000 rounds, some 20 ms, before they sleep. On a machine that does
+// anything else (decoding images, for one) the spinning thread sits on the core that the working one waits for, and a
+// detection takes 5 to 10 times as long. 10,000 rounds bridge the gaps within one. libgomp reads this when it is
+// opened; afterwards the variable goes again, so that child processes do not inherit it. Who sets either variable is
+// left alone. A later worker that loads the engine does not touch the environment: libgomp is open by then, and another
+// thread may be reading.
 class SpinLimit {
  public:
   SpinLimit() : set_(!opened && getenv("OMP_WAIT_POLICY") == nullptr && getenv(kName) == nullptr) {
@@ -48,7 +49,8 @@ napi_value load(napi_env env, napi_callback_info info) {
   const SpinLimit spinLimit;
   size_t argc = 2;
   napi_value argv[2];
-  if (napi_get_cb_info(env, info, &argc, argv, nullptr, nullptr) != napi_ok || argc != 2) return fail(env, "load(libraries, engine) takes two arguments");
+  if (napi_get_cb_info(env, info, &argc, argv, nullptr, nullptr) != napi_ok || argc != 2)
+    return fail(env, "load(libraries, engine) takes two arguments");
   uint32_t count = 0;
   if (napi_get_array_length(env, argv[0], &count) != napi_ok) return fail(env, "libraries must be an array of paths");
   for (uint32_t i = 0; i < count; ++i) {
@@ -66,7 +68,8 @@ napi_value load(napi_env env, napi_callback_info info) {
   if (handle == nullptr) return fail(env, dlerror());
   using Init = napi_value (*)(napi_env, napi_value);
   auto init = reinterpret_cast<Init>(dlsym(handle, "supersimplenet_engine_init"));
-  if (init == nullptr) return fail(env, "the engine library has no supersimplenet_engine_init: it is not ours or damaged");
+  if (init == nullptr)
+    return fail(env, "the engine library has no supersimplenet_engine_init: it is not ours or damaged");
   napi_value exports;
   napi_create_object(env, &exports);
   return init(env, exports);

@@ -38,8 +38,8 @@ class LimitedArea {
   double limit_, x_ = 0, y_ = 0, area_ = 0;
 };
 
-// Every metric here changes at the scores of positives only: between them, normal items move the false-positive rate along a
-// horizontal line. So the positives alone are sorted, and normal items are counted between them.
+// Every metric here changes at the scores of positives only: between them, normal items move the false-positive rate
+// along a horizontal line. So the positives alone are sorted, and normal items are counted between them.
 class Thresholds {
  public:
   // Payload k > 0 belongs to region k.
@@ -70,8 +70,8 @@ class Thresholds {
     if (rank > last_) {
       i = before_.size() - 1;
     } else if (rank > ranks_.front()) {
-      // The first rank that is not smaller. Always the same number of steps, none of them a jump: a processor cannot guess
-      // where a score lies, and guessing wrongly would cost more than the steps.
+      // The first rank that is not smaller. Always the same number of steps, none of them a jump: a processor cannot
+      // guess where a score lies, and guessing wrongly would cost more than the steps.
       i = start_[(rank - ranks_.front()) >> shift_];
       for (size_t stride = firstStride_; stride > 0; stride /= 2) i += ranks_[i + stride - 1] < rank ? stride : 0;
     }
@@ -81,8 +81,8 @@ class Thresholds {
       ++before_[i];
   }
 
-  // From the highest threshold on. The items of region k weigh regionWeight[k] = 1 / (area of the region * number of regions) in
-  // the per-region overlap.
+  // From the highest threshold on. The items of region k weigh regionWeight[k] = 1 / (area of the region * number of
+  // regions) in the per-region overlap.
   PixelMetrics sweep(const std::vector<double>& regionWeight, double fprLimit) const {
     const double positives = static_cast<double>(positives_.size()), negatives = static_cast<double>(normals_);
     PixelMetrics out{{kNaN, kNaN, kNaN, kNaN}, kNaN, static_cast<int64_t>(regionWeight.size()) - 1};
@@ -130,7 +130,7 @@ class Thresholds {
   std::vector<uint32_t> start_;           // of each bucket, in ranks_
   std::vector<uint64_t> before_, equal_;  // normal items between the previous rank and this one, and at this one
   uint32_t shift_ = 0, last_ = 0;
-  size_t firstStride_ = 0;                // the power of two not below the size of the fullest bucket
+  size_t firstStride_ = 0;  // the power of two not below the size of the fullest bucket
   uint64_t normals_ = 0;
 };
 
@@ -139,7 +139,9 @@ class Thresholds {
 ImageMetrics imageMetrics(const float* scores, const uint8_t* labels, int64_t count) {
   std::vector<RankedItem> positives;
   for (int64_t i = 0; i < count; ++i) {
-    if (!std::isfinite(scores[i])) throw Error("METRIC_UNDEFINED", "score " + std::to_string(i) + " is " + described(scores[i]) + "; metrics need finite scores");
+    if (!std::isfinite(scores[i]))
+      throw Error("METRIC_UNDEFINED",
+                  "score " + std::to_string(i) + " is " + described(scores[i]) + "; metrics need finite scores");
     if (labels[i] != 0) positives.push_back(rankedItem(scores[i], 1));
   }
   Thresholds thresholds(std::move(positives));
@@ -162,8 +164,9 @@ PixelMetrics pixelMetrics(const std::vector<LabelledMap>& maps, int64_t height, 
     for (int64_t i = 0; i < pixels; ++i) {
       const float value = map.map[i];
       if (!std::isfinite(value))
-        throw Error("METRIC_UNDEFINED", "map " + std::to_string(m) + " is " + described(value) + " at row " + std::to_string(i / width) + ", column " +
-                                            std::to_string(i % width) + "; metrics need finite maps");
+        throw Error("METRIC_UNDEFINED", "map " + std::to_string(m) + " is " + described(value) + " at row " +
+                                            std::to_string(i / width) + ", column " + std::to_string(i % width) +
+                                            "; metrics need finite maps");
       if (labels[i] == 0) continue;
       const uint32_t region = offset + static_cast<uint32_t>(labels[i]);
       regionWeight[region] += 1;
@@ -171,7 +174,8 @@ PixelMetrics pixelMetrics(const std::vector<LabelledMap>& maps, int64_t height, 
     }
   }
   const double regions = static_cast<double>(regionWeight.size() - 1);
-  for (size_t region = 1; region < regionWeight.size(); ++region) regionWeight[region] = 1 / (regionWeight[region] * regions);
+  for (size_t region = 1; region < regionWeight.size(); ++region)
+    regionWeight[region] = 1 / (regionWeight[region] * regions);
   Thresholds thresholds(std::move(positives));
   for (const LabelledMap& map : maps) {
     throwIfCancelled();

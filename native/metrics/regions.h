@@ -10,7 +10,7 @@ struct Region {
   int64_t area;                 // pixels
   int64_t x, y, width, height;  // bounding box, pixels
   float peak;
-  int64_t peakX, peakY;         // the first pixel in raster order that has the peak value
+  int64_t peakX, peakY;  // the first pixel in raster order that has the peak value
 };
 
 // The 8-connected regions of pixels at or above `threshold` with at least `minArea` pixels, highest peak first (equal

@@ -22,20 +22,26 @@
 
 namespace ssn {
 
-ActivePositions::ActivePositions(const at::Tensor& noiseMask, int64_t images, int64_t height, int64_t width, int64_t capacity) : images_(images), height_(height), width_(width), mask_(noiseMask) {
+ActivePositions::ActivePositions(const at::Tensor& noiseMask, int64_t images, int64_t height, int64_t width,
+                                 int64_t capacity)
+    : images_(images), height_(height), width_(width), mask_(noiseMask) {
   const int64_t plane = height * width;
   if (!hostPath(noiseMask)) {
     const auto options = noiseMask.options().dtype(at::kInt);
     running_ = at::cumsum(noiseMask.reshape(-1), 0, at::kInt);
     active_ = at::empty({noiseMask.numel()}, options);
     cells_ = at::full({capacity}, -1, options.dtype(at::kLong));
-    forEach(noiseMask.device(), noiseMask.numel(), kernels::NumberActive{noiseMask.data_ptr<float>(), running_.data_ptr<int32_t>(), capacity, active_.data_ptr<int32_t>(), cells_.data_ptr<int64_t>()});
+    forEach(noiseMask.device(), noiseMask.numel(),
+            kernels::NumberActive{noiseMask.data_ptr<float>(), running_.data_ptr<int32_t>(), capacity,
+                                  active_.data_ptr<int32_t>(), cells_.data_ptr<int64_t>()});
     return;
   }
   cells_ = noiseMask.reshape(-1).nonzero().squeeze(1);
   const int64_t* cells = cells_.data_ptr<int64_t>();
-  for (int64_t s = 0; s <= 2 * images; ++s) begin_.push_back(std::lower_bound(cells, cells + cells_.numel(), s * plane) - cells);
-  for (int64_t s = 0; s < 2 * images; ++s) positions_.push_back((cells_.slice(0, begin_[s], begin_[s + 1]) - s * plane).to(at::kInt));
+  for (int64_t s = 0; s <= 2 * images; ++s)
+    begin_.push_back(std::lower_bound(cells, cells + cells_.numel(), s * plane) - cells);
+  for (int64_t s = 0; s < 2 * images; ++s)
+    positions_.push_back((cells_.slice(0, begin_[s], begin_[s + 1]) - s * plane).to(at::kInt));
   shared_ = cells_.remainder(std::max<int64_t>(1, sharedRows()));
 }
 
@@ -51,7 +57,9 @@ at::Tensor ActivePositions::multiplicity() const {
     return at::cat({clean.reshape(-1), at::ones({rows()}, clean.options())}, 0);
   }
   const at::Tensor out = at::empty({shared + rows()}, mask_.options());
-  forEach(out.device(), out.numel(), kernels::Multiplicity{active_.data_ptr<int32_t>(), cells_.data_ptr<int64_t>(), shared, out.data_ptr<float>()});
+  forEach(
+      out.device(), out.numel(),
+      kernels::Multiplicity{active_.data_ptr<int32_t>(), cells_.data_ptr<int64_t>(), shared, out.data_ptr<float>()});
   return out;
 }
 
@@ -62,7 +70,8 @@ at::Tensor ActivePositions::toCells(const at::Tensor& rows) const {
     return at::cat({base, base}, 0).index_copy_(0, cells_, rows.slice(0, shared)).view_as(mask_);
   }
   at::Tensor out = at::empty_like(mask_);
-  forEach(out.device(), out.numel(), kernels::RowsToCells{rows.data_ptr<float>(), active_.data_ptr<int32_t>(), shared, out.data_ptr<float>()});
+  forEach(out.device(), out.numel(),
+          kernels::RowsToCells{rows.data_ptr<float>(), active_.data_ptr<int32_t>(), shared, out.data_ptr<float>()});
   return out;
 }
 
@@ -70,10 +79,14 @@ at::Tensor ActivePositions::toRows(const at::Tensor& cells) const {
   const int64_t b = images_, shared = sharedRows();
   if (hostPath(cells)) {
     const at::Tensor clean = cells * (1.0 - mask_);
-    return at::cat({(clean.slice(0, 0, b) + clean.slice(0, b, 2 * b)).view({-1}), at::index_select(cells.reshape(-1), 0, cells_)}, 0);
+    return at::cat(
+        {(clean.slice(0, 0, b) + clean.slice(0, b, 2 * b)).view({-1}), at::index_select(cells.reshape(-1), 0, cells_)},
+        0);
   }
   const at::Tensor dense = cells.contiguous(), out = at::empty({shared + rows()}, cells.options());
-  forEach(out.device(), out.numel(), kernels::CellsToRows{dense.data_ptr<float>(), active_.data_ptr<int32_t>(), cells_.data_ptr<int64_t>(), shared, out.data_ptr<float>()});
+  forEach(out.device(), out.numel(),
+          kernels::CellsToRows{dense.data_ptr<float>(), active_.data_ptr<int32_t>(), cells_.data_ptr<int64_t>(), shared,
+                               out.data_ptr<float>()});
   return out;
 }
 
@@ -83,7 +96,9 @@ void ActivePositions::addShared(at::Tensor noisy, const at::Tensor& base) const 
     return;
   }
   const int64_t k = noisy.size(1);
-  forEach(noisy.device(), rows() * (k / 4), kernels::AddShared{noisy.data_ptr<float>(), base.data_ptr<float>(), cells_.data_ptr<int64_t>(), sharedRows(), k});
+  forEach(
+      noisy.device(), rows() * (k / 4),
+      kernels::AddShared{noisy.data_ptr<float>(), base.data_ptr<float>(), cells_.data_ptr<int64_t>(), sharedRows(), k});
 }
 
 void ActivePositions::addToShared(at::Tensor base, const at::Tensor& noisy) const {
@@ -96,10 +111,13 @@ void ActivePositions::addToShared(at::Tensor base, const at::Tensor& noisy) cons
     return;
   }
   const int64_t k = base.size(1);
-  forEach(base.device(), sharedRows() * (k / 4), kernels::AddToShared{base.data_ptr<float>(), noisy.data_ptr<float>(), active_.data_ptr<int32_t>(), sharedRows(), k});
+  forEach(base.device(), sharedRows() * (k / 4),
+          kernels::AddToShared{base.data_ptr<float>(), noisy.data_ptr<float>(), active_.data_ptr<int32_t>(),
+                               sharedRows(), k});
 }
 
-void ActivePositions::inPieces(int64_t floatsPerRow, int64_t floats, const std::function<void(int64_t from, int64_t to)>& body) const {
+void ActivePositions::inPieces(int64_t floatsPerRow, int64_t floats,
+                               const std::function<void(int64_t from, int64_t to)>& body) const {
   const int64_t most = std::max<int64_t>(1, floats / floatsPerRow);
   if (!hostPath(cells_)) {
     const int64_t whole = std::max<int64_t>(8, most / 8 * 8);  // as tensor cores want them
@@ -120,31 +138,39 @@ namespace {
 // Calls body(sample, from, to) for the samples of rows from .. to - 1, which have all of their rows there.
 template <class Body>
 void forSamples(const std::vector<int64_t>& begin, int64_t from, int64_t to, Body&& body) {
-  const int64_t first = std::lower_bound(begin.begin(), begin.end(), from) - begin.begin(), last = std::lower_bound(begin.begin(), begin.end(), to) - begin.begin();
-  forEachShared(last - first, [&](int64_t i) { body(first + i, begin[first + i] - from, begin[first + i + 1] - from); });
+  const int64_t first = std::lower_bound(begin.begin(), begin.end(), from) - begin.begin(),
+                last = std::lower_bound(begin.begin(), begin.end(), to) - begin.begin();
+  forEachShared(last - first,
+                [&](int64_t i) { body(first + i, begin[first + i] - from, begin[first + i + 1] - from); });
 }
 
 }  // namespace
 
 void ActivePositions::addTaps(at::Tensor planes, const at::Tensor& products, int64_t from, int64_t to) const {
   if (hostPath(planes)) {
-    forSamples(begin_, from, to, [&](int64_t s, int64_t begin, int64_t end) { addNoiseTaps(planes[s], products.slice(0, begin, end), positions_[s]); });
+    forSamples(begin_, from, to, [&](int64_t s, int64_t begin, int64_t end) {
+      addNoiseTaps(planes[s], products.slice(0, begin, end), positions_[s]);
+    });
     return;
   }
   const int64_t k = planes.size(3);
   forEach(planes.device(), planes.numel() / 4,
-          kernels::AddNoiseTaps{planes.data_ptr<float>(), products.data_ptr<float>(), active_.data_ptr<int32_t>(), running_.data_ptr<int32_t>(), from, to, height_, width_, k});
+          kernels::AddNoiseTaps{planes.data_ptr<float>(), products.data_ptr<float>(), active_.data_ptr<int32_t>(),
+                                running_.data_ptr<int32_t>(), from, to, height_, width_, k});
 }
 
 at::Tensor ActivePositions::gatherTaps(const at::Tensor& planes, int64_t from, int64_t to) const {
   const int64_t k = planes.size(3);
   at::Tensor products = at::empty({to - from, kTaps * k}, planes.options());
   if (hostPath(planes)) {
-    forSamples(begin_, from, to, [&](int64_t s, int64_t begin, int64_t end) { gatherNoiseTaps(planes[s], positions_[s], products.slice(0, begin, end)); });
+    forSamples(begin_, from, to, [&](int64_t s, int64_t begin, int64_t end) {
+      gatherNoiseTaps(planes[s], positions_[s], products.slice(0, begin, end));
+    });
     return products;
   }
   forEach(planes.device(), (to - from) * kTaps * (k / 4),
-          kernels::GatherNoiseTaps{planes.data_ptr<float>(), cells_.slice(0, from, to).data_ptr<int64_t>(), height_, width_, k, products.data_ptr<float>()});
+          kernels::GatherNoiseTaps{planes.data_ptr<float>(), cells_.slice(0, from, to).data_ptr<int64_t>(), height_,
+                                   width_, k, products.data_ptr<float>()});
   return products;
 }
 

@@ -1,8 +1,9 @@
-// Where the samples of a duplicated batch have noise: the active positions. All other positions are the same in both copies,
-// so the batch is b HW shared rows, then one row for each active position, sample by sample (heads/segmentation_rows.h).
+// Where the samples of a duplicated batch have noise: the active positions. All other positions are the same in both
+// copies, so the batch is b HW shared rows, then one row for each active position, sample by sample
+// (heads/segmentation_rows.h).
 //
-// On the CPU there are as many rows as positions. Elsewhere their number is not known without waiting for the device, so the
-// caller gives a capacity, and rows beyond the positions stand for none: their cell is -1.
+// On the CPU there are as many rows as positions. Elsewhere their number is not known without waiting for the device,
+// so the caller gives a capacity, and rows beyond the positions stand for none: their cell is -1.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -31,10 +32,12 @@ class ActivePositions {
   void addShared(at::Tensor noisy, const at::Tensor& base) const;
   void addToShared(at::Tensor base, const at::Tensor& noisy) const;
 
-  // The 5x5 convolution of something that is zero but at the active positions is one dense product whose 25 K columns (taps in the
-  // order dx, dy) are added to the shifted positions. In pieces of rows, of about `floats` numbers in all: body(from, to).
+  // The 5x5 convolution of something that is zero but at the active positions is one dense product whose 25 K columns
+  // (taps in the order dx, dy) are added to the shifted positions. In pieces of rows, of about `floats` numbers in all:
+  // body(from, to).
   void inPieces(int64_t floatsPerRow, int64_t floats, const std::function<void(int64_t from, int64_t to)>& body) const;
-  // planes[y - (dy - 2), x - (dx - 2)] += products[p, dx, dy] for every active (y, x) of a piece. planes: 2 images x H x W x K.
+  // planes[y - (dy - 2), x - (dx - 2)] += products[p, dx, dy] for every active (y, x) of a piece. planes: 2 images x H
+  // x W x K.
   void addTaps(at::Tensor planes, const at::Tensor& products, int64_t from, int64_t to) const;
   // The transpose: what the planes' gradient gives the products of a piece.
   at::Tensor gatherTaps(const at::Tensor& planes, int64_t from, int64_t to) const;

@@ -36,11 +36,13 @@ void adamwStep(at::Tensor& parameter, const at::Tensor& gradient, AdamWState& st
   parameter.addcdiv_(state.mean, (state.variance.sqrt() / rates.root).add_(kEps), -rates.stepSize);
 }
 
-void adamwStepOnDevice(at::Tensor& parameter, const at::Tensor& gradient, AdamWState& state, const at::Tensor& rates, const at::Tensor& norm, double clip) {
+void adamwStepOnDevice(at::Tensor& parameter, const at::Tensor& gradient, AdamWState& state, const at::Tensor& rates,
+                       const at::Tensor& norm, double clip) {
   TORCH_INTERNAL_ASSERT(parameter.is_contiguous() && state.mean.is_contiguous() && state.variance.is_contiguous());
   const at::Tensor dense = gradient.contiguous();
   forEach(parameter.device(), parameter.numel(),
-          kernels::AdamW{parameter.data_ptr<float>(), dense.data_ptr<float>(), state.mean.data_ptr<float>(), state.variance.data_ptr<float>(), rates.data_ptr<double>(), norm.data_ptr<double>(), clip});
+          kernels::AdamW{parameter.data_ptr<float>(), dense.data_ptr<float>(), state.mean.data_ptr<float>(),
+                         state.variance.data_ptr<float>(), rates.data_ptr<double>(), norm.data_ptr<double>(), clip});
 }
 
 }  // namespace ssn

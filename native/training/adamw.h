@@ -1,4 +1,5 @@
-// AdamW (Loshchilov and Hutter, "Decoupled weight decay regularization"; spec section 5), betas 0.9 and 0.999, eps 1e-8.
+// AdamW (Loshchilov and Hutter, "Decoupled weight decay regularization"; spec section 5), betas 0.9 and 0.999, eps
+// 1e-8.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -26,8 +27,10 @@ void begin(AdamWState& state, const at::Tensor& parameter);
 // One step in place. On the CPU.
 void adamwStep(at::Tensor& parameter, const at::Tensor& gradient, AdamWState& state, const AdamWRates& rates);
 
-// Elsewhere, with the three numbers of `rates` as doubles in the device's memory, and the gradient scaled to a global `norm` (double,
-// likewise) of at most `clip`; 0 does not clip. The state has begun: it must not lie in a graph's memory. One kernel, which a graph can repeat with other numbers.
-void adamwStepOnDevice(at::Tensor& parameter, const at::Tensor& gradient, AdamWState& state, const at::Tensor& rates, const at::Tensor& norm, double clip);
+// Elsewhere, with the three numbers of `rates` as doubles in the device's memory, and the gradient scaled to a global
+// `norm` (double, likewise) of at most `clip`; 0 does not clip. The state has begun: it must not lie in a graph's
+// memory. One kernel, which a graph can repeat with other numbers.
+void adamwStepOnDevice(at::Tensor& parameter, const at::Tensor& gradient, AdamWState& state, const at::Tensor& rates,
+                       const at::Tensor& norm, double clip);
 
 }  // namespace ssn

@@ -43,7 +43,8 @@ DeviceStep::Use::Use(const DeviceStep* step) {
 }
 DeviceStep::Use::~Use() = default;
 
-DeviceStep::DeviceStep(const std::vector<TapShape>& taps, const AnomalyMaskOptions& anomalies, bool overlap, bool lowResolution, at::Device device, int64_t graphs)
+DeviceStep::DeviceStep(const std::vector<TapShape>& taps, const AnomalyMaskOptions& anomalies, bool overlap,
+                       bool lowResolution, at::Device device, int64_t graphs)
     : shapes_(taps), anomalies_(anomalies), overlap_(overlap), lowResolution_(lowResolution), device_(device) {
 #ifdef SSN_CUDA
   if (device.is_cuda()) repeated_ = std::make_unique<Repeated>(device, graphs);
@@ -59,7 +60,9 @@ DeviceStep::~DeviceStep() = default;
 namespace {
 
 // For the host to fill; page-locked, so that copying it need not be waited for.
-at::Tensor hostTensor(at::IntArrayRef shape, at::ScalarType type, at::Device device) { return at::empty(shape, at::TensorOptions().dtype(type).pinned_memory(device.is_cuda())); }
+at::Tensor hostTensor(at::IntArrayRef shape, at::ScalarType type, at::Device device) {
+  return at::empty(shape, at::TensorOptions().dtype(type).pinned_memory(device.is_cuda()));
+}
 
 }  // namespace
 
@@ -71,7 +74,8 @@ void DeviceStep::prepareImages(const Images& images) {
     if (image.mask.defined()) rows_.emplace(key, static_cast<int64_t>(rows_.size()) + 1);
     weighted_ |= image.weight.defined();
   }
-  at::Tensor masks = at::zeros({static_cast<int64_t>(rows_.size()) + 1, anomalies_.height * anomalies_.width}, at::kByte);
+  at::Tensor masks =
+      at::zeros({static_cast<int64_t>(rows_.size()) + 1, anomalies_.height * anomalies_.width}, at::kByte);
   for (const auto& [key, row] : rows_) masks[row].copy_(images.at(key).mask.view({-1}));
   settle();
   if (weights_.defined()) weights_.fill_(1);
@@ -100,7 +104,9 @@ std::vector<int64_t> DeviceStep::countPositions(const std::vector<Plan>& steps) 
   return anomalyCounts(anomalies_, streams, rows, overlap_ ? at::Tensor() : masks_, device_);
 }
 
-int64_t DeviceStep::capacityOf(int64_t positions, int64_t images) const { return capacityFor(positions, 2 * images * anomalies_.height * anomalies_.width); }
+int64_t DeviceStep::capacityOf(int64_t positions, int64_t images) const {
+  return capacityFor(positions, 2 * images * anomalies_.height * anomalies_.width);
+}
 
 void DeviceStep::plan(const std::vector<Plan>& steps, const Images& images) {
   prepareImages(images);
@@ -115,7 +121,8 @@ void DeviceStep::plan(const std::vector<Plan>& steps, const Images& images) {
   if (!steps.empty()) reserve(most, capacity);
 }
 
-// Room for so many images and rows, at addresses that stay: what is larger than ever moves everything and ends the graphs.
+// Room for so many images and rows, at addresses that stay: what is larger than ever moves everything and ends the
+// graphs.
 void DeviceStep::reserve(int64_t images, int64_t capacity) {
   const int64_t plane = anomalies_.height * anomalies_.width;
   int64_t channels = 0;
@@ -125,7 +132,8 @@ void DeviceStep::reserve(int64_t images, int64_t capacity) {
     settle();
     reserved_ = images;
     taps_.clear();
-    for (const TapShape& shape : shapes_) taps_.push_back(at::empty({reserved_, shape.height, shape.width, shape.channels}, floats));
+    for (const TapShape& shape : shapes_)
+      taps_.push_back(at::empty({reserved_, shape.height, shape.width, shape.channels}, floats));
     integers_ = at::zeros({1 + reserved_}, floats.dtype(at::kLong));
     numbers_ = at::zeros({2 * reserved_}, floats);
     weights_ = at::ones({reserved_, plane}, floats);
@@ -146,12 +154,14 @@ void DeviceStep::begin(const Plan& step, const Images& images, const std::vector
   step.streams.check();
   images_ = static_cast<int64_t>(step.keys.size());
   const auto planned = planned_.find(step.streams.step);
-  positions_ = planned != planned_.end() && planned->second.step == step ? planned->second.positions : countPositions({step})[0];
+  positions_ =
+      planned != planned_.end() && planned->second.step == step ? planned->second.positions : countPositions({step})[0];
   capacity_ = capacityOf(positions_, images_);
   reserve(images_, capacity_);
   streams_ = step.streams;
   streams_.step = 0;  // what counts is in the device's memory: a graph repeats this for other steps
-  const at::Tensor integers = hostTensor({1 + images_}, at::kLong, device_), numbers = hostTensor({2 * reserved_}, at::kFloat, device_);
+  const at::Tensor integers = hostTensor({1 + images_}, at::kLong, device_),
+                   numbers = hostTensor({2 * reserved_}, at::kFloat, device_);
   const std::vector<int64_t> rows = rowsOf(step.keys);
   integers.data_ptr<int64_t>()[0] = step.streams.step;
   std::copy(rows.begin(), rows.end(), integers.data_ptr<int64_t>() + 1);
@@ -164,7 +174,8 @@ void DeviceStep::begin(const Plan& step, const Images& images, const std::vector
     numbers.data_ptr<float>()[i] = static_cast<float>(image.label);
     numbers.data_ptr<float>()[reserved_ + i] = static_cast<float>(image.segmented);
     if (image.weight.defined()) weights[i].copy_(image.weight.view({-1}));
-    for (size_t l = 0; l < shapes_.size(); ++l) taps_[l][i].copy_(taps[static_cast<size_t>(i)][l][0].permute({1, 2, 0}), /*non_blocking=*/true);
+    for (size_t l = 0; l < shapes_.size(); ++l)
+      taps_[l][i].copy_(taps[static_cast<size_t>(i)][l][0].permute({1, 2, 0}), /*non_blocking=*/true);
   }
   integers_.slice(0, 0, 1 + images_).copy_(integers, /*non_blocking=*/true);
   numbers_.copy_(numbers, /*non_blocking=*/true);
@@ -206,7 +217,8 @@ const at::Tensor& DeviceStep::run(bool repeatable, const std::function<at::Tenso
   const auto whole = [&] { values_.copy_(work()); };
 #ifdef SSN_CUDA
   if (repeatable && repeated_ && repeated_->graphs.limit() > 0) {
-    repeated_->graphs[{images_, capacity_, streams_.first, streams_.second}].run(repeated_->stream, repeated_->memory, whole);
+    repeated_->graphs[{images_, capacity_, streams_.first, streams_.second}].run(repeated_->stream, repeated_->memory,
+                                                                                 whole);
     return values_;
   }
 #endif

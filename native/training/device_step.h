@@ -1,5 +1,5 @@
-// A training step on another device than the CPU. All that a step reads and writes lies at the same addresses each time, so that
-// a CUDA graph can repeat it: the host fills in features, numbers and rows, and waits for nothing.
+// A training step on another device than the CPU. All that a step reads and writes lies at the same addresses each
+// time, so that a CUDA graph can repeat it: the host fills in features, numbers and rows, and waits for nothing.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -31,7 +31,8 @@ class DeviceStep {
   using Images = std::unordered_map<int64_t, TrainingImage>;  // by key
 
   // graphs: for how many sizes of steps a CUDA graph is kept; 0: none.
-  DeviceStep(const std::vector<TapShape>& taps, const AnomalyMaskOptions& anomalies, bool overlap, bool lowResolution, at::Device device, int64_t graphs);
+  DeviceStep(const std::vector<TapShape>& taps, const AnomalyMaskOptions& anomalies, bool overlap, bool lowResolution,
+             at::Device device, int64_t graphs);
   ~DeviceStep();
 
   // While one lives, the calling thread's work on the device goes to the trainer's own stream.
@@ -51,10 +52,12 @@ class DeviceStep {
   struct Plan {
     StepStreams streams;
     std::vector<int64_t> keys;
-    bool operator==(const Plan& other) const { return keys == other.keys && streams.first == other.streams.first && streams.second == other.streams.second; }
+    bool operator==(const Plan& other) const {
+      return keys == other.keys && streams.first == other.streams.first && streams.second == other.streams.second;
+    }
   };
-  // Finds out how many positions of steps will have noise, by waiting for the device once. Replaces what was planned before. A step that was
-  // not planned is waited for when it begins.
+  // Finds out how many positions of steps will have noise, by waiting for the device once. Replaces what was planned
+  // before. A step that was not planned is waited for when it begins.
   void plan(const std::vector<Plan>& steps, const Images& images);
 
   // The next step: features (1 x C_l x h_l x w_l for each image and tap, on the device), targets and random streams.

@@ -12,8 +12,13 @@
 
 namespace ssn {
 
-FeatureCache::FeatureCache(int64_t limitBytes, int64_t hostBytes, at::ScalarType dtype, at::Device device, std::unique_ptr<FeatureFile> file)
-    : limit_(limitBytes), hostLimit_(hostPath(device) ? 0 : hostBytes), dtype_(dtype), device_(device), file_(std::move(file)) {}
+FeatureCache::FeatureCache(int64_t limitBytes, int64_t hostBytes, at::ScalarType dtype, at::Device device,
+                           std::unique_ptr<FeatureFile> file)
+    : limit_(limitBytes),
+      hostLimit_(hostPath(device) ? 0 : hostBytes),
+      dtype_(dtype),
+      device_(device),
+      file_(std::move(file)) {}
 
 std::optional<FeatureCache::Taps> FeatureCache::find(int64_t key, const std::optional<Digest>& content) {
   Digest digest;
@@ -59,7 +64,9 @@ FeatureCache::Taps FeatureCache::offer(int64_t key, const Taps& taps) {
   for (const at::Tensor& tap : taps) {
     stored.push_back(tap.to(dtype_));
     if (dtype_ == at::kHalf && !stored.back().isfinite().all().item<bool>())
-      throw Error("INVALID_OPTION", "featureCachePrecision 'float16' cannot hold features above 65504, and this backbone has them: use 'float32'");
+      throw Error("INVALID_OPTION",
+                  "featureCachePrecision 'float16' cannot hold features above 65504, and this backbone has them: use "
+                  "'float32'");
   }
   std::optional<Digest> content;
   {
@@ -87,10 +94,14 @@ void FeatureCache::keep(int64_t key, const Taps& taps) {
     Taps kept;
     locked_ = device_.is_cuda();
     try {
-      for (const at::Tensor& tap : taps) kept.push_back(at::empty_strided(tap.sizes(), tap.strides(), tap.options().device(at::kCPU).pinned_memory(device_.is_cuda())));
+      for (const at::Tensor& tap : taps)
+        kept.push_back(at::empty_strided(tap.sizes(), tap.strides(),
+                                         tap.options().device(at::kCPU).pinned_memory(device_.is_cuda())));
     } catch (const c10::Error& error) {
       hostLimit_ = hostBytes_;
-      warnings_.push_back("The machine gives no more page-locked memory for features after " + std::to_string(hostBytes_ >> 20) + " MiB: the others are computed in every epoch. Lower featureCacheHostMiB. (" +
+      warnings_.push_back("The machine gives no more page-locked memory for features after " +
+                          std::to_string(hostBytes_ >> 20) +
+                          " MiB: the others are computed in every epoch. Lower featureCacheHostMiB. (" +
                           error.what_without_backtrace() + ")");
       return;
     }
@@ -106,7 +117,7 @@ FeatureCache::~FeatureCache() {
   if (!locked_) return;
   try {
     at::getHostAllocator(at::kCUDA)->empty_cache();  // libtorch would keep it page-locked for ever
-  } catch (...) {  // after an error of the GPU, which was reported
+  } catch (...) {                                    // after an error of the GPU, which was reported
   }
 #endif
 }

@@ -1,6 +1,6 @@
-// The frozen backbone's taps for one image and one flip never change: kept in memory up to a limit, and in a file for the
-// next training if one is given. What does not fit is computed again; results do not depend on what is cached, because
-// features are always computed image by image, and rounded to the cache's precision wherever they come from.
+// The frozen backbone's taps for one image and one flip never change: kept in memory up to a limit, and in a file for
+// the next training if one is given. What does not fit is computed again; results do not depend on what is cached,
+// because features are always computed image by image, and rounded to the cache's precision wherever they come from.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -21,14 +21,15 @@ class FeatureCache {
  public:
   using Taps = std::vector<at::Tensor>;
 
-  // Everything holds elements of type `dtype`: up to limitBytes on `device`; where that is not the CPU, up to hostBytes more in
-  // page-locked memory of the host, from where a GPU fetches them without a detour; `file`, which may be null.
-  FeatureCache(int64_t limitBytes, int64_t hostBytes, at::ScalarType dtype, at::Device device, std::unique_ptr<FeatureFile> file);
+  // Everything holds elements of type `dtype`: up to limitBytes on `device`; where that is not the CPU, up to hostBytes
+  // more in page-locked memory of the host, from where a GPU fetches them without a detour; `file`, which may be null.
+  FeatureCache(int64_t limitBytes, int64_t hostBytes, at::ScalarType dtype, at::Device device,
+               std::unique_ptr<FeatureFile> file);
 
   ~FeatureCache();
 
-  // float32, on the device. `content`: the digest of the pixels, where they are at hand; a key whose digest was given once is found in the
-  // file without it.
+  // float32, on the device. `content`: the digest of the pixels, where they are at hand; a key whose digest was given
+  // once is found in the file without it.
   std::optional<Taps> find(int64_t key, const std::optional<Digest>& content);
 
   bool contains(int64_t key) const;
@@ -36,8 +37,8 @@ class FeatureCache {
   // In memory, the device's and the host's.
   int64_t bytes() const;
 
-  // Takes computed taps, keeps them where they fit, and returns them as find() would. Throws INVALID_OPTION for features
-  // that float16 cannot hold.
+  // Takes computed taps, keeps them where they fit, and returns them as find() would. Throws INVALID_OPTION for
+  // features that float16 cannot hold.
   Taps offer(int64_t key, const Taps& taps);
 
   struct Report {

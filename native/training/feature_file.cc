@@ -37,11 +37,19 @@ constexpr char kMagic[8] = {'S', 'S', 'N', 'F', 'E', 'A', 'T', '1'};
 uint64_t headerChecksum(const Header& header) { return checksumOf(&header, offsetof(Header, checksum)); }
 
 // With the slot, so that a record copied to another place is not taken for valid.
-uint64_t headChecksum(const RecordHead& head, int64_t slot) { return checksumOf(&head, offsetof(RecordHead, checksum), static_cast<uint64_t>(slot)); }
+uint64_t headChecksum(const RecordHead& head, int64_t slot) {
+  return checksumOf(&head, offsetof(RecordHead, checksum), static_cast<uint64_t>(slot));
+}
 
 [[noreturn]] void fail(int error, const std::string& path) {
-  const char* code = error == EACCES || error == EPERM || error == EROFS ? "NO_PERMISSION" : error == ENOENT ? "FILE_NOT_FOUND" : error == ENOSPC ? "NO_SPACE" : "FILE_ERROR";
-  throw Error(code, "Cannot open the feature cache file " + path + ": " + std::generic_category().message(error) + ". Choose another featureCacheDir, or set featureCacheFileMiB to 0.", path);
+  const char* code = error == EACCES || error == EPERM || error == EROFS ? "NO_PERMISSION"
+                     : error == ENOENT                                   ? "FILE_NOT_FOUND"
+                     : error == ENOSPC                                   ? "NO_SPACE"
+                                                                         : "FILE_ERROR";
+  throw Error(code,
+              "Cannot open the feature cache file " + path + ": " + std::generic_category().message(error) +
+                  ". Choose another featureCacheDir, or set featureCacheFileMiB to 0.",
+              path);
 }
 
 int64_t sizeOf(int file) {
@@ -53,11 +61,13 @@ int64_t elements(const TapShape& shape) { return shape.channels * shape.height *
 
 }  // namespace
 
-FeatureFile::FeatureFile(std::string path, const Digest& identity, std::vector<TapShape> shapes, at::ScalarType dtype, int64_t limitBytes)
+FeatureFile::FeatureFile(std::string path, const Digest& identity, std::vector<TapShape> shapes, at::ScalarType dtype,
+                         int64_t limitBytes)
     : path_(std::move(path)), identity_(identity), shapes_(std::move(shapes)), dtype_(dtype), limit_(limitBytes) {
   checkPath(path_);
   recordBytes_ = sizeof(RecordHead);
-  for (const TapShape& shape : shapes_) recordBytes_ += elements(shape) * static_cast<int64_t>(c10::elementSize(dtype_));
+  for (const TapShape& shape : shapes_)
+    recordBytes_ += elements(shape) * static_cast<int64_t>(c10::elementSize(dtype_));
   file_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   if (file_ < 0) fail(errno, path_);
   open();
@@ -69,18 +79,22 @@ int64_t FeatureFile::offsetOf(int64_t slot) const { return static_cast<int64_t>(
 
 void FeatureFile::open() {
   writable_ = ::flock(file_, LOCK_EX | LOCK_NB) == 0;
-  if (!writable_) warnings_.push_back("The feature cache file " + path_ + " is in use by another training: this one reads what is in it and adds nothing.");
+  if (!writable_)
+    warnings_.push_back("The feature cache file " + path_ +
+                        " is in use by another training: this one reads what is in it and adds nothing.");
   if (readHeader()) {
     index();
   } else if (writable_) {
-    if (sizeOf(file_) > 0) warnings_.push_back("The feature cache file " + path_ + " is damaged or of another format: it is begun anew.");
+    if (sizeOf(file_) > 0)
+      warnings_.push_back("The feature cache file " + path_ + " is damaged or of another format: it is begun anew.");
     start();
   }
 }
 
 bool FeatureFile::readHeader() {
   Header header;
-  return readAt(&header, sizeof header, 0) && std::memcmp(header.magic, kMagic, sizeof kMagic) == 0 && header.checksum == headerChecksum(header) && header.identity == identity_ &&
+  return readAt(&header, sizeof header, 0) && std::memcmp(header.magic, kMagic, sizeof kMagic) == 0 &&
+         header.checksum == headerChecksum(header) && header.identity == identity_ &&
          header.recordBytes == static_cast<uint64_t>(recordBytes_);
 }
 
@@ -91,13 +105,15 @@ void FeatureFile::start() {
   header.recordBytes = static_cast<uint64_t>(recordBytes_);
   header.checksum = headerChecksum(header);
   if (::ftruncate(file_, 0) == 0 && writeAt(&header, sizeof header, 0)) return;
-  warnings_.push_back("The feature cache file " + path_ + " cannot be written (" + std::generic_category().message(errno) + "): features are not kept in it.");
+  warnings_.push_back("The feature cache file " + path_ + " cannot be written (" +
+                      std::generic_category().message(errno) + "): features are not kept in it.");
   writable_ = false;
 }
 
 void FeatureFile::index() {
   const int64_t size = sizeOf(file_), stored = (size - static_cast<int64_t>(sizeof(Header))) / recordBytes_;
-  if (size != offsetOf(stored)) warnings_.push_back("The feature cache file " + path_ + " ends within an entry: that entry is dropped.");
+  if (size != offsetOf(stored))
+    warnings_.push_back("The feature cache file " + path_ + " ends within an entry: that entry is dropped.");
   slots_ = std::min(stored, std::max<int64_t>(0, limit_ - static_cast<int64_t>(sizeof(Header))) / recordBytes_);
   if (writable_ && size != offsetOf(slots_) && ::ftruncate(file_, offsetOf(slots_)) != 0) writable_ = false;
   for (int64_t slot = 0; slot < slots_; ++slot) {
@@ -122,13 +138,15 @@ std::optional<std::vector<at::Tensor>> FeatureFile::find(const Digest& content) 
     slot = found->second;
   }
   RecordHead head;
-  bool valid = readAt(&head, sizeof head, offsetOf(slot)) && head.content == content && head.checksum == headChecksum(head, slot);
+  bool valid = readAt(&head, sizeof head, offsetOf(slot)) && head.content == content &&
+               head.checksum == headChecksum(head, slot);
   std::vector<at::Tensor> taps;
   uint64_t checksum = 0;
   int64_t offset = offsetOf(slot) + static_cast<int64_t>(sizeof head);
   for (const TapShape& shape : shapes_) {
     if (!valid) break;
-    taps.push_back(at::empty({1, shape.channels, shape.height, shape.width}, at::TensorOptions().dtype(dtype_).memory_format(at::MemoryFormat::ChannelsLast)));
+    taps.push_back(at::empty({1, shape.channels, shape.height, shape.width},
+                             at::TensorOptions().dtype(dtype_).memory_format(at::MemoryFormat::ChannelsLast)));
     const int64_t bytes = static_cast<int64_t>(taps.back().nbytes());
     valid = readAt(taps.back().data_ptr(), bytes, offset);
     checksum = checksumOf(taps.back().data_ptr(), bytes, checksum);
@@ -149,7 +167,9 @@ void FeatureFile::offer(const Digest& content, const std::vector<at::Tensor>& ta
   if (!reused && offsetOf(slot + 1) > limit_) {
     std::lock_guard lock(mutex_);
     writable_ = false;
-    warnings_.push_back("The feature cache file " + path_ + " has reached its limit with " + std::to_string(slots_) + " entries: further features are not kept in it. Raise featureCacheFileMiB, or delete the file if it is for other images.");
+    warnings_.push_back("The feature cache file " + path_ + " has reached its limit with " + std::to_string(slots_) +
+                        " entries: further features are not kept in it. Raise featureCacheFileMiB, or delete the file "
+                        "if it is for other images.");
     return;
   }
   RecordHead head{};
@@ -171,11 +191,14 @@ void FeatureFile::offer(const Digest& content, const std::vector<at::Tensor>& ta
   std::lock_guard lock(mutex_);
   if (!written) {
     writable_ = false;
-    warnings_.push_back("The feature cache file " + path_ + " cannot be written (" + std::generic_category().message(error) + "): further features are not kept in it.");
+    warnings_.push_back("The feature cache file " + path_ + " cannot be written (" +
+                        std::generic_category().message(error) + "): further features are not kept in it.");
     return;
   }
-  if (reused) free_.pop_back();
-  else ++slots_;
+  if (reused)
+    free_.pop_back();
+  else
+    ++slots_;
   index_.emplace(content, slot);
 }
 
@@ -183,7 +206,9 @@ std::vector<std::string> FeatureFile::takeWarnings() {
   std::lock_guard lock(mutex_);
   std::vector<std::string> out = std::move(warnings_);
   warnings_.clear();
-  if (damaged_ > 0) out.push_back("The feature cache file " + path_ + " has damaged entries (" + std::to_string(damaged_) + "): they are not used.");
+  if (damaged_ > 0)
+    out.push_back("The feature cache file " + path_ + " has damaged entries (" + std::to_string(damaged_) +
+                  "): they are not used.");
   damaged_ = 0;
   return out;
 }

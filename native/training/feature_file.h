@@ -3,9 +3,10 @@
 //   header   "SSNFEAT1", identity (32 bytes: what the features depend on besides the pixels), record size, checksum
 //   record   content (SHA-256 of the pixels), checksum of the data, checksum of these; then the taps, channels last
 //
-// The data of a record is written before its head, and both are checked when it is read: a process that is killed leaves
-// at most a part that counts as free. One process at a time writes (flock), others read. Positioned reads and writes
-// instead of a mapping: a mapped file that becomes shorter, or a full disk under one, ends the process with SIGBUS.
+// The data of a record is written before its head, and both are checked when it is read: a process that is killed
+// leaves at most a part that counts as free. One process at a time writes (flock), others read. Positioned reads and
+// writes instead of a mapping: a mapped file that becomes shorter, or a full disk under one, ends the process with
+// SIGBUS.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -27,15 +28,17 @@ using Digest = std::array<uint8_t, 32>;
 
 class FeatureFile {
  public:
-  // Opens or creates the file; what is in it under another identity, size or format is dropped with a warning. Throws the
-  // file system's error codes when it cannot be opened.
-  FeatureFile(std::string path, const Digest& identity, std::vector<TapShape> shapes, at::ScalarType dtype, int64_t limitBytes);
+  // Opens or creates the file; what is in it under another identity, size or format is dropped with a warning. Throws
+  // the file system's error codes when it cannot be opened.
+  FeatureFile(std::string path, const Digest& identity, std::vector<TapShape> shapes, at::ScalarType dtype,
+              int64_t limitBytes);
   ~FeatureFile();
   FeatureFile(const FeatureFile&) = delete;
   FeatureFile& operator=(const FeatureFile&) = delete;
 
   bool contains(const Digest& content) const;
-  // The taps of the pixels with this digest, on the CPU, 1 x C x h x w each, channels last. A damaged record is dropped.
+  // The taps of the pixels with this digest, on the CPU, 1 x C x h x w each, channels last. A damaged record is
+  // dropped.
   std::optional<std::vector<at::Tensor>> find(const Digest& content);
   // Stores them if there is room and this process may write. A write that fails ends the writing, with a warning.
   void offer(const Digest& content, const std::vector<at::Tensor>& taps);

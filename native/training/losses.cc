@@ -23,11 +23,14 @@ at::Tensor focal(const at::Tensor& logits, const at::Tensor& target) {
 
 Losses losses(const at::Tensor& map, const at::Tensor& score, const Targets& targets, LossTerms terms, Group* group) {
   const at::Tensor segmented = targets.segmented.view({-1, 1, 1, 1});
-  const at::Tensor normal = (1.0 - targets.mask) * segmented, anomalous = targets.mask * segmented, all = segmented.expand_as(map);
+  const at::Tensor normal = (1.0 - targets.mask) * segmented, anomalous = targets.mask * segmented,
+                   all = segmented.expand_as(map);
   const at::Tensor scores = at::full({}, static_cast<double>(score.numel()), map.options());
   const at::Tensor counts = sumOverRanks(at::stack({normal.sum(), anomalous.sum(), all.sum(), scores}), group);
   // Mean over the selected elements (selection is 0/1), 0 if there are none.
-  const auto mean = [&](const at::Tensor& values, const at::Tensor& selection, int64_t count) { return (values * selection).sum() / at::clamp_min(counts[count], 1.0); };
+  const auto mean = [&](const at::Tensor& values, const at::Tensor& selection, int64_t count) {
+    return (values * selection).sum() / at::clamp_min(counts[count], 1.0);
+  };
   Losses out;
   out.l1Normal = mean(at::clamp_min(map + kMargin, 0.0) * targets.weight, normal, 0);
   out.l1Anomalous = mean(at::clamp_min(kMargin - map, 0.0) * targets.weight, anomalous, 1);

@@ -20,8 +20,8 @@ struct Losses {
   at::Tensor total() const { return l1Normal + l1Anomalous + focalMap + focalScore; }
 };
 
-// Which of the focal terms there are (the others are 0): an ablation has the truncated L1 alone for the map, and a score that
-// is the map's maximum is not trained.
+// Which of the focal terms there are (the others are 0): an ablation has the truncated L1 alone for the map, and a
+// score that is the map's maximum is not trained.
 struct LossTerms {
   bool focalMap = true, focalScore = true;
 };

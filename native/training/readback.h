@@ -14,7 +14,8 @@ namespace ssn {
 
 class Readback {
  public:
-  explicit Readback(const at::Tensor& values) : host_(at::empty(values.sizes(), values.options().device(at::kCPU).pinned_memory(values.is_cuda()))) {
+  explicit Readback(const at::Tensor& values)
+      : host_(at::empty(values.sizes(), values.options().device(at::kCPU).pinned_memory(values.is_cuda()))) {
     host_.copy_(values, /*non_blocking=*/true);
     const at::Device device = values.device();
     if (device.is_cpu()) return;

@@ -52,20 +52,36 @@ StepOutput stepDirect(Heads& heads, const StepInput& input, const StepOptions& o
     features = pooledFeatures(input.taps, options.alignCorners, options.upscale);
     perturbed = perturbation(input, options.overlap);
     // Dense, zero where the mask is: noise x noise mask of spec section 3.
-    const int64_t samples = perturbed.noiseMask.size(0), channels = features.size(1), h = features.size(2), w = features.size(3);
+    const int64_t samples = perturbed.noiseMask.size(0), channels = features.size(1), h = features.size(2),
+                  w = features.size(3);
     const at::Tensor cells = perturbed.noiseMask.reshape(-1).nonzero().squeeze(1);
-    noise = at::zeros({samples * h * w, channels}, features.options()).index_copy_(0, cells, input.noise(cells)).view({samples, h, w, channels}).permute({0, 3, 1, 2}).contiguous();
+    noise = at::zeros({samples * h * w, channels}, features.options())
+                .index_copy_(0, cells, input.noise(cells))
+                .view({samples, h, w, channels})
+                .permute({0, 3, 1, 2})
+                .contiguous();
   }
   throwIfCancelled();
   const at::Tensor adaptedFeatures = adapted(heads, features);
   const at::Tensor perturbedAdapted = at::cat({adaptedFeatures, adaptedFeatures}, 0) + noise;
-  const at::Tensor classificationInput = options.adaptedClassification ? perturbedAdapted : at::cat({features, features}, 0) + noise;
-  const HeadsOutput heads_ = headsDirect(heads, perturbedAdapted, classificationInput, /*training=*/true, options.stopGradient, options.group);
-  const Losses loss = losses(heads_.map, heads_.score, perturbed.targets, {options.focalMap, heads.layout.classification != HeadLayout::kMapMax}, options.group);
+  const at::Tensor classificationInput =
+      options.adaptedClassification ? perturbedAdapted : at::cat({features, features}, 0) + noise;
+  const HeadsOutput heads_ =
+      headsDirect(heads, perturbedAdapted, classificationInput, /*training=*/true, options.stopGradient, options.group);
+  const Losses loss = losses(heads_.map, heads_.score, perturbed.targets,
+                             {options.focalMap, heads.layout.classification != HeadLayout::kMapMax}, options.group);
   throwIfCancelled();
   loss.total().backward();
 
-  StepOutput out{loss.l1Normal.detach(), loss.l1Anomalous.detach(), loss.focalMap.detach(), loss.focalScore.detach(), heads_.map.detach(), heads_.score.detach(), perturbed.targets, {}, {}};
+  StepOutput out{loss.l1Normal.detach(),
+                 loss.l1Anomalous.detach(),
+                 loss.focalMap.detach(),
+                 loss.focalScore.detach(),
+                 heads_.map.detach(),
+                 heads_.score.detach(),
+                 perturbed.targets,
+                 {},
+                 {}};
   for (const auto& parameter : parameters) {
     out.gradients.push_back(parameter.tensor->grad());
     parameter.tensor->mutable_grad() = at::Tensor();

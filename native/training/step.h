@@ -13,8 +13,8 @@
 
 namespace ssn {
 
-// Latent noise at the given cells of this rank's duplicated batch: P x C, on the device that holds `cells` (int64, indices into 2b x H W;
-// elsewhere than on the CPU some may be -1: 0 there).
+// Latent noise at the given cells of this rank's duplicated batch: P x C, on the device that holds `cells` (int64,
+// indices into 2b x H W; elsewhere than on the CPU some may be -1: 0 there).
 using NoiseSource = std::function<at::Tensor(const at::Tensor& cells)>;
 
 // Of b images, all on one device; in a group b is this rank's share of the batch, and may be 0.
@@ -26,18 +26,20 @@ struct StepInput {
   at::Tensor weight;             // b x 1 x H x W
   at::Tensor perlinMask;         // 2b x 1 x H x W of 0/1
   NoiseSource noise;
-  int64_t capacity = 0;          // elsewhere than on the CPU, for the low-resolution form: no fewer than positions that have noise
-  at::Tensor rowSpace;           // likewise: memory for its rows, at least b HW + capacity of 1024 floats; undefined: it takes some
+  int64_t capacity =
+      0;  // elsewhere than on the CPU, for the low-resolution form: no fewer than positions that have noise
+  at::Tensor
+      rowSpace;  // likewise: memory for its rows, at least b HW + capacity of 1024 floats; undefined: it takes some
 };
 
 struct StepOptions {
   bool alignCorners, upscale;  // of the features
   bool adaptedClassification;  // icpr: the classification head sees A
   bool stopGradient;
-  bool overlap;   // noise on real defects too (ablation)
-  bool focalMap;  // the map's focal loss; without it the truncated L1 alone (ablation)
+  bool overlap;              // noise on real defects too (ablation)
+  bool focalMap;             // the map's focal loss; without it the truncated L1 alone (ablation)
   at::ScalarType precision;  // of the operands of the wide products in the low-resolution form; the results are float32
-  Group* group;   // the ranks that share the batch; null: this process has all of it
+  Group* group;              // the ranks that share the batch; null: this process has all of it
 };
 
 struct StepOutput {
@@ -45,14 +47,16 @@ struct StepOutput {
   at::Tensor map;                                          // 2b x 1 x H x W
   at::Tensor score;                                        // 2b
   Targets targets;                                         // of the duplicated batch
-  std::vector<at::Tensor> gradients;                       // one for each trained entry of Heads::named(), in that order
-  at::Tensor active;                                       // how many positions have noise; of the low-resolution form
+  std::vector<at::Tensor> gradients;  // one for each trained entry of Heads::named(), in that order
+  at::Tensor active;                  // how many positions have noise; of the low-resolution form
 };
 
-// Elsewhere than on the CPU the low-resolution form waits for nothing and does the same for the same sizes and capacity, so a graph
-// can repeat it. Both update the running statistics of the heads' batch norms. The low-resolution form is for the standard layout only.
+// Elsewhere than on the CPU the low-resolution form waits for nothing and does the same for the same sizes and
+// capacity, so a graph can repeat it. Both update the running statistics of the heads' batch norms. The low-resolution
+// form is for the standard layout only.
 StepOutput stepDirect(Heads& heads, const StepInput& input, const StepOptions& options);
-StepOutput stepLowResolution(Heads& heads, const StepInput& input, const StepOptions& options, const LowResolutionGeometry& geometry);
+StepOutput stepLowResolution(Heads& heads, const StepInput& input, const StepOptions& options,
+                             const LowResolutionGeometry& geometry);
 
 // Where noise is added, and what the duplicated batch is trained towards (spec section 3, steps 4 and 5).
 struct Perturbation {

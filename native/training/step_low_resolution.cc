@@ -29,19 +29,28 @@ int64_t pieceFloats(const at::Tensor& there) { return hostPath(there) ? 16 << 20
 
 // Everything the two branches share.
 struct Batch {
-  int64_t images, plane, channels;     // b, H W, C
-  std::vector<at::Tensor> taps;        // b x (h_l w_l) x C_l; `precision`
+  int64_t images, plane, channels;  // b, H W, C
+  std::vector<at::Tensor> taps;     // b x (h_l w_l) x C_l; `precision`
   ActivePositions active;
-  at::Tensor noise;                    // active rows x C; `precision`
+  at::Tensor noise;  // active rows x C; `precision`
 
-  at::Tensor stacked(size_t l, int64_t from, int64_t to) const { return taps[l].slice(0, from, to).reshape({-1, taps[l].size(2)}); }
+  at::Tensor stacked(size_t l, int64_t from, int64_t to) const {
+    return taps[l].slice(0, from, to).reshape({-1, taps[l].size(2)});
+  }
 };
 
-Batch makeBatch(const StepInput& input, const at::Tensor& noiseMask, const LowResolutionGeometry& geometry, int64_t channels, at::ScalarType precision) {
+Batch makeBatch(const StepInput& input, const at::Tensor& noiseMask, const LowResolutionGeometry& geometry,
+                int64_t channels, at::ScalarType precision) {
   const int64_t b = input.label.size(0), plane = geometry.height() * geometry.width();
-  Batch batch{b, plane, channels, {}, ActivePositions(noiseMask.view({2 * b, plane}), b, geometry.height(), geometry.width(), input.capacity), {}};
+  Batch batch{b,
+              plane,
+              channels,
+              {},
+              ActivePositions(noiseMask.view({2 * b, plane}), b, geometry.height(), geometry.width(), input.capacity),
+              {}};
   for (const at::Tensor& tap : input.taps)
-    batch.taps.push_back(tap.permute({0, 2, 3, 1}).reshape({b, tap.size(2) * tap.size(3), tap.size(1)}).to(precision).contiguous());
+    batch.taps.push_back(
+        tap.permute({0, 2, 3, 1}).reshape({b, tap.size(2) * tap.size(3), tap.size(1)}).to(precision).contiguous());
   throwIfCancelled();
   batch.noise = input.noise(batch.active.cells()).to(precision);
   return batch;
@@ -79,17 +88,21 @@ struct Segmentation {
   at::Tensor map;  // 2b x HW
 };
 
-Segmentation segmentationForward(Heads& heads, const Batch& batch, const LowResolutionGeometry& geometry, const at::Tensor& w1, const at::Tensor& combined, const at::Tensor& rowSpace, const StepOptions& options) {
+Segmentation segmentationForward(Heads& heads, const Batch& batch, const LowResolutionGeometry& geometry,
+                                 const at::Tensor& w1, const at::Tensor& combined, const at::Tensor& rowSpace,
+                                 const StepOptions& options) {
   const int64_t b = batch.images, shared = b * batch.plane;
   Segmentation out;
   const int64_t rows = shared + batch.active.rows();
-  out.rows.rows = rowSpace.defined() ? rowSpace.slice(0, 0, rows) : at::empty({rows, kSegmentationHidden}, w1.options());
+  out.rows.rows =
+      rowSpace.defined() ? rowSpace.slice(0, 0, rows) : at::empty({rows, kSegmentationHidden}, w1.options());
   const at::Tensor base = out.rows.rows.slice(0, 0, shared);
   std::vector<at::Tensor> z;
   const auto columns = geometry.split(combined);
   for (size_t l = 0; l < batch.taps.size(); ++l) {
     const auto& tap = geometry.taps()[l];
-    z.push_back(product(batch.stacked(l, 0, b), columns[l].t(), options.precision).view({b, tap.height, tap.width, kSegmentationHidden}));
+    z.push_back(product(batch.stacked(l, 0, b), columns[l].t(), options.precision)
+                    .view({b, tap.height, tap.width, kSegmentationHidden}));
   }
   geometry.upscale(z, base.view({b, geometry.height(), geometry.width(), kSegmentationHidden}));
   throwIfCancelled();
@@ -117,19 +130,24 @@ struct SegmentationGradients {
   RowGradients rows;
 };
 
-SegmentationGradients segmentationBackward(const Heads& heads, const Batch& batch, const LowResolutionGeometry& geometry, Segmentation& forward, const at::Tensor& mapGradient, const StepOptions& options) {
+SegmentationGradients segmentationBackward(const Heads& heads, const Batch& batch,
+                                           const LowResolutionGeometry& geometry, Segmentation& forward,
+                                           const at::Tensor& mapGradient, const StepOptions& options) {
   const int64_t b = batch.images, shared = b * batch.plane;
   SegmentationGradients out;
-  out.rows = rowsBackward(forward.rows, forward.statistics, heads.segNorm, heads.segOut.view({-1}), batch.active.toRows(mapGradient), options.group);
+  out.rows = rowsBackward(forward.rows, forward.statistics, heads.segNorm, heads.segOut.view({-1}),
+                          batch.active.toRows(mapGradient), options.group);
   const at::Tensor &rows = forward.rows.rows, noisy = rows.slice(0, shared);
   throwIfCancelled();
   out.w1 = product(noisy.t(), batch.noise, options.precision);
   // A noisy row is the row of its position plus noise, so its gradient is that row's too.
   batch.active.addToShared(rows.slice(0, 0, shared), noisy);
   throwIfCancelled();
-  const auto dz = geometry.upscaleAdjoint(rows.slice(0, 0, shared).view({b, geometry.height(), geometry.width(), kSegmentationHidden}));
+  const auto dz = geometry.upscaleAdjoint(
+      rows.slice(0, 0, shared).view({b, geometry.height(), geometry.width(), kSegmentationHidden}));
   std::vector<at::Tensor> columns;
-  for (size_t l = 0; l < dz.size(); ++l) columns.push_back(product(dz[l].view({-1, kSegmentationHidden}).t(), batch.stacked(l, 0, b), options.precision));
+  for (size_t l = 0; l < dz.size(); ++l)
+    columns.push_back(product(dz[l].view({-1, kSegmentationHidden}).t(), batch.stacked(l, 0, b), options.precision));
   out.combined = at::cat(columns, 1);
   return out;
 }
@@ -154,7 +172,8 @@ int64_t tapFloats(const LowResolutionGeometry& geometry) {
 
 // The wide convolution without its map channel: 2b x H x W x 128. `kernel` acts on the noise, `baseKernel` on the taps
 // (both (25 128) x C); they differ only if the head sees adapted features.
-at::Tensor classificationForward(const Batch& batch, const LowResolutionGeometry& geometry, const at::Tensor& kernel, const at::Tensor& baseKernel, at::ScalarType precision) {
+at::Tensor classificationForward(const Batch& batch, const LowResolutionGeometry& geometry, const at::Tensor& kernel,
+                                 const at::Tensor& baseKernel, at::ScalarType precision) {
   const int64_t b = batch.images;
   at::Tensor linear = at::empty({2 * b, geometry.height(), geometry.width(), kClassificationHidden}, kernel.options());
   const auto columns = geometry.split(baseKernel);
@@ -162,7 +181,8 @@ at::Tensor classificationForward(const Batch& batch, const LowResolutionGeometry
     std::vector<at::Tensor> t;
     for (size_t l = 0; l < batch.taps.size(); ++l) {
       const auto& tap = geometry.taps()[l];
-      t.push_back(product(batch.stacked(l, from, to), columns[l].t(), precision).view({to - from, tap.height, tap.width, kTaps * kClassificationHidden}));
+      t.push_back(product(batch.stacked(l, from, to), columns[l].t(), precision)
+                      .view({to - from, tap.height, tap.width, kTaps * kClassificationHidden}));
     }
     geometry.upscaleTaps(t, linear.slice(0, from, to));
   });
@@ -177,14 +197,18 @@ struct KernelGradients {
   at::Tensor kernel, baseKernel;  // (25 128) x C: of the noise's path and of the taps'
 };
 
-KernelGradients classificationBackward(const Batch& batch, const LowResolutionGeometry& geometry, const at::Tensor& gradient, at::ScalarType precision) {
+KernelGradients classificationBackward(const Batch& batch, const LowResolutionGeometry& geometry,
+                                       const at::Tensor& gradient, at::ScalarType precision) {
   const int64_t b = batch.images;
   KernelGradients out;
   std::vector<at::Tensor> columns;
-  for (const auto& tap : batch.taps) columns.push_back(at::zeros({kTaps * kClassificationHidden, tap.size(2)}, gradient.options()));
+  for (const auto& tap : batch.taps)
+    columns.push_back(at::zeros({kTaps * kClassificationHidden, tap.size(2)}, gradient.options()));
   inPieces(b, tapFloats(geometry), pieceFloats(gradient), [&](int64_t from, int64_t to) {
     const auto dt = geometry.upscaleTapsAdjoint(gradient.slice(0, from, to) + gradient.slice(0, b + from, b + to));
-    for (size_t l = 0; l < dt.size(); ++l) addProduct(columns[l], dt[l].view({-1, kTaps * kClassificationHidden}).t(), batch.stacked(l, from, to), precision);
+    for (size_t l = 0; l < dt.size(); ++l)
+      addProduct(columns[l], dt[l].view({-1, kTaps * kClassificationHidden}).t(), batch.stacked(l, from, to),
+                 precision);
   });
   out.baseKernel = at::cat(columns, 1);
   out.kernel = at::zeros_like(out.baseKernel);
@@ -197,7 +221,10 @@ KernelGradients classificationBackward(const Batch& batch, const LowResolutionGe
 // The map's channel of the 5x5 convolution is its patches (2b HW x 25) times a kernel.
 at::Tensor mapPatches(const at::Tensor& map) {
   const int64_t h = map.size(2), w = map.size(3);
-  if (hostPath(map)) return at::im2col(map, {kTapSide, kTapSide}, {1, 1}, {kTapSide / 2, kTapSide / 2}, {1, 1}).transpose(1, 2).reshape({-1, kTaps});
+  if (hostPath(map))
+    return at::im2col(map, {kTapSide, kTapSide}, {1, 1}, {kTapSide / 2, kTapSide / 2}, {1, 1})
+        .transpose(1, 2)
+        .reshape({-1, kTaps});
   at::Tensor out = at::empty({map.numel(), kTaps}, map.options());
   forEach(map.device(), out.numel(), kernels::MapPatches{map.data_ptr<float>(), h, w, out.data_ptr<float>()});
   return out;
@@ -206,10 +233,12 @@ at::Tensor mapPatches(const at::Tensor& map) {
 at::Tensor mapPatchesAdjoint(const at::Tensor& patches, at::IntArrayRef shape) {
   if (hostPath(patches)) {
     const at::Tensor columns = patches.view({shape[0], shape[2] * shape[3], kTaps}).transpose(1, 2).contiguous();
-    return at::col2im(columns, {shape[2], shape[3]}, {kTapSide, kTapSide}, {1, 1}, {kTapSide / 2, kTapSide / 2}, {1, 1});
+    return at::col2im(columns, {shape[2], shape[3]}, {kTapSide, kTapSide}, {1, 1}, {kTapSide / 2, kTapSide / 2},
+                      {1, 1});
   }
   at::Tensor out = at::empty(shape, patches.options());
-  forEach(patches.device(), out.numel(), kernels::MapPatchesAdjoint{patches.data_ptr<float>(), shape[2], shape[3], out.data_ptr<float>()});
+  forEach(patches.device(), out.numel(),
+          kernels::MapPatchesAdjoint{patches.data_ptr<float>(), shape[2], shape[3], out.data_ptr<float>()});
   return out;
 }
 
@@ -217,7 +246,8 @@ at::Tensor leaf(const at::Tensor& value) { return value.detach().set_requires_gr
 
 }  // namespace
 
-StepOutput stepLowResolution(Heads& heads, const StepInput& input, const StepOptions& options, const LowResolutionGeometry& geometry) {
+StepOutput stepLowResolution(Heads& heads, const StepInput& input, const StepOptions& options,
+                             const LowResolutionGeometry& geometry) {
   at::NoGradGuard noGrad;
   const Perturbation perturbed = perturbation(input, options.overlap);
   const Batch batch = makeBatch(input, perturbed.noiseMask, geometry, heads.channels(), options.precision);
@@ -228,7 +258,8 @@ StepOutput stepLowResolution(Heads& heads, const StepInput& input, const StepOpt
   Segmentation segmentation = segmentationForward(heads, batch, geometry, w1, at::mm(w1, wa), input.rowSpace, options);
 
   const at::Tensor kernel = tapMajor(heads.clsWeight.slice(1, 0, c));
-  at::Tensor linear = classificationForward(batch, geometry, kernel, options.adaptedClassification ? at::mm(kernel, wa) : kernel, options.precision);
+  at::Tensor linear = classificationForward(
+      batch, geometry, kernel, options.adaptedClassification ? at::mm(kernel, wa) : kernel, options.precision);
   if (options.adaptedClassification) {
     // The adaptor's bias enters before the convolution's zero padding: a map that is smaller near the border.
     const at::Tensor bias = at::mm(kernel, heads.adaptorBias.unsqueeze(1)).view({kTaps, kClassificationHidden});
@@ -237,30 +268,40 @@ StepOutput stepLowResolution(Heads& heads, const StepInput& input, const StepOpt
   const at::Tensor mapKernel = heads.clsWeight.slice(1, c, c + 1).reshape({kClassificationHidden, kTaps});
   const at::Tensor map = leaf(segmentation.map.view(mapShape));
   const at::Tensor patches = mapPatches(map.detach());
-  ClassificationPool pool = classificationPool(linear.view({-1, kClassificationHidden}).addmm_(patches, mapKernel.t()), 2 * b, batch.plane, heads.clsNorm, options.group);
+  ClassificationPool pool = classificationPool(linear.view({-1, kClassificationHidden}).addmm_(patches, mapKernel.t()),
+                                               2 * b, batch.plane, heads.clsNorm, options.group);
   updateRunning(heads.clsNorm, pool.statistics, heads.clsBias);  // its bias is a constant too
 
   // What is left is small: autograd does it.
-  const at::Tensor maximum = leaf(pool.maximum), mean = leaf(pool.mean), fcWeight = leaf(heads.fcWeight), fcBias = leaf(heads.fcBias);
+  const at::Tensor maximum = leaf(pool.maximum), mean = leaf(pool.mean), fcWeight = leaf(heads.fcWeight),
+                   fcBias = leaf(heads.fcBias);
   StepOutput out;
   {
     at::AutoGradMode grad(true);
     const at::Tensor seen = options.stopGradient ? map.detach() : map;
-    const at::Tensor score = at::linear(at::cat({maximum, mean, at::amax(seen, {2, 3}), seen.mean({2, 3})}, 1), fcWeight, fcBias).squeeze(1);
+    const at::Tensor score =
+        at::linear(at::cat({maximum, mean, at::amax(seen, {2, 3}), seen.mean({2, 3})}, 1), fcWeight, fcBias).squeeze(1);
     const Losses loss = losses(map, score, perturbed.targets, {options.focalMap, /*focalScore=*/true}, options.group);
     loss.total().backward();
-    out = {loss.l1Normal.detach(), loss.l1Anomalous.detach(), loss.focalMap.detach(), loss.focalScore.detach(), map.detach(), score.detach(), perturbed.targets, {}, batch.active.count()};
+    out = {loss.l1Normal.detach(), loss.l1Anomalous.detach(),
+           loss.focalMap.detach(), loss.focalScore.detach(),
+           map.detach(),           score.detach(),
+           perturbed.targets,      {},
+           batch.active.count()};
   }
 
-  const PoolGradients poolGradients = classificationPoolBackward(pool, heads.clsNorm, batch.plane, maximum.grad(), mean.grad(), options.group);
+  const PoolGradients poolGradients =
+      classificationPoolBackward(pool, heads.clsNorm, batch.plane, maximum.grad(), mean.grad(), options.group);
   const at::Tensor& linearGradient = pool.rows;
   const at::Tensor dMapKernel = at::mm(linearGradient.t(), patches);
   at::Tensor mapGradient = map.grad();
   if (!options.stopGradient) {
     mapGradient = mapGradient + mapPatchesAdjoint(at::mm(linearGradient, mapKernel), mapShape);
   }
-  const KernelGradients kernels = classificationBackward(batch, geometry, linearGradient.view({2 * b, h, w, kClassificationHidden}), options.precision);
-  SegmentationGradients seg = segmentationBackward(heads, batch, geometry, segmentation, mapGradient.reshape({2 * b, batch.plane}), options);
+  const KernelGradients kernels = classificationBackward(
+      batch, geometry, linearGradient.view({2 * b, h, w, kClassificationHidden}), options.precision);
+  SegmentationGradients seg =
+      segmentationBackward(heads, batch, geometry, segmentation, mapGradient.reshape({2 * b, batch.plane}), options);
   at::Tensor dWa = at::mm(w1.t(), seg.combined);
   const at::Tensor dW1 = seg.w1.addmm_(seg.combined, wa.t());
   at::Tensor dAdaptorBias = at::zeros_like(heads.adaptorBias);
@@ -283,7 +324,9 @@ StepOutput stepLowResolution(Heads& heads, const StepInput& input, const StepOpt
       seg.rows.normWeight,
       seg.rows.normBias,
       seg.rows.out.view_as(heads.segOut),
-      at::cat({fromTapMajor(dKernel, kClassificationHidden), dMapKernel.view({kClassificationHidden, 1, kTapSide, kTapSide})}, 1),
+      at::cat({fromTapMajor(dKernel, kClassificationHidden),
+               dMapKernel.view({kClassificationHidden, 1, kTapSide, kTapSide})},
+              1),
       at::zeros_like(heads.clsBias),  // likewise
       poolGradients.normWeight,
       poolGradients.normBias,

@@ -26,8 +26,13 @@ namespace {
 
 // Variances beyond float32 make batch norm return zeros: the loss stays finite and the model would be useless.
 void checkFinite(double loss, double gradientNorm, double statistics) {
-  const char* what = !std::isfinite(loss) ? "the loss is" : !std::isfinite(gradientNorm) ? "the gradient is" : !std::isfinite(statistics) ? "the statistics of batch norm are" : nullptr;
-  if (what != nullptr) throw Error("DIVERGED", std::string(what) + " not finite: lower the learning rates or the noise, or look for broken images");
+  const char* what = !std::isfinite(loss)           ? "the loss is"
+                     : !std::isfinite(gradientNorm) ? "the gradient is"
+                     : !std::isfinite(statistics)   ? "the statistics of batch norm are"
+                                                    : nullptr;
+  if (what != nullptr)
+    throw Error("DIVERGED",
+                std::string(what) + " not finite: lower the learning rates or the noise, or look for broken images");
 }
 
 std::unique_ptr<FeatureFile> openFeatureFile(const TrainerConfig& config) {
@@ -38,14 +43,17 @@ std::unique_ptr<FeatureFile> openFeatureFile(const TrainerConfig& config) {
 
 }  // namespace
 
-Trainer::Trainer(const TrainerConfig& config, const TensorMap& backbone, const TensorMap& heads, std::shared_ptr<Group> group)
+Trainer::Trainer(const TrainerConfig& config, const TensorMap& backbone, const TensorMap& heads,
+                 std::shared_ptr<Group> group)
     : config_(config),
       group_(std::move(group)),
-      backbone_(architectureNamed(config.architecture), backbone, config.layers, config.imageHeight, config.imageWidth, config.device),
+      backbone_(architectureNamed(config.architecture), backbone, config.layers, config.imageHeight, config.imageWidth,
+                config.device),
       shape_(featureShape(config)),
       heads_(headsFromTensors(heads, shape_.channels, config.layout, config.device)),
       geometry_(tapShapes(config), config.alignCorners, config.upscale, config.device),
-      cache_(config.featureCacheBytes, config.featureCacheHostBytes, config.featureCachePrecision, config.device, openFeatureFile(config)),
+      cache_(config.featureCacheBytes, config.featureCacheHostBytes, config.featureCachePrecision, config.device,
+             openFeatureFile(config)),
       optimizer_(trainedParameters(heads_).size()),
       weightBytes_(backbone_.bytes() + 3 * heads_.bytes()) {  // two moments for each parameter
   if (!config.computable()) throw Error("INTERNAL", "this classification head has no low-resolution form");
@@ -53,7 +61,9 @@ Trainer::Trainer(const TrainerConfig& config, const TensorMap& backbone, const T
 #ifdef SSN_CUDA
   if (group_ && config.nccl && config.device.is_cuda()) nccl_ = cuda::NcclSum::create(*group_, config.device);
 #endif
-  if (!hostPath(config.device)) deviceStep_ = std::make_unique<DeviceStep>(tapShapes(config), anomalies(), config.overlap, !config.direct, config.device, config.graphs);
+  if (!hostPath(config.device))
+    deviceStep_ = std::make_unique<DeviceStep>(tapShapes(config), anomalies(), config.overlap, !config.direct,
+                                               config.device, config.graphs);
 }
 
 Trainer::~Trainer() = default;
@@ -75,10 +85,14 @@ const TrainingImage& Trainer::target(int64_t key) const {
   return found->second;
 }
 
-AnomalyMaskOptions Trainer::anomalies() const { return {config_.synthetic, shape_.height, shape_.width, static_cast<float>(config_.perlinThreshold)}; }
+AnomalyMaskOptions Trainer::anomalies() const {
+  return {config_.synthetic, shape_.height, shape_.width, static_cast<float>(config_.perlinThreshold)};
+}
 
 // The streams go by the place in the whole duplicated batch: they do not depend on how it is shared.
-StepStreams Trainer::streams(int64_t index, int64_t images, Share share) const { return {config_.seed, index, images, share.first, share.total + share.first, {}}; }
+StepStreams Trainer::streams(int64_t index, int64_t images, Share share) const {
+  return {config_.seed, index, images, share.first, share.total + share.first, {}};
+}
 
 void Trainer::plan(const std::vector<Plan>& steps) {
   if (!deviceStep_) return;
@@ -94,23 +108,27 @@ void Trainer::plan(const std::vector<Plan>& steps) {
 std::vector<at::Tensor> Trainer::tapsOf(const StepItem& item) {
   if (auto found = cache_.find(item.key, item.content)) return *std::move(found);
   if (!item.pixels.defined())
-    throw Error(config_.featureCacheFile ? "FILE_CORRUPT" : "INTERNAL", "no pixels for key " + std::to_string(item.key) + ", whose features are not cached, or not any more");
+    throw Error(config_.featureCacheFile ? "FILE_CORRUPT" : "INTERNAL",
+                "no pixels for key " + std::to_string(item.key) + ", whose features are not cached, or not any more");
   throwIfCancelled();
   // One image at a time: convolution libraries choose their algorithm by batch size, and features must not depend on
   // which other images share the batch.
-  std::vector<at::Tensor> taps = backbone_.forward(normalisedImages(item.pixels.data_ptr<uint8_t>(), 1, config_.imageHeight, config_.imageWidth));
+  std::vector<at::Tensor> taps =
+      backbone_.forward(normalisedImages(item.pixels.data_ptr<uint8_t>(), 1, config_.imageHeight, config_.imageWidth));
   for (at::Tensor& tap : taps) tap = tap.contiguous(at::MemoryFormat::ChannelsLast);
   return cache_.offer(item.key, taps);
 }
 
-StepInput Trainer::stepInput(const StepStreams& streams, const std::vector<StepItem>& items, const std::vector<std::vector<at::Tensor>>& images) const {
+StepInput Trainer::stepInput(const StepStreams& streams, const std::vector<StepItem>& items,
+                             const std::vector<std::vector<at::Tensor>>& images) const {
   const int64_t b = streams.images;
   StepInput input;
   const std::vector<TapShape> shapes = tapShapes(config_);
   for (size_t l = 0; l < shapes.size(); ++l) {
     std::vector<at::Tensor> taps;
     for (const auto& image : images) taps.push_back(image[l]);
-    input.taps.push_back(b > 0 ? at::cat(taps, 0) : at::empty({0, shapes[l].channels, shapes[l].height, shapes[l].width}, at::kFloat));
+    input.taps.push_back(b > 0 ? at::cat(taps, 0)
+                               : at::empty({0, shapes[l].channels, shapes[l].height, shapes[l].width}, at::kFloat));
   }
   input.mask = at::zeros({b, 1, shape_.height, shape_.width});
   input.weight = at::ones({b, 1, shape_.height, shape_.width});
@@ -124,17 +142,22 @@ StepInput Trainer::stepInput(const StepStreams& streams, const std::vector<StepI
     if (image.weight.defined()) input.weight[i][0].copy_(image.weight);
   }
   input.perlinMask = anomalyMasks(anomalies(), streams, config_.device);
-  input.noise = [this, streams](const at::Tensor& cells) { return latentNoise(streams, shape_.height * shape_.width, cells, shape_.channels, config_.noiseStd); };
+  input.noise = [this, streams](const at::Tensor& cells) {
+    return latentNoise(streams, shape_.height * shape_.width, cells, shape_.channels, config_.noiseStd);
+  };
   return input;
 }
 
 StepOutput Trainer::forwardBackward(const StepInput& input) {
-  const StepOptions options{config_.alignCorners, config_.upscale, config_.adaptedClassification, config_.stopGradient, config_.overlap, config_.focalMap, config_.precision, group_.get()};
+  const StepOptions options{config_.alignCorners, config_.upscale, config_.adaptedClassification,
+                            config_.stopGradient, config_.overlap, config_.focalMap,
+                            config_.precision,    group_.get()};
   return config_.direct ? stepDirect(heads_, input, options) : stepLowResolution(heads_, input, options, geometry_);
 }
 
 std::pair<AdamWRates, AdamWRates> Trainer::nextRates(LearningRates rates) {
-  const AdamWRates adaptor(updates_ + 1, rates.adaptor, config_.adaptorWeightDecay), heads(updates_ + 1, rates.heads, config_.headsWeightDecay);
+  const AdamWRates adaptor(updates_ + 1, rates.adaptor, config_.adaptorWeightDecay),
+      heads(updates_ + 1, rates.heads, config_.headsWeightDecay);
   if (deviceStep_) {
     deviceStep_->setRates(adaptor, heads);
     const auto parameters = trainedParameters(heads_);
@@ -160,7 +183,8 @@ at::Tensor Trainer::gradientNorm(const std::vector<at::Tensor>& gradients) {
 }
 
 // The norm stays where it is: a GPU need not be waited for.
-void Trainer::apply(const std::vector<at::Tensor>& gradients, const at::Tensor& norm, const AdamWRates& adaptor, const AdamWRates& heads) {
+void Trainer::apply(const std::vector<at::Tensor>& gradients, const at::Tensor& norm, const AdamWRates& adaptor,
+                    const AdamWRates& heads) {
   const auto parameters = trainedParameters(heads_);
   const double clip = config_.gradientClip;
   at::Tensor scale;
@@ -169,9 +193,11 @@ void Trainer::apply(const std::vector<at::Tensor>& gradients, const at::Tensor& 
     const bool isAdaptor = parameters[i].group == Heads::Named::kAdaptor;
     at::Tensor& parameter = *parameters[i].tensor;
     if (deviceStep_) {
-      adamwStepOnDevice(parameter, gradients[i], optimizer_[i], isAdaptor ? deviceStep_->adaptorRates() : deviceStep_->headsRates(), norm, clip);
+      adamwStepOnDevice(parameter, gradients[i], optimizer_[i],
+                        isAdaptor ? deviceStep_->adaptorRates() : deviceStep_->headsRates(), norm, clip);
     } else {
-      adamwStep(parameter, scale.defined() ? gradients[i] * scale : gradients[i], optimizer_[i], isAdaptor ? adaptor : heads);
+      adamwStep(parameter, scale.defined() ? gradients[i] * scale : gradients[i], optimizer_[i],
+                isAdaptor ? adaptor : heads);
     }
   }
 }
@@ -204,7 +230,8 @@ at::Tensor Trainer::compute(const StepInput& input, const AdamWRates& adaptor, c
     out = forwardBackward(input);
   }
   throwIfCancelled();  // the last place to stop: an update happens as a whole
-  const at::Tensor losses = sumOverRanks(at::stack({out.l1Normal, out.l1Anomalous, out.focalMap, out.focalScore}).to(at::kDouble), group_.get());
+  const at::Tensor losses = sumOverRanks(
+      at::stack({out.l1Normal, out.l1Anomalous, out.focalMap, out.focalScore}).to(at::kDouble), group_.get());
   if (group_) sumGradients(out.gradients);
   const at::Tensor norm = gradientNorm(out.gradients);
   // Before anything changes, where nothing has to be waited for.
@@ -217,7 +244,8 @@ at::Tensor Trainer::compute(const StepInput& input, const AdamWRates& adaptor, c
   return at::cat({losses, at::stack({norm, at::cat(statistics).sum().to(at::kDouble), active})});
 }
 
-std::vector<StepLosses> Trainer::step(int64_t index, const std::vector<StepItem>& items, Share share, LearningRates rates) {
+std::vector<StepLosses> Trainer::step(int64_t index, const std::vector<StepItem>& items, Share share,
+                                      LearningRates rates) {
   at::NoGradGuard guard;
   RecyclingScope recycling;
   const AllowTf32 allow(config_.device, config_.tf32);
@@ -235,7 +263,9 @@ std::vector<StepLosses> Trainer::step(int64_t index, const std::vector<StepItem>
     deviceStep_->begin({streams, keys}, targets_, images);
     throwIfCancelled();
     // Ranks wait for each other within a step, and the direct heads for the positions of the noise.
-    const at::Tensor& values = deviceStep_->run(!group_ && !config_.direct, [&, &adaptor = adaptor, &heads = heads] { return compute(deviceStep_->input(config_.noiseStd), adaptor, heads); });
+    const at::Tensor& values = deviceStep_->run(!group_ && !config_.direct, [&, &adaptor = adaptor, &heads = heads] {
+      return compute(deviceStep_->input(config_.noiseStd), adaptor, heads);
+    });
     pending_.push_back({Readback(values), config_.direct ? -1 : deviceStep_->positions()});
   } else {
     pending_.push_back({Readback(compute(stepInput(streams, items, images), adaptor, heads)), -1});
@@ -252,7 +282,9 @@ std::vector<StepLosses> Trainer::known(bool all) {
     const StepLosses losses{v[0], v[1], v[2], v[3], v[0] + v[1] + v[2] + v[3], v[4]};
     try {
       const int64_t planned = pending_.front().positions, active = static_cast<int64_t>(v[6]);
-      if (planned >= 0 && active != planned) throw Error("INTERNAL", "a step has noise at " + std::to_string(active) + " positions, " + std::to_string(planned) + " were planned");
+      if (planned >= 0 && active != planned)
+        throw Error("INTERNAL", "a step has noise at " + std::to_string(active) + " positions, " +
+                                    std::to_string(planned) + " were planned");
       checkFinite(losses.total, losses.gradientNorm, v[5]);
     } catch (const Error&) {
       if (!out.empty()) return out;  // what was good is told first; this comes up again
@@ -323,15 +355,19 @@ void Trainer::restore(const State& state) {
   const auto parameters = trainedParameters(heads_);
   const auto moment = [&](const std::string& name, const at::Tensor& like) {
     const auto found = state.optimizer.find(name);
-    if (found == state.optimizer.end() || found->second.sizes() != like.sizes()) throw Error("FILE_CORRUPT", "the checkpoint has no optimiser state '" + name + "' of the right shape");
+    if (found == state.optimizer.end() || found->second.sizes() != like.sizes())
+      throw Error("FILE_CORRUPT", "the checkpoint has no optimiser state '" + name + "' of the right shape");
     return found->second.to(at::TensorOptions().device(config_.device).dtype(at::kFloat), false, /*copy=*/true);
   };
   const auto updates = state.optimizer.find("updates");
-  if (updates == state.optimizer.end() || updates->second.numel() != 1) throw Error("FILE_CORRUPT", "the checkpoint does not say how many updates were made");
+  if (updates == state.optimizer.end() || updates->second.numel() != 1)
+    throw Error("FILE_CORRUPT", "the checkpoint does not say how many updates were made");
   updates_ = updates->second.item<int64_t>();
   for (size_t i = 0; i < parameters.size(); ++i) {
     optimizer_[i] = {};
-    if (updates_ > 0) optimizer_[i] = {moment(std::string("mean.") + parameters[i].name, *parameters[i].tensor), moment(std::string("variance.") + parameters[i].name, *parameters[i].tensor)};
+    if (updates_ > 0)
+      optimizer_[i] = {moment(std::string("mean.") + parameters[i].name, *parameters[i].tensor),
+                       moment(std::string("variance.") + parameters[i].name, *parameters[i].tensor)};
   }
 }
 

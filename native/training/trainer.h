@@ -27,13 +27,15 @@ class NcclSum;
 
 struct TrainerConfig : EngineConfig {
   uint64_t seed;
-  at::Tensor noiseStd;  // C, or 1 for all channels
+  at::Tensor noiseStd;                    // C, or 1 for all channels
   at::ScalarType precision = at::kFloat;  // of the operands of the wide products
-  bool nccl = false;                      // CUDA, in a group whose ranks all say so: gradients are summed by NCCL, if every one has a GPU of its own
-  bool tf32 = false;                      // CUDA: float32 products may round their operands to TF32
+  bool nccl = false;  // CUDA, in a group whose ranks all say so: gradients are summed by NCCL, if every one has a GPU
+                      // of its own
+  bool tf32 = false;  // CUDA: float32 products may round their operands to TF32
   double perlinThreshold;
   int64_t featureCacheBytes;
-  int64_t featureCacheHostBytes = 0;  // where the device is not the CPU: page-locked memory of the host for what does not fit there
+  int64_t featureCacheHostBytes =
+      0;  // where the device is not the CPU: page-locked memory of the host for what does not fit there
   at::ScalarType featureCachePrecision;  // float or half
   struct File {
     std::string path;
@@ -52,7 +54,7 @@ struct TrainerConfig : EngineConfig {
 
 struct StepItem {
   int64_t key;
-  at::Tensor pixels;  // H x W x 3 uint8; undefined if the features are cached
+  at::Tensor pixels;              // H x W x 3 uint8; undefined if the features are cached
   std::optional<Digest> content;  // SHA-256 of the pixels, if there is a cache file
 };
 
@@ -76,13 +78,15 @@ struct LearningRates {
 // shareState() are collective. What they return and leave is the same on every rank.
 class Trainer {
  public:
-  Trainer(const TrainerConfig& config, const TensorMap& backbone, const TensorMap& heads, std::shared_ptr<Group> group = nullptr);
+  Trainer(const TrainerConfig& config, const TensorMap& backbone, const TensorMap& heads,
+          std::shared_ptr<Group> group = nullptr);
 
   ~Trainer();
 
   void setTarget(int64_t key, TrainingImage target);
 
-  // Steps that will come, of images whose targets are set. Saves a GPU from being waited for in each of them; a CPU needs none.
+  // Steps that will come, of images whose targets are set. Saves a GPU from being waited for in each of them; a CPU
+  // needs none.
   struct Plan {
     int64_t index;
     std::vector<int64_t> keys;
@@ -90,14 +94,16 @@ class Trainer {
   };
   void plan(const std::vector<Plan>& steps);
 
-  // Spec sections 3 to 5 for the given images, `share` of the batch. `index` counts steps over the whole training; with the
-  // seed and an image's place in the batch it alone picks the random numbers. Throws Error("DIVERGED") if the loss or the gradient is not finite, and Error("FILE_CORRUPT") if
-  // features without pixels have become unreadable in the cache file: nothing has happened then, and pixels help.
-  // Returns the losses that have become known since: of this step, or on a GPU of steps before, which it lags behind by
-  // kStepsAhead at most. A step that diverged is told of when its losses would be.
+  // Spec sections 3 to 5 for the given images, `share` of the batch. `index` counts steps over the whole training; with
+  // the seed and an image's place in the batch it alone picks the random numbers. Throws Error("DIVERGED") if the loss
+  // or the gradient is not finite, and Error("FILE_CORRUPT") if features without pixels have become unreadable in the
+  // cache file: nothing has happened then, and pixels help. Returns the losses that have become known since: of this
+  // step, or on a GPU of steps before, which it lags behind by kStepsAhead at most. A step that diverged is told of
+  // when its losses would be.
   std::vector<StepLosses> step(int64_t index, const std::vector<StepItem>& items, Share share, LearningRates rates);
 
-  // The losses not yet returned; waits for them. Those before a step that diverged are returned first, and the next call throws.
+  // The losses not yet returned; waits for them. Those before a step that diverged are returned first, and the next
+  // call throws.
   std::vector<StepLosses> finishSteps();
 
   // Adds images to the statistics of F. Then the standard deviation of each channel, over the images of all ranks.
@@ -115,13 +121,13 @@ class Trainer {
   // Safe to ask from another thread while a step runs.
   bool cached(int64_t key) const { return cache_.contains(key); }
   FeatureCache::Report cacheReport() { return cache_.report(); }
-  // That weights and moments take, and cached features: those there are, because the limit may never be reached. What a step
-  // takes besides is all trainers' together (memory.h). Likewise safe.
+  // That weights and moments take, and cached features: those there are, because the limit may never be reached. What a
+  // step takes besides is all trainers' together (memory.h). Likewise safe.
   int64_t bytes() const { return weightBytes_ + cache_.bytes(); }
   FeatureShape shape() const { return shape_; }
 
-  // What follows is for tests. It returns tensors that may still be computed, on the trainer's own stream: while this lives, the calling
-  // thread's work is on it too.
+  // What follows is for tests. It returns tensors that may still be computed, on the trainer's own stream: while this
+  // lives, the calling thread's work is on it too.
   DeviceStep::Use use() const { return DeviceStep::Use(deviceStep_.get()); }
   // Clips, then updates every parameter; returns the gradient norm before clipping (double, on the device).
   at::Tensor update(const std::vector<at::Tensor>& gradients, LearningRates rates);
@@ -134,13 +140,16 @@ class Trainer {
   AnomalyMaskOptions anomalies() const;
   StepStreams streams(int64_t index, int64_t images, Share share) const;
   const TrainingImage& target(int64_t key) const;
-  StepInput stepInput(const StepStreams& streams, const std::vector<StepItem>& items, const std::vector<std::vector<at::Tensor>>& images) const;  // on the CPU
+  StepInput stepInput(const StepStreams& streams, const std::vector<StepItem>& items,
+                      const std::vector<std::vector<at::Tensor>>& images) const;  // on the CPU
   // The step itself, from what goes in to the values it leaves (kStepValues doubles).
   at::Tensor compute(const StepInput& input, const AdamWRates& adaptor, const AdamWRates& heads);
   std::vector<StepLosses> known(bool all);
   static at::Tensor gradientNorm(const std::vector<at::Tensor>& gradients);
-  void apply(const std::vector<at::Tensor>& gradients, const at::Tensor& norm, const AdamWRates& adaptor, const AdamWRates& heads);
-  std::pair<AdamWRates, AdamWRates> nextRates(LearningRates rates);  // also in the device's memory, with all that an update needs
+  void apply(const std::vector<at::Tensor>& gradients, const at::Tensor& norm, const AdamWRates& adaptor,
+             const AdamWRates& heads);
+  std::pair<AdamWRates, AdamWRates> nextRates(
+      LearningRates rates);  // also in the device's memory, with all that an update needs
   void sumGradients(std::vector<at::Tensor>& gradients);
 
   RecyclingUser recycling_;
@@ -160,7 +169,7 @@ class Trainer {
     int64_t positions;  // that were planned to have noise; -1: not known
   };
   std::deque<Pending> pending_;
-  std::shared_ptr<cuda::NcclSum> nccl_;  // of gradients, where every rank has a GPU of its own
+  std::shared_ptr<cuda::NcclSum> nccl_;     // of gradients, where every rank has a GPU of its own
   std::unique_ptr<DeviceStep> deviceStep_;  // where hostPath(device) does not hold
   std::vector<double> sum_, sumOfSquares_;
   double observed_ = 0;

@@ -12,7 +12,12 @@ export async function installPackages(progress) {
   if (installed > 0 && installed >= modified("package-lock.json")) return { state: "up to date" };
   progress("npm ci");
   const { status, output } = await run("npm", ["ci", "--no-audit", "--no-fund"]);
-  if (status !== 0) throw new Failure("'npm ci' failed (its output is above).", "Check the network or npm's registry setting, then run 'npm ci' by hand.", output);
+  if (status !== 0)
+    throw new Failure(
+      "'npm ci' failed (its output is above).",
+      "Check the network or npm's registry setting, then run 'npm ci' by hand.",
+      output,
+    );
   return { state: "installed" };
 }
 
@@ -20,12 +25,15 @@ const sources = ["lib", "test", "benchmarks", "examples"];
 const stamp = "dist/.fingerprint";
 
 export async function compileTypeScript(rebuild) {
-  const files = filesUnder([...sources, "tsconfig.json", "package-lock.json"]).filter((file) => /\.(ts|json)$/.test(file));
+  const files = filesUnder([...sources, "tsconfig.json", "package-lock.json"]).filter((file) =>
+    /\.(ts|json)$/.test(file),
+  );
   const now = fingerprint(files);
   if (!rebuild && stampIs(stamp, now)) return { state: "up to date" };
   const compiler = path.join(root, "node_modules", "typescript", "bin", "tsc");
   const { status, output } = await run(process.execPath, [compiler, "--pretty", "false"]);
-  if (status !== 0) throw new Failure("TypeScript has errors (above).", "Correct them; 'npm run typecheck' shows them again.", output);
+  if (status !== 0)
+    throw new Failure("TypeScript has errors (above).", "Correct them; 'npm run typecheck' shows them again.", output);
   removeOrphans(files);
   writeStamp(stamp, now);
   return { state: "compiled" };

@@ -22,20 +22,29 @@ export async function ensureLibtorch({ wheel, compile, progress }) {
   try {
     found = locate.locateLibtorch(pinned.version);
   } catch (error) {
-    const unset = process.env.SUPERSIMPLENET_LIBTORCH ? "Correct SUPERSIMPLENET_LIBTORCH, or unset it to have libtorch fetched." : `Remove or replace the npm package ${locate.platformPackage}.`;
-    if (error.code === "LIBTORCH_VERSION" || process.env.SUPERSIMPLENET_LIBTORCH) throw new Failure(error.message, unset);
+    const unset = process.env.SUPERSIMPLENET_LIBTORCH
+      ? "Correct SUPERSIMPLENET_LIBTORCH, or unset it to have libtorch fetched."
+      : `Remove or replace the npm package ${locate.platformPackage}.`;
+    if (error.code === "LIBTORCH_VERSION" || process.env.SUPERSIMPLENET_LIBTORCH)
+      throw new Failure(error.message, unset);
     if (error.code !== "LIBTORCH_NOT_FOUND") throw error;
   }
   if (found && compile && !usableForCompiling(found, pinned)) {
     if (found.foundBy === "SUPERSIMPLENET_LIBTORCH")
-      throw new Failure(`SUPERSIMPLENET_LIBTORCH is ${found.folder}, which has no include/ATen: the engine cannot be compiled with it.`, "Set it to a folder with both include/ and lib/, or unset it.");
+      throw new Failure(
+        `SUPERSIMPLENET_LIBTORCH is ${found.folder}, which has no include/ATen: the engine cannot be compiled with it.`,
+        "Set it to a folder with both include/ and lib/, or unset it.",
+      );
     found = undefined; // the platform package has libraries only; a Python torch of another patch version is not what was tested
   }
   if (found) return { libtorch: found, state: `${found.version} in ${found.folder} (${found.foundBy})` };
 
   const folder = path.join(cacheFolder(), "libtorch", pinned.cacheName);
   await fetchInto(folder, { wheel, pinned, progress });
-  return { libtorch: { folder, version: pinned.version, foundBy: "cache" }, state: `${pinned.version} unpacked into ${folder}` };
+  return {
+    libtorch: { folder, version: pinned.version, foundBy: "cache" },
+    state: `${pinned.version} unpacked into ${folder}`,
+  };
 }
 
 /** The CUDA build of libtorch to compile against; it is found, never fetched: it is large, and only 'cuda install' asks for it. */
@@ -46,9 +55,16 @@ export function cudaLibtorch() {
     found = locateCudaLibtorch(undefined);
   } catch (error) {
     if (!/^LIBTORCH/.test(error.code ?? "")) throw error;
-    throw new Failure(error.message, "npm run -s supersimplenet -- cuda install, or set SUPERSIMPLENET_LIBTORCH_CUDA to the folder of an installed one (docs/cuda.md).");
+    throw new Failure(
+      error.message,
+      "npm run -s supersimplenet -- cuda install, or set SUPERSIMPLENET_LIBTORCH_CUDA to the folder of an installed one (docs/cuda.md).",
+    );
   }
-  if (!existsSync(path.join(found.folder, "include", "ATen", "ATen.h"))) throw new Failure(`${found.folder} has no include/ATen: the engine cannot be compiled with it.`, "Take a complete PyTorch wheel or libtorch archive.");
+  if (!existsSync(path.join(found.folder, "include", "ATen", "ATen.h")))
+    throw new Failure(
+      `${found.folder} has no include/ATen: the engine cannot be compiled with it.`,
+      "Take a complete PyTorch wheel or libtorch archive.",
+    );
   return found;
 }
 
@@ -86,13 +102,24 @@ async function fetchInto(folder, { wheel, pinned, progress }) {
 /** Checks the pinned wheel's SHA-256 and unpacks what a C++ program needs of it, without the headers when `headers` is false. */
 export async function unpackWheel(file, folder, { pinned, headers = true, progress }) {
   const pin = pinned.wheels[`${process.platform}-${process.arch}`];
-  if (!existsSync(file)) throw new Failure(`The wheel ${file} does not exist.`, "Check the path given with --wheel or SUPERSIMPLENET_LIBTORCH_WHEEL.");
+  if (!existsSync(file))
+    throw new Failure(
+      `The wheel ${file} does not exist.`,
+      "Check the path given with --wheel or SUPERSIMPLENET_LIBTORCH_WHEEL.",
+    );
   progress("checking SHA-256");
   const sha256 = await sha256Of(file);
-  if (sha256 !== pin.sha256) throw new Failure(`${file} has SHA-256 ${sha256}; ${pin.file} has ${pin.sha256}. It was not unpacked.`, offline(pin, pinned));
-  const target = (name) => (!headers && name.includes("/include/") ? undefined : targetOf(name, pinned.libraries[process.platform]));
+  if (sha256 !== pin.sha256)
+    throw new Failure(
+      `${file} has SHA-256 ${sha256}; ${pin.file} has ${pin.sha256}. It was not unpacked.`,
+      offline(pin, pinned),
+    );
+  const target = (name) =>
+    !headers && name.includes("/include/") ? undefined : targetOf(name, pinned.libraries[process.platform]);
   const { extract } = require(path.join(root, "dist", "lib", "download", "zip.js"));
-  await extract(file, folder, target, { onProgress: (bytes, total) => progress(`unpacking ${Math.round((100 * bytes) / total)} %`) });
+  await extract(file, folder, target, {
+    onProgress: (bytes, total) => progress(`unpacking ${Math.round((100 * bytes) / total)} %`),
+  });
 }
 
 /** Which files of the wheel are kept, and where: headers, the libraries that a C++ program needs, version, licences. */
@@ -107,8 +134,26 @@ function targetOf(name, libraries) {
 }
 
 async function download(pin, pinned, folder, progress) {
-  const wanted = ["download", "--no-deps", "--only-binary=:all:", "--python-version", pin.python, "--implementation", "cp", "--abi", pin.abi, "--platform", pin.platform, "--dest", folder, pin.requirement];
-  const attempts = [["pip's own set-up", []], [pinned.index, ["--index-url", pinned.index]]];
+  const wanted = [
+    "download",
+    "--no-deps",
+    "--only-binary=:all:",
+    "--python-version",
+    pin.python,
+    "--implementation",
+    "cp",
+    "--abi",
+    pin.abi,
+    "--platform",
+    pin.platform,
+    "--dest",
+    folder,
+    pin.requirement,
+  ];
+  const attempts = [
+    ["pip's own set-up", []],
+    [pinned.index, ["--index-url", pinned.index]],
+  ];
   let output = "";
   for (const [where, more] of attempts) {
     progress(`downloading ${pin.file} (${Math.round(pin.bytes / 1e6)} MB) with pip from ${where}`);
@@ -122,7 +167,13 @@ async function download(pin, pinned, folder, progress) {
     }
   }
   const noPip = !/\bpip\b[\s\S]*(Looking|ERROR|Collecting|WARNING)/.test(output);
-  throw new Failure(noPip ? "No Python with pip was found to download libtorch with." : `pip could not download ${pin.file} (its output is above).`, offline(pin, pinned), output);
+  throw new Failure(
+    noPip
+      ? "No Python with pip was found to download libtorch with."
+      : `pip could not download ${pin.file} (its output is above).`,
+    offline(pin, pinned),
+    output,
+  );
 }
 
 const offline = (pin, pinned) =>

@@ -48,7 +48,12 @@ export async function step(name, body) {
 /** Runs a command in the package's folder; resolves to {status, output}, status undefined when it cannot be started. */
 export function run(command, args, { env = process.env, onLine, cwd = root } = {}) {
   return new Promise((resolve) => {
-    const child = spawn(command, args, { cwd, env, stdio: ["ignore", "pipe", "pipe"], shell: process.platform === "win32" && /npm|npx/.test(command) });
+    const child = spawn(command, args, {
+      cwd,
+      env,
+      stdio: ["ignore", "pipe", "pipe"],
+      shell: process.platform === "win32" && /npm|npx/.test(command),
+    });
     let output = "";
     let rest = "";
     const take = (chunk) => {

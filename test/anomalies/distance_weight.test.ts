@@ -11,7 +11,8 @@ function bruteWeight(mask: Uint8Array, height: number, width: number, w: number,
     let best = Infinity;
     if (labels[i] === 0) return 0;
     for (let j = 0; j < mask.length; j++) {
-      if (labels[j] !== labels[i]) best = Math.min(best, Math.hypot(Math.floor(i / width) - Math.floor(j / width), (i % width) - (j % width)));
+      if (labels[j] !== labels[i])
+        best = Math.min(best, Math.hypot(Math.floor(i / width) - Math.floor(j / width), (i % width) - (j % width)));
     }
     return best;
   });
@@ -24,20 +25,38 @@ test("the distance weight equals the reference implementation's", { skip }, () =
   const mask = golden("distance_weight/mask");
   const [height, width] = mask.shape as [number, number];
   const weight = engine().distanceWeight(Uint8Array.from(mask.data), height, width, 3, 2);
-  golden("distance_weight/w3_p2").data.forEach((expected, i) => assert.ok(Math.abs(weight[i]! - expected) < 1e-6, `${i}: ${weight[i]} for ${expected}`));
+  golden("distance_weight/w3_p2").data.forEach((expected, i) =>
+    assert.ok(Math.abs(weight[i]! - expected) < 1e-6, `${i}: ${weight[i]} for ${expected}`),
+  );
 });
 
 test("the distance weight equals a brute-force search on random masks", () => {
-  for (const [height, width, density, seed] of [[13, 17, 0.7, 1], [20, 9, 0.95, 2], [1, 30, 0.8, 3], [30, 1, 0.8, 4], [16, 16, 0.3, 5], [12, 25, 0.99, 6], [1, 1, 0, 7], [1, 1, 1, 8], [4, 6, 1, 9]] as const) {
+  for (const [height, width, density, seed] of [
+    [13, 17, 0.7, 1],
+    [20, 9, 0.95, 2],
+    [1, 30, 0.8, 3],
+    [30, 1, 0.8, 4],
+    [16, 16, 0.3, 5],
+    [12, 25, 0.99, 6],
+    [1, 1, 0, 7],
+    [1, 1, 1, 8],
+    [4, 6, 1, 9],
+  ] as const) {
     const mask = randomMask(height, width, density, seed);
     const weight = engine().distanceWeight(mask, height, width, 3, 2);
-    bruteWeight(mask, height, width, 3, 2).forEach((expected, i) => assert.ok(Math.abs(weight[i]! - expected) < 1e-5, `${height}x${width} at ${i}: ${weight[i]} for ${expected}`));
+    bruteWeight(mask, height, width, 3, 2).forEach((expected, i) =>
+      assert.ok(Math.abs(weight[i]! - expected) < 1e-5, `${height}x${width} at ${i}: ${weight[i]} for ${expected}`),
+    );
   }
 });
 
 test("other exponents and scales", () => {
   const mask = randomMask(11, 14, 0.9, 3);
-  for (const [w, p] of [[1, 1], [5, 0.5], [2, 0]] as const) {
+  for (const [w, p] of [
+    [1, 1],
+    [5, 0.5],
+    [2, 0],
+  ] as const) {
     const weight = engine().distanceWeight(mask, 11, 14, w, p);
     bruteWeight(mask, 11, 14, w, p).forEach((expected, i) => assert.ok(Math.abs(weight[i]! - expected) < 1e-5));
   }

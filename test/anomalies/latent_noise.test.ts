@@ -20,25 +20,41 @@ function oracle(seed: number, step: number, sample: number, position: number, ch
 test("the oracle's Philox gives the known answers of its authors", () => {
   const hex = (words: number[]): string => words.map((w) => w.toString(16).padStart(8, "0")).join(" ");
   assert.equal(hex(philox([0, 0, 0, 0], 0n)), "6627e8d5 e169c58d bc57ac4c 9b00dbd8");
-  assert.equal(hex(philox([0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344], 0x299f31d0a4093822n)), "d16cfe09 94fdcceb 5001e420 24126ea1");
+  assert.equal(
+    hex(philox([0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344], 0x299f31d0a4093822n)),
+    "d16cfe09 94fdcceb 5001e420 24126ea1",
+  );
 });
 
 test("latent noise is Box-Muller over Philox, addressed by seed, step, sample, position and channel", () => {
   const positions = Int32Array.from([0, 5, 4095, 2 ** 31 - 1]);
-  for (const [seed, step, sample, channels] of [[0, 0, 0, 384], [2 ** 40 + 12345, 70001, 63, 300], [7, 3, 1, 5]] as const) {
+  for (const [seed, step, sample, channels] of [
+    [0, 0, 0, 384],
+    [2 ** 40 + 12345, 70001, 63, 300],
+    [7, 3, 1, 5],
+  ] as const) {
     const noise = engine().latentNoise(seed, step, sample, positions, channels);
     assert.equal(noise.length, positions.length * channels);
     positions.forEach((position, row) => {
       for (let c = 0; c < channels; c++) {
         const expected = oracle(seed, step, sample, position, c);
-        assert.ok(Math.abs(noise[row * channels + c]! - expected) < 2e-6 * Math.max(1, Math.abs(expected)), `seed ${seed} position ${position} channel ${c}: ${noise[row * channels + c]} for ${expected}`);
+        assert.ok(
+          Math.abs(noise[row * channels + c]! - expected) < 2e-6 * Math.max(1, Math.abs(expected)),
+          `seed ${seed} position ${position} channel ${c}: ${noise[row * channels + c]} for ${expected}`,
+        );
       }
     });
   }
 });
 
 test("a value does not depend on the other positions asked for, nor on the number of channels", () => {
-  const all = engine().latentNoise(1, 2, 3, Int32Array.from({ length: 500 }, (_, i) => i), 96);
+  const all = engine().latentNoise(
+    1,
+    2,
+    3,
+    Int32Array.from({ length: 500 }, (_, i) => i),
+    96,
+  );
   const some = engine().latentNoise(1, 2, 3, Int32Array.from([499, 17]), 96);
   assert.deepEqual(some.subarray(0, 96), all.subarray(499 * 96));
   assert.deepEqual(some.subarray(96), all.subarray(17 * 96, 18 * 96));
@@ -48,14 +64,26 @@ test("a value does not depend on the other positions asked for, nor on the numbe
 
 test("seed, step and sample each pick another stream", () => {
   const at = Int32Array.from([9]);
-  const streams = [[1, 2, 3], [4, 2, 3], [1, 4, 3], [1, 2, 4], [2 ** 32 + 1, 2, 3]].map(([seed, step, sample]) => engine().latentNoise(seed!, step!, sample!, at, 8).join());
+  const streams = [
+    [1, 2, 3],
+    [4, 2, 3],
+    [1, 4, 3],
+    [1, 2, 4],
+    [2 ** 32 + 1, 2, 3],
+  ].map(([seed, step, sample]) => engine().latentNoise(seed!, step!, sample!, at, 8).join());
   assert.equal(new Set(streams).size, streams.length);
 });
 
 test("latent noise has the moments of a unit normal and uncorrelated neighbours", () => {
   const channels = 512;
   const count = 2000;
-  const noise = engine().latentNoise(5, 0, 0, Int32Array.from({ length: count }, (_, i) => i), channels);
+  const noise = engine().latentNoise(
+    5,
+    0,
+    0,
+    Int32Array.from({ length: count }, (_, i) => i),
+    channels,
+  );
   const n = noise.length; // about a million: one standard error of the mean is 0.001
   const sums = { mean: 0, variance: 0, skew: 0, kurtosis: 0, nextChannel: 0, nextWord: 0, nextPosition: 0, tail: 0 };
   noise.forEach((z, i) => {
@@ -73,7 +101,8 @@ test("latent noise has the moments of a unit normal and uncorrelated neighbours"
   assert.ok(Math.abs(sums.skew / n) < 0.02);
   assert.ok(Math.abs(sums.kurtosis / n - 3) < 0.05);
   assert.ok(Math.abs(sums.tail / n - 0.0027) < 0.0003);
-  for (const correlation of [sums.nextChannel, sums.nextWord, sums.nextPosition]) assert.ok(Math.abs(correlation / n) < 0.005);
+  for (const correlation of [sums.nextChannel, sums.nextWord, sums.nextPosition])
+    assert.ok(Math.abs(correlation / n) < 0.005);
 });
 
 test("a sample or step outside its counter word is refused, not wrapped", () => {
@@ -83,7 +112,12 @@ test("a sample or step outside its counter word is refused, not wrapped", () => 
 
 testElsewhere("the same noise, bit for bit", { skip: false }, async (device) => {
   const positions = Int32Array.from([0, 5, 4095, 2 ** 31 - 1]);
-  const actual = [384, 300, 5].map((channels) => engine().latentNoise(2 ** 40 + 12345, 70001, 63, positions, channels, device));
+  const actual = [384, 300, 5].map((channels) =>
+    engine().latentNoise(2 ** 40 + 12345, 70001, 63, positions, channels, device),
+  );
   await engine().setPortable(false);
-  assert.deepEqual(actual, [384, 300, 5].map((channels) => engine().latentNoise(2 ** 40 + 12345, 70001, 63, positions, channels)));
+  assert.deepEqual(
+    actual,
+    [384, 300, 5].map((channels) => engine().latentNoise(2 ** 40 + 12345, 70001, 63, positions, channels)),
+  );
 });

@@ -7,7 +7,15 @@ import { golden, goldenJson, skip } from "../golden/vectors.js";
 import { philox, tag } from "./philox.js";
 
 /** The definition, in float64, straight from the spec: one sample at a time. */
-function noiseAt(y: number, x: number, height: number, width: number, latticeY: number, latticeX: number, angles: ArrayLike<number>): number {
+function noiseAt(
+  y: number,
+  x: number,
+  height: number,
+  width: number,
+  latticeY: number,
+  latticeX: number,
+  angles: ArrayLike<number>,
+): number {
   const fade = (t: number): number => 6 * t ** 5 - 15 * t ** 4 + 10 * t ** 3;
   const [v, u] = [(y * latticeY) / height, (x * latticeX) / width];
   const [cy, cx] = [Math.floor(v), Math.floor(u)];
@@ -26,7 +34,10 @@ function drawn(seed: number, step: number, copy: number, height: number, width: 
   const choice = block(0, 0);
   if (choice[2] >= 2 ** 31) return null;
   const [latticeY, latticeX] = [2 ** Math.floor((choice[0] * 6) / 2 ** 32), 2 ** Math.floor((choice[1] * 6) / 2 ** 32)];
-  const angles = Array.from({ length: (latticeY + 1) * (latticeX + 1) }, (_, i) => Math.floor(block(Math.floor(i / 4), 1)[i % 4]! / 256) / 2 ** 24);
+  const angles = Array.from(
+    { length: (latticeY + 1) * (latticeX + 1) },
+    (_, i) => Math.floor(block(Math.floor(i / 4), 1)[i % 4]! / 256) / 2 ** 24,
+  );
   const power = (n: number): number => 2 ** Math.ceil(Math.log2(n));
   const [gridHeight, gridWidth] = [power(height), power(width)];
   const source = (i: number, from: number, to: number): [number, number, number] => {
@@ -40,7 +51,8 @@ function drawn(seed: number, step: number, copy: number, height: number, width: 
       const [y0, y1, ty] = source(y, gridHeight, height);
       const [x0, x1, tx] = source(x, gridWidth, width);
       const at = (gy: number, gx: number): number => noiseAt(gy, gx, gridHeight, gridWidth, latticeY, latticeX, angles);
-      out[y * width + x] = (1 - ty) * ((1 - tx) * at(y0, x0) + tx * at(y0, x1)) + ty * ((1 - tx) * at(y1, x0) + tx * at(y1, x1));
+      out[y * width + x] =
+        (1 - ty) * ((1 - tx) * at(y0, x0) + tx * at(y0, x1)) + ty * ((1 - tx) * at(y1, x0) + tx * at(y1, x1));
     }
   }
   return out;
@@ -50,13 +62,27 @@ for (const i of [0, 1, 2]) {
   test(`Perlin noise equals the reference implementation's (golden ${i})`, { skip }, () => {
     const expected = golden(`perlin/${i}/noise`);
     const [latticeY, latticeX] = goldenJson(`perlin/${i}`, "lattice") as [number, number];
-    const noise = engine().perlinNoise(expected.shape[0]!, expected.shape[1]!, latticeY, latticeX, golden(`perlin/${i}/angles_over_2pi`).data);
-    noise.forEach((value, k) => assert.ok(Math.abs(value - expected.data[k]!) < 2e-6, `${k}: ${value} for ${expected.data[k]}`));
+    const noise = engine().perlinNoise(
+      expected.shape[0]!,
+      expected.shape[1]!,
+      latticeY,
+      latticeX,
+      golden(`perlin/${i}/angles_over_2pi`).data,
+    );
+    noise.forEach((value, k) =>
+      assert.ok(Math.abs(value - expected.data[k]!) < 2e-6, `${k}: ${value} for ${expected.data[k]}`),
+    );
   });
 }
 
 test("Perlin noise follows its definition for every lattice a mask can draw, finer than the grid too", () => {
-  for (const [height, width, latticeY, latticeX] of [[16, 16, 32, 1], [8, 4, 2, 32], [1, 1, 1, 1], [1, 64, 32, 16], [2, 2, 32, 32]] as const) {
+  for (const [height, width, latticeY, latticeX] of [
+    [16, 16, 32, 1],
+    [8, 4, 2, 32],
+    [1, 1, 1, 1],
+    [1, 64, 32, 16],
+    [2, 2, 32, 32],
+  ] as const) {
     const angles = Float32Array.from({ length: (latticeY + 1) * (latticeX + 1) }, (_, i) => (i * 0.37) % 1);
     const noise = engine().perlinNoise(height, width, latticeY, latticeX, angles);
     noise.forEach((value, i) => {
@@ -67,7 +93,13 @@ test("Perlin noise follows its definition for every lattice a mask can draw, fin
 });
 
 test("masks are the thresholded, resized noise that Philox draws", () => {
-  for (const [height, width, threshold] of [[16, 16, 0.2], [12, 20, 0.2], [7, 33, 0.6], [1, 1, -1], [3, 1, 0]] as const) {
+  for (const [height, width, threshold] of [
+    [16, 16, 0.2],
+    [12, 20, 0.2],
+    [7, 33, 0.6],
+    [1, 1, -1],
+    [3, 1, 0],
+  ] as const) {
     const count = 6;
     const masks = engine().perlinMasks(11, 5, count, height, width, threshold);
     assert.equal(masks.length, count * height * width);
@@ -96,7 +128,16 @@ test("about half of the masks are empty, and a sample's mask does not depend on 
 
 testElsewhere("the same masks, bit for bit", { skip: false }, async (device) => {
   const draw = (where?: string): Float32Array[] =>
-    ([[0, 0, 64, 64, 0.2], [2 ** 40 + 7, 70001, 32, 16, 0.6], [3, 1, 20, 28, 0.2], [4, 2, 1, 33, 0.1]] as const).map(([seed, step, height, width, threshold]) => engine().perlinMasks(seed, step, 40, height, width, threshold, where));
+    (
+      [
+        [0, 0, 64, 64, 0.2],
+        [2 ** 40 + 7, 70001, 32, 16, 0.6],
+        [3, 1, 20, 28, 0.2],
+        [4, 2, 1, 33, 0.1],
+      ] as const
+    ).map(([seed, step, height, width, threshold]) =>
+      engine().perlinMasks(seed, step, 40, height, width, threshold, where),
+    );
   const actual = draw(device);
   await engine().setPortable(false);
   assert.deepEqual(actual, draw());

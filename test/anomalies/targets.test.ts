@@ -19,7 +19,8 @@ function bilinear(plane: Plane, height: number, width: number, alignCorners: boo
       const [y0, y1, ty] = source(y, plane.height, height);
       const [x0, x1, tx] = source(x, plane.width, width);
       const at = (r: number, c: number): number => plane.data[r * plane.width + c]!;
-      data[y * width + x] = (1 - ty) * ((1 - tx) * at(y0, x0) + tx * at(y0, x1)) + ty * ((1 - tx) * at(y1, x0) + tx * at(y1, x1));
+      data[y * width + x] =
+        (1 - ty) * ((1 - tx) * at(y0, x0) + tx * at(y0, x1)) + ty * ((1 - tx) * at(y1, x0) + tx * at(y1, x1));
     }
   }
   return { height, width, data };
@@ -33,9 +34,24 @@ function flipped({ height, width, data }: Plane, flip: number): Plane {
   return { height, width, data: out };
 }
 
-const base: TargetOptions = { imageHeight: 24, imageWidth: 32, featureHeight: 6, featureWidth: 8, alignCorners: true, dilation: 0, distanceWeight: { w: 3, p: 2 }, flips: [0, 1, 2, 3] };
+const base: TargetOptions = {
+  imageHeight: 24,
+  imageWidth: 32,
+  featureHeight: 6,
+  featureWidth: 8,
+  alignCorners: true,
+  dilation: 0,
+  distanceWeight: { w: 3, p: 2 },
+  flips: [0, 1, 2, 3],
+};
 
-for (const change of [{}, { alignCorners: false }, { dilation: 7 }, { distanceWeight: null }, { imageHeight: 17, imageWidth: 50, featureHeight: 1, featureWidth: 9 }]) {
+for (const change of [
+  {},
+  { alignCorners: false },
+  { dilation: 7 },
+  { distanceWeight: null },
+  { imageHeight: 17, imageWidth: 50, featureHeight: 1, featureWidth: 9 },
+]) {
   test(`targets follow the spec, step by step: ${JSON.stringify(change)}`, async () => {
     const options: TargetOptions = { ...base, ...change };
     const [height, width] = [37, 45];
@@ -44,7 +60,9 @@ for (const change of [{}, { alignCorners: false }, { dilation: 7 }, { distanceWe
     const targets = await engine().trainingTargets(mask, height, width, options);
 
     const dilated = engine().dilate(mask, height, width, options.dilation);
-    const weight = options.distanceWeight ? engine().distanceWeight(dilated, height, width, options.distanceWeight.w, options.distanceWeight.p) : new Float32Array(height * width).fill(1);
+    const weight = options.distanceWeight
+      ? engine().distanceWeight(dilated, height, width, options.distanceWeight.w, options.distanceWeight.p)
+      : new Float32Array(height * width).fill(1);
     const nearest = Float64Array.from({ length: options.imageHeight * options.imageWidth }, (_, i) => {
       const y = Math.floor(Math.floor(i / options.imageWidth) * (height / options.imageHeight));
       const x = Math.floor((i % options.imageWidth) * (width / options.imageWidth));
@@ -54,20 +72,42 @@ for (const change of [{}, { alignCorners: false }, { dilation: 7 }, { distanceWe
     const imageWeight = bilinear({ height, width, data: weight }, options.imageHeight, options.imageWidth, false);
     assert.equal(targets.length, options.flips.length);
     options.flips.forEach((flip, t) => {
-      const soft = bilinear(flipped(imageMask, flip), options.featureHeight, options.featureWidth, options.alignCorners).data;
-      const expectedWeight = bilinear(flipped(imageWeight, flip), options.featureHeight, options.featureWidth, true).data;
+      const soft = bilinear(
+        flipped(imageMask, flip),
+        options.featureHeight,
+        options.featureWidth,
+        options.alignCorners,
+      ).data;
+      const expectedWeight = bilinear(
+        flipped(imageWeight, flip),
+        options.featureHeight,
+        options.featureWidth,
+        true,
+      ).data;
       const { mask: gotMask, weight: gotWeight } = targets[t]!;
       for (let i = 0; i < soft.length; i++) {
-        if (Math.abs(soft[i]! - 0.5) > 1e-5) assert.equal(gotMask[i], soft[i]! < 0.5 ? 0 : 1, `mask of flip ${flip} at ${i}`);
-        assert.ok(Math.abs(gotWeight[i]! - expectedWeight[i]!) < 1e-4, `weight of flip ${flip} at ${i}: ${gotWeight[i]} for ${expectedWeight[i]}`);
+        if (Math.abs(soft[i]! - 0.5) > 1e-5)
+          assert.equal(gotMask[i], soft[i]! < 0.5 ? 0 : 1, `mask of flip ${flip} at ${i}`);
+        assert.ok(
+          Math.abs(gotWeight[i]! - expectedWeight[i]!) < 1e-4,
+          `weight of flip ${flip} at ${i}: ${gotWeight[i]} for ${expectedWeight[i]}`,
+        );
       }
     });
   });
 }
 
 test("an empty mask gives an empty target of weight 1, whatever the sizes", async () => {
-  for (const [height, width] of [[1, 1], [300, 2], [5, 700]] as const) {
-    const [target] = await engine().trainingTargets(new Uint8Array(height * width), height, width, { ...base, dilation: 7, flips: [3] });
+  for (const [height, width] of [
+    [1, 1],
+    [300, 2],
+    [5, 700],
+  ] as const) {
+    const [target] = await engine().trainingTargets(new Uint8Array(height * width), height, width, {
+      ...base,
+      dilation: 7,
+      flips: [3],
+    });
     assert.ok(target!.mask.every((v) => v === 0) && target!.weight.every((v) => v === 1));
   }
 });

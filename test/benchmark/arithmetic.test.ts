@@ -6,9 +6,27 @@ import type { Architecture, HeadLayout } from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
 
 const layers = ["layer2", "layer3"];
-function count(architecture: Architecture, imageHeight: number, imageWidth: number, taps = layers, ablation: HeadLayout & { upscale?: boolean } = {}): ReturnType<typeof arithmetic> {
-  const network = { architecture, layers: taps, imageHeight, imageWidth, variant: "jims", alignCorners: true, ...ablation } as const;
-  return arithmetic(network, engine().backboneTensors(architecture), engine().headTensors(engine().featureShape(network).channels, network));
+function count(
+  architecture: Architecture,
+  imageHeight: number,
+  imageWidth: number,
+  taps = layers,
+  ablation: HeadLayout & { upscale?: boolean } = {},
+): ReturnType<typeof arithmetic> {
+  const network = {
+    architecture,
+    layers: taps,
+    imageHeight,
+    imageWidth,
+    variant: "jims",
+    alignCorners: true,
+    ...ablation,
+  } as const;
+  return arithmetic(
+    network,
+    engine().backboneTensors(architecture),
+    engine().headTensors(engine().featureShape(network).channels, network),
+  );
 }
 
 test("wide_resnet50_2 at 256x256 has the arithmetic of the specification", () => {
@@ -36,14 +54,26 @@ test("only the backbone up to the last tap counts", () => {
   const heads = 32 * 32 * (64 * 64 + 64 * 1024 + 1024 + 65 * 25 * 128) + 258;
   const { direct, parameters } = count("resnet18", 64, 64, ["layer1"]);
   assert.equal(direct, 2 * (stem + layer1 + heads));
-  assert.equal(parameters, 3 * 49 * 64 + 128 + 4 * (64 * 64 * 9 + 128) + (64 * 64 + 64) + (64 * 1024 + 1024 + 2048 + 1024) + (65 * 3200 + 128 + 256) + 259);
+  assert.equal(
+    parameters,
+    3 * 49 * 64 +
+      128 +
+      4 * (64 * 64 * 9 + 128) +
+      (64 * 64 + 64) +
+      (64 * 1024 + 1024 + 2048 + 1024) +
+      (65 * 3200 + 128 + 256) +
+      259,
+  );
 });
 
 test("ablations: what they take away or add", () => {
   const whole = count("resnet18", 64, 64);
   const heads = 384 * 384 + 384 * 1024 + 1024 + 385 * 3200;
   assert.equal(count("resnet18", 64, 64, layers, { upscale: false }).direct, whole.direct - 2 * (256 - 64) * heads);
-  assert.equal(count("resnet18", 64, 64, layers, { classificationHead: "mapMax" }).direct, whole.direct - 2 * (256 * 385 * 3200 + 258));
+  assert.equal(
+    count("resnet18", 64, 64, layers, { classificationHead: "mapMax" }).direct,
+    whole.direct - 2 * (256 * 385 * 3200 + 258),
+  );
   assert.equal(count("resnet18", 64, 64, layers, { mapInput: false }).direct, whole.direct - 2 * (256 * 3200 + 2));
   const complex = count("resnet18", 64, 64, layers, { classificationHead: "complex" });
   assert.equal(complex.direct, whole.direct + 2 * 2 * 256 * 128 * 3200);
@@ -51,7 +81,10 @@ test("ablations: what they take away or add", () => {
 });
 
 test("odd sizes round up at every stride", () => {
-  assert.equal(count("resnet50", 33, 65).direct, count("resnet50", 48, 96).direct - 2 * (24 * 48 - 17 * 33) * 64 * 3 * 49 - 2 * differenceAfterStem());
+  assert.equal(
+    count("resnet50", 33, 65).direct,
+    count("resnet50", 48, 96).direct - 2 * (24 * 48 - 17 * 33) * 64 * 3 * 49 - 2 * differenceAfterStem(),
+  );
   /** Stages after the stem see 9x17, 5x9, 3x5 instead of 12x24, 6x12, 3x6. */
   function differenceAfterStem(): number {
     const tensors = engine().backboneTensors("resnet50");

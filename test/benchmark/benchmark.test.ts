@@ -16,7 +16,10 @@ after(() => rmSync(folder, { recursive: true, force: true }));
 
 test("percentiles by nearest rank", () => {
   const values = Array.from({ length: 200 }, (_, i) => 200 - i);
-  assert.deepEqual([50, 95, 99, 100].map((p) => percentile(values, p)), [100, 190, 198, 200]);
+  assert.deepEqual(
+    [50, 95, 99, 100].map((p) => percentile(values, p)),
+    [100, 190, 198, 200],
+  );
   assert.equal(percentile([3, 1, 2], 99), 3);
   assert.equal(percentile([7], 50), 7);
 });
@@ -26,7 +29,13 @@ function checkDocument(document: Benchmark): void {
   for (const key of ["modelOnly", "fileToDecision"] as const) {
     const figures: Latency = document[key];
     assert.deepEqual(Object.keys(figures), ["p50Ms", "p95Ms", "p99Ms", "imagesPerSecond"]);
-    assert.ok(figures.p50Ms > 0 && figures.p50Ms <= figures.p95Ms && figures.p95Ms <= figures.p99Ms && figures.imagesPerSecond > 0, JSON.stringify(figures));
+    assert.ok(
+      figures.p50Ms > 0 &&
+        figures.p50Ms <= figures.p95Ms &&
+        figures.p95Ms <= figures.p99Ms &&
+        figures.imagesPerSecond > 0,
+      JSON.stringify(figures),
+    );
   }
   assert.ok(document.loadMs > 0);
   assert.ok(document.peakMemoryBytes > 2 ** 20);
@@ -34,27 +43,74 @@ function checkDocument(document: Benchmark): void {
 }
 
 test("the command prints one document and says that the weights are random", async () => {
-  const args = ["benchmark", "--backbone", "resnet18", "--backbone-weights", "random", "--image-size", "64x96", "--batch", "2", "--repetitions", "3", "--warmup", "1", "--threads", "1", "--device", "cpu", "--json"];
+  const args = [
+    "benchmark",
+    "--backbone",
+    "resnet18",
+    "--backbone-weights",
+    "random",
+    "--image-size",
+    "64x96",
+    "--batch",
+    "2",
+    "--repetitions",
+    "3",
+    "--warmup",
+    "1",
+    "--threads",
+    "1",
+    "--device",
+    "cpu",
+    "--json",
+  ];
   const { code, stdout, stderr } = await supersimplenet(args, { env: { TMPDIR: folder } });
   assert.equal(code, 0, stderr);
   assert.match(stderr, /^warning: random heads on a random backbone/m);
   const document = JSON.parse(stdout) as Benchmark;
   checkDocument(document);
   const { model, precision, heads, threads, batchSize, repetitions, warmup, file } = document;
-  assert.deepEqual({ precision, heads, threads, batchSize, repetitions, warmup }, { precision: "float32", heads: "lowResolution", threads: 1, batchSize: 2, repetitions: 3, warmup: 1 });
+  assert.deepEqual(
+    { precision, heads, threads, batchSize, repetitions, warmup },
+    { precision: "float32", heads: "lowResolution", threads: 1, batchSize: 2, repetitions: 3, warmup: 1 },
+  );
   assert.equal(model.path, null);
-  assert.deepEqual([model.backbone.architecture, model.backbone.trained, model.imageSize], ["resnet18", false, [64, 96]]);
+  assert.deepEqual(
+    [model.backbone.architecture, model.backbone.trained, model.imageSize],
+    ["resnet18", false, [64, 96]],
+  );
   assert.deepEqual([file.height, file.width], [64, 96]);
   assert.deepEqual(readdirSync(folder), [], "no temporary files are left");
 });
 
 test("a model file brings its own network", async () => {
-  const data = await datasets.generated(path.join(folder, "data"), { imageSize: [64, 64], trainNormal: 4, testNormal: 1, testAnomalous: 1, seed: 0 });
-  const trainer = new Trainer({ backbone: "resnet18", backboneWeights: "random", imageSize: [64, 64], variant: "icpr", epochs: 1, calibrationFraction: 0, threads: 1, device: "cpu" });
+  const data = await datasets.generated(path.join(folder, "data"), {
+    imageSize: [64, 64],
+    trainNormal: 4,
+    testNormal: 1,
+    testAnomalous: 1,
+    seed: 0,
+  });
+  const trainer = new Trainer({
+    backbone: "resnet18",
+    backboneWeights: "random",
+    imageSize: [64, 64],
+    variant: "icpr",
+    epochs: 1,
+    calibrationFraction: 0,
+    threads: 1,
+    device: "cpu",
+  });
   const file = path.join(folder, "model.safetensors");
   await (await trainer.fit(data)).save(file);
   const progress: string[] = [];
-  const document = await benchmark({ model: file, device: "cpu", heads: "direct", repetitions: 2, warmup: 0, onProgress: (done, total) => progress.push(`${done}/${total}`) });
+  const document = await benchmark({
+    model: file,
+    device: "cpu",
+    heads: "direct",
+    repetitions: 2,
+    warmup: 0,
+    onProgress: (done, total) => progress.push(`${done}/${total}`),
+  });
   assert.deepEqual([document.model.path, document.model.variant, document.heads], [file, "icpr", "direct"]);
   assert.equal(document.flopsComputed, document.flops);
   assert.deepEqual(progress, ["1/4", "2/4", "3/4", "4/4"]);
@@ -68,12 +124,30 @@ const wrong: [name: string, options: Parameters<typeof benchmark>[0], code: stri
   ["a precision there is not", { precision: "float8" as "float16" }, "INVALID_OPTION", /'precision'/],
   ["float16 on the CPU", { precision: "float16" }, "INVALID_OPTION", /for CUDA/],
   ["unknown device", { device: "tpu" }, "INVALID_OPTION", /'device'/],
-  ["model and size", { model: "x.safetensors", imageSize: [64, 64] }, "INVALID_OPTION", /its own backbone and image size/],
-  ["misspelt option", { repetition: 3 } as Parameters<typeof benchmark>[0], "UNKNOWN_OPTION", /Did you mean 'repetitions'/],
-  ["cancelled", { backbone: "resnet18", backboneWeights: "random", imageSize: [64, 64], signal: AbortSignal.abort() }, "ABORTED", /cancelled/],
+  [
+    "model and size",
+    { model: "x.safetensors", imageSize: [64, 64] },
+    "INVALID_OPTION",
+    /its own backbone and image size/,
+  ],
+  [
+    "misspelt option",
+    { repetition: 3 } as Parameters<typeof benchmark>[0],
+    "UNKNOWN_OPTION",
+    /Did you mean 'repetitions'/,
+  ],
+  [
+    "cancelled",
+    { backbone: "resnet18", backboneWeights: "random", imageSize: [64, 64], signal: AbortSignal.abort() },
+    "ABORTED",
+    /cancelled/,
+  ],
 ];
 for (const [name, options, code, message] of wrong) {
   test(`${name}: ${code}`, async () => {
-    await assert.rejects(benchmark({ device: "cpu", ...options }), (error) => error instanceof SuperSimpleNetError && error.code === code && message.test(error.message));
+    await assert.rejects(
+      benchmark({ device: "cpu", ...options }),
+      (error) => error instanceof SuperSimpleNetError && error.code === code && message.test(error.message),
+    );
   });
 }

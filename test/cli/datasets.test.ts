@@ -10,7 +10,20 @@ import { supersimplenet } from "./run.js";
 
 let folder: string;
 const at = (...parts: string[]): string => path.join(folder, ...parts);
-const quick = ["--backbone", "resnet18", "--backbone-weights", "random", "--image-size", "32x32", "--epochs", "1", "--batch", "4", "--calibration-fraction", "0"];
+const quick = [
+  "--backbone",
+  "resnet18",
+  "--backbone-weights",
+  "random",
+  "--image-size",
+  "32x32",
+  "--epochs",
+  "1",
+  "--batch",
+  "4",
+  "--calibration-fraction",
+  "0",
+];
 
 before(async () => {
   folder = mkdtempSync(path.join(os.tmpdir(), "supersimplenet-run-"));
@@ -29,7 +42,19 @@ before(async () => {
 after(() => rmSync(folder, { recursive: true, force: true }));
 
 test("a published data set brings its settings, unless others are given", async () => {
-  const { code, stdout, stderr } = await supersimplenet(["train", "--data", at("visa"), "--dataset", "visa", "--category", "pcb1", "--out", at("run"), ...quick, "--json"]);
+  const { code, stdout, stderr } = await supersimplenet([
+    "train",
+    "--data",
+    at("visa"),
+    "--dataset",
+    "visa",
+    "--category",
+    "pcb1",
+    "--out",
+    at("run"),
+    ...quick,
+    "--json",
+  ]);
   assert.equal(code, 0, stderr);
   assert.match(stderr, /^pcb1: published settings perlinThreshold 0\.6$/m);
   const { start } = JSON.parse(stdout) as { start: { regime: string; counts: object } };
@@ -38,15 +63,40 @@ test("a published data set brings its settings, unless others are given", async 
   const header = model.subarray(8, 8 + Number(model.readBigUInt64LE(0))).toString();
   assert.match(header, /perlinThreshold\\":0\.6/);
 
-  const again = await supersimplenet(["evaluate", "--model", at("run", "model.safetensors"), "--data", at("visa"), "--dataset", "visa", "--category", "pcb1", "--json"]);
+  const again = await supersimplenet([
+    "evaluate",
+    "--model",
+    at("run", "model.safetensors"),
+    "--data",
+    at("visa"),
+    "--dataset",
+    "visa",
+    "--category",
+    "pcb1",
+    "--json",
+  ]);
   assert.equal(again.code, 0, again.stderr);
   assert.equal((JSON.parse(again.stdout) as { counts: { anomalous: number } }).counts.anomalous, 1);
 });
 
 test("folds, a share of the masks, and what does not exist", async () => {
-  const { code, stdout, stderr } = await supersimplenet(["train", "--data", at("tiles"), "--fold", "0", "--segmented-ratio", "0.4", "--out", at("fold"), ...quick, "--json"]);
+  const { code, stdout, stderr } = await supersimplenet([
+    "train",
+    "--data",
+    at("tiles"),
+    "--fold",
+    "0",
+    "--segmented-ratio",
+    "0.4",
+    "--out",
+    at("fold"),
+    ...quick,
+    "--json",
+  ]);
   assert.equal(code, 0, stderr);
-  const { start } = JSON.parse(stdout) as { start: { regime: string; counts: { trainAnomalous: number; trainSegmented: number } } };
+  const { start } = JSON.parse(stdout) as {
+    start: { regime: string; counts: { trainAnomalous: number; trainSegmented: number } };
+  };
   assert.deepEqual([start.regime, start.counts.trainAnomalous, start.counts.trainSegmented], ["mixed", 10, 4]);
   for (const [args, message] of [
     [["--data", at("tiles"), "--fold", "3"], /--fold .*3/],

@@ -15,7 +15,13 @@ test("names of options become flags where they can be nothing else", () => {
     ["fooBar stays", "fooBar stays"],
   ];
   for (const [text, expected] of cases) assert.equal(textInFlags(text, train), expected);
-  const message = (code: "INVALID_OPTION" | "DATASET_INVALID"): string => (inFlags(new SuperSimpleNetError(code, "new Trainer: expected an integer for 'epochs' but received 'seed'"), train) as Error).message;
+  const message = (code: "INVALID_OPTION" | "DATASET_INVALID"): string =>
+    (
+      inFlags(
+        new SuperSimpleNetError(code, "new Trainer: expected an integer for 'epochs' but received 'seed'"),
+        train,
+      ) as Error
+    ).message;
   assert.equal(message("INVALID_OPTION"), "train: expected an integer for --epochs but received 'seed'");
   assert.equal(message("DATASET_INVALID"), "train: expected an integer for 'epochs' but received 'seed'");
 });

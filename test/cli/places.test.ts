@@ -1,5 +1,15 @@
 import assert from "node:assert/strict";
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { after, before, test } from "node:test";
@@ -34,21 +44,48 @@ async function refused(args: string[], message: RegExp): Promise<void> {
 }
 
 test("predict does not draw over an image that it was given", async () => {
-  await refused(["predict", "--model", "none", "part.png", "part.overlay.png", "--overlays", "."], /--overlays would write over part\.overlay\.png, which is an input/);
+  await refused(
+    ["predict", "--model", "none", "part.png", "part.overlay.png", "--overlays", "."],
+    /--overlays would write over part\.overlay\.png, which is an input/,
+  );
 });
 
 test("predict does not draw among the images of a data set", async () => {
-  await refused(["predict", "--model", "none", "part.png", "--overlays", "data/test/good"], /--overlays data\/test\/good lies among the images of a data set/);
-  await refused(["predict", "--model", "none", "part.png", "--maps", "data/train/maps"], /--maps data\/train\/maps lies among the images of a data set/);
+  await refused(
+    ["predict", "--model", "none", "part.png", "--overlays", "data/test/good"],
+    /--overlays data\/test\/good lies among the images of a data set/,
+  );
+  await refused(
+    ["predict", "--model", "none", "part.png", "--maps", "data/train/maps"],
+    /--maps data\/train\/maps lies among the images of a data set/,
+  );
 });
 
 test("evaluate and convert do not write over what they read, nor over another file unasked", async () => {
-  await refused(["evaluate", "--model", "model.safetensors", "--data", "data", "--out", "data/../model.safetensors"], /--out would write over .*which is an input/);
-  await refused(["evaluate", "--model", "model.safetensors", "--data", "data", "--overlays", "data/test/new"], /among the images of a data set/);
-  const convert = ["convert", "--checkpoint", "model.safetensors", "--backbone", "resnet18", "--image-size", "64", "--out"];
+  await refused(
+    ["evaluate", "--model", "model.safetensors", "--data", "data", "--out", "data/../model.safetensors"],
+    /--out would write over .*which is an input/,
+  );
+  await refused(
+    ["evaluate", "--model", "model.safetensors", "--data", "data", "--overlays", "data/test/new"],
+    /among the images of a data set/,
+  );
+  const convert = [
+    "convert",
+    "--checkpoint",
+    "model.safetensors",
+    "--backbone",
+    "resnet18",
+    "--image-size",
+    "64",
+    "--out",
+  ];
   await refused([...convert, "model.safetensors", "--overwrite"], /--out would write over/);
   await refused([...convert, "part.png"], /part\.png exists already.*--overwrite/);
-  await refused(["evaluate", "--model", "model.safetensors", "--data", "data", "--out", "part.png"], /evaluate: .*part\.png exists already.*--overwrite/);
+  await refused(
+    ["evaluate", "--model", "model.safetensors", "--data", "data", "--out", "part.png"],
+    /evaluate: .*part\.png exists already.*--overwrite/,
+  );
 });
 
 test("train and quickstart do not write among the images of a data set", async () => {
@@ -65,13 +102,21 @@ test("train --overwrite and --resume change nothing until a training starts; a n
   mkdirSync(at("run", "checkpoint"), { recursive: true });
   const files = ["model.safetensors", "metrics.json", "log.jsonl", "checkpoint/last.safetensors"];
   for (const file of files) writeFileSync(at("run", file), "precious");
-  for (const more of [["--overwrite", "--data", "missing"], ["--overwrite", "--data", "data", "--regime", "full"], ["--resume", "--data", "data"]]) {
+  for (const more of [
+    ["--overwrite", "--data", "missing"],
+    ["--overwrite", "--data", "data", "--regime", "full"],
+    ["--resume", "--data", "data"],
+  ]) {
     const { code, stderr } = await supersimplenet(["train", "--out", "run", ...small, ...more], { cwd: folder });
     assert.equal(code, 1, stderr);
-    for (const file of files) assert.equal(readFileSync(at("run", file), "utf8"), "precious", `${file} after ${more.join(" ")}`);
+    for (const file of files)
+      assert.equal(readFileSync(at("run", file), "utf8"), "precious", `${file} after ${more.join(" ")}`);
   }
   writeFileSync(at("run", "quickstart.json"), "");
-  const replaced = await supersimplenet(["train", "--out", "run", ...small, "--overwrite", "--data", "data", "--json"], { cwd: folder });
+  const replaced = await supersimplenet(
+    ["train", "--out", "run", ...small, "--overwrite", "--data", "data", "--json"],
+    { cwd: folder },
+  );
   assert.equal(replaced.code, 0, replaced.stderr);
   assert.deepEqual(readdirSync(at("run")).sort(), ["checkpoint", "log.jsonl", "metrics.json", "model.safetensors"]);
   for (const file of files) assert.notEqual(readFileSync(at("run", file), "utf8"), "precious", file);
@@ -82,13 +127,17 @@ test("train --overwrite and --resume change nothing until a training starts; a n
 });
 
 test("train says what is wrong in flags, and finds missing weights before it reads images", async () => {
-  const train = (...more: string[]): ReturnType<typeof supersimplenet> => supersimplenet(["train", "--data", "data", "--out", "new", ...small, ...more], { cwd: folder });
+  const train = (...more: string[]): ReturnType<typeof supersimplenet> =>
+    supersimplenet(["train", "--data", "data", "--out", "new", ...small, ...more], { cwd: folder });
   assert.match((await train("--dataset", "visaa")).stderr, /for '?--dataset'?/);
   assert.match((await train("--data", "part.png")).stderr, /part\.png is an image, not a data set/);
   writeFileSync(at("data", "train", "good", "bad.png"), "not an image");
   assert.match((await train("--backbone-weights", "none.pth")).stderr, /\[FILE_NOT_FOUND\] .*none\.pth/);
   const noWeights = { SUPERSIMPLENET_CACHE: at("no cache"), SUPERSIMPLENET_LIBTORCH: locateLibtorch().folder };
-  const missing = await supersimplenet(["train", "--data", "data", "--out", "new", ...small, "--backbone-weights", "auto"], { cwd: folder, env: noWeights });
+  const missing = await supersimplenet(
+    ["train", "--data", "data", "--out", "new", ...small, "--backbone-weights", "auto"],
+    { cwd: folder, env: noWeights },
+  );
   assert.match(missing.stderr, /\[WEIGHTS_MISSING\]/);
   rmSync(at("data", "train", "good", "bad.png"));
 });
@@ -99,6 +148,9 @@ test("a folder that contains itself is walked once; control characters do not re
   symlinkSync("..", at("loop", "inner", "up"));
   symlinkSync("self", at("loop", "self"));
   assert.deepEqual(await filesBelow(at("loop")), [at("loop", "self"), at("loop", "inner", "a\u001b[31m\nb.png")]);
-  const { stderr } = await supersimplenet(["predict", "--model", at("loop", "inner", "a\u001b[31m\nb.png"), "part.png"], { cwd: folder });
+  const { stderr } = await supersimplenet(
+    ["predict", "--model", at("loop", "inner", "a\u001b[31m\nb.png"), "part.png"],
+    { cwd: folder },
+  );
   assert.ok(stderr.includes("a\\x1b[31m\\nb.png") && !stderr.includes("\u001b"), JSON.stringify(stderr));
 });

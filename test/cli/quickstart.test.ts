@@ -11,7 +11,9 @@ test("the quickstart as a newcomer runs it finds its defects: I-AUROC at least 0
   try {
     const { code, stderr } = await supersimplenet(["quickstart", "--out", path.join(folder, "run")]);
     assert.equal(code, 0, stderr);
-    const { metrics } = JSON.parse(await readFile(path.join(folder, "run", "metrics.json"), "utf8")) as { metrics: Record<string, number> };
+    const { metrics } = JSON.parse(await readFile(path.join(folder, "run", "metrics.json"), "utf8")) as {
+      metrics: Record<string, number>;
+    };
     assert.ok(metrics["I-AUROC"]! >= 0.9, `I-AUROC ${metrics["I-AUROC"]}`);
     assert.ok(metrics["AUPRO"]! >= 0.9, `AUPRO ${metrics["AUPRO"]}`);
   } finally {

@@ -1,6 +1,18 @@
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
-import { closeSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { after, before, test } from "node:test";
@@ -28,7 +40,8 @@ before(async () => {
 });
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-const train = (out: string, epochs: number, ...more: string[]): ReturnType<typeof supersimplenet> => supersimplenet(["train", "--data", data, "--out", out, "--epochs", String(epochs), ...small, ...more]);
+const train = (out: string, epochs: number, ...more: string[]): ReturnType<typeof supersimplenet> =>
+  supersimplenet(["train", "--data", data, "--out", out, "--epochs", String(epochs), ...small, ...more]);
 
 test("train writes model, metrics and log, says that the backbone is random, and prints one JSON document", async () => {
   const { code, stdout, stderr } = await train(at("run"), 3, "--json");
@@ -39,8 +52,14 @@ test("train writes model, metrics and log, says that the backbone is random, and
   assert.match(stderr, /^warning: .*random weights/m);
   assert.match(stderr, /^epoch 3\/3 {2}loss \d/m);
   assert.deepEqual(readdirSync(at("run")).sort(), ["checkpoint", "log.jsonl", "metrics.json", "model.safetensors"]);
-  const log = readFileSync(at("run", "log.jsonl"), "utf8").trim().split("\n").map((line) => JSON.parse(line) as { event: string; epoch?: number });
-  assert.deepEqual(log.map(({ event, epoch }) => epoch ?? event), ["start", 1, 2, 3]);
+  const log = readFileSync(at("run", "log.jsonl"), "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as { event: string; epoch?: number });
+  assert.deepEqual(
+    log.map(({ event, epoch }) => epoch ?? event),
+    ["start", 1, 2, 3],
+  );
   const metrics = JSON.parse(readFileSync(at("run", "metrics.json"), "utf8")) as { metrics: Record<string, number> };
   assert.deepEqual(metrics.metrics, document.evaluation?.metrics);
   assert.ok(metrics.metrics["I-AUROC"]! >= 0 && metrics.metrics["I-AUROC"]! <= 1);
@@ -56,26 +75,68 @@ test("the same run again is refused, and changes nothing", async () => {
 });
 
 test("evaluate gives the metrics that train wrote, and draws overlays", async () => {
-  const { code, stdout, stderr } = await supersimplenet(["evaluate", "--model", at("run", "model.safetensors"), "--data", data, "--overlays", at("overlays"), "--out", at("evaluation.json"), "--json"]);
+  const { code, stdout, stderr } = await supersimplenet([
+    "evaluate",
+    "--model",
+    at("run", "model.safetensors"),
+    "--data",
+    data,
+    "--overlays",
+    at("overlays"),
+    "--out",
+    at("evaluation.json"),
+    "--json",
+  ]);
   assert.equal(code, 0, stderr);
-  const written = JSON.parse(readFileSync(at("run", "metrics.json"), "utf8")) as { metrics: unknown; decisions: unknown; samples: unknown[] };
+  const written = JSON.parse(readFileSync(at("run", "metrics.json"), "utf8")) as {
+    metrics: unknown;
+    decisions: unknown;
+    samples: unknown[];
+  };
   const document = JSON.parse(stdout) as typeof written;
   assert.deepEqual(document.metrics, written.metrics);
   assert.deepEqual(document.decisions, written.decisions);
   assert.deepEqual(JSON.parse(readFileSync(at("evaluation.json"), "utf8")), document);
   assert.equal(readdirSync(at("overlays")).length, 8);
-  assert.ok(readdirSync(at("overlays")).every((file) => file.endsWith(".png")), "no temporary file is left");
+  assert.ok(
+    readdirSync(at("overlays")).every((file) => file.endsWith(".png")),
+    "no temporary file is left",
+  );
 });
 
 test("evaluate --threshold decides, and --overwrite replaces what --out wrote", async () => {
   const run = async (threshold: string): Promise<Record<string, number>> => {
-    const { code, stdout, stderr } = await supersimplenet(["evaluate", "--model", at("run", "model.safetensors"), "--data", data, "--threshold", threshold, "--out", at("decided.json"), "--overwrite", "--json"]);
+    const { code, stdout, stderr } = await supersimplenet([
+      "evaluate",
+      "--model",
+      at("run", "model.safetensors"),
+      "--data",
+      data,
+      "--threshold",
+      threshold,
+      "--out",
+      at("decided.json"),
+      "--overwrite",
+      "--json",
+    ]);
     assert.equal(code, 0, stderr);
     assert.equal(readFileSync(at("decided.json"), "utf8"), stdout);
     return (JSON.parse(stdout) as { decisions: Record<string, number> }).decisions;
   };
-  assert.deepEqual(await run("0"), { threshold: 0, truePositive: 5, trueNegative: 0, falsePositive: 3, falseNegative: 0 });
-  assert.deepEqual(await run("1"), { threshold: 1, truePositive: 0, trueNegative: 3, falsePositive: 0, falseNegative: 5 });
+  assert.deepEqual(await run("0"), {
+    threshold: 0,
+    truePositive: 5,
+    trueNegative: 0,
+    falsePositive: 3,
+    falseNegative: 0,
+  });
+  assert.deepEqual(await run("1"), {
+    threshold: 1,
+    truePositive: 0,
+    trueNegative: 3,
+    falsePositive: 0,
+    falseNegative: 5,
+  });
 });
 
 test("evaluate refuses what train refuses", async () => {
@@ -93,9 +154,16 @@ test("evaluate refuses what train refuses", async () => {
 });
 
 test("evaluate for people: every metric by its name", async () => {
-  const { code, stdout } = await supersimplenet(["evaluate", "--model", at("run", "model.safetensors"), "--data", data]);
+  const { code, stdout } = await supersimplenet([
+    "evaluate",
+    "--model",
+    at("run", "model.safetensors"),
+    "--data",
+    data,
+  ]);
   assert.equal(code, 0);
-  for (const name of ["I-AUROC", "AP-det", "P-AUROC", "AP-loc", "AUPRO", "seg-I-AUROC", "seg-AP-det"]) assert.match(stdout, new RegExp(`^ {2}${name} +[01]\\.\\d{4}$`, "m"));
+  for (const name of ["I-AUROC", "AP-det", "P-AUROC", "AP-loc", "AUPRO", "seg-I-AUROC", "seg-AP-det"])
+    assert.match(stdout, new RegExp(`^ {2}${name} +[01]\\.\\d{4}$`, "m"));
 });
 
 test("predict: bad images are reported, the others go on, exit code 1", async () => {
@@ -105,12 +173,37 @@ test("predict: bad images are reported, the others go on, exit code 1", async ()
   copyFileSync(good, at("cut.png"));
   truncateSync(at("cut.png"), 400);
   const images = [at("text.jpg"), good, at("empty.png"), at("cut.png"), at("missing.png"), good];
-  const { code, stdout, stderr } = await supersimplenet(["predict", "--model", at("run", "model.safetensors"), ...images, "--json", "--maps", at("maps"), "--map-format", "npy"]);
+  const { code, stdout, stderr } = await supersimplenet([
+    "predict",
+    "--model",
+    at("run", "model.safetensors"),
+    ...images,
+    "--json",
+    "--maps",
+    at("maps"),
+    "--map-format",
+    "npy",
+  ]);
   assert.equal(code, 1);
-  const document = JSON.parse(stdout) as { images: { path: string; score?: number; map?: string; timings?: unknown; error?: { code: string; message: string } }[] };
-  assert.deepEqual(document.images.map((image) => image.path), images);
-  assert.deepEqual(document.images.map((image) => image.error?.code), ["IMAGE_UNREADABLE", undefined, "IMAGE_UNREADABLE", "IMAGE_UNREADABLE", "FILE_NOT_FOUND", undefined]);
-  for (const [i, image] of document.images.entries()) if (image.error) assert.ok(image.error.message.includes(images[i]!), "the message names the file");
+  const document = JSON.parse(stdout) as {
+    images: {
+      path: string;
+      score?: number;
+      map?: string;
+      timings?: unknown;
+      error?: { code: string; message: string };
+    }[];
+  };
+  assert.deepEqual(
+    document.images.map((image) => image.path),
+    images,
+  );
+  assert.deepEqual(
+    document.images.map((image) => image.error?.code),
+    ["IMAGE_UNREADABLE", undefined, "IMAGE_UNREADABLE", "IMAGE_UNREADABLE", "FILE_NOT_FOUND", undefined],
+  );
+  for (const [i, image] of document.images.entries())
+    if (image.error) assert.ok(image.error.message.includes(images[i]!), "the message names the file");
   assert.equal(document.images[1]!.score, document.images[5]!.score);
   assert.match(stderr, /4 could not be read/);
   const npy = readFileSync(document.images[1]!.map!);
@@ -121,7 +214,19 @@ test("predict: bad images are reported, the others go on, exit code 1", async ()
 
 test("predict takes folders and draws; --threshold decides", async () => {
   const run = (threshold: string): ReturnType<typeof supersimplenet> =>
-    supersimplenet(["predict", "--model", at("run", "model.safetensors"), path.join(data, "test"), "--threshold", threshold, "--overlays", at("drawn"), "--maps", at("heat"), "--json"]);
+    supersimplenet([
+      "predict",
+      "--model",
+      at("run", "model.safetensors"),
+      path.join(data, "test"),
+      "--threshold",
+      threshold,
+      "--overlays",
+      at("drawn"),
+      "--maps",
+      at("heat"),
+      "--json",
+    ]);
   const all = await run("0");
   assert.equal(all.code, 0, all.stderr);
   const { images } = JSON.parse(all.stdout) as { images: { anomalous: boolean; overlay: string; map: string }[] };
@@ -138,7 +243,10 @@ interface Predicted {
 }
 
 const predict = (args: string[], onStderr?: RunOptions["onStderr"]): Promise<Finished> =>
-  supersimplenet(["predict", "--model", at("run", "model.safetensors"), ...args], { cwd: folder, ...(onStderr && { onStderr }) });
+  supersimplenet(["predict", "--model", at("run", "model.safetensors"), ...args], {
+    cwd: folder,
+    ...(onStderr && { onStderr }),
+  });
 
 /** Images at these paths in the folder of the tests. */
 function copies(...names: string[]): void {
@@ -150,14 +258,31 @@ function copies(...names: string[]): void {
 }
 
 test("predict reads of a folder what data sets read, in their order, and says what it skips", async () => {
-  copies("parts/10.png", "parts/2.PNG", "parts/sub/1.png", "parts/._2.png", "parts/.thumbs/2.png", "parts/3.Overlay.png");
+  copies(
+    "parts/10.png",
+    "parts/2.PNG",
+    "parts/sub/1.png",
+    "parts/._2.png",
+    "parts/.thumbs/2.png",
+    "parts/3.Overlay.png",
+  );
   for (const name of ["scan.BMP", "sub/photo.heic", "notes.txt"]) writeFileSync(at("parts", name), "");
   const { code, stdout, stderr } = await predict(["parts", "--json"]);
   assert.equal(code, 0, stderr);
   const { images, skipped } = JSON.parse(stdout) as Predicted;
-  assert.deepEqual(images.map((image) => image.path), ["parts/2.PNG", "parts/10.png", "parts/sub/1.png"]);
-  assert.deepEqual(skipped, [{ path: "parts/3.Overlay.png", reason: "picture" }, { path: "parts/scan.BMP", reason: "format" }, { path: "parts/sub/photo.heic", reason: "format" }]);
-  assert.match(stderr, /^warning: 2 images are skipped \(only \.png .* are read .*\): parts\/scan\.BMP, parts\/sub\/photo\.heic\.$/m);
+  assert.deepEqual(
+    images.map((image) => image.path),
+    ["parts/2.PNG", "parts/10.png", "parts/sub/1.png"],
+  );
+  assert.deepEqual(skipped, [
+    { path: "parts/3.Overlay.png", reason: "picture" },
+    { path: "parts/scan.BMP", reason: "format" },
+    { path: "parts/sub/photo.heic", reason: "format" },
+  ]);
+  assert.match(
+    stderr,
+    /^warning: 2 images are skipped \(only \.png .* are read .*\): parts\/scan\.BMP, parts\/sub\/photo\.heic\.$/m,
+  );
   assert.match(stderr, /^1 image is skipped \(.*\): parts\/3\.Overlay\.png\.$/m);
   assert.match(stderr, /of 3 images anomalous; 2 skipped$/m);
 });
@@ -168,22 +293,34 @@ test("predict names what there is in a folder without an image", async () => {
   const { code, stdout, stderr } = await predict(["bitmaps"]);
   assert.equal(code, 1);
   assert.equal(stdout, "");
-  assert.match(stderr, /^error \[FILE_NOT_FOUND\] There is no image in bitmaps\. 2 images are skipped .*: bitmaps\/1\.bmp, bitmaps\/2\.bmp\.$/m);
+  assert.match(
+    stderr,
+    /^error \[FILE_NOT_FOUND\] There is no image in bitmaps\. 2 images are skipped .*: bitmaps\/1\.bmp, bitmaps\/2\.bmp\.$/m,
+  );
 });
 
 test("predict does not take its own pictures for parts, unless they are named", async () => {
   copies("line/1.png");
-  const parts = async (...args: string[]): Promise<string[]> => (JSON.parse((await predict([...args, "--json"])).stdout) as Predicted).images.map((image) => image.path);
+  const parts = async (...args: string[]): Promise<string[]> =>
+    (JSON.parse((await predict([...args, "--json"])).stdout) as Predicted).images.map((image) => image.path);
   const draw = ["line", "--overlays", "line/out", "--maps", "line"];
   assert.deepEqual(await parts(...draw), ["line/1.png"]);
-  assert.deepEqual(readdirSync(at("line"), { recursive: true }).sort(), ["1.png", "line_1.map.png", "out", "out/line_1.overlay.png"]);
+  assert.deepEqual(readdirSync(at("line"), { recursive: true }).sort(), [
+    "1.png",
+    "line_1.map.png",
+    "out",
+    "out/line_1.overlay.png",
+  ]);
   assert.deepEqual(await parts(...draw), ["line/1.png"], "the same command again");
   assert.deepEqual(await parts("line/out/line_1.overlay.png"), ["line/out/line_1.overlay.png"]);
 });
 
 test("predict that is stopped keeps what it reported: pictures, and with --json results", async (t) => {
   copies("a.png", "b.png");
-  for (const [signal, json] of [["SIGINT", true], ["SIGTERM", false]] as const) {
+  for (const [signal, json] of [
+    ["SIGINT", true],
+    ["SIGTERM", false],
+  ] as const) {
     const out = at(`stopped by ${signal}`);
     // One picture cannot be written: that is a warning, the error is still the interruption.
     if (!json) mkdirSync(path.join(out, "a.overlay.png"), { recursive: true });
@@ -192,21 +329,33 @@ test("predict that is stopped keeps what it reported: pictures, and with --json 
     if (spawnSync("mkfifo", [pipe]).status !== 0) return t.skip("there is no mkfifo");
     const writer = openSync(pipe, "r+");
     let [sent, closed] = [false, false];
-    const { code, stdout, stderr } = await predict(["a.png", "b.png", "none.png", pipe, "a.png", "--batch", "1", "--overlays", out, ...(json ? ["--json"] : [])], (soFar, kill) => {
-      if (!sent && soFar.includes("none.png")) (sent = true), kill(signal);
-      if (!closed && soFar.includes("[ABORTED]")) (closed = true), closeSync(writer);
-    });
+    const { code, stdout, stderr } = await predict(
+      ["a.png", "b.png", "none.png", pipe, "a.png", "--batch", "1", "--overlays", out, ...(json ? ["--json"] : [])],
+      (soFar, kill) => {
+        if (!sent && soFar.includes("none.png")) ((sent = true), kill(signal));
+        if (!closed && soFar.includes("[ABORTED]")) ((closed = true), closeSync(writer));
+      },
+    );
     assert.equal(code, 130, stderr);
     assert.match(stderr, /^error \[ABORTED\] Interrupted after 3 of 5 images\.$/m);
     assert.ok(readFileSync(path.join(out, "b.overlay.png")).length > 0);
     if (json) {
       const { images, error } = JSON.parse(stdout) as Predicted;
       assert.equal(error?.code, "ABORTED");
-      assert.deepEqual(images.map((image) => image.error?.code ?? image.path), ["a.png", "b.png", "FILE_NOT_FOUND"]);
+      assert.deepEqual(
+        images.map((image) => image.error?.code ?? image.path),
+        ["a.png", "b.png", "FILE_NOT_FOUND"],
+      );
       assert.ok(existsSync(images[0]!.overlay!) && existsSync(images[1]!.overlay!));
     } else {
       assert.match(stderr, /^warning: Cannot write .*a\.overlay\.png/m);
-      assert.deepEqual(stdout.trim().split("\n").map((line) => line.split(/ +/)[2]), ["a.png", "b.png"]);
+      assert.deepEqual(
+        stdout
+          .trim()
+          .split("\n")
+          .map((line) => line.split(/ +/)[2]),
+        ["a.png", "b.png"],
+      );
     }
   }
 });
@@ -218,20 +367,49 @@ test("a picture of predict that cannot be written: an error, the others are ther
   assert.equal(code, 1);
   const { images, error } = JSON.parse(stdout) as Predicted;
   assert.equal(error?.code, "FILE_ERROR");
-  assert.deepEqual(images.map(({ path: file, overlay }) => [file, overlay]), [["a.png", undefined], ["b.png", path.join("blocked", "b.overlay.png")]]);
+  assert.deepEqual(
+    images.map(({ path: file, overlay }) => [file, overlay]),
+    [
+      ["a.png", undefined],
+      ["b.png", path.join("blocked", "b.overlay.png")],
+    ],
+  );
   assert.ok(existsSync(at("blocked", "b.overlay.png")));
 });
 
 test("convert: heads and backbone as a checkpoint come back as the same network", async () => {
   const { tensors } = await engine().readTensors(at("run", "model.safetensors"));
-  const part = (backbone: boolean): TensorMap => Object.fromEntries(Object.entries(tensors).filter(([name]) => name.startsWith("backbone.") === backbone).map(([name, tensor]) => [name.replace(/^backbone\./, ""), tensor]));
+  const part = (backbone: boolean): TensorMap =>
+    Object.fromEntries(
+      Object.entries(tensors)
+        .filter(([name]) => name.startsWith("backbone.") === backbone)
+        .map(([name, tensor]) => [name.replace(/^backbone\./, ""), tensor]),
+    );
   await engine().writeTensors(at("heads.safetensors"), part(false), {});
   await engine().writeTensors(at("weights.safetensors"), part(true), {});
-  const args = ["convert", "--checkpoint", at("heads.safetensors"), "--backbone-weights", at("weights.safetensors"), "--image-size", "64x64", "--out", at("converted", "model.safetensors"), "--json"];
+  const args = [
+    "convert",
+    "--checkpoint",
+    at("heads.safetensors"),
+    "--backbone-weights",
+    at("weights.safetensors"),
+    "--image-size",
+    "64x64",
+    "--out",
+    at("converted", "model.safetensors"),
+    "--json",
+  ];
   const { code, stdout, stderr } = await supersimplenet([...args, "--backbone", "resnet18"]);
   assert.equal(code, 0, stderr);
-  const document = JSON.parse(stdout) as { layout: string; alignCorners: boolean; model: { thresholds: { scoreMethod: string } } };
-  assert.deepEqual([document.layout, document.alignCorners, document.model.thresholds.scoreMethod], ["authors", true, "default"]);
+  const document = JSON.parse(stdout) as {
+    layout: string;
+    alignCorners: boolean;
+    model: { thresholds: { scoreMethod: string } };
+  };
+  assert.deepEqual(
+    [document.layout, document.alignCorners, document.model.thresholds.scoreMethod],
+    ["authors", true, "default"],
+  );
   const logits = async (model: string): Promise<number[]> => {
     const { stdout } = await supersimplenet(["predict", "--model", model, path.join(data, "test", "good"), "--json"]);
     return (JSON.parse(stdout) as { images: { logit: number }[] }).images.map(({ logit }) => logit);
@@ -243,7 +421,17 @@ test("convert: heads and backbone as a checkpoint come back as the same network"
 });
 
 test("convert: a model of this package needs none", async () => {
-  const { code, stderr } = await supersimplenet(["convert", "--checkpoint", at("run", "model.safetensors"), "--backbone", "resnet18", "--image-size", "64x64", "--out", at("again.safetensors")]);
+  const { code, stderr } = await supersimplenet([
+    "convert",
+    "--checkpoint",
+    at("run", "model.safetensors"),
+    "--backbone",
+    "resnet18",
+    "--image-size",
+    "64x64",
+    "--out",
+    at("again.safetensors"),
+  ]);
   assert.equal(code, 2, stderr);
   assert.match(stderr, /is a model of this package already: use it with 'predict --model'/);
   assert.ok(!existsSync(at("again.safetensors")));
@@ -254,7 +442,11 @@ test("a model that is not there, is no model, or is cut off: a typed error, exit
   copyFileSync(at("run", "model.safetensors"), at("cut.safetensors"));
   truncateSync(at("cut.safetensors"), 5000);
   writeFileSync(at("text.safetensors"), "hello");
-  for (const [file, code] of [["missing.safetensors", "FILE_NOT_FOUND"], ["text.safetensors", "FILE_CORRUPT"], ["cut.safetensors", "FILE_CORRUPT"]] as const) {
+  for (const [file, code] of [
+    ["missing.safetensors", "FILE_NOT_FOUND"],
+    ["text.safetensors", "FILE_CORRUPT"],
+    ["cut.safetensors", "FILE_CORRUPT"],
+  ] as const) {
     const finished = await supersimplenet(["predict", "--model", at(file), good]);
     assert.equal(finished.code, 1);
     assert.match(finished.stderr, new RegExp(`^error \\[${code}\\] .*${file}`, "m"));
@@ -276,7 +468,15 @@ test("a broken data set: every problem is listed, and no model is left", async (
   const [first, second] = readdirSync(path.join(broken, "train", "good"));
   writeFileSync(path.join(broken, "train", "good", first!), "not an image");
   writeFileSync(path.join(broken, "train", "good", second!), "");
-  const { code, stderr, stdout } = await supersimplenet(["train", "--data", broken, "--out", at("broken-run"), "--json", ...small]);
+  const { code, stderr, stdout } = await supersimplenet([
+    "train",
+    "--data",
+    broken,
+    "--out",
+    at("broken-run"),
+    "--json",
+    ...small,
+  ]);
   assert.equal(code, 1);
   assert.match(stderr, /^error \[DATASET_INVALID\] /m);
   assert.ok(stderr.includes(first!) && stderr.includes(second!));
@@ -290,7 +490,7 @@ test("Ctrl-C keeps the checkpoint; --resume ends at the weights of an uninterrup
   let sent = false;
   const stopped = await supersimplenet(["train", "--data", data, "--out", at("stopped"), "--epochs", "5", ...small], {
     onStderr(soFar, kill) {
-      if (!sent && soFar.includes("epoch 2/5")) (sent = true), kill("SIGINT");
+      if (!sent && soFar.includes("epoch 2/5")) ((sent = true), kill("SIGINT"));
     },
   });
   assert.equal(stopped.code, 130, stopped.stderr);
@@ -301,18 +501,25 @@ test("Ctrl-C keeps the checkpoint; --resume ends at the weights of an uninterrup
   const resumed = await train(at("stopped"), 5, "--resume");
   assert.equal(resumed.code, 0, resumed.stderr);
   assert.deepEqual(readFileSync(at("stopped", "model.safetensors")), readFileSync(at("whole", "model.safetensors")));
-  const epochs = readFileSync(at("stopped", "log.jsonl"), "utf8").trim().split("\n").flatMap((line) => (JSON.parse(line) as { epoch?: number }).epoch ?? []);
+  const epochs = readFileSync(at("stopped", "log.jsonl"), "utf8")
+    .trim()
+    .split("\n")
+    .flatMap((line) => (JSON.parse(line) as { epoch?: number }).epoch ?? []);
   assert.deepEqual(epochs, [1, 2, 3, 4, 5]);
 });
 
-test("a folder that cannot be written is found out before the training", { skip: process.getuid?.() === 0 && "root may write everywhere" }, async () => {
-  const { chmodSync } = await import("node:fs");
-  mkdirSync(at("locked"));
-  chmodSync(at("locked"), 0o500);
-  const { code, stderr } = await train(at("locked", "run"), 1);
-  assert.equal(code, 1);
-  assert.match(stderr, /^error \[NO_PERMISSION\] /m);
-});
+test(
+  "a folder that cannot be written is found out before the training",
+  { skip: process.getuid?.() === 0 && "root may write everywhere" },
+  async () => {
+    const { chmodSync } = await import("node:fs");
+    mkdirSync(at("locked"));
+    chmodSync(at("locked"), 0o500);
+    const { code, stderr } = await train(at("locked", "run"), 1);
+    assert.equal(code, 1);
+    assert.match(stderr, /^error \[NO_PERMISSION\] /m);
+  },
+);
 
 test("quickstart leaves a model, metrics and pictures, and can be run again", async () => {
   const args = ["quickstart", "--out", at("quick"), "--epochs", "1", "--image-size", "64x64", "--json"];
@@ -340,34 +547,72 @@ test("a reader that goes away ends the command quietly", async () => {
 });
 
 test("a training goes on when nobody reads what it says", async () => {
-  const child = spawn(process.execPath, [main, "train", "--data", data, "--out", at("unread"), "--epochs", "2", ...small], { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(
+    process.execPath,
+    [main, "train", "--data", data, "--out", at("unread"), "--epochs", "2", ...small],
+    { stdio: ["ignore", "pipe", "pipe"] },
+  );
   child.stdout.destroy();
   child.stderr.destroy();
   assert.equal(await new Promise((resolve) => child.on("exit", resolve)), 0);
   assert.deepEqual(readdirSync(at("unread")).sort(), ["checkpoint", "log.jsonl", "metrics.json", "model.safetensors"]);
 });
 
-test("results that cannot be written are an error", { skip: !existsSync("/dev/full") && "there is no /dev/full" }, async () => {
-  const full = openSync("/dev/full", "w");
-  try {
-    // With pictures the work goes on, and is an error in the end.
-    for (const pictures of [[], ["--overlays", at("unreported")]]) {
-      const child = spawn(process.execPath, [main, "predict", "--model", at("run", "model.safetensors"), "--threads", "1", path.join(data, "test", "good"), ...pictures], { stdio: ["ignore", full, "pipe"] });
-      let stderr = "";
-      child.stderr!.setEncoding("utf8").on("data", (text: string) => (stderr += text));
-      assert.equal(await new Promise((resolve) => child.on("close", resolve)), 1);
-      assert.match(stderr, /^error \[NO_SPACE\] Cannot write the standard output/m);
+test(
+  "results that cannot be written are an error",
+  { skip: !existsSync("/dev/full") && "there is no /dev/full" },
+  async () => {
+    const full = openSync("/dev/full", "w");
+    try {
+      // With pictures the work goes on, and is an error in the end.
+      for (const pictures of [[], ["--overlays", at("unreported")]]) {
+        const child = spawn(
+          process.execPath,
+          [
+            main,
+            "predict",
+            "--model",
+            at("run", "model.safetensors"),
+            "--threads",
+            "1",
+            path.join(data, "test", "good"),
+            ...pictures,
+          ],
+          { stdio: ["ignore", full, "pipe"] },
+        );
+        let stderr = "";
+        child.stderr!.setEncoding("utf8").on("data", (text: string) => (stderr += text));
+        assert.equal(await new Promise((resolve) => child.on("close", resolve)), 1);
+        assert.match(stderr, /^error \[NO_SPACE\] Cannot write the standard output/m);
+      }
+      assert.equal(readdirSync(at("unreported")).length, 3);
+    } finally {
+      closeSync(full);
     }
-    assert.equal(readdirSync(at("unreported")).length, 3);
-  } finally {
-    closeSync(full);
-  }
-});
+  },
+);
 
 test("by npm in a checkout: paths count from where npm was called, and what stops npm stops the training", async (t) => {
   if (spawnSync("npm", ["--version"]).status !== 0) return t.skip("there is no npm");
   const below = path.resolve(__dirname, "../../../docs");
-  const child = spawn("npm", ["run", "-s", "supersimplenet", "--", "train", "--data", path.relative(below, data), "--out", path.relative(below, at("by npm")), "--epochs", "1000", ...small], { cwd: below, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(
+    "npm",
+    [
+      "run",
+      "-s",
+      "supersimplenet",
+      "--",
+      "train",
+      "--data",
+      path.relative(below, data),
+      "--out",
+      path.relative(below, at("by npm")),
+      "--epochs",
+      "1000",
+      ...small,
+    ],
+    { cwd: below, stdio: ["ignore", "pipe", "pipe"] },
+  );
   let stderr = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => {
     if (!stderr.includes("epoch 1/1000") && (stderr + text).includes("epoch 1/1000")) child.kill("SIGTERM");

@@ -19,7 +19,11 @@ export interface RunOptions {
 /** Runs the command line in a process of its own, without a terminal, on one thread: the work is tiny. */
 export function supersimplenet(args: string[], { env = {}, cwd, onStderr }: RunOptions = {}): Promise<Finished> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [main, ...args], { env: { ...process.env, SUPERSIMPLENET_THREADS: "1", OMP_NUM_THREADS: "1", FORCE_COLOR: "0", ...env }, cwd, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(process.execPath, [main, ...args], {
+      env: { ...process.env, SUPERSIMPLENET_THREADS: "1", OMP_NUM_THREADS: "1", FORCE_COLOR: "0", ...env },
+      cwd,
+      stdio: ["ignore", "pipe", "pipe"],
+    });
     const finished: Finished = { code: null, stdout: "", stderr: "" };
     child.stdout.setEncoding("utf8").on("data", (text: string) => (finished.stdout += text));
     child.stderr.setEncoding("utf8").on("data", (text: string) => {

@@ -7,7 +7,18 @@ import { after, before, test } from "node:test";
 import { trainerDefaults } from "../../lib/training/options.js";
 import { supersimplenet } from "./run.js";
 
-const commands = ["train", "evaluate", "predict", "convert", "weights", "cuda", "benchmark", "doctor", "quickstart", "experiment"];
+const commands = [
+  "train",
+  "evaluate",
+  "predict",
+  "convert",
+  "weights",
+  "cuda",
+  "benchmark",
+  "doctor",
+  "quickstart",
+  "experiment",
+];
 /** Usage must be answered without the engine: here there is none. */
 const env = { SUPERSIMPLENET_LIBTORCH: "/nowhere" };
 let folder: string;
@@ -38,7 +49,10 @@ test("the defaults in --help are the trainer's own", async () => {
   const { stdout } = await supersimplenet(["train", "--help"], { env });
   assert.match(stdout, new RegExp(`--epochs N .*default: ${trainerDefaults.epochs}\\)`));
   assert.match(stdout, new RegExp(`--image-size HxW .*default: ${trainerDefaults.imageSize.join("x")}\\)`));
-  assert.match(stdout.replace(/\s+/g, " "), /--perlin-threshold X .*default: 0\.2 unsupervised, weak; 0\.6 mixed, full\)/);
+  assert.match(
+    stdout.replace(/\s+/g, " "),
+    /--perlin-threshold X .*default: 0\.2 unsupervised, weak; 0\.6 mixed, full\)/,
+  );
 });
 
 test("no command at all is wrong usage and prints the overview on stderr", async () => {
@@ -66,18 +80,42 @@ const wrong: [name: string, args: string[], message: RegExp][] = [
   ["option in place of a value", ["train", "--data", "--out", "x"], /--data needs a value/],
   ["empty value", ["train", "--data", "", "--out", "x"], /expected a value that is not empty for --data/],
   ["value for a flag", ["doctor", "--json=yes"], /--json takes no value/],
-  ["fraction for an integer", ["train", "--data", "x", "--out", "y", "--epochs", "1.5"], /expected an integer at least 1 for --epochs but received '1\.5'/],
+  [
+    "fraction for an integer",
+    ["train", "--data", "x", "--out", "y", "--epochs", "1.5"],
+    /expected an integer at least 1 for --epochs but received '1\.5'/,
+  ],
   ["zero epochs", ["train", "--data", "x", "--out", "y", "--epochs", "0"], /expected an integer at least 1/],
-  ["blank number", ["train", "--data", "x", "--out", "y", "--heads-lr", " "], /expected a number at least 0 for --heads-lr/],
+  [
+    "blank number",
+    ["train", "--data", "x", "--out", "y", "--heads-lr", " "],
+    /expected a number at least 0 for --heads-lr/,
+  ],
   ["negative number", ["train", "--data", "x", "--out", "y", "--heads-lr", "-1"], /but received '-1'/],
   ["size", ["train", "--data", "x", "--out", "y", "--image-size", "256x"], /expected HEIGHTxWIDTH in pixels/],
   ["choice", ["train", "--data", "x", "--out", "y", "--regime", "unsupervized"], /did you mean 'unsupervised'\?/],
-  ["true or false", ["train", "--data", "x", "--out", "y", "--align-corners", "yes"], /expected one of true, false for --align-corners/],
+  [
+    "true or false",
+    ["train", "--data", "x", "--out", "y", "--align-corners", "yes"],
+    /expected one of true, false for --align-corners/,
+  ],
   ["noise", ["train", "--data", "x", "--out", "y", "--noise-std", "relative:"], /a number above 0, or relative:NUMBER/],
   ["pair", ["train", "--data", "x", "--out", "y", "--distance-weight", "3"], /expected 2 numbers separated by commas/],
-  ["contradiction", ["train", "--data", "x", "--out", "y", "--distance-weight", "3,2", "--no-distance-weight"], /exclude each other/],
-  ["contradiction of run options", ["train", "--data", "x", "--out", "y", "--resume", "--overwrite"], /exclude each other/],
-  ["more held out than trained on", ["train", "--data", "x", "--out", "y", "--calibration-fraction", "0.6"], /at most 0\.5 for --calibration-fraction but received '0\.6'/],
+  [
+    "contradiction",
+    ["train", "--data", "x", "--out", "y", "--distance-weight", "3,2", "--no-distance-weight"],
+    /exclude each other/,
+  ],
+  [
+    "contradiction of run options",
+    ["train", "--data", "x", "--out", "y", "--resume", "--overwrite"],
+    /exclude each other/,
+  ],
+  [
+    "more held out than trained on",
+    ["train", "--data", "x", "--out", "y", "--calibration-fraction", "0.6"],
+    /at most 0\.5 for --calibration-fraction but received '0\.6'/,
+  ],
   ["argument that is not an option", ["doctor", "now"], /unexpected argument 'now'/],
   ["no image", ["predict", "--model", "x"], /IMAGE \(a file or a folder\) is missing/],
   ["map format without maps", ["predict", "--model", "x", "--map-format", "npy", "a.png"], /--map-format needs --maps/],
@@ -111,7 +149,9 @@ test("--name=value and the last of two values", async () => {
 });
 
 test("weights list needs no engine, and --json prints only JSON", async () => {
-  const { code, stdout, stderr } = await supersimplenet(["weights", "list", "--json"], { env: { ...env, SUPERSIMPLENET_CACHE: folder } });
+  const { code, stdout, stderr } = await supersimplenet(["weights", "list", "--json"], {
+    env: { ...env, SUPERSIMPLENET_CACHE: folder },
+  });
   assert.equal(code, 0);
   assert.equal(stderr, "");
   const { weights } = JSON.parse(stdout) as { weights: { architecture: string; used: string | null }[] };

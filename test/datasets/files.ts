@@ -19,16 +19,27 @@ export async function temporaryFolder(t: TestContext): Promise<string> {
 /** A PNG whose grey value makes it different from others; the format follows `file`'s extension. */
 export async function writeImage(file: string, { width = 40, height = 36, value = 90 } = {}): Promise<void> {
   await mkdir(path.dirname(file), { recursive: true });
-  const image = sharp({ create: { width, height, channels: 3, background: { r: value % 256, g: (value * 7) % 256, b: 30 } } });
+  const image = sharp({
+    create: { width, height, channels: 3, background: { r: value % 256, g: (value * 7) % 256, b: 30 } },
+  });
   await writeFile(file, await (/\.jpe?g$/i.test(file) ? image.jpeg() : image.png()).toBuffer());
 }
 
 /** A mask with a square of `value`, or none. */
-export async function writeMask(file: string, { width = 40, height = 36, value = 255, empty = false } = {}): Promise<void> {
+export async function writeMask(
+  file: string,
+  { width = 40, height = 36, value = 255, empty = false } = {},
+): Promise<void> {
   await mkdir(path.dirname(file), { recursive: true });
   const pixels = new Uint8Array(width * height);
   if (!empty) for (let y = 5; y < 12; y++) pixels.fill(value, y * width + 5, y * width + 12);
-  await writeFile(file, await sharp(pixels, { raw: { width, height, channels: 1 } }).toColourspace("b-w").png().toBuffer());
+  await writeFile(
+    file,
+    await sharp(pixels, { raw: { width, height, channels: 1 } })
+      .toColourspace("b-w")
+      .png()
+      .toBuffer(),
+  );
 }
 
 /** Images (and with `masks`, masks) at these relative paths, each with its own content. */

@@ -41,13 +41,20 @@ test("MVTec AD's layout", async (t) => {
 
 test("names match in any case, numbers sort as numbers, hidden files and links are handled", async (t) => {
   const root = await temporaryFolder(t);
-  await writeTree(root, ["Train/OK/10.PNG", "Train/OK/2.jpg", "Train/OK/1.Jpeg", "Train/Dirt/A7.png"], ["Ground_Truth/dirt/a7.PNG"]);
+  await writeTree(
+    root,
+    ["Train/OK/10.PNG", "Train/OK/2.jpg", "Train/OK/1.Jpeg", "Train/Dirt/A7.png"],
+    ["Ground_Truth/dirt/a7.PNG"],
+  );
   for (const name of [".DS_Store", "Thumbs.db"]) await writeFile(path.join(root, "Train/OK", name), "x");
   await mkdir(path.join(root, "elsewhere"));
   await writeImage(path.join(root, "elsewhere/linked.png"));
   await symlink(path.join(root, "elsewhere"), path.join(root, "Train/normal"), "junction");
   const data = await folder(root);
-  assert.deepEqual(data.samples.map(({ id }) => id), ["Train/Dirt/A7.png", "Train/normal/linked.png", "Train/OK/1.Jpeg", "Train/OK/2.jpg", "Train/OK/10.PNG"]);
+  assert.deepEqual(
+    data.samples.map(({ id }) => id),
+    ["Train/Dirt/A7.png", "Train/normal/linked.png", "Train/OK/1.Jpeg", "Train/OK/2.jpg", "Train/OK/10.PNG"],
+  );
   assert.equal(data.samples[0]!.mask, path.join(root, "Ground_Truth/dirt/a7.PNG"));
   assert.equal(inferRegime(data), "full");
   assert.deepEqual(data.problems, []);
@@ -58,7 +65,8 @@ test("training masks beside test masks of the same name", async (t) => {
   const images = ["train/good/0.png", "train/hole/0.png", "train/hole/1.png", "test/hole/0.png"];
   await writeTree(root, images, ["ground_truth/hole/0_mask.png", "ground_truth/train/hole/0_mask.png"]);
   const data = await folder(root);
-  const maskOf = (id: string): string | undefined => data.samples.find((sample) => sample.id === id)!.mask?.slice(root.length + 1);
+  const maskOf = (id: string): string | undefined =>
+    data.samples.find((sample) => sample.id === id)!.mask?.slice(root.length + 1);
   assert.equal(maskOf("test/hole/0.png"), path.join("ground_truth", "hole", "0_mask.png"));
   assert.equal(maskOf("train/hole/0.png"), path.join("ground_truth", "train", "hole", "0_mask.png"));
   assert.equal(maskOf("train/hole/1.png"), undefined);
@@ -68,7 +76,11 @@ test("training masks beside test masks of the same name", async (t) => {
 
 test("a shared mask goes to training where no test image has its name; else it is a problem", async (t) => {
   const clear = await temporaryFolder(t);
-  await writeTree(clear, ["train/good/0.png", "train/hole/5.png", "test/hole/0.png"], ["ground_truth/hole/5.png", "ground_truth/hole/0.png"]);
+  await writeTree(
+    clear,
+    ["train/good/0.png", "train/hole/5.png", "test/hole/0.png"],
+    ["ground_truth/hole/5.png", "ground_truth/hole/0.png"],
+  );
   const data = await folder(clear);
   assert.deepEqual(data.problems, []);
   assert.ok(data.samples.filter(({ label }) => label === "anomalous").every(({ mask }) => mask !== undefined));
@@ -84,7 +96,11 @@ test("a shared mask goes to training where no test image has its name; else it i
 
 test("what fits nothing is noted: orphan masks, other files, nested folders, loose images", async (t) => {
   const root = await temporaryFolder(t);
-  await writeTree(root, ["train/good/0.png", "train/loose.png", "test/cut/sub/1.png", "test/cut/0.png"], ["ground_truth/cut/9_mask.png", "ground_truth/good/0.png"]);
+  await writeTree(
+    root,
+    ["train/good/0.png", "train/loose.png", "test/cut/sub/1.png", "test/cut/0.png"],
+    ["ground_truth/cut/9_mask.png", "ground_truth/good/0.png"],
+  );
   await writeFile(path.join(root, "train/good/camera.bmp"), "BM");
   await writeFile(path.join(root, "ground_truth/cut/notes.txt"), "x");
   const problems = messages(await folder(root));
@@ -95,7 +111,11 @@ test("what fits nothing is noted: orphan masks, other files, nested folders, loo
     /ground_truth\/cut\/notes\.txt is not a supported mask/,
     /ground_truth\/cut\/9_mask\.png is a mask without an image/,
   ]) {
-    assert.equal(problems.filter((problem) => expected.test(problem)).length, 1, `${String(expected)} in ${problems.join("\n")}`);
+    assert.equal(
+      problems.filter((problem) => expected.test(problem)).length,
+      1,
+      `${String(expected)} in ${problems.join("\n")}`,
+    );
   }
   assert.equal(problems.length, 5);
 });
@@ -106,7 +126,10 @@ test("other layouts are refused with the expected one", async (t) => {
   await assert.rejects(folder(plain), failure("DATASET_INVALID", plain, "2 images", "train/good/*.png"));
   const loose = await temporaryFolder(t);
   await writeTree(loose, ["train/a.png"]);
-  await assert.rejects(folder(loose), failure("DATASET_INVALID", "1 images lie directly in train/", "train/good/*.png"));
+  await assert.rejects(
+    folder(loose),
+    failure("DATASET_INVALID", "1 images lie directly in train/", "train/good/*.png"),
+  );
   await assert.rejects(folder(path.join(plain, "none")), failure("FILE_NOT_FOUND", "none"));
   await assert.rejects(folder(path.join(plain, "a.png")), failure("FILE_ERROR", "a.png"));
   await assert.rejects(folder(plain, { nmae: "x" } as object), failure("UNKNOWN_OPTION", "Did you mean 'name'"));
@@ -116,7 +139,10 @@ test("a test split alone opens, and other names for normal can be given", async 
   const root = await temporaryFolder(t);
   await writeTree(root, ["test/pass/0.png", "test/cut/0.png"]);
   const data = await folder(root, { name: "line 3", normalNames: ["Pass"] });
-  assert.deepEqual(data.samples.map(({ label }) => label), ["anomalous", "normal"]);
+  assert.deepEqual(
+    data.samples.map(({ label }) => label),
+    ["anomalous", "normal"],
+  );
   assert.equal(data.name, "line 3");
 });
 
@@ -132,8 +158,19 @@ test("hazelnut", { skip: existsSync(SHARED) ? false : "the shared sample data is
 
 test("masks named in another way: what to rename", async (t) => {
   const root = await temporaryFolder(t);
-  const images = ["train/good/0.png", "train/good/1.png", "test/good/0.png", "test/cut/000.png", "test/cut/001.png", "test/cut/002.png"];
-  await writeTree(root, images, ["ground_truth/cut/000_GT.png", "ground_truth/cut/mask-001.png", "ground_truth/cut/009.png"]);
+  const images = [
+    "train/good/0.png",
+    "train/good/1.png",
+    "test/good/0.png",
+    "test/cut/000.png",
+    "test/cut/001.png",
+    "test/cut/002.png",
+  ];
+  await writeTree(root, images, [
+    "ground_truth/cut/000_GT.png",
+    "ground_truth/cut/mask-001.png",
+    "ground_truth/cut/009.png",
+  ]);
   assert.deepEqual(messages(await folder(root)), [
     "ground_truth/cut/009.png is a mask without an image.",
     "ground_truth/cut names 2 masks in another way than their images: rename 000_GT.png to 000_mask.png, mask-001.png to 001_mask.png.",
@@ -142,11 +179,30 @@ test("masks named in another way: what to rename", async (t) => {
 
 test("a mask that two images of a split match is a problem", async (t) => {
   const root = await temporaryFolder(t);
-  const images = ["train/good/0.png", "train/cut/a0.png", "train/cut/a0.jpg", "train/cut/a1.png", "test/cut/b1.png", "test/cut/b1.jpg"];
-  await writeTree(root, images, ["ground_truth/cut/a0_mask.png", "ground_truth/cut/b1_mask.png", "ground_truth/train/cut/a1.png"]);
+  const images = [
+    "train/good/0.png",
+    "train/cut/a0.png",
+    "train/cut/a0.jpg",
+    "train/cut/a1.png",
+    "test/cut/b1.png",
+    "test/cut/b1.jpg",
+  ];
+  await writeTree(root, images, [
+    "ground_truth/cut/a0_mask.png",
+    "ground_truth/cut/b1_mask.png",
+    "ground_truth/train/cut/a1.png",
+  ]);
   assert.deepEqual((await folder(root)).problems, [
-    { split: "test", message: "test/cut/b1.jpg and test/cut/b1.png both match ground_truth/cut/b1_mask.png: rename one of the images, and its mask if it has one." },
-    { split: "train", message: "train/cut/a0.jpg and train/cut/a0.png both match ground_truth/cut/a0_mask.png: rename one of the images, and its mask if it has one." },
+    {
+      split: "test",
+      message:
+        "test/cut/b1.jpg and test/cut/b1.png both match ground_truth/cut/b1_mask.png: rename one of the images, and its mask if it has one.",
+    },
+    {
+      split: "train",
+      message:
+        "train/cut/a0.jpg and train/cut/a0.png both match ground_truth/cut/a0_mask.png: rename one of the images, and its mask if it has one.",
+    },
   ]);
 });
 
@@ -155,16 +211,25 @@ test("problems name the split that they concern, where that is known", async (t)
   await writeTree(
     root,
     ["train/good/0.png", "train/loose.png", "test/good/0.png", "test/loose.png"],
-    ["ground_truth/train/cut/7.png", "ground_truth/test/cut/8.png", "ground_truth/cut/9.png", "ground_truth/good/0.png", "ground_truth/test/good/0.png"],
+    [
+      "ground_truth/train/cut/7.png",
+      "ground_truth/test/cut/8.png",
+      "ground_truth/cut/9.png",
+      "ground_truth/good/0.png",
+      "ground_truth/test/good/0.png",
+    ],
   );
   const { problems, normalMasks } = await folder(root);
-  assert.deepEqual(problems!.map(({ split, message }) => `${split} ${message.split(" ")[0]}`), [
-    "train train/loose.png",
-    "test test/loose.png",
-    "train ground_truth/train/cut/7.png",
-    "test ground_truth/test/cut/8.png",
-    "undefined ground_truth/cut/9.png",
-  ]);
+  assert.deepEqual(
+    problems!.map(({ split, message }) => `${split} ${message.split(" ")[0]}`),
+    [
+      "train train/loose.png",
+      "test test/loose.png",
+      "train ground_truth/train/cut/7.png",
+      "test ground_truth/test/cut/8.png",
+      "undefined ground_truth/cut/9.png",
+    ],
+  );
   assert.deepEqual(normalMasks, [
     { mask: path.join(root, "ground_truth/test/good/0.png"), split: "test" },
     { mask: path.join(root, "ground_truth/good/0.png") },
@@ -176,7 +241,12 @@ test("names match in either Unicode form", async (t) => {
   const [composed, decomposed] = ["gr\u00f6be", "gro\u0308be"];
   await writeTree(
     root,
-    ["train/good/0.png", `test/${decomposed}/a${decomposed}.png`, `test/${composed.toUpperCase()} 2/b.png`, `test/pr\u00fcf/1.png`],
+    [
+      "train/good/0.png",
+      `test/${decomposed}/a${decomposed}.png`,
+      `test/${composed.toUpperCase()} 2/b.png`,
+      `test/pr\u00fcf/1.png`,
+    ],
     [`ground_truth/${composed}/a${composed}_mask.png`, `ground_truth/${decomposed} 2/b.png`],
   );
   const data = await folder(root, { normalNames: ["good", "pru\u0308f"] });
@@ -186,17 +256,33 @@ test("names match in either Unicode form", async (t) => {
   assert.ok(anomalous.every(({ mask }) => mask !== undefined && existsSync(mask)));
 });
 
-test("two folders of masks whose names differ in spelling only", { skip: process.platform === "linux" ? false : "only there are they two everywhere" }, async (t) => {
-  const root = await temporaryFolder(t);
-  await writeTree(root, ["train/good/0.png", "test/Cut/0.png"], ["ground_truth/Cut/0.png", "ground_truth/cut/1.png"]);
-  const found = messages(await folder(root)).filter((problem) => problem.includes("are one name in two spellings: move the masks into one folder."));
-  assert.equal(found.length, 1);
-  for (const name of ["ground_truth/Cut", "ground_truth/cut"]) assert.ok(found[0]!.includes(name), found[0]);
-});
+test(
+  "two folders of masks whose names differ in spelling only",
+  { skip: process.platform === "linux" ? false : "only there are they two everywhere" },
+  async (t) => {
+    const root = await temporaryFolder(t);
+    await writeTree(root, ["train/good/0.png", "test/Cut/0.png"], ["ground_truth/Cut/0.png", "ground_truth/cut/1.png"]);
+    const found = messages(await folder(root)).filter((problem) =>
+      problem.includes("are one name in two spellings: move the masks into one folder."),
+    );
+    assert.equal(found.length, 1);
+    for (const name of ["ground_truth/Cut", "ground_truth/cut"]) assert.ok(found[0]!.includes(name), found[0]);
+  },
+);
 
-test("a file name that is not UTF-8 has to be changed", { skip: process.platform === "linux" ? false : "only there do file systems take such names" }, async (t) => {
-  const root = await temporaryFolder(t);
-  await writeTree(root, ["train/good/0.png", "train/good/1.png"]);
-  await copyFile(path.join(root, "train/good/0.png"), Buffer.from(`${path.join(root, "train/good/caf")}\xe9.png`, "latin1"));
-  await assert.rejects(validateDataset(await folder(root)), failure("DATASET_INVALID", "1 problem:", "train/good/caf\uFFFD.png: its name is not valid UTF-8", "Rename it."));
-});
+test(
+  "a file name that is not UTF-8 has to be changed",
+  { skip: process.platform === "linux" ? false : "only there do file systems take such names" },
+  async (t) => {
+    const root = await temporaryFolder(t);
+    await writeTree(root, ["train/good/0.png", "train/good/1.png"]);
+    await copyFile(
+      path.join(root, "train/good/0.png"),
+      Buffer.from(`${path.join(root, "train/good/caf")}\xe9.png`, "latin1"),
+    );
+    await assert.rejects(
+      validateDataset(await folder(root)),
+      failure("DATASET_INVALID", "1 problem:", "train/good/caf\uFFFD.png: its name is not valid UTF-8", "Rename it."),
+    );
+  },
+);

@@ -24,7 +24,10 @@ test("unsupervised: every image once, unflipped, in an order of its own in every
 
 test("without balancing every sample comes once", () => {
   const order = epochOrder({ labels: labels(5, 3), seed: 0, epoch: 0, balanced: false, flips: false });
-  assert.deepEqual(order.map(key).sort(), Array.from({ length: 8 }, (_, i) => `${i}/0`));
+  assert.deepEqual(
+    order.map(key).sort(),
+    Array.from({ length: 8 }, (_, i) => `${i}/0`),
+  );
 });
 
 test("supervised: every anomalous image in four flips, and as many normal ones, which are not flipped", () => {
@@ -42,12 +45,24 @@ test("supervised: every anomalous image in four flips, and as many normal ones, 
   assert.equal(epochOrder({ labels: labels(100, 6), seed: 4, epoch: 9, balanced: true, flips: false }).length, 12);
 });
 
-for (const [normal, anomalous] of [[100, 6], [24, 6], [25, 6], [47, 6], [13, 3]] as const) {
+for (const [normal, anomalous] of [
+  [100, 6],
+  [24, 6],
+  [25, 6],
+  [47, 6],
+  [13, 3],
+] as const) {
   test(`${normal} normal images for ${anomalous * 4} places: those seen least come first`, () => {
     const seen = new Array<number>(normal).fill(0);
     for (let epoch = 0; epoch < 40; epoch++) {
       const drawn = new Set<number>();
-      for (const { sample } of epochOrder({ labels: labels(normal, anomalous), seed: 2, epoch, balanced: true, flips: true })) {
+      for (const { sample } of epochOrder({
+        labels: labels(normal, anomalous),
+        seed: 2,
+        epoch,
+        balanced: true,
+        flips: true,
+      })) {
         if (sample >= normal) continue;
         assert.ok(!drawn.has(sample), "drawn twice in one epoch");
         drawn.add(sample);
@@ -55,7 +70,10 @@ for (const [normal, anomalous] of [[100, 6], [24, 6], [25, 6], [47, 6], [13, 3]]
       assert.equal(drawn.size, anomalous * 4);
       const others = seen.filter((_, i) => !drawn.has(i));
       const most = Math.max(...[...drawn].map((i) => seen[i]!));
-      assert.ok(others.every((count) => count >= most), `epoch ${epoch} passed over an image seen less often`);
+      assert.ok(
+        others.every((count) => count >= most),
+        `epoch ${epoch} passed over an image seen less often`,
+      );
       for (const i of drawn) seen[i]!++;
     }
     assert.ok(Math.max(...seen) - Math.min(...seen) <= 1);
@@ -64,7 +82,11 @@ for (const [normal, anomalous] of [[100, 6], [24, 6], [25, 6], [47, 6], [13, 3]]
 
 test("ties are broken anew in every round and by the seed", () => {
   const first = (seed: number, epoch: number): string =>
-    epochOrder({ labels: labels(40, 5), seed, epoch, balanced: true, flips: true }).map(({ sample }) => sample).filter((s) => s < 40).sort().join();
+    epochOrder({ labels: labels(40, 5), seed, epoch, balanced: true, flips: true })
+      .map(({ sample }) => sample)
+      .filter((s) => s < 40)
+      .sort()
+      .join();
   // 20 of 40 in an epoch: epochs 0 and 2 begin a round.
   assert.notEqual(first(0, 0), first(0, 2));
   assert.notEqual(first(0, 0), first(1, 0));
@@ -79,6 +101,9 @@ test("too few normal images are drawn with replacement", () => {
 });
 
 test("balancing without a normal image is refused; without an anomalous one it is a plain shuffle", () => {
-  assert.throws(() => epochOrder({ labels: labels(0, 2), seed: 0, epoch: 0, balanced: true, flips: true }), failure("DATASET_INVALID", "normal"));
+  assert.throws(
+    () => epochOrder({ labels: labels(0, 2), seed: 0, epoch: 0, balanced: true, flips: true }),
+    failure("DATASET_INVALID", "normal"),
+  );
   assert.equal(epochOrder({ labels: labels(7, 0), seed: 0, epoch: 0, balanced: true, flips: true }).length, 7);
 });

@@ -13,7 +13,9 @@ import { pickle, type Py } from "../files/torch_save.js";
 import { failure, temporaryFolder, writeImage, writeMask, writeTree } from "./files.js";
 
 const ids = (dataset: Dataset, want: Partial<Sample> = {}): string[] =>
-  dataset.samples.filter((sample) => Object.entries(want).every(([key, value]) => sample[key as keyof Sample] === value)).map(({ id, mask }) => id + (mask === undefined ? "" : "*"));
+  dataset.samples
+    .filter((sample) => Object.entries(want).every(([key, value]) => sample[key as keyof Sample] === value))
+    .map(({ id, mask }) => id + (mask === undefined ? "" : "*"));
 const numbers = (dataset: Dataset): number[] => Object.values(countSamples(dataset));
 const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, i) => from + i);
 
@@ -27,7 +29,13 @@ async function writePickle(file: string, value: Py): Promise<void> {
 async function mvtecTree(t: TestContext, categories = ["bottle", "cable"]): Promise<string> {
   const root = await temporaryFolder(t);
   for (const category of categories) {
-    const images = ["train/good/000.png", "train/good/001.png", "test/good/000.png", "test/broken_large/000.png", "test/broken_large/001.png"];
+    const images = [
+      "train/good/000.png",
+      "train/good/001.png",
+      "test/good/000.png",
+      "test/broken_large/000.png",
+      "test/broken_large/001.png",
+    ];
     const masks = ["ground_truth/broken_large/000_mask.png", "ground_truth/broken_large/001_mask.png"];
     await writeTree(path.join(root, category), images, masks);
     await writeFile(path.join(root, category, "license.txt"), "");
@@ -38,7 +46,10 @@ async function mvtecTree(t: TestContext, categories = ["bottle", "cable"]): Prom
 test("mvtec: a category of the whole data set, or a category's own folder", async (t) => {
   const root = await mvtecTree(t);
   const data = await open(root, { category: "cable" });
-  assert.deepEqual([data.kind, data.category, data.name, path.basename(data.root)], ["mvtec", "cable", "cable", "cable"]);
+  assert.deepEqual(
+    [data.kind, data.category, data.name, path.basename(data.root)],
+    ["mvtec", "cable", "cable", "cable"],
+  );
   assert.deepEqual(numbers(data), [2, 0, 0, 1, 2, 2]);
   assert.deepEqual(ids(data, { label: "anomalous" }), ["test/broken_large/000.png*", "test/broken_large/001.png*"]);
   assert.deepEqual(ids(await open(path.join(root, "cable"), { kind: "mvtec" })), ids(data));
@@ -51,15 +62,33 @@ test("mvtec: a category of the whole data set, or a category's own folder", asyn
 test("mvtec: what is wrong is said", async (t) => {
   const root = await mvtecTree(t);
   await assert.rejects(open(root), failure("INVALID_OPTION", "choose one", "bottle, cable"));
-  await assert.rejects(open(root, { category: "botle" }), failure("INVALID_OPTION", "'bottle', 'cable'", "did you mean 'bottle'"));
-  await assert.rejects(open(path.join(root, "cable"), { kind: "mvtec", category: "bottle" }), failure("INVALID_OPTION", "'cable'"));
-  await assert.rejects(open(path.dirname(root), { kind: "mvtec" }), failure("DATASET_INVALID", "Expected layout", "bottle/train/good"));
+  await assert.rejects(
+    open(root, { category: "botle" }),
+    failure("INVALID_OPTION", "'bottle', 'cable'", "did you mean 'bottle'"),
+  );
+  await assert.rejects(
+    open(path.join(root, "cable"), { kind: "mvtec", category: "bottle" }),
+    failure("INVALID_OPTION", "'cable'"),
+  );
+  await assert.rejects(
+    open(path.dirname(root), { kind: "mvtec" }),
+    failure("DATASET_INVALID", "Expected layout", "bottle/train/good"),
+  );
   await rm(path.join(root, "cable", "ground_truth", "broken_large", "001_mask.png"));
-  await assert.rejects(validateDataset(await open(root, { category: "cable" })), failure("DATASET_INVALID", "1 anomalous test images have no mask", "test/broken_large/001.png"));
+  await assert.rejects(
+    validateDataset(await open(root, { category: "cable" })),
+    failure("DATASET_INVALID", "1 anomalous test images have no mask", "test/broken_large/001.png"),
+  );
   await rm(path.join(root, "cable", "ground_truth"), { recursive: true });
-  await assert.rejects(open(root, { category: "cable" }), failure("DATASET_INVALID", "no folder ground_truth", "Expected layout"));
+  await assert.rejects(
+    open(root, { category: "cable" }),
+    failure("DATASET_INVALID", "no folder ground_truth", "Expected layout"),
+  );
   await writeImage(path.join(root, "bottle", "train", "crack", "000.png"));
-  await assert.rejects(validateDataset(await open(root, { category: "bottle" })), failure("DATASET_INVALID", "train/crack/000.png", "as 'folder'"));
+  await assert.rejects(
+    validateDataset(await open(root, { category: "bottle" })),
+    failure("DATASET_INVALID", "train/crack/000.png", "as 'folder'"),
+  );
 });
 
 test("an archive's own folder is found one level down", async (t) => {
@@ -68,13 +97,22 @@ test("an archive's own folder is found one level down", async (t) => {
   await mkdir(outer);
   t.after(() => rm(outer, { recursive: true, force: true }));
   await rename(root, path.join(outer, "mvtec_anomaly_detection"));
-  await assert.rejects(open(outer, { kind: "mvtec" }), failure("DATASET_INVALID", "the folder mvtec_anomaly_detection in it is"));
+  await assert.rejects(
+    open(outer, { kind: "mvtec" }),
+    failure("DATASET_INVALID", "the folder mvtec_anomaly_detection in it is"),
+  );
 });
 
 test("options that a kind has no use for are refused", async (t) => {
   const root = await mvtecTree(t);
-  await assert.rejects(open(path.join(root, "cable"), { category: "cable" }), failure("INVALID_OPTION", "'folder' has no 'category'", "mvtec"));
-  await assert.rejects(open(root, { category: "cable", fold: 1 }), failure("INVALID_OPTION", "'mvtec' has no 'fold'", "sensum, mtd"));
+  await assert.rejects(
+    open(path.join(root, "cable"), { category: "cable" }),
+    failure("INVALID_OPTION", "'folder' has no 'category'", "mvtec"),
+  );
+  await assert.rejects(
+    open(root, { category: "cable", fold: 1 }),
+    failure("INVALID_OPTION", "'mvtec' has no 'fold'", "sensum, mtd"),
+  );
   await assert.rejects(open(root, { kind: "mvtex" }), failure("INVALID_OPTION", "did you mean 'mvtec'"));
   await assert.rejects(open(root, { catgory: "x" } as object), failure("UNKNOWN_OPTION", "category"));
 });
@@ -109,17 +147,27 @@ test("visa: by the official one-class split, masks with class numbers", async (t
   await assert.rejects(open(root), failure("INVALID_OPTION", "candle, pcb1"));
   await assert.rejects(open(root, { category: "pcb9" }), failure("INVALID_OPTION", "'candle', 'pcb1'"));
   await rm(path.join(root, "pcb1", "Data", "Images", "Normal", "0001.JPG"));
-  await assert.rejects(open(root, { category: "pcb1" }), failure("DATASET_INVALID", "1 files of", "0001.JPG", "incomplete", "Expected layout"));
+  await assert.rejects(
+    open(root, { category: "pcb1" }),
+    failure("DATASET_INVALID", "1 files of", "0001.JPG", "incomplete", "Expected layout"),
+  );
   const csv = path.join(root, "split_csv", "1cls.csv");
   await writeFile(csv, "object,split,label,picture\npcb1,train,normal,a\n");
   await assert.rejects(open(root), failure("DATASET_INVALID", "no column image, mask"));
-  await writeFile(csv, "object,split,label,image,mask\ncandle,train,normal,candle/Data/Images/Normal/0000.JPG,candle/Data/Masks/Anomaly/000.png\n");
+  await writeFile(
+    csv,
+    "object,split,label,image,mask\ncandle,train,normal,candle/Data/Images/Normal/0000.JPG,candle/Data/Masks/Anomaly/000.png\n",
+  );
   await assert.rejects(open(root), failure("DATASET_INVALID", "a normal image has a mask"));
 });
 
 test("visa: regrouped by the authors' script", async (t) => {
   const root = await temporaryFolder(t);
-  await writeTree(path.join(root, "visa_pytorch", "candle"), ["train/good/0000.JPG", "train/good/0001.JPG", "test/good/0002.JPG", "test/bad/000.JPG"], ["ground_truth/bad/000.png"]);
+  await writeTree(
+    path.join(root, "visa_pytorch", "candle"),
+    ["train/good/0000.JPG", "train/good/0001.JPG", "test/good/0002.JPG", "test/bad/000.JPG"],
+    ["ground_truth/bad/000.png"],
+  );
   const data = await open(root, { kind: "visa", category: "candle" });
   assert.deepEqual([data.kind, data.category, ...numbers(data)], ["visa", "candle", 2, 0, 0, 1, 1, 1]);
 });
@@ -127,7 +175,10 @@ test("visa: regrouped by the authors' script", async (t) => {
 /** Three normal and four anomalous training images, one of each for testing, and the archive's stray copies. */
 async function ksdd2Tree(t: TestContext): Promise<string> {
   const root = await temporaryFolder(t);
-  for (const [split, from, to, normals] of [["train", 10000, 10007, 3], ["test", 20000, 20002, 1]] as const) {
+  for (const [split, from, to, normals] of [
+    ["train", 10000, 10007, 3],
+    ["test", 20000, 20002, 1],
+  ] as const) {
     for (const i of range(from, to)) {
       await writeImage(path.join(root, split, `${i}.png`), { value: (i % 10000) + (split === "test" ? 50 : 0) });
       await writeMask(path.join(root, split, `${i}_GT.png`), { empty: i < from + normals });
@@ -156,22 +207,38 @@ test("ksdd2: SegDecNet's split file says which masks may be used, before our own
   await writePickle(path.join(root, "split_weakly_16.pyb"), { tuple: [listed(train), listed(tests)] });
   const data = await open(root, { segmentedCount: 16 });
   assert.deepEqual(data.segmented, { file: "split_weakly_16.pyb", count: 16 });
-  assert.deepEqual(ids(data, { split: "train", label: "anomalous" }), ["train/10003.png", "train/10004.png*", "train/10005.png", "train/10006.png"]);
+  assert.deepEqual(ids(data, { split: "train", label: "anomalous" }), [
+    "train/10003.png",
+    "train/10004.png*",
+    "train/10005.png",
+    "train/10006.png",
+  ]);
   assert.equal(inferRegime(data), "mixed");
   assert.deepEqual(ids(data, { split: "test" }), ["test/20000.png", "test/20001.png*"]);
 
   // Weak: nothing is segmented. SegDecNet's own file name and folder, names as text.
-  await writePickle(path.join(root, "splits", "KSDD2", "split_0.pyb"), [listed(train.map(([id]) => [String(id), false])), listed(tests)]);
+  await writePickle(path.join(root, "splits", "KSDD2", "split_0.pyb"), [
+    listed(train.map(([id]) => [String(id), false])),
+    listed(tests),
+  ]);
   assert.equal(inferRegime(await open(root, { segmentedCount: 0 })), "weak");
 
   // Without a file it is our own choice; a published number says that it is not the published one.
   assert.deepEqual(numbers(await open(root, { segmentedCount: 2 })).slice(0, 3), [3, 4, 2]);
   await assert.rejects(open(root, { segmentedCount: 53 }), failure("DATASET_INVALID", "only 4 of 4"));
 
-  await writePickle(path.join(root, "split_weakly_53.pyb"), { tuple: [listed([...train, [10999, true]]), listed(tests)] });
-  await assert.rejects(validateDataset(await open(root, { segmentedCount: 53 })), failure("DATASET_INVALID", "1 images of split_weakly_53.pyb are not in train/: 10999"));
+  await writePickle(path.join(root, "split_weakly_53.pyb"), {
+    tuple: [listed([...train, [10999, true]]), listed(tests)],
+  });
+  await assert.rejects(
+    validateDataset(await open(root, { segmentedCount: 53 })),
+    failure("DATASET_INVALID", "1 images of split_weakly_53.pyb are not in train/: 10999"),
+  );
   await writePickle(path.join(root, "split_weakly_126.pyb"), [1, 2, 3]);
-  await assert.rejects(open(root, { segmentedCount: 126 }), failure("DATASET_INVALID", "split_weakly_126.pyb", "pair of lists"));
+  await assert.rejects(
+    open(root, { segmentedCount: 126 }),
+    failure("DATASET_INVALID", "split_weakly_126.pyb", "pair of lists"),
+  );
   await writePickle(path.join(root, "split_weakly_126.pyb"), [[1], []]);
   await assert.rejects(open(root, { segmentedCount: 126 }), failure("DATASET_INVALID", "pairs (image, is_segmented)"));
   await writePickle(path.join(root, "split_weakly_126.pyb"), { call: "os.system", args: ["true"] });
@@ -182,7 +249,14 @@ test("ksdd2: an incomplete download", async (t) => {
   const root = await ksdd2Tree(t);
   await rm(path.join(root, "train", "10001_GT.png"));
   await rm(path.join(root, "test", "20001.png"));
-  await assert.rejects(validateDataset(await open(root)), failure("DATASET_INVALID", "1 images in train/ have no mask (10001_GT.png)", "1 masks in test/ have no image: 20001_GT.png"));
+  await assert.rejects(
+    validateDataset(await open(root)),
+    failure(
+      "DATASET_INVALID",
+      "1 images in train/ have no mask (10001_GT.png)",
+      "1 masks in test/ have no image: 20001_GT.png",
+    ),
+  );
   await rm(path.join(root, "test"), { recursive: true });
   await assert.rejects(open(root, { kind: "ksdd2" }), failure("DATASET_INVALID", "no folder test/", "10000_GT.png"));
 });
@@ -207,7 +281,11 @@ async function sensumSplits(root: string): Promise<void> {
     await writePickle(path.join(folder, "train", "neg.pckl"), listed(train.map((i) => [i, true])));
     await writePickle(path.join(folder, "test", "neg.pckl"), listed(test.map((i) => [i, true])));
     await writePickle(path.join(folder, "test", "pos.pckl"), listed(test.map((i) => [i, true])));
-    for (const percent of [0, 50, 100]) await writePickle(path.join(folder, "train", `pos_${percent}.pckl`), listed(train.map((i, k) => [i, k * 25 < percent])));
+    for (const percent of [0, 50, 100])
+      await writePickle(
+        path.join(folder, "train", `pos_${percent}.pckl`),
+        listed(train.map((i, k) => [i, k * 25 < percent])),
+      );
   }
 }
 
@@ -217,10 +295,18 @@ test("sensum: three folds and ratios by the authors' split files", async (t) => 
   const data = await open(root, { fold: 1 });
   assert.deepEqual([data.kind, data.category, data.fold], ["sensum", "softgel", 1]);
   assert.deepEqual(numbers(data), [4, 4, 4, 2, 2, 2]);
-  assert.deepEqual(ids(data, { split: "test", label: "anomalous" }), ["softgel/positive/data/002.png*", "softgel/positive/data/003.png*"]);
+  assert.deepEqual(ids(data, { split: "test", label: "anomalous" }), [
+    "softgel/positive/data/002.png*",
+    "softgel/positive/data/003.png*",
+  ]);
   assert.equal((await validateDataset(data)).regime, "full");
   const half = await open(root, { fold: 1, segmentedRatio: 0.5 });
-  assert.deepEqual(ids(half, { split: "train", label: "anomalous" }), ["softgel/positive/data/000.png*", "softgel/positive/data/001.png*", "softgel/positive/data/004.png", "softgel/positive/data/005.png"]);
+  assert.deepEqual(ids(half, { split: "train", label: "anomalous" }), [
+    "softgel/positive/data/000.png*",
+    "softgel/positive/data/001.png*",
+    "softgel/positive/data/004.png",
+    "softgel/positive/data/005.png",
+  ]);
   assert.deepEqual(half.segmented, { file: "sensum_splits/softgel/1/train/pos_50.pckl", ratio: 0.5 });
   assert.equal(inferRegime(await open(root, { fold: 0, segmentedRatio: 0 })), "weak");
   const other = await open(root, { fold: 0, segmentedRatio: 0.25 });
@@ -234,9 +320,15 @@ test("sensum: three folds and ratios by the authors' split files", async (t) => 
   await assert.rejects(open(root, { fold: 2 }), failure("DATASET_INVALID", "pos.pckl is missing", "Expected layout"));
   await rm(path.join(root, "softgel/positive/data/000.png"));
   await rm(path.join(root, "softgel/positive/annotation/005.png"));
-  await assert.rejects(validateDataset(await open(root, { fold: 1 })), failure("DATASET_INVALID", "not in softgel/positive/data: 000.png", "no mask of the same name", "005.png"));
+  await assert.rejects(
+    validateDataset(await open(root, { fold: 1 })),
+    failure("DATASET_INVALID", "not in softgel/positive/data: 000.png", "no mask of the same name", "005.png"),
+  );
   await rm(path.join(root, "softgel/negative"), { recursive: true });
-  await assert.rejects(open(root, { fold: 1 }), failure("DATASET_INVALID", "no folder softgel/negative/data", "sensum_splits/softgel"));
+  await assert.rejects(
+    open(root, { fold: 1 }),
+    failure("DATASET_INVALID", "no folder softgel/negative/data", "sensum_splits/softgel"),
+  );
 });
 
 test("sensum: without the split files, folds of our own and a warning", async (t) => {
@@ -254,8 +346,26 @@ test("sensum: without the split files, folds of our own and a warning", async (t
 async function bmadTree(t: TestContext): Promise<string> {
   const root = await temporaryFolder(t);
   const brain = path.join(root, "Brain_AD", "BraTS2021_slice");
-  await writeTree(brain, ["train/good/img/1.png", "train/good/img/2.png", "valid/good/img/1.png", "valid/Ungood/img/2.png", "test/good/img/3.png", "test/Ungood/img/4.png"], ["valid/Ungood/label/2.png", "test/Ungood/label/4.png"]);
-  await writeTree(path.join(root, "camelyon16"), ["train/good/1.png", "train/good/2.png", "valid/good/3.png", "valid/Ungood/3.png", "test/good/4.png", "test/Ungood/4.png"]);
+  await writeTree(
+    brain,
+    [
+      "train/good/img/1.png",
+      "train/good/img/2.png",
+      "valid/good/img/1.png",
+      "valid/Ungood/img/2.png",
+      "test/good/img/3.png",
+      "test/Ungood/img/4.png",
+    ],
+    ["valid/Ungood/label/2.png", "test/Ungood/label/4.png"],
+  );
+  await writeTree(path.join(root, "camelyon16"), [
+    "train/good/1.png",
+    "train/good/2.png",
+    "valid/good/3.png",
+    "valid/Ungood/3.png",
+    "test/good/4.png",
+    "test/Ungood/4.png",
+  ]);
   return root;
 }
 
@@ -263,18 +373,34 @@ test("bmad: brain with masks, histopathology with labels; the validation split i
   const root = await bmadTree(t);
   const brain = await open(root, { category: "brain" });
   assert.deepEqual([brain.kind, brain.category], ["bmad", "brain"]);
-  assert.deepEqual(ids(brain), ["train/good/img/1.png", "train/good/img/2.png", "test/good/img/3.png", "test/Ungood/img/4.png*"]);
+  assert.deepEqual(ids(brain), [
+    "train/good/img/1.png",
+    "train/good/img/2.png",
+    "test/good/img/3.png",
+    "test/Ungood/img/4.png*",
+  ]);
   assert.match((await validateDataset(brain)).warnings.join(), /2 images; 7500 were published/);
   assert.deepEqual(ids(await open(path.join(root, "Brain_AD", "BraTS2021_slice"))), ids(brain));
   const histopathology = await open(root, { category: "histopathology" });
-  assert.deepEqual(ids(histopathology), ["train/good/1.png", "train/good/2.png", "test/good/4.png", "test/Ungood/4.png"]);
+  assert.deepEqual(ids(histopathology), [
+    "train/good/1.png",
+    "train/good/2.png",
+    "test/good/4.png",
+    "test/Ungood/4.png",
+  ]);
   assert.equal((await open(path.join(root, "camelyon16"), { kind: "bmad" })).category, "histopathology");
 
   await assert.rejects(open(root), failure("INVALID_OPTION", "brain, histopathology"));
   await rm(path.join(root, "camelyon16", "test", "Ungood"), { recursive: true });
-  await assert.rejects(open(root, { category: "histopathology" }), failure("DATASET_INVALID", "no folder test/Ungood", "Expected layout"));
+  await assert.rejects(
+    open(root, { category: "histopathology" }),
+    failure("DATASET_INVALID", "no folder test/Ungood", "Expected layout"),
+  );
   await rm(path.join(root, "Brain_AD", "BraTS2021_slice", "test", "Ungood", "label", "4.png"));
-  await assert.rejects(validateDataset(await open(root, { category: "brain" })), failure("DATASET_INVALID", "1 images have no mask", "test/Ungood/img/4.png"));
+  await assert.rejects(
+    validateDataset(await open(root, { category: "brain" })),
+    failure("DATASET_INVALID", "1 images have no mask", "test/Ungood/img/4.png"),
+  );
 });
 
 async function mtdTree(t: TestContext): Promise<string> {
@@ -299,7 +425,8 @@ test("mtd: unsupervised without a fold, three stratified folds with one", async 
     const part = await open(root, { fold });
     assert.equal(inferRegime(part), "full");
     assert.deepEqual(numbers(part).slice(1, 3), [10, 10]);
-    for (const defect of ["blowhole", "break", "crack", "fray", "uneven"]) assert.equal(ids(part, { split: "test", defect }).length, 1, defect);
+    for (const defect of ["blowhole", "break", "crack", "fray", "uneven"])
+      assert.equal(ids(part, { split: "test", defect }).length, 1, defect);
     tested.push(...ids(part, { split: "test" }));
   }
   assert.equal(new Set(tested).size, 25);
@@ -307,17 +434,32 @@ test("mtd: unsupervised without a fold, three stratified folds with one", async 
 
   await assert.rejects(open(root, { fold: 7 }), failure("INVALID_OPTION", "at most 2", "7"));
   await writeImage(path.join(root, "MT_Fray/Imgs/exp1_num_1.jpeg"));
-  await assert.rejects(validateDataset(await open(root)), failure("DATASET_INVALID", /1 problem:\n.*exp1_num_1\.jpeg and MT_Fray\/Imgs\/exp1_num_1\.jpg both match MT_Fray\/Imgs\/exp1_num_1\.png/));
+  await assert.rejects(
+    validateDataset(await open(root)),
+    failure(
+      "DATASET_INVALID",
+      /1 problem:\n.*exp1_num_1\.jpeg and MT_Fray\/Imgs\/exp1_num_1\.jpg both match MT_Fray\/Imgs\/exp1_num_1\.png/,
+    ),
+  );
   await rm(path.join(root, "MT_Fray/Imgs/exp1_num_1.jpeg"));
   await rm(path.join(root, "MT_Fray/Imgs/exp1_num_0.png"));
-  await assert.rejects(validateDataset(await open(root)), failure("DATASET_INVALID", "1 images in MT_Fray/Imgs have no mask", "exp1_num_0.jpg"));
+  await assert.rejects(
+    validateDataset(await open(root)),
+    failure("DATASET_INVALID", "1 images in MT_Fray/Imgs have no mask", "exp1_num_0.jpg"),
+  );
   await rm(path.join(root, "MT_Uneven"), { recursive: true });
   await assert.rejects(open(root), failure("DATASET_INVALID", "no folder MT_Uneven/Imgs", "MT_Blowhole"));
 });
 
 test("published settings", () => {
-  assert.deepEqual(publishedSettings({ kind: "mvtec", category: "bottle" }), { imageSize: [256, 256], perlinThreshold: 0.2 });
-  assert.deepEqual(publishedSettings({ kind: "visa", category: "pcb1" }), { imageSize: [256, 256], perlinThreshold: 0.6 });
+  assert.deepEqual(publishedSettings({ kind: "mvtec", category: "bottle" }), {
+    imageSize: [256, 256],
+    perlinThreshold: 0.2,
+  });
+  assert.deepEqual(publishedSettings({ kind: "visa", category: "pcb1" }), {
+    imageSize: [256, 256],
+    perlinThreshold: 0.6,
+  });
   assert.deepEqual(publishedSettings({ kind: "ksdd2" }), { imageSize: [640, 232] });
   assert.deepEqual(publishedSettings({ kind: "sensum", category: "softgel" }), { imageSize: [144, 144] });
   assert.deepEqual(publishedSettings({ kind: "sensum", category: "capsule" }), { imageSize: [320, 192] });

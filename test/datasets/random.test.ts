@@ -27,13 +27,26 @@ test("the generator is xoshiro128**", () => {
   const text = ["n7", "sx"].join("\u0000");
   const state = [0, 1, 2, 3].map((i) => BigInt(hash32(`${i}\u0000${text}`)));
   const random = new Random(7, "x");
-  assert.deepEqual(Array.from({ length: 200 }, () => random.uint32()), reference(state, 200));
+  assert.deepEqual(
+    Array.from({ length: 200 }, () => random.uint32()),
+    reference(state, 200),
+  );
 });
 
 test("streams repeat, and differ by seed and by every key", () => {
   const first = (...args: ConstructorParameters<typeof Random>): number => new Random(...args).uint32();
   assert.equal(first(1, "a", 2), first(1, "a", 2));
-  const all = [first(0), first(1), first(2 ** 40), first(0, "a"), first(0, "b"), first(0, "a", 0), first(0, "a", 1), first(0, "1"), first(0, 1)];
+  const all = [
+    first(0),
+    first(1),
+    first(2 ** 40),
+    first(0, "a"),
+    first(0, "b"),
+    first(0, "a", 0),
+    first(0, "a", 1),
+    first(0, "1"),
+    first(0, 1),
+  ];
   assert.equal(new Set(all).size, all.length);
 });
 

@@ -7,7 +7,13 @@ import type { Dataset, Regime, Sample } from "../../lib/datasets/types.js";
 import { failure } from "./files.js";
 
 function sample(id: string, kind: "good" | "bad" | "masked", split: "train" | "test" = "train"): Sample {
-  return { id, image: `/data/${id}`, label: kind === "good" ? "normal" : "anomalous", split, ...(kind === "masked" ? { mask: `/data/mask/${id}` } : {}) };
+  return {
+    id,
+    image: `/data/${id}`,
+    label: kind === "good" ? "normal" : "anomalous",
+    split,
+    ...(kind === "masked" ? { mask: `/data/mask/${id}` } : {}),
+  };
 }
 const data = (...samples: Sample[]): Dataset => ({ kind: "folder", name: "t", root: "/data", samples });
 const tests = [sample("x", "masked", "test"), sample("y", "good", "test")];
@@ -32,7 +38,10 @@ test("a regime that needs less drops labels, of training samples only, on a copy
 });
 
 test("a regime that needs more says what is missing", () => {
-  assert.throws(() => applyRegime(unsupervised, "weak"), failure("DATASET_INVALID", "'weak'", "anomalous training images", "'unsupervised'"));
+  assert.throws(
+    () => applyRegime(unsupervised, "weak"),
+    failure("DATASET_INVALID", "'weak'", "anomalous training images", "'unsupervised'"),
+  );
   assert.throws(() => applyRegime(weak, "mixed"), failure("DATASET_INVALID", "masks for some of the 2", "'weak'"));
   assert.throws(() => applyRegime(mixed, "full"), failure("DATASET_INVALID", "1 of 2", "(b)", "'mixed'"));
   assert.throws(() => applyRegime(full, "fulll" as Regime), failure("INVALID_OPTION", "did you mean 'full'"));
@@ -48,12 +57,18 @@ test("calibration holds out a share of every kind of image", () => {
   const samples = many(100, 30, 20);
   const { fit, calibration, reason } = splitCalibration(samples, { fraction: 0.2, seed: 5 });
   assert.equal(reason, undefined);
-  assert.deepEqual(["n", "b", "m"].map((kind) => calibration.filter(({ id }) => id.startsWith(kind)).length), [20, 6, 4]);
+  assert.deepEqual(
+    ["n", "b", "m"].map((kind) => calibration.filter(({ id }) => id.startsWith(kind)).length),
+    [20, 6, 4],
+  );
   assert.deepEqual([...fit, ...calibration].map(({ id }) => id).sort(), samples.map(({ id }) => id).sort());
 });
 
 test("calibration depends on ids and seed, not on the order of the files", () => {
-  const held = (samples: Sample[], seed: number): string[] => splitCalibration(samples, { seed }).calibration.map(({ id }) => id).sort();
+  const held = (samples: Sample[], seed: number): string[] =>
+    splitCalibration(samples, { seed })
+      .calibration.map(({ id }) => id)
+      .sort();
   const samples = many(60, 10, 10);
   assert.deepEqual(held(samples, 1), held([...samples].reverse(), 1));
   assert.notDeepEqual(held(samples, 1), held(samples, 2));

@@ -5,7 +5,15 @@ import { before, test } from "node:test";
 
 import sharp from "sharp";
 
-import { type Dataset, type Detection, Detector, type DetectorOptions, type ImageSource, type Model, type Sample } from "../../lib/index.js";
+import {
+  type Dataset,
+  type Detection,
+  Detector,
+  type DetectorOptions,
+  type ImageSource,
+  type Model,
+  type Sample,
+} from "../../lib/index.js";
 import { engine } from "../../lib/native/engine.js";
 import { failure } from "../datasets/files.js";
 import { scratchFolder, train } from "../training/support.js";
@@ -20,19 +28,45 @@ interface Square {
 }
 
 /** Grey with a little texture; the defect is a white square. */
-async function draw(name: string, width: number, height: number, seed: number, square?: Square): Promise<{ image: string; mask: string; pixels: Uint8Array }> {
+async function draw(
+  name: string,
+  width: number,
+  height: number,
+  seed: number,
+  square?: Square,
+): Promise<{ image: string; mask: string; pixels: Uint8Array }> {
   const pixels = new Uint8Array(width * height * 3);
   const mask = new Uint8Array(width * height);
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
-      const inside = square !== undefined && x >= square.left && x < square.left + square.side && y >= square.top && y < square.top + square.side;
+      const inside =
+        square !== undefined &&
+        x >= square.left &&
+        x < square.left + square.side &&
+        y >= square.top &&
+        y < square.top + square.side;
       mask[y * width + x] = inside ? 255 : 0;
-      pixels.fill(inside ? 250 : 90 + ((x * 7 + y * 13 + seed * 29 + ((x * y) % 5)) % 12), (y * width + x) * 3, (y * width + x) * 3 + 3);
+      pixels.fill(
+        inside ? 250 : 90 + ((x * 7 + y * 13 + seed * 29 + ((x * y) % 5)) % 12),
+        (y * width + x) * 3,
+        (y * width + x) * 3 + 3,
+      );
     }
   }
   const image = at(`${name}.png`);
-  writeFileSync(image, await sharp(pixels, { raw: { width, height, channels: 3 } }).png().toBuffer());
-  writeFileSync(at(`${name}-mask.png`), await sharp(mask, { raw: { width, height, channels: 1 } }).toColourspace("b-w").png().toBuffer());
+  writeFileSync(
+    image,
+    await sharp(pixels, { raw: { width, height, channels: 3 } })
+      .png()
+      .toBuffer(),
+  );
+  writeFileSync(
+    at(`${name}-mask.png`),
+    await sharp(mask, { raw: { width, height, channels: 1 } })
+      .toColourspace("b-w")
+      .png()
+      .toBuffer(),
+  );
   return { image, mask: at(`${name}-mask.png`), pixels };
 }
 
@@ -46,7 +80,11 @@ before(async () => {
     samples.push({ id: `good-${i}`, image, label: "normal", split: "train" });
   }
   for (let i = 0; i < 4; i++) {
-    const { image, mask } = await draw(`bad-${i}`, 64, 64, i + 6, { left: 4 + i * 11, top: 40 - i * 12, side: 14 + i * 2 });
+    const { image, mask } = await draw(`bad-${i}`, 64, 64, i + 6, {
+      left: 4 + i * 11,
+      top: 40 - i * 12,
+      side: 14 + i * 2,
+    });
     samples.push({ id: `bad-${i}`, image, mask, label: "anomalous", split: "train" });
   }
   const dataset: Dataset = { kind: "test", name: "squares", root: folder, samples };
@@ -60,7 +98,13 @@ before(async () => {
 });
 
 const load = (options: DetectorOptions = {}): Promise<Detector> => Detector.load(model, { threads: 1, ...options });
-const result = ({ logit, map, regions, width, height }: Detection) => ({ logit, map: Buffer.from(map.data.buffer, map.data.byteOffset, map.data.byteLength).toString("base64"), regions, width, height });
+const result = ({ logit, map, regions, width, height }: Detection) => ({
+  logit,
+  map: Buffer.from(map.data.buffer, map.data.byteOffset, map.data.byteLength).toString("base64"),
+  regions,
+  width,
+  height,
+});
 
 test("a file of backbone weights must exist, although this model holds its own", async () => {
   await assert.rejects(load({ backboneWeights: at("none.pth") }), failure("FILE_NOT_FOUND", at("none.pth")));
@@ -78,7 +122,12 @@ test("a path, a buffer and raw pixels are the same image", async () => {
     grey[i] = pixels[i * 3]!;
   }
   const size = { width: 160, height: 96 };
-  const sources: ImageSource[] = [readFileSync(images[1]!), { data: pixels, channels: 3, ...size }, { data: grey, channels: 1, ...size }, { data: rgba, channels: 4, ...size }];
+  const sources: ImageSource[] = [
+    readFileSync(images[1]!),
+    { data: pixels, channels: 3, ...size },
+    { data: grey, channels: 1, ...size },
+    { data: rgba, channels: 4, ...size },
+  ];
   const expected = await detector.detect(images[1]!);
   assert.equal(expected.path, images[1]);
   for (const source of sources) {
@@ -96,12 +145,18 @@ test("one by one, in batches of any size, and at the same time: the same bits in
   assert.equal(new Set(alone.map(({ logit }) => logit)).size, images.length, "the images differ");
   for (const batchSize of [2, 3, 8]) {
     const found = await (await load({ batchSize })).detect(images);
-    assert.deepEqual(found.map(({ path: file }) => file), images);
+    assert.deepEqual(
+      found.map(({ path: file }) => file),
+      images,
+    );
     assert.deepEqual(found.map(result), expected, `batches of ${batchSize}`);
   }
   const together = await Promise.all([one.detect(images), ...images.map((image) => one.detect(image))]);
   assert.deepEqual((together[0] as Detection[]).map(result), expected);
-  assert.deepEqual(together.slice(1).map((found) => result(found as Detection)), expected);
+  assert.deepEqual(
+    together.slice(1).map((found) => result(found as Detection)),
+    expected,
+  );
   assert.deepEqual(await one.detect([]), []);
 });
 
@@ -137,8 +192,14 @@ test("an obvious defect is found where it is, in the image's own pixels", async 
   assert.ok(region, "there is a region");
   assert.deepEqual([bad!.width, bad!.height], [160, 96]);
   // The square is 100..132 x 20..52.
-  assert.ok(region.peakX >= 100 && region.peakX < 132 && region.peakY >= 20 && region.peakY < 52, JSON.stringify(region));
-  assert.ok(region.x < 116 && region.x + region.width > 116 && region.y < 36 && region.y + region.height > 36, JSON.stringify(region));
+  assert.ok(
+    region.peakX >= 100 && region.peakX < 132 && region.peakY >= 20 && region.peakY < 52,
+    JSON.stringify(region),
+  );
+  assert.ok(
+    region.x < 116 && region.x + region.width > 116 && region.y < 36 && region.y + region.height > 36,
+    JSON.stringify(region),
+  );
   assert.ok(region.x >= 0 && region.y >= 0 && region.x + region.width <= 160 && region.y + region.height <= 96);
 });
 
@@ -153,18 +214,29 @@ test("regions are those of the map, scaled to the image; the peak is the map's m
   assert.ok(found.regions.length > 0);
   assert.deepEqual(
     found.regions.map(({ area, peak, x, y }) => ({ area, peak, x, y })),
-    scaled.map(({ area, peak, x, y }) => ({ area: Math.round(area * sx * sy), peak, x: Math.floor(x * sx), y: Math.floor(y * sy) })),
+    scaled.map(({ area, peak, x, y }) => ({
+      area: Math.round(area * sx * sy),
+      peak,
+      x: Math.floor(x * sx),
+      y: Math.floor(y * sy),
+    })),
   );
   const highest = map.data.indexOf(Math.fround(sorted.at(-1)!));
   const [first] = found.regions;
   assert.equal(first!.peak, map.data[highest]);
-  assert.deepEqual([first!.peakX, first!.peakY], [Math.floor(((highest % 64) + 0.5) * sx), Math.floor((Math.floor(highest / 64) + 0.5) * sy)]);
+  assert.deepEqual(
+    [first!.peakX, first!.peakY],
+    [Math.floor(((highest % 64) + 0.5) * sx), Math.floor((Math.floor(highest / 64) + 0.5) * sy)],
+  );
 
   // minAreaPx counts pixels of the image.
   const areas = found.regions.map(({ area }) => area).sort((a, b) => a - b);
   const least = areas.at(-1)!;
   const large = await (await load({ pixelThreshold, minAreaPx: least })).detect(image!);
-  assert.deepEqual(large.regions.map(({ area }) => area), areas.filter((area) => area >= least));
+  assert.deepEqual(
+    large.regions.map(({ area }) => area),
+    areas.filter((area) => area >= least),
+  );
   assert.deepEqual((await (await load({ pixelThreshold, minAreaPx: least + 4 })).detect(image!)).regions, []);
 });
 
@@ -172,7 +244,10 @@ test("minAreaPx at exactly a region's area keeps it, whatever the scale", async 
   for (const side of [7, 10, 30, 99]) {
     const whole = { width: side, height: side, channels: 3, data: new Uint8Array(side * side * 3).fill(90) } as const;
     const { regions } = await (await load({ pixelThreshold: -1e9, minAreaPx: side * side })).detect(whole);
-    assert.deepEqual(regions.map(({ area, x, y, width, height }) => [area, x, y, width, height]), [[side * side, 0, 0, side, side]]);
+    assert.deepEqual(
+      regions.map(({ area, x, y, width, height }) => [area, x, y, width, height]),
+      [[side * side, 0, 0, side, side]],
+    );
   }
 });
 
@@ -185,12 +260,16 @@ test("mapSize 'image': the map at the image's own size, with the same regions", 
 });
 
 test("thresholds given to the detector go before the model's, at their limits too", async () => {
-  const decisions = async (threshold: number): Promise<boolean[]> => (await (await load({ threshold })).detect(images)).map(({ anomalous }) => anomalous);
+  const decisions = async (threshold: number): Promise<boolean[]> =>
+    (await (await load({ threshold })).detect(images)).map(({ anomalous }) => anomalous);
   assert.ok((await decisions(0)).every(Boolean));
   assert.ok(!(await decisions(1)).some(Boolean));
   const scores = (await (await load()).detect(images)).map(({ score }) => score);
   const middle = (Math.min(...scores) + Math.max(...scores)) / 2;
-  assert.deepEqual(await decisions(middle), scores.map((score) => score >= middle));
+  assert.deepEqual(
+    await decisions(middle),
+    scores.map((score) => score >= middle),
+  );
   const [found] = await (await load({ threshold: middle, pixelThreshold: 1e9 })).detect(images);
   assert.deepEqual([found!.threshold, found!.pixelThreshold, found!.regions], [middle, 1e9, []]);
 });
@@ -212,11 +291,21 @@ test("bfloat16: the same decisions, logits and maps near those of float32", asyn
   const scale = Math.max(...exact.flatMap(({ map }) => Array.from(map.data, Math.abs)));
   for (const [i, { logit, anomalous, map }] of exact.entries()) {
     assert.equal(reduced[i]!.anomalous, anomalous);
-    assert.ok(Math.abs(logit - reduced[i]!.logit) <= 0.05 * Math.max(1, Math.abs(logit)), `${logit} and ${reduced[i]!.logit}`);
+    assert.ok(
+      Math.abs(logit - reduced[i]!.logit) <= 0.05 * Math.max(1, Math.abs(logit)),
+      `${logit} and ${reduced[i]!.logit}`,
+    );
     map.data.forEach((value, p) => assert.ok(Math.abs(value - reduced[i]!.map.data[p]!) <= 0.05 * scale));
   }
-  assert.notDeepEqual(reduced.map(({ logit }) => logit), exact.map(({ logit }) => logit));
-  assert.deepEqual((await detector.detect(images.slice(1, 2)))[0]!.map, reduced[1]!.map, "an image does not depend on its batch");
+  assert.notDeepEqual(
+    reduced.map(({ logit }) => logit),
+    exact.map(({ logit }) => logit),
+  );
+  assert.deepEqual(
+    (await detector.detect(images.slice(1, 2)))[0]!.map,
+    reduced[1]!.map,
+    "an image does not depend on its batch",
+  );
 });
 
 test("a stream stops where its reader stops, and starts nothing more", async () => {
@@ -269,7 +358,8 @@ test("abort: before, and in the middle of a long list", async () => {
   const controller = new AbortController();
   let seen = 0;
   const stream = async (): Promise<void> => {
-    for await (const _ of detector.detectEach(Array<string>(500).fill(images[0]!), { signal: controller.signal })) if (++seen === 4) controller.abort();
+    for await (const _ of detector.detectEach(Array<string>(500).fill(images[0]!), { signal: controller.signal }))
+      if (++seen === 4) controller.abort();
   };
   await assert.rejects(stream(), failure("ABORTED"));
   assert.equal(seen, 4);
@@ -311,20 +401,41 @@ test("wrong options and sources", async () => {
     ["threads", [0, 1.5]],
   ];
   for (const [name, values] of wrong) {
-    for (const value of values) await assert.rejects(Detector.load(model, { [name]: value }), failure("INVALID_OPTION", name), `${name} ${String(value)}`);
+    for (const value of values)
+      await assert.rejects(
+        Detector.load(model, { [name]: value }),
+        failure("INVALID_OPTION", name),
+        `${name} ${String(value)}`,
+      );
   }
-  await assert.rejects(Detector.load(model, { treshold: 1 } as object), failure("UNKNOWN_OPTION", "Did you mean 'threshold'?"));
+  await assert.rejects(
+    Detector.load(model, { treshold: 1 } as object),
+    failure("UNKNOWN_OPTION", "Did you mean 'threshold'?"),
+  );
   await assert.rejects(Detector.load(3 as unknown as string), failure("INVALID_OPTION", "source"));
-  await assert.rejects(Detector.load(model, { device: "cpu", precision: "float16" }), failure("INVALID_OPTION", "precision 'float16' is for CUDA"));
-  if (engine().devices().length === 1) await assert.rejects(Detector.load(model, { device: "cuda" }), failure("DEVICE_UNAVAILABLE"));
+  await assert.rejects(
+    Detector.load(model, { device: "cpu", precision: "float16" }),
+    failure("INVALID_OPTION", "precision 'float16' is for CUDA"),
+  );
+  if (engine().devices().length === 1)
+    await assert.rejects(Detector.load(model, { device: "cuda" }), failure("DEVICE_UNAVAILABLE"));
   const detector = await load();
-  for (const source of [undefined, 3, null]) await assert.rejects(detector.detect(source as unknown as string), failure("INVALID_OPTION"));
-  await assert.rejects(detector.detect({ data: new Uint8Array(5), width: 2, height: 1, channels: 3 }), failure("INVALID_OPTION", "6 bytes"));
+  for (const source of [undefined, 3, null])
+    await assert.rejects(detector.detect(source as unknown as string), failure("INVALID_OPTION"));
+  await assert.rejects(
+    detector.detect({ data: new Uint8Array(5), width: 2, height: 1, channels: 3 }),
+    failure("INVALID_OPTION", "6 bytes"),
+  );
   await assert.rejects(detector.detect(images, { sinal: undefined } as object), failure("UNKNOWN_OPTION", "signal"));
-  for (const sources of [images[0]!, 5, undefined, null, {}]) await assert.rejects(detector.detectEach(sources as string[]).next(), failure("INVALID_OPTION", "sources"));
+  for (const sources of [images[0]!, 5, undefined, null, {}])
+    await assert.rejects(detector.detectEach(sources as string[]).next(), failure("INVALID_OPTION", "sources"));
   const controller = new AbortController();
   controller.abort();
-  await assert.rejects(detector.detect(images, controller.signal as object), failure("INVALID_OPTION", "a plain object"), "the signal in place of the options");
+  await assert.rejects(
+    detector.detect(images, controller.signal as object),
+    failure("INVALID_OPTION", "a plain object"),
+    "the signal in place of the options",
+  );
   const one = await detector.detect(images[0]!, { signal: undefined });
   assert.equal(one.path, images[0]);
 });

@@ -9,12 +9,20 @@ import { formulaBackbone, formulaHeads } from "../golden/formula.js";
 
 const weights = [formulaBackbone("resnet18"), formulaHeads(384)] as const;
 const [height, width] = [75, 109];
-const pixelsOf = (count: number): Uint8Array => Uint8Array.from({ length: count * height * width * 3 }, (_, i) => (i * 2654435761) >>> 24);
+const pixelsOf = (count: number): Uint8Array =>
+  Uint8Array.from({ length: count * height * width * 3 }, (_, i) => (i * 2654435761) >>> 24);
 
-async function detect(precision: Precision, count: number, { device = "cpu", portable = false, compute = "lowResolution" as const } = {}): Promise<DetectionBatch> {
+async function detect(
+  precision: Precision,
+  count: number,
+  { device = "cpu", portable = false, compute = "lowResolution" as const } = {},
+): Promise<DetectionBatch> {
   await engine().setPortable(portable);
   try {
-    const detector = await engine().createDetector({ ...config("jims", compute, height, width, device), precision }, ...weights);
+    const detector = await engine().createDetector(
+      { ...config("jims", compute, height, width, device), precision },
+      ...weights,
+    );
     try {
       return await detector.detect(pixelsOf(count), count);
     } finally {
@@ -25,7 +33,10 @@ async function detect(precision: Precision, count: number, { device = "cpu", por
   }
 }
 
-for (const [where, options] of [["portable", { portable: true }] as const, ...devices.filter((device) => device !== "cpu").map((device) => [device, { device }] as const)]) {
+for (const [where, options] of [
+  ["portable", { portable: true }] as const,
+  ...devices.filter((device) => device !== "cpu").map((device) => [device, { device }] as const),
+]) {
   test(`detection with kernels, ${where}: pixels to blurred map equal the loops of the CPU, in batches too`, async () => {
     for (const count of [1, 3]) {
       const expected = await detect("float32", count);
@@ -57,7 +68,14 @@ for (const [where, options] of [["portable", { portable: true }] as const, ...de
 for (const device of devices.filter((name) => name !== "cpu")) {
   for (const precision of ["float32", "tf32", "bfloat16", "float16"] as const) {
     test(`detection with kernels, ${device}, ${precision}: with CUDA graphs as without`, async () => {
-      const detectors = await Promise.all([0, 2].map((cudaGraphs) => engine().createDetector({ ...config("jims", "lowResolution", height, width, device), precision, cudaGraphs }, ...weights)));
+      const detectors = await Promise.all(
+        [0, 2].map((cudaGraphs) =>
+          engine().createDetector(
+            { ...config("jims", "lowResolution", height, width, device), precision, cudaGraphs },
+            ...weights,
+          ),
+        ),
+      );
       try {
         for (const [i, count] of [1, 1, 3, 1, 3, 3, 1, 2, 2, 1, 3, 2].entries()) {
           const pixels = pixelsOf(count).map((value) => (value * (i + 1)) % 256);

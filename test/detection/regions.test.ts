@@ -15,7 +15,11 @@ test("every edge is the exact one, rounded outwards", () => {
     for (let image = 1; image <= 2 * map; image += 7) {
       for (let edge = 1; edge <= map; edge++) {
         const exact = Number((BigInt(edge) * BigInt(image) + BigInt(map - 1)) / BigInt(map));
-        const { width } = scaleRegion({ ...whole, width: edge }, { width: map, height: map }, { width: image, height: image });
+        const { width } = scaleRegion(
+          { ...whole, width: edge },
+          { width: map, height: map },
+          { width: image, height: image },
+        );
         assert.equal(width, exact, `${edge} of ${map} in ${image}`);
       }
     }

@@ -1,13 +1,24 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { type CalibrationImage, calibrateThresholds, defaultThresholds, quantile } from "../../lib/detection/thresholds.js";
+import {
+  type CalibrationImage,
+  calibrateThresholds,
+  defaultThresholds,
+  quantile,
+} from "../../lib/detection/thresholds.js";
 
 const size = { height: 1, width: 4 };
 const flat = Float32Array.of(-1, -1, -1, -1);
 const normal = (logit: number, map = flat): CalibrationImage => ({ anomalous: false, logit, map });
-const anomalous = (logit: number, map = flat, mask?: Uint8Array): CalibrationImage => ({ anomalous: true, logit, map, mask });
-const close = (actual: number, expected: number): void => assert.ok(Math.abs(actual - expected) < 1e-6, `${actual}, expected ${expected}`);
+const anomalous = (logit: number, map = flat, mask?: Uint8Array): CalibrationImage => ({
+  anomalous: true,
+  logit,
+  map,
+  mask,
+});
+const close = (actual: number, expected: number): void =>
+  assert.ok(Math.abs(actual - expected) < 1e-6, `${actual}, expected ${expected}`);
 
 test("quantile: linear interpolation between order statistics", () => {
   assert.equal(quantile([5], 0.99), 5);
@@ -15,7 +26,13 @@ test("quantile: linear interpolation between order statistics", () => {
   assert.equal(quantile([4, 2, 1, 3], 0), 1);
   assert.equal(quantile([4, 2, 1, 3], 1), 4);
   close(quantile([0, 10, 20, 30], 0.99), 29.7);
-  close(quantile(Array.from({ length: 101 }, (_, i) => i), 0.99), 99);
+  close(
+    quantile(
+      Array.from({ length: 101 }, (_, i) => i),
+      0.99,
+    ),
+    99,
+  );
   const values = [3, 1, 2];
   quantile(values, 0.5);
   assert.deepEqual(values, [3, 1, 2], "the input is left as it was");
@@ -27,7 +44,10 @@ test("normal images alone: the 0.99 quantile of their logits and of their maps' 
   const found = await calibrateThresholds(images, size);
   close(found.scoreLogit, -0.03);
   close(found.pixelLogit, 2.97);
-  assert.deepEqual([found.scoreMethod, found.pixelMethod, found.calibrationNormal, found.calibrationAnomalous], ["normal-quantile", "normal-quantile", 4, 0]);
+  assert.deepEqual(
+    [found.scoreMethod, found.pixelMethod, found.calibrationNormal, found.calibrationAnomalous],
+    ["normal-quantile", "normal-quantile", 4, 0],
+  );
 });
 
 test("separable scores: half way between the classes", async () => {
@@ -63,13 +83,22 @@ test("scores that float32 cannot tell apart keep the threshold finite and below 
 test("masks: the map value of the best F1 over all pixels, normal images included", async () => {
   const mask = Uint8Array.of(0, 1, 1, 0);
   // Pixels 3 and 2 are defect; the normal image has 1.5 and the anomalous one 1 elsewhere. >= 2 is perfect.
-  const found = await calibrateThresholds([normal(0, Float32Array.of(1.5, 0, 0, 0)), anomalous(1, Float32Array.of(1, 3, 2, -1), mask)], size);
+  const found = await calibrateThresholds(
+    [normal(0, Float32Array.of(1.5, 0, 0, 0)), anomalous(1, Float32Array.of(1, 3, 2, -1), mask)],
+    size,
+  );
   assert.equal(found.pixelMethod, "best-f1");
   assert.ok(found.pixelLogit > 1.5 && found.pixelLogit <= 2, String(found.pixelLogit));
 
   // An anomalous image without mask, or with an empty one, says nothing about pixels.
-  const more = [anomalous(1, Float32Array.of(9, 9, 9, 9)), anomalous(1, Float32Array.of(9, 9, 9, 9), new Uint8Array(4))];
-  const same = await calibrateThresholds([normal(0, Float32Array.of(1.5, 0, 0, 0)), anomalous(1, Float32Array.of(1, 3, 2, -1), mask), ...more], size);
+  const more = [
+    anomalous(1, Float32Array.of(9, 9, 9, 9)),
+    anomalous(1, Float32Array.of(9, 9, 9, 9), new Uint8Array(4)),
+  ];
+  const same = await calibrateThresholds(
+    [normal(0, Float32Array.of(1.5, 0, 0, 0)), anomalous(1, Float32Array.of(1, 3, 2, -1), mask), ...more],
+    size,
+  );
   assert.equal(same.pixelLogit, found.pixelLogit);
 });
 

@@ -17,7 +17,10 @@ for (const regime of ["unsupervised", "weak", "mixed", "full"]) {
     assert.ok(code);
     const small: [string, string][] = [
       [`require("supersimplenet")`, `require(${JSON.stringify(path.join(root, "dist", "lib", "index.js"))})`],
-      ["imageSize: [128, 128], trainNormal: 60", "imageSize: [64, 64], testNormal: 2, testAnomalous: 2, trainNormal: 8"],
+      [
+        "imageSize: [128, 128], trainNormal: 60",
+        "imageSize: [64, 64], testNormal: 2, testAnomalous: 2, trainNormal: 8",
+      ],
       ["imageSize: [128, 128], epochs: 16", "imageSize: [32, 32], epochs: 1, threads: 1"],
     ];
     if (regime !== "unsupervised") small.push(["trainAnomalous: 15", "trainAnomalous: 5"]);
@@ -28,7 +31,10 @@ for (const regime of ["unsupervised", "weak", "mixed", "full"]) {
     }
     const file = path.join(folder, `${regime}.js`);
     writeFileSync(file, text);
-    const { stdout } = await promisify(execFile)(process.execPath, [file], { cwd: folder, env: { ...process.env, OMP_NUM_THREADS: "1", FORCE_COLOR: "0" } });
+    const { stdout } = await promisify(execFile)(process.execPath, [file], {
+      cwd: folder,
+      env: { ...process.env, OMP_NUM_THREADS: "1", FORCE_COLOR: "0" },
+    });
     assert.match(stdout, new RegExp(`^${regime} `));
     assert.match(stdout, /'I-AUROC': \d/);
   });

@@ -17,7 +17,16 @@ import { type FileServer, type FileServerOptions, certificate, fileServer, proxy
 
 const root = mkdtempSync(path.join(os.tmpdir(), "ssn-download-"));
 after(() => rmSync(root, { recursive: true, force: true }));
-for (const name of ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SUPERSIMPLENET_WEIGHTS_URL"]) delete process.env[name];
+for (const name of [
+  "HTTP_PROXY",
+  "HTTPS_PROXY",
+  "NO_PROXY",
+  "http_proxy",
+  "https_proxy",
+  "no_proxy",
+  "SUPERSIMPLENET_WEIGHTS_URL",
+])
+  delete process.env[name];
 
 const content = Buffer.from(Uint8Array.from({ length: 300_000 }, (_, i) => (i * 7919) >> 3));
 const sha256Prefix = createHash("sha256").update(content).digest("hex").slice(0, 8);
@@ -29,7 +38,10 @@ beforeEach(() => {
   file = path.join(folder, "w.pth");
 });
 
-async function withServer(options: Partial<FileServerOptions>, body: (server: FileServer) => Promise<void>): Promise<void> {
+async function withServer(
+  options: Partial<FileServerOptions>,
+  body: (server: FileServer) => Promise<void>,
+): Promise<void> {
   const server = await fileServer({ content, ...options });
   try {
     await body(server);
@@ -39,8 +51,17 @@ async function withServer(options: Partial<FileServerOptions>, body: (server: Fi
 }
 
 const fetchFile = (server: FileServer, options: Partial<DownloadOptions> = {}): Promise<{ bytes: number }> =>
-  download({ url: `${server.url}/file`, file, sha256Prefix, otherwise: "run 'weights import FILE'", retryDelayMs: 1, timeoutMs: 5000, ...options });
-const fails = (promise: Promise<unknown>, code: ErrorCode, message: RegExp): Promise<void> => assert.rejects(promise, { name: "SuperSimpleNetError", code, message });
+  download({
+    url: `${server.url}/file`,
+    file,
+    sha256Prefix,
+    otherwise: "run 'weights import FILE'",
+    retryDelayMs: 1,
+    timeoutMs: 5000,
+    ...options,
+  });
+const fails = (promise: Promise<unknown>, code: ErrorCode, message: RegExp): Promise<void> =>
+  assert.rejects(promise, { name: "SuperSimpleNetError", code, message });
 const arrived = (): void => {
   assert.deepEqual(readFileSync(file), content);
   assert.deepEqual(readdirSync(folder), ["w.pth"]);
@@ -106,13 +127,20 @@ test("broken connections and passing errors of the server are retried where they
   withServer({ breakAfter: 50_000, breaks: 3, statuses: [503, 429] }, async (server) => {
     await fetchFile(server, { attempts: 3 });
     arrived();
-    assert.deepEqual(server.seen.map((s) => s.range !== undefined), [false, false, false, true, true, true]);
+    assert.deepEqual(
+      server.seen.map((s) => s.range !== undefined),
+      [false, false, false, true, true, true],
+    );
   }));
 
 test("a connection that never delivers everything fails, and keeps the part", () =>
   withServer({ breakAfter: 0, breaks: 100 }, async (server) => {
     leavePart(content.subarray(0, 1000));
-    await fails(fetchFile(server, { attempts: 2 }), "DOWNLOAD_FAILED", /Cannot download http.*broke off.*weights import FILE/s);
+    await fails(
+      fetchFile(server, { attempts: 2 }),
+      "DOWNLOAD_FAILED",
+      /Cannot download http.*broke off.*weights import FILE/s,
+    );
     assert.equal(server.seen.length, 2);
     assert.deepEqual(readdirSync(folder), ["w.pth.part"]);
     assert.equal(readFileSync(path.join(folder, "w.pth.part")).length, 1000);
@@ -135,20 +163,37 @@ test("redirects are followed, but not for ever and not to other protocols", asyn
   await withServer({}, async (server) => {
     await fetchFile(server, { url: `${server.url}/redirect/5` });
     arrived();
-    await fails(fetchFile(server, { url: `${server.url}/redirect/6` }), "DOWNLOAD_FAILED", /redirects more than five times/);
+    await fails(
+      fetchFile(server, { url: `${server.url}/redirect/6` }),
+      "DOWNLOAD_FAILED",
+      /redirects more than five times/,
+    );
   });
-  await withServer({ redirectTo: "ftp://localhost/x" }, (server) => fails(fetchFile(server, { url: `${server.url}/redirect/1` }), "DOWNLOAD_FAILED", /insecure address ftp:/));
+  await withServer({ redirectTo: "ftp://localhost/x" }, (server) =>
+    fails(fetchFile(server, { url: `${server.url}/redirect/1` }), "DOWNLOAD_FAILED", /insecure address ftp:/),
+  );
 });
 
 test("a silent server runs into the time limit", () =>
-  withServer({ silent: true }, (server) => fails(fetchFile(server, { timeoutMs: 50, attempts: 2 }), "DOWNLOAD_FAILED", /sent nothing for 0\.05 s/)));
+  withServer({ silent: true }, (server) =>
+    fails(fetchFile(server, { timeoutMs: 50, attempts: 2 }), "DOWNLOAD_FAILED", /sent nothing for 0\.05 s/),
+  ));
 
-test("a server that is not there fails", () => fails(download({ url: "http://localhost:1/x", file, sha256Prefix, otherwise: "", attempts: 1 }), "DOWNLOAD_FAILED", /ECONNREFUSED|refused/));
+test("a server that is not there fails", () =>
+  fails(
+    download({ url: "http://localhost:1/x", file, sha256Prefix, otherwise: "", attempts: 1 }),
+    "DOWNLOAD_FAILED",
+    /ECONNREFUSED|refused/,
+  ));
 
 test("cancelling stops the transfer and keeps the part", () =>
   withServer({ breakAfter: 50_000, breaks: 1 }, async (server) => {
     const controller = new AbortController();
-    const promise = fetchFile(server, { signal: controller.signal, retryDelayMs: 60_000, onProgress: (p) => p.received >= 50_000 && setTimeout(() => controller.abort(), 30) });
+    const promise = fetchFile(server, {
+      signal: controller.signal,
+      retryDelayMs: 60_000,
+      onProgress: (p) => p.received >= 50_000 && setTimeout(() => controller.abort(), 30),
+    });
     await fails(promise, "ABORTED", /cancelled/);
     assert.deepEqual(readdirSync(folder), ["w.pth.part"]);
     await fails(fetchFile(server, { signal: AbortSignal.abort() }), "ABORTED", /cancelled/);
@@ -156,7 +201,14 @@ test("cancelling stops the transfer and keeps the part", () =>
 
 test("an exception of the progress callback ends the download", () =>
   withServer({}, async (server) => {
-    await assert.rejects(fetchFile(server, { onProgress: () => { throw new RangeError("mine"); } }), /mine/);
+    await assert.rejects(
+      fetchFile(server, {
+        onProgress: () => {
+          throw new RangeError("mine");
+        },
+      }),
+      /mine/,
+    );
     assert.equal(server.seen.length, 1);
   }));
 
@@ -167,7 +219,10 @@ test("a proxy gets the whole address, with its credentials, and NO_PROXY goes ro
       process.env["HTTP_PROXY"] = proxy.url.replace("//", "//us%25er:pa%3Ass@");
       await fetchFile(server);
       arrived();
-      assert.deepEqual(proxy.seen, [{ url: `GET ${server.url}/file`, range: undefined }, { url: `GET ${server.url}/file`, range: "bytes=1000-" }]);
+      assert.deepEqual(proxy.seen, [
+        { url: `GET ${server.url}/file`, range: undefined },
+        { url: `GET ${server.url}/file`, range: "bytes=1000-" },
+      ]);
       process.env["NO_PROXY"] = "example.com,localhost";
       await fetchFile(server);
       assert.equal(proxy.seen.length, 2);
@@ -193,8 +248,15 @@ test("https goes through the proxy's tunnel, and the certificate is checked insi
       const roots = path.join(root, "roots.pem");
       writeFileSync(roots, certificate);
       const script = `require(process.argv[1]).download(JSON.parse(process.argv[2])).then((r) => console.log(String(r.bytes)))`;
-      const args = ["-e", script, require.resolve("../../lib/download/download.js"), JSON.stringify({ url: `${server.url}/file`, file, sha256Prefix })];
-      const child = await promisify(execFile)(process.execPath, args, { env: { ...process.env, NODE_EXTRA_CA_CERTS: roots } });
+      const args = [
+        "-e",
+        script,
+        require.resolve("../../lib/download/download.js"),
+        JSON.stringify({ url: `${server.url}/file`, file, sha256Prefix }),
+      ];
+      const child = await promisify(execFile)(process.execPath, args, {
+        env: { ...process.env, NODE_EXTRA_CA_CERTS: roots },
+      });
       assert.equal(child.stdout.trim(), String(content.length));
       arrived();
       assert.equal(proxy.seen.length, 2);
@@ -212,25 +274,54 @@ test("proxy variables", () => {
   assert.equal(chosen("https://a.org/x", {}), undefined);
   assert.equal(chosen("https://a.org/x", { HTTP_PROXY: "http://p:1" }), undefined);
   assert.equal(chosen("https://a.org/x", { HTTPS_PROXY: "p:3128" }), "http://p:3128/");
-  assert.equal(chosen("https://a.org/x", { HTTPS_PROXY: "http://upper", https_proxy: "http://lower" }), "http://lower/");
+  assert.equal(
+    chosen("https://a.org/x", { HTTPS_PROXY: "http://upper", https_proxy: "http://lower" }),
+    "http://lower/",
+  );
   const excluded = { HTTPS_PROXY: "http://p", NO_PROXY: " .b.org, c.org:8443,*.d.org,10.0.0.1,[::1]" };
-  for (const url of ["https://b.org", "https://x.b.org", "https://c.org:8443", "https://x.d.org", "https://10.0.0.1", "https://[::1]/"]) assert.equal(chosen(url, excluded), undefined, url);
-  for (const url of ["https://ab.org", "https://c.org", "https://10.0.0.2"]) assert.equal(chosen(url, excluded), "http://p/", url);
+  for (const url of [
+    "https://b.org",
+    "https://x.b.org",
+    "https://c.org:8443",
+    "https://x.d.org",
+    "https://10.0.0.1",
+    "https://[::1]/",
+  ])
+    assert.equal(chosen(url, excluded), undefined, url);
+  for (const url of ["https://ab.org", "https://c.org", "https://10.0.0.2"])
+    assert.equal(chosen(url, excluded), "http://p/", url);
   assert.equal(chosen("https://a.org", { HTTPS_PROXY: "http://p", NO_PROXY: "*" }), undefined);
-  assert.throws(() => chosen("https://a.org", { HTTPS_PROXY: "socks5://u:secret@p" }), (e: Error) => /not an http or https/.test(e.message) && !e.message.includes("secret"));
+  assert.throws(
+    () => chosen("https://a.org", { HTTPS_PROXY: "socks5://u:secret@p" }),
+    (e: Error) => /not an http or https/.test(e.message) && !e.message.includes("secret"),
+  );
 });
 
 test("pull takes the catalogue's file from a mirror and refuses another content", () =>
   withServer({}, async (server) => {
     process.env["SUPERSIMPLENET_CACHE"] = folder;
     try {
-      await fails(pullWeights("resnet18", { baseUrl: `${server.url}/mirror` }), "CHECKSUM_MISMATCH", /instead of f37072fd/);
+      await fails(
+        pullWeights("resnet18", { baseUrl: `${server.url}/mirror` }),
+        "CHECKSUM_MISMATCH",
+        /instead of f37072fd/,
+      );
       process.env["SUPERSIMPLENET_WEIGHTS_URL"] = `${server.url}/other/`;
       await fails(pullWeights("wide_resnet50_2"), "CHECKSUM_MISMATCH", /instead of 95faca4d/);
-      assert.deepEqual(server.seen.map((s) => s.url), ["/mirror/resnet18-f37072fd.pth", "/other/wide_resnet50_2-95faca4d.pth"]);
+      assert.deepEqual(
+        server.seen.map((s) => s.url),
+        ["/mirror/resnet18-f37072fd.pth", "/other/wide_resnet50_2-95faca4d.pth"],
+      );
       await fails(pullWeights("resnet17"), "INVALID_OPTION", /did you mean 'resnet1?\d/);
-      await fails(pullWeights("resnet18", { baseUrl: "file:///tmp" }), "INVALID_OPTION", /expected an http or https address/);
-      assert.deepEqual(listWeights().map((w) => w.used), [null, null, null, null, null, null]);
+      await fails(
+        pullWeights("resnet18", { baseUrl: "file:///tmp" }),
+        "INVALID_OPTION",
+        /expected an http or https address/,
+      );
+      assert.deepEqual(
+        listWeights().map((w) => w.used),
+        [null, null, null, null, null, null],
+      );
     } finally {
       delete process.env["SUPERSIMPLENET_CACHE"];
       delete process.env["SUPERSIMPLENET_WEIGHTS_URL"];
@@ -238,5 +329,8 @@ test("pull takes the catalogue's file from a mirror and refuses another content"
   }));
 
 test("the official addresses", () => {
-  assert.equal(weightsUrl(catalogueEntry("wide_resnet50_2")), "https://download.pytorch.org/models/wide_resnet50_2-95faca4d.pth");
+  assert.equal(
+    weightsUrl(catalogueEntry("wide_resnet50_2")),
+    "https://download.pytorch.org/models/wide_resnet50_2-95faca4d.pth",
+  );
 });

@@ -45,14 +45,22 @@ export async function fileServer(options: FileServerOptions): Promise<FileServer
     const status = statuses.shift();
     if (status !== undefined) return void response.writeHead(status).end("no");
     const step = /^\/redirect\/(\d+)/.exec(url);
-    if (step) return void response.writeHead(302, { location: Number(step[1]) > 1 ? `/redirect/${Number(step[1]) - 1}` : (options.redirectTo ?? "/file") }).end();
+    if (step)
+      return void response
+        .writeHead(302, {
+          location: Number(step[1]) > 1 ? `/redirect/${Number(step[1]) - 1}` : (options.redirectTo ?? "/file"),
+        })
+        .end();
     const found = options.files ? options.files[url] : options.content;
     if (!found) return void response.writeHead(404).end("no");
     let body = found;
     const from = Number(/^bytes=(\d+)-$/.exec(range ?? "")?.[1] ?? 0);
     if (range && !options.noRange) {
       if (from >= body.length) return void response.writeHead(416, { "content-range": `bytes */${body.length}` }).end();
-      response.writeHead(206, { "content-length": body.length - from, "content-range": `bytes ${from}-${body.length - 1}/${body.length}` });
+      response.writeHead(206, {
+        "content-length": body.length - from,
+        "content-range": `bytes ${from}-${body.length - 1}/${body.length}`,
+      });
       body = body.subarray(from);
     } else {
       response.writeHead(200, { "content-length": body.length });
@@ -64,19 +72,28 @@ export async function fileServer(options: FileServerOptions): Promise<FileServer
     }
   };
   const server = options.tls ? https.createServer({ cert: certificate, key }, answer) : http.createServer(answer);
-  return { url: `${options.tls ? "https" : "http"}://localhost:${await listen(server)}`, seen, close: () => close(server) };
+  return {
+    url: `${options.tls ? "https" : "http"}://localhost:${await listen(server)}`,
+    seen,
+    close: () => close(server),
+  };
 }
 
 /** A proxy that notes what it is asked for; `credentials` ("user:password") are demanded when given. */
 export async function proxyServer(credentials?: string): Promise<FileServer> {
   const seen: Seen[] = [];
   const allowed = (headers: http.IncomingHttpHeaders): boolean =>
-    credentials === undefined || headers["proxy-authorization"] === `Basic ${Buffer.from(credentials).toString("base64")}`;
+    credentials === undefined ||
+    headers["proxy-authorization"] === `Basic ${Buffer.from(credentials).toString("base64")}`;
   const server = http.createServer((request, response) => {
     seen.push({ url: `${request.method} ${request.url}`, range: request.headers.range });
     if (!allowed(request.headers)) return void response.writeHead(407).end();
     const { "proxy-authorization": _dropped, ...headers } = request.headers;
-    request.pipe(http.request(request.url ?? "", { method: request.method, headers, agent: false }, (upstream) => upstream.pipe(response.writeHead(upstream.statusCode ?? 500, upstream.headers))));
+    request.pipe(
+      http.request(request.url ?? "", { method: request.method, headers, agent: false }, (upstream) =>
+        upstream.pipe(response.writeHead(upstream.statusCode ?? 500, upstream.headers)),
+      ),
+    );
   });
   server.on("connect", (request: http.IncomingMessage, client: net.Socket) => {
     seen.push({ url: `CONNECT ${request.url}`, range: undefined });
@@ -86,13 +103,19 @@ export async function proxyServer(credentials?: string): Promise<FileServer> {
       client.write("HTTP/1.1 200 Connection Established\r\n\r\n");
       upstream.pipe(client).pipe(upstream);
     });
-    for (const [one, other] of [[upstream, client], [client, upstream]] as const) one.on("error", () => other.destroy()).on("close", () => other.destroy());
+    for (const [one, other] of [
+      [upstream, client],
+      [client, upstream],
+    ] as const)
+      one.on("error", () => other.destroy()).on("close", () => other.destroy());
   });
   return { url: `http://localhost:${await listen(server)}`, seen, close: () => close(server) };
 }
 
 function listen(server: http.Server): Promise<number> {
-  return new Promise((resolve) => server.listen(0, "localhost", () => resolve((server.address() as net.AddressInfo).port)));
+  return new Promise((resolve) =>
+    server.listen(0, "localhost", () => resolve((server.address() as net.AddressInfo).port)),
+  );
 }
 
 function close(server: http.Server): Promise<void> {

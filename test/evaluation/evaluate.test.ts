@@ -5,7 +5,15 @@ import { before, test } from "node:test";
 
 import sharp from "sharp";
 
-import { type Dataset, datasets, Detector, evaluate, evaluateMaps, evaluateScores, type EvaluatedMap } from "../../lib/index.js";
+import {
+  type Dataset,
+  datasets,
+  Detector,
+  evaluate,
+  evaluateMaps,
+  evaluateScores,
+  type EvaluatedMap,
+} from "../../lib/index.js";
 import { loadMask } from "../../lib/images/decode.js";
 import { failure, writeMask } from "../datasets/files.js";
 import { scratchFolder, smallDataset, tinier, train } from "../training/support.js";
@@ -23,17 +31,27 @@ const size = { height: 32, width: 32 };
 
 test("with masks: the metrics of its own scores and of the detector's maps", async () => {
   const found = await evaluate(detector, data);
-  assert.deepEqual(found.samples.map(({ image }) => image), tests().map(({ image }) => image));
+  assert.deepEqual(
+    found.samples.map(({ image }) => image),
+    tests().map(({ image }) => image),
+  );
   assert.deepEqual(found.counts, { normal: 3, anomalous: 3, withMask: 3 });
 
-  const scores = await evaluateScores(found.samples.map(({ score }) => score), found.samples.map(({ label }) => label));
+  const scores = await evaluateScores(
+    found.samples.map(({ score }) => score),
+    found.samples.map(({ label }) => label),
+  );
   for (const name of ["I-AUROC", "AP-det", "F1-max"] as const) assert.equal(found.metrics[name], scores[name]);
   assert.ok(Math.abs(found.metrics["F1-max threshold"]! - scores["F1-max threshold"]!) < 1e-6);
 
   const images: EvaluatedMap[] = [];
   for (const sample of tests()) {
     const { map } = await detector.detect(sample.image);
-    images.push({ label: sample.label, map: map.data, mask: sample.mask === undefined ? undefined : (await loadMask(sample.mask, size)).pixels });
+    images.push({
+      label: sample.label,
+      map: map.data,
+      mask: sample.mask === undefined ? undefined : (await loadMask(sample.mask, size)).pixels,
+    });
   }
   const maps = await evaluateMaps(images, size);
   for (const name of ["P-AUROC", "AP-loc", "AUPRO", "seg-I-AUROC", "seg-AP-det"] as const) {
@@ -43,15 +61,23 @@ test("with masks: the metrics of its own scores and of the detector's maps", asy
 
   const { threshold, truePositive, trueNegative, falsePositive, falseNegative } = found.decisions;
   assert.equal(threshold, 0.5);
-  const count = (label: string, anomalous: boolean): number => found.samples.filter((sample) => sample.label === label && sample.score >= 0.5 === anomalous).length;
-  assert.deepEqual([truePositive, trueNegative, falsePositive, falseNegative], [count("anomalous", true), count("normal", false), count("normal", true), count("anomalous", false)]);
+  const count = (label: string, anomalous: boolean): number =>
+    found.samples.filter((sample) => sample.label === label && sample.score >= 0.5 === anomalous).length;
+  assert.deepEqual(
+    [truePositive, trueNegative, falsePositive, falseNegative],
+    [count("anomalous", true), count("normal", false), count("normal", true), count("anomalous", false)],
+  );
 });
 
 test("without masks: pixel metrics are null and the notes say why; image metrics are the same", async () => {
   const withMasks = await evaluate(detector, data);
-  const without = await evaluate(detector, { ...data, samples: data.samples.map((sample) => ({ ...sample, mask: undefined })) });
+  const without = await evaluate(detector, {
+    ...data,
+    samples: data.samples.map((sample) => ({ ...sample, mask: undefined })),
+  });
   for (const name of ["P-AUROC", "AP-loc", "AUPRO"] as const) assert.equal(without.metrics[name], null);
-  for (const name of ["I-AUROC", "AP-det", "seg-I-AUROC", "seg-AP-det"] as const) assert.equal(without.metrics[name], withMasks.metrics[name]);
+  for (const name of ["I-AUROC", "AP-det", "seg-I-AUROC", "seg-AP-det"] as const)
+    assert.equal(without.metrics[name], withMasks.metrics[name]);
   assert.equal(without.counts.withMask, 0);
   assert.ok(without.notes.some((note) => note.includes("no masks")));
 });
@@ -67,7 +93,10 @@ test("an empty split, an unknown one, an unknown option", async () => {
   const none = { ...data, samples: data.samples.filter(({ split }) => split === "train") };
   await assert.rejects(evaluate(detector, none), failure("DATASET_INVALID", "no test images"));
   await assert.rejects(evaluate(detector, data, { split: "val" as "test" }), failure("INVALID_OPTION", "split"));
-  await assert.rejects(evaluate(detector, data, { onDetecton: () => undefined } as object), failure("UNKNOWN_OPTION", "Did you mean 'onDetection'?"));
+  await assert.rejects(
+    evaluate(detector, data, { onDetecton: () => undefined } as object),
+    failure("UNKNOWN_OPTION", "Did you mean 'onDetection'?"),
+  );
   assert.equal((await evaluate(detector, none, { split: "train" })).samples.length, 13);
 });
 
@@ -81,16 +110,24 @@ test("onDetection comes in the data's order and is waited for; its error ends th
     },
     onProgress: (done, total) => events.push(`${done}/${total}`),
   });
-  assert.deepEqual(events, tests().flatMap(({ id }, i) => [`begin ${id}`, `end ${id}`, `${i + 1}/6`]));
+  assert.deepEqual(
+    events,
+    tests().flatMap(({ id }, i) => [`begin ${id}`, `end ${id}`, `${i + 1}/6`]),
+  );
 
   const thrown = new Error("on purpose");
-  const error: unknown = await evaluate(detector, data, { onDetection: () => Promise.reject(thrown) }).catch((e: unknown) => e);
+  const error: unknown = await evaluate(detector, data, { onDetection: () => Promise.reject(thrown) }).catch(
+    (e: unknown) => e,
+  );
   assert.equal(error, thrown);
 });
 
 test("abort", async () => {
   const controller = new AbortController();
-  await assert.rejects(evaluate(detector, data, { signal: controller.signal, onProgress: (done) => done === 2 && controller.abort() }), failure("ABORTED"));
+  await assert.rejects(
+    evaluate(detector, data, { signal: controller.signal, onProgress: (done) => done === 2 && controller.abort() }),
+    failure("ABORTED"),
+  );
 });
 
 test("maps at the images' own size cannot be compared with masks at model size", async () => {
@@ -101,7 +138,9 @@ test("maps at the images' own size cannot be compared with masks at model size",
 test("what is wrong in the split is an error before the first image, all of it at once; the other split does not count", async () => {
   const root = path.join(folder, "wrong");
   cpSync(data.root, root, { recursive: true });
-  const masks = tests().flatMap(({ mask }) => (mask === undefined ? [] : [path.join(root, path.relative(data.root, mask))]));
+  const masks = tests().flatMap(({ mask }) =>
+    mask === undefined ? [] : [path.join(root, path.relative(data.root, mask))],
+  );
   await writeMask(masks[0]!, { width: 64, height: 63 });
   renameSync(masks[1]!, masks[1]!.replace("_mask.png", "_GT.png"));
   await writeMask(masks[2]!, { width: 64, height: 64, empty: true });
@@ -112,7 +151,16 @@ test("what is wrong in the split is an error before the first image, all of it a
   let detections = 0;
   await assert.rejects(
     evaluate(detector, await datasets.folder(root), { onDetection: () => void detections++ }),
-    failure("DATASET_INVALID", "6 problems:", "is 64 x 63 but the image is 64 x 64", /rename \d+_GT\.png to \d+_mask\.png/, "marks nothing", "ground_truth/test/good/000.png marks a defect on a normal image", "test/good/notes.txt is not a supported image", "test/good/001.png: Cannot read image"),
+    failure(
+      "DATASET_INVALID",
+      "6 problems:",
+      "is 64 x 63 but the image is 64 x 64",
+      /rename \d+_GT\.png to \d+_mask\.png/,
+      "marks nothing",
+      "ground_truth/test/good/000.png marks a defect on a normal image",
+      "test/good/notes.txt is not a supported image",
+      "test/good/001.png: Cannot read image",
+    ),
   );
   assert.equal(detections, 0);
 });
@@ -124,7 +172,10 @@ test("what looks wrong in the split is a note", async () => {
   const { id, defect } = tests().find(({ label }) => label === "anomalous")!;
   const { pixels } = await loadMask(data.samples.find((sample) => sample.id === id)!.mask!, { height: 64, width: 64 });
   mkdirSync(path.join(root, "ground_truth", defect!), { recursive: true });
-  await sharp(pixels.map((value) => 255 * (1 - value)), { raw: { width: 64, height: 64, channels: 1 } }).toFile(path.join(root, "ground_truth", defect!, path.basename(id)));
+  await sharp(
+    pixels.map((value) => 255 * (1 - value)),
+    { raw: { width: 64, height: 64, channels: 1 } },
+  ).toFile(path.join(root, "ground_truth", defect!, path.basename(id)));
   const { notes } = await evaluate(detector, await datasets.folder(root));
   assert.match(notes[0]!, /^1 mask marks more than half of the image: /);
   assert.ok(notes[0]!.includes(id));

@@ -20,7 +20,12 @@ const flags: Storage = { key: "4", type: "Bool", data: Buffer.from([1, 0, 2]) };
 const storages = [matrix, halves, brains, counter, flags];
 
 function stateDict(legacy: boolean): Py {
-  const parameter: Py = { raw: (pickleBody({ name: "torch._utils._rebuild_parameter" }, { tuple: [tensor(matrix, [2], [1], 3, legacy), true, { call: "collections.OrderedDict", args: [] }] })) };
+  const parameter: Py = {
+    raw: pickleBody(
+      { name: "torch._utils._rebuild_parameter" },
+      { tuple: [tensor(matrix, [2], [1], 3, legacy), true, { call: "collections.OrderedDict", args: [] }] },
+    ),
+  };
   return orderedDict([
     ["whole", tensor(matrix, [4, 6], undefined, 0, legacy)],
     ["transposed", tensor(matrix, [6, 4], [1, 6], 0, legacy)],
@@ -57,8 +62,22 @@ for (const [format, bytes] of [
     const read = await readTensors(write(bytes));
     assert.equal(read.format, format);
     const t = read.tensors;
-    assert.deepEqual(Object.keys(t), ["bfloat16", "empty", "expanded", "flags", "half", "parameter", "scalar", "slice", "transposed", "whole"]);
-    assert.deepEqual(values(t["whole"]), Array.from({ length: 24 }, (_, i) => i));
+    assert.deepEqual(Object.keys(t), [
+      "bfloat16",
+      "empty",
+      "expanded",
+      "flags",
+      "half",
+      "parameter",
+      "scalar",
+      "slice",
+      "transposed",
+      "whole",
+    ]);
+    assert.deepEqual(
+      values(t["whole"]),
+      Array.from({ length: 24 }, (_, i) => i),
+    );
     assert.deepEqual(t["transposed"]!.shape, [6, 4]);
     assert.deepEqual(values(t["transposed"]).slice(0, 8), [0, 6, 12, 18, 1, 7, 13, 19]);
     assert.deepEqual(values(t["slice"]), [8, 9, 10, 14, 15, 16]);
@@ -75,14 +94,24 @@ for (const [format, bytes] of [
 }
 
 test("float16 and float64 convert exactly; integers do not convert", () => {
-  const half = toFloat32({ dtype: "float16", shape: [5], data: Uint16Array.of(0x7bff, 0x7c00, 0xfc00, 0x7e00, 0x8000) });
+  const half = toFloat32({
+    dtype: "float16",
+    shape: [5],
+    data: Uint16Array.of(0x7bff, 0x7c00, 0xfc00, 0x7e00, 0x8000),
+  });
   assert.deepEqual(Array.from(half.data), [65504, Infinity, -Infinity, NaN, -0]);
   assert.equal(toFloat32({ dtype: "float64", shape: [1], data: Float64Array.of(0.1) }).data[0], Math.fround(0.1));
-  assert.throws(() => toFloat32({ dtype: "int64", shape: [1], data: BigInt64Array.of(1n) }), { code: "WEIGHTS_INVALID" });
+  assert.throws(() => toFloat32({ dtype: "int64", shape: [1], data: BigInt64Array.of(1n) }), {
+    code: "WEIGHTS_INVALID",
+  });
 });
 
 test("a Lightning checkpoint gives its state_dict; its other objects are skipped", async () => {
-  const config: Py = { call: "omegaconf.dictconfig.DictConfig", args: [], state: { dict: [["_content", { dict: [["lr", 0.1]] }]] } };
+  const config: Py = {
+    call: "omegaconf.dictconfig.DictConfig",
+    args: [],
+    state: { dict: [["_content", { dict: [["lr", 0.1]] }]] },
+  };
   const checkpoint: Py = {
     dict: [
       ["epoch", 3],
@@ -102,16 +131,40 @@ test("a Lightning checkpoint gives its state_dict; its other objects are skipped
 });
 
 test("every other name is refused, whatever it is", async () => {
-  const names = ["os.system", "posix.system", "builtins.eval", "builtins.getattr", "__builtin__.exec", "subprocess.Popen", "torch.storage._load_from_bytes", "torch.load",
-    "torch.nn.modules.linear.Linear", "collections.OrderedDictX", "numpy.load", "functools.partial", "torchvision.models.resnet.ResNet", "__torch__.Model", "anomalib.os.system"];
+  const names = [
+    "os.system",
+    "posix.system",
+    "builtins.eval",
+    "builtins.getattr",
+    "__builtin__.exec",
+    "subprocess.Popen",
+    "torch.storage._load_from_bytes",
+    "torch.load",
+    "torch.nn.modules.linear.Linear",
+    "collections.OrderedDictX",
+    "numpy.load",
+    "functools.partial",
+    "torchvision.models.resnet.ResNet",
+    "__torch__.Model",
+    "anomalib.os.system",
+  ];
   for (const name of names) {
     for (const value of [{ call: name, args: ["touch /tmp/owned"] }, { dict: [["x", { name }]] }] as Py[]) {
-      await failsWith(readTensors(write(torchZip(value, []))), "PICKLE_REFUSED", new RegExp(`the file asks to run '${name.replace(/\./g, "\\.")}'`));
-      await failsWith(readTensors(write(torchLegacy(value, []))), "PICKLE_REFUSED", new RegExp(`the file asks to run '${name.replace(/\./g, "\\.")}'`));
+      await failsWith(
+        readTensors(write(torchZip(value, []))),
+        "PICKLE_REFUSED",
+        new RegExp(`the file asks to run '${name.replace(/\./g, "\\.")}'`),
+      );
+      await failsWith(
+        readTensors(write(torchLegacy(value, []))),
+        "PICKLE_REFUSED",
+        new RegExp(`the file asks to run '${name.replace(/\./g, "\\.")}'`),
+      );
     }
   }
   // The same through STACK_GLOBAL, INST, OBJ and the extension registry.
-  const raw = (text: string): Promise<unknown> => readTensors(write(torchZip({ raw: Buffer.from(text, "latin1") }, [])));
+  const raw = (text: string): Promise<unknown> =>
+    readTensors(write(torchZip({ raw: Buffer.from(text, "latin1") }, [])));
   await failsWith(raw("\x8c\x02os\x8c\x06system\x93\x8c\x01x\x85R"), "PICKLE_REFUSED", /'os\.system'/);
   await failsWith(raw("(\x8c\x01xios\nsystem\n"), "PICKLE_REFUSED", /'os\.system'/);
   await failsWith(raw("(cos\nsystem\n\x8c\x01xo"), "PICKLE_REFUSED", /'os\.system'/);
@@ -130,7 +183,10 @@ test("what contradicts itself is refused with the reason", async () => {
     [torchZip(dict(tensor({ ...matrix, elements: 1000 }, [1000])), [matrix]), /should have 1000 elements/],
     [torchZip(dict(tensor(matrix, [2])), []), /'data\/0' is missing/],
     [torchZip(dict(tensor(matrix, [2])), [matrix], { byteorder: "big" }), /big-endian/],
-    [torchZip(dict(tensor(matrix, [2])), [{ ...matrix, data: deflateRawSync(matrix.data) }], { method: 8 }), /compressed \(method 8\)/],
+    [
+      torchZip(dict(tensor(matrix, [2])), [{ ...matrix, data: deflateRawSync(matrix.data) }], { method: 8 }),
+      /compressed \(method 8\)/,
+    ],
     [torchZip([1, 2], []), /no dictionary of tensors/],
     [torchZip({ raw: Buffer.from("]".repeat(50) + "a".repeat(49)) }, []), /no dictionary of tensors/],
     [torchZip({ raw: Buffer.concat([Buffer.alloc(2_100_000, "N")]) }, []), /more than 2000000 operations/],
@@ -139,11 +195,20 @@ test("what contradicts itself is refused with the reason", async () => {
     [torchZip({ raw: Buffer.from("a") }, []), /stack is empty/],
     [torchZip({ raw: Buffer.from("}(Nu") }, []), /key without a value/],
     [zip([{ name: "a.npy", data: Buffer.from("x") }]), /no data\.pkl/],
-    [zip([{ name: "a/data.pkl", data: pickle(1) }, { name: "b/data.pkl", data: pickle(1) }]), /two data\.pkl/],
+    [
+      zip([
+        { name: "a/data.pkl", data: pickle(1) },
+        { name: "b/data.pkl", data: pickle(1) },
+      ]),
+      /two data\.pkl/,
+    ],
     [torchLegacy(dict(tensor(matrix, [2], undefined, 0, true)), [matrix], { littleEndian: false }), /big-endian/],
     [torchLegacy(dict(tensor(matrix, [2], undefined, 0, true)), []), /storage '0' is missing/],
     [torchLegacy(dict(1), [matrix]), /storage that nothing uses/],
-    [torchLegacy(dict(tensor(matrix, [2], undefined, 0, true)), [{ ...matrix, elements: 2 ** 60 }]), /reaches past the end of the file/],
+    [
+      torchLegacy(dict(tensor(matrix, [2], undefined, 0, true)), [{ ...matrix, elements: 2 ** 60 }]),
+      /reaches past the end of the file/,
+    ],
     [pickle({ dict: [] }), /not one that torch\.save wrote/],
   ];
   for (const [bytes, message] of cases) await failsWith(readTensors(write(bytes)), "FILE_CORRUPT", message);
@@ -156,7 +221,11 @@ test("a changed storage is found by its checksum", async () => {
 });
 
 test("cut and changed files are read or refused, never worse", async () => {
-  for (const bytes of [torchZip(stateDict(false), storages), torchZip(stateDict(false), storages, { zip64: true }), torchLegacy(stateDict(true), storages)]) {
+  for (const bytes of [
+    torchZip(stateDict(false), storages),
+    torchZip(stateDict(false), storages, { zip64: true }),
+    torchLegacy(stateDict(true), storages),
+  ]) {
     const outcome = await mutate(path.join(folder, "fuzz"), bytes, 1000, readTensors);
     assert.ok(outcome.read > 50 && outcome.refused > bytes.length, JSON.stringify(outcome));
   }

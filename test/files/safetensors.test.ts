@@ -15,7 +15,7 @@ const folder = temporaryFolder();
 const tensors: TensorMap = {
   b: { dtype: "float32", shape: [2, 3], data: Float32Array.of(1, 2, 3, -4, 5.5, NaN) },
   a: { dtype: "bool", shape: [3], data: Uint8Array.of(1, 0, 1) },
-  "ü\"\\\n": { dtype: "float64", shape: [], data: Float64Array.of(Math.PI) },
+  'ü"\\\n': { dtype: "float64", shape: [], data: Float64Array.of(Math.PI) },
   half: { dtype: "float16", shape: [1], data: Uint16Array.of(0x3c00) },
   bf: { dtype: "bfloat16", shape: [1], data: Uint16Array.of(0x3f80) },
   long: { dtype: "int64", shape: [1], data: BigInt64Array.of(-(2n ** 60n)) },
@@ -50,27 +50,44 @@ test("tensors in shared memory, in the middle of a buffer, and of more than a Mi
   const shared = new Float32Array(new SharedArrayBuffer(24), 8, 3);
   shared.set([1, 2, 3]);
   const large = new Float32Array(300_001).map((_, i) => i);
-  await engine().writeTensors(file, { shared: { dtype: "float32", shape: [3], data: shared }, large: { dtype: "float32", shape: [300_000], data: large.subarray(1) } }, {});
+  await engine().writeTensors(
+    file,
+    {
+      shared: { dtype: "float32", shape: [3], data: shared },
+      large: { dtype: "float32", shape: [300_000], data: large.subarray(1) },
+    },
+    {},
+  );
   const read = (await readTensors(file)).tensors;
   assert.deepEqual(read["shared"]!.data, Float32Array.of(1, 2, 3));
   assert.deepEqual(read["large"]!.data, large.slice(1));
   structuredClone(large.buffer, { transfer: [large.buffer] });
-  assert.throws(() => void engine().writeTensors(file, { w: { dtype: "float32", shape: [300_000], data: large } }, {}), failure("WEIGHTS_INVALID", "'w'", "0 elements, not 300000", "transferred"));
+  assert.throws(
+    () => void engine().writeTensors(file, { w: { dtype: "float32", shape: [300_000], data: large } }, {}),
+    failure("WEIGHTS_INVALID", "'w'", "0 elements, not 300000", "transferred"),
+  );
 });
 
 test("the same content gives the same bytes, aligned, and the header parses as JSON", async () => {
   const [one, two] = [path.join(folder, "1"), path.join(folder, "2")];
   await engine().writeTensors(one, tensors, metadata);
-  await engine().writeTensors(two, Object.fromEntries(Object.entries(tensors).reverse()), { a: metadata.a, z: metadata.z });
+  await engine().writeTensors(two, Object.fromEntries(Object.entries(tensors).reverse()), {
+    a: metadata.a,
+    z: metadata.z,
+  });
   const bytes = readFileSync(one);
   assert.deepEqual(bytes, readFileSync(two));
   const length = Number(bytes.readBigUInt64LE());
   assert.equal(length % 8, 0);
-  const header = JSON.parse(bytes.subarray(8, 8 + length).toString()) as Record<string, { dtype: string; data_offsets: [number, number] }>;
+  const header = JSON.parse(bytes.subarray(8, 8 + length).toString()) as Record<
+    string,
+    { dtype: string; data_offsets: [number, number] }
+  >;
   const { "supersimplenet.checksum": checksum, ...own } = header["__metadata__"] as unknown as Record<string, string>;
   assert.deepEqual(own, metadata);
   assert.match(checksum!, /^[0-9a-f]{16}$/);
-  for (const [name, entry] of Object.entries(header)) if (entry.dtype === "F32") assert.equal(entry.data_offsets[0] % 4, 0, name);
+  for (const [name, entry] of Object.entries(header))
+    if (entry.dtype === "F32") assert.equal(entry.data_offsets[0] % 4, 0, name);
 });
 
 test("a bit that has changed, anywhere in a file that was written here, is found", async () => {
@@ -81,11 +98,15 @@ test("a bit that has changed, anywhere in a file that was written here, is found
   const harmless: number[] = []; // but for the checksum's own name: under another it is metadata like any other
   for (let at = 0; at < bytes.length; at++) {
     const damaged = Buffer.from(bytes);
-    damaged[at]! ^= 1 << at % 8;
+    damaged[at]! ^= 1 << (at % 8);
     writeFileSync(file, damaged);
     await readTensors(file).then(
       ({ metadata: found }) => void (Object.keys(found).length === Object.keys(metadata).length && harmless.push(at)),
-      (error: unknown) => assert.ok(error instanceof SuperSimpleNetError && /^(FILE_CORRUPT|WEIGHTS_INVALID|MODEL_INVALID)$/.test(error.code), String(error)),
+      (error: unknown) =>
+        assert.ok(
+          error instanceof SuperSimpleNetError && /^(FILE_CORRUPT|WEIGHTS_INVALID|MODEL_INVALID)$/.test(error.code),
+          String(error),
+        ),
     );
   }
   assert.deepEqual(harmless, []);
@@ -93,9 +114,21 @@ test("a bit that has changed, anywhere in a file that was written here, is found
 
 test("empty tensors, which lie where another one begins, do not change the checksum's order", async () => {
   const file = path.join(folder, "empty tensors");
-  const byte = (length: number): TensorMap[string] => ({ dtype: "uint8", shape: [length], data: new Uint8Array(length).fill(7) });
-  const wide = (length: number): TensorMap[string] => ({ dtype: "int64", shape: [length], data: new BigInt64Array(length) });
-  const cases: TensorMap[] = [{ a: byte(5), b: wide(0) }, { a: wide(0), b: byte(5), c: byte(0) }, { a: byte(0), b: byte(3), c: wide(2), d: wide(0) }];
+  const byte = (length: number): TensorMap[string] => ({
+    dtype: "uint8",
+    shape: [length],
+    data: new Uint8Array(length).fill(7),
+  });
+  const wide = (length: number): TensorMap[string] => ({
+    dtype: "int64",
+    shape: [length],
+    data: new BigInt64Array(length),
+  });
+  const cases: TensorMap[] = [
+    { a: byte(5), b: wide(0) },
+    { a: wide(0), b: byte(5), c: byte(0) },
+    { a: byte(0), b: byte(3), c: wide(2), d: wide(0) },
+  ];
   for (const some of cases) {
     await engine().writeTensors(file, some, {});
     assert.deepEqual((await readTensors(file)).tensors, some);
@@ -115,7 +148,11 @@ test("an existing file is replaced and no temporary file stays", async () => {
 test("file system failures have their codes", async () => {
   await failsWith(readTensors(path.join(folder, "none")), "FILE_NOT_FOUND", /none: it does not exist/);
   await failsWith(readTensors(folder), "FILE_ERROR", /it is a folder/);
-  await failsWith(engine().writeTensors(path.join(folder, "no/such/x"), tensors, {}), "FILE_NOT_FOUND", /folder does not exist/);
+  await failsWith(
+    engine().writeTensors(path.join(folder, "no/such/x"), tensors, {}),
+    "FILE_NOT_FOUND",
+    /folder does not exist/,
+  );
   await failsWith(engine().writeTensors(folder, tensors, {}), "FILE_ERROR", /it is a folder/);
   for (const file of ["\0", path.join(folder, "all.safetensors\0.bak")]) {
     const refused = failure("INVALID_OPTION", `'${file.replace("\0", "\\0")}' is no path`, "NUL");
@@ -126,20 +163,26 @@ test("file system failures have their codes", async () => {
   if (existsSync("/dev/null")) await failsWith(readTensors("/dev/null"), "FILE_ERROR", /not a regular file/);
 });
 
-test("a write that fails half way leaves the old file and nothing else", { skip: process.platform === "win32" && "needs ulimit" }, () => {
-  const own = path.join(folder, "full");
-  mkdirSync(own);
-  const file = path.join(own, "m.safetensors");
-  writeFileSync(file, "old");
-  // A file size limit of 8 blocks fails in the middle of the write, as a full disk does.
-  const script = `require(${JSON.stringify(require.resolve("../../lib/native/engine.js"))}).engine()
+test(
+  "a write that fails half way leaves the old file and nothing else",
+  { skip: process.platform === "win32" && "needs ulimit" },
+  () => {
+    const own = path.join(folder, "full");
+    mkdirSync(own);
+    const file = path.join(own, "m.safetensors");
+    writeFileSync(file, "old");
+    // A file size limit of 8 blocks fails in the middle of the write, as a full disk does.
+    const script = `require(${JSON.stringify(require.resolve("../../lib/native/engine.js"))}).engine()
     .writeTensors(${JSON.stringify(file)}, { x: { dtype: "float32", shape: [1 << 20], data: new Float32Array(1 << 20) } }, {})
     .then(() => console.log("written"), (error) => console.log(error.code, error.message))`;
-  const child = spawnSync("sh", ["-c", 'ulimit -f 8; exec "$0" -e "$1"', process.execPath, script], { encoding: "utf8" });
-  assert.match(child.stdout, /^FILE_ERROR Cannot write .*m\.safetensors: File too large/);
-  assert.deepEqual(readdirSync(own), ["m.safetensors"]);
-  assert.equal(readFileSync(file, "utf8"), "old");
-});
+    const child = spawnSync("sh", ["-c", 'ulimit -f 8; exec "$0" -e "$1"', process.execPath, script], {
+      encoding: "utf8",
+    });
+    assert.match(child.stdout, /^FILE_ERROR Cannot write .*m\.safetensors: File too large/);
+    assert.deepEqual(readdirSync(own), ["m.safetensors"]);
+    assert.equal(readFileSync(file, "utf8"), "old");
+  },
+);
 
 test("malformed headers are refused by name", async () => {
   const file = path.join(folder, "bad");
@@ -156,7 +199,13 @@ test("malformed headers are refused by name", async () => {
     [withHeader({ x: { ...entry, data_offsets: [8, 0] } }, data), /'x' lies at 8\.\.0/],
     [withHeader({ x: entry, y: entry }, data), /before 'y' overlaps|before 'x' overlaps/],
     [withHeader({ x: entry }, Buffer.alloc(12)), /4 bytes follow the last tensor/],
-    [withHeader('{"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"x":{"dtype":"F32","shape":[0],"data_offsets":[8,8]}}', data), /'x' appears twice/],
+    [
+      withHeader(
+        '{"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"x":{"dtype":"F32","shape":[0],"data_offsets":[8,8]}}',
+        data,
+      ),
+      /'x' appears twice/,
+    ],
     [withHeader({ x: { ...entry, dtype: "F31" } }, data), /unknown type 'F31'/],
     [withHeader({ x: { dtype: "F32", shape: [2] } }, data), /lacks dtype, shape or data_offsets/],
     [withHeader({ x: { ...entry, shape: [-2] } }, data), /non-negative whole number/],

@@ -22,13 +22,19 @@ export async function failsWith(promise: Promise<unknown>, code: ErrorCode, mess
     assert.ok(error instanceof SuperSimpleNetError, String(error));
     assert.equal(error.code, code, error.message);
     assert.match(error.message, message);
-    if (/^(FILE|PICKLE)_/.test(code)) assert.ok(error.path && error.message.includes(error.path), `the file of: ${error.message}`);
+    if (/^(FILE|PICKLE)_/.test(code))
+      assert.ok(error.path && error.message.includes(error.path), `the file of: ${error.message}`);
     return true;
   });
 }
 
 /** Reads every truncation and `flips` random changes of a valid file: each must be read or refused, never crash. */
-export async function mutate(file: string, valid: Buffer, flips: number, read: (path: string) => Promise<unknown>): Promise<{ read: number; refused: number }> {
+export async function mutate(
+  file: string,
+  valid: Buffer,
+  flips: number,
+  read: (path: string) => Promise<unknown>,
+): Promise<{ read: number; refused: number }> {
   const allowed: ErrorCode[] = ["FILE_CORRUPT", "PICKLE_REFUSED", "WEIGHTS_INVALID"];
   const outcome = { read: 0, refused: 0 };
   // Many at a time: on a busy machine a round trip to the thread pool takes longer than the reading.

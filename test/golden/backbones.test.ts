@@ -13,29 +13,49 @@ import { formulaBackbone, uniform } from "./formula.js";
  * Made by torchvision 0.29's own networks in eval mode, weights and the 75 x 64 input by the formulas of formula.ts:
  * of each layer's output the shape, mean, root mean square, first eight values, and the mean of value[i] cos(i).
  */
-const expected = JSON.parse(readFileSync(path.resolve(__dirname, "../../../test/golden/backbones.json"), "utf8")) as Record<
+const expected = JSON.parse(
+  readFileSync(path.resolve(__dirname, "../../../test/golden/backbones.json"), "utf8"),
+) as Record<
   Architecture,
   Record<string, { shape: number[]; mean: number; rms: number; first: number[]; wave: number }>
 >;
 
-for (const [architecture, layers] of Object.entries(expected)) for (const device of devices) {
-  test(`${architecture} equals torchvision's, batch norms folded, ${device}`, async () => {
-    const names = Object.keys(layers);
-    const network = { architecture: architecture as Architecture, layers: names, imageHeight: 75, imageWidth: 64, variant: "jims", alignCorners: true } as const;
-    const heads = await engine().randomHeads(engine().featureShape(network).channels, 0);
-    const { taps } = await engine().forward({ ...network, device, compute: "direct", precision: "float32" }, formulaBackbone(architecture as Architecture), heads, uniform("backbone/input", [1, 3, 75, 64], 1.7));
-    names.forEach((name, i) => {
-      const tap = taps[i]!;
-      const want = layers[name]!;
-      const values = Array.from(numbers(tap));
-      assert.deepEqual(tap.shape, want.shape);
-      assertClose([total(values) / values.length], [want.mean], 1e-4, `${name} mean`);
-      const rms = Math.sqrt(total(values.map((v) => v * v)) / values.length);
-      assertClose([rms], [want.rms], 1e-4, `${name} root mean square`);
-      const scale = Math.max(want.rms, ...want.first.map(Math.abs));
-      want.first.forEach((value, j) => assert.ok(Math.abs(values[j]! - value) <= 1e-4 * scale, `${name} value ${j}: ${values[j]} instead of ${value}`));
-      const wave = total(values.map((v, j) => v * Math.cos(j))) / values.length;
-      assert.ok(Math.abs(wave - want.wave) <= 1e-4 * want.rms, `${name} wave ${wave} instead of ${want.wave}`);
+for (const [architecture, layers] of Object.entries(expected))
+  for (const device of devices) {
+    test(`${architecture} equals torchvision's, batch norms folded, ${device}`, async () => {
+      const names = Object.keys(layers);
+      const network = {
+        architecture: architecture as Architecture,
+        layers: names,
+        imageHeight: 75,
+        imageWidth: 64,
+        variant: "jims",
+        alignCorners: true,
+      } as const;
+      const heads = await engine().randomHeads(engine().featureShape(network).channels, 0);
+      const { taps } = await engine().forward(
+        { ...network, device, compute: "direct", precision: "float32" },
+        formulaBackbone(architecture as Architecture),
+        heads,
+        uniform("backbone/input", [1, 3, 75, 64], 1.7),
+      );
+      names.forEach((name, i) => {
+        const tap = taps[i]!;
+        const want = layers[name]!;
+        const values = Array.from(numbers(tap));
+        assert.deepEqual(tap.shape, want.shape);
+        assertClose([total(values) / values.length], [want.mean], 1e-4, `${name} mean`);
+        const rms = Math.sqrt(total(values.map((v) => v * v)) / values.length);
+        assertClose([rms], [want.rms], 1e-4, `${name} root mean square`);
+        const scale = Math.max(want.rms, ...want.first.map(Math.abs));
+        want.first.forEach((value, j) =>
+          assert.ok(
+            Math.abs(values[j]! - value) <= 1e-4 * scale,
+            `${name} value ${j}: ${values[j]} instead of ${value}`,
+          ),
+        );
+        const wave = total(values.map((v, j) => v * Math.cos(j))) / values.length;
+        assert.ok(Math.abs(wave - want.wave) <= 1e-4 * want.rms, `${name} wave ${wave} instead of ${want.wave}`);
+      });
     });
-  });
-}
+  }

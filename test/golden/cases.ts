@@ -18,13 +18,21 @@ export const computes = ["direct", "lowResolution"] as const;
 export const devices = engine().devices();
 
 /** One test per device, and on the CPU a second one of what is written for other devices ("portable"). */
-export function testOnDevices(name: string, options: { skip: string | false }, body: (device: string) => Promise<void>): void {
+export function testOnDevices(
+  name: string,
+  options: { skip: string | false },
+  body: (device: string) => Promise<void>,
+): void {
   test(`${name}, cpu`, options, () => body("cpu"));
   testElsewhere(name, options, body);
 }
 
 /** The same without the CPU's own code, for what is compared with that. */
-export function testElsewhere(name: string, options: { skip: string | false }, body: (device: string) => Promise<void>): void {
+export function testElsewhere(
+  name: string,
+  options: { skip: string | false },
+  body: (device: string) => Promise<void>,
+): void {
   for (const device of devices.slice(1)) test(`${name}, ${device}`, options, () => body(device));
   test(`${name}, cpu portable`, options, async () => {
     await engine().setPortable(true);
@@ -36,8 +44,23 @@ export function testElsewhere(name: string, options: { skip: string | false }, b
   });
 }
 
-export function config(convention: Convention, compute: (typeof computes)[number], height: number, width: number, device = "cpu"): DetectorConfig {
-  return { architecture: "resnet18", layers: ["layer2", "layer3"], imageHeight: height, imageWidth: width, device, compute, precision: "float32", ...conventions[convention] };
+export function config(
+  convention: Convention,
+  compute: (typeof computes)[number],
+  height: number,
+  width: number,
+  device = "cpu",
+): DetectorConfig {
+  return {
+    architecture: "resnet18",
+    layers: ["layer2", "layer3"],
+    imageHeight: height,
+    imageWidth: width,
+    device,
+    compute,
+    precision: "float32",
+    ...conventions[convention],
+  };
 }
 
 export function trainerConfig(engineConfig: EngineConfig, regime: "unsupervised" | "supervised"): TrainerConfig {

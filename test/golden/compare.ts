@@ -23,7 +23,10 @@ export function relativeDifference(actual: Numbers, expected: Numbers): number {
 
 export function assertClose(actual: Numbers, expected: Numbers, tolerance: number, what: string): void {
   const difference = relativeDifference(actual, expected);
-  assert.ok(difference <= tolerance, `${what}: relative difference ${difference.toExponential(2)} exceeds ${tolerance}`);
+  assert.ok(
+    difference <= tolerance,
+    `${what}: relative difference ${difference.toExponential(2)} exceeds ${tolerance}`,
+  );
 }
 
 export function norm(values: Numbers): number {
@@ -44,5 +47,8 @@ export function assertCloseInNorm(actual: Numbers, expected: Numbers, tolerance:
   let square = 0;
   for (let i = 0; i < expected.length; i++) square += (actual[i]! - expected[i]!) ** 2;
   const difference = Math.sqrt(square) / Math.max(norm(expected), 1e-12);
-  assert.ok(difference <= tolerance, `${what}: relative difference ${difference.toExponential(2)} exceeds ${tolerance}`);
+  assert.ok(
+    difference <= tolerance,
+    `${what}: relative difference ${difference.toExponential(2)} exceeds ${tolerance}`,
+  );
 }

@@ -10,7 +10,9 @@ import { engine } from "../../lib/native/engine.js";
  *
  *   u(name, i) = fmix32(fnv1a32(name) + i * 0x9E3779B1) / 2^31 - 1
  */
-export const formula = JSON.parse(readFileSync(path.resolve(__dirname, "../../../test/golden/formula.json"), "utf8")) as {
+export const formula = JSON.parse(
+  readFileSync(path.resolve(__dirname, "../../../test/golden/formula.json"), "utf8"),
+) as {
   tensors: Record<string, { shape: number[]; values: number[] }>;
 } & Record<"train/unsupervised" | "train/supervised", StepExpectation>;
 
@@ -38,7 +40,8 @@ function fmix32(k: number): number {
 export function uniform(name: string, shape: number[], scale: number, offset = 0): NativeTensor {
   const data = new Float32Array(shape.reduce((a, b) => a * b, 1));
   const start = fnv1a32(name);
-  for (let i = 0; i < data.length; i++) data[i] = scale * (fmix32((start + Math.imul(i, 0x9e3779b1)) >>> 0) / 2 ** 31 - 1) + offset;
+  for (let i = 0; i < data.length; i++)
+    data[i] = scale * (fmix32((start + Math.imul(i, 0x9e3779b1)) >>> 0) / 2 ** 31 - 1) + offset;
   return { dtype: "float32", shape, data };
 }
 
@@ -51,12 +54,15 @@ function weight(name: string, shape: number[]): NativeTensor {
 
 export function formulaBackbone(architecture: Architecture): TensorMap {
   const out: TensorMap = {};
-  for (const [name, shape] of Object.entries(engine().backboneTensors(architecture))) out[name] = { ...weight(`backbone.${name}`, shape) };
+  for (const [name, shape] of Object.entries(engine().backboneTensors(architecture)))
+    out[name] = { ...weight(`backbone.${name}`, shape) };
   return out;
 }
 
 export function formulaHeads(channels: number, layout: HeadLayout = {}): TensorMap {
-  return Object.fromEntries(Object.entries(engine().headTensors(channels, layout)).map(([name, shape]) => [name, weight(name, shape)]));
+  return Object.fromEntries(
+    Object.entries(engine().headTensors(channels, layout)).map(([name, shape]) => [name, weight(name, shape)]),
+  );
 }
 
 /** An expected or given tensor of formula.json. */

@@ -31,23 +31,45 @@ const sizes: [height: number, width: number, batch: number][] = [
 
 for (const convention of Object.keys(conventions) as Convention[]) {
   for (const [height, width, batch] of sizes) {
-    testOnDevices(`inference ${convention} ${height}x${width}, batch of ${batch}: low resolution equals direct, reduced precision is near`, { skip: false }, async (device) => {
-      const reduced = device === "cpu" ? (["bfloat16"] as const) : (["bfloat16", "float16"] as const);
-      const input = uniform(`inference/${height}x${width}`, [batch, 3, height, width], 1.7);
-      const forward = (changes: Partial<DetectorConfig>) => engine().forward({ ...config(convention, "direct", height, width, device), ...changes }, weights.backbone, weights.heads, input);
-      const direct = await forward({});
-      const check = async (what: string, changes: Partial<DetectorConfig>, tolerance: { map: number; score: number }): Promise<void> => {
-        const result = await forward(changes);
-        assert.deepEqual(result.taps.map(({ dtype, shape }) => [dtype, shape]), direct.taps.map(({ shape }) => ["float32", shape]));
-        for (const part of ["mapLogits", "anomalyMap"] as const) assertClose(numbers(result[part]), numbers(direct[part]), tolerance.map, `${what}, ${part}`);
-        assertScores(result.scoreLogit, direct.scoreLogit, tolerance.score, what);
-        if (changes.precision !== undefined) assert.ok(relativeDifference(numbers(result.taps[0]!), numbers(direct.taps[0]!)) > 1e-4, `${what} is computed in less than float32`);
-      };
-      await check("low resolution", { compute: "lowResolution" }, exactTolerance);
-      for (const precision of reduced) {
-        await check(precision, { compute: "lowResolution", precision }, reducedTolerance);
-        await check(`${precision}, direct heads`, { precision }, reducedTolerance);
-      }
-    });
+    testOnDevices(
+      `inference ${convention} ${height}x${width}, batch of ${batch}: low resolution equals direct, reduced precision is near`,
+      { skip: false },
+      async (device) => {
+        const reduced = device === "cpu" ? (["bfloat16"] as const) : (["bfloat16", "float16"] as const);
+        const input = uniform(`inference/${height}x${width}`, [batch, 3, height, width], 1.7);
+        const forward = (changes: Partial<DetectorConfig>) =>
+          engine().forward(
+            { ...config(convention, "direct", height, width, device), ...changes },
+            weights.backbone,
+            weights.heads,
+            input,
+          );
+        const direct = await forward({});
+        const check = async (
+          what: string,
+          changes: Partial<DetectorConfig>,
+          tolerance: { map: number; score: number },
+        ): Promise<void> => {
+          const result = await forward(changes);
+          assert.deepEqual(
+            result.taps.map(({ dtype, shape }) => [dtype, shape]),
+            direct.taps.map(({ shape }) => ["float32", shape]),
+          );
+          for (const part of ["mapLogits", "anomalyMap"] as const)
+            assertClose(numbers(result[part]), numbers(direct[part]), tolerance.map, `${what}, ${part}`);
+          assertScores(result.scoreLogit, direct.scoreLogit, tolerance.score, what);
+          if (changes.precision !== undefined)
+            assert.ok(
+              relativeDifference(numbers(result.taps[0]!), numbers(direct.taps[0]!)) > 1e-4,
+              `${what} is computed in less than float32`,
+            );
+        };
+        await check("low resolution", { compute: "lowResolution" }, exactTolerance);
+        for (const precision of reduced) {
+          await check(precision, { compute: "lowResolution", precision }, reducedTolerance);
+          await check(`${precision}, direct heads`, { precision }, reducedTolerance);
+        }
+      },
+    );
   }
 }

@@ -14,7 +14,11 @@ for (const name of ["avx2", "default"]) {
   test(`forward passes, ${name}`, { skip }, async () => {
     const { NODE_TEST_CONTEXT: _, ...env } = process.env;
     let output = "";
-    const child = spawn(process.execPath, ["--test", path.join(__dirname, "forward.test.js"), path.join(__dirname, "inference.test.js")], { env: { ...env, ATEN_CPU_CAPABILITY: name } });
+    const child = spawn(
+      process.execPath,
+      ["--test", path.join(__dirname, "forward.test.js"), path.join(__dirname, "inference.test.js")],
+      { env: { ...env, ATEN_CPU_CAPABILITY: name } },
+    );
     for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (output += String(chunk)));
     const code = await new Promise((resolve) => child.on("close", resolve));
     assert.equal(code, 0, output);

@@ -5,14 +5,18 @@ import path from "node:path";
 const folder = path.resolve(__dirname, "../../../../shared/golden");
 
 /** For node:test's `skip` option: false where the golden vectors are present, else the reason. */
-export const skip: string | false = existsSync(path.join(folder, "golden.safetensors")) ? false : `golden vectors are absent (${folder})`;
+export const skip: string | false = existsSync(path.join(folder, "golden.safetensors"))
+  ? false
+  : `golden vectors are absent (${folder})`;
 
 export interface GoldenTensor {
   shape: number[];
   data: Float32Array;
 }
 
-let file: { header: Record<string, { dtype: string; shape: number[]; data_offsets: [number, number] }>; data: Buffer } | undefined;
+let file:
+  | { header: Record<string, { dtype: string; shape: number[]; data_offsets: [number, number] }>; data: Buffer }
+  | undefined;
 
 function open(): NonNullable<typeof file> {
   if (file) return file;

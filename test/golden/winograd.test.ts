@@ -23,10 +23,25 @@ const cases: [Architecture, number, number, number][] = [
 for (const [architecture, batch, height, width] of cases) {
   test(`${architecture} ${batch}x3x${height}x${width}: the convolutions of the CPU equal at::conv2d`, async () => {
     const names = ["layer1", "layer2", "layer3"];
-    const network = { architecture, layers: names, imageHeight: height, imageWidth: width, variant: "jims", alignCorners: true } as const;
+    const network = {
+      architecture,
+      layers: names,
+      imageHeight: height,
+      imageWidth: width,
+      variant: "jims",
+      alignCorners: true,
+    } as const;
     const heads = await engine().randomHeads(engine().featureShape(network).channels, 0);
     const input = uniform(`winograd/${height}x${width}`, [batch, 3, height, width], 1.7);
-    const taps = async () => (await engine().forward({ ...network, device: "cpu", compute: "lowResolution", precision: "float32" }, formulaBackbone(architecture), heads, input)).taps;
+    const taps = async () =>
+      (
+        await engine().forward(
+          { ...network, device: "cpu", compute: "lowResolution", precision: "float32" },
+          formulaBackbone(architecture),
+          heads,
+          input,
+        )
+      ).taps;
     const actual = await taps();
     await engine().setPortable(true);
     try {

@@ -16,7 +16,10 @@ function bilinearAxis(from: number, to: number): Axis {
   return Array.from({ length: to }, (_, i) => {
     const at = Math.max(0, ((i + 0.5) * from) / to - 0.5);
     const low = Math.min(Math.floor(at), from - 1);
-    return [[low, 1 - (at - low)], [Math.min(low + 1, from - 1), at - low]];
+    return [
+      [low, 1 - (at - low)],
+      [Math.min(low + 1, from - 1), at - low],
+    ];
   });
 }
 
@@ -25,7 +28,10 @@ function triangleAxis(from: number, to: number): Axis {
   const scale = from / to;
   const support = Math.max(1, scale);
   return Array.from({ length: to }, (_, i) => {
-    const weights = Array.from({ length: from }, (_, j): [number, number] => [j, Math.max(0, 1 - Math.abs(j + 0.5 - scale * (i + 0.5)) / support)]);
+    const weights = Array.from({ length: from }, (_, j): [number, number] => [
+      j,
+      Math.max(0, 1 - Math.abs(j + 0.5 - scale * (i + 0.5)) / support),
+    ]);
     const sum = weights.reduce((s, [, w]) => s + w, 0);
     return weights.map(([j, w]): [number, number] => [j, w / sum]).filter(([, w]) => w > 0);
   });
@@ -34,14 +40,31 @@ function triangleAxis(from: number, to: number): Axis {
 function resized(pixels: ArrayLike<number>, width: number, channels: number, rows: Axis, columns: Axis): number[] {
   return rows.flatMap((row) =>
     columns.flatMap((column) =>
-      Array.from({ length: channels }, (_, c) => row.reduce((sum, [y, wy]) => sum + wy * column.reduce((s, [x, wx]) => s + wx * pixels[(y * width + x) * channels + c]!, 0), 0)),
+      Array.from({ length: channels }, (_, c) =>
+        row.reduce(
+          (sum, [y, wy]) =>
+            sum + wy * column.reduce((s, [x, wx]) => s + wx * pixels[(y * width + x) * channels + c]!, 0),
+          0,
+        ),
+      ),
     ),
   );
 }
 
-const sizes = [[10, 14, 5, 7], [9, 7, 4, 5], [5, 6, 12, 11], [1, 1, 3, 4], [17, 3, 1, 1], [8, 8, 8, 3], [40, 60, 16, 16]] as const;
+const sizes = [
+  [10, 14, 5, 7],
+  [9, 7, 4, 5],
+  [5, 6, 12, 11],
+  [1, 1, 3, 4],
+  [17, 3, 1, 1],
+  [8, 8, 8, 3],
+  [40, 60, 16, 16],
+] as const;
 
-for (const [method, axis] of [["bilinear", bilinearAxis], ["antialias", triangleAxis]] as const) {
+for (const [method, axis] of [
+  ["bilinear", bilinearAxis],
+  ["antialias", triangleAxis],
+] as const) {
   test(`${method} resizing equals its definition, rounded`, async () => {
     for (const [height, width, toHeight, toWidth] of sizes) {
       for (const channels of [1, 3]) {
@@ -50,7 +73,12 @@ for (const [method, axis] of [["bilinear", bilinearAxis], ["antialias", triangle
         const expected = resized(pixels, width, channels, axis(height, toHeight), axis(width, toWidth));
         assert.equal(out.length, expected.length);
         // float32 against float64: a value within 1e-3 of a half may round either way.
-        expected.forEach((value, i) => assert.ok(Math.abs(out[i]! - value) <= 0.501, `${height}x${width} to ${toHeight}x${toWidth} at ${i}: ${out[i]} for ${value}`));
+        expected.forEach((value, i) =>
+          assert.ok(
+            Math.abs(out[i]! - value) <= 0.501,
+            `${height}x${width} to ${toHeight}x${toWidth} at ${i}: ${out[i]} for ${value}`,
+          ),
+        );
       }
     }
   });
@@ -58,7 +86,12 @@ for (const [method, axis] of [["bilinear", bilinearAxis], ["antialias", triangle
 
 test("halves round to even, as torch.round does", async () => {
   // Halving both axes averages four pixels exactly: 0.5 -> 0, 1.5 -> 2, 2.5 -> 2, 254.5 -> 254.
-  const quads = [[0, 1, 0, 1], [1, 2, 1, 2], [2, 3, 3, 2], [254, 255, 255, 254]];
+  const quads = [
+    [0, 1, 0, 1],
+    [1, 2, 1, 2],
+    [2, 3, 3, 2],
+    [254, 255, 255, 254],
+  ];
   for (const quad of quads) {
     const [out] = await engine().resizeImage(Uint8Array.from(quad), 2, 2, 1, 1, 1, "bilinear");
     const mean = quad.reduce((s, v) => s + v, 0) / 4;
@@ -91,7 +124,10 @@ test("a view into a larger buffer is read from its own offset", async () => {
   const pixels = image(4, 4, 3, 8);
   const buffer = new Uint8Array(100);
   buffer.set(pixels, 11);
-  assert.deepEqual(await engine().resizeImage(buffer.subarray(11, 11 + 48), 4, 4, 3, 2, 2, "bilinear"), await engine().resizeImage(pixels, 4, 4, 3, 2, 2, "bilinear"));
+  assert.deepEqual(
+    await engine().resizeImage(buffer.subarray(11, 11 + 48), 4, 4, 3, 2, 2, "bilinear"),
+    await engine().resizeImage(pixels, 4, 4, 3, 2, 2, "bilinear"),
+  );
 });
 
 test("flips", () => {
@@ -112,7 +148,9 @@ test("maps resize bilinearly with half-pixel centres", async () => {
   for (const [height, width, toHeight, toWidth] of sizes) {
     const map = Float32Array.from({ length: height * width }, () => next() * 20 - 10);
     const out = await engine().resizeMap(map, height, width, toHeight, toWidth);
-    resized(map, width, 1, bilinearAxis(height, toHeight), bilinearAxis(width, toWidth)).forEach((value, i) => assert.ok(Math.abs(out[i]! - value) < 1e-4));
+    resized(map, width, 1, bilinearAxis(height, toHeight), bilinearAxis(width, toWidth)).forEach((value, i) =>
+      assert.ok(Math.abs(out[i]! - value) < 1e-4),
+    );
   }
 });
 

@@ -52,8 +52,15 @@ test("a load that throws at once is a failure like any other", async () => {
 
 test("a signal of another implementation", async () => {
   const listeners = new Set<() => void>();
-  const signal = { aborted: false, reason: undefined as unknown, addEventListener: (_: string, f: () => void) => listeners.add(f), removeEventListener: (_: string, f: () => void) => listeners.delete(f) };
-  const iterator = prefetch([0, 1], (n) => (n === 0 ? later(n, 1) : new Promise<number>(() => undefined)), { signal: signal as unknown as AbortSignal });
+  const signal = {
+    aborted: false,
+    reason: undefined as unknown,
+    addEventListener: (_: string, f: () => void) => listeners.add(f),
+    removeEventListener: (_: string, f: () => void) => listeners.delete(f),
+  };
+  const iterator = prefetch([0, 1], (n) => (n === 0 ? later(n, 1) : new Promise<number>(() => undefined)), {
+    signal: signal as unknown as AbortSignal,
+  });
   assert.equal((await iterator.next()).value, 0);
   const waiting = iterator.next();
   setTimeout(() => listeners.forEach((listener) => listener()), 5);
@@ -106,7 +113,10 @@ test("a signal ends the waiting for a load that hangs; its reason is the cause",
   await assert.rejects(hanging, (error: Error) => failure("ABORTED")(error) && error.cause === reason);
 
   let started = 0;
-  await assert.rejects(collect(prefetch([1], async () => started++, { signal: AbortSignal.abort() })), failure("ABORTED"));
+  await assert.rejects(
+    collect(prefetch([1], async () => started++, { signal: AbortSignal.abort() })),
+    failure("ABORTED"),
+  );
   assert.equal(started, 0);
 });
 

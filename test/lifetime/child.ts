@@ -17,9 +17,29 @@ function keepBusy(): Promise<unknown> {
 const after = (ms: number, body: () => void): unknown => (ms === 0 ? setImmediate(body) : setTimeout(body, ms));
 const startWorker = (mode: string, delay: number): Worker => new Worker(__filename, { workerData: { mode, delay } });
 
-const config = { architecture: "resnet18", layers: ["layer2", "layer3"], imageHeight: 64, imageWidth: 64, variant: "jims", alignCorners: true, device: "cpu", compute: "lowResolution" } as const;
+const config = {
+  architecture: "resnet18",
+  layers: ["layer2", "layer3"],
+  imageHeight: 64,
+  imageWidth: 64,
+  variant: "jims",
+  alignCorners: true,
+  device: "cpu",
+  compute: "lowResolution",
+} as const;
 const detectorConfig = (): DetectorConfig => ({ ...config, layers: [...config.layers], precision: "float32" });
-const trainerConfig = (): TrainerConfig => ({ ...config, layers: [...config.layers], seed: 0, noiseStd: Float32Array.of(1), perlinThreshold: 0.2, featureCacheBytes: 0, stopGradient: false, gradientClip: 0, adaptorWeightDecay: 0, headsWeightDecay: 0 });
+const trainerConfig = (): TrainerConfig => ({
+  ...config,
+  layers: [...config.layers],
+  seed: 0,
+  noiseStd: Float32Array.of(1),
+  perlinThreshold: 0.2,
+  featureCacheBytes: 0,
+  stopGradient: false,
+  gradientClip: 0,
+  adaptorWeightDecay: 0,
+  headsWeightDecay: 0,
+});
 
 /** What is still in use when the process or worker ends. */
 const kept: unknown[] = [];
@@ -27,11 +47,26 @@ async function makeObjects(): Promise<void> {
   const native = engine();
   const backbone = await native.randomBackbone("resnet18", 0);
   const heads = await native.randomHeads(384, 0);
-  for (const end of [(made: unknown) => void kept.push(made), () => {}, (made: NativeDetector | NativeTrainer) => made.dispose()]) {
+  for (const end of [
+    (made: unknown) => void kept.push(made),
+    () => {},
+    (made: NativeDetector | NativeTrainer) => made.dispose(),
+  ]) {
     end(await native.createDetector(detectorConfig(), backbone, heads));
     end(await native.createTrainer(trainerConfig(), backbone, heads));
   }
-  kept.push(native.createGroup({ rank: 0, worldSize: 2, masterAddress: "127.0.0.1", masterPort: 1, launcherStore: true, prefix: "", timeoutSeconds: 1, joinTimeoutSeconds: 1 }));
+  kept.push(
+    native.createGroup({
+      rank: 0,
+      worldSize: 2,
+      masterAddress: "127.0.0.1",
+      masterPort: 1,
+      launcherStore: true,
+      prefix: "",
+      timeoutSeconds: 1,
+      joinTimeoutSeconds: 1,
+    }),
+  );
 }
 
 const modes: Record<string, (delay: number) => void> = {
@@ -121,7 +156,9 @@ const modes: Record<string, (delay: number) => void> = {
   },
   /** The addon in four workers and the main thread at once, all of which finish their work. */
   parallel() {
-    const ended = [0, 1, 2, 3].map(() => new Promise<number>((resolve) => startWorker("finish", 0).once("exit", resolve)));
+    const ended = [0, 1, 2, 3].map(
+      () => new Promise<number>((resolve) => startWorker("finish", 0).once("exit", resolve)),
+    );
     void Promise.all([keepBusy(), ...ended]).then(([, ...codes]) => console.log(codes.join(" ")));
   },
   /** The main thread and workers that end with detectors, trainers and groups in use, dropped and disposed of: by themselves, by process.exit, terminated. */
@@ -146,7 +183,8 @@ const modes: Record<string, (delay: number) => void> = {
     }),
   busyPool() {
     const native = engine();
-    for (let i = 0; i < 4; i++) void native.resizeImage(new Uint8Array(2000 * 2000 * 3), 2000, 2000, 3, 1000, 1000, "antialias");
+    for (let i = 0; i < 4; i++)
+      void native.resizeImage(new Uint8Array(2000 * 2000 * 3), 2000, 2000, 3, 1000, 1000, "antialias");
     for (let i = 0; i < 4; i++) void native.regions(new Float32Array(512 * 512), 512, 512, 0, 1);
     parentPort!.postMessage("busy");
   },
@@ -165,5 +203,7 @@ const modes: Record<string, (delay: number) => void> = {
   },
 };
 
-const { mode, delay } = isMainThread ? { mode: process.argv[2]!, delay: Number(process.argv[3] ?? 0) } : (workerData as { mode: string; delay: number });
+const { mode, delay } = isMainThread
+  ? { mode: process.argv[2]!, delay: Number(process.argv[3] ?? 0) }
+  : (workerData as { mode: string; delay: number });
 modes[mode]!(delay);

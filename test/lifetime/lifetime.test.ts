@@ -14,7 +14,9 @@ interface Ended {
 
 function runChild(mode: string, delay = 0): Promise<Ended> {
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, [path.join(__dirname, "child.js"), mode, String(delay)], { stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(process.execPath, [path.join(__dirname, "child.js"), mode, String(delay)], {
+      stdio: ["ignore", "pipe", "pipe"],
+    });
     let stdout = "";
     let stderr = "";
     child.stdout.on("data", (chunk) => (stdout += String(chunk)));
@@ -48,8 +50,11 @@ async function prints(mode: string, expected: string): Promise<void> {
 
 test("pending jobs keep the process alive until they settle", () => prints("finish", "all settled"));
 test("worker.terminate() in the middle of a job, ten times", () => prints("terminate", "terminated ten"));
-test("worker.terminate() while the pool works or arguments are copied", () => prints("terminatePool", "terminated all"));
+test("worker.terminate() while the pool works or arguments are copied", () =>
+  prints("terminatePool", "terminated all"));
 test("workers that exit or throw in the middle of a job", () => prints("workersEnd", "7 1 7 1 7 1 7 1 7 1"));
-test("the addon in four workers and the main thread", () => prints("parallel", "all settled\nall settled\nall settled\nall settled\n0 0 0 0"));
-test("the main thread and workers that end while detectors, trainers and groups exist", () => prints("objects", "0 7 1"));
+test("the addon in four workers and the main thread", () =>
+  prints("parallel", "all settled\nall settled\nall settled\nall settled\n0 0 0 0"));
+test("the main thread and workers that end while detectors, trainers and groups exist", () =>
+  prints("objects", "0 7 1"));
 test("after shutdown: ABORTED, and a second shutdown does nothing", () => prints("afterShutdown", "ABORTED"));

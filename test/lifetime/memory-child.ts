@@ -19,7 +19,12 @@ function measured(): { rss: number; allocated: number | null; javascript: number
   const { rss, heapUsed, external } = process.memoryUsage();
   const allocated = engine().allocatedBytes();
   const gpu = device === "cpu" ? null : engine().cudaMemory(Number(device.split(":")[1]));
-  return { rss: rss / 2 ** 20, allocated: allocated === null ? null : allocated / 2 ** 20, javascript: (heapUsed + external) / 2 ** 20, gpu: gpu && gpu.reserved / 2 ** 20 };
+  return {
+    rss: rss / 2 ** 20,
+    allocated: allocated === null ? null : allocated / 2 ** 20,
+    javascript: (heapUsed + external) / 2 ** 20,
+    gpu: gpu && gpu.reserved / 2 ** 20,
+  };
 }
 
 /** To be called once a round. */
@@ -32,17 +37,42 @@ function rounds(count: number): () => void {
 }
 
 /** The smallest network there is; the two images make one batch, so that every step is an epoch. */
-const options: TrainerOptions = { device, backbone: "resnet18", backboneWeights: "random", layers: ["layer2"], imageSize: [32, 32], batchSize: 2, threads: 1, calibrationFraction: 0 };
-const images = (): Promise<Dataset> => datasets.generated(folder, { imageSize: [64, 64], trainNormal: 2, trainAnomalous: 0, testNormal: 1, testAnomalous: 1 });
+const options: TrainerOptions = {
+  device,
+  backbone: "resnet18",
+  backboneWeights: "random",
+  layers: ["layer2"],
+  imageSize: [32, 32],
+  batchSize: 2,
+  threads: 1,
+  calibrationFraction: 0,
+};
+const images = (): Promise<Dataset> =>
+  datasets.generated(folder, {
+    imageSize: [64, 64],
+    trainNormal: 2,
+    trainAnomalous: 0,
+    testNormal: 1,
+    testAnomalous: 1,
+  });
 
 async function trainingSteps(count: number): Promise<void> {
   await new Trainer({ ...options, epochs: count }).fit(await images(), { onStep: rounds(count) });
 }
 
 async function release(): Promise<void> {
-  const data = await datasets.generated(folder, { imageSize: [128, 128], trainNormal: 16, trainAnomalous: 0, testNormal: 1, testAnomalous: 1 });
+  const data = await datasets.generated(folder, {
+    imageSize: [128, 128],
+    trainNormal: 16,
+    trainAnomalous: 0,
+    testNormal: 1,
+    testAnomalous: 1,
+  });
   const print = () => console.log(JSON.stringify({ round: 0, ...measured() }));
-  await new Trainer({ ...options, layers: ["layer2", "layer3"], imageSize: [128, 128], batchSize: 16, epochs: 2 }).fit(data, { onEpoch: ({ epoch }) => void (epoch === 2 && print()) });
+  await new Trainer({ ...options, layers: ["layer2", "layer3"], imageSize: [128, 128], batchSize: 16, epochs: 2 }).fit(
+    data,
+    { onEpoch: ({ epoch }) => void (epoch === 2 && print()) },
+  );
   print();
 }
 
@@ -50,9 +80,14 @@ async function detections(count: number): Promise<void> {
   const model = await new Trainer({ ...options, epochs: 1 }).fit(await images());
   const detector = await Detector.load(model, { device });
   const round = rounds(count);
-  const sources = Array.from({ length: 8 }, (_, i) => ({ data: new Uint8Array(32 * 32 * 3).fill(30 * i), width: 32, height: 32, channels: 3 as const }));
+  const sources = Array.from({ length: 8 }, (_, i) => ({
+    data: new Uint8Array(32 * 32 * 3).fill(30 * i),
+    width: 32,
+    height: 32,
+    channels: 3 as const,
+  }));
   // One image, then eight, so that single calls and batches take turns.
-  for (let done = 0; done < count; ) {
+  for (let done = 0; done < count;) {
     const call = done % 9 === 0 ? sources.slice(0, 1) : sources;
     await detector.detect(call);
     for (const _ of call) round();
@@ -65,13 +100,38 @@ async function objects(): Promise<void> {
   const native = engine();
   const backbone = await native.randomBackbone("resnet18", 0);
   const heads = await native.randomHeads(384, 0);
-  const common = { architecture: "resnet18", layers: ["layer2", "layer3"], imageHeight: 256, imageWidth: 256, variant: "jims", alignCorners: true, device, compute: "lowResolution" } as const;
-  const detector = (): Promise<NativeDetector> => native.createDetector({ ...common, layers: [...common.layers], precision: "float32" }, backbone, heads);
+  const common = {
+    architecture: "resnet18",
+    layers: ["layer2", "layer3"],
+    imageHeight: 256,
+    imageWidth: 256,
+    variant: "jims",
+    alignCorners: true,
+    device,
+    compute: "lowResolution",
+  } as const;
+  const detector = (): Promise<NativeDetector> =>
+    native.createDetector({ ...common, layers: [...common.layers], precision: "float32" }, backbone, heads);
   const trainer = (): Promise<NativeTrainer> =>
-    native.createTrainer({ ...common, layers: [...common.layers], seed: 0, noiseStd: Float32Array.of(1), perlinThreshold: 0.2, featureCacheBytes: 2 ** 30, stopGradient: false, gradientClip: 0, adaptorWeightDecay: 0, headsWeightDecay: 0 }, backbone, heads);
+    native.createTrainer(
+      {
+        ...common,
+        layers: [...common.layers],
+        seed: 0,
+        noiseStd: Float32Array.of(1),
+        perlinThreshold: 0.2,
+        featureCacheBytes: 2 ** 30,
+        stopGradient: false,
+        gradientClip: 0,
+        adaptorWeightDecay: 0,
+        headsWeightDecay: 0,
+      },
+      backbone,
+      heads,
+    );
   // What has been collected is finalised between two turns of the event loop.
   const print = async (event: string): Promise<void> => {
-    for (let i = 0; i < 3; i++) measured(), await new Promise(setImmediate);
+    for (let i = 0; i < 3; i++) (measured(), await new Promise(setImmediate));
     console.log(JSON.stringify({ event, external: native.externalBytes() / 2 ** 20 }));
   };
   await print("before");
@@ -93,5 +153,10 @@ async function objects(): Promise<void> {
   }
 }
 
-const modes: Record<string, () => Promise<void>> = { train: () => trainingSteps(1000), detect: () => detections(10000), release, objects };
+const modes: Record<string, () => Promise<void>> = {
+  train: () => trainingSteps(1000),
+  detect: () => detections(10000),
+  release,
+  objects,
+};
 void modes[mode]!();

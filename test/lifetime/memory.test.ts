@@ -20,15 +20,34 @@ interface Measured {
 
 function run<Line = Measured>(mode: string, device = "cpu"): Promise<Line[]> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ["--expose-gc", path.join(__dirname, "memory-child.js"), mode, path.join(folder, `${mode}-${device.replace(":", "-")}`), device], {
-      // One arena: how glibc spreads blocks over several is chance.
-      env: { ...process.env, SUPERSIMPLENET_THREADS: "1", OMP_NUM_THREADS: "1", MALLOC_ARENA_MAX: "1" },
-      stdio: ["ignore", "pipe", "inherit"],
-    });
+    const child = spawn(
+      process.execPath,
+      [
+        "--expose-gc",
+        path.join(__dirname, "memory-child.js"),
+        mode,
+        path.join(folder, `${mode}-${device.replace(":", "-")}`),
+        device,
+      ],
+      {
+        // One arena: how glibc spreads blocks over several is chance.
+        env: { ...process.env, SUPERSIMPLENET_THREADS: "1", OMP_NUM_THREADS: "1", MALLOC_ARENA_MAX: "1" },
+        stdio: ["ignore", "pipe", "inherit"],
+      },
+    );
     let text = "";
     child.stdout.on("data", (chunk) => (text += String(chunk)));
     child.on("error", reject);
-    child.on("close", (code) => (code === 0 ? resolve(text.trim().split("\n").map((line) => JSON.parse(line) as Line)) : reject(new Error(`ended with ${code}`))));
+    child.on("close", (code) =>
+      code === 0
+        ? resolve(
+            text
+              .trim()
+              .split("\n")
+              .map((line) => JSON.parse(line) as Line),
+          )
+        : reject(new Error(`ended with ${code}`)),
+    );
   });
 }
 
@@ -45,26 +64,37 @@ async function assertSteady(mode: string, rounds: number, device: string): Promi
   for (const kind of ["rss", "allocated", "javascript", "gpu"] as const) {
     const [from, to] = [third[kind], end[kind]];
     if (from === null || to === null) continue; // malloc does not say, or no GPU
-    assert.ok(to - from < limits[kind], `${kind}: ${from.toFixed(1)} MiB after ${third.round} rounds, ${to.toFixed(1)} MiB after ${end.round}`);
+    assert.ok(
+      to - from < limits[kind],
+      `${kind}: ${from.toFixed(1)} MiB after ${third.round} rounds, ${to.toFixed(1)} MiB after ${end.round}`,
+    );
   }
 }
 
 // Steps of 128x128 images take some hundred MB, which the engine keeps from one step to the next (native/memory.h).
 test("what training kept is given back when it ends", async () => {
   const [during, after] = await run("release");
-  assert.ok(during && after && after.rss < during.rss - 50, `${during?.rss.toFixed(0)} MiB in the last step, ${after?.rss.toFixed(0)} MiB afterwards`);
+  assert.ok(
+    during && after && after.rss < during.rss - 50,
+    `${during?.rss.toFixed(0)} MiB in the last step, ${after?.rss.toFixed(0)} MiB afterwards`,
+  );
 });
 
 // Otherwise it does not collect dropped ones before the machine has no memory left.
 test("V8 knows what detectors and trainers take, until they are disposed of or collected", async () => {
   const lines = await run<{ event: string; external: number }>("objects");
-  assert.deepEqual(lines.map(({ event }) => event), ["before", "made", "disposed", "dropped", "made", "cached", "disposed", "dropped"]);
+  assert.deepEqual(
+    lines.map(({ event }) => event),
+    ["before", "made", "disposed", "dropped", "made", "cached", "disposed", "dropped"],
+  );
   const [, detector, , , trainer, cached] = lines.map(({ external }) => external - lines[0]!.external);
   // Parameters of the backbone to layer3 and of the heads, in MiB; the features are 128 x 32 x 32 and 256 x 16 x 16 numbers of each of 8 images.
   assert.ok(detector! > 10 + 7 && detector! < 100, `detector: ${detector}`);
   assert.ok(trainer! > 10 + 3 * 7 && trainer! < 100, `trainer: ${trainer}`);
   assert.ok(Math.abs(cached! - trainer! - 6) < 1, `cached: ${cached! - trainer!}`);
-  for (const { event, external } of lines) if (/disposed|dropped/.test(event)) assert.ok(Math.abs(external - lines[0]!.external) < 1, `${event}: ${external - lines[0]!.external}`);
+  for (const { event, external } of lines)
+    if (/disposed|dropped/.test(event))
+      assert.ok(Math.abs(external - lines[0]!.external) < 1, `${event}: ${external - lines[0]!.external}`);
 });
 
 for (const device of devices) {

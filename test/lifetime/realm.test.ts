@@ -19,15 +19,39 @@ function loadInside(context: vm.Context, file: string, loaded = new Map<string, 
   const module = { exports: {} as unknown };
   loaded.set(file, module);
   const outer = createRequire(file);
-  const inner = Object.assign((name: string): unknown => (outer.resolve(name).startsWith(library) ? loadInside(context, outer.resolve(name), loaded) : (outer(name) as unknown)), { resolve: outer.resolve });
-  const body = vm.runInContext(`(function (exports, require, module, __filename, __dirname) {${readFileSync(file, "utf8")}\n})`, context, { filename: file }) as (...args: unknown[]) => void;
+  const inner = Object.assign(
+    (name: string): unknown =>
+      outer.resolve(name).startsWith(library)
+        ? loadInside(context, outer.resolve(name), loaded)
+        : (outer(name) as unknown),
+    { resolve: outer.resolve },
+  );
+  const body = vm.runInContext(
+    `(function (exports, require, module, __filename, __dirname) {${readFileSync(file, "utf8")}\n})`,
+    context,
+    { filename: file },
+  ) as (...args: unknown[]) => void;
   body(module.exports, inner, module, file, path.dirname(file));
   return module.exports;
 }
 
 test("in another realm: train, save, load, detect, evaluate, fail", async () => {
   const folder = scratchFolder();
-  const context = vm.createContext({ console, process, Buffer, Uint8Array, ArrayBuffer, URL, performance, setTimeout, clearTimeout, setImmediate, structuredClone, AbortSignal, AbortController });
+  const context = vm.createContext({
+    console,
+    process,
+    Buffer,
+    Uint8Array,
+    ArrayBuffer,
+    URL,
+    performance,
+    setTimeout,
+    clearTimeout,
+    setImmediate,
+    structuredClone,
+    AbortSignal,
+    AbortController,
+  });
   const library = loadInside(context, require.resolve("../../lib/index.js")) as typeof supersimplenet;
   const inside = { folder, tinier, library, file: path.join(folder, "model.safetensors") };
   // The program that uses it is in that realm too.

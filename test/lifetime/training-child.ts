@@ -11,7 +11,15 @@ interface Job {
   step: number;
 }
 
-const trainerOptions: TrainerOptions = { backbone: "resnet18", backboneWeights: "random", imageSize: [32, 32], batchSize: 4, epochs: 4, threads: 1, calibrationFraction: 0 };
+const trainerOptions: TrainerOptions = {
+  backbone: "resnet18",
+  backboneWeights: "random",
+  imageSize: [32, 32],
+  batchSize: 4,
+  epochs: 4,
+  threads: 1,
+  calibrationFraction: 0,
+};
 
 async function fit({ data, out }: Job, options: FitOptions = {}): Promise<void> {
   const model = await new Trainer(trainerOptions).fit(await datasets.folder(data), { out, ...options });
@@ -35,9 +43,13 @@ const modes: Record<string, (job: Job) => void> = {
   exitLater: (job) => void fit(job, { onStep: after(job.step, () => process.exit(7), true) }),
   throwLater: (job) =>
     void fit(job, {
-      onStep: after(job.step, () => {
-        throw new Error("on purpose");
-      }, true),
+      onStep: after(
+        job.step,
+        () => {
+          throw new Error("on purpose");
+        },
+        true,
+      ),
     }),
   /** An exception in a callback, which nobody catches. */
   throw: (job) =>
@@ -51,13 +63,21 @@ const modes: Record<string, (job: Job) => void> = {
     const worker = startWorker({ ...job, mode: "report" });
     let steps = 0;
     worker.on("message", () => {
-      if (++steps === job.step) void worker.terminate().then((code) => fit(job, { resume: true }).then(() => console.log(`terminated with ${code}, trained`)));
+      if (++steps === job.step)
+        void worker
+          .terminate()
+          .then((code) => fit(job, { resume: true }).then(() => console.log(`terminated with ${code}, trained`)));
     });
   },
   report: (job) => void fit(job, { onStep: () => parentPort!.postMessage("step") }),
   /** Two workers that train at once, each in its own folder. */
   workers: (job) => {
-    const ended = ["a", "b"].map((name) => new Promise<number>((resolve) => startWorker({ ...job, mode: "train", out: `${job.out}/${name}` }).once("exit", resolve)));
+    const ended = ["a", "b"].map(
+      (name) =>
+        new Promise<number>((resolve) =>
+          startWorker({ ...job, mode: "train", out: `${job.out}/${name}` }).once("exit", resolve),
+        ),
+    );
     void Promise.all(ended).then((codes) => console.log(codes.join(" ")));
   },
 };

@@ -40,7 +40,9 @@ interface Ended {
 
 function runChild(mode: string, out: string, step = 0): Promise<Ended> {
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, [path.join(__dirname, "training-child.js"), mode, data, out, String(step)], { stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(process.execPath, [path.join(__dirname, "training-child.js"), mode, data, out, String(step)], {
+      stdio: ["ignore", "pipe", "pipe"],
+    });
     let stdout = "";
     let stderr = "";
     child.stdout.on("data", (chunk) => (stdout += String(chunk)));
@@ -81,7 +83,12 @@ for (const [mode, code, stderr, steps] of endings) {
 test("worker.terminate() in the middle: the main thread lives on and finishes the run", async () => {
   for (const step of [5, 9]) {
     const out = newRun();
-    assert.deepEqual(await runChild("terminate", out, step), { code: 0, signal: null, stdout: "terminated with 1, trained\n", stderr: "" });
+    assert.deepEqual(await runChild("terminate", out, step), {
+      code: 0,
+      signal: null,
+      stdout: "terminated with 1, trained\n",
+      stderr: "",
+    });
     assert.ok(whole.equals(readFileSync(path.join(out, "model.safetensors"))));
   }
 });
@@ -89,18 +96,46 @@ test("worker.terminate() in the middle: the main thread lives on and finishes th
 test("two workers train at once: both get the model of a run alone", async () => {
   const out = newRun();
   for (const name of ["a", "b"]) mkdirSync(path.join(out, name));
-  assert.deepEqual(await runChild("workers", out), { code: 0, signal: null, stdout: "trained\ntrained\n0 0\n", stderr: "" });
+  assert.deepEqual(await runChild("workers", out), {
+    code: 0,
+    signal: null,
+    stdout: "trained\ntrained\n0 0\n",
+    stderr: "",
+  });
   for (const name of ["a", "b"]) assert.ok(whole.equals(readFileSync(path.join(out, name, "model.safetensors"))), name);
 });
 
 test("Ctrl-C and SIGTERM in the middle of 'supersimplenet train': 130, a checkpoint, and --resume ends at the same model", async () => {
-  const args = (out: string): string[] => ["train", "--data", data, "--out", out, "--backbone", "resnet18", "--backbone-weights", "random", "--image-size", "32x32", "--batch", "4", "--epochs", "4", "--threads", "1", "--calibration-fraction", "0"];
-  for (const [signal, when] of [["SIGINT", "epoch 3/4"], ["SIGTERM", "epoch 1/4"]] as const) {
+  const args = (out: string): string[] => [
+    "train",
+    "--data",
+    data,
+    "--out",
+    out,
+    "--backbone",
+    "resnet18",
+    "--backbone-weights",
+    "random",
+    "--image-size",
+    "32x32",
+    "--batch",
+    "4",
+    "--epochs",
+    "4",
+    "--threads",
+    "1",
+    "--calibration-fraction",
+    "0",
+  ];
+  for (const [signal, when] of [
+    ["SIGINT", "epoch 3/4"],
+    ["SIGTERM", "epoch 1/4"],
+  ] as const) {
     const out = newRun();
     let sent = false;
     const stopped = await supersimplenet(args(out), {
       onStderr(soFar, kill) {
-        if (!sent && soFar.includes(when)) (sent = true), kill(signal);
+        if (!sent && soFar.includes(when)) ((sent = true), kill(signal));
       },
     });
     assert.equal(stopped.code, 130, stopped.stderr);

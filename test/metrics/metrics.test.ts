@@ -6,7 +6,11 @@ import { golden, goldenJson, skip } from "../golden/vectors.js";
 
 const [height, width] = [2, 3];
 const normal = (...values: number[]): EvaluatedMap => ({ label: "normal", map: Float32Array.from(values) });
-const defect = (mask: number[] | null, ...values: number[]): EvaluatedMap => ({ label: "anomalous", map: Float32Array.from(values), mask: mask && Uint8Array.from(mask) });
+const defect = (mask: number[] | null, ...values: number[]): EvaluatedMap => ({
+  label: "anomalous",
+  map: Float32Array.from(values),
+  mask: mask && Uint8Array.from(mask),
+});
 
 test("seg-I-AUROC takes the maximum of the map", { skip }, async () => {
   const { shape, data } = golden("metrics/maps");
@@ -31,13 +35,26 @@ test("scores: the threshold decides as F1 was computed, for scores finer than fl
 
 test("scores: one class gives null and says why", async () => {
   const expected = { "I-AUROC": null, "AP-det": null, "F1-max": null, "F1-max threshold": null };
-  assert.deepEqual(await evaluateScores([1, 2], ["normal", "normal"]), { ...expected, notes: ["I-AUROC, AP-det, F1-max: all test images are normal"] });
-  assert.deepEqual(await evaluateScores([1], ["anomalous"]), { ...expected, notes: ["I-AUROC, AP-det, F1-max: all test images are anomalous"] });
-  assert.deepEqual(await evaluateScores([], []), { ...expected, notes: ["I-AUROC, AP-det, F1-max: there are no test images"] });
+  assert.deepEqual(await evaluateScores([1, 2], ["normal", "normal"]), {
+    ...expected,
+    notes: ["I-AUROC, AP-det, F1-max: all test images are normal"],
+  });
+  assert.deepEqual(await evaluateScores([1], ["anomalous"]), {
+    ...expected,
+    notes: ["I-AUROC, AP-det, F1-max: all test images are anomalous"],
+  });
+  assert.deepEqual(await evaluateScores([], []), {
+    ...expected,
+    notes: ["I-AUROC, AP-det, F1-max: there are no test images"],
+  });
 });
 
 test("maps: anomalous images without a mask stay out of the pixel metrics only", async () => {
-  const images = [normal(0, 0, 0, 0, 0, 1), defect([0, 0, 0, 0, 1, 1], 0, 0, 0, 0, 5, 6), defect(null, 9, 9, 9, 9, 9, 9)];
+  const images = [
+    normal(0, 0, 0, 0, 0, 1),
+    defect([0, 0, 0, 0, 1, 1], 0, 0, 0, 0, 5, 6),
+    defect(null, 9, 9, 9, 9, 9, 9),
+  ];
   const metrics = await evaluateMaps(images, { height, width });
   assert.equal(metrics["P-AUROC"], 1);
   assert.equal(metrics.AUPRO, 1);
@@ -49,12 +66,25 @@ test("maps: anomalous images without a mask stay out of the pixel metrics only",
 
 test("maps: without masks the pixel metrics are null and the image ones are not", async () => {
   const metrics = await evaluateMaps([normal(0, 0, 0, 0, 0, 1), defect(null, 0, 0, 0, 0, 0, 2)], { height, width });
-  assert.deepEqual([metrics["P-AUROC"], metrics["AP-loc"], metrics.AUPRO, metrics["P-F1-max"], metrics["seg-I-AUROC"], metrics["seg-AP-det"]], [null, null, null, null, 1, 1]);
+  assert.deepEqual(
+    [
+      metrics["P-AUROC"],
+      metrics["AP-loc"],
+      metrics.AUPRO,
+      metrics["P-F1-max"],
+      metrics["seg-I-AUROC"],
+      metrics["seg-AP-det"],
+    ],
+    [null, null, null, null, 1, 1],
+  );
   assert.equal(metrics.notes[0], "P-AUROC, AP-loc, AUPRO: no masks in the test images");
 });
 
 test("maps: an empty mask of an anomalous image is counted and told", async () => {
-  const metrics = await evaluateMaps([normal(0, 0, 0, 0, 0, 1), defect([0, 0, 0, 0, 0, 0], 0, 0, 0, 0, 0, 2)], { height, width });
+  const metrics = await evaluateMaps([normal(0, 0, 0, 0, 0, 1), defect([0, 0, 0, 0, 0, 0], 0, 0, 0, 0, 0, 2)], {
+    height,
+    width,
+  });
   assert.deepEqual(metrics.notes, [
     "P-AUROC, AP-loc, AUPRO: no defect pixel is marked in the test images",
     "1 anomalous image has an empty mask: its pixels count as normal",
@@ -65,12 +95,30 @@ test("wrong input is refused before it reaches the engine", async () => {
   const good = normal(0, 0, 0, 0, 0, 1);
   await assert.rejects(evaluateScores([1, 2], ["normal"]), { code: "INVALID_OPTION" });
   await assert.rejects(evaluateScores([1], ["good" as "normal"]), { code: "INVALID_OPTION", message: /labels\[0\]/ });
-  await assert.rejects(evaluateScores([0, NaN], ["normal", "anomalous"]), { code: "METRIC_UNDEFINED", message: /score 1/ });
-  await assert.rejects(evaluateMaps([normal(1, 2)], { height, width }), { code: "INVALID_OPTION", message: /images\[0\]\.map/ });
-  await assert.rejects(evaluateMaps([good, { ...good, mask: new Uint8Array(5) }], { height, width }), { code: "INVALID_OPTION", message: /images\[1\]\.mask/ });
-  await assert.rejects(evaluateMaps([{ ...good, mask: new Uint8Array(6).fill(1) }], { height, width }), { code: "INVALID_OPTION", message: /normal image/ });
-  await assert.rejects(evaluateMaps([normal(0, 0, 0, NaN, 0, 0)], { height, width }), { code: "METRIC_UNDEFINED", message: /images\[0\]\.map is NaN at pixel 3/ });
+  await assert.rejects(evaluateScores([0, NaN], ["normal", "anomalous"]), {
+    code: "METRIC_UNDEFINED",
+    message: /score 1/,
+  });
+  await assert.rejects(evaluateMaps([normal(1, 2)], { height, width }), {
+    code: "INVALID_OPTION",
+    message: /images\[0\]\.map/,
+  });
+  await assert.rejects(evaluateMaps([good, { ...good, mask: new Uint8Array(5) }], { height, width }), {
+    code: "INVALID_OPTION",
+    message: /images\[1\]\.mask/,
+  });
+  await assert.rejects(evaluateMaps([{ ...good, mask: new Uint8Array(6).fill(1) }], { height, width }), {
+    code: "INVALID_OPTION",
+    message: /normal image/,
+  });
+  await assert.rejects(evaluateMaps([normal(0, 0, 0, NaN, 0, 0)], { height, width }), {
+    code: "METRIC_UNDEFINED",
+    message: /images\[0\]\.map is NaN at pixel 3/,
+  });
   await assert.rejects(evaluateMaps([good], { height, width, fprLimit: 0 }), { code: "INVALID_OPTION" });
   await assert.rejects(evaluateMaps([good], { height: 0, width }), { code: "INVALID_OPTION" });
-  await assert.rejects(evaluateMaps([good], { height, width, fprlimit: 0.3 } as never), { code: "UNKNOWN_OPTION", message: /fprLimit/ });
+  await assert.rejects(evaluateMaps([good], { height, width, fprlimit: 0.3 } as never), {
+    code: "UNKNOWN_OPTION",
+    message: /fprLimit/,
+  });
 });

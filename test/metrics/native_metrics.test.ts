@@ -14,11 +14,18 @@ function near(actual: number, expected: number, what: string): void {
 function slices(name: string): { height: number; width: number; images: Float32Array[] } {
   const { shape, data } = golden(name);
   const [count, height, width] = shape as [number, number, number];
-  return { height, width, images: Array.from({ length: count }, (_, i) => data.slice(i * height * width, (i + 1) * height * width)) };
+  return {
+    height,
+    width,
+    images: Array.from({ length: count }, (_, i) => data.slice(i * height * width, (i + 1) * height * width)),
+  };
 }
 
 test("image metrics equal the reference implementation's", { skip }, async () => {
-  const metrics = await engine().imageMetrics(golden("metrics/image_scores").data, Uint8Array.from(golden("metrics/image_labels").data));
+  const metrics = await engine().imageMetrics(
+    golden("metrics/image_scores").data,
+    Uint8Array.from(golden("metrics/image_labels").data),
+  );
   near(metrics.auroc, goldenJson("metrics", "I-AUROC") as number, "I-AUROC");
   near(metrics.averagePrecision, goldenJson("metrics", "AP-det") as number, "AP-det");
 });
@@ -53,10 +60,14 @@ test("pixel metrics equal brute force, at several false-positive-rate limits", a
     const next = random(100 + seed);
     const [count, height, width] = [1 + Math.floor(next() * 3), 3 + Math.floor(next() * 7), 3 + Math.floor(next() * 9)];
     const levels = [3, 20, 1e6][seed % 3]!;
-    const masks = Array.from({ length: count }, (_, i) => randomMask(height, width, [0.05, 0.2, 0.4][i % 3]!, seed * 10 + i));
+    const masks = Array.from({ length: count }, (_, i) =>
+      randomMask(height, width, [0.05, 0.2, 0.4][i % 3]!, seed * 10 + i),
+    );
     masks[0]![0] = 1;
     masks[0]![masks[0]!.length - 1] = 0;
-    const maps = masks.map((mask) => Float32Array.from(mask, (inside) => Math.floor((next() + 0.3 * inside) * levels) / levels - 0.5));
+    const maps = masks.map((mask) =>
+      Float32Array.from(mask, (inside) => Math.floor((next() + 0.3 * inside) * levels) / levels - 0.5),
+    );
     const scores = maps.flatMap((map) => [...map]);
     const labels = masks.flatMap((mask) => [...mask]);
     for (const limit of [0.05, 0.3, 1]) {
@@ -66,7 +77,10 @@ test("pixel metrics equal brute force, at several false-positive-rate limits", a
       near(metrics.averagePrecision, averagePrecision(scores, labels), `AP-loc, seed ${seed}`);
       near(metrics.f1Max, f1Max(scores, labels).value, `pixel F1, seed ${seed}`);
       assert.equal(metrics.f1Threshold, f1Max(scores, labels).threshold);
-      assert.equal(metrics.regions, masks.reduce((sum, mask) => sum + Math.max(0, ...components(mask, height, width)), 0));
+      assert.equal(
+        metrics.regions,
+        masks.reduce((sum, mask) => sum + Math.max(0, ...components(mask, height, width)), 0),
+      );
     }
   }
 });
@@ -78,14 +92,20 @@ test("extreme scores sort rightly: signs, signed zeros, denormals, the largest f
 });
 
 test("equal scores give AUROC 1/2 and AP the share of anomalous items", async () => {
-  const metrics = await engine().imageMetrics(new Float32Array(10).fill(0.7), Uint8Array.from([1, 1, 1, 0, 0, 0, 0, 0, 0, 0]));
+  const metrics = await engine().imageMetrics(
+    new Float32Array(10).fill(0.7),
+    Uint8Array.from([1, 1, 1, 0, 0, 0, 0, 0, 0, 0]),
+  );
   near(metrics.auroc, 0.5, "AUROC");
   near(metrics.averagePrecision, 0.3, "AP");
 });
 
 test("one class, or nothing, gives NaN", async () => {
   for (const labels of [[], [0, 0], [1, 1]]) {
-    const metrics = await engine().imageMetrics(Float32Array.from(labels, (_, i) => i), Uint8Array.from(labels));
+    const metrics = await engine().imageMetrics(
+      Float32Array.from(labels, (_, i) => i),
+      Uint8Array.from(labels),
+    );
     assert.ok(Object.values(metrics).every(Number.isNaN), labels.join());
   }
   const none = await engine().pixelMetrics([], [], 4, 4, 0.3);
@@ -95,18 +115,26 @@ test("one class, or nothing, gives NaN", async () => {
 });
 
 test("scores that are not finite are refused by position", async () => {
-  await assert.rejects(engine().imageMetrics(Float32Array.from([1, 2, NaN, NaN]), Uint8Array.from([0, 1, 0, 1])), { code: "METRIC_UNDEFINED", message: /score 2 is NaN/ });
+  await assert.rejects(engine().imageMetrics(Float32Array.from([1, 2, NaN, NaN]), Uint8Array.from([0, 1, 0, 1])), {
+    code: "METRIC_UNDEFINED",
+    message: /score 2 is NaN/,
+  });
   const map = new Float32Array(12);
   map[7] = -Infinity;
-  await assert.rejects(engine().pixelMetrics([new Float32Array(12), map], [new Uint8Array(12), new Uint8Array(12)], 3, 4, 0.3), {
-    code: "METRIC_UNDEFINED",
-    message: /map 1 is minus infinity at row 1, column 3/,
-  });
+  await assert.rejects(
+    engine().pixelMetrics([new Float32Array(12), map], [new Uint8Array(12), new Uint8Array(12)], 3, 4, 0.3),
+    {
+      code: "METRIC_UNDEFINED",
+      message: /map 1 is minus infinity at row 1, column 3/,
+    },
+  );
 });
 
 test("arrays that do not fit the sizes are refused", () => {
   assert.throws(() => engine().imageMetrics(new Float32Array(3), new Uint8Array(2)), { code: "INTERNAL" });
-  assert.throws(() => engine().pixelMetrics([new Float32Array(5)], [new Uint8Array(6)], 2, 3, 0.3), { code: "INTERNAL" });
+  assert.throws(() => engine().pixelMetrics([new Float32Array(5)], [new Uint8Array(6)], 2, 3, 0.3), {
+    code: "INTERNAL",
+  });
   assert.throws(() => engine().pixelMetrics([], [], 2, 3, 0), { code: "INTERNAL" });
 });
 

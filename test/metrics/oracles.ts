@@ -15,7 +15,10 @@ export function auroc(scores: ArrayLike<number>, positive: ArrayLike<number>): n
 }
 
 /** Counts at every distinct score, highest first: an item is called anomalous at or above it. */
-function counts(scores: ArrayLike<number>, positive: ArrayLike<number>): { threshold: number; tp: number; fp: number; positives: number }[] {
+function counts(
+  scores: ArrayLike<number>,
+  positive: ArrayLike<number>,
+): { threshold: number; tp: number; fp: number; positives: number }[] {
   const positives = Array.from(positive).filter(Boolean).length;
   return [...new Set(Array.from(scores))]
     .sort((a, b) => b - a)
@@ -49,7 +52,13 @@ export function f1Max(scores: ArrayLike<number>, positive: ArrayLike<number>): {
 }
 
 /** AUPRO from its definition: at every threshold the overlap of each region is counted anew. */
-export function aupro(maps: ArrayLike<number>[], masks: Uint8Array[], height: number, width: number, limit: number): number {
+export function aupro(
+  maps: ArrayLike<number>[],
+  masks: Uint8Array[],
+  height: number,
+  width: number,
+  limit: number,
+): number {
   const labels = masks.map((mask) => components(mask, height, width));
   const normal = labels.reduce((sum, image) => sum + image.filter((l) => l === 0).length, 0);
   const thresholds = [...new Set(maps.flatMap((map) => Array.from(map)))].sort((a, b) => b - a);
@@ -74,7 +83,7 @@ export function aupro(maps: ArrayLike<number>[], masks: Uint8Array[], height: nu
   let [x0, y0] = [0, 0];
   for (const [x1, y1] of points) {
     if (x1 > limit) {
-      area += (limit - x0) * (y0 + (y0 + ((y1 - y0) * (limit - x0)) / (x1 - x0))) / 2;
+      area += ((limit - x0) * (y0 + (y0 + ((y1 - y0) * (limit - x0)) / (x1 - x0)))) / 2;
       return area / limit;
     }
     area += ((x1 - x0) * (y0 + y1)) / 2;

@@ -6,7 +6,11 @@ import { engine } from "../../lib/native/engine.js";
 import { components, random } from "../anomalies/masks.js";
 
 function bruteRegions(map: Float32Array, height: number, width: number, threshold: number, minArea: number): Region[] {
-  const labels = components(Uint8Array.from(map, (v) => Number(v >= threshold)), height, width);
+  const labels = components(
+    Uint8Array.from(map, (v) => Number(v >= threshold)),
+    height,
+    width,
+  );
   const regions: Region[] = [];
   for (let label = 1; label <= Math.max(0, ...labels); label++) {
     const pixels = [...labels.keys()].filter((i) => labels[i] === label);
@@ -15,7 +19,16 @@ function bruteRegions(map: Float32Array, height: number, width: number, threshol
     const peak = Math.max(...pixels.map((i) => map[i]!));
     const at = pixels.find((i) => map[i] === peak)!;
     const [x, y] = [Math.min(...xs), Math.min(...ys)];
-    regions.push({ area: pixels.length, x, y, width: Math.max(...xs) - x + 1, height: Math.max(...ys) - y + 1, peak, peakX: at % width, peakY: Math.floor(at / width) });
+    regions.push({
+      area: pixels.length,
+      x,
+      y,
+      width: Math.max(...xs) - x + 1,
+      height: Math.max(...ys) - y + 1,
+      peak,
+      peakX: at % width,
+      peakY: Math.floor(at / width),
+    });
   }
   return regions.filter((r) => r.area >= minArea).sort((a, b) => b.peak - a.peak);
 }
@@ -25,8 +38,18 @@ test("regions equal a flood fill on random maps, ties included", async () => {
     const next = random(seed);
     const [height, width] = [1 + Math.floor(next() * 20), 1 + Math.floor(next() * 20)];
     const map = Float32Array.from({ length: height * width }, () => Math.floor(next() * 8) - 4);
-    for (const [threshold, minArea] of [[0, 0], [2, 1], [3, 2], [-4, 1], [9, 0]] as const) {
-      assert.deepEqual(await engine().regions(map, height, width, threshold, minArea), bruteRegions(map, height, width, threshold, minArea), `seed ${seed}, threshold ${threshold}`);
+    for (const [threshold, minArea] of [
+      [0, 0],
+      [2, 1],
+      [3, 2],
+      [-4, 1],
+      [9, 0],
+    ] as const) {
+      assert.deepEqual(
+        await engine().regions(map, height, width, threshold, minArea),
+        bruteRegions(map, height, width, threshold, minArea),
+        `seed ${seed}, threshold ${threshold}`,
+      );
     }
   }
 });
@@ -49,9 +72,15 @@ test("spirals and combs join into one region", async () => {
   ];
   const map = Float32Array.from(rows.join(""), (c) => Number(c === "#"));
   const regions = await engine().regions(map, rows.length, 9, 1, 0);
-  assert.deepEqual(regions.map((r) => r.area), [14, [...rows.slice(4).join("")].filter((c) => c === "#").length]);
+  assert.deepEqual(
+    regions.map((r) => r.area),
+    [14, [...rows.slice(4).join("")].filter((c) => c === "#").length],
+  );
 });
 
 test("NaN belongs to no region", async () => {
-  assert.deepEqual((await engine().regions(Float32Array.from([NaN, 1, NaN]), 1, 3, 0, 0)).map((r) => [r.area, r.x]), [[1, 1]]);
+  assert.deepEqual(
+    (await engine().regions(Float32Array.from([NaN, 1, NaN]), 1, 3, 0, 0)).map((r) => [r.area, r.x]),
+    [[1, 1]],
+  );
 });

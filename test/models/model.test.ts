@@ -4,7 +4,14 @@ import path from "node:path";
 import { before, test } from "node:test";
 
 import { importedName } from "../../lib/backbones/catalogue.js";
-import { Detector, Model, type ModelConfig, modelFormatVersion, modelFromCheckpoint, type ModelFromCheckpointOptions } from "../../lib/index.js";
+import {
+  Detector,
+  Model,
+  type ModelConfig,
+  modelFormatVersion,
+  modelFromCheckpoint,
+  type ModelFromCheckpointOptions,
+} from "../../lib/index.js";
 import type { NativeTensor, TensorMap } from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
 import { failure } from "../datasets/files.js";
@@ -27,10 +34,18 @@ before(async () => {
 });
 
 /** The model file with something else in it. */
-async function written(changed: { tensors?: TensorMap; metadata?: Record<string, string>; config?: (config: ModelConfig & Record<string, unknown>) => void }): Promise<string> {
+async function written(changed: {
+  tensors?: TensorMap;
+  metadata?: Record<string, string>;
+  config?: (config: ModelConfig & Record<string, unknown>) => void;
+}): Promise<string> {
   const config = JSON.parse(metadata["config"]!) as ModelConfig & Record<string, unknown>;
   changed.config?.(config);
-  await engine().writeTensors(at("changed.safetensors"), changed.tensors ?? tensors, { ...metadata, config: JSON.stringify(config), ...changed.metadata });
+  await engine().writeTensors(at("changed.safetensors"), changed.tensors ?? tensors, {
+    ...metadata,
+    config: JSON.stringify(config),
+    ...changed.metadata,
+  });
   return at("changed.safetensors");
 }
 
@@ -52,8 +67,16 @@ test("saved, loaded and saved again: the same bytes", async () => {
 test("the header can be read by anything that reads safetensors", () => {
   const bytes = readFileSync(at("model.safetensors"));
   const length = Number(bytes.readBigUInt64LE(0));
-  const header = JSON.parse(bytes.subarray(8, 8 + length).toString("utf8")) as Record<string, { dtype: string; shape: number[]; data_offsets: [number, number] }> & { __metadata__: Record<string, string> };
-  assert.deepEqual(Object.keys(header.__metadata__).sort(), ["config", "format", "format_version", "supersimplenet.checksum"]);
+  const header = JSON.parse(bytes.subarray(8, 8 + length).toString("utf8")) as Record<
+    string,
+    { dtype: string; shape: number[]; data_offsets: [number, number] }
+  > & { __metadata__: Record<string, string> };
+  assert.deepEqual(Object.keys(header.__metadata__).sort(), [
+    "config",
+    "format",
+    "format_version",
+    "supersimplenet.checksum",
+  ]);
   assert.equal(header.__metadata__["format"], "supersimplenet");
   assert.equal(header.__metadata__["format_version"], String(modelFormatVersion));
   const config = JSON.parse(header.__metadata__["config"]!) as ModelConfig;
@@ -73,18 +96,29 @@ test("the header can be read by anything that reads safetensors", () => {
 
 test("the backbone is stored unless every machine can have it, or as asked for", async (t) => {
   assert.equal(model.embedsBackbone, true, "random weights");
-  await assert.rejects(model.save(at("without.safetensors"), { embedBackbone: false }), failure("INVALID_OPTION", "random backbone"));
+  await assert.rejects(
+    model.save(at("without.safetensors"), { embedBackbone: false }),
+    failure("INVALID_OPTION", "random backbone"),
+  );
   await onFile.save(at("without.safetensors"), { embedBackbone: false });
   const without = await Model.load(at("without.safetensors"));
   assert.equal(without.embedsBackbone, false);
-  assert.ok(Object.keys((await engine().readTensors(at("without.safetensors"))).tensors).every((name) => !name.startsWith("backbone.")));
+  assert.ok(
+    Object.keys((await engine().readTensors(at("without.safetensors"))).tensors).every(
+      (name) => !name.startsWith("backbone."),
+    ),
+  );
 
   const weights = path.join(at("cache"), "weights", importedName("resnet18", "safetensors"));
   mkdirSync(path.dirname(weights), { recursive: true });
   await engine().writeTensors(weights, await engine().randomBackbone("resnet18", 0), {});
   const data = labelledFor(await smallDataset(folder), "unsupervised");
   assert.equal(onFile.embedsBackbone, true, "by path");
-  assert.equal((await train(data, { ...tinier, backboneWeights: weights, embedBackbone: false })).embedsBackbone, false, "as asked for");
+  assert.equal(
+    (await train(data, { ...tinier, backboneWeights: weights, embedBackbone: false })).embedsBackbone,
+    false,
+    "as asked for",
+  );
   t.after(() => delete process.env["SUPERSIMPLENET_CACHE"]);
   process.env["SUPERSIMPLENET_CACHE"] = at("cache");
   const cached = await train(data, { ...tinier, backboneWeights: "auto" });
@@ -108,9 +142,15 @@ test("the model of a detector reads its backbone again when it is saved, from th
 
   const other = await Detector.load(at("copy.safetensors"));
   await engine().writeTensors(at("resnet18-1.safetensors"), await engine().randomBackbone("resnet18", 1), {});
-  const another = await train(labelledFor(await smallDataset(folder), "unsupervised"), { ...tinier, backboneWeights: at("resnet18-1.safetensors") });
+  const another = await train(labelledFor(await smallDataset(folder), "unsupervised"), {
+    ...tinier,
+    backboneWeights: at("resnet18-1.safetensors"),
+  });
   await another.save(at("copy.safetensors"));
-  await assert.rejects(other.model.save(at("lost.safetensors")), failure("CHECKSUM_MISMATCH", "copy.safetensors", "another model"));
+  await assert.rejects(
+    other.model.save(at("lost.safetensors")),
+    failure("CHECKSUM_MISMATCH", "copy.safetensors", "another model"),
+  );
 });
 
 test("a model without its backbone: the right weights by path give the same result, others are refused", async () => {
@@ -122,22 +162,39 @@ test("a model without its backbone: the right weights by path give the same resu
   };
   const image = { data: new Uint8Array(32 * 32 * 3).fill(90), width: 32, height: 32, channels: 3 } as const;
   const whole = await (await Detector.load(at("onfile.safetensors"))).detect(image);
-  const parts = await (await Detector.load(at("without.safetensors"), { backboneWeights: await weights(0) })).detect(image);
+  const parts = await (
+    await Detector.load(at("without.safetensors"), { backboneWeights: await weights(0) })
+  ).detect(image);
   assert.equal(parts.logit, whole.logit);
-  await assert.rejects(Detector.load(at("without.safetensors"), { backboneWeights: await weights(1) }), failure("CHECKSUM_MISMATCH", "weights-1.safetensors", "resnet18"));
-  await assert.rejects(Detector.load(at("without.safetensors"), { backboneWeights: at("none.pth") }), failure("FILE_NOT_FOUND", "none.pth"));
+  await assert.rejects(
+    Detector.load(at("without.safetensors"), { backboneWeights: await weights(1) }),
+    failure("CHECKSUM_MISMATCH", "weights-1.safetensors", "resnet18"),
+  );
+  await assert.rejects(
+    Detector.load(at("without.safetensors"), { backboneWeights: at("none.pth") }),
+    failure("FILE_NOT_FOUND", "none.pth"),
+  );
 });
 
 test("a newer format: MODEL_TOO_NEW; no version: MODEL_INVALID", async () => {
-  await assert.rejects(Model.load(await written({ metadata: { format_version: String(modelFormatVersion + 1) } })), failure("MODEL_TOO_NEW", "changed.safetensors", "Upgrade"));
-  for (const format_version of ["", "0", "-1", "1.5", "one"]) await assert.rejects(Model.load(await written({ metadata: { format_version } })), failure("MODEL_INVALID", "format version"), format_version);
+  await assert.rejects(
+    Model.load(await written({ metadata: { format_version: String(modelFormatVersion + 1) } })),
+    failure("MODEL_TOO_NEW", "changed.safetensors", "Upgrade"),
+  );
+  for (const format_version of ["", "0", "-1", "1.5", "one"])
+    await assert.rejects(
+      Model.load(await written({ metadata: { format_version } })),
+      failure("MODEL_INVALID", "format version"),
+      format_version,
+    );
 });
 
 test("other files", async () => {
   await assert.rejects(Model.load(at("nothing.safetensors")), failure("FILE_NOT_FOUND", "nothing.safetensors"));
   writeFileSync(at("text.safetensors"), "a text");
   writeFileSync(at("empty.safetensors"), "");
-  for (const name of ["text", "empty"]) await assert.rejects(Model.load(at(`${name}.safetensors`)), failure("FILE_CORRUPT", name));
+  for (const name of ["text", "empty"])
+    await assert.rejects(Model.load(at(`${name}.safetensors`)), failure("FILE_CORRUPT", name));
   writeFileSync(at("cut.safetensors"), readFileSync(at("model.safetensors")).subarray(0, 100_000));
   await assert.rejects(Model.load(at("cut.safetensors")), failure("FILE_CORRUPT", "cut.safetensors"));
   await engine().writeTensors(at("weights.safetensors"), await engine().randomBackbone("resnet18", 0), {});
@@ -146,7 +203,12 @@ test("other files", async () => {
 });
 
 test("a damaged configuration: MODEL_INVALID says what is missing", async () => {
-  for (const config of ["", "{", "null", "[]", "3"]) await assert.rejects(Model.load(await written({ metadata: { config } })), failure("MODEL_INVALID", "configuration"), config);
+  for (const config of ["", "{", "null", "[]", "3"])
+    await assert.rejects(
+      Model.load(await written({ metadata: { config } })),
+      failure("MODEL_INVALID", "configuration"),
+      config,
+    );
   const damage: [string, (config: Record<string, unknown>) => void][] = [
     ["imageSize", (c) => (c["imageSize"] = [32])],
     ["imageSize", (c) => (c["imageSize"] = [32, 1e9])],
@@ -163,26 +225,42 @@ test("a damaged configuration: MODEL_INVALID says what is missing", async () => 
     ["backbone", (c) => (c["backbone"] = { ...(c["backbone"] as object), architecture: "resnet9" })],
     ["layer7", (c) => (c["layers"] = ["layer7"])],
   ];
-  for (const [shown, config] of damage) await assert.rejects(Model.load(await written({ config })), failure("MODEL_INVALID", shown), shown);
+  for (const [shown, config] of damage)
+    await assert.rejects(Model.load(await written({ config })), failure("MODEL_INVALID", shown), shown);
 });
 
 test("damaged tensors: MODEL_INVALID names the tensor", async () => {
   const name = "discriminator.seg.0.weight";
   for (const value of [NaN, Infinity, -Infinity]) {
-    await assert.rejects(Model.load(await written({ tensors: altered(name, (data) => (data[77] = value)) })), failure("MODEL_INVALID", name, "NaN or infinite"));
+    await assert.rejects(
+      Model.load(await written({ tensors: altered(name, (data) => (data[77] = value)) })),
+      failure("MODEL_INVALID", name, "NaN or infinite"),
+    );
   }
   const { [name]: _missing, ...without } = tensors;
   await assert.rejects(Model.load(await written({ tensors: without })), failure("MODEL_INVALID", name));
-  await assert.rejects(Model.load(await written({ tensors: { ...tensors, [name]: { ...tensors[name]!, shape: [384, 1024, 1, 1] } } })), failure("MODEL_INVALID", name));
+  await assert.rejects(
+    Model.load(await written({ tensors: { ...tensors, [name]: { ...tensors[name]!, shape: [384, 1024, 1, 1] } } })),
+    failure("MODEL_INVALID", name),
+  );
   const double = { dtype: "float64" as const, shape: [1], data: new Float64Array(1) } satisfies NativeTensor;
-  await assert.rejects(Model.load(await written({ tensors: { ...tensors, "discriminator.fc_score.bias": double } })), failure("MODEL_INVALID", "float64"));
+  await assert.rejects(
+    Model.load(await written({ tensors: { ...tensors, "discriminator.fc_score.bias": double } })),
+    failure("MODEL_INVALID", "float64"),
+  );
 });
 
 test("a negative variance, and stored tensors of another shape with the same bytes: MODEL_INVALID", async () => {
   const variance = "discriminator.seg.1.running_var";
-  await assert.rejects(Model.load(await written({ tensors: altered(variance, (data) => (data[3] = -1)) })), failure("MODEL_INVALID", variance, "negative"));
+  await assert.rejects(
+    Model.load(await written({ tensors: altered(variance, (data) => (data[3] = -1)) })),
+    failure("MODEL_INVALID", variance, "negative"),
+  );
   const conv = "backbone.layer1.0.conv1.weight";
-  await assert.rejects(Model.load(await written({ tensors: { ...tensors, [conv]: { ...tensors[conv]!, shape: [64 * 64, 1, 3, 3] } } })), failure("MODEL_INVALID", conv));
+  await assert.rejects(
+    Model.load(await written({ tensors: { ...tensors, [conv]: { ...tensors[conv]!, shape: [64 * 64, 1, 3, 3] } } })),
+    failure("MODEL_INVALID", conv),
+  );
 });
 
 test("a model that a program put together: checked by Detector.load and save", async () => {
@@ -191,11 +269,35 @@ test("a model that a program put together: checked by Detector.load and save", a
   const backbone = { tensors: await model.backbone(), embedded: true };
   const wrong: [string, string, Model][] = [
     ["INVALID_OPTION", "imageSize", new Model({ ...model.config, imageSize: [16, 16] }, model.heads, backbone)],
-    ["INVALID_OPTION", "scoreLogit", new Model({ ...model.config, thresholds: { ...model.config.thresholds, scoreLogit: NaN } }, model.heads, backbone)],
+    [
+      "INVALID_OPTION",
+      "scoreLogit",
+      new Model(
+        { ...model.config, thresholds: { ...model.config.thresholds, scoreLogit: NaN } },
+        model.heads,
+        backbone,
+      ),
+    ],
     ["INVALID_OPTION", "config", new Model(undefined as unknown as ModelConfig, model.heads, backbone)],
     ["MODEL_INVALID", "discriminator.seg.0.bias", new Model(model.config, without, backbone)],
-    ["MODEL_INVALID", "discriminator.seg.0.bias", new Model(model.config, { ...without, "discriminator.seg.0.bias": { ...bias, data: new Float32Array(3) } as NativeTensor }, backbone)],
-    ["MODEL_INVALID", "float64", new Model(model.config, { ...without, "discriminator.seg.0.bias": { dtype: "float64", shape: [1024], data: new Float64Array(1024) } }, backbone)],
+    [
+      "MODEL_INVALID",
+      "discriminator.seg.0.bias",
+      new Model(
+        model.config,
+        { ...without, "discriminator.seg.0.bias": { ...bias, data: new Float32Array(3) } as NativeTensor },
+        backbone,
+      ),
+    ],
+    [
+      "MODEL_INVALID",
+      "float64",
+      new Model(
+        model.config,
+        { ...without, "discriminator.seg.0.bias": { dtype: "float64", shape: [1024], data: new Float64Array(1024) } },
+        backbone,
+      ),
+    ],
     ["MODEL_INVALID", "backbone.conv1.weight", new Model(model.config, model.heads, { tensors: {}, embedded: true })],
   ];
   for (const [code, shown, bad] of wrong) {
@@ -217,7 +319,8 @@ test("modelFromCheckpoint: wrong options are refused before anything is read", a
     ["resize", { resize: "cubic" }],
     ["variant", { variant: "JIMS" }],
   ];
-  for (const [shown, other] of wrong) await assert.rejects(modelFromCheckpoint({ ...good, ...other }), failure("INVALID_OPTION", `'${shown}'`), shown);
+  for (const [shown, other] of wrong)
+    await assert.rejects(modelFromCheckpoint({ ...good, ...other }), failure("INVALID_OPTION", `'${shown}'`), shown);
   await assert.rejects(modelFromCheckpoint(good), failure("FILE_NOT_FOUND", "nothing.pth"));
 });
 
@@ -232,18 +335,33 @@ test("one changed bit in the stored backbone: MODEL_INVALID", async () => {
 test("setThresholds: kept by save, used by the detector, refused as a whole when one is wrong", async () => {
   const loaded = await Model.load(at("model.safetensors"));
   const before = { ...loaded.config.thresholds };
-  for (const wrong of [{ score: 0 }, { score: 1 }, { score: 0.3, pixelLogit: NaN }, { pixelLogit: "1" as unknown as number }, { score: NaN }]) assert.throws(() => loaded.setThresholds(wrong), failure("INVALID_OPTION"));
+  for (const wrong of [
+    { score: 0 },
+    { score: 1 },
+    { score: 0.3, pixelLogit: NaN },
+    { pixelLogit: "1" as unknown as number },
+    { score: NaN },
+  ])
+    assert.throws(() => loaded.setThresholds(wrong), failure("INVALID_OPTION"));
   assert.throws(() => loaded.setThresholds({ pixel: 3 } as object), failure("UNKNOWN_OPTION", "pixelLogit"));
   assert.deepEqual(loaded.config.thresholds, before);
 
   loaded.setThresholds({ score: 0.8 });
-  assert.deepEqual([loaded.config.thresholds.scoreMethod, loaded.config.thresholds.pixelMethod], ["manual", "normal-quantile"]);
+  assert.deepEqual(
+    [loaded.config.thresholds.scoreMethod, loaded.config.thresholds.pixelMethod],
+    ["manual", "normal-quantile"],
+  );
   loaded.setThresholds({ pixelLogit: -0.25 });
   await loaded.save(at("set.safetensors"));
   const { config } = await Model.load(at("set.safetensors"));
   assert.ok(Math.abs(config.thresholds.scoreLogit - Math.log(4)) < 1e-12);
-  assert.deepEqual([config.thresholds.pixelLogit, config.thresholds.scoreMethod, config.thresholds.pixelMethod], [-0.25, "manual", "manual"]);
-  const { threshold, pixelThreshold } = await (await Detector.load(at("set.safetensors"))).detect({ data: new Uint8Array(3), width: 1, height: 1, channels: 3 });
+  assert.deepEqual(
+    [config.thresholds.pixelLogit, config.thresholds.scoreMethod, config.thresholds.pixelMethod],
+    [-0.25, "manual", "manual"],
+  );
+  const { threshold, pixelThreshold } = await (
+    await Detector.load(at("set.safetensors"))
+  ).detect({ data: new Uint8Array(3), width: 1, height: 1, channels: 3 });
   assert.ok(Math.abs(threshold - 0.8) < 1e-12);
   assert.equal(pixelThreshold, -0.25);
 });
@@ -252,13 +370,23 @@ test("save: into a folder that is missing, onto a folder; unknown options; nothi
   await assert.rejects(model.save(at("missing", "model.safetensors")), failure("FILE_NOT_FOUND", "missing"));
   mkdirSync(at("taken"));
   await assert.rejects(model.save(at("taken")), failure("FILE_ERROR", "folder"));
-  await assert.rejects(model.save(at("x.safetensors"), { embedBackbones: true } as object), failure("UNKNOWN_OPTION", "embedBackbone"));
-  assert.deepEqual(readdirSync(folder).filter((name) => name.includes(".tmp") || name === "x.safetensors"), []);
+  await assert.rejects(
+    model.save(at("x.safetensors"), { embedBackbones: true } as object),
+    failure("UNKNOWN_OPTION", "embedBackbone"),
+  );
+  assert.deepEqual(
+    readdirSync(folder).filter((name) => name.includes(".tmp") || name === "x.safetensors"),
+    [],
+  );
 });
 
-test("save into a folder that may not be written", { skip: process.getuid?.() === 0 && "root may write everywhere" }, async () => {
-  mkdirSync(at("locked"), { mode: 0o500 });
-  await assert.rejects(model.save(at("locked", "model.safetensors")), failure("NO_PERMISSION", "locked"));
-  chmodSync(at("locked"), 0o700);
-  assert.deepEqual(readdirSync(at("locked")), []);
-});
+test(
+  "save into a folder that may not be written",
+  { skip: process.getuid?.() === 0 && "root may write everywhere" },
+  async () => {
+    mkdirSync(at("locked"), { mode: 0o500 });
+    await assert.rejects(model.save(at("locked", "model.safetensors")), failure("NO_PERMISSION", "locked"));
+    chmodSync(at("locked"), 0o700);
+    assert.deepEqual(readdirSync(at("locked")), []);
+  },
+);

@@ -32,32 +32,47 @@ function environment(t: TestContext, values: Record<string, string | undefined>)
 /** A folder that looks like libtorch from outside. */
 function fakeLibtorch(folder: string, version: string, cuda: boolean): string {
   mkdirSync(path.join(folder, "lib"), { recursive: true });
-  for (const file of [...pinned.libraries["linux"]!, ...(cuda ? ["libtorch_cuda.so"] : [])]) writeFileSync(path.join(folder, "lib", file), "");
+  for (const file of [...pinned.libraries["linux"]!, ...(cuda ? ["libtorch_cuda.so"] : [])])
+    writeFileSync(path.join(folder, "lib", file), "");
   writeFileSync(path.join(folder, "build-version"), version);
   return folder;
 }
 
-test("a CUDA libtorch: by its own variable, else SUPERSIMPLENET_LIBTORCH; 2.11 to 2.14; a wrong one is an error", linux, (t) => {
-  const folder = temporary(t);
-  const cuda = fakeLibtorch(path.join(folder, "cuda"), "2.11.0+cu130", true);
-  const cpu = fakeLibtorch(path.join(folder, "cpu"), "2.13.0", false);
-  const old = fakeLibtorch(path.join(folder, "old"), "2.10.0+cu130", true);
-  environment(t, { SUPERSIMPLENET_LIBTORCH_CUDA: cuda, SUPERSIMPLENET_LIBTORCH: cpu });
-  assert.deepEqual(locateCudaLibtorch(undefined), { folder: cuda, version: "2.11.0+cu130", foundBy: "SUPERSIMPLENET_LIBTORCH_CUDA" });
-  assert.equal(locateCudaLibtorch("2.11.1").folder, cuda);
-  const refused = (wanted: string | undefined, text: RegExp): void =>
-    assert.throws(() => locateCudaLibtorch(wanted), (e: unknown) => e instanceof SuperSimpleNetError && e.code === "LIBTORCH_VERSION" && text.test(e.message));
-  refused("2.14.0", /2\.11\.0/);
-  process.env["SUPERSIMPLENET_LIBTORCH_CUDA"] = cpu;
-  refused(undefined, /not a CUDA build/);
-  process.env["SUPERSIMPLENET_LIBTORCH_CUDA"] = old;
-  refused(undefined, /2\.10\.0/);
-  delete process.env["SUPERSIMPLENET_LIBTORCH_CUDA"];
-  environment(t, { PATH: folder, SUPERSIMPLENET_CACHE: folder }); // no Python, and nothing that was installed
-  assert.throws(() => locateCudaLibtorch(undefined), (e: unknown) => e instanceof SuperSimpleNetError && e.code === "LIBTORCH_NOT_FOUND" && e.message.includes(cpu));
-  process.env["SUPERSIMPLENET_LIBTORCH"] = cuda;
-  assert.equal(locateCudaLibtorch(undefined).foundBy, "SUPERSIMPLENET_LIBTORCH");
-});
+test(
+  "a CUDA libtorch: by its own variable, else SUPERSIMPLENET_LIBTORCH; 2.11 to 2.14; a wrong one is an error",
+  linux,
+  (t) => {
+    const folder = temporary(t);
+    const cuda = fakeLibtorch(path.join(folder, "cuda"), "2.11.0+cu130", true);
+    const cpu = fakeLibtorch(path.join(folder, "cpu"), "2.13.0", false);
+    const old = fakeLibtorch(path.join(folder, "old"), "2.10.0+cu130", true);
+    environment(t, { SUPERSIMPLENET_LIBTORCH_CUDA: cuda, SUPERSIMPLENET_LIBTORCH: cpu });
+    assert.deepEqual(locateCudaLibtorch(undefined), {
+      folder: cuda,
+      version: "2.11.0+cu130",
+      foundBy: "SUPERSIMPLENET_LIBTORCH_CUDA",
+    });
+    assert.equal(locateCudaLibtorch("2.11.1").folder, cuda);
+    const refused = (wanted: string | undefined, text: RegExp): void =>
+      assert.throws(
+        () => locateCudaLibtorch(wanted),
+        (e: unknown) => e instanceof SuperSimpleNetError && e.code === "LIBTORCH_VERSION" && text.test(e.message),
+      );
+    refused("2.14.0", /2\.11\.0/);
+    process.env["SUPERSIMPLENET_LIBTORCH_CUDA"] = cpu;
+    refused(undefined, /not a CUDA build/);
+    process.env["SUPERSIMPLENET_LIBTORCH_CUDA"] = old;
+    refused(undefined, /2\.10\.0/);
+    delete process.env["SUPERSIMPLENET_LIBTORCH_CUDA"];
+    environment(t, { PATH: folder, SUPERSIMPLENET_CACHE: folder }); // no Python, and nothing that was installed
+    assert.throws(
+      () => locateCudaLibtorch(undefined),
+      (e: unknown) => e instanceof SuperSimpleNetError && e.code === "LIBTORCH_NOT_FOUND" && e.message.includes(cpu),
+    );
+    process.env["SUPERSIMPLENET_LIBTORCH"] = cuda;
+    assert.equal(locateCudaLibtorch(undefined).foundBy, "SUPERSIMPLENET_LIBTORCH");
+  },
+);
 
 test("the CUDA engine is tried in a process of its own: a crash, an exception and a GPU that fails are reasons, not the end", (t) => {
   const folder = temporary(t);
@@ -66,7 +81,8 @@ test("the CUDA engine is tried in a process of its own: a crash, an exception an
     writeFileSync(loader, `exports.load = (libraries, engine) => { ${body} };`);
     return tryCuda({ loader, engine: "engine" }, ["library"]);
   };
-  const status = (value: CudaStatus): CudaStatus | Unusable => outcome(`return { shutdown() {}, cudaStatus: () => (${JSON.stringify(value)}) };`);
+  const status = (value: CudaStatus): CudaStatus | Unusable =>
+    outcome(`return { shutdown() {}, cudaStatus: () => (${JSON.stringify(value)}) };`);
   const refused = (found: CudaStatus | Unusable, reason: RegExp, fix: RegExp): void => {
     assert.ok("reason" in found, JSON.stringify(found));
     assert.match(found.reason, reason);
@@ -74,15 +90,48 @@ test("the CUDA engine is tried in a process of its own: a crash, an exception an
   };
   environment(t, { CUDA_VISIBLE_DEVICES: undefined });
   const gpu = { name: "GPU", capability: "9.0", bytes: 1e9, error: "" };
-  refused(outcome("process.abort();"), /^the process that tried the CUDA engine was ended by SIGABRT$/, /nvidia-smi.*cuda install --force/);
-  refused(outcome("throw new Error('libcudart.so.13: cannot open');"), /^the CUDA engine does not open: libcudart\.so\.13: cannot open$/, /cuda install --force/);
-  refused(status({ driver: 12080, runtime: 13000, error: "insufficient", devices: [] }), /^the NVIDIA driver is too old \(CUDA runtime 13\.0; driver for CUDA 12\.8/, /^Install NVIDIA's driver, version 580 or newer/);
-  refused(status({ driver: 0, runtime: 13000, error: "no device", devices: [] }), /^there is no NVIDIA driver \(CUDA runtime 13\.0; no driver/, /docker run --gpus all/);
-  refused(status({ driver: 13000, runtime: 13000, error: "no CUDA-capable device", devices: [] }), /^no CUDA-capable device/, /nvidia-smi.*capability 7\.5/);
-  refused(status({ driver: 13000, runtime: 13000, error: "", devices: [gpu, { ...gpu, error: "no kernel image" }] }), /^cuda:1 \(GPU, compute capability 9\.0\) does not compute: no kernel image/, /capability 7\.5.*CUDA_VISIBLE_DEVICES/);
-  assert.deepEqual(status({ driver: 13000, runtime: 13000, error: "", devices: [gpu] }), { driver: 13000, runtime: 13000, error: "", devices: [gpu] });
+  refused(
+    outcome("process.abort();"),
+    /^the process that tried the CUDA engine was ended by SIGABRT$/,
+    /nvidia-smi.*cuda install --force/,
+  );
+  refused(
+    outcome("throw new Error('libcudart.so.13: cannot open');"),
+    /^the CUDA engine does not open: libcudart\.so\.13: cannot open$/,
+    /cuda install --force/,
+  );
+  refused(
+    status({ driver: 12080, runtime: 13000, error: "insufficient", devices: [] }),
+    /^the NVIDIA driver is too old \(CUDA runtime 13\.0; driver for CUDA 12\.8/,
+    /^Install NVIDIA's driver, version 580 or newer/,
+  );
+  refused(
+    status({ driver: 0, runtime: 13000, error: "no device", devices: [] }),
+    /^there is no NVIDIA driver \(CUDA runtime 13\.0; no driver/,
+    /docker run --gpus all/,
+  );
+  refused(
+    status({ driver: 13000, runtime: 13000, error: "no CUDA-capable device", devices: [] }),
+    /^no CUDA-capable device/,
+    /nvidia-smi.*capability 7\.5/,
+  );
+  refused(
+    status({ driver: 13000, runtime: 13000, error: "", devices: [gpu, { ...gpu, error: "no kernel image" }] }),
+    /^cuda:1 \(GPU, compute capability 9\.0\) does not compute: no kernel image/,
+    /capability 7\.5.*CUDA_VISIBLE_DEVICES/,
+  );
+  assert.deepEqual(status({ driver: 13000, runtime: 13000, error: "", devices: [gpu] }), {
+    driver: 13000,
+    runtime: 13000,
+    error: "",
+    devices: [gpu],
+  });
   environment(t, { CUDA_VISIBLE_DEVICES: "-1" });
-  refused(status({ driver: 13000, runtime: 13000, error: "no CUDA-capable device", devices: [] }), /no CUDA-capable device/, /^CUDA_VISIBLE_DEVICES is '-1': unset it/);
+  refused(
+    status({ driver: 13000, runtime: 13000, error: "no CUDA-capable device", devices: [] }),
+    /no CUDA-capable device/,
+    /^CUDA_VISIBLE_DEVICES is '-1': unset it/,
+  );
 });
 
 test("SUPERSIMPLENET_ENGINE decides before the device; nonsense is INVALID_OPTION", (t) => {
@@ -96,9 +145,21 @@ test("SUPERSIMPLENET_ENGINE decides before the device; nonsense is INVALID_OPTIO
   else assert.throws(() => chooseEngine("cpu"), { code: "ENGINE_NOT_BUILT" });
 });
 
-test("auto says why; cuda without a GPU is DEVICE_UNAVAILABLE with the reason", { skip: engine().devices().length > 1 && "this machine has a GPU" }, () => {
-  const { device, reason } = resolveDevice("test", "auto");
-  assert.equal(device, "cpu");
-  assert.notEqual(reason, "");
-  assert.throws(() => resolveDevice("test", "cuda:1"), (e: unknown) => e instanceof SuperSimpleNetError && e.code === "DEVICE_UNAVAILABLE" && e.message.includes("cuda:1") && e.message.includes(reason) && e.message.includes("Available: cpu"));
-});
+test(
+  "auto says why; cuda without a GPU is DEVICE_UNAVAILABLE with the reason",
+  { skip: engine().devices().length > 1 && "this machine has a GPU" },
+  () => {
+    const { device, reason } = resolveDevice("test", "auto");
+    assert.equal(device, "cpu");
+    assert.notEqual(reason, "");
+    assert.throws(
+      () => resolveDevice("test", "cuda:1"),
+      (e: unknown) =>
+        e instanceof SuperSimpleNetError &&
+        e.code === "DEVICE_UNAVAILABLE" &&
+        e.message.includes("cuda:1") &&
+        e.message.includes(reason) &&
+        e.message.includes("Available: cpu"),
+    );
+  },
+);

@@ -6,7 +6,13 @@ import path from "node:path";
 import { after, beforeEach, test } from "node:test";
 
 import type { ErrorCode } from "../../lib/errors.js";
-import { type CudaInstallProgress, type CudaInstalled, cudaWheels, installCuda, installWheels } from "../../lib/native/cuda_install.js";
+import {
+  type CudaInstallProgress,
+  type CudaInstalled,
+  cudaWheels,
+  installCuda,
+  installWheels,
+} from "../../lib/native/cuda_install.js";
 import { type PinnedCuda, cudaCache, locateCudaLibtorch, minor, pinned } from "../../lib/native/locate.js";
 import { type FileServer, fileServer } from "../download/servers.js";
 import { zip } from "../download/zips.js";
@@ -14,28 +20,64 @@ import { zip } from "../download/zips.js";
 const linux = { skip: `${process.platform}-${process.arch}` !== "linux-x64" && "CUDA is for Linux x64 only" };
 const root = mkdtempSync(path.join(os.tmpdir(), "ssn-cuda-install-"));
 after(() => rmSync(root, { recursive: true, force: true }));
-for (const name of ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SUPERSIMPLENET_WHEELS_URL", "PIP_INDEX_URL"]) delete process.env[name];
+for (const name of [
+  "HTTP_PROXY",
+  "HTTPS_PROXY",
+  "NO_PROXY",
+  "http_proxy",
+  "https_proxy",
+  "no_proxy",
+  "SUPERSIMPLENET_WHEELS_URL",
+  "PIP_INDEX_URL",
+])
+  delete process.env[name];
 
 const version = pinned.cuda.version;
 const library = "library ".repeat(4000);
 /** Two small wheels with what the real ones have: things to keep and things to leave out. */
 const archives = {
-  "torch-1-cp311.whl": zip({
-    "torch/version.py": `__version__ = '${version}+cu130'\n`,
-    ...Object.fromEntries([...pinned.libraries["linux"]!, "libtorch_cuda.so", "libc10_cuda.so", "libtorch_python.so", "libtorch_cuda_linalg.so"].map((name) => [`torch/lib/${name}`, library])),
-    "torch/include/ATen/ATen.h": "header",
-    "torch/nn/module.py": "unwanted",
-    "torch-1.dist-info/licenses/LICENSE": "torch's",
-    "torch-1.dist-info/METADATA": "unwanted",
-  }, true),
-  "nvidia_thing-1-py3.whl": zip({ "nvidia/cu13/lib/libthing.so.13": library, "nvidia/cu13/lib/libthing.alt.so.13": "unwanted", "nvidia/cu13/lib/libthing.a": "unwanted", "nvidia_thing-1.dist-info/License.txt": "NVIDIA's" }, false),
+  "torch-1-cp311.whl": zip(
+    {
+      "torch/version.py": `__version__ = '${version}+cu130'\n`,
+      ...Object.fromEntries(
+        [
+          ...pinned.libraries["linux"]!,
+          "libtorch_cuda.so",
+          "libc10_cuda.so",
+          "libtorch_python.so",
+          "libtorch_cuda_linalg.so",
+        ].map((name) => [`torch/lib/${name}`, library]),
+      ),
+      "torch/include/ATen/ATen.h": "header",
+      "torch/nn/module.py": "unwanted",
+      "torch-1.dist-info/licenses/LICENSE": "torch's",
+      "torch-1.dist-info/METADATA": "unwanted",
+    },
+    true,
+  ),
+  "nvidia_thing-1-py3.whl": zip(
+    {
+      "nvidia/cu13/lib/libthing.so.13": library,
+      "nvidia/cu13/lib/libthing.alt.so.13": "unwanted",
+      "nvidia/cu13/lib/libthing.a": "unwanted",
+      "nvidia_thing-1.dist-info/License.txt": "NVIDIA's",
+    },
+    false,
+  ),
 };
 const sha256 = (data: Buffer): string => createHash("sha256").update(data).digest("hex");
 const manifest: PinnedCuda = {
   version,
   cacheName: "small",
   installedBytes: 1e6,
-  wheels: { "linux-x64": Object.entries(archives).map(([file, data]) => ({ project: file.startsWith("torch") ? "torch" : "nvidia-thing", file, sha256: sha256(data), bytes: data.length })) },
+  wheels: {
+    "linux-x64": Object.entries(archives).map(([file, data]) => ({
+      project: file.startsWith("torch") ? "torch" : "nvidia-thing",
+      file,
+      sha256: sha256(data),
+      bytes: data.length,
+    })),
+  },
 };
 
 let parent = "";
@@ -45,16 +87,30 @@ beforeEach(() => {
   target = path.join(parent, "small", "torch");
 });
 const retry = { retryDelayMs: 1, timeoutMs: 5000 };
-const fails = (promise: Promise<unknown>, code: ErrorCode, message: RegExp): Promise<void> => assert.rejects(promise, { name: "SuperSimpleNetError", code, message });
+const fails = (promise: Promise<unknown>, code: ErrorCode, message: RegExp): Promise<void> =>
+  assert.rejects(promise, { name: "SuperSimpleNetError", code, message });
 
 /** An index: torch's page in JSON, the other in HTML with relative addresses. */
-async function withIndex(body: (server: FileServer) => Promise<void>, faults: { breakAfter?: number; breaks?: number; statuses?: number[] } = {}, files: Record<string, Buffer> = {}): Promise<void> {
+async function withIndex(
+  body: (server: FileServer) => Promise<void>,
+  faults: { breakAfter?: number; breaks?: number; statuses?: number[] } = {},
+  files: Record<string, Buffer> = {},
+): Promise<void> {
   const [torch, thing] = Object.keys(archives) as (keyof typeof archives)[];
   const server = await fileServer({
     content: Buffer.alloc(0),
     files: {
-      "/simple/torch/": Buffer.from(JSON.stringify({ files: [{ filename: "torch-0.whl", url: "/nothing" }, { filename: torch, url: `/files/${torch}#sha256=0` }] })),
-      "/simple/nvidia-thing/": Buffer.from(`<html><a href="nothing">nvidia_thing-0-py3.whl</a><br><a data-x="1" href='../../files/${thing}#sha256=0'>\n${thing}</a></html>`),
+      "/simple/torch/": Buffer.from(
+        JSON.stringify({
+          files: [
+            { filename: "torch-0.whl", url: "/nothing" },
+            { filename: torch, url: `/files/${torch}#sha256=0` },
+          ],
+        }),
+      ),
+      "/simple/nvidia-thing/": Buffer.from(
+        `<html><a href="nothing">nvidia_thing-0-py3.whl</a><br><a data-x="1" href='../../files/${thing}#sha256=0'>\n${thing}</a></html>`,
+      ),
       ...Object.fromEntries(Object.entries(archives).map(([file, data]) => [`/files/${file}`, data])),
       ...files,
     },
@@ -66,11 +122,23 @@ async function withIndex(body: (server: FileServer) => Promise<void>, faults: { 
     await server.close();
   }
 }
-const fetchFrom = (server: FileServer, options: object = {}): Promise<CudaInstalled> => installWheels(manifest, target, { indexUrl: `${server.url}/simple`, ...retry, ...options });
+const fetchFrom = (server: FileServer, options: object = {}): Promise<CudaInstalled> =>
+  installWheels(manifest, target, { indexUrl: `${server.url}/simple`, ...retry, ...options });
 
 function installed(): void {
-  const files = (readdirSync(path.join(parent, "small"), { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile()).map((entry) => path.relative(path.join(parent, "small"), path.join(entry.parentPath, entry.name)));
-  assert.deepEqual(files.sort(), ["licenses/nvidia_thing-1/License.txt", "licenses/torch-1/LICENSE", "nvidia/cu13/lib/libthing.so.13", "torch/include/ATen/ATen.h", ...["libc10.so", "libc10_cuda.so", "libtorch.so", "libtorch_cpu.so", "libtorch_cuda.so"].map((name) => `torch/lib/${name}`), "torch/version.py"]);
+  const files = readdirSync(path.join(parent, "small"), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => path.relative(path.join(parent, "small"), path.join(entry.parentPath, entry.name)));
+  assert.deepEqual(files.sort(), [
+    "licenses/nvidia_thing-1/License.txt",
+    "licenses/torch-1/LICENSE",
+    "nvidia/cu13/lib/libthing.so.13",
+    "torch/include/ATen/ATen.h",
+    ...["libc10.so", "libc10_cuda.so", "libtorch.so", "libtorch_cpu.so", "libtorch_cuda.so"].map(
+      (name) => `torch/lib/${name}`,
+    ),
+    "torch/version.py",
+  ]);
   assert.equal(readFileSync(path.join(target, "lib", "libtorch_cuda.so"), "utf8"), library);
   assert.deepEqual(readdirSync(parent), ["small"]);
 }
@@ -78,27 +146,54 @@ function installed(): void {
 test("fetches the wheels from an index, unpacks what is used, and does nothing the second time", linux, () =>
   withIndex(async (server) => {
     const progress: CudaInstallProgress[] = [];
-    assert.deepEqual(await fetchFrom(server, { onProgress: (p: CudaInstallProgress) => progress.push(p) }), { folder: target, version, installed: true });
+    assert.deepEqual(await fetchFrom(server, { onProgress: (p: CudaInstallProgress) => progress.push(p) }), {
+      folder: target,
+      version,
+      installed: true,
+    });
     installed();
     const total = Object.values(archives).reduce((sum, data) => sum + data.length, 0);
-    assert.deepEqual(progress.filter(({ stage }) => stage === "download").at(-1), { stage: "download", file: "nvidia_thing-1-py3.whl", bytes: total, total });
-    assert.deepEqual(progress.at(-1), { stage: "unpack", file: "nvidia_thing-1-py3.whl", bytes: library.length + "NVIDIA's".length, total: library.length + "NVIDIA's".length });
+    assert.deepEqual(progress.filter(({ stage }) => stage === "download").at(-1), {
+      stage: "download",
+      file: "nvidia_thing-1-py3.whl",
+      bytes: total,
+      total,
+    });
+    assert.deepEqual(progress.at(-1), {
+      stage: "unpack",
+      file: "nvidia_thing-1-py3.whl",
+      bytes: library.length + "NVIDIA's".length,
+      total: library.length + "NVIDIA's".length,
+    });
     const asked = server.seen.length;
     assert.deepEqual(await fetchFrom(server), { folder: target, version, installed: false });
     assert.equal(server.seen.length, asked);
     writeFileSync(path.join(target, "lib", "libtorch_cuda.so"), "damaged");
     assert.equal((await fetchFrom(server, { force: true })).installed, true);
     installed();
-  }));
+  }),
+);
 
 test("goes on where an interrupted download stopped, and fetches nothing twice", linux, () =>
   withIndex(
     async (server) => {
-      await fails(fetchFrom(server, { attempts: 1 }), "DOWNLOAD_FAILED", /Cannot download .*torch-1-cp311\.whl.*cuda list.*cuda install --from DIR/s);
+      await fails(
+        fetchFrom(server, { attempts: 1 }),
+        "DOWNLOAD_FAILED",
+        /Cannot download .*torch-1-cp311\.whl.*cuda list.*cuda install --from DIR/s,
+      );
       assert.deepEqual(readdirSync(path.join(parent, "wheels")), ["torch-1-cp311.whl.part"]);
       assert.ok(!existsSync(target));
       const controller = new AbortController();
-      await fails(fetchFrom(server, { signal: controller.signal, onProgress: ({ stage, file }: CudaInstallProgress) => stage === "download" && file.startsWith("nvidia") && controller.abort() }), "ABORTED", /nothing was changed/);
+      await fails(
+        fetchFrom(server, {
+          signal: controller.signal,
+          onProgress: ({ stage, file }: CudaInstallProgress) =>
+            stage === "download" && file.startsWith("nvidia") && controller.abort(),
+        }),
+        "ABORTED",
+        /nothing was changed/,
+      );
       assert.equal(server.seen.find(({ range }) => range !== undefined)?.range, "bytes=300-");
       assert.ok(existsSync(path.join(parent, "wheels", "torch-1-cp311.whl")));
       const before = server.seen.length;
@@ -108,52 +203,104 @@ test("goes on where an interrupted download stopped, and fetches nothing twice",
     },
     // The first two connections, to the index and to the file, break after 300 bytes; the index's page is shorter.
     { breakAfter: 300, breaks: 2 },
-  ));
+  ),
+);
 
 test("cancelling while it unpacks leaves no folder; a folder of a killed process is removed", linux, () =>
   withIndex(async (server) => {
     const controller = new AbortController();
-    await fails(fetchFrom(server, { signal: controller.signal, onProgress: ({ stage }: CudaInstallProgress) => stage === "unpack" && controller.abort() }), "ABORTED", /nothing was changed/);
+    await fails(
+      fetchFrom(server, {
+        signal: controller.signal,
+        onProgress: ({ stage }: CudaInstallProgress) => stage === "unpack" && controller.abort(),
+      }),
+      "ABORTED",
+      /nothing was changed/,
+    );
     assert.deepEqual(readdirSync(parent), ["wheels"]);
     mkdirSync(path.join(parent, "small.tmp-99999999-abc", "torch"), { recursive: true });
     await fetchFrom(server);
     installed();
-  }));
+  }),
+);
 
 test("a wheel with another checksum is refused, from an index and from a folder", linux, async () => {
-  await withIndex((server) => fails(fetchFrom(server), "CHECKSUM_MISMATCH", /nvidia_thing-1-py3\.whl is not the expected file/), {}, { "/files/nvidia_thing-1-py3.whl": Buffer.from("<html>login</html>") });
+  await withIndex(
+    (server) => fails(fetchFrom(server), "CHECKSUM_MISMATCH", /nvidia_thing-1-py3\.whl is not the expected file/),
+    {},
+    { "/files/nvidia_thing-1-py3.whl": Buffer.from("<html>login</html>") },
+  );
   assert.ok(!existsSync(target));
   const folder = mkdtempSync(path.join(root, "wheels-"));
-  for (const [file, data] of Object.entries(archives)) writeFileSync(path.join(folder, file), file.startsWith("torch") ? data : data.subarray(1));
-  await fails(installWheels(manifest, target, { from: folder }), "CHECKSUM_MISMATCH", /nvidia_thing-1-py3\.whl has SHA-256 \w+ instead of/);
+  for (const [file, data] of Object.entries(archives))
+    writeFileSync(path.join(folder, file), file.startsWith("torch") ? data : data.subarray(1));
+  await fails(
+    installWheels(manifest, target, { from: folder }),
+    "CHECKSUM_MISMATCH",
+    /nvidia_thing-1-py3\.whl has SHA-256 \w+ instead of/,
+  );
   assert.ok(!existsSync(target));
 });
 
 test("from a folder, without a network: everything must be there, and stays there", linux, async () => {
   const folder = mkdtempSync(path.join(root, "wheels-"));
   writeFileSync(path.join(folder, "torch-1-cp311.whl"), archives["torch-1-cp311.whl"]);
-  await fails(installWheels(manifest, target, { from: folder }), "FILE_NOT_FOUND", /1 of 2 wheels are not in .*\n {2}- nvidia_thing-1-py3\.whl/);
+  await fails(
+    installWheels(manifest, target, { from: folder }),
+    "FILE_NOT_FOUND",
+    /1 of 2 wheels are not in .*\n {2}- nvidia_thing-1-py3\.whl/,
+  );
   writeFileSync(path.join(folder, "nvidia_thing-1-py3.whl"), archives["nvidia_thing-1-py3.whl"]);
   await installWheels(manifest, target, { from: folder });
   installed();
   assert.equal(readdirSync(folder).length, 2);
 });
 
-test("an index without the file, a server that fails for a while, a disk that is too small, another platform", linux, async () => {
-  for (const page of ["<html></html>", '{"errors": ["no such project"]}', "{cut sh"])
-    await withIndex((server) => fails(fetchFrom(server), "DOWNLOAD_FAILED", /simple\/torch\/ does not have torch-1-cp311\.whl\. Set SUPERSIMPLENET_WHEELS_URL/), {}, { "/simple/torch/": Buffer.from(page) });
-  await withIndex((server) => fetchFrom(server).then(installed), { statuses: [503, 429] });
-  await withIndex((server) => fails(fetchFrom(server, { indexUrl: `${server.url}/other`, force: true }), "DOWNLOAD_FAILED", /answered 404/));
-  installed();
-  await fails(installWheels({ ...manifest, installedBytes: 1e18 }, target, { from: root, force: true }), "NO_SPACE", /needs 1000000000\.0 GB.*SUPERSIMPLENET_CACHE/);
-  await fails(installWheels({ ...manifest, wheels: { "plan9-sparc": [] } }, target, {}), "LIBTORCH_NOT_FOUND", /only for plan9-sparc/);
-  await fails(installWheels(manifest, target, { force: true }), "INVALID_OPTION", /no Python package index is named.*--index.*--from/);
-  await fails(installCuda({ indexUrl: "ftp://x" }), "INVALID_OPTION", /an http or https address/);
-});
+test(
+  "an index without the file, a server that fails for a while, a disk that is too small, another platform",
+  linux,
+  async () => {
+    for (const page of ["<html></html>", '{"errors": ["no such project"]}', "{cut sh"])
+      await withIndex(
+        (server) =>
+          fails(
+            fetchFrom(server),
+            "DOWNLOAD_FAILED",
+            /simple\/torch\/ does not have torch-1-cp311\.whl\. Set SUPERSIMPLENET_WHEELS_URL/,
+          ),
+        {},
+        { "/simple/torch/": Buffer.from(page) },
+      );
+    await withIndex((server) => fetchFrom(server).then(installed), { statuses: [503, 429] });
+    await withIndex((server) =>
+      fails(fetchFrom(server, { indexUrl: `${server.url}/other`, force: true }), "DOWNLOAD_FAILED", /answered 404/),
+    );
+    installed();
+    await fails(
+      installWheels({ ...manifest, installedBytes: 1e18 }, target, { from: root, force: true }),
+      "NO_SPACE",
+      /needs 1000000000\.0 GB.*SUPERSIMPLENET_CACHE/,
+    );
+    await fails(
+      installWheels({ ...manifest, wheels: { "plan9-sparc": [] } }, target, {}),
+      "LIBTORCH_NOT_FOUND",
+      /only for plan9-sparc/,
+    );
+    await fails(
+      installWheels(manifest, target, { force: true }),
+      "INVALID_OPTION",
+      /no Python package index is named.*--index.*--from/,
+    );
+    await fails(installCuda({ indexUrl: "ftp://x" }), "INVALID_OPTION", /an http or https address/);
+  },
+);
 
 test("what is pinned: one wheel of torch, and libtorch found where it was put", linux, async (t) => {
   const wheels = cudaWheels();
-  assert.deepEqual(wheels.filter(({ project }) => project === "torch").map(({ file }) => file.split("-")[1]), [version]);
+  assert.deepEqual(
+    wheels.filter(({ project }) => project === "torch").map(({ file }) => file.split("-")[1]),
+    [version],
+  );
   for (const { project, file, sha256: hash, bytes } of wheels) {
     assert.ok(file.startsWith(`${project.replaceAll("-", "_")}-`) && file.endsWith("_x86_64.whl"), file);
     assert.match(hash, /^[0-9a-f]{64}$/);
@@ -161,9 +308,20 @@ test("what is pinned: one wheel of torch, and libtorch found where it was put", 
   }
   const saved = { ...process.env };
   t.after(() => (process.env = saved));
-  process.env = { ...saved, SUPERSIMPLENET_CACHE: path.join(root, "found"), SUPERSIMPLENET_LIBTORCH_CUDA: "", SUPERSIMPLENET_LIBTORCH: "", PATH: root };
+  process.env = {
+    ...saved,
+    SUPERSIMPLENET_CACHE: path.join(root, "found"),
+    SUPERSIMPLENET_LIBTORCH_CUDA: "",
+    SUPERSIMPLENET_LIBTORCH: "",
+    PATH: root,
+  };
   assert.throws(() => locateCudaLibtorch(version), { code: "LIBTORCH_NOT_FOUND", message: /cuda install' to get it/ });
-  await withIndex((server) => installWheels(manifest, cudaCache(), { indexUrl: `${server.url}/simple`, ...retry }).then(() => undefined));
+  await withIndex((server) =>
+    installWheels(manifest, cudaCache(), { indexUrl: `${server.url}/simple`, ...retry }).then(() => undefined),
+  );
   assert.deepEqual(locateCudaLibtorch(version), { folder: cudaCache(), version: `${version}+cu130`, foundBy: "cache" });
-  assert.throws(() => locateCudaLibtorch("2.11.0"), { code: "LIBTORCH_NOT_FOUND", message: new RegExp(`is version ${minor(version).replace(".", "\\.")}.*pip install torch==2\\.11\\.0`, "s") });
+  assert.throws(() => locateCudaLibtorch("2.11.0"), {
+    code: "LIBTORCH_NOT_FOUND",
+    message: new RegExp(`is version ${minor(version).replace(".", "\\.")}.*pip install torch==2\\.11\\.0`, "s"),
+  });
 });

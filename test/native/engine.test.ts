@@ -27,12 +27,46 @@ test("every object of a kind has the same class: each definition would stay in m
   const native = engine();
   const backbone = await native.randomBackbone("resnet18", 0);
   const heads = await native.randomHeads(128, 0);
-  const config = { architecture: "resnet18", layers: ["layer2"], imageHeight: 32, imageWidth: 32, variant: "jims", alignCorners: true, device: "cpu", compute: "lowResolution" } as const;
+  const config = {
+    architecture: "resnet18",
+    layers: ["layer2"],
+    imageHeight: 32,
+    imageWidth: 32,
+    variant: "jims",
+    alignCorners: true,
+    device: "cpu",
+    compute: "lowResolution",
+  } as const;
   const network = () => ({ ...config, layers: [...config.layers] });
   const makers = [
     () => native.createDetector({ ...network(), precision: "float32" }, backbone, heads),
-    () => native.createTrainer({ ...network(), seed: 0, noiseStd: Float32Array.of(1), perlinThreshold: 0.2, featureCacheBytes: 0, stopGradient: false, gradientClip: 0, adaptorWeightDecay: 0, headsWeightDecay: 0 }, backbone, heads),
-    () => native.createGroup({ rank: 0, worldSize: 2, masterAddress: "127.0.0.1", masterPort: 1, launcherStore: true, prefix: "", timeoutSeconds: 1, joinTimeoutSeconds: 1 }),
+    () =>
+      native.createTrainer(
+        {
+          ...network(),
+          seed: 0,
+          noiseStd: Float32Array.of(1),
+          perlinThreshold: 0.2,
+          featureCacheBytes: 0,
+          stopGradient: false,
+          gradientClip: 0,
+          adaptorWeightDecay: 0,
+          headsWeightDecay: 0,
+        },
+        backbone,
+        heads,
+      ),
+    () =>
+      native.createGroup({
+        rank: 0,
+        worldSize: 2,
+        masterAddress: "127.0.0.1",
+        masterPort: 1,
+        launcherStore: true,
+        prefix: "",
+        timeoutSeconds: 1,
+        joinTimeoutSeconds: 1,
+      }),
   ];
   const classes = new Set();
   for (const make of makers) for (let i = 0; i < 2; i++) classes.add(Object.getPrototypeOf(await make()));
@@ -52,9 +86,13 @@ function withDamagedLibtorch(version: string, script: string): string {
   const folder = mkdtempSync(path.join(os.tmpdir(), "ssn-libtorch-"));
   try {
     mkdirSync(path.join(folder, "lib"));
-    for (const file of pinned.libraries[process.platform]!) writeFileSync(path.join(folder, "lib", file), "not a library");
+    for (const file of pinned.libraries[process.platform]!)
+      writeFileSync(path.join(folder, "lib", file), "not a library");
     writeFileSync(path.join(folder, "build-version"), `${version}\n`);
-    const run = spawnSync(process.execPath, ["-e", script], { encoding: "utf8", env: { ...process.env, SUPERSIMPLENET_LIBTORCH: folder } });
+    const run = spawnSync(process.execPath, ["-e", script], {
+      encoding: "utf8",
+      env: { ...process.env, SUPERSIMPLENET_LIBTORCH: folder },
+    });
     assert.equal(run.status, 0, run.stderr);
     return run.stdout;
   } finally {
@@ -70,7 +108,10 @@ test("a libtorch that cannot be opened is LIBTORCH_LOAD_FAILED; the wrong versio
 
 test("diagnose: a working installation", () => {
   const { problems, ...found } = diagnose();
-  assert.deepEqual(problems.filter((problem) => problem.fatal), []);
+  assert.deepEqual(
+    problems.filter((problem) => problem.fatal),
+    [],
+  );
   assert.equal(found.package.name, "supersimplenet");
   assert.equal(found.devices[0], "cpu");
   assert.equal(found.libtorch?.folder, engineFiles().libtorch.folder);

@@ -30,7 +30,8 @@ afterEach(() => {
 function fakeLibtorch(folder: string, version: string | undefined): string {
   mkdirSync(path.join(folder, "lib"), { recursive: true });
   for (const file of libraries) writeFileSync(path.join(folder, "lib", file), "");
-  if (version) writeFileSync(path.join(folder, "version.py"), `from typing import Optional\n\n__version__ = '${version}'\n`);
+  if (version)
+    writeFileSync(path.join(folder, "version.py"), `from typing import Optional\n\n__version__ = '${version}'\n`);
   return folder;
 }
 
@@ -93,19 +94,34 @@ test("the cache folder, without starting Python", () => {
   assert.ok(!existsSync(trace));
 });
 
-test("an installed Python torch of the right version, last", { skip: process.platform === "win32" && "needs a shell script as python3" }, () => {
-  const folder = fakeLibtorch(path.join(temporary, "torch"), "2.13.0+cu130");
-  const trace = fakePython(folder);
-  assert.deepEqual(locateLibtorch("2.13.0"), { folder, version: "2.13.0+cu130", foundBy: "python" });
-  assert.ok(existsSync(trace));
-});
+test(
+  "an installed Python torch of the right version, last",
+  { skip: process.platform === "win32" && "needs a shell script as python3" },
+  () => {
+    const folder = fakeLibtorch(path.join(temporary, "torch"), "2.13.0+cu130");
+    const trace = fakePython(folder);
+    assert.deepEqual(locateLibtorch("2.13.0"), { folder, version: "2.13.0+cu130", foundBy: "python" });
+    assert.ok(existsSync(trace));
+  },
+);
 
-test("nothing found: every place looked at, why not, and the command", { skip: process.platform === "win32" && "needs a shell script as python3" }, () => {
-  fakePython(fakeLibtorch(path.join(temporary, "torch"), "2.14.1"));
-  const error = failure(() => locateLibtorch("2.13.0"));
-  assert.equal(error.code, "LIBTORCH_NOT_FOUND");
-  for (const part of ["SUPERSIMPLENET_LIBTORCH: not set", "@supersimplenet/libtorch-cpu-", cached(), "2.14.1", "npm run setup"]) assert.ok(error.message.includes(part), error.message);
-});
+test(
+  "nothing found: every place looked at, why not, and the command",
+  { skip: process.platform === "win32" && "needs a shell script as python3" },
+  () => {
+    fakePython(fakeLibtorch(path.join(temporary, "torch"), "2.14.1"));
+    const error = failure(() => locateLibtorch("2.13.0"));
+    assert.equal(error.code, "LIBTORCH_NOT_FOUND");
+    for (const part of [
+      "SUPERSIMPLENET_LIBTORCH: not set",
+      "@supersimplenet/libtorch-cpu-",
+      cached(),
+      "2.14.1",
+      "npm run setup",
+    ])
+      assert.ok(error.message.includes(part), error.message);
+  },
+);
 
 test("versions of the three kinds of folder", () => {
   writeFileSync(path.join(temporary, "package.json"), '{ "version": "1.2.3", "libtorch": "2.12.0" }');
@@ -117,12 +133,24 @@ test("versions of the three kinds of folder", () => {
   assert.equal(minor("2.14.0+cu130"), "2.14");
 });
 
-test("a CUDA build's libraries are opened before libtorch, the OpenMP of any name first", { skip: process.platform !== "linux" && "names of Linux libraries" }, () => {
-  const folder = fakeLibtorch(path.join(temporary, "mine"), "2.13.0");
-  for (const file of ["libgomp-a34b3233.so.1", "libc10_cuda.so", "libtorch_cuda.so", "libtorch_python.so"]) writeFileSync(path.join(folder, "lib", file), "");
-  const files = libtorchFiles({ folder, version: "2.13.0", foundBy: "cache" }).map((file) => path.basename(file));
-  assert.deepEqual(files, ["libgomp-a34b3233.so.1", "libc10.so", "libc10_cuda.so", "libtorch_cpu.so", "libtorch_cuda.so", "libtorch.so"]);
-});
+test(
+  "a CUDA build's libraries are opened before libtorch, the OpenMP of any name first",
+  { skip: process.platform !== "linux" && "names of Linux libraries" },
+  () => {
+    const folder = fakeLibtorch(path.join(temporary, "mine"), "2.13.0");
+    for (const file of ["libgomp-a34b3233.so.1", "libc10_cuda.so", "libtorch_cuda.so", "libtorch_python.so"])
+      writeFileSync(path.join(folder, "lib", file), "");
+    const files = libtorchFiles({ folder, version: "2.13.0", foundBy: "cache" }).map((file) => path.basename(file));
+    assert.deepEqual(files, [
+      "libgomp-a34b3233.so.1",
+      "libc10.so",
+      "libc10_cuda.so",
+      "libtorch_cpu.so",
+      "libtorch_cuda.so",
+      "libtorch.so",
+    ]);
+  },
+);
 
 test("the cache folder of the user", { skip: process.platform !== "linux" && "the XDG rule of Linux" }, () => {
   assert.equal(cacheFolder(), path.join(temporary, "cache"));

@@ -22,14 +22,21 @@ function luminance(at: number): number {
 /** A disc of +1 on -1. */
 function disc(size: number, radius: number): Float32Array {
   const map = new Float32Array(size * size);
-  for (let y = 0; y < size; y++) for (let x = 0; x < size; x++) map[y * size + x] = radius - Math.hypot(x - size / 2, y - size / 2) >= 0 ? 1 : -1;
+  for (let y = 0; y < size; y++)
+    for (let x = 0; x < size; x++) map[y * size + x] = radius - Math.hypot(x - size / 2, y - size / 2) >= 0 ? 1 : -1;
   return map;
 }
 
 function input(truth: OverlayInput["truth"], size = 64): OverlayInput {
   return {
     image: { pixels: new Uint8Array(size * size * 3).fill(120), width: size, height: size },
-    detection: { map: { data: disc(size, 12), width: size, height: size }, score: 0.9, threshold: 0.5, pixelThreshold: 0, anomalous: true },
+    detection: {
+      map: { data: disc(size, 12), width: size, height: size },
+      score: 0.9,
+      threshold: 0.5,
+      pixelThreshold: 0,
+      anomalous: true,
+    },
     ...(truth && { truth }),
     title: "test/scratch/001.png",
   };
@@ -60,13 +67,19 @@ test("a contour lies where the field crosses the level", () => {
   const ramp = Float32Array.from({ length: 6 * 4 }, (_, i) => (i % 6) / 5);
   const segments = contourSegments({ data: ramp, width: 6, height: 4 }, 0.5);
   const xs = segments.filter((_, i) => i % 2 === 0);
-  assert.ok(Math.abs(Math.min(...xs) - 2.5) < 1e-6 && Math.max(...xs) === 5, "around the right part, closed at the border");
+  assert.ok(
+    Math.abs(Math.min(...xs) - 2.5) < 1e-6 && Math.max(...xs) === 5,
+    "around the right part, closed at the border",
+  );
   const ends = new Map<string, number>();
   for (let i = 0; i < segments.length; i += 2) {
     const end = [segments[i]!, segments[i + 1]!].map((value) => Math.round(value * 1000)).join();
     ends.set(end, (ends.get(end) ?? 0) + 1);
   }
-  assert.ok([...ends.values()].every((count) => count % 2 === 0), "no loose end");
+  assert.ok(
+    [...ends.values()].every((count) => count % 2 === 0),
+    "no loose end",
+  );
   assert.deepEqual(contourSegments({ data: new Float32Array(16), width: 4, height: 4 }, 0.5), []);
 });
 
@@ -75,11 +88,16 @@ test("a drawn contour is two pixels wide", () => {
   const data = Float32Array.from({ length: 100 }, (_, i) => (i % 20) - 9.5);
   drawContour(canvas, 0, 0, { data, width: 20, height: 5 }, 0, [255, 0, 0]);
   const row = Array.from({ length: 16 }, (_, x) => canvas.pixels[(2 * 20 + x) * 3]!);
-  assert.deepEqual(row.map((red, x) => (red > 0 ? x : -1)).filter((x) => x >= 0), [9, 10]);
+  assert.deepEqual(
+    row.map((red, x) => (red > 0 ? x : -1)).filter((x) => x >= 0),
+    [9, 10],
+  );
 });
 
 test("resizing a field keeps constants and its mean", () => {
-  assert.ok(resizeField({ data: new Float32Array(12).fill(3), width: 4, height: 3 }, 9, 7).data.every((value) => value === 3));
+  assert.ok(
+    resizeField({ data: new Float32Array(12).fill(3), width: 4, height: 3 }, 9, 7).data.every((value) => value === 3),
+  );
   const twice = resizeField({ data: Float32Array.from([0, 1]), width: 2, height: 1 }, 4, 1);
   assert.deepEqual([...twice.data], [0, 0.25, 0.75, 1]);
 });
@@ -103,18 +121,35 @@ test("overlay: four panels with truth, three without", async () => {
   const range = { low: -1, high: 1 };
   const mask = { pixels: Uint8Array.from(disc(64, 10), (v) => (v > 0 ? 1 : 0)), width: 64, height: 64 };
   const sizes = await Promise.all(
-    [input({ label: "anomalous", mask }), input({ label: "anomalous" }), input({ label: "normal" }), input(undefined)].map(async (one) => sharp(await overlayPng(one, range)).metadata()),
+    [
+      input({ label: "anomalous", mask }),
+      input({ label: "anomalous" }),
+      input({ label: "normal" }),
+      input(undefined),
+    ].map(async (one) => sharp(await overlayPng(one, range)).metadata()),
   );
-  assert.deepEqual(sizes.map(({ width }) => width), [1074, 1074, 1074, 808]);
+  assert.deepEqual(
+    sizes.map(({ width }) => width),
+    [1074, 1074, 1074, 808],
+  );
   assert.ok(sizes.every(({ format, channels }) => format === "png" && channels === 3));
 });
 
 test("contact sheet: one strip per image; aspect kept", async () => {
-  const wide: OverlayInput = { ...input(undefined), image: { pixels: new Uint8Array(200 * 50 * 3), width: 200, height: 50 } };
+  const wide: OverlayInput = {
+    ...input(undefined),
+    image: { pixels: new Uint8Array(200 * 50 * 3), width: 200, height: 50 },
+  };
   const one = await sharp(await contactSheet([input(undefined)], { low: -1, high: 1 }, "One")).metadata();
   const two = await sharp(await contactSheet([input(undefined), wide], { low: -1, high: 1 }, "Two")).metadata();
   assert.ok(two.height! > one.height! && two.height! < 2 * one.height!);
-  const four = await sharp(await contactSheet(Array.from({ length: 4 }, () => input(undefined)), { low: -1, high: 1 }, "Four")).metadata();
+  const four = await sharp(
+    await contactSheet(
+      Array.from({ length: 4 }, () => input(undefined)),
+      { low: -1, high: 1 },
+      "Four",
+    ),
+  ).metadata();
   assert.ok(four.width! > 2 * one.width!, "two columns");
 });
 
@@ -133,11 +168,19 @@ test("arrays of another size than they claim, and a range that is none, are refu
     ["range.high", () => heatMapPng({ ...map, data: new Float32Array(4) }, { low: 1, high: NaN })],
     ["detection.map", () => overlayPng({ ...good, detection: { ...good.detection, map } }, range)],
     ["image.pixels", () => overlayPng({ ...good, image: { pixels: new Uint8Array(5), width: 2, height: 2 } }, range)],
-    ["truth.mask", () => overlayPng({ ...good, truth: { label: "anomalous", mask: { pixels: new Uint8Array(5), width: 2, height: 2 } } }, range)],
+    [
+      "truth.mask",
+      () =>
+        overlayPng(
+          { ...good, truth: { label: "anomalous", mask: { pixels: new Uint8Array(5), width: 2, height: 2 } } },
+          range,
+        ),
+    ],
     ["inputs", () => contactSheet([], range, "None")],
   ];
   for (const [name, call] of wrong) await assert.rejects(call, failure("INVALID_OPTION", `'${name}'`), name);
-  for (const shape of [[3, 3], [-1, -4], [4.5], [NaN]]) assert.throws(() => npyFile(new Float32Array(4), shape), failure("INVALID_OPTION", "'shape'"));
+  for (const shape of [[3, 3], [-1, -4], [4.5], [NaN]])
+    assert.throws(() => npyFile(new Float32Array(4), shape), failure("INVALID_OPTION", "'shape'"));
 });
 
 test("ColourScale: the first maps set the range for all", async () => {
@@ -168,8 +211,18 @@ test("ColourScale: a picture that fails does not take the others with it", async
 
 test("the found side of the contour is tinted, the other is not", () => {
   const canvas = new Canvas(20, 5, [0, 0, 0]);
-  drawTint(canvas, 0, 0, { data: Float32Array.from({ length: 100 }, (_, i) => (i % 20) - 9.5), width: 20, height: 5 }, 0, [200, 0, 0]);
-  assert.deepEqual([5, 15].map((x) => canvas.pixels[(2 * 20 + x) * 3]! > 0), [false, true]);
+  drawTint(
+    canvas,
+    0,
+    0,
+    { data: Float32Array.from({ length: 100 }, (_, i) => (i % 20) - 9.5), width: 20, height: 5 },
+    0,
+    [200, 0, 0],
+  );
+  assert.deepEqual(
+    [5, 15].map((x) => canvas.pixels[(2 * 20 + x) * 3]! > 0),
+    [false, true],
+  );
 });
 
 test("picture names never equal their sources, are unique and stay inside the folder", () => {
@@ -177,11 +230,16 @@ test("picture names never equal their sources, are unique and stay inside the fo
   assert.deepEqual(names("test/scratch/001.png"), ["test_scratch_001.overlay.png"]);
   assert.deepEqual(names("a.tif", "a.png", "b.png"), ["a.tif.overlay.png", "a.png.overlay.png", "b.overlay.png"]);
   assert.deepEqual(names("a.png", "a.png"), ["a.overlay.png", "a-2.overlay.png"]);
-  assert.deepEqual(names("../../etc/passwd", "/tmp/ä b.png", "部品/1.png"), ["etc_passwd.overlay.png", "tmp_ä_b.overlay.png", "部品_1.overlay.png"]);
+  assert.deepEqual(names("../../etc/passwd", "/tmp/ä b.png", "部品/1.png"), [
+    "etc_passwd.overlay.png",
+    "tmp_ä_b.overlay.png",
+    "部品_1.overlay.png",
+  ]);
 });
 
 test("a picture is known by its name", () => {
-  for (const suffix of [overlaySuffix, mapSuffixes.png]) assert.ok(pictureNames(["a/1.png", "a/1.png", "b.tif"], suffix).every(isPictureName), suffix);
+  for (const suffix of [overlaySuffix, mapSuffixes.png])
+    assert.ok(pictureNames(["a/1.png", "a/1.png", "b.tif"], suffix).every(isPictureName), suffix);
   assert.deepEqual(["1.png", "overlay.png", "map.png", "bitmap.png"].filter(isPictureName), []);
 });
 

@@ -2,8 +2,26 @@ import assert from "node:assert/strict";
 import path from "node:path";
 import { before, test } from "node:test";
 
-import { type AblationName, ablations, type Dataset, Detector, Model, type StepEvent, Trainer, type TrainerOptions } from "../../lib/index.js";
-import type { EngineConfig, GoldenStepInput, GoldenStepResult, HeadLayout, NativeTensor, StepLosses, TensorMap, TrainerConfig } from "../../lib/native/binding.js";
+import {
+  type AblationName,
+  ablations,
+  type Dataset,
+  Detector,
+  Model,
+  type StepEvent,
+  Trainer,
+  type TrainerOptions,
+} from "../../lib/index.js";
+import type {
+  EngineConfig,
+  GoldenStepInput,
+  GoldenStepResult,
+  HeadLayout,
+  NativeTensor,
+  StepLosses,
+  TensorMap,
+  TrainerConfig,
+} from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
 import { checkOptions, resolveOptions } from "../../lib/training/resolve.js";
 import { failure } from "../datasets/files.js";
@@ -28,10 +46,19 @@ const features = 384;
 const input = uniform("ablations/input", [2, 3, ...size], 1.7);
 
 function forward(heads: TensorMap, changed: Partial<EngineConfig> = {}) {
-  return engine().forward({ ...config("jims", "direct", ...size), ...changed }, formulaBackbone("resnet18"), heads, input);
+  return engine().forward(
+    { ...config("jims", "direct", ...size), ...changed },
+    formulaBackbone("resnet18"),
+    heads,
+    input,
+  );
 }
 
-const filled = (shape: number[], value: number): NativeTensor => ({ dtype: "float32", shape, data: new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(value) });
+const filled = (shape: number[], value: number): NativeTensor => ({
+  dtype: "float32",
+  shape,
+  data: new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(value),
+});
 
 /** A defect with a mask, and a normal image, of 16 x 16 features. */
 function step(changed: Partial<TrainerConfig> = {}, given: Partial<GoldenStepInput> = {}): Promise<GoldenStepResult> {
@@ -61,11 +88,16 @@ function difference(layout: HeadLayout): Record<string, number[] | undefined> {
   const standard = engine().headTensors(features);
   const other = engine().headTensors(features, layout);
   const names = new Set([...Object.keys(standard), ...Object.keys(other)]);
-  return Object.fromEntries([...names].filter((name) => String(standard[name]) !== String(other[name])).map((name) => [name, other[name]]));
+  return Object.fromEntries(
+    [...names].filter((name) => String(standard[name]) !== String(other[name])).map((name) => [name, other[name]]),
+  );
 }
 
 test("the paper's heads have 17 tensors of these shapes", () => {
-  const batchNorm = (name: string, channels: number) => Object.fromEntries(["weight", "bias", "running_mean", "running_var"].map((part) => [`${name}.${part}`, [channels]]));
+  const batchNorm = (name: string, channels: number) =>
+    Object.fromEntries(
+      ["weight", "bias", "running_mean", "running_var"].map((part) => [`${name}.${part}`, [channels]]),
+    );
   assert.deepEqual(engine().headTensors(features), {
     "feature_adaptor.projection.weight": [features, features, 1, 1],
     "feature_adaptor.projection.bias": [features],
@@ -84,7 +116,14 @@ test("the paper's heads have 17 tensors of these shapes", () => {
 test("upscale: false leaves the features at the largest tap's size, and nothing else is new", async () => {
   assert.deepEqual(difference({ upscale: false } as HeadLayout), {});
   const result = await forward(formulaHeads(features), { upscale: false });
-  assert.deepEqual([result.features.shape, result.mapLogits.shape, result.anomalyMap.shape], [[2, 384, 8, 8], [2, 1, 8, 8], [2, 1, 64, 64]]);
+  assert.deepEqual(
+    [result.features.shape, result.mapLogits.shape, result.anomalyMap.shape],
+    [
+      [2, 384, 8, 8],
+      [2, 1, 8, 8],
+      [2, 1, 64, 64],
+    ],
+  );
   // By hand: layer2 as it is, layer3 from 4 to 8 with aligned corners, 3x3 means that count the zeros outside.
   const expected = new Float64Array(2 * 384 * 64);
   for (let image = 0; image < 2; image++) {
@@ -123,29 +162,56 @@ test("no upscaling is the same in both forms of the heads", async () => {
 });
 
 test("mapMax: the map is unchanged, the score is its maximum, and there is no head, no loss and no gradient behind it", async () => {
-  const gone = ["dec_head.0.weight", "dec_head.0.bias", ...["weight", "bias", "running_mean", "running_var"].map((part) => `dec_head.1.${part}`), "fc_score.weight", "fc_score.bias"];
-  assert.deepEqual(difference({ classificationHead: "mapMax" }), Object.fromEntries(gone.map((name) => [`discriminator.${name}`, undefined])));
+  const gone = [
+    "dec_head.0.weight",
+    "dec_head.0.bias",
+    ...["weight", "bias", "running_mean", "running_var"].map((part) => `dec_head.1.${part}`),
+    "fc_score.weight",
+    "fc_score.bias",
+  ];
+  assert.deepEqual(
+    difference({ classificationHead: "mapMax" }),
+    Object.fromEntries(gone.map((name) => [`discriminator.${name}`, undefined])),
+  );
   const standard = await forward(formulaHeads(features));
-  const result = await forward(formulaHeads(features, { classificationHead: "mapMax" }), { classificationHead: "mapMax" });
+  const result = await forward(formulaHeads(features, { classificationHead: "mapMax" }), {
+    classificationHead: "mapMax",
+  });
   assert.deepEqual(result.mapLogits, standard.mapLogits);
   const logits = numbers(result.mapLogits);
   const maxima = [0, 1].map((image) => Math.max(...Array.from({ length: 256 }, (_, i) => logits[image * 256 + i]!)));
   assert.deepEqual(Array.from(numbers(result.scoreLogit)), maxima);
 
   // Without the score's gradient into the map, the segmentation head learns the same with and without a classification head.
-  const [other, own] = [await step({ stopGradient: true, gradientClip: 0 }), await step({ classificationHead: "mapMax", gradientClip: 0 })];
-  assert.deepEqual({ ...own.losses, total: 0, gradientNorm: 0 }, { ...other.losses, focalScore: 0, total: 0, gradientNorm: 0 });
-  assert.deepEqual(Object.keys(own.gradients).filter((name) => /dec_head|fc_score/.test(name)), []);
-  for (const name of Object.keys(own.gradients)) assertClose(numbers(own.gradients[name]!), numbers(other.gradients[name]!), 1e-5, name);
+  const [other, own] = [
+    await step({ stopGradient: true, gradientClip: 0 }),
+    await step({ classificationHead: "mapMax", gradientClip: 0 }),
+  ];
+  assert.deepEqual(
+    { ...own.losses, total: 0, gradientNorm: 0 },
+    { ...other.losses, focalScore: 0, total: 0, gradientNorm: 0 },
+  );
+  assert.deepEqual(
+    Object.keys(own.gradients).filter((name) => /dec_head|fc_score/.test(name)),
+    [],
+  );
+  for (const name of Object.keys(own.gradients))
+    assertClose(numbers(own.gradients[name]!), numbers(other.gradients[name]!), 1e-5, name);
 });
 
 test("complex: two more blocks of 128 channels, the map untouched; blocks that do nothing give the standard score", async () => {
   const block = (conv: number): [string, number[]][] => [
     [`dec_head.${conv}.weight`, [128, 128, 5, 5]],
     ...["bias"].map((part): [string, number[]] => [`dec_head.${conv}.${part}`, [128]]),
-    ...["weight", "bias", "running_mean", "running_var"].map((part): [string, number[]] => [`dec_head.${conv + 1}.${part}`, [128]]),
+    ...["weight", "bias", "running_mean", "running_var"].map((part): [string, number[]] => [
+      `dec_head.${conv + 1}.${part}`,
+      [128],
+    ]),
   ];
-  assert.deepEqual(difference({ classificationHead: "complex" }), Object.fromEntries([...block(3), ...block(6)].map(([name, shape]) => [`discriminator.${name}`, shape])));
+  assert.deepEqual(
+    difference({ classificationHead: "complex" }),
+    Object.fromEntries([...block(3), ...block(6)].map(([name, shape]) => [`discriminator.${name}`, shape])),
+  );
   const heads = formulaHeads(features, { classificationHead: "complex" });
   const standard = await forward(formulaHeads(features));
   const complex = await forward(heads, { classificationHead: "complex" });
@@ -156,27 +222,48 @@ test("complex: two more blocks of 128 channels, the map untouched; blocks that d
     const weight = filled([128, 128, 5, 5], 0);
     for (let c = 0; c < 128; c++) weight.data[(c * 128 + c) * 25 + 12] = 1;
     heads[`discriminator.dec_head.${conv}.weight`] = weight;
-    for (const [name, value] of [[`${conv}.bias`, 0], [`${conv + 1}.weight`, Math.sqrt(1 + 1e-5)], [`${conv + 1}.bias`, 0], [`${conv + 1}.running_mean`, 0], [`${conv + 1}.running_var`, 1]] as const) {
+    for (const [name, value] of [
+      [`${conv}.bias`, 0],
+      [`${conv + 1}.weight`, Math.sqrt(1 + 1e-5)],
+      [`${conv + 1}.bias`, 0],
+      [`${conv + 1}.running_mean`, 0],
+      [`${conv + 1}.running_var`, 1],
+    ] as const) {
       heads[`discriminator.dec_head.${name}`] = filled([128], value);
     }
   }
-  assertClose(numbers((await forward(heads, { classificationHead: "complex" })).scoreLogit), numbers(standard.scoreLogit), 1e-4, "score");
+  assertClose(
+    numbers((await forward(heads, { classificationHead: "complex" })).scoreLogit),
+    numbers(standard.scoreLogit),
+    1e-4,
+    "score",
+  );
   // All three blocks learn, and their running statistics move.
   const { gradients, after } = await step({ classificationHead: "complex" });
   const start = formulaHeads(features, { classificationHead: "complex" });
   for (const conv of [0, 3, 6]) {
     assert.ok(norm(numbers(gradients[`discriminator.dec_head.${conv}.weight`]!)) > 0);
-    assert.notDeepEqual(after[`discriminator.dec_head.${conv + 1}.running_mean`], start[`discriminator.dec_head.${conv + 1}.running_mean`]);
+    assert.notDeepEqual(
+      after[`discriminator.dec_head.${conv + 1}.running_mean`],
+      start[`discriminator.dec_head.${conv + 1}.running_mean`],
+    );
   }
 });
 
 test("mapInput: false is the standard head with nothing coming from the map", async () => {
-  assert.deepEqual(difference({ mapInput: false }), { "discriminator.dec_head.0.weight": [128, features, 5, 5], "discriminator.fc_score.weight": [1, 256] });
+  assert.deepEqual(difference({ mapInput: false }), {
+    "discriminator.dec_head.0.weight": [128, features, 5, 5],
+    "discriminator.fc_score.weight": [1, 256],
+  });
   const heads = formulaHeads(features, { mapInput: false });
   const result = await forward(heads, { mapInput: false });
   const weight = filled([128, features + 1, 5, 5], 0);
   const narrow = heads["discriminator.dec_head.0.weight"]!.data as Float32Array;
-  for (let k = 0; k < 128; k++) (weight.data as Float32Array).set(narrow.subarray(k * features * 25, (k + 1) * features * 25), k * (features + 1) * 25);
+  for (let k = 0; k < 128; k++)
+    (weight.data as Float32Array).set(
+      narrow.subarray(k * features * 25, (k + 1) * features * 25),
+      k * (features + 1) * 25,
+    );
   const last = filled([1, 258], 0);
   (last.data as Float32Array).set(heads["discriminator.fc_score.weight"]!.data as Float32Array);
   const blind = { ...heads, "discriminator.dec_head.0.weight": weight, "discriminator.fc_score.weight": last };
@@ -184,8 +271,12 @@ test("mapInput: false is the standard head with nothing coming from the map", as
   assert.deepEqual(result.mapLogits, standard.mapLogits);
   assertClose(numbers(result.scoreLogit), numbers(standard.scoreLogit), 1e-5, "score");
   // The score does not train the segmentation head: with or without its gradient stopped, the same.
-  const [stopped, free] = [await step({ mapInput: false, stopGradient: true }), await step({ mapInput: false, stopGradient: false })];
-  for (const name of Object.keys(free.gradients)) assertClose(numbers(free.gradients[name]!), numbers(stopped.gradients[name]!), 1e-6, name);
+  const [stopped, free] = [
+    await step({ mapInput: false, stopGradient: true }),
+    await step({ mapInput: false, stopGradient: false }),
+  ];
+  for (const name of Object.keys(free.gradients))
+    assertClose(numbers(free.gradients[name]!), numbers(stopped.gradients[name]!), 1e-6, name);
 });
 
 test("truncatedL1: the map's focal term is gone, everything before the losses is the same", async () => {
@@ -195,29 +286,50 @@ test("truncatedL1: the map's focal term is gone, everything before the losses is
   const { total: less, focalMap: none, gradientNorm: __, ...same } = result.losses;
   assert.deepEqual([same, none], [kept, 0]);
   assert.ok(Math.abs(total - focalMap - less) < 1e-6);
-  assert.deepEqual([result.mapLogits, result.scoreLogit, result.targetMask], [standard.mapLogits, standard.scoreLogit, standard.targetMask]);
+  assert.deepEqual(
+    [result.mapLogits, result.scoreLogit, result.targetMask],
+    [standard.mapLogits, standard.scoreLogit, standard.targetMask],
+  );
   assert.notDeepEqual(result.gradients["discriminator.seg.0.weight"], standard.gradients["discriminator.seg.0.weight"]);
   // What only the score reaches learns the same.
-  assertClose(numbers(result.gradients["discriminator.fc_score.weight"]!), numbers(standard.gradients["discriminator.fc_score.weight"]!), 1e-6, "last layer");
+  assertClose(
+    numbers(result.gradients["discriminator.fc_score.weight"]!),
+    numbers(standard.gradients["discriminator.fc_score.weight"]!),
+    1e-6,
+    "last layer",
+  );
 });
 
 test("overlap: noise reaches real defects, targets stay the same", async () => {
   const everywhere = { mask: filled([2, 1, 16, 16], 1), label: filled([2], 1) };
   const loud = { ...everywhere, noise: uniform("ablations/other noise", [4, features, 16, 16], 0.4) };
-  const same = (a: GoldenStepResult, b: GoldenStepResult): boolean => Buffer.from(a.mapLogits.data.buffer).equals(Buffer.from(b.mapLogits.data.buffer));
+  const same = (a: GoldenStepResult, b: GoldenStepResult): boolean =>
+    Buffer.from(a.mapLogits.data.buffer).equals(Buffer.from(b.mapLogits.data.buffer));
   assert.ok(same(await step({}, everywhere), await step({}, loud)), "by default real defects get no noise");
   assert.ok(!same(await step({ overlap: true }, everywhere), await step({ overlap: true }, loud)));
   const [without, over] = [await step(), await step({ overlap: true })];
   assert.deepEqual([over.targetMask, over.targetLabel], [without.targetMask, without.targetLabel]);
   assert.ok(!same(without, over));
   const empty = { mask: filled([2, 1, 16, 16], 0) };
-  assert.ok(same(await step({}, empty), await step({ overlap: true }, empty)), "without masks there is nothing to overlap");
+  assert.ok(
+    same(await step({}, empty), await step({ overlap: true }, empty)),
+    "without masks there is nothing to overlap",
+  );
 });
 
 /** Losses of the trainer's first step, and of the golden step with this Perlin mask and the trainer's noise. */
-async function synthetic(syntheticAnomalies: TrainerConfig["syntheticAnomalies"], perlinMask: NativeTensor): Promise<[StepLosses, StepLosses]> {
-  const settings: TrainerConfig = { ...trainerConfig(config("jims", "direct", ...size), "unsupervised"), noiseStd: Float32Array.of(0.3), syntheticAnomalies };
-  const pixels = [0, 1].map((image) => Uint8Array.from({ length: 64 * 64 * 3 }, (_, i) => (i * (37 + image) + image * 11) % 256));
+async function synthetic(
+  syntheticAnomalies: TrainerConfig["syntheticAnomalies"],
+  perlinMask: NativeTensor,
+): Promise<[StepLosses, StepLosses]> {
+  const settings: TrainerConfig = {
+    ...trainerConfig(config("jims", "direct", ...size), "unsupervised"),
+    noiseStd: Float32Array.of(0.3),
+    syntheticAnomalies,
+  };
+  const pixels = [0, 1].map((image) =>
+    Uint8Array.from({ length: 64 * 64 * 3 }, (_, i) => (i * (37 + image) + image * 11) % 256),
+  );
   const weights = { backbone: formulaBackbone("resnet18"), heads: formulaHeads(features) };
   const rates = { adaptorLearningRate: 1e-4, headsLearningRate: 2e-4 };
   const trainer = await engine().createTrainer(settings, weights.backbone, weights.heads);
@@ -226,39 +338,80 @@ async function synthetic(syntheticAnomalies: TrainerConfig["syntheticAnomalies"]
   trainer.dispose();
 
   const normalised = filled([2, 3, ...size], 0);
-  const [mean, std] = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]];
-  pixels.forEach((image, b) => image.forEach((value, i) => (normalised.data[(b * 3 + (i % 3)) * 4096 + Math.floor(i / 3)] = (value / 255 - mean[i % 3]!) / std[i % 3]!)));
+  const [mean, std] = [
+    [0.485, 0.456, 0.406],
+    [0.229, 0.224, 0.225],
+  ];
+  pixels.forEach((image, b) =>
+    image.forEach(
+      (value, i) =>
+        (normalised.data[(b * 3 + (i % 3)) * 4096 + Math.floor(i / 3)] = (value / 255 - mean[i % 3]!) / std[i % 3]!),
+    ),
+  );
   const noise = filled([4, features, 16, 16], 0);
   const positions = Int32Array.from({ length: 256 }, (_, i) => i);
   for (let sample = 0; sample < 4; sample++) {
     const unit = engine().latentNoise(settings.seed, 3, sample, positions, features);
-    for (let p = 0; p < 256; p++) for (let c = 0; c < features; c++) noise.data[(sample * features + c) * 256 + p] = 0.3 * unit[p * features + c]!;
+    for (let p = 0; p < 256; p++)
+      for (let c = 0; c < features; c++) noise.data[(sample * features + c) * 256 + p] = 0.3 * unit[p * features + c]!;
   }
   const normal = { mask: filled([2, 1, 16, 16], 0), label: filled([2], 0) };
-  const { losses } = await engine().goldenStep({ config: settings, ...weights, input: normalised, noise, perlinMask, ...normal, isSegmented: filled([2], 1), distanceWeight: filled([2, 1, 16, 16], 1), ...rates });
+  const { losses } = await engine().goldenStep({
+    config: settings,
+    ...weights,
+    input: normalised,
+    noise,
+    perlinMask,
+    ...normal,
+    isSegmented: filled([2], 1),
+    distanceWeight: filled([2, 1, 16, 16], 1),
+    ...rates,
+  });
   return [own!, losses];
 }
 
 test("simplenet: noise on the whole map of the second copy, none on the first; none: nowhere", async () => {
   const second = filled([4, 1, 16, 16], 0);
   (second.data as Float32Array).fill(1, 2 * 256);
-  const perlin = { dtype: "float32", shape: [4, 1, 16, 16], data: engine().perlinMasks(0, 3, 4, 16, 16, 0.2) } as NativeTensor;
-  for (const [kind, mask] of [["simplenet", second], ["none", filled([4, 1, 16, 16], 0)], ["perlin", perlin]] as const) {
+  const perlin = {
+    dtype: "float32",
+    shape: [4, 1, 16, 16],
+    data: engine().perlinMasks(0, 3, 4, 16, 16, 0.2),
+  } as NativeTensor;
+  for (const [kind, mask] of [
+    ["simplenet", second],
+    ["none", filled([4, 1, 16, 16], 0)],
+    ["perlin", perlin],
+  ] as const) {
     const [own, expected] = await synthetic(kind, mask);
-    for (const name of Object.keys(expected) as (keyof StepLosses)[]) assert.ok(Math.abs(own[name] - expected[name]) <= 1e-4 * Math.abs(expected[name]), `${kind}: ${name} is ${own[name]}, expected ${expected[name]}`);
+    for (const name of Object.keys(expected) as (keyof StepLosses)[])
+      assert.ok(
+        Math.abs(own[name] - expected[name]) <= 1e-4 * Math.abs(expected[name]),
+        `${kind}: ${name} is ${own[name]}, expected ${expected[name]}`,
+      );
     assert.equal(own.l1Anomalous > 0, kind !== "none");
   }
 });
 
 test("every ablation resolves to the defaults but for its own options", () => {
-  const resolved = (options: TrainerOptions, regime: "full" | "unsupervised"): Record<string, unknown> => ({ ...resolveOptions(checkOptions(options), regime) });
+  const resolved = (options: TrainerOptions, regime: "full" | "unsupervised"): Record<string, unknown> => ({
+    ...resolveOptions(checkOptions(options), regime),
+  });
   for (const [name, { options }] of Object.entries(ablations)) {
     const regime = options.regime === "unsupervised" ? "unsupervised" : "full";
     const [own, base] = [resolved(options, regime), resolved({}, regime)];
     const changed = Object.keys(own).filter((key) => JSON.stringify(own[key]) !== JSON.stringify(base[key]));
     assert.ok(changed.length > 0, name);
-    for (const key of changed) assert.ok(Object.hasOwn(options, key) || (key === "heads" && own["heads"] === "direct"), `${name} changes ${key}`);
-    assert.equal(own["heads"], options.classificationHead !== undefined || options.mapInput === false ? "direct" : "lowResolution", name);
+    for (const key of changed)
+      assert.ok(
+        Object.hasOwn(options, key) || (key === "heads" && own["heads"] === "direct"),
+        `${name} changes ${key}`,
+      );
+    assert.equal(
+      own["heads"],
+      options.classificationHead !== undefined || options.mapInput === false ? "direct" : "lowResolution",
+      name,
+    );
   }
 });
 
@@ -267,14 +420,30 @@ for (const name of Object.keys(ablations) as AblationName[]) {
     const steps: StepEvent[] = [];
     const { options } = ablations[name];
     // Batches and epochs are not what is tested here.
-    const model = await train(data, { ...small, ...options, epochs: 1, batchSize: 4 }, { onStep: (event) => steps.push(event) });
-    for (const [key, value] of Object.entries(options)) if (key !== "epochs" && key !== "batchSize") assert.deepEqual(model.config.training!.options[key], value, key);
+    const model = await train(
+      data,
+      { ...small, ...options, epochs: 1, batchSize: 4 },
+      { onStep: (event) => steps.push(event) },
+    );
+    for (const [key, value] of Object.entries(options))
+      if (key !== "epochs" && key !== "batchSize") assert.deepEqual(model.config.training!.options[key], value, key);
     assert.ok(steps.every(({ total }) => Number.isFinite(total)));
-    assert.equal(steps.every(({ focalMap }) => focalMap === 0), options.loss === "truncatedL1");
-    assert.equal(steps.every(({ focalScore }) => focalScore === 0), options.classificationHead === "mapMax");
+    assert.equal(
+      steps.every(({ focalMap }) => focalMap === 0),
+      options.loss === "truncatedL1",
+    );
+    assert.equal(
+      steps.every(({ focalScore }) => focalScore === 0),
+      options.classificationHead === "mapMax",
+    );
     const heads = headsOf(model);
-    const names = Object.keys(heads).filter((tensor) => tensor in plain && heads[tensor]!.length === plain[tensor]!.length);
-    assert.ok(names.some((tensor) => distance(heads[tensor]!, plain[tensor]!) > 0), "it learns something else");
+    const names = Object.keys(heads).filter(
+      (tensor) => tensor in plain && heads[tensor]!.length === plain[tensor]!.length,
+    );
+    assert.ok(
+      names.some((tensor) => distance(heads[tensor]!, plain[tensor]!) > 0),
+      "it learns something else",
+    );
 
     const file = path.join(folder, `${name}.safetensors`);
     await model.save(file);
@@ -290,8 +459,15 @@ for (const name of Object.keys(ablations) as AblationName[]) {
 
 test("the low-resolution form is refused where it does not exist", async () => {
   const make = (options: TrainerOptions) => () => new Trainer(options);
-  for (const options of [{ classificationHead: "complex" }, { classificationHead: "mapMax" }, { mapInput: false }] as const) {
-    assert.throws(make({ ...options, heads: "lowResolution" }), failure("INVALID_OPTION", "heads", "direct", "lowResolution"));
+  for (const options of [
+    { classificationHead: "complex" },
+    { classificationHead: "mapMax" },
+    { mapInput: false },
+  ] as const) {
+    assert.throws(
+      make({ ...options, heads: "lowResolution" }),
+      failure("INVALID_OPTION", "heads", "direct", "lowResolution"),
+    );
     assert.equal(new Trainer(options).options.heads, "direct");
   }
   assert.equal(new Trainer({ upscale: false, overlap: true, loss: "truncatedL1" }).options.heads, "lowResolution");
@@ -301,7 +477,10 @@ test("the low-resolution form is refused where it does not exist", async () => {
 });
 
 test("without synthetic anomalies the unsupervised regime has nothing to learn from", async () => {
-  await assert.rejects(train(labelledFor(data, "unsupervised"), { ...tinier, syntheticAnomalies: "none" }), failure("INVALID_OPTION", "syntheticAnomalies", "unsupervised"));
+  await assert.rejects(
+    train(labelledFor(data, "unsupervised"), { ...tinier, syntheticAnomalies: "none" }),
+    failure("INVALID_OPTION", "syntheticAnomalies", "unsupervised"),
+  );
 });
 
 test("an ablated training continues as it would have gone on", async () => {
@@ -309,10 +488,15 @@ test("an ablated training continues as it would have gone on", async () => {
   const whole = await train(data, options);
   const out = path.join(folder, "interrupted");
   const stop = new AbortController();
-  await assert.rejects(train(data, options, { out, signal: stop.signal, onEpoch: () => stop.abort() }), { code: "ABORTED" });
+  await assert.rejects(train(data, options, { out, signal: stop.signal, onEpoch: () => stop.abort() }), {
+    code: "ABORTED",
+  });
   const resumed = await train(data, options, { out, resume: true });
   assert.ok((await bytesOf(resumed, folder)).equals(await bytesOf(whole, folder)));
-  await assert.rejects(train(data, { ...options, overlap: true }, { out, resume: true }), failure("CHECKPOINT_MISMATCH", "overlap"));
+  await assert.rejects(
+    train(data, { ...options, overlap: true }, { out, resume: true }),
+    failure("CHECKPOINT_MISMATCH", "overlap"),
+  );
 });
 
 test("a model file from before the ablations is the paper's network", async () => {
@@ -320,14 +504,23 @@ test("a model file from before the ablations is the paper's network", async () =
   const file = path.join(folder, "before.safetensors");
   await model.save(file);
   const { tensors, metadata } = await engine().readTensors(file);
-  const { upscale, classificationHead, mapInput, ...older } = JSON.parse(metadata["config"]!) as Record<string, unknown>;
+  const { upscale, classificationHead, mapInput, ...older } = JSON.parse(metadata["config"]!) as Record<
+    string,
+    unknown
+  >;
   assert.deepEqual([upscale, classificationHead, mapInput], [true, "standard", true]);
   await engine().writeTensors(file, tensors, { ...metadata, config: JSON.stringify(older) });
   const loaded = await Model.load(file);
   assert.deepEqual(loaded.networkConfig, model.networkConfig);
   const image = data.samples[0]!.image;
-  assert.equal((await (await Detector.load(loaded)).detect(image)).logit, (await (await Detector.load(model)).detect(image)).logit);
-  await engine().writeTensors(file, tensors, { ...metadata, config: JSON.stringify({ ...older, classificationHead: "other" }) });
+  assert.equal(
+    (await (await Detector.load(loaded)).detect(image)).logit,
+    (await (await Detector.load(model)).detect(image)).logit,
+  );
+  await engine().writeTensors(file, tensors, {
+    ...metadata,
+    config: JSON.stringify({ ...older, classificationHead: "other" }),
+  });
   await assert.rejects(Model.load(file), failure("MODEL_INVALID", "classificationHead"));
   await engine().writeTensors(file, tensors, { ...metadata, config: JSON.stringify({ ...older, mapInput: false }) });
   await assert.rejects(Model.load(file), failure("MODEL_INVALID", "dec_head.0.weight"));

@@ -24,7 +24,8 @@ test("two runs with one seed write the same bytes, another seed others", async (
 test("the feature cache changes nothing: none, room for a few images, room for all", async () => {
   const none = await trained({ ...tinier, epochs: 2, featureCacheMiB: 0 });
   // 128 x 4 x 4 and 256 x 2 x 2 floats are 12 KiB an image.
-  for (const featureCacheMiB of [0.05, 64]) assert.ok(none.equals(await trained({ ...tinier, epochs: 2, featureCacheMiB })), `${featureCacheMiB} MiB`);
+  for (const featureCacheMiB of [0.05, 64])
+    assert.ok(none.equals(await trained({ ...tinier, epochs: 2, featureCacheMiB })), `${featureCacheMiB} MiB`);
 });
 
 test("two trainings at once do not touch each other", async () => {
@@ -46,10 +47,18 @@ test("direct heads learn the same weights as the low-resolution ones", async () 
     const learned = distance(weights, start[name]!);
     assert.ok(learned > 0, `${name} was trained`);
     // Biases before a batch norm, which takes them away again, have no gradient but rounding.
-    const cancelled = ["feature_adaptor.projection.bias", "discriminator.seg.0.bias", "discriminator.dec_head.0.bias"].includes(name);
+    const cancelled = [
+      "feature_adaptor.projection.bias",
+      "discriminator.seg.0.bias",
+      "discriminator.dec_head.0.bias",
+    ].includes(name);
     // The running means hold those biases, so their rounding shows there.
     const bound = name.endsWith("running_mean") ? 0.25 : 0.05;
-    if (!cancelled) assert.ok(distance(weights, fast[name]!) < bound * learned, `${name}: ${distance(weights, fast[name]!) / learned} of what was learned`);
+    if (!cancelled)
+      assert.ok(
+        distance(weights, fast[name]!) < bound * learned,
+        `${name}: ${distance(weights, fast[name]!) / learned} of what was learned`,
+      );
   }
 });
 
@@ -71,12 +80,25 @@ test("interrupted in epoch 3 of 4 and resumed: the bytes of an uninterrupted run
 
   const started: number[] = [];
   // Where it runs may change: the cache's size and the thread count are not part of the result.
-  const model = await train(data, { ...options, featureCacheMiB: 1 }, { out, resume: true, onStart: ({ epochsDone }) => started.push(epochsDone), onEpoch: ({ epoch }) => epochs.push(epoch) });
+  const model = await train(
+    data,
+    { ...options, featureCacheMiB: 1 },
+    {
+      out,
+      resume: true,
+      onStart: ({ epochsDone }) => started.push(epochsDone),
+      onEpoch: ({ epoch }) => epochs.push(epoch),
+    },
+  );
   assert.deepEqual(started, [2]);
   assert.deepEqual(epochs, [1, 2, 3, 4]);
   assert.ok(whole.equals(await bytesOf(model, folder)));
 
   // Once more from the finished run: nothing is trained, the model is the same.
-  const again = await train(data, options, { out, resume: true, onEpoch: () => assert.fail("there is nothing left to train") });
+  const again = await train(data, options, {
+    out,
+    resume: true,
+    onEpoch: () => assert.fail("there is nothing left to train"),
+  });
   assert.ok(whole.equals(await bytesOf(again, folder)));
 });

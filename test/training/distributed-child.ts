@@ -4,7 +4,14 @@ import { existsSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { datasets, type EpochEvent, type StepEvent, SuperSimpleNetError, Trainer, type TrainerOptions } from "../../lib/index.js";
+import {
+  datasets,
+  type EpochEvent,
+  type StepEvent,
+  SuperSimpleNetError,
+  Trainer,
+  type TrainerOptions,
+} from "../../lib/index.js";
 import type { Regime } from "../../lib/index.js";
 import { engine } from "../../lib/native/engine.js";
 import { labelledFor } from "./support.js";
@@ -17,7 +24,19 @@ export interface Training {
   /** Only so many training images. */
   images?: number;
   /** `goesOnAfter`: begins the next training when these ranks have ended this one too. */
-  of?: Record<number, { options?: TrainerOptions; images?: number; goesOnAfter?: number[]; abortAfter?: number; abortAtOnce?: boolean; killAfter?: number; exitAfter?: number; stopAfter?: number }>;
+  of?: Record<
+    number,
+    {
+      options?: TrainerOptions;
+      images?: number;
+      goesOnAfter?: number[];
+      abortAfter?: number;
+      abortAtOnce?: boolean;
+      killAfter?: number;
+      exitAfter?: number;
+      stopAfter?: number;
+    }
+  >;
   resume?: boolean;
   out?: string;
 }
@@ -58,22 +77,33 @@ async function perform(job: Job, training: Training): Promise<Told> {
     if (told.losses.length === of.killAfter) process.kill(process.pid, "SIGKILL");
     if (told.losses.length === of.stopAfter) process.kill(process.pid, "SIGSTOP");
   };
-  const onEpoch = ({ features }: EpochEvent): void => void (told.features += features.memory + features.host + features.file + features.computed);
+  const onEpoch = ({ features }: EpochEvent): void =>
+    void (told.features += features.memory + features.host + features.file + features.computed);
   if (of.abortAtOnce) setTimeout(() => controller.abort(), 100);
   try {
     // Every rank is given a folder of its own; only rank 0 may write to it.
     const kept = out === undefined ? {} : { out: `${out}-${rank}`, resume };
-    const model = await new Trainer({ ...training.options, ...of.options }).fit(data, { signal: controller.signal, onStep, onEpoch, ...kept });
+    const model = await new Trainer({ ...training.options, ...of.options }).fit(data, {
+      signal: controller.signal,
+      onStep,
+      onEpoch,
+      ...kept,
+    });
     const digest = createHash("sha256");
-    for (const name of Object.keys(model.heads).sort()) digest.update(Buffer.from((model.heads[name]!.data as Float32Array).buffer));
+    for (const name of Object.keys(model.heads).sort())
+      digest.update(Buffer.from((model.heads[name]!.data as Float32Array).buffer));
     told.digest = digest.update(JSON.stringify(model.config)).digest("hex");
     if (rank === 0) await model.save(path.join(job.models, `${training.name}.safetensors`));
   } catch (error) {
-    told.error = error instanceof SuperSimpleNetError ? { code: error.code, message: error.message } : { code: "?", message: String(error) };
+    told.error =
+      error instanceof SuperSimpleNetError
+        ? { code: error.code, message: error.message }
+        : { code: "?", message: String(error) };
   }
   const ended = (of: number): string => path.join(job.models, `${training.name}.${of}.ended`);
   writeFileSync(ended(rank), "");
-  for (let waits = 0; waits < 500 && of.goesOnAfter?.some((other) => !existsSync(ended(other))); waits++) await sleep(20);
+  for (let waits = 0; waits < 500 && of.goesOnAfter?.some((other) => !existsSync(ended(other))); waits++)
+    await sleep(20);
   return told;
 }
 

@@ -20,7 +20,14 @@ const data = path.join(folder, "data");
 const models = path.join(folder, "models");
 before(async () => {
   mkdirSync(models);
-  await datasets.generated(data, { imageSize: [64, 64], trainNormal: 10, trainAnomalous: 3, testNormal: 2, testAnomalous: 2, seed: 3 });
+  await datasets.generated(data, {
+    imageSize: [64, 64],
+    trainNormal: 10,
+    trainAnomalous: 3,
+    testNormal: 2,
+    testAnomalous: 2,
+    seed: 3,
+  });
 });
 
 async function freePort(): Promise<number> {
@@ -33,7 +40,12 @@ async function freePort(): Promise<number> {
 
 async function environment(ranks: number): Promise<(rank: number) => Record<string, string>> {
   const port = await freePort();
-  return (rank) => ({ MASTER_ADDR: "127.0.0.1", MASTER_PORT: String(port), RANK: String(rank), WORLD_SIZE: String(ranks) });
+  return (rank) => ({
+    MASTER_ADDR: "127.0.0.1",
+    MASTER_PORT: String(port),
+    RANK: String(rank),
+    WORLD_SIZE: String(ranks),
+  });
 }
 
 interface Ended {
@@ -44,26 +56,49 @@ interface Ended {
 }
 
 /** All ranks in processes of their own; each must end by itself, but for those that were stopped. */
-async function together(ranks: number, trainings: Training[], absent: number[] = [], place?: (rank: number) => Record<string, string>): Promise<Ended[]> {
+async function together(
+  ranks: number,
+  trainings: Training[],
+  absent: number[] = [],
+  place?: (rank: number) => Record<string, string>,
+): Promise<Ended[]> {
   place ??= await environment(ranks);
   const children: ChildProcess[] = [];
-  const ends = Array.from({ length: ranks }, (_, rank) => rank).filter((rank) => !absent.includes(rank)).map(
-    (rank) =>
-      new Promise<Ended>((resolve, reject) => {
-        const env = { ...process.env, SUPERSIMPLENET_THREADS: "1", OMP_NUM_THREADS: "1", ...place!(rank) };
-        const child = spawn(process.execPath, [path.join(__dirname, "distributed-child.js"), JSON.stringify({ data, models, trainings })], { env, stdio: ["ignore", "pipe", "pipe"] });
-        children.push(child);
-        let stdout = "";
-        let stderr = "";
-        child.stdout.on("data", (chunk) => (stdout += String(chunk)));
-        child.stderr.on("data", (chunk) => (stderr += String(chunk)));
-        child.on("error", reject);
-        child.on("close", (code, signal) => resolve({ code, signal, stderr, told: stdout.split("\n").filter(Boolean).map((line) => JSON.parse(line) as Told) }));
-      }),
-  );
+  const ends = Array.from({ length: ranks }, (_, rank) => rank)
+    .filter((rank) => !absent.includes(rank))
+    .map(
+      (rank) =>
+        new Promise<Ended>((resolve, reject) => {
+          const env = { ...process.env, SUPERSIMPLENET_THREADS: "1", OMP_NUM_THREADS: "1", ...place!(rank) };
+          const child = spawn(
+            process.execPath,
+            [path.join(__dirname, "distributed-child.js"), JSON.stringify({ data, models, trainings })],
+            { env, stdio: ["ignore", "pipe", "pipe"] },
+          );
+          children.push(child);
+          let stdout = "";
+          let stderr = "";
+          child.stdout.on("data", (chunk) => (stdout += String(chunk)));
+          child.stderr.on("data", (chunk) => (stderr += String(chunk)));
+          child.on("error", reject);
+          child.on("close", (code, signal) =>
+            resolve({
+              code,
+              signal,
+              stderr,
+              told: stdout
+                .split("\n")
+                .filter(Boolean)
+                .map((line) => JSON.parse(line) as Told),
+            }),
+          );
+        }),
+    );
   try {
     // A rank that was stopped ends when the others have.
-    const stopped = trainings.flatMap(({ of = {} }) => Object.entries(of).flatMap(([rank, { stopAfter }]) => (stopAfter === undefined ? [] : [Number(rank)])));
+    const stopped = trainings.flatMap(({ of = {} }) =>
+      Object.entries(of).flatMap(([rank, { stopAfter }]) => (stopAfter === undefined ? [] : [Number(rank)])),
+    );
     await Promise.all(ends.filter((_, rank) => !stopped.includes(rank)));
     for (const rank of stopped) children[rank]!.kill("SIGKILL");
     return await Promise.all(ends);
@@ -74,10 +109,18 @@ async function together(ranks: number, trainings: Training[], absent: number[] =
 
 /** Sizes that no number of ranks divides; with four ranks some have no image at the end of an epoch. */
 const trainings: Training[] = [
-  { name: "unsupervised", regime: "unsupervised", options: { ...tinier, epochs: 2, batchSize: 3, calibrationFraction: 0.5 } },
+  {
+    name: "unsupervised",
+    regime: "unsupervised",
+    options: { ...tinier, epochs: 2, batchSize: 3, calibrationFraction: 0.5 },
+  },
   { name: "full", regime: "full", options: { ...tinier, batchSize: 7 } },
   { name: "mixed", regime: "mixed", options: { ...tinier, batchSize: 11, variant: "icpr" } },
-  { name: "direct", regime: "full", options: { ...tinier, batchSize: 9, heads: "direct", classificationHead: "complex" } },
+  {
+    name: "direct",
+    regime: "full",
+    options: { ...tinier, batchSize: 9, heads: "direct", classificationHead: "complex" },
+  },
 ];
 
 interface Alone {
@@ -93,7 +136,11 @@ async function trainedAlone({ name, regime, options }: Training): Promise<Alone>
   const result: Omit<Alone, "model"> = { losses: [], features: 0 };
   const model = await new Trainer(options).fit(
     { ...labelled, samples: labelled.samples.filter(({ split }) => split === "train") },
-    { onStep: ({ total }) => result.losses.push(total), onEpoch: ({ features }) => (result.features += features.memory + features.host + features.file + features.computed) },
+    {
+      onStep: ({ total }) => result.losses.push(total),
+      onEpoch: ({ features }) =>
+        (result.features += features.memory + features.host + features.file + features.computed),
+    },
   );
   alone.set(name, { model, ...result });
   return { model, ...result };
@@ -106,24 +153,34 @@ async function apart(actual: Model, expected: Model, heads: TrainerOptions["head
   const [a, b] = [headsOf(actual), headsOf(expected)];
   // Biases in front of a batch norm have no gradient but rounding, which the direct form computes and AdamW makes large.
   const names = Object.keys(b).filter((name) => heads !== "direct" || /weight$|running_var$/.test(name));
-  const norm = (other: (name: string) => Float32Array): number => Math.hypot(...names.map((name) => distance(other(name), b[name]!)));
+  const norm = (other: (name: string) => Float32Array): number =>
+    Math.hypot(...names.map((name) => distance(other(name), b[name]!)));
   return norm((name) => a[name]!) / norm((name) => start[name]!.data as Float32Array);
 }
 
 /** GPU of each rank: one for both, which sum over their own connections, and one for each, which sum gradients by NCCL. */
-const gpus = [[0, 0], [0, 1]].filter((pair) => Math.max(...pair) < devices.length - 1);
+const gpus = [
+  [0, 0],
+  [0, 1],
+].filter((pair) => Math.max(...pair) < devices.length - 1);
 
 for (const { where, ranks, count, more = () => ({}) } of [
   { where: "", ranks: 2, count: 4 },
   { where: "", ranks: 4, count: 2 },
   { where: ", with what is written for other devices", ranks: 2, count: 3, more: () => ({ PORTABLE: "1" }) },
-  ...gpus.map((pair) => ({ where: `, cuda:${pair.join(" and cuda:")}`, ranks: 2, count: 3, more: (rank: number) => ({ LOCAL_RANK: String(pair[rank]) }) })),
+  ...gpus.map((pair) => ({
+    where: `, cuda:${pair.join(" and cuda:")}`,
+    ranks: 2,
+    count: 3,
+    more: (rank: number) => ({ LOCAL_RANK: String(pair[rank]) }),
+  })),
 ] as { where: string; ranks: number; count: number; more?: (rank: number) => Record<string, string> }[]) {
   test(`${ranks} ranks train what one does${where}`, async () => {
     const tried = trainings.slice(0, count);
     const place = await environment(ranks);
     const ended = await together(ranks, tried, [], (rank) => ({ ...place(rank), ...more(rank) }));
-    for (const { code, signal, stderr } of ended) assert.deepEqual({ code, signal, stderr }, { code: 0, signal: null, stderr: "" });
+    for (const { code, signal, stderr } of ended)
+      assert.deepEqual({ code, signal, stderr }, { code: 0, signal: null, stderr: "" });
     for (const [i, training] of tried.entries()) {
       const { name } = training;
       const told = ended.map((end) => end.told[i]!);
@@ -133,12 +190,19 @@ for (const { where, ranks, count, more = () => ({}) } of [
         assert.deepEqual(losses, told[0]!.losses);
       }
       const expected = alone.get(name) ?? (await trainedAlone(training));
-      assert.equal(told.reduce((sum, { features }) => sum + features, 0), expected.features, `${name}: every image is worked on by one rank`);
+      assert.equal(
+        told.reduce((sum, { features }) => sum + features, 0),
+        expected.features,
+        `${name}: every image is worked on by one rank`,
+      );
       assert.equal(told[0]!.losses.length, expected.losses.length);
       // The same to rounding at first. Later a maximum may lie elsewhere for a last bit, so that less can be asked for.
       expected.losses.forEach((loss, step) => {
         const difference = Math.abs(told[0]!.losses[step]! - loss) / loss;
-        assert.ok(difference < (step < 2 ? 1e-5 : 5e-3), `${name}, step ${step}: ${told[0]!.losses[step]}, alone ${loss}`);
+        assert.ok(
+          difference < (step < 2 ? 1e-5 : 5e-3),
+          `${name}, step ${step}: ${told[0]!.losses[step]}, alone ${loss}`,
+        );
       });
       const actual = await Model.load(path.join(models, `${name}.safetensors`));
       const distance = await apart(actual, expected.model, training.options.heads);
@@ -153,7 +217,9 @@ for (const { where, ranks, count, more = () => ({}) } of [
 test("a rank that is killed: the others stop with RANK_FAILED, the checkpoint stays and the training can go on", async () => {
   const out = path.join(folder, "killed");
   const options = { ...tinier, epochs: 2, batchSize: 4 };
-  const [first, second] = await together(2, [{ name: "killed", regime: "unsupervised", options, out, of: { 1: { killAfter: 4 } } }]);
+  const [first, second] = await together(2, [
+    { name: "killed", regime: "unsupervised", options, out, of: { 1: { killAfter: 4 } } },
+  ]);
   assert.equal(second!.signal, "SIGKILL");
   assert.equal(first!.code, 0);
   assert.equal(first!.told[0]!.error?.code, "RANK_FAILED");
@@ -165,13 +231,21 @@ test("a rank that is killed: the others stop with RANK_FAILED, the checkpoint st
     { name: "resumed", regime: "unsupervised", options, out, resume: true },
     { name: "whole", regime: "unsupervised", options },
   ]);
-  for (const { told } of ended) assert.equal(told[0]!.digest ?? told[0]!.error, told[1]!.digest, "resumed, the same as without interruption");
+  for (const { told } of ended)
+    assert.equal(told[0]!.digest ?? told[0]!.error, told[1]!.digest, "resumed, the same as without interruption");
   assert.equal(ended[0]!.told[0]!.losses.length, 3, "the second epoch alone");
   assert.ok(existsSync(checkpointFile(`${out}-0`)) && !existsSync(`${out}-1`));
 });
 
 test("a rank that exits: it ends with its own code, the other with RANK_FAILED", async () => {
-  const [first, second] = await together(2, [{ name: "exit", regime: "unsupervised", options: { ...tinier, epochs: 20, batchSize: 4 }, of: { 0: { exitAfter: 2 } } }]);
+  const [first, second] = await together(2, [
+    {
+      name: "exit",
+      regime: "unsupervised",
+      options: { ...tinier, epochs: 20, batchSize: 4 },
+      of: { 0: { exitAfter: 2 } },
+    },
+  ]);
   assert.deepEqual([first!.code, first!.signal, first!.stderr], [7, null, ""]);
   assert.equal(second!.code, 0);
   assert.match(second!.told[0]!.error!.message, /rank 0 \(127\.0\.0\.1\) has ended/);
@@ -185,9 +259,16 @@ test("a rank that is silent, that is cancelled, that fails, that differs, that d
     { ...training, name: "another seed", of: { 1: { options: { seed: 5 } } } },
     { ...training, name: "fewer images", images: 6, of: { 1: { images: 5 } } },
     { ...training, name: "still usable" },
-    { ...training, name: "silent", options: { ...tinier, distributed: { timeoutSeconds: 2 } }, of: { 1: { stopAfter: 1 } } },
+    {
+      ...training,
+      name: "silent",
+      options: { ...tinier, distributed: { timeoutSeconds: 2 } },
+      of: { 1: { stopAfter: 1 } },
+    },
   ]);
-  const [first, second] = ended.map(({ told }) => Object.fromEntries(told.map(({ name, error }) => [name, error ? `${error.code}: ${error.message}` : "done"])));
+  const [first, second] = ended.map(({ told }) =>
+    Object.fromEntries(told.map(({ name, error }) => [name, error ? `${error.code}: ${error.message}` : "done"])),
+  );
   assert.match(second!["cancelled"]!, /^ABORTED: /);
   assert.match(first!["cancelled"]!, /^RANK_FAILED: rank 1 .*\[ABORTED\]/);
   assert.match(first!["failed"]!, /^FILE_NOT_FOUND: /);
@@ -199,7 +280,14 @@ test("a rank that is silent, that is cancelled, that fails, that differs, that d
   }
   assert.match(first!["silent"]!, /^RANK_FAILED: rank 1 \(127\.0\.0\.1\) was silent for 2 s/);
 
-  const [alone] = await together(2, [{ ...training, name: "alone", options: { ...tinier, distributed: { joinTimeoutSeconds: 2 } } }, { ...training, name: "cancelled while it waits", of: { 0: { abortAtOnce: true } } }], [1]);
+  const [alone] = await together(
+    2,
+    [
+      { ...training, name: "alone", options: { ...tinier, distributed: { joinTimeoutSeconds: 2 } } },
+      { ...training, name: "cancelled while it waits", of: { 0: { abortAtOnce: true } } },
+    ],
+    [1],
+  );
   assert.equal(alone!.code, 0);
   const [waited, cancelled] = alone!.told.map(({ error }) => error!);
   assert.equal(waited!.code, "RANK_FAILED");
@@ -211,10 +299,24 @@ for (const launched of [false, true]) {
   const store = launched ? "the launcher's store" : "rank 0's store";
   test(`a rank that is refused before it comes: the others wait in vain, and all meet for the next training; ${store}`, async (t) => {
     const port = await freePort();
-    const place = (rank: number): Record<string, string> => ({ MASTER_ADDR: "127.0.0.1", MASTER_PORT: String(port), RANK: String(rank), WORLD_SIZE: "3" });
+    const place = (rank: number): Record<string, string> => ({
+      MASTER_ADDR: "127.0.0.1",
+      MASTER_PORT: String(port),
+      RANK: String(rank),
+      WORLD_SIZE: "3",
+    });
     if (launched) {
       // What torchrun serves outlives the groups. Here another group does, whose second rank never comes.
-      const launcher = engine().createGroup({ rank: 0, worldSize: 2, masterAddress: "127.0.0.1", masterPort: port, launcherStore: false, timeoutSeconds: 60, joinTimeoutSeconds: 300, prefix: "launcher" });
+      const launcher = engine().createGroup({
+        rank: 0,
+        worldSize: 2,
+        masterAddress: "127.0.0.1",
+        masterPort: port,
+        launcherStore: false,
+        timeoutSeconds: 60,
+        joinTimeoutSeconds: 300,
+        prefix: "launcher",
+      });
       const waiting = assert.rejects(launcher.join(), failure("ABORTED"));
       t.after(async () => {
         launcher.fail("ABORTED", "not needed any more");
@@ -222,8 +324,18 @@ for (const launched of [false, true]) {
         await launcher.leave();
       });
     }
-    const environment = launched ? (rank: number) => ({ ...place(rank), TORCHELASTIC_USE_AGENT_STORE: "True", TORCHELASTIC_RESTART_COUNT: String(rank) }) : place;
-    const training = (name: string, joinTimeoutSeconds: number): Training => ({ name: `${name}, ${store}`, regime: "unsupervised", options: { ...tinier, distributed: { joinTimeoutSeconds } } });
+    const environment = launched
+      ? (rank: number) => ({
+          ...place(rank),
+          TORCHELASTIC_USE_AGENT_STORE: "True",
+          TORCHELASTIC_RESTART_COUNT: String(rank),
+        })
+      : place;
+    const training = (name: string, joinTimeoutSeconds: number): Training => ({
+      name: `${name}, ${store}`,
+      regime: "unsupervised",
+      options: { ...tinier, distributed: { joinTimeoutSeconds } },
+    });
     const refused = { options: { epochs: -1 } };
     const ended = await together(
       3,
@@ -249,13 +361,37 @@ for (const launched of [false, true]) {
 test("the command line takes its place from the environment; rank 0 alone writes", async () => {
   const place = await environment(2);
   const out = path.join(folder, "run");
-  const args = ["train", "--data", data, "--backbone", "resnet18", "--backbone-weights", "random", "--image-size", "32x32", "--epochs", "1", "--batch", "4", "--out"];
-  const [first, second] = await Promise.all([supersimplenet([...args, out], { env: place(0) }), supersimplenet([...args, `${out}-1`], { env: place(1) })]);
+  const args = [
+    "train",
+    "--data",
+    data,
+    "--backbone",
+    "resnet18",
+    "--backbone-weights",
+    "random",
+    "--image-size",
+    "32x32",
+    "--epochs",
+    "1",
+    "--batch",
+    "4",
+    "--out",
+  ];
+  const [first, second] = await Promise.all([
+    supersimplenet([...args, out], { env: place(0) }),
+    supersimplenet([...args, `${out}-1`], { env: place(1) }),
+  ]);
   assert.deepEqual([first.code, second.code], [0, 0], first.stderr + second.stderr);
   assert.match(first.stderr, /rank 0 of 2; waiting for all of them at 127\.0\.0\.1:/);
   assert.match(first.stderr, /each step shared by 2 processes/);
   assert.match(second.stdout, /rank 1 is done; rank 0 writes the model/);
-  assert.deepEqual(filesUnder(out), ["checkpoint", "checkpoint/last.safetensors", "log.jsonl", "metrics.json", "model.safetensors"]);
+  assert.deepEqual(filesUnder(out), [
+    "checkpoint",
+    "checkpoint/last.safetensors",
+    "log.jsonl",
+    "metrics.json",
+    "model.safetensors",
+  ]);
   assert.ok(!existsSync(`${out}-1`));
 });
 
@@ -265,10 +401,16 @@ test("a place that is not whole is refused", async () => {
   const before = { ...process.env };
   try {
     Object.assign(process.env, env);
-    await assert.rejects(new Trainer(tinier).fit(dataset), failure("INVALID_OPTION", "2 processes", "MASTER_PORT is not set"));
+    await assert.rejects(
+      new Trainer(tinier).fit(dataset),
+      failure("INVALID_OPTION", "2 processes", "MASTER_PORT is not set"),
+    );
     Object.assign(process.env, { MASTER_PORT: "29500", RANK: "2" });
     await assert.rejects(new Trainer(tinier).fit(dataset), failure("INVALID_OPTION", "RANK", "0 to 1"));
-    await assert.rejects(new Trainer({ ...tinier, distributed: { rank: 5 } }).fit(dataset), failure("INVALID_OPTION", "distributed.rank", "0 to 1"));
+    await assert.rejects(
+      new Trainer({ ...tinier, distributed: { rank: 5 } }).fit(dataset),
+      failure("INVALID_OPTION", "distributed.rank", "0 to 1"),
+    );
     await new Trainer({ ...tinier, distributed: false }).fit(dataset);
   } finally {
     process.env = before;

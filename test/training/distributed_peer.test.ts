@@ -65,7 +65,16 @@ async function meeting(t: TestContext, size: number, masterAddress = "127.0.0.1"
   await once(server.listen(0, masterAddress), "listening");
   const masterPort = (server.address() as AddressInfo).port;
   await once(server.close(), "close");
-  const rank0 = engine().createGroup({ rank: 0, worldSize: size, masterAddress, masterPort, launcherStore: false, timeoutSeconds: 20, joinTimeoutSeconds: 10, prefix: "test" });
+  const rank0 = engine().createGroup({
+    rank: 0,
+    worldSize: size,
+    masterAddress,
+    masterPort,
+    launcherStore: false,
+    timeoutSeconds: 20,
+    joinTimeoutSeconds: 10,
+    prefix: "test",
+  });
   const joined = rank0.join();
   joined.catch(() => undefined);
   t.after(() => rank0.leave());
@@ -74,7 +83,14 @@ async function meeting(t: TestContext, size: number, masterAddress = "127.0.0.1"
   while (!store) store = await Wire.to(t, masterAddress, masterPort).catch(() => sleep(20, undefined));
   const key = "/test/rank 0";
   const [validate, get, wait] = [0, 3, 6];
-  store.socket.write(Buffer.concat([Buffer.of(validate, 0xce, 0xf7, 0x85, 0x3c), Buffer.of(wait), words(1, key.length), Buffer.from(key)]));
+  store.socket.write(
+    Buffer.concat([
+      Buffer.of(validate, 0xce, 0xf7, 0x85, 0x3c),
+      Buffer.of(wait),
+      words(1, key.length),
+      Buffer.from(key),
+    ]),
+  );
   await store.take(1);
   store.socket.write(Buffer.concat([Buffer.of(get), words(key.length), Buffer.from(key)]));
   const [host, port, text] = (await store.take(Number((await store.take(8)).readBigUInt64LE()))).toString().split(" ");
@@ -102,7 +118,9 @@ async function pair(t: TestContext, masterAddress?: string): Promise<{ rank0: Na
 }
 
 for (const address of ["127.0.0.1", "::1"]) {
-  const absent = !Object.values(os.networkInterfaces()).some((addresses) => addresses!.some((entry) => entry.address === address));
+  const absent = !Object.values(os.networkInterfaces()).some((addresses) =>
+    addresses!.some((entry) => entry.address === address),
+  );
   test(`a message that comes in pieces, at ${address}`, { skip: absent && "no such address" }, async (t) => {
     const { rank0, rank1 } = await pair(t, address);
     const message = Buffer.concat([header(data, 1, 70 * MiB + 5), randomBytes(70 * MiB + 5)]);
@@ -144,14 +162,23 @@ for (const [what, message] of [
     const exchanges = async (): Promise<void> => {
       for (let i = 0; i < 3; i++) await rank0.allGather(Buffer.alloc(0));
     };
-    await assert.rejects(exchanges(), failure("RANK_FAILED", "rank 1 (127.0.0.1) sent something that is not understood"));
+    await assert.rejects(
+      exchanges(),
+      failure("RANK_FAILED", "rank 1 (127.0.0.1) sent something that is not understood"),
+    );
   });
 }
 
 test("strangers, those of another group and those that are there already do not join", async (t) => {
   const { joined, call, token, greeting, meet } = await meeting(t, 3);
   const rank1 = await meet(1);
-  for (const bytes of [Buffer.from("GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"), greeting(2, token ^ 1n, 3), greeting(1, token, 3), greeting(0, token, 3), greeting(3, token, 3)]) {
+  for (const bytes of [
+    Buffer.from("GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"),
+    greeting(2, token ^ 1n, 3),
+    greeting(1, token, 3),
+    greeting(0, token, 3),
+    greeting(3, token, 3),
+  ]) {
     const stranger = await call();
     stranger.socket.write(bytes);
     await assert.rejects(stranger.take(1), /has ended/);
@@ -172,7 +199,10 @@ test("a rank that expects another number of ranks: both learn it", async (t) => 
 test("a rank that fails while others are still awaited: those that have come learn it at once", async (t) => {
   const reason = "[ABORTED] on purpose";
   for (const [fails, expected] of [
-    [(rank1: Wire) => rank1.socket.write(Buffer.concat([header(failed, 0, reason.length), Buffer.from(reason)])), `rank 1 (127.0.0.1) has stopped: ${reason}`],
+    [
+      (rank1: Wire) => rank1.socket.write(Buffer.concat([header(failed, 0, reason.length), Buffer.from(reason)])),
+      `rank 1 (127.0.0.1) has stopped: ${reason}`,
+    ],
     [(rank1: Wire) => rank1.socket.destroy(), "rank 1 (127.0.0.1) has ended"],
   ] as const) {
     const { joined, meet } = await meeting(t, 3);
@@ -183,37 +213,56 @@ test("a rank that fails while others are still awaited: those that have come lea
   const { rank0, joined, meet } = await meeting(t, 3);
   const rank1 = await meet(1);
   rank0.fail("ABORTED", "on purpose");
-  assert.deepEqual(await rank1.take(32 + reason.length), Buffer.concat([header(failed, 0, reason.length), Buffer.from(reason)]));
+  assert.deepEqual(
+    await rank1.take(32 + reason.length),
+    Buffer.concat([header(failed, 0, reason.length), Buffer.from(reason)]),
+  );
   await assert.rejects(joined, failure("ABORTED", "on purpose"));
 });
 
-test("no descriptor is left for a rank that comes", { skip: process.platform !== "linux" && "uses prlimit" }, async (t) => {
-  const { joined, call } = await meeting(t, 2);
-  const limit = (descriptors: string): unknown => execFileSync("prlimit", ["--pid", String(process.pid), `--nofile=${descriptors}:`]);
-  const before = execFileSync("prlimit", ["--pid", String(process.pid), "--nofile", "--output=SOFT", "--noheadings"], { encoding: "utf8" }).trim();
-  // 64 more than the highest one: prlimit itself needs some to be started, when all that are taken below are closed again.
-  limit(String(Math.max(...readdirSync("/proc/self/fd").map(Number)) + 64));
-  const taken: number[] = [];
-  try {
-    assert.throws(() => {
-      for (;;) taken.push(openSync("/dev/null", "r"));
-    }, /EMFILE/);
-    closeSync(taken.pop()!); // for this end
-    call().catch(() => undefined); // may be cut off before it has noticed that it was connected
-    await assert.rejects(joined, failure("RANK_FAILED", "a rank that calls cannot be answered: Too many open files"));
-  } finally {
-    taken.forEach((fd) => closeSync(fd));
-    limit(before);
-  }
-});
+test(
+  "no descriptor is left for a rank that comes",
+  { skip: process.platform !== "linux" && "uses prlimit" },
+  async (t) => {
+    const { joined, call } = await meeting(t, 2);
+    const limit = (descriptors: string): unknown =>
+      execFileSync("prlimit", ["--pid", String(process.pid), `--nofile=${descriptors}:`]);
+    const before = execFileSync(
+      "prlimit",
+      ["--pid", String(process.pid), "--nofile", "--output=SOFT", "--noheadings"],
+      { encoding: "utf8" },
+    ).trim();
+    // 64 more than the highest one: prlimit itself needs some to be started, when all that are taken below are closed again.
+    limit(String(Math.max(...readdirSync("/proc/self/fd").map(Number)) + 64));
+    const taken: number[] = [];
+    try {
+      assert.throws(() => {
+        for (;;) taken.push(openSync("/dev/null", "r"));
+      }, /EMFILE/);
+      closeSync(taken.pop()!); // for this end
+      call().catch(() => undefined); // may be cut off before it has noticed that it was connected
+      await assert.rejects(joined, failure("RANK_FAILED", "a rank that calls cannot be answered: Too many open files"));
+    } finally {
+      taken.forEach((fd) => closeSync(fd));
+      limit(before);
+    }
+  },
+);
 
-test("a process that is started meanwhile inherits no connection", { skip: process.platform !== "linux" && "reads /proc" }, async (t) => {
-  const inherited = (): string[] => execFileSync("ls", ["-l", "/proc/self/fd"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).match(/(?:[3-9]|\d\d+) -> (?:socket|pipe):.*/g) ?? [];
-  const before = inherited();
-  const { joined, meet } = await meeting(t, 2);
-  assert.deepEqual(inherited(), before, "while it joins");
-  const rank1 = await meet(1);
-  assert.deepEqual(inherited(), before, "connected");
-  rank1.socket.write(header(data, 0, 0));
-  await joined;
-});
+test(
+  "a process that is started meanwhile inherits no connection",
+  { skip: process.platform !== "linux" && "reads /proc" },
+  async (t) => {
+    const inherited = (): string[] =>
+      execFileSync("ls", ["-l", "/proc/self/fd"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).match(
+        /(?:[3-9]|\d\d+) -> (?:socket|pipe):.*/g,
+      ) ?? [];
+    const before = inherited();
+    const { joined, meet } = await meeting(t, 2);
+    assert.deepEqual(inherited(), before, "while it joins");
+    const rank1 = await meet(1);
+    assert.deepEqual(inherited(), before, "connected");
+    rank1.socket.write(header(data, 0, 0));
+    await joined;
+  },
+);

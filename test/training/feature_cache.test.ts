@@ -1,6 +1,16 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { appendFileSync, copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import path from "node:path";
 import { before, test } from "node:test";
 
@@ -33,14 +43,22 @@ interface Run {
 async function run(more: TrainerOptions, dataset = data): Promise<Run> {
   const features: Run["features"] = [];
   const warnings: string[] = [];
-  const model = await train(dataset, { ...options, ...more }, {
-    onStart: (event) => warnings.push(...event.warnings),
-    onEpoch: (event) => {
-      features.push(event.features);
-      warnings.push(...event.warnings);
+  const model = await train(
+    dataset,
+    { ...options, ...more },
+    {
+      onStart: (event) => warnings.push(...event.warnings),
+      onEpoch: (event) => {
+        features.push(event.features);
+        warnings.push(...event.warnings);
+      },
     },
-  });
-  return { bytes: await bytesOf(model, folder), features, warnings: warnings.filter((warning) => warning.includes("cache")) };
+  );
+  return {
+    bytes: await bytesOf(model, folder),
+    features,
+    warnings: warnings.filter((warning) => warning.includes("cache")),
+  };
 }
 
 const computed = ({ features }: Run): number => features.reduce((sum, epoch) => sum + epoch.computed, 0);
@@ -79,7 +97,13 @@ test("memory, file, both and none give the same bytes; the file spares the secon
 
 test("another image, backbone, size or precision never gets features of the old one", async () => {
   const { cache } = await filled();
-  for (const changed of [{ seed: 1 }, { imageSize: [32, 64] }, { layers: ["layer2"] }, { resize: "antialias" }, { featureCachePrecision: "float16" }] satisfies TrainerOptions[]) {
+  for (const changed of [
+    { seed: 1 },
+    { imageSize: [32, 64] },
+    { layers: ["layer2"] },
+    { resize: "antialias" },
+    { featureCachePrecision: "float16" },
+  ] satisfies TrainerOptions[]) {
     const expected = await run({ ...changed, epochs: 1 });
     const got = await run({ ...withFile(cache), ...changed, epochs: 1 });
     assert.ok(expected.bytes.equals(got.bytes), JSON.stringify(changed));
@@ -88,7 +112,17 @@ test("another image, backbone, size or precision never gets features of the old 
 
   // The same paths with other pixels in one file.
   const images = path.join(folder, "changing");
-  const changing = labelledFor(await datasets.generated(images, { imageSize: [64, 64], trainNormal: 5, trainAnomalous: 0, testNormal: 1, testAnomalous: 1, seed: 5 }), "unsupervised");
+  const changing = labelledFor(
+    await datasets.generated(images, {
+      imageSize: [64, 64],
+      trainNormal: 5,
+      trainAnomalous: 0,
+      testNormal: 1,
+      testAnomalous: 1,
+      seed: 5,
+    }),
+    "unsupervised",
+  );
   const own = newCache();
   await run(withFile(own), changing);
   const [first, second] = changing.samples.filter(({ split }) => split === "train").map(({ image }) => image as string);
@@ -97,7 +131,14 @@ test("another image, backbone, size or precision never gets features of the old 
   const got = await run(withFile(own), changing);
   assert.ok(expected.bytes.equals(got.bytes));
   assert.equal(computed(got), 0, "its content is that of another image, whose features are there");
-  await datasets.generated(path.join(folder, "others"), { imageSize: [64, 64], trainNormal: 5, trainAnomalous: 0, testNormal: 1, testAnomalous: 1, seed: 6 });
+  await datasets.generated(path.join(folder, "others"), {
+    imageSize: [64, 64],
+    trainNormal: 5,
+    trainAnomalous: 0,
+    testNormal: 1,
+    testAnomalous: 1,
+    seed: 6,
+  });
   copyFileSync(first!.replace(images, path.join(folder, "others")), first!);
   assert.equal(computed(await run(withFile(own), changing)), 1);
 });
@@ -115,12 +156,33 @@ test("a damaged, shortened, foreign or older file costs time and a warning, noth
     ["ends after a record", () => truncateSync(file, whole.length - record(4)), 1, undefined],
     ["ends within the header", () => truncateSync(file, 20), distinct, /damaged or of another format/],
     ["is empty", () => truncateSync(file, 0), distinct, undefined],
-    ["is something else", () => writeFileSync(file, "not features ".repeat(1000)), distinct, /damaged or of another format/],
-    ["is of another format version", () => writeFileSync(file, Buffer.concat([Buffer.from("SSNFEAT0"), whole.subarray(8)])), distinct, /damaged or of another format/],
+    [
+      "is something else",
+      () => writeFileSync(file, "not features ".repeat(1000)),
+      distinct,
+      /damaged or of another format/,
+    ],
+    [
+      "is of another format version",
+      () => writeFileSync(file, Buffer.concat([Buffer.from("SSNFEAT0"), whole.subarray(8)])),
+      distinct,
+      /damaged or of another format/,
+    ],
     ["has a damaged head", () => writeFileSync(file, flipped(whole, header + 5)), 1, /damaged entries \(1\)/],
-    ["has damaged data", () => writeFileSync(file, flipped(whole, header + record(4) + 2000)), 1, /damaged entries \(1\)/],
+    [
+      "has damaged data",
+      () => writeFileSync(file, flipped(whole, header + record(4) + 2000)),
+      1,
+      /damaged entries \(1\)/,
+    ],
     // Killed between data and head: what the head says is still zero.
-    ["has a record without a head", () => writeFileSync(file, Buffer.concat([whole.subarray(0, header), Buffer.alloc(64), whole.subarray(header + 64)])), 1, /damaged entries \(1\)/],
+    [
+      "has a record without a head",
+      () =>
+        writeFileSync(file, Buffer.concat([whole.subarray(0, header), Buffer.alloc(64), whole.subarray(header + 64)])),
+      1,
+      /damaged entries \(1\)/,
+    ],
     ["has a record in the wrong place", () => writeFileSync(file, swapped(whole)), 2, /damaged entries \(2\)/],
   ];
   for (const [name, damage, missing, warning] of cases) {
@@ -202,7 +264,10 @@ test("one process writes at a time, others only read and say so", async () => {
   };
   const weights = [await engine().randomBackbone("resnet18", 0), await engine().randomHeads(384, 0)] as const;
   const elsewhere = { ...config.featureCacheFile!, path: `${file}\0.bak` };
-  await assert.rejects(engine().createTrainer({ ...config, featureCacheFile: elsewhere }, ...weights), failure("INVALID_OPTION", "\\0.bak", "NUL"));
+  await assert.rejects(
+    engine().createTrainer({ ...config, featureCacheFile: elsewhere }, ...weights),
+    failure("INVALID_OPTION", "\\0.bak", "NUL"),
+  );
   const writer = await engine().createTrainer(config, ...weights);
   const reader = await run(withFile(cache));
   writer.dispose();
@@ -246,20 +311,32 @@ test("float16: half the space, the same bytes from memory, file and neither, and
   const cache = newCache();
   const first = await run({ ...withFile(cache), ...half });
   const second = await run({ ...withFile(cache), ...half });
-  for (const other of [first, second, await run({ ...half, featureCacheMiB: 64 })]) assert.ok(none.bytes.equals(other.bytes));
+  for (const other of [first, second, await run({ ...half, featureCacheMiB: 64 })])
+    assert.ok(none.bytes.equals(other.bytes));
   assert.equal(computed(second), 0);
   assert.equal((statSync(cacheFile(cache)).size - header) / record(2), computed(first));
 
-  const heads = async (more: TrainerOptions) => headsOf(await train(data, { ...options, ...more }))["discriminator.seg.0.weight"]!;
-  const [full, rounded, start] = [await heads({}), await heads(half), await heads({ adaptorLearningRate: 1e-12, headsLearningRate: 1e-12 })];
+  const heads = async (more: TrainerOptions) =>
+    headsOf(await train(data, { ...options, ...more }))["discriminator.seg.0.weight"]!;
+  const [full, rounded, start] = [
+    await heads({}),
+    await heads(half),
+    await heads({ adaptorLearningRate: 1e-12, headsLearningRate: 1e-12 }),
+  ];
   const difference = distance(full, rounded);
-  assert.ok(difference > 0 && difference < 0.1 * distance(full, start), `${difference / distance(full, start)} of what was learned`);
+  assert.ok(
+    difference > 0 && difference < 0.1 * distance(full, start),
+    `${difference / distance(full, start)} of what was learned`,
+  );
 });
 
 test("a folder that cannot be made is an error before the training; none is made without the option", async () => {
   const blocked = path.join(folder, "a-file");
   writeFileSync(blocked, "");
-  await assert.rejects(run(withFile(path.join(blocked, "cache"))), (error: Error & { code?: string }) => error.code === "FILE_ERROR" || error.code === "NO_PERMISSION");
+  await assert.rejects(
+    run(withFile(path.join(blocked, "cache"))),
+    (error: Error & { code?: string }) => error.code === "FILE_ERROR" || error.code === "NO_PERMISSION",
+  );
   const own = path.join(folder, "home");
   const previous = process.env["SUPERSIMPLENET_CACHE"];
   process.env["SUPERSIMPLENET_CACHE"] = own;

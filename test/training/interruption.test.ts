@@ -4,7 +4,14 @@ import path from "node:path";
 import { before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { type Dataset, type FitOptions, type StartEvent, SuperSimpleNetError, Trainer, type TrainerOptions } from "../../lib/index.js";
+import {
+  type Dataset,
+  type FitOptions,
+  type StartEvent,
+  SuperSimpleNetError,
+  Trainer,
+  type TrainerOptions,
+} from "../../lib/index.js";
 import { engine } from "../../lib/native/engine.js";
 import { checkpointFile } from "../../lib/training/checkpoint.js";
 import { failure } from "../datasets/files.js";
@@ -21,14 +28,19 @@ const newRun = (): string => path.join(folder, `run-${runs++}`);
 /** The engine still works, and a training gives what it always gives. */
 async function assertUsable(): Promise<void> {
   await engine().setThreads(1);
-  assert.ok((await bytesOf(await train(data, tinier), folder)).equals(await bytesOf(await train(data, tinier), folder)));
+  assert.ok(
+    (await bytesOf(await train(data, tinier), folder)).equals(await bytesOf(await train(data, tinier), folder)),
+  );
 }
 
 /** A run that was stopped after its first epoch. */
 async function stopped(more: TrainerOptions = {}): Promise<string> {
   const out = newRun();
   const controller = new AbortController();
-  await assert.rejects(train(data, { ...options, ...more }, { out, signal: controller.signal, onEpoch: () => controller.abort() }), { code: "ABORTED" });
+  await assert.rejects(
+    train(data, { ...options, ...more }, { out, signal: controller.signal, onEpoch: () => controller.abort() }),
+    { code: "ABORTED" },
+  );
   return out;
 }
 
@@ -36,7 +48,11 @@ test("abort: ABORTED with the signal's reason; the last epoch's checkpoint is wh
   const out = newRun();
   const controller = new AbortController();
   const reason = new Error("enough");
-  const error: unknown = await train(data, options, { out, signal: controller.signal, onStep: ({ epoch }) => epoch === 2 && controller.abort(reason) }).catch((e: unknown) => e);
+  const error: unknown = await train(data, options, {
+    out,
+    signal: controller.signal,
+    onStep: ({ epoch }) => epoch === 2 && controller.abort(reason),
+  }).catch((e: unknown) => e);
   assert.ok(error instanceof SuperSimpleNetError && error.code === "ABORTED" && error.cause === reason);
   assert.deepEqual(filesUnder(out), ["checkpoint", "checkpoint/last.safetensors"]);
   const { metadata, tensors } = await engine().readTensors(checkpointFile(out));
@@ -47,21 +63,29 @@ test("abort: ABORTED with the signal's reason; the last epoch's checkpoint is wh
 test("a signal that has fired before: nothing is begun", async () => {
   const out = newRun();
   const never = (): void => assert.fail("nothing should have been begun");
-  await assert.rejects(train(data, options, { out, signal: AbortSignal.abort(), onStage: never, onStart: never, onStep: never }), { code: "ABORTED" });
+  await assert.rejects(
+    train(data, options, { out, signal: AbortSignal.abort(), onStage: never, onStart: never, onStep: never }),
+    { code: "ABORTED" },
+  );
   assert.ok(!existsSync(out));
 });
 
 test("abort in the first epoch leaves no checkpoint", async () => {
   const out = newRun();
   const controller = new AbortController();
-  await assert.rejects(train(data, options, { out, signal: controller.signal, onStep: () => controller.abort() }), { code: "ABORTED" });
+  await assert.rejects(train(data, options, { out, signal: controller.signal, onStep: () => controller.abort() }), {
+    code: "ABORTED",
+  });
   assert.ok(!existsSync(checkpointFile(out)));
 });
 
 for (const stage of ["validate", "measure", "calibrate"] as const) {
   test(`abort while the trainer is at '${stage}'`, async () => {
     const controller = new AbortController();
-    const fit: FitOptions = { signal: controller.signal, onStage: (event) => event.stage === stage && event.done === 2 && controller.abort() };
+    const fit: FitOptions = {
+      signal: controller.signal,
+      onStage: (event) => event.stage === stage && event.done === 2 && controller.abort(),
+    };
     await assert.rejects(train(data, { ...tinier, calibrationFraction: 0.4 }, fit), { code: "ABORTED" });
   });
 }
@@ -84,7 +108,11 @@ test("noise beyond float32's range: DIVERGED in the first step, and no model", a
   for (const heads of ["lowResolution", "direct"] as const) {
     for (const noiseStd of [1e25, 1e38]) {
       const out = newRun();
-      await assert.rejects(train(data, { ...tinier, noiseStd, heads }, { out }), failure("DIVERGED", "learning rate"), `${heads} ${noiseStd}`);
+      await assert.rejects(
+        train(data, { ...tinier, noiseStd, heads }, { out }),
+        failure("DIVERGED", "learning rate"),
+        `${heads} ${noiseStd}`,
+      );
       assert.ok(!existsSync(out));
     }
   }
@@ -93,7 +121,10 @@ test("noise beyond float32's range: DIVERGED in the first step, and no model", a
 
 test("resume without a folder, or without a checkpoint in it", async () => {
   await assert.rejects(train(data, options, { resume: true }), failure("INVALID_OPTION", "out"));
-  await assert.rejects(train(data, options, { resume: true, out: newRun() }), failure("FILE_NOT_FOUND", "last.safetensors"));
+  await assert.rejects(
+    train(data, options, { resume: true, out: newRun() }),
+    failure("FILE_NOT_FOUND", "last.safetensors"),
+  );
 });
 
 test("resume with other options, data or weights: CHECKPOINT_MISMATCH names what differs, and the checkpoint stays", async () => {
@@ -104,33 +135,56 @@ test("resume with other options, data or weights: CHECKPOINT_MISMATCH names what
     [{ batchSize: 5 }, "batchSize 4, which is now 5"],
     [{ seed: 1 }, "seed 0, which is now 1"],
     [{ noiseStd: 0.1 }, "noiseStd"],
-    [{ imageSize: [32, 64], stopGradient: false }, "imageSize [32,32], which is now [32,64]", "stopGradient true, which is now false"],
+    [
+      { imageSize: [32, 64], stopGradient: false },
+      "imageSize [32,32], which is now [32,64]",
+      "stopGradient true, which is now false",
+    ],
   ];
-  for (const [other, ...shown] of others) await assert.rejects(train(data, { ...options, ...other }, { out, resume: true }), failure("CHECKPOINT_MISMATCH", ...shown));
+  for (const [other, ...shown] of others)
+    await assert.rejects(
+      train(data, { ...options, ...other }, { out, resume: true }),
+      failure("CHECKPOINT_MISMATCH", ...shown),
+    );
   const fewer = { ...data, samples: data.samples.slice(1) };
-  await assert.rejects(train(fewer, options, { out, resume: true }), failure("CHECKPOINT_MISMATCH", "trainingData", "10 images", "9 images"));
+  await assert.rejects(
+    train(fewer, options, { out, resume: true }),
+    failure("CHECKPOINT_MISMATCH", "trainingData", "10 images", "9 images"),
+  );
   assert.ok(kept.equals(readFileSync(checkpointFile(out))));
 });
 
 test("resume when an image has other pixels under the same name: CHECKPOINT_MISMATCH", async () => {
   const out = await stopped();
   const [first, second] = data.samples.filter(({ split }) => split === "train");
-  const swapped = { ...data, samples: data.samples.map((sample) => (sample === first ? { ...sample, image: second!.image } : sample)) };
+  const swapped = {
+    ...data,
+    samples: data.samples.map((sample) => (sample === first ? { ...sample, image: second!.image } : sample)),
+  };
   await assert.rejects(train(swapped, options, { out, resume: true }), failure("CHECKPOINT_MISMATCH", "trainingData"));
 });
 
 test("nothing to resume is found out before the data is read", async () => {
   const onStage = (): never => assert.fail("nothing should have been begun");
-  await assert.rejects(train(data, options, { resume: true, out: newRun(), onStage }), failure("FILE_NOT_FOUND", "last.safetensors"));
+  await assert.rejects(
+    train(data, options, { resume: true, out: newRun(), onStage }),
+    failure("FILE_NOT_FOUND", "last.safetensors"),
+  );
 });
 
 test("another checkpoint is refused before weights are looked for and images are read, one for other data before anything is measured", async () => {
   const out = await stopped();
   const stages = new Set<string>();
   const onStage = ({ stage }: { stage: string }): void => void stages.add(stage);
-  await assert.rejects(train(data, { ...options, seed: 1, backboneWeights: "none.pth" }, { out, resume: true, onStage }), failure("CHECKPOINT_MISMATCH", "seed"));
+  await assert.rejects(
+    train(data, { ...options, seed: 1, backboneWeights: "none.pth" }, { out, resume: true, onStage }),
+    failure("CHECKPOINT_MISMATCH", "seed"),
+  );
   assert.deepEqual([...stages], []);
-  await assert.rejects(train({ ...data, samples: data.samples.slice(1) }, options, { out, resume: true, onStage }), failure("CHECKPOINT_MISMATCH", "trainingData"));
+  await assert.rejects(
+    train({ ...data, samples: data.samples.slice(1) }, options, { out, resume: true, onStage }),
+    failure("CHECKPOINT_MISMATCH", "trainingData"),
+  );
   assert.deepEqual([...stages], ["validate", "load"]);
 });
 
@@ -138,10 +192,17 @@ test("the checkpoint of another training is replaced when that is asked for only
   const out = await stopped();
   const kept = readFileSync(checkpointFile(out));
   await assert.rejects(train(data, options, { out }), failure("INVALID_OPTION", "resume", "overwrite", out));
-  await assert.rejects(train(data, { ...options, backboneWeights: "none.pth" }, { out, overwrite: true }), failure("FILE_NOT_FOUND"));
+  await assert.rejects(
+    train(data, { ...options, backboneWeights: "none.pth" }, { out, overwrite: true }),
+    failure("FILE_NOT_FOUND"),
+  );
   assert.ok(kept.equals(readFileSync(checkpointFile(out))));
   let left: boolean | undefined;
-  await train(data, { ...options, seed: 5 }, { out, overwrite: true, onStart: () => void (left = existsSync(checkpointFile(out))) });
+  await train(
+    data,
+    { ...options, seed: 5 },
+    { out, overwrite: true, onStart: () => void (left = existsSync(checkpointFile(out))) },
+  );
   assert.equal(left, false, "an interruption in the first epoch leaves nothing of the other training");
   assert.ok(!kept.equals(readFileSync(checkpointFile(out))));
 });
@@ -150,14 +211,32 @@ test("a folder that cannot be used is found out before anything is read", async 
   const file = path.join(folder, "a file");
   writeFileSync(file, "");
   const onStage = (): never => assert.fail("nothing should have been begun");
-  for (const out of [file, path.join(file, "run"), "/proc/none"]) await assert.rejects(train(data, options, { out, onStage }), failure("FILE_ERROR", out));
+  for (const out of [file, path.join(file, "run"), "/proc/none"])
+    await assert.rejects(train(data, options, { out, onStage }), failure("FILE_ERROR", out));
 });
 
 test("an asynchronous callback is waited for, and what it fails with ends the training", async () => {
   for (const name of ["onStage", "onStart", "onStep", "onEpoch"] as const)
-    await assert.rejects(train(data, options, { [name]: async () => { await sleep(name === "onStage" ? 1500 : 1); throw new Error(`of ${name}`); } }), new Error(`of ${name}`));
+    await assert.rejects(
+      train(data, options, {
+        [name]: async () => {
+          await sleep(name === "onStage" ? 1500 : 1);
+          throw new Error(`of ${name}`);
+        },
+      }),
+      new Error(`of ${name}`),
+    );
   let ended = false;
-  await train(data, { ...options, epochs: 1 }, { onEpoch: async () => { await sleep(50); ended = true; } });
+  await train(
+    data,
+    { ...options, epochs: 1 },
+    {
+      onEpoch: async () => {
+        await sleep(50);
+        ended = true;
+      },
+    },
+  );
   assert.equal(ended, true);
 });
 
@@ -171,13 +250,19 @@ test("one training at a time writes into a folder; what failed leaves no folder 
   const out = newRun();
   let second: Promise<unknown> | undefined;
   const onEpoch = (): void => {
-    second ??= assert.rejects(train(data, options, { out, resume: true }), failure("FILE_ERROR", "Another training is writing into", out));
+    second ??= assert.rejects(
+      train(data, options, { out, resume: true }),
+      failure("FILE_ERROR", "Another training is writing into", out),
+    );
   };
   await train(data, options, { out, onEpoch });
   await second!;
   await train(data, options, { out, resume: true });
   const none = path.join(newRun(), "a", "b");
-  await assert.rejects(train(data, { ...options, backboneWeights: "none.pth" }, { out: none }), failure("FILE_NOT_FOUND", "none.pth"));
+  await assert.rejects(
+    train(data, { ...options, backboneWeights: "none.pth" }, { out: none }),
+    failure("FILE_NOT_FOUND", "none.pth"),
+  );
   assert.ok(!existsSync(path.dirname(path.dirname(none))), "nor one on the way to it");
 });
 
@@ -212,10 +297,43 @@ test("a damaged checkpoint: FILE_CORRUPT naming the file", async () => {
   const { tensors, metadata } = await engine().readTensors(file);
   const damage: [string, typeof tensors, Record<string, string>][] = [
     ["no heads", Object.fromEntries(Object.entries(tensors).filter(([name]) => !name.startsWith("heads."))), metadata],
-    ["no optimiser", Object.fromEntries(Object.entries(tensors).filter(([name]) => !name.startsWith("optimizer.mean"))), metadata],
-    ["misshapen", { ...tensors, "heads.feature_adaptor.projection.bias": { dtype: "float32", shape: [3], data: new Float32Array(3) } }, metadata],
-    ["NaN", { ...tensors, "heads.feature_adaptor.projection.bias": { dtype: "float32", shape: [384], data: new Float32Array(384).fill(NaN) } }, metadata],
-    ["a negative variance", { ...tensors, "heads.discriminator.seg.1.running_var": { dtype: "float32", shape: [1024], data: new Float32Array(1024).fill(-1) } }, metadata],
+    [
+      "no optimiser",
+      Object.fromEntries(Object.entries(tensors).filter(([name]) => !name.startsWith("optimizer.mean"))),
+      metadata,
+    ],
+    [
+      "misshapen",
+      {
+        ...tensors,
+        "heads.feature_adaptor.projection.bias": { dtype: "float32", shape: [3], data: new Float32Array(3) },
+      },
+      metadata,
+    ],
+    [
+      "NaN",
+      {
+        ...tensors,
+        "heads.feature_adaptor.projection.bias": {
+          dtype: "float32",
+          shape: [384],
+          data: new Float32Array(384).fill(NaN),
+        },
+      },
+      metadata,
+    ],
+    [
+      "a negative variance",
+      {
+        ...tensors,
+        "heads.discriminator.seg.1.running_var": {
+          dtype: "float32",
+          shape: [1024],
+          data: new Float32Array(1024).fill(-1),
+        },
+      },
+      metadata,
+    ],
     ["fingerprint cut off", tensors, { ...metadata, fingerprint: metadata["fingerprint"]!.slice(0, 20) }],
     ["fingerprint of null", tensors, { ...metadata, fingerprint: "null" }],
     ["no number of epochs", tensors, { ...metadata, epochs_done: "" }],
@@ -236,26 +354,41 @@ test("a folder for the checkpoint that cannot be: the error says so", async () =
   await assert.rejects(train(data, options, { out: file }), failure("FILE_ERROR", "a file"));
 });
 
-test("a folder that may not be written", { skip: process.getuid?.() === 0 && "root may write everywhere" }, async () => {
-  const out = await stopped();
-  const kept = readFileSync(checkpointFile(out));
-  const onEpoch = (): never => assert.fail("an epoch was done");
-  try {
-    chmodSync(path.dirname(checkpointFile(out)), 0o500);
-    await assert.rejects(train(data, options, { out, resume: true }), failure("NO_PERMISSION", "last.safetensors"));
-    await assert.rejects(train(data, options, { out, overwrite: true, onEpoch }), failure("NO_PERMISSION", "checkpoint"));
-    chmodSync(out, 0o500);
-    await assert.rejects(train(data, options, { out, overwrite: true, onStage: onEpoch }), failure("NO_PERMISSION", out));
-  } finally {
-    chmodSync(out, 0o700);
-    chmodSync(path.dirname(checkpointFile(out)), 0o700);
-  }
-  assert.ok(kept.equals(readFileSync(checkpointFile(out))));
-});
+test(
+  "a folder that may not be written",
+  { skip: process.getuid?.() === 0 && "root may write everywhere" },
+  async () => {
+    const out = await stopped();
+    const kept = readFileSync(checkpointFile(out));
+    const onEpoch = (): never => assert.fail("an epoch was done");
+    try {
+      chmodSync(path.dirname(checkpointFile(out)), 0o500);
+      await assert.rejects(train(data, options, { out, resume: true }), failure("NO_PERMISSION", "last.safetensors"));
+      await assert.rejects(
+        train(data, options, { out, overwrite: true, onEpoch }),
+        failure("NO_PERMISSION", "checkpoint"),
+      );
+      chmodSync(out, 0o500);
+      await assert.rejects(
+        train(data, options, { out, overwrite: true, onStage: onEpoch }),
+        failure("NO_PERMISSION", out),
+      );
+    } finally {
+      chmodSync(out, 0o700);
+      chmodSync(path.dirname(checkpointFile(out)), 0o700);
+    }
+    assert.ok(kept.equals(readFileSync(checkpointFile(out))));
+  },
+);
 
-test("CUDA asked for where there is none: DEVICE_UNAVAILABLE", { skip: hasCuda() && "this machine has CUDA" }, async () => {
-  for (const device of ["cuda", "cuda:7"]) await assert.rejects(new Trainer({ ...options, device }).fit(data), failure("DEVICE_UNAVAILABLE", device, "cpu"));
-});
+test(
+  "CUDA asked for where there is none: DEVICE_UNAVAILABLE",
+  { skip: hasCuda() && "this machine has CUDA" },
+  async () => {
+    for (const device of ["cuda", "cuda:7"])
+      await assert.rejects(new Trainer({ ...options, device }).fit(data), failure("DEVICE_UNAVAILABLE", device, "cpu"));
+  },
+);
 
 function hasCuda(): boolean {
   return engine().devices().length > 1;

@@ -13,12 +13,15 @@ import type { Regime } from "../../lib/datasets/types.js";
 
 const shared = path.resolve(__dirname, "../../../../shared");
 const { data, weights, authors } = sources(shared);
-const skip = !(existsSync(data) && existsSync(weights)) && "../shared (magnetic tile images, ResNet-18 weights, the authors' numbers) is absent";
+const skip =
+  !(existsSync(data) && existsSync(weights)) &&
+  "../shared (magnetic tile images, ResNet-18 weights, the authors' numbers) is absent";
 
 describe("magnetic tiles, ResNet-18, the authors' budget, seed 0", { skip }, () => {
   const results = new Map<Regime, Metrics>();
   before(async () => {
-    for (const regime of ["full", "mixed", "weak", "unsupervised"] as const) results.set(regime, await learn(shared, regime, { seed: 0 }));
+    for (const regime of ["full", "mixed", "weak", "unsupervised"] as const)
+      results.set(regime, await learn(shared, regime, { seed: 0 }));
   });
 
   // The authors' numbers are one or two seeds, and a seed moves them by several points: 4 points below their mean.

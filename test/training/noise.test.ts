@@ -38,9 +38,15 @@ async function featureStd(images: Uint8Array[]): Promise<Float64Array> {
   const std = [0.229, 0.224, 0.225];
   const input = new Float32Array(images.length * 3 * 32 * 32);
   images.forEach((pixels, b) => {
-    for (let i = 0; i < 1024; i++) for (let c = 0; c < 3; c++) input[(b * 3 + c) * 1024 + i] = (pixels[i * 3 + c]! / 255 - mean[c]!) / std[c]!;
+    for (let i = 0; i < 1024; i++)
+      for (let c = 0; c < 3; c++) input[(b * 3 + c) * 1024 + i] = (pixels[i * 3 + c]! / 255 - mean[c]!) / std[c]!;
   });
-  const { features } = await engine().forward({ ...config, precision: "float32" }, await engine().randomBackbone("resnet18", 0), await engine().randomHeads(384, 0), { dtype: "float32", shape: [images.length, 3, 32, 32], data: input });
+  const { features } = await engine().forward(
+    { ...config, precision: "float32" },
+    await engine().randomBackbone("resnet18", 0),
+    await engine().randomHeads(384, 0),
+    { dtype: "float32", shape: [images.length, 3, 32, 32], data: input },
+  );
   const [, channels, height, width] = features.shape as [number, number, number, number];
   const plane = height * width;
   return Float64Array.from({ length: channels }, (_, c) => {
@@ -60,15 +66,26 @@ async function featureStd(images: Uint8Array[]): Promise<Float64Array> {
 
 test("relative noise is the given multiple of each channel's own standard deviation, in the training itself", async () => {
   const normal = data.samples.filter(({ split }) => split === "train");
-  const images = await Promise.all(normal.map(async ({ image }) => (await loadImage(image, { height: 32, width: 32 })).pixels));
+  const images = await Promise.all(
+    normal.map(async ({ image }) => (await loadImage(image, { height: 32, width: 32 })).pixels),
+  );
   const std = await featureStd(images);
 
   await engine().setThreads(tinier.threads); // as the training below: the last bits depend on it
-  const native = await engine().createTrainer(config, await engine().randomBackbone("resnet18", 0), await engine().randomHeads(384, 0));
+  const native = await engine().createTrainer(
+    config,
+    await engine().randomBackbone("resnet18", 0),
+    await engine().randomHeads(384, 0),
+  );
   await native.observeFeatures(images.map((pixels, key) => ({ key, pixels })));
   const observed = await native.featureStd();
-  observed.forEach((value, c) => assert.ok(Math.abs(value - std[c]!) < 1e-5 + 1e-3 * std[c]!, `channel ${c}: ${value}, expected ${std[c]}`));
-  assert.ok(Math.max(...std) > 1.5 * Math.min(...std), "the channels differ, so that one value for all would be noticed");
+  observed.forEach((value, c) =>
+    assert.ok(Math.abs(value - std[c]!) < 1e-5 + 1e-3 * std[c]!, `channel ${c}: ${value}, expected ${std[c]}`),
+  );
+  assert.ok(
+    Math.max(...std) > 1.5 * Math.min(...std),
+    "the channels differ, so that one value for all would be noticed",
+  );
 
   const relative = 0.7;
   const steps: StepEvent[] = [];
@@ -82,9 +99,12 @@ test("relative noise is the given multiple of each channel's own standard deviat
   await native.setTargets(normal.map((_, sample) => ({ key: sample * 4, label: 0, segmented: true })));
   const order = epochOrder({ labels: normal.map(() => "normal"), seed: 0, epoch: 0, balanced: false, flips: false });
   for (let index = 0; index < 2; index++) {
-    const items = order.slice(index * 4, index * 4 + 4).map(({ sample }) => ({ key: sample * 4, pixels: images[sample]! }));
+    const items = order
+      .slice(index * 4, index * 4 + 4)
+      .map(({ sample }) => ({ key: sample * 4, pixels: images[sample]! }));
     const [losses] = await native.step({ index, items, adaptorLearningRate: 1e-4, headsLearningRate: 2e-4 });
-    for (const name of ["total", "gradientNorm"] as const) assert.equal(steps[index]![name], losses![name], `step ${index} ${name}`);
+    for (const name of ["total", "gradientNorm"] as const)
+      assert.equal(steps[index]![name], losses![name], `step ${index} ${name}`);
   }
   native.dispose();
 });

@@ -1,7 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { type Dataset, type FitOptions, SuperSimpleNetError, Trainer, trainerDefaults, type TrainerOptions } from "../../lib/index.js";
+import {
+  type Dataset,
+  type FitOptions,
+  SuperSimpleNetError,
+  Trainer,
+  trainerDefaults,
+  type TrainerOptions,
+} from "../../lib/index.js";
 import { relativeNoise } from "../../lib/training/options.js";
 import { checkOptions, resolveOptions } from "../../lib/training/resolve.js";
 import { learningRateScale } from "../../lib/training/schedule.js";
@@ -54,13 +61,30 @@ const wrong: Record<keyof TrainerOptions, unknown[]> = {
   syntheticAnomalies: ["Perlin", false, null],
   overlap: [1, "true", null],
   loss: ["old", true, null],
-  distributed: [true, "on", null, [], { rank: -1 }, { worldSize: 0 }, { worldSize: 2, rank: 2 }, { masterPort: 70000 }, { masterAddress: "" }, { timeoutSeconds: 0 }, { joinTimeoutSeconds: "5" }],
+  distributed: [
+    true,
+    "on",
+    null,
+    [],
+    { rank: -1 },
+    { worldSize: 0 },
+    { worldSize: 2, rank: 2 },
+    { masterPort: 70000 },
+    { masterAddress: "" },
+    { timeoutSeconds: 0 },
+    { joinTimeoutSeconds: "5" },
+  ],
   embedBackbone: [1, "yes", null],
 };
 
 for (const [name, values] of Object.entries(wrong)) {
   test(`${name}: wrong values are refused with the value`, () => {
-    for (const value of values) assert.throws(() => make({ [name]: value }), failure("INVALID_OPTION", name), `${name}: ${JSON.stringify(value)}`);
+    for (const value of values)
+      assert.throws(
+        () => make({ [name]: value }),
+        failure("INVALID_OPTION", name),
+        `${name}: ${JSON.stringify(value)}`,
+      );
   });
 }
 
@@ -78,15 +102,30 @@ test("options are a plain object, and what means the same everywhere is checked 
       return 1;
     }
   }
-  for (const options of [null, 5, "epochs", true, [], new Options(), Object.create({ epochs: 1 }), new Map(), new AbortController().signal, () => 1])
+  for (const options of [
+    null,
+    5,
+    "epochs",
+    true,
+    [],
+    new Options(),
+    Object.create({ epochs: 1 }),
+    new Map(),
+    new AbortController().signal,
+    () => 1,
+  ])
     assert.throws(() => make(options), failure("INVALID_OPTION", "a plain object"), String(options));
   make(Object.assign(Object.create(null), { epochs: 1 }));
   const data: Dataset = { kind: "folder", name: "none", root: "/none", samples: [] };
   const fit = (options: unknown): Promise<unknown> => make({}).fit(data, options as FitOptions);
-  for (const options of [null, () => 1, new AbortController().signal]) await assert.rejects(fit(options), failure("INVALID_OPTION", "a plain object"));
-  for (const name of ["onStage", "onStart", "onStep", "onEpoch"]) await assert.rejects(fit({ [name]: "log" }), failure("INVALID_OPTION", name, "a function"));
-  for (const signal of [{}, "abort", 1, new AbortController()]) await assert.rejects(fit({ signal }), failure("INVALID_OPTION", "signal", "an AbortSignal"));
-  for (const out of ["", 123, Buffer.from("run"), "run\0"]) await assert.rejects(fit({ out }), failure("INVALID_OPTION", "out", "a folder"));
+  for (const options of [null, () => 1, new AbortController().signal])
+    await assert.rejects(fit(options), failure("INVALID_OPTION", "a plain object"));
+  for (const name of ["onStage", "onStart", "onStep", "onEpoch"])
+    await assert.rejects(fit({ [name]: "log" }), failure("INVALID_OPTION", name, "a function"));
+  for (const signal of [{}, "abort", 1, new AbortController()])
+    await assert.rejects(fit({ signal }), failure("INVALID_OPTION", "signal", "an AbortSignal"));
+  for (const out of ["", 123, Buffer.from("run"), "run\0"])
+    await assert.rejects(fit({ out }), failure("INVALID_OPTION", "out", "a folder"));
   await assert.rejects(fit({ out: "run", resume: 1 }), failure("INVALID_OPTION", "resume"));
   await assert.rejects(fit({ out: "run", resume: true, overwrite: true }), failure("INVALID_OPTION", "overwrite"));
 });
@@ -94,12 +133,32 @@ test("options are a plain object, and what means the same everywhere is checked 
 test("a data set that a program made: every sample that is none is named", async () => {
   const sample = { id: "a", image: "/a.png", label: "normal", split: "train" };
   const fit = (data: unknown): Promise<unknown> => make({}).fit(data as Dataset);
-  for (const data of [undefined, null, 5, {}, { samples: 3 }, "data"]) await assert.rejects(fit(data), failure("INVALID_OPTION", "dataset"));
-  const samples = [sample, { ...sample, label: "defective" }, { ...sample, split: "Train" }, { ...sample, id: 7 }, { ...sample, image: undefined }, { ...sample, mask: null }, null];
+  for (const data of [undefined, null, 5, {}, { samples: 3 }, "data"])
+    await assert.rejects(fit(data), failure("INVALID_OPTION", "dataset"));
+  const samples = [
+    sample,
+    { ...sample, label: "defective" },
+    { ...sample, split: "Train" },
+    { ...sample, id: 7 },
+    { ...sample, image: undefined },
+    { ...sample, mask: null },
+    null,
+  ];
   await assert.rejects(fit({ kind: "folder", name: "made", root: "/data", samples }), (error: unknown) => {
     assert.ok(error instanceof SuperSimpleNetError && error.code === "DATASET_INVALID");
-    const shown = ["samples[1] (a): 'label'", "samples[2] (a): 'split'", "samples[3]: 'id'", "samples[4] (a): 'image'", "samples[5] (a): 'mask'", "samples[6]: 'id'"];
-    for (const text of shown) assert.ok(error.problems.some((problem) => problem.startsWith(text)), `${text} in ${error.problems.join("; ")}`);
+    const shown = [
+      "samples[1] (a): 'label'",
+      "samples[2] (a): 'split'",
+      "samples[3]: 'id'",
+      "samples[4] (a): 'image'",
+      "samples[5] (a): 'mask'",
+      "samples[6]: 'id'",
+    ];
+    for (const text of shown)
+      assert.ok(
+        error.problems.some((problem) => problem.startsWith(text)),
+        `${text} in ${error.problems.join("; ")}`,
+      );
     return true;
   });
 });
@@ -122,14 +181,27 @@ test("lists are not shared: neither with the caller nor with the defaults", () =
   assert.throws(() => void ((trainer.options as { epochs: number }).epochs = 0), TypeError, "what was checked stays");
   assert.throws(() => (trainer.options.imageSize as unknown as number[]).push(3), TypeError);
   const resolved = resolveOptions(make({}).options, "full");
-  for (const list of [resolved.imageSize, resolved.layers, resolved.learningRateMilestones]) (list as unknown[]).push("changed");
+  for (const list of [resolved.imageSize, resolved.layers, resolved.learningRateMilestones])
+    (list as unknown[]).push("changed");
   (resolved.distanceWeight as { w: number }).w = 99;
-  assert.deepEqual([make({}).options.imageSize, resolveOptions(make({}).options, "full").distanceWeight], [[256, 256], { w: 3, p: 2 }]);
-  assert.deepEqual([trainerDefaults.layers, trainerDefaults.learningRateMilestones], [["layer2", "layer3"], [0.8, 0.9]]);
+  assert.deepEqual(
+    [make({}).options.imageSize, resolveOptions(make({}).options, "full").distanceWeight],
+    [[256, 256], { w: 3, p: 2 }],
+  );
+  assert.deepEqual(
+    [trainerDefaults.layers, trainerDefaults.learningRateMilestones],
+    [
+      ["layer2", "layer3"],
+      [0.8, 0.9],
+    ],
+  );
 });
 
 test("a random backbone must be in the model file", () => {
-  assert.throws(() => make({ backboneWeights: "random", embedBackbone: false }), failure("INVALID_OPTION", "random backbone"));
+  assert.throws(
+    () => make({ backboneWeights: "random", embedBackbone: false }),
+    failure("INVALID_OPTION", "random backbone"),
+  );
   make({ backboneWeights: "random", embedBackbone: true });
 });
 

@@ -32,21 +32,151 @@ interface Case {
 }
 
 const cases: Case[] = [
-  { name: "empty Perlin masks", size: [64, 64], features: [16, 16], convention: "jims", regime: "unsupervised", batch: 2, perlin: 0, real: 0 },
-  { name: "full Perlin masks", size: [64, 64], features: [16, 16], convention: "jims", regime: "unsupervised", batch: 2, perlin: 1, real: 0 },
-  { name: "batch of one", size: [64, 64], features: [16, 16], convention: "jims", regime: "supervised", batch: 1, perlin: 0.3, real: 0.2 },
-  { name: "icpr", size: [64, 96], features: [16, 24], convention: "icpr", regime: "supervised", batch: 2, perlin: 0.3, real: 0.2 },
-  { name: "icpr, unsupervised, batch of one", size: [96, 64], features: [24, 16], convention: "icpr", regime: "unsupervised", batch: 1, perlin: 0.5, real: 0 },
-  { name: "anomalib's convention", size: [64, 64], features: [16, 16], convention: "anomalib", regime: "supervised", batch: 3, perlin: 0.1, real: 0.4 },
-  { name: "sizes that are no multiple of 32", size: [75, 109], features: [20, 28], convention: "jims", regime: "supervised", batch: 2, perlin: 0.2, real: 0.2 },
-  { name: "real masks that cover everything", size: [64, 64], features: [16, 16], convention: "jims", regime: "supervised", batch: 2, perlin: 0.5, real: 1 },
-  { name: "no upscaling", size: [64, 96], features: [8, 12], convention: "jims", regime: "supervised", batch: 2, perlin: 0.3, real: 0.2, ablation: { upscale: false } },
-  { name: "no upscaling, icpr", size: [75, 64], features: [10, 8], convention: "icpr", regime: "unsupervised", batch: 2, perlin: 0.3, real: 0, ablation: { upscale: false } },
-  { name: "overlap", size: [64, 64], features: [16, 16], convention: "jims", regime: "supervised", batch: 2, perlin: 0.5, real: 0.4, ablation: { overlap: true } },
-  { name: "truncated L1 alone", size: [64, 64], features: [16, 16], convention: "jims", regime: "supervised", batch: 2, perlin: 0.3, real: 0.2, ablation: { loss: "truncatedL1" } },
+  {
+    name: "empty Perlin masks",
+    size: [64, 64],
+    features: [16, 16],
+    convention: "jims",
+    regime: "unsupervised",
+    batch: 2,
+    perlin: 0,
+    real: 0,
+  },
+  {
+    name: "full Perlin masks",
+    size: [64, 64],
+    features: [16, 16],
+    convention: "jims",
+    regime: "unsupervised",
+    batch: 2,
+    perlin: 1,
+    real: 0,
+  },
+  {
+    name: "batch of one",
+    size: [64, 64],
+    features: [16, 16],
+    convention: "jims",
+    regime: "supervised",
+    batch: 1,
+    perlin: 0.3,
+    real: 0.2,
+  },
+  {
+    name: "icpr",
+    size: [64, 96],
+    features: [16, 24],
+    convention: "icpr",
+    regime: "supervised",
+    batch: 2,
+    perlin: 0.3,
+    real: 0.2,
+  },
+  {
+    name: "icpr, unsupervised, batch of one",
+    size: [96, 64],
+    features: [24, 16],
+    convention: "icpr",
+    regime: "unsupervised",
+    batch: 1,
+    perlin: 0.5,
+    real: 0,
+  },
+  {
+    name: "anomalib's convention",
+    size: [64, 64],
+    features: [16, 16],
+    convention: "anomalib",
+    regime: "supervised",
+    batch: 3,
+    perlin: 0.1,
+    real: 0.4,
+  },
+  {
+    name: "sizes that are no multiple of 32",
+    size: [75, 109],
+    features: [20, 28],
+    convention: "jims",
+    regime: "supervised",
+    batch: 2,
+    perlin: 0.2,
+    real: 0.2,
+  },
+  {
+    name: "real masks that cover everything",
+    size: [64, 64],
+    features: [16, 16],
+    convention: "jims",
+    regime: "supervised",
+    batch: 2,
+    perlin: 0.5,
+    real: 1,
+  },
+  {
+    name: "no upscaling",
+    size: [64, 96],
+    features: [8, 12],
+    convention: "jims",
+    regime: "supervised",
+    batch: 2,
+    perlin: 0.3,
+    real: 0.2,
+    ablation: { upscale: false },
+  },
+  {
+    name: "no upscaling, icpr",
+    size: [75, 64],
+    features: [10, 8],
+    convention: "icpr",
+    regime: "unsupervised",
+    batch: 2,
+    perlin: 0.3,
+    real: 0,
+    ablation: { upscale: false },
+  },
+  {
+    name: "overlap",
+    size: [64, 64],
+    features: [16, 16],
+    convention: "jims",
+    regime: "supervised",
+    batch: 2,
+    perlin: 0.5,
+    real: 0.4,
+    ablation: { overlap: true },
+  },
+  {
+    name: "truncated L1 alone",
+    size: [64, 64],
+    features: [16, 16],
+    convention: "jims",
+    regime: "supervised",
+    batch: 2,
+    perlin: 0.3,
+    real: 0.2,
+    ablation: { loss: "truncatedL1" },
+  },
   // Elsewhere than on the CPU the noise's products are made 20,971 rows at a time (256 MiB).
-  { name: "more noise than fits into one piece", size: [64, 64], features: [16, 16], convention: "jims", regime: "unsupervised", batch: 42, perlin: 1, real: 0 },
-  { name: "SimpleNet's noise", size: [64, 64], features: [16, 16], convention: "jims", regime: "supervised", batch: 2, perlin: "simplenet", real: 0.2 },
+  {
+    name: "more noise than fits into one piece",
+    size: [64, 64],
+    features: [16, 16],
+    convention: "jims",
+    regime: "unsupervised",
+    batch: 42,
+    perlin: 1,
+    real: 0,
+  },
+  {
+    name: "SimpleNet's noise",
+    size: [64, 64],
+    features: [16, 16],
+    convention: "jims",
+    regime: "supervised",
+    batch: 2,
+    perlin: "simplenet",
+    real: 0.2,
+  },
 ];
 
 function stepInput(c: Case): Omit<GoldenStepInput, "config" | "backbone" | "heads"> {
@@ -55,10 +185,15 @@ function stepInput(c: Case): Omit<GoldenStepInput, "config" | "backbone" | "head
   return {
     input: uniform(`${c.name}/input`, [b, 3, ...c.size], 1.7),
     noise: uniform(`${c.name}/noise`, [2 * b, 384, h, w], 0.17),
-    perlinMask: c.perlin === "simplenet" ? { dtype: "float32", shape: [2 * b, 1, h, w], data: new Float32Array(2 * b * h * w).fill(1, b * h * w) } : mask(`${c.name}/perlin`, [2 * b, 1, h, w], c.perlin),
+    perlinMask:
+      c.perlin === "simplenet"
+        ? { dtype: "float32", shape: [2 * b, 1, h, w], data: new Float32Array(2 * b * h * w).fill(1, b * h * w) }
+        : mask(`${c.name}/perlin`, [2 * b, 1, h, w], c.perlin),
     mask: mask(`${c.name}/mask`, [b, 1, h, w], c.real),
     label: constant(Array.from({ length: b }, (_, i) => (c.real > 0 ? 1 : i % 2 && c.regime === "supervised" ? 1 : 0))),
-    isSegmented: constant(Array.from({ length: b }, (_, i) => (i === 1 && c.real === 0 && c.regime === "supervised" ? 0 : 1))),
+    isSegmented: constant(
+      Array.from({ length: b }, (_, i) => (i === 1 && c.real === 0 && c.regime === "supervised" ? 0 : 1)),
+    ),
     distanceWeight: uniform(`${c.name}/weight`, [b, 1, h, w], 1, 2),
     adaptorLearningRate: 1e-4,
     headsLearningRate: 2e-4,
@@ -69,7 +204,11 @@ for (const c of cases) {
   testOnDevices(`low-resolution step equals the direct one: ${c.name}`, { skip: false }, async (device) => {
     const weights = { backbone: formulaBackbone("resnet18"), heads: formulaHeads(384) };
     const run = (compute: "direct" | "lowResolution") =>
-      engine().goldenStep({ ...stepInput(c), ...weights, config: { ...trainerConfig(config(c.convention, compute, ...c.size, device), c.regime), ...c.ablation } });
+      engine().goldenStep({
+        ...stepInput(c),
+        ...weights,
+        config: { ...trainerConfig(config(c.convention, compute, ...c.size, device), c.regime), ...c.ablation },
+      });
     const direct = await run("direct");
     const fast = await run("lowResolution");
     assert.deepEqual(Array.from(numbers(fast.targetMask)), Array.from(numbers(direct.targetMask)));
@@ -84,6 +223,7 @@ for (const c of cases) {
         assertCloseInNorm(numbers(fast.gradients[name]!), numbers(expected), 1e-3, `gradient of ${name}`);
       }
     }
-    for (const name of Object.keys(direct.after).filter((n) => n.includes("running_"))) assertClose(numbers(fast.after[name]!), numbers(direct.after[name]!), 1e-4, name);
+    for (const name of Object.keys(direct.after).filter((n) => n.includes("running_")))
+      assertClose(numbers(fast.after[name]!), numbers(direct.after[name]!), 1e-4, name);
   });
 }

@@ -1,7 +1,16 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
 
-import { type Dataset, Detector, type EpochEvent, type Regime, regimePresets, type StartEvent, type StepEvent, type TrainerOptions } from "../../lib/index.js";
+import {
+  type Dataset,
+  Detector,
+  type EpochEvent,
+  type Regime,
+  regimePresets,
+  type StartEvent,
+  type StepEvent,
+  type TrainerOptions,
+} from "../../lib/index.js";
 import { bytesOf, distance, headsOf, labelledFor, scratchFolder, smallDataset, tinier, train } from "./support.js";
 
 const folder = scratchFolder();
@@ -12,18 +21,70 @@ async function run(dataset: Dataset, options: TrainerOptions = {}) {
   const steps: StepEvent[] = [];
   const epochs: EpochEvent[] = [];
   let start: StartEvent | undefined;
-  const model = await train(dataset, { ...tinier, ...options }, { onStart: (event) => (start = event), onStep: (event) => steps.push(event), onEpoch: (event) => epochs.push(event) });
+  const model = await train(
+    dataset,
+    { ...tinier, ...options },
+    {
+      onStart: (event) => (start = event),
+      onStep: (event) => steps.push(event),
+      onEpoch: (event) => epochs.push(event),
+    },
+  );
   return { model, start: start!, steps, epochs, used: model.config.training!.options };
 }
 
 // Spec sections 2 to 5, written out a second time on purpose.
 const expected: Record<Regime, { preset: object; counts: number[]; steps: number }> = {
   // Every normal image once: 10 in batches of 4, the last with 2.
-  unsupervised: { preset: { gradientClip: 0, perlinThreshold: 0.2, maskDilation: 0, distanceWeight: false, stopGradient: true, balancedSampling: false }, counts: [10, 0, 0], steps: 3 },
+  unsupervised: {
+    preset: {
+      gradientClip: 0,
+      perlinThreshold: 0.2,
+      maskDilation: 0,
+      distanceWeight: false,
+      stopGradient: true,
+      balancedSampling: false,
+    },
+    counts: [10, 0, 0],
+    steps: 3,
+  },
   // 3 anomalous images in 4 flips and as many normal ones, of which there are only 10: drawn with replacement.
-  weak: { preset: { gradientClip: 1, perlinThreshold: 0.2, maskDilation: 0, distanceWeight: false, stopGradient: false, balancedSampling: true }, counts: [10, 3, 0], steps: 6 },
-  mixed: { preset: { gradientClip: 1, perlinThreshold: 0.6, maskDilation: 7, distanceWeight: { w: 3, p: 2 }, stopGradient: false, balancedSampling: true }, counts: [10, 3, 2], steps: 6 },
-  full: { preset: { gradientClip: 1, perlinThreshold: 0.6, maskDilation: 7, distanceWeight: { w: 3, p: 2 }, stopGradient: false, balancedSampling: true }, counts: [10, 3, 3], steps: 6 },
+  weak: {
+    preset: {
+      gradientClip: 1,
+      perlinThreshold: 0.2,
+      maskDilation: 0,
+      distanceWeight: false,
+      stopGradient: false,
+      balancedSampling: true,
+    },
+    counts: [10, 3, 0],
+    steps: 6,
+  },
+  mixed: {
+    preset: {
+      gradientClip: 1,
+      perlinThreshold: 0.6,
+      maskDilation: 7,
+      distanceWeight: { w: 3, p: 2 },
+      stopGradient: false,
+      balancedSampling: true,
+    },
+    counts: [10, 3, 2],
+    steps: 6,
+  },
+  full: {
+    preset: {
+      gradientClip: 1,
+      perlinThreshold: 0.6,
+      maskDilation: 7,
+      distanceWeight: { w: 3, p: 2 },
+      stopGradient: false,
+      balancedSampling: true,
+    },
+    counts: [10, 3, 3],
+    steps: 6,
+  },
 };
 
 for (const regime of Object.keys(expected) as Regime[]) {
@@ -35,9 +96,18 @@ for (const regime of Object.keys(expected) as Regime[]) {
     assert.deepEqual(Object.fromEntries(Object.keys(preset).map((name) => [name, used[name]])), preset);
     assert.deepEqual([start.counts.trainNormal, start.counts.trainAnomalous, start.counts.trainSegmented], counts);
     assert.equal(start.stepsPerEpoch, steps);
-    assert.deepEqual(events.map(({ step }) => step), Array.from({ length: steps }, (_, i) => i + 1));
-    assert.ok(events.every((event) => event.steps === steps && event.epochs === 1 && [event.total, event.gradientNorm].every(Number.isFinite)));
-    for (const event of events) assert.ok(Math.abs(event.l1Normal + event.l1Anomalous + event.focalMap + event.focalScore - event.total) < 1e-6);
+    assert.deepEqual(
+      events.map(({ step }) => step),
+      Array.from({ length: steps }, (_, i) => i + 1),
+    );
+    assert.ok(
+      events.every(
+        (event) =>
+          event.steps === steps && event.epochs === 1 && [event.total, event.gradientNorm].every(Number.isFinite),
+      ),
+    );
+    for (const event of events)
+      assert.ok(Math.abs(event.l1Normal + event.l1Anomalous + event.focalMap + event.focalScore - event.total) < 1e-6);
     const mean = events.reduce((sum, { total }) => sum + total, 0) / steps;
     assert.equal(epochs.length, 1);
     assert.ok(Math.abs(epochs[0]!.loss - mean) < 1e-9);
@@ -49,7 +119,10 @@ for (const regime of Object.keys(expected) as Regime[]) {
 test("a regime asked for wins over the labels, as far as they allow", async () => {
   const { start } = await run(data, { regime: "unsupervised" });
   assert.deepEqual([start.regime, start.counts.trainAnomalous], ["unsupervised", 0]);
-  assert.ok(start.warnings.includes("Regime 'unsupervised' leaves out the 3 anomalous training images."), start.warnings.join("\n"));
+  assert.ok(
+    start.warnings.includes("Regime 'unsupervised' leaves out the 3 anomalous training images."),
+    start.warnings.join("\n"),
+  );
   const weak = await run(data, { regime: "weak" });
   assert.deepEqual([weak.start.regime, weak.start.counts.trainSegmented], ["weak", 0]);
   assert.ok(!weak.start.warnings.some((warning) => warning.includes("leaves out")));
@@ -59,9 +132,15 @@ test("a regime asked for wins over the labels, as far as they allow", async () =
 test("missing weights are found before an image is read", async () => {
   const stages: string[] = [];
   const onStage = ({ stage }: { stage: string }): void => void stages.push(stage);
-  await assert.rejects(train(data, { ...tinier, backboneWeights: `${folder}/none.pth` }, { onStage }), { code: "FILE_NOT_FOUND", message: /none\.pth/ });
+  await assert.rejects(train(data, { ...tinier, backboneWeights: `${folder}/none.pth` }, { onStage }), {
+    code: "FILE_NOT_FOUND",
+    message: /none\.pth/,
+  });
   process.env["SUPERSIMPLENET_CACHE"] = `${folder}/empty`;
-  await assert.rejects(train(data, { ...tinier, backboneWeights: "auto" }, { onStage }), { code: "WEIGHTS_MISSING", message: /weights pull resnet18/ });
+  await assert.rejects(train(data, { ...tinier, backboneWeights: "auto" }, { onStage }), {
+    code: "WEIGHTS_MISSING",
+    message: /weights pull resnet18/,
+  });
   assert.deepEqual(stages, []);
 });
 
@@ -69,7 +148,17 @@ test("a preset written out is the preset; every option that differs from it chan
   const base = await run(data);
   const preset = await run(data, { ...regimePresets.full });
   assert.ok((await bytesOf(base.model, folder)).equals(await bytesOf(preset.model, folder)));
-  const overrides: TrainerOptions[] = [{ gradientClip: 1e-3 }, { perlinThreshold: 0.1 }, { maskDilation: 0 }, { distanceWeight: false }, { distanceWeight: { w: 5, p: 1 } }, { stopGradient: true }, { balancedSampling: false }, { variant: "icpr" }, { alignCorners: false }];
+  const overrides: TrainerOptions[] = [
+    { gradientClip: 1e-3 },
+    { perlinThreshold: 0.1 },
+    { maskDilation: 0 },
+    { distanceWeight: false },
+    { distanceWeight: { w: 5, p: 1 } },
+    { stopGradient: true },
+    { balancedSampling: false },
+    { variant: "icpr" },
+    { alignCorners: false },
+  ];
   for (const override of overrides) {
     const { model, used, steps } = await run(data, override);
     const name = Object.keys(override)[0]!;
@@ -91,9 +180,19 @@ test("a gradient clipped to nearly nothing moves nearly nothing", async () => {
 });
 
 test("learning rates fall at the milestones", async () => {
-  const { epochs } = await run(labelledFor(data, "unsupervised"), { epochs: 5, learningRateMilestones: [0.4, 0.8], learningRateFactor: 0.5 });
+  const { epochs } = await run(labelledFor(data, "unsupervised"), {
+    epochs: 5,
+    learningRateMilestones: [0.4, 0.8],
+    learningRateFactor: 0.5,
+  });
   const rates = epochs.map(({ adaptorLearningRate, headsLearningRate }) => [adaptorLearningRate, headsLearningRate]);
-  assert.deepEqual(rates, [[1e-4, 2e-4], [1e-4, 2e-4], [5e-5, 1e-4], [5e-5, 1e-4], [2.5e-5, 5e-5]]);
+  assert.deepEqual(rates, [
+    [1e-4, 2e-4],
+    [1e-4, 2e-4],
+    [5e-5, 1e-4],
+    [5e-5, 1e-4],
+    [2.5e-5, 5e-5],
+  ]);
 });
 
 const shapes: [string, TrainerOptions][] = [
@@ -122,7 +221,10 @@ for (const [name, options] of shapes) {
 }
 
 test("batches of one, and one image drawn several times in one batch", async () => {
-  const few = { ...data, samples: data.samples.filter(({ split, label }, i) => split === "test" || label === "anomalous" || i < 2) };
+  const few = {
+    ...data,
+    samples: data.samples.filter(({ split, label }, i) => split === "test" || label === "anomalous" || i < 2),
+  };
   const normals = few.samples.filter(({ split, label }) => split === "train" && label === "normal").length;
   assert.equal(normals, 2);
   // 12 anomalous draws and 12 of two normal images in one batch, with no cache behind them.

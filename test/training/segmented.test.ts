@@ -26,6 +26,12 @@ test("a share of the masks makes a full data set mixed, and none makes it weak",
 
 test("too many masks, or a regime that needs more of them, is refused before training", async () => {
   await assert.rejects(start({ segmentedCount: 4 }), { code: "DATASET_INVALID", message: /4 masks, but only 3 of 3/ });
-  await assert.rejects(start({ segmentedCount: 2, regime: "full" }), { code: "DATASET_INVALID", message: /'full' is not possible: 1 of 3/ });
-  await assert.rejects(start({ segmentedCount: 0, regime: "mixed" }), { code: "DATASET_INVALID", message: /'mixed' is not possible/ });
+  await assert.rejects(start({ segmentedCount: 2, regime: "full" }), {
+    code: "DATASET_INVALID",
+    message: /'full' is not possible: 1 of 3/,
+  });
+  await assert.rejects(start({ segmentedCount: 0, regime: "mixed" }), {
+    code: "DATASET_INVALID",
+    message: /'mixed' is not possible/,
+  });
 });

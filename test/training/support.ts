@@ -3,7 +3,16 @@ import os from "node:os";
 import path from "node:path";
 import { after } from "node:test";
 
-import { type Dataset, datasets, type FitOptions, type Model, type Regime, type Sample, Trainer, type TrainerOptions } from "../../lib/index.js";
+import {
+  type Dataset,
+  datasets,
+  type FitOptions,
+  type Model,
+  type Regime,
+  type Sample,
+  Trainer,
+  type TrainerOptions,
+} from "../../lib/index.js";
 
 /** A folder that is deleted when the file's tests are done. */
 export function scratchFolder(): string {
@@ -14,7 +23,14 @@ export function scratchFolder(): string {
 
 /** 10 normal and 3 anomalous training images with masks, 3 normal and 3 anomalous test images, 64 x 64. */
 export function smallDataset(folder: string): Promise<Dataset> {
-  return datasets.generated(path.join(folder, "data"), { imageSize: [64, 64], trainNormal: 10, trainAnomalous: 3, testNormal: 3, testAnomalous: 3, seed: 3 });
+  return datasets.generated(path.join(folder, "data"), {
+    imageSize: [64, 64],
+    trainNormal: 10,
+    trainAnomalous: 3,
+    testNormal: 3,
+    testAnomalous: 3,
+    seed: 3,
+  });
 }
 
 /** The training split with the labels that lead to `regime`. */
@@ -23,12 +39,23 @@ export function labelledFor(dataset: Dataset, regime: Regime): Dataset {
   let anomalous = 0;
   for (const sample of dataset.samples) {
     if (sample.split === "test" || sample.label === "normal") samples.push(sample);
-    else if (regime !== "unsupervised") samples.push(regime === "weak" || (regime === "mixed" && anomalous++ === 0) ? { ...sample, mask: undefined } : sample);
+    else if (regime !== "unsupervised")
+      samples.push(
+        regime === "weak" || (regime === "mixed" && anomalous++ === 0) ? { ...sample, mask: undefined } : sample,
+      );
   }
   return { ...dataset, samples };
 }
 
-export const tiny = { backbone: "resnet18", backboneWeights: "random", imageSize: [64, 64], batchSize: 4, epochs: 2, threads: 1, calibrationFraction: 0 } as const satisfies TrainerOptions;
+export const tiny = {
+  backbone: "resnet18",
+  backboneWeights: "random",
+  imageSize: [64, 64],
+  batchSize: 4,
+  epochs: 2,
+  threads: 1,
+  calibrationFraction: 0,
+} as const satisfies TrainerOptions;
 
 /** A quarter of the work of 64 x 64, where only the wiring is tested. */
 export const tinier = { ...tiny, imageSize: [32, 32], epochs: 1 } as const satisfies TrainerOptions;

@@ -16,9 +16,12 @@ const filler = path.join(small, "filler");
 function fill(free: number): void {
   const file = openSync(filler, "w");
   const block = Buffer.alloc(64 * 1024);
-  assert.throws(() => {
-    for (;;) writeSync(file, block);
-  }, { code: "ENOSPC" });
+  assert.throws(
+    () => {
+      for (;;) writeSync(file, block);
+    },
+    { code: "ENOSPC" },
+  );
   ftruncateSync(file, fstatSync(file).size - free);
   closeSync(file);
 }
@@ -39,7 +42,11 @@ async function model(trained: Model): Promise<void> {
   await trained.save(file);
   const before = readFileSync(file);
   fill(MiB);
-  await assert.rejects(trained.save(file), { code: "NO_SPACE", path: file, message: /model\.safetensors: no space left/ });
+  await assert.rejects(trained.save(file), {
+    code: "NO_SPACE",
+    path: file,
+    message: /model\.safetensors: no space left/,
+  });
   assert.deepEqual(found(), ["model.safetensors"]);
   assert.ok(before.equals(readFileSync(file)));
   assert.deepEqual((await Model.load(file)).config, trained.config);
@@ -48,17 +55,30 @@ async function model(trained: Model): Promise<void> {
 async function checkpoint(data: Dataset, expected: Model): Promise<void> {
   const out = path.join(small, "run");
   const fillUp = ({ epoch }: EpochEvent): void => void (epoch === 1 && fill(MiB));
-  await assert.rejects(new Trainer({ ...tinier, epochs: 2 }).fit(data, { out, onEpoch: fillUp }), failure("NO_SPACE", `${out}`));
+  await assert.rejects(
+    new Trainer({ ...tinier, epochs: 2 }).fit(data, { out, onEpoch: fillUp }),
+    failure("NO_SPACE", `${out}`),
+  );
   assert.equal(readdirSync(out).length, 1, "no temporary file is left");
   rmSync(filler);
   const epochs: number[] = [];
-  const resumed = await new Trainer({ ...tinier, epochs: 2 }).fit(data, { out, resume: true, onEpoch: ({ epoch }) => void epochs.push(epoch) });
+  const resumed = await new Trainer({ ...tinier, epochs: 2 }).fit(data, {
+    out,
+    resume: true,
+    onEpoch: ({ epoch }) => void epochs.push(epoch),
+  });
   assert.deepEqual(epochs, [2]);
   assert.deepEqual(resumed.heads, expected.heads);
 }
 
 async function featureCache(data: Dataset, expected: Model): Promise<void> {
-  const options = { ...tinier, epochs: 2, featureCacheMiB: 0, featureCacheFileMiB: 64, featureCacheDir: path.join(small, "features") };
+  const options = {
+    ...tinier,
+    epochs: 2,
+    featureCacheMiB: 0,
+    featureCacheFileMiB: 64,
+    featureCacheDir: path.join(small, "features"),
+  };
   const train = async (): Promise<{ warnings: string[]; model: Model; kept: number }> => {
     const warnings: string[] = [];
     let kept = 0;
@@ -66,13 +86,21 @@ async function featureCache(data: Dataset, expected: Model): Promise<void> {
       warnings.push(...event.warnings);
       kept += event.features.file;
     };
-    return { model: await new Trainer(options).fit(data, { onStart: (event) => warnings.push(...event.warnings), onEpoch }), warnings, kept };
+    return {
+      model: await new Trainer(options).fit(data, { onStart: (event) => warnings.push(...event.warnings), onEpoch }),
+      warnings,
+      kept,
+    };
   };
   // An image's features take 24 KiB: some have room.
   fill(100 * 1024);
   const full = await train();
   assert.deepEqual(full.model.heads, expected.heads);
-  assert.equal(full.warnings.filter((text) => /cannot be written \(No space left on device\)/.test(text)).length, 1, full.warnings.join("\n"));
+  assert.equal(
+    full.warnings.filter((text) => /cannot be written \(No space left on device\)/.test(text)).length,
+    1,
+    full.warnings.join("\n"),
+  );
   rmSync(filler);
   const later = await train();
   assert.deepEqual(later.model.heads, expected.heads);
@@ -81,9 +109,21 @@ async function featureCache(data: Dataset, expected: Model): Promise<void> {
 }
 
 async function main(): Promise<void> {
-  const data = await datasets.generated(path.join(path.dirname(small), "data"), { imageSize: [64, 64], trainNormal: 6, trainAnomalous: 2, testNormal: 1, testAnomalous: 1, seed: 3 });
+  const data = await datasets.generated(path.join(path.dirname(small), "data"), {
+    imageSize: [64, 64],
+    trainNormal: 6,
+    trainAnomalous: 2,
+    testNormal: 1,
+    testAnomalous: 1,
+    seed: 3,
+  });
   const trained = await new Trainer({ ...tinier, epochs: 2 }).fit(data);
-  for (const body of [wholeFile, () => model(trained), () => checkpoint(data, trained), () => featureCache(data, trained)]) {
+  for (const body of [
+    wholeFile,
+    () => model(trained),
+    () => checkpoint(data, trained),
+    () => featureCache(data, trained),
+  ]) {
     await body();
     for (const name of readdirSync(small)) rmSync(path.join(small, name), { recursive: true });
   }

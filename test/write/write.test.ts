@@ -25,15 +25,22 @@ test("makeFolder: a file or a dangling link in the way", async (t) => {
   await assert.rejects(makeFolder(path.join(root, "link", "x")), failure("FILE_ERROR", "EEXIST"));
 });
 
-test("makeFolder: under /proc, where mkdir says that an existing parent does not exist", { skip: process.platform !== "linux" && "there is no /proc" }, async () => {
-  await assert.rejects(makeFolder("/proc/nonexistent/x"), failure("FILE_ERROR", "/proc/nonexistent"));
-});
+test(
+  "makeFolder: under /proc, where mkdir says that an existing parent does not exist",
+  { skip: process.platform !== "linux" && "there is no /proc" },
+  async () => {
+    await assert.rejects(makeFolder("/proc/nonexistent/x"), failure("FILE_ERROR", "/proc/nonexistent"));
+  },
+);
 
 test("writeWholeFile: the longest name, and one that is too long", async (t) => {
   const root = await temporaryFolder(t);
   const longest = "x".repeat(255);
   await writeWholeFile(path.join(root, longest), "whole");
   assert.deepEqual(readdirSync(root), [longest]);
-  await assert.rejects(writeWholeFile(path.join(root, `${longest}x`), "whole"), failure("FILE_ERROR", "name is too long"));
+  await assert.rejects(
+    writeWholeFile(path.join(root, `${longest}x`), "whole"),
+    failure("FILE_ERROR", "name is too long"),
+  );
   assert.deepEqual(readdirSync(root), [longest], "no temporary file is left");
 });
