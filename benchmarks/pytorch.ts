@@ -212,7 +212,7 @@ async function inference(
     ...(bfloat16 && { oursBfloat16: () => timed(() => bfloat16.detect(pixels, c.batch), c.calls) }),
     eager: await infer(false),
   };
-  await bfloat16?.detect(pixels, c.batch); // warms up; how far its results are off is in docs/performance.md
+  await bfloat16?.detect(pixels, c.batch); // warms up; how far its results are off is in docs/measurements/performance.md
   if (others.compile) {
     await child.send({ command: "compile" });
     runners["compiled"] = await infer(true);

@@ -1,4 +1,4 @@
-/** Every code an error of this package can carry. docs/troubleshooting.md has one heading per code. */
+/** Every code an error of this package can carry. docs/reference/errors.md has one heading per code. */
 export type ErrorCode =
   | "INVALID_OPTION" // a value outside its range or of the wrong type
   | "UNKNOWN_OPTION" // a name that does not exist; the message suggests the nearest

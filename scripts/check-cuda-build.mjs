@@ -1,7 +1,7 @@
 // Checks as much of the CUDA engine as a machine without a GPU can: it compiles and links; with every GPU hidden it opens,
 // equals the authors' code on the CPU (forward passes and training steps), 'cuda' is a typed error (no driver, an old one, one that
 // crashes), 'auto' takes the CPU.
-//   npm run check:cuda-build        (SUPERSIMPLENET_LIBTORCH_CUDA: a CUDA build of libtorch; docs/cuda.md)
+//   npm run check:cuda-build        (SUPERSIMPLENET_LIBTORCH_CUDA: a CUDA build of libtorch; docs/guides/gpu.md)
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import os from "node:os";

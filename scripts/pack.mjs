@@ -12,11 +12,11 @@ const usage = `Usage: node scripts/pack.mjs libtorch|all [--out DIR] [--wheel FI
   all            that, and the main package with the prebuilt engine of this platform
   --out DIR      where the tarballs go (default: packages/)
   --wheel FILE   take libtorch from this PyTorch wheel (also: SUPERSIMPLENET_LIBTORCH_WHEEL)
-  --cuda         all: with the engine for CUDA in the main package (docs/cuda.md)
+  --cuda         all: with the engine for CUDA in the main package (docs/guides/gpu.md)
   --trial        only to try the packages: libtorch's licences may be missing; then the package is marked private, which npm
                  refuses to publish (default DIR: packages/trial/)
 
-docs/building.md has the whole story.`;
+CONTRIBUTING.md has the whole story.`;
 
 try {
   const { values, positionals } = parseArgs({

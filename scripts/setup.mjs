@@ -13,11 +13,11 @@ import { Failure, step } from "./lib/steps.mjs";
 const usage = `Usage: node scripts/setup.mjs [--rebuild] [--cuda] [--wheel FILE]
 
   --rebuild      compile TypeScript and the native engine even when nothing changed
-  --cuda         build the engine for CUDA as well, against an installed CUDA build of libtorch (docs/cuda.md)
+  --cuda         build the engine for CUDA as well, against an installed CUDA build of libtorch (docs/guides/gpu.md)
   --wheel FILE   take libtorch from this PyTorch wheel instead of downloading it (also: SUPERSIMPLENET_LIBTORCH_WHEEL)
 
 Environment: SUPERSIMPLENET_LIBTORCH (a folder with include/ and lib/), SUPERSIMPLENET_LIBTORCH_CUDA (the same of a CUDA build), SUPERSIMPLENET_CACHE (default: the user's cache folder).
-docs/install.md has the whole story.`;
+docs/guides/install.md has the whole story.`;
 
 async function main() {
   const { values } = parseArgs({
@@ -39,7 +39,7 @@ async function main() {
   if (!isCheckout && (values.rebuild || values.cuda))
     throw new Failure(
       "An installed package cannot be compiled: it has no sources.",
-      `In a clone of the repository run 'npm run pack:all -- ${values.cuda ? "--cuda " : ""}--out DIR', then 'npm install DIR/*.tgz' here (docs/building.md).`,
+      `In a clone of the repository run 'npm run pack:all -- ${values.cuda ? "--cuda " : ""}--out DIR', then 'npm install DIR/*.tgz' here (docs/guides/install.md).`,
     );
   if (isCheckout) {
     await step("npm packages", installPackages);
@@ -56,7 +56,7 @@ async function main() {
   else if (!nativeOutputs().some((folder) => existsSync(path.join(folder, "supersimplenet.node"))))
     throw new Failure(
       `This package has no prebuilt engine for ${process.platform}-${process.arch} in ${path.join(root, "prebuilds")}.`,
-      "In a clone of the repository run 'npm run pack:all -- --out DIR', then 'npm install DIR/*.tgz' here (docs/building.md).",
+      "In a clone of the repository run 'npm run pack:all -- --out DIR', then 'npm install DIR/*.tgz' here (docs/guides/install.md).",
     );
   if (values.cuda)
     await step("native engine for CUDA", (progress) =>

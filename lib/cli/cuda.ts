@@ -10,7 +10,7 @@ export const cuda = command({
   name: "cuda",
   summary: "fetch the CUDA build of libtorch, for an NVIDIA GPU",
   description:
-    "'install' downloads the pinned CUDA build of libtorch (PyTorch's wheel and NVIDIA's) into the cache folder and checks every file; it goes on where an earlier call stopped. 'list' shows the wheels. docs/cuda.md tells more.",
+    "'install' downloads the pinned CUDA build of libtorch (PyTorch's wheel and NVIDIA's) into the cache folder and checks every file; it goes on where an earlier call stopped. 'list' shows the wheels. docs/guides/gpu.md tells more.",
   positionals: { usage: "install|list", min: 1, max: 1, what: "install or list" },
   options: {
     from: text("DIR", "take the wheels from this folder instead of downloading them"),

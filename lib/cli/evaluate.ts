@@ -12,7 +12,7 @@ export const evaluate = command({
   name: "evaluate",
   summary: "metrics of a model on a data set",
   description:
-    "Checks the split, then computes I-AUROC, AP-det, P-AUROC, AP-loc, AUPRO, seg-I-AUROC and seg-AP-det (docs/metrics.md), and the decisions at the threshold.",
+    "Checks the split, then computes I-AUROC, AP-det, P-AUROC, AP-loc, AUPRO, seg-I-AUROC and seg-AP-det (docs/reference/metrics.md), and the decisions at the threshold.",
   options: {
     model: shared.model,
     data: shared.data,

@@ -68,7 +68,7 @@ export const experiment = command({
   name: "experiment",
   summary: "run the paper's experiments, on its data or your own",
   description:
-    "Trains and evaluates every model of one table or figure of the paper and writes OUT/NAME.md and OUT/NAME.json (docs/experiments.md). " +
+    "Trains and evaluates every model of one table or figure of the paper and writes OUT/NAME.md and OUT/NAME.json (docs/guides/evaluate.md). " +
     `Runs that OUT holds already are not done again. NAME is one of: ${protocolNames.join(", ")}.`,
   positionals: { usage: "NAME", min: 1, max: 1, what: "NAME, a table or figure of the paper," },
   options: {

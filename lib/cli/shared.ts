@@ -28,7 +28,7 @@ const heads: ValueOption<"lowResolution" | "direct"> = (() => {
 /** Options that several commands take, written once. */
 export const shared = {
   model: text("FILE", "model file that train or convert wrote", { required: true }),
-  data: text("DIR", "data set: a folder, or a manifest file (docs/data.md)", { required: true }),
+  data: text("DIR", "data set: a folder, or a manifest file (docs/guides/data.md)", { required: true }),
   dataset: text("KIND", "how to read it: folder, manifest, mvtec, visa, ksdd2, sensum, bmad or mtd", {
     default: "found from the files",
   }),
@@ -38,7 +38,7 @@ export const shared = {
   threads: integer("N", "CPU threads", { min: 1, default: "the number of cores, or SUPERSIMPLENET_THREADS" }),
   precision: choice(
     ["float32", "tf32", "bfloat16", "float16"],
-    "of the network: bfloat16 is faster on processors with instructions for it, float16 and tf32 are for CUDA (docs/performance.md)",
+    "of the network: bfloat16 is faster on processors with instructions for it, float16 and tf32 are for CUDA (docs/measurements/performance.md)",
     { default: "float32" },
   ),
   backboneWeights: text("FILE", "backbone weights, when the model file does not hold them", {

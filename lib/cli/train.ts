@@ -175,7 +175,7 @@ const options = {
   loss: choice(["default", "truncatedL1"], "ablation: of the map", { default: defaults.loss }),
   distributed: choice(
     ["auto", "off"],
-    "train with other processes if the environment says so, as torchrun sets it (docs/distributed.md)",
+    "train with other processes if the environment says so, as torchrun sets it (docs/guides/several-processes.md)",
     { default: defaults.distributed },
   ),
   "rank-timeout": number("S", "seconds after which a process from which nothing is heard has failed", {

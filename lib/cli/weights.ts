@@ -11,7 +11,7 @@ export const weights = command({
   name: "weights",
   summary: "list, download or import trained backbone weights",
   description:
-    "'list' shows what is known and what is in the cache folder, 'pull NAME' downloads the official file and checks it, 'import FILE' copies a file that is here already (for machines without internet access). docs/weights.md tells more.",
+    "'list' shows what is known and what is in the cache folder, 'pull NAME' downloads the official file and checks it, 'import FILE' copies a file that is here already (for machines without internet access). docs/guides/weights.md tells more.",
   positionals: { usage: "list|pull NAME|import FILE", min: 1, max: 2, what: "list, pull NAME or import FILE" },
   options: { backbone: choice(architectures, "of an imported file", { default: "found from its tensors" }) },
   examples: [

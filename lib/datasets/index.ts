@@ -5,7 +5,7 @@ import { publishedSettings } from "./published.js";
 import { datasetKinds, open } from "./registry.js";
 import { validateDataset } from "./validate.js";
 
-/** Everything that makes or checks a data set. docs/data.md shows the layouts. */
+/** Everything that makes or checks a data set. docs/guides/data.md shows the layouts. */
 export const datasets = {
   folder,
   manifest,

@@ -21,7 +21,7 @@ export interface DetectorOptions {
   batchSize?: number;
   /**
    * "float32" (default), "bfloat16", or on CUDA alone "float16" and "tf32" (float32 whose products round to 11 bits): how the backbone and the wide products of the heads are
-   * computed; scores and maps are float32 numbers all the same (docs/performance.md). On a CPU, bfloat16 is faster only
+   * computed; scores and maps are float32 numbers all the same (docs/measurements/performance.md). On a CPU, bfloat16 is faster only
    * with instructions for it (AVX512-BF16, AMX).
    */
   precision?: Precision;
@@ -30,7 +30,7 @@ export interface DetectorOptions {
    * of that size on; each takes GPU memory. 0: none. Default 4.
    */
   cudaGraphs?: number;
-  /** "lowResolution" or "direct", the slow oracle. Default: the first, where the model has it (docs/ablations.md). */
+  /** "lowResolution" or "direct", the slow oracle. Default: the first, where the model has it (docs/method.md). */
   heads?: "lowResolution" | "direct";
 }
 

@@ -42,7 +42,7 @@ export interface ExperimentOptions {
   categories?: readonly string[];
   /** Do only this part of the runs. Default: all. */
   shard?: Shard;
-  /** File of the authors' results (docs/experiments.md has its form). Default: the tables have no published numbers. */
+  /** File of the authors' results (docs/guides/evaluate.md has its form). Default: the tables have no published numbers. */
   published?: string;
   /**
    * Over the data set's published settings; what the protocol varies goes before them. Default: the trainer's, but

@@ -21,7 +21,7 @@ export function checkPublished(value: unknown, file: string): Published {
   const refuse = (where: readonly string[], expected: string): never => {
     throw new SuperSimpleNetError(
       "FILE_CORRUPT",
-      `${file} is not a file of published results: expected ${expected} at ${where.length === 0 ? "the top" : where.join(" > ")}. docs/experiments.md shows its form.`,
+      `${file} is not a file of published results: expected ${expected} at ${where.length === 0 ? "the top" : where.join(" > ")}. docs/guides/evaluate.md shows its form.`,
       { path: file },
     );
   };

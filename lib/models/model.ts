@@ -23,7 +23,7 @@ export interface SaveOptions {
  */
 export let releaseBackbone: (model: Model) => void;
 
-/** A trained SuperSimpleNet: configuration, heads and, if embedded or just trained, the backbone's tensors. docs/model-file.md. */
+/** A trained SuperSimpleNet: configuration, heads and, if embedded or just trained, the backbone's tensors. docs/reference/model-file.md. */
 export class Model {
   readonly config: ModelConfig;
   /** Tensors of adaptor and heads by the authors' names. */

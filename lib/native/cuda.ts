@@ -97,7 +97,7 @@ const noCudaEngine: Unusable = isCheckout
   ? { reason: "the CUDA engine is not built", fix: "Run 'npm run build -- --cuda'." }
   : {
       reason: "this package was packed without the CUDA engine",
-      fix: "Pack one with it in a clone of the repository: 'npm run pack:all -- --cuda --out DIR' (docs/cuda.md).",
+      fix: "Pack one with it in a clone of the repository: 'npm run pack:all -- --cuda --out DIR' (docs/guides/gpu.md).",
     };
 const installDriver =
   "Install NVIDIA's driver, version 580 or newer (https://www.nvidia.com/drivers); in a container give it the GPU ('docker run --gpus all ...').";

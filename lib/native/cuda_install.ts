@@ -128,7 +128,7 @@ export async function installWheels(
 }
 
 const otherwise = (wheel: Wheel): string =>
-  `fetch ${wheel.file} and the others that '${cudaInstall.replace("install", "list")}' names by other means and run '${cudaInstall} --from DIR' (docs/cuda.md)`;
+  `fetch ${wheel.file} and the others that '${cudaInstall.replace("install", "list")}' names by other means and run '${cudaInstall} --from DIR' (docs/guides/gpu.md)`;
 
 function checkIndex(address: string): string {
   if (/^https?:\/\/[^/]/i.test(address) && URL.canParse(address)) return address.replace(/\/*$/, "/");
@@ -231,7 +231,7 @@ async function checkWheels(
   if (missing.length > 0) {
     throw new SuperSimpleNetError(
       "FILE_NOT_FOUND",
-      `${missing.length} of ${wheels.length} wheels are not in ${folder}:\n${missing.map(({ file }) => `  - ${file}`).join("\n")}\nDownload them on a machine with internet access (docs/cuda.md).`,
+      `${missing.length} of ${wheels.length} wheels are not in ${folder}:\n${missing.map(({ file }) => `  - ${file}`).join("\n")}\nDownload them on a machine with internet access (docs/guides/gpu.md).`,
       { path: folder },
     );
   }

@@ -120,7 +120,7 @@ export function diagnose(): Diagnosis {
     problems.push({
       code: "GPU_UNUSED",
       text: `No GPU is used: ${probe.choice.reason}.`,
-      fix: probe.choice.fix ?? "docs/cuda.md",
+      fix: probe.choice.fix ?? "docs/guides/gpu.md",
       fatal: false,
     });
 

@@ -51,7 +51,7 @@ export const setupCommand = isCheckout ? "npm run setup" : `node ${path.join(pac
 /** How an engine is built where no prebuilt one fits. */
 export const sourceBuild = isCheckout
   ? "Run 'npm run build'."
-  : "Build it from source: in a clone of the repository run 'npm run pack:all -- --out DIR', then 'npm install DIR/*.tgz' here (docs/building.md).";
+  : "Build it from source: in a clone of the repository run 'npm run pack:all -- --out DIR', then 'npm install DIR/*.tgz' here (docs/guides/install.md).";
 
 export interface Addon {
   /** supersimplenet.node: links nothing but libdl. */

@@ -51,7 +51,7 @@ const simpleNetBase = {
 
 /**
  * The rows of the paper's Table 5 (spec section 9) as options of the trainer, and SimpleNet. What each changes and which reading was
- * chosen where the paper is silent: docs/ablations.md. The default network without any of them is the first row.
+ * chosen where the paper is silent: docs/method.md. The default network without any of them is the first row.
  */
 export const ablations: Readonly<Record<AblationName, Readonly<Ablation>>> = {
   noUpscaling: { title: "no upscaling", options: { upscale: false } },

@@ -16,7 +16,7 @@ export interface RelativeNoise {
   relative: number;
 }
 
-/** One process of a training with several (docs/distributed.md). What is left out comes from the environment, as torchrun sets it. */
+/** One process of a training with several (docs/guides/several-processes.md). What is left out comes from the environment, as torchrun sets it. */
 export interface DistributedOptions {
   /** 0 to worldSize - 1; rank 0 writes the files. RANK. */
   rank?: number;
@@ -53,7 +53,7 @@ export interface TrainerOptions {
   variant?: Variant;
   /** Of the feature upscaling. Default true; anomalib's models use false. */
   alignCorners?: boolean;
-  /** Upscale the features to twice the largest tap's size; false leaves them at its size. Default true. This and the next five are the paper's ablations (docs/ablations.md). */
+  /** Upscale the features to twice the largest tap's size; false leaves them at its size. Default true. This and the next five are the paper's ablations (docs/method.md). */
   upscale?: boolean;
   /**
    * "standard" (default): one 5x5 convolutional block; "complex": three; "mapMax": none, the score logit is the maximum of the map
@@ -71,7 +71,7 @@ export interface TrainerOptions {
   overlap?: boolean;
   /** "default": the four terms of spec section 4; "truncatedL1": the map without its focal term. Default "default". */
   loss?: Loss;
-  /** "auto" (default) infers it from the labels; see docs/training.md. */
+  /** "auto" (default) infers it from the labels; see docs/guides/train.md. */
   regime?: Regime | "auto";
   /** Default 300. */
   epochs?: number;
@@ -102,7 +102,7 @@ export interface TrainerOptions {
   learningRateFactor?: number;
   /** Global gradient norm limit; 0 does not clip. Default by regime: 1 supervised, 0 unsupervised. */
   gradientClip?: number;
-  /** Standard deviation of the latent noise. Default: 0.015 for trained wide_resnet50_2, else relative (docs/training.md). */
+  /** Standard deviation of the latent noise. Default: 0.015 for trained wide_resnet50_2, else relative (docs/method.md). */
   noiseStd?: number | RelativeNoise;
   /** Threshold of the Perlin masks. Default by regime: 0.2 unsupervised and weak, 0.6 mixed and full. */
   perlinThreshold?: number;
@@ -221,7 +221,7 @@ export const regimePresets: Record<Regime, RegimePreset> = {
 /** The published noise scale, tuned to wide_resnet50_2 with ImageNet V1 weights (paper, section 4). */
 export const publishedNoiseStd = 0.015;
 
-/** Default scale of relative noise (docs/noise.md has the experiment). */
+/** Default scale of relative noise (docs/measurements/noise.md has the experiment). */
 export const relativeNoise = 0.5;
 
 export interface StepEvent extends StepLosses {

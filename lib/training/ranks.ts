@@ -4,7 +4,7 @@ import { engine } from "../native/engine.js";
 import { checkBoolean, checkNumber, invalid, rejectUnknown } from "../options.js";
 import type { DistributedOptions, TrainerOptions } from "./options.js";
 
-/** One process of a training with several, everything settled (docs/distributed.md). */
+/** One process of a training with several, everything settled (docs/guides/several-processes.md). */
 export interface RankSettings extends Required<Omit<DistributedOptions, "localRank">> {
   localRank: number | undefined;
   /** Processes on this machine, if the launcher says. */
@@ -74,7 +74,7 @@ export function rankSettings(
   };
   for (const [name, value] of Object.entries(settings)) {
     if (value !== undefined) continue;
-    const message = `${where}: there are ${worldSize} processes, but ${variables[name as keyof typeof settings]} is not set, so this one does not know its ${name}. Start it as docs/distributed.md says, or set distributed to false (--distributed off).`;
+    const message = `${where}: there are ${worldSize} processes, but ${variables[name as keyof typeof settings]} is not set, so this one does not know its ${name}. Start it as docs/guides/several-processes.md says, or set distributed to false (--distributed off).`;
     throw new SuperSimpleNetError("INVALID_OPTION", message);
   }
   if (settings.rank! >= worldSize)

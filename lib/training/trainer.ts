@@ -61,7 +61,7 @@ const fitOptionNames: (keyof FitOptions)[] = [
 /** Feature-cache key and target key of a sample in one of its four flips. */
 const keyOf = (sample: number, flip: number): number => sample * 4 + flip;
 
-/** Trains SuperSimpleNet in any of the four regimes (paper section 3; docs/training.md). */
+/** Trains SuperSimpleNet in any of the four regimes (paper section 3; docs/guides/train.md). */
 export class Trainer {
   readonly options: Readonly<CheckedOptions>;
 

@@ -251,7 +251,7 @@ int64_t Winograd::tile(const at::Tensor& weight, int64_t stride, int64_t padding
   const int64_t out = weight.size(0), in = weight.size(1);
   if (out % 32 != 0 || in % 16 != 0) return 0;
   // With few tiles the time goes into reading the weights; those of 4x4 are 4 times as many as the direct
-  // convolution's. From measurements: docs/performance.md.
+  // convolution's. From measurements: docs/measurements/performance.md.
   constexpr int64_t kFew = 12, kMany = 32, kCachedWeights = 4 << 20;
   const auto tiles = [&](int64_t m) { return ((height + m - 1) / m) * ((width + m - 1) / m); };
   if (tiles(4) >= (36 * out * in <= kCachedWeights ? kFew : kMany)) return 4;

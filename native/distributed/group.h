@@ -1,5 +1,5 @@
-// The processes ("ranks") that train one model together (docs/distributed.md). They find each other through libtorch's
-// c10d::TCPStore, then talk over TCP connections of their own, each rank with every other.
+// The processes ("ranks") that train one model together (docs/guides/several-processes.md). They find each other
+// through libtorch's c10d::TCPStore, then talk over TCP connections of their own, each rank with every other.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -57,7 +57,7 @@ export function cudaLibtorch() {
     if (!/^LIBTORCH/.test(error.code ?? "")) throw error;
     throw new Failure(
       error.message,
-      "npm run -s supersimplenet -- cuda install, or set SUPERSIMPLENET_LIBTORCH_CUDA to the folder of an installed one (docs/cuda.md).",
+      "npm run -s supersimplenet -- cuda install, or set SUPERSIMPLENET_LIBTORCH_CUDA to the folder of an installed one (docs/guides/gpu.md).",
     );
   }
   if (!existsSync(path.join(found.folder, "include", "ATen", "ATen.h")))

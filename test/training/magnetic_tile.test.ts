@@ -1,6 +1,6 @@
 /**
  * Learning on real images with real weights, beside the authors' code (benchmarks/learning.ts is the full version, three
- * seeds of every regime; docs/learning.md has its table).
+ * seeds of every regime; docs/measurements/learning.md has its table).
  */
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
