@@ -1,32 +1,69 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 
+import { regimePresets } from "../../lib/index.js";
+
 const root = path.resolve(__dirname, "../../..");
 const read = (file: string): string => readFileSync(path.join(root, file), "utf8");
+const filesIn = (folder: string, pattern: RegExp): string[] =>
+  (readdirSync(path.join(root, folder), { recursive: true }) as string[])
+    .filter((file) => pattern.test(file))
+    .map((file) => `${folder}/${file}`);
 
-test("troubleshooting.md has one heading per error code, and no other", () => {
+const pages = [
+  "README.md",
+  "CONTRIBUTING.md",
+  ...filesIn("docs", /\.md$/).filter((page) => !/^docs\/api\//.test(page)),
+];
+const help = (...command: string[]): string =>
+  execFileSync(process.execPath, [path.join(root, "dist/lib/cli/main.js"), ...command, "--help"], { encoding: "utf8" });
+const commands = [...help().matchAll(/^ {2}([a-z]+) /gm)].map((match) => match[1]!);
+
+test("errors.md has one heading per error code, and no other", () => {
   const codes = [...read("lib/errors.ts").matchAll(/^ {2}\| "([A-Z_]+)"/gm)].map((match) => match[1]);
   assert.ok(codes.length > 20);
-  const headings = [...read("docs/troubleshooting.md").matchAll(/^## (\S+)$/gm)].map((match) => match[1]);
+  const headings = [...read("docs/reference/errors.md").matchAll(/^## (\S+)$/gm)].map((match) => match[1]);
   assert.deepEqual(headings, codes);
 });
 
-test("training.md names every option of the trainer and a flag that exists", () => {
-  const source = read("lib/training/options.ts");
-  const fields = [
-    ...source
-      .slice(source.indexOf("interface TrainerOptions"), source.indexOf("\n}\n\n/** Defaults"))
-      .matchAll(/^ {2}(\w+)\?:/gm),
-  ].map((match) => match[1]);
-  assert.ok(fields.length > 25);
-  const page = read("docs/training.md");
-  for (const field of fields)
-    assert.match(page, new RegExp(`^\\| \`${field}\` \\|`, "m"), `docs/training.md does not have ${field}`);
-  const cli = read("lib/cli/train.ts") + read("lib/cli/shared.ts");
-  for (const [, name] of page.matchAll(/`--([a-z-]+)/g))
-    assert.ok(new RegExp(`^ {2}"?${name}"?(:|,)`, "m").test(cli), `--${name} is not an option of train`);
+test("method.md has the headings that code and texts refer to", () => {
+  assert.deepEqual(
+    [...read("docs/method.md").matchAll(/^## (.+)$/gm)].map((match) => match[1]),
+    [
+      "Features",
+      "Heads",
+      "Low-resolution heads",
+      "Synthetic anomalies",
+      "Targets and distance weight",
+      "Losses",
+      "Training",
+      "Regimes",
+      "Inference",
+      "Checkpoints and file formats",
+      "Metrics",
+      "Ablations",
+      "Noise",
+    ],
+  );
+});
+
+test("method.md has the presets of the regimes", () => {
+  const page = read("docs/method.md");
+  const regimes = Object.keys(regimePresets) as (keyof typeof regimePresets)[];
+  const shown = (value: unknown): string =>
+    typeof value === "object" ? `w ${(value as { w: number }).w}, p ${(value as { p: number }).p}` : String(value);
+  for (const option of Object.keys(regimePresets.full) as (keyof typeof regimePresets.full)[]) {
+    const name = option === "maskDilation" ? "dilation" : option;
+    const row = new RegExp(`^\\| \`${name}\` \\|(.*)\\|$`, "m").exec(page)?.[1]?.split(" | ");
+    assert.deepEqual(
+      row?.slice(0, regimes.length).map((cell) => cell.trim()),
+      regimes.map((regime) => shown(regimePresets[regime][option])),
+      option,
+    );
+  }
 });
 
 test("dependencies.md has a line for every dependency", () => {
@@ -37,12 +74,6 @@ test("dependencies.md has a line for every dependency", () => {
 });
 
 test("links between the documents lead somewhere", () => {
-  const pages = [
-    "README.md",
-    ...(readdirSync(path.join(root, "docs"), { recursive: true }) as string[])
-      .filter((file) => file.endsWith(".md"))
-      .map((file) => `docs/${file}`),
-  ];
   for (const page of pages) {
     for (const [, link] of read(page).matchAll(/\]\(([^)\s]+)\)/g)) {
       if (/^[a-z]+:/.test(link!)) continue;
@@ -61,22 +92,38 @@ test("links between the documents lead somewhere", () => {
   }
 });
 
+test("every document can be reached from the README", () => {
+  const reached = new Set(["README.md"]);
+  for (const page of reached)
+    for (const [, link] of read(page).matchAll(/\]\(([^)\s#:]+\.md)[^)]*\)/g))
+      reached.add(path.join(path.dirname(page), link!));
+  assert.deepEqual(
+    pages.filter((page) => !reached.has(page)),
+    [],
+  );
+});
+
+test("files and folders of the repository that the documents name exist", () => {
+  for (const page of pages)
+    for (const [, name] of read(page).matchAll(/`((?:lib|native|test|scripts|benchmarks|docs|examples)\/[\w./-]*)`/g))
+      assert.ok(existsSync(path.join(root, name!)), `${page}: ${name}`);
+});
+
+test("documents that sources, tests and workflows name exist", () => {
+  const sources = ["lib", "native", "scripts", "test", "benchmarks", "examples", ".github"].flatMap((folder) =>
+    filesIn(folder, /\.(ts|mjs|sh|py|cc|h|cu|cuh|yml)$/),
+  );
+  assert.ok(sources.length > 100);
+  for (const file of sources)
+    for (const [name] of read(file).matchAll(/\bdocs\/[\w/-]+\.md\b/g))
+      assert.ok(existsSync(path.join(root, name)), `${file}: ${name}`);
+});
+
 test("every npm script, file and command that the documents and the workflows call exists", () => {
   const { scripts } = JSON.parse(read("package.json")) as { scripts: Record<string, string> };
-  const commands = [...read("lib/cli/main.ts").matchAll(/^ {2}(\w+): async \(\) => \(await import/gm)].map(
-    (match) => match[1]!,
-  );
   assert.ok(commands.length > 8);
-  const pages = [
-    "README.md",
-    ...["docs", ".github/workflows"].flatMap((folder) =>
-      (readdirSync(path.join(root, folder), { recursive: true }) as string[])
-        .filter((file) => /\.(md|yml)$/.test(file))
-        .map((file) => `${folder}/${file}`),
-    ),
-  ];
   let seen = 0;
-  for (const page of pages) {
+  for (const page of [...pages, ...filesIn(".github/workflows", /\.yml$/)]) {
     const text = read(page);
     for (const [, name] of text.matchAll(/npm run (?:-s )?([a-z][\w:-]*)/g))
       assert.ok(name! in scripts, `${page}: npm run ${name}`);
@@ -84,10 +131,55 @@ test("every npm script, file and command that the documents and the workflows ca
       /(?:npx supersimplenet|supersimplenet --|^supersimplenet|`supersimplenet) ([a-z]+)/gm,
     ))
       assert.ok(commands.includes(name!), `${page}: supersimplenet ${name}`);
-    for (const [, file] of text.matchAll(/(?:run: |node )((?:\.ci|scripts|dist|benchmarks|examples)\/[\w./-]+)/g)) {
+    for (const [, file] of text.matchAll(
+      /(?:run: |node (?:--[\w-]+ )*)((?:\.ci|scripts|dist|benchmarks|examples)\/[\w./-]+)/g,
+    )) {
       assert.ok(existsSync(path.join(root, file!.replace(/^dist\/(.*)\.js$/, "$1.ts"))), `${page}: ${file}`);
       seen += 1;
     }
   }
   assert.ok(seen > 3, `${seen}`);
+});
+
+/** Flags of npm, node, pip, cmake, torchrun, docker, and of our scripts and benchmarks. */
+const foreign = new Set(
+  (
+    "omit include ignore-scripts no-save expose-gc test test-name-pattern no-deps only-binary python-version platform " +
+    "dest build parallel no-python nproc-per-node nnodes rdzv-endpoint max-restarts gpus napi strip args " +
+    "cuda wheel trial check seconds only python onnxruntime maps algorithm version"
+  ).split(" "),
+);
+
+test("every flag that the documents name belongs to the command it is given to, or to some command", () => {
+  const flags = new Map(
+    commands.map((name) => [name, new Set([...help(name).matchAll(/--([a-z][a-z-]*)/g)].map((match) => match[1]!))]),
+  );
+  const all = new Set([...flags.values()].flatMap((set) => [...set]));
+  assert.ok(all.size > 60, `${all.size}`);
+  let seen = 0;
+  for (const page of pages) {
+    const code = [...read(page).matchAll(/```[^]*?```|`[^`\n]+`/g)].flatMap(([text]) => text.split("\n"));
+    for (const line of code) {
+      const known = flags.get(/supersimplenet (?:-- )?([a-z]+)/.exec(line)?.[1] ?? "");
+      for (const [, name] of line.matchAll(/(?<![\w-])--([a-z][a-z-]*)/g)) {
+        assert.ok(known?.has(name!) || foreign.has(name!) || (!known && all.has(name!)), `${page}: --${name}: ${line}`);
+        seen += 1;
+      }
+    }
+  }
+  assert.ok(seen > 100, `${seen}`);
+});
+
+test("the documents are easy to read: lines of 120 characters, paragraphs of five lines", () => {
+  for (const page of pages.filter((name) => !/^docs\/reference\/(options|cli)\.md$/.test(name))) {
+    let lines = 0;
+    let code = false;
+    for (const [i, line] of read(page).split("\n").entries()) {
+      if (line.startsWith("```")) code = !code;
+      const prose = !code && line !== "" && !/^(\||#|```|!\[|<!--)/.test(line);
+      if (prose) assert.ok(line.length <= 120, `${page}:${i + 1}: ${line.length} characters`);
+      lines = prose && !/^\s*([-*]|\d+\.) /.test(line) ? lines + 1 : 0;
+      assert.ok(lines <= 5, `${page}:${i + 1}: a paragraph of more than five lines`);
+    }
+  }
 });
