@@ -1,0 +1,25 @@
+import type { z } from "zod";
+
+import type { distributedShape, fitOptions, trainerOptions } from "./training.js";
+
+// The build replaces this file's declarations by plain interfaces with the help of every option as its comment
+// (scripts/declarations.mjs), so that users see neither zod nor inferred types.
+
+/** What users may give, without callbacks. */
+export type Settings<Schema extends z.ZodType> = {
+  [Name in keyof z.input<Schema> as Name extends `on${Capitalize<string>}` ? never : Name]: z.input<Schema>[Name];
+};
+
+/** Options of Trainer. Every one may be left out. */
+export type TrainerOptions = Settings<typeof trainerOptions>;
+
+/** One process of a training with several. What is left out comes from the environment, as torchrun sets it. */
+export type DistributedOptions = z.input<z.ZodObject<typeof distributedShape>>;
+
+/** Options of trainer.fit, without its callbacks. */
+export type FitSettings = Settings<typeof fitOptions>;
+
+/** A scale relative to the backbone's features: the noise of channel c has `relative` times the standard deviation of that channel. */
+export interface RelativeNoise {
+  relative: number;
+}
