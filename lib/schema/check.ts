@@ -15,20 +15,19 @@ export function check<Schema extends z.ZodType>(where: string, schema: Schema, o
   throw explained(where, schema, options, parsed.error.issues[0]!);
 }
 
-function explained(where: string, schema: z.ZodType, options: object, issue: z.core.$ZodIssue): SuperSimpleNetError {
+function explained(where: string, schema: z.ZodType, options: object, found: z.core.$ZodIssue): SuperSimpleNetError {
+  const issue = innermost(found);
   const { path, type } = nearest(schema, issue.path.map(String));
   const value = path.reduce<unknown>((at, name) => (at as Record<string, unknown>)[name], options);
-  // A union reports what its forms say in an issue of its own.
-  const unknown = unknownNames(issue);
-  if (unknown && isPlain(value)) return unknownOption(where, schema, path, unknown, knownNames(type));
+  if (issue.code === "unrecognized_keys") return unknownOption(where, schema, path, issue.keys, knownNames(type));
   return invalid(where, path.join("."), expectation(type), value);
 }
 
-function unknownNames(issue: z.core.$ZodIssue): readonly string[] | undefined {
-  if (issue.code === "unrecognized_keys") return issue.keys;
-  if (issue.code !== "invalid_union") return undefined;
-  const inner = issue.errors.flat().find((one) => one.code === "unrecognized_keys");
-  return inner?.code === "unrecognized_keys" ? inner.keys : undefined;
+/** A union reports what each of its forms says; what is said of the inside of an object is about that object's form. */
+function innermost(issue: z.core.$ZodIssue): z.core.$ZodIssue {
+  if (issue.code !== "invalid_union") return issue;
+  const inside = issue.errors.flat().find(({ path, code }) => path.length > 0 || code === "unrecognized_keys");
+  return inside ? innermost({ ...inside, path: [...issue.path, ...inside.path] } as z.core.$ZodIssue) : issue;
 }
 
 /** The deepest option or group on the way to what is wrong: what a list holds is told as the whole list. */

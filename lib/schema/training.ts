@@ -68,7 +68,7 @@ const mebibytes = z
   .min(0)
   .max(2 ** 32);
 
-export const distributedShape = {
+export const distributedOptions = z.strictObject({
   rank: option(z.int().min(0).max(4095).optional(), {
     help: "Number of this process, from 0; rank 0 writes the files.",
     defaultText: "RANK",
@@ -108,7 +108,7 @@ export const distributedShape = {
   nccl: option(z.boolean().default(true), {
     help: "Sum gradients by NCCL where every process has a GPU of its own.",
   }),
-};
+});
 
 /** Every option of Trainer. What most people set stands first; the rest is in groups. */
 export const trainerOptions = z.strictObject({
@@ -147,17 +147,14 @@ export const trainerOptions = z.strictObject({
   precision: option(z.enum(["float32", "tf32", "bfloat16"]).default("float32"), {
     help: "Operands of the wide matrix products; all else stays float32. tf32 is for CUDA.",
   }),
-  distributed: option(
-    z.union([z.literal("auto"), z.literal(false), z.strictObject(distributedShape)]).default("auto"),
-    {
-      help: "Train with other processes: auto does so if the environment says so, as torchrun sets it.",
-      placeholder: "auto|off",
-      expected: "'auto', false or an object",
-      written: "auto or off",
-      read: (written) => (written === "auto" ? "auto" : written === "off" ? false : undefined),
-      record: false,
-    },
-  ),
+  distributed: option(z.union([z.literal("auto"), z.literal(false), distributedOptions]).default("auto"), {
+    help: "Train with other processes: auto does so if the environment says so, as torchrun sets it.",
+    placeholder: "auto|off",
+    expected: "'auto', false or an object",
+    written: "auto or off",
+    read: (written) => (written === "auto" ? "auto" : written === "off" ? false : undefined),
+    record: false,
+  }),
 
   network: group("The network and its input.", {
     ...networkShape,

@@ -1,9 +1,8 @@
 import type { z } from "zod";
 
-import type { distributedShape, fitOptions, trainerOptions } from "./training.js";
+import type { distributedOptions, fitOptions, trainerOptions } from "./training.js";
 
-// The build replaces this file's declarations by plain interfaces with the help of every option as its comment
-// (scripts/declarations.mjs), so that users see neither zod nor inferred types.
+// The build turns Settings<...> into plain interfaces with comments (scripts/lib/declarations.mjs).
 
 /** What users may give, without callbacks. */
 export type Settings<Schema extends z.ZodType> = {
@@ -14,7 +13,7 @@ export type Settings<Schema extends z.ZodType> = {
 export type TrainerOptions = Settings<typeof trainerOptions>;
 
 /** One process of a training with several. What is left out comes from the environment, as torchrun sets it. */
-export type DistributedOptions = z.input<z.ZodObject<typeof distributedShape>>;
+export type DistributedOptions = Settings<typeof distributedOptions>;
 
 /** Options of trainer.fit, without its callbacks. */
 export type FitSettings = Settings<typeof fitOptions>;
