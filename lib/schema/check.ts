@@ -1,7 +1,7 @@
 import type { z } from "zod";
 
 import { call, invalid, option, SuperSimpleNetError, text } from "../errors.js";
-import { bare, entries, expectation, rowOf } from "./option.js";
+import { bare, choicesOf, entries, expectation, rowOf } from "./option.js";
 
 /**
  * Options as a call takes them, checked, with their defaults. `where` names the call, such as "new Trainer". Errors:
@@ -20,7 +20,13 @@ function explained(where: string, schema: z.ZodType, options: object, found: z.c
   const { path, type } = nearest(schema, issue.path.map(String));
   const value = path.reduce<unknown>((at, name) => (at as Record<string, unknown>)[name], options);
   if (issue.code === "unrecognized_keys") return unknownOption(where, schema, path, issue.keys, knownNames(type));
-  return invalid(where, path.join("."), expectation(type), value);
+  return invalid(where, path.join("."), `${expectation(type)}${suggestion(type, value)}`, value);
+}
+
+function suggestion(type: z.ZodType, value: unknown): string {
+  const choices = choicesOf(type);
+  const near = choices && typeof value === "string" ? didYouMean(value, choices) : undefined;
+  return near === undefined ? "" : ` (did you mean '${near}'?)`;
 }
 
 /** A union reports what each of its forms says; what is said of the inside of an object is about that object's form. */

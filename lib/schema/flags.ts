@@ -2,7 +2,7 @@ import { z } from "zod";
 
 import { invalid } from "../errors.js";
 import { didYouMean } from "./check.js";
-import { bare, type Entry, entries, expectation } from "./option.js";
+import { bare, choicesOf, type Entry, entries, expectation } from "./option.js";
 
 /** A flag of the command line, made of one option. */
 export interface Flag extends Entry {
@@ -26,9 +26,7 @@ export function flagName({ path, row }: Entry): string {
 /** What the value of a flag is called in --help. */
 export function placeholder({ type, row }: Entry): string {
   if (row.placeholder !== undefined) return row.placeholder;
-  const inner = bare(type);
-  if (inner instanceof z.ZodEnum) return inner.options.join("|");
-  return inner instanceof z.ZodBoolean ? "true|false" : "VALUE";
+  return choicesOf(type)?.join("|") ?? (bare(type) instanceof z.ZodBoolean ? "true|false" : "VALUE");
 }
 
 /** The value that a flag's text stands for. `before`: what the same flag gave earlier. Throws INVALID_OPTION. */
@@ -48,9 +46,8 @@ function readByType(type: z.ZodType, written: string): unknown {
 
 function writtenExpectation({ type, row }: Flag, written: string): string {
   if (row.written !== undefined) return row.written;
-  const inner = bare(type);
-  if (!(inner instanceof z.ZodEnum)) return expectation(type);
-  const choices = inner.options.map(String);
+  const choices = choicesOf(type);
+  if (!choices) return expectation(type);
   const near = didYouMean(written, choices);
   return `one of ${choices.join(", ")}${near === undefined ? "" : ` (did you mean '${near}'?)`}`;
 }

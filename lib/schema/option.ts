@@ -98,13 +98,20 @@ export function expectation(type: z.ZodType): string {
   const row = rows.get(type);
   if (row?.expected !== undefined) return row.expected;
   const inner = bare(type);
-  if (inner instanceof z.ZodEnum) return `one of ${inner.options.map((choice) => `'${choice}'`).join(", ")}`;
+  const choices = choicesOf(type);
+  if (choices) return `one of ${choices.map((choice) => `'${choice}'`).join(", ")}`;
   if (inner instanceof z.ZodBoolean) return "true or false";
   if (inner instanceof z.ZodNumber) return numberExpectation(inner);
   if (inner instanceof z.ZodString) return "a text that is not empty";
   if (inner instanceof z.ZodArray) return `a list, each of it ${expectation(inner.element as z.ZodType)}`;
   if (inner instanceof z.ZodObject) return "an object";
   throw new Error(`an option of type ${inner.def.type} has to say what it expects`);
+}
+
+/** The values of an option that is one of several words. */
+export function choicesOf(type: z.ZodType): readonly string[] | undefined {
+  const inner = bare(type);
+  return inner instanceof z.ZodEnum ? inner.options.map(String) : undefined;
 }
 
 function numberExpectation(type: z.ZodNumber): string {
