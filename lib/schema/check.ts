@@ -73,7 +73,8 @@ function unknownOption(
   const full = [...path, name!].join(".");
   // A name that stands in another group is meant by whoever writes it without the group.
   const elsewhere = entries(schema).filter((entry) => entry.path.at(-1) === name);
-  const near = elsewhere.length === 1 ? elsewhere[0]!.path.join(".") : didYouMean(name!, known);
+  const here = didYouMean(name!, known);
+  const near = elsewhere.length === 1 ? elsewhere[0]!.path.join(".") : here && [...path, here].join(".");
   const fix = near === undefined ? `It takes: ${known.join(", ")}.` : text`Did you mean ${option(near)}?`;
   const place = path.length === 0 ? "" : `, ${path.join(".")},`;
   const what = text`${call(where)}${place} has no option '${name!}'.`;
