@@ -1,4 +1,6 @@
-/** Every code an error of this package can carry. docs/reference/errors.md has one heading per code. */
+import { inspect } from "node:util";
+
+/** Every code that an error of this package can carry. docs/reference/errors.md has one heading for each. */
 export type ErrorCode =
   | "INVALID_OPTION" // a value outside its range or of the wrong type
   | "UNKNOWN_OPTION" // a name that does not exist; the message suggests the nearest
@@ -32,31 +34,135 @@ export type ErrorCode =
   | "ABORTED"
   | "INTERNAL";
 
+/** A part of an error's text that each front end spells in its own way. */
+export type Word =
+  | string
+  /** An option by its path, such as "optimizer.gradientClip": quoted in the API, a flag on the command line. */
+  | { readonly option: string }
+  /** The function that was called, such as "new Trainer": the command's name on the command line. */
+  | { readonly call: string }
+  /** A command of the command line, without the program's name. */
+  | { readonly command: string };
+
+/** What an error says: a sentence, or its parts. */
+export type Text = string | readonly Word[];
+
+/** How a front end spells the words that are not plain text. */
+export interface Spelling {
+  option(path: string): string;
+  call(name: string): string;
+  command(line: string): string;
+}
+
+const apiSpelling: Spelling = {
+  option: (path) => `'${path}'`,
+  call: (name) => name,
+  command: (line) => `'supersimplenet ${line}'`,
+};
+
+/** A text with words that are spelled later: text`Give ${option("out")}.` */
+export function text(strings: TemplateStringsArray, ...words: readonly (Word | Text | number)[]): Text {
+  return strings.flatMap((string, i): readonly Word[] => {
+    const word = words[i];
+    if (word === undefined) return [string];
+    return [
+      string,
+      ...(Array.isArray(word) ? (word as readonly Word[]) : [typeof word === "number" ? String(word) : (word as Word)]),
+    ];
+  });
+}
+
+export const option = (path: string): Word => ({ option: path });
+export const call = (name: string): Word => ({ call: name });
+export const command = (line: string): Word => ({ command: line });
+
+/** The text as one front end spells it. */
+export function spell(words: Text, spelling: Spelling): string {
+  if (typeof words === "string") return words;
+  return words
+    .map((word) => {
+      if (typeof word === "string") return word;
+      if ("option" in word) return spelling.option(word.option);
+      return "call" in word ? spelling.call(word.call) : spelling.command(word.command);
+    })
+    .join("");
+}
+
+/** What an error is about, as data. */
+export interface ErrorDetails {
+  cause?: unknown;
+  /** The option that is wrong, by its path. */
+  option?: string;
+  /** The value that came. */
+  value?: unknown;
+  /** The file or folder. */
+  path?: string | undefined;
+  /** Every problem found, one line each. */
+  problems?: readonly string[];
+  /** What to do; the message ends with it. */
+  fix?: Text | undefined;
+}
+
 /**
  * The one error class of this package. `code` is stable; the message says what was wrong, with which value, and what
- * to do about it.
+ * to do about it. The same facts are here as data, so that each front end can word them.
  */
 export class SuperSimpleNetError extends Error {
   override readonly name = "SuperSimpleNetError";
   readonly code: ErrorCode;
-  /** The file the error is about, if it is about one. */
+  /** INVALID_OPTION, UNKNOWN_OPTION: the option's path, such as "optimizer.gradientClip". */
+  readonly option: string | undefined;
+  /** INVALID_OPTION: the value that came. */
+  readonly value: unknown;
+  /** The file that the error is about, if it is about one. */
   readonly path: string | undefined;
   /** DATASET_INVALID, WEIGHTS_INVALID, RANKS_DIFFER: every problem found, one line each. */
   readonly problems: readonly string[];
-  /** Of an installation that does not work: the command that puts it right, for 'doctor'. The message has it too. */
+  /** What to do, where that is one command or one sentence. The message ends with it. */
   readonly fix: string | undefined;
+  readonly #what: Text;
+  readonly #fix: Text | undefined;
 
-  constructor(
-    code: ErrorCode,
-    message: string,
-    options: { cause?: unknown; path?: string; problems?: readonly string[]; fix?: string } = {},
-  ) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+  constructor(code: ErrorCode, what: Text, details: ErrorDetails = {}) {
+    const { cause, fix } = details;
+    super(worded(what, fix, apiSpelling), cause === undefined ? undefined : { cause });
     this.code = code;
-    this.path = options.path;
-    this.problems = options.problems ?? [];
-    this.fix = options.fix;
+    this.#what = what;
+    this.#fix = fix;
+    this.option = details.option;
+    this.value = details.value;
+    this.path = details.path;
+    this.problems = details.problems ?? [];
+    this.fix = fix === undefined ? undefined : spell(fix, apiSpelling);
   }
+
+  /** The message as another front end spells it. */
+  messageFor(spelling: Spelling): string {
+    return worded(this.#what, this.#fix, spelling);
+  }
+
+  /** The same error with more to say: `what` replaces or continues its text. */
+  with(what: (before: Text) => Text, cause: unknown = this): SuperSimpleNetError {
+    const { option: name, value, path, problems } = this;
+    const details = { cause, value, path, problems, fix: this.#fix, ...(name !== undefined && { option: name }) };
+    return new SuperSimpleNetError(this.code, what(this.#what), details);
+  }
+}
+
+function worded(what: Text, fix: Text | undefined, spelling: Spelling): string {
+  return fix === undefined ? spell(what, spelling) : `${spell(what, spelling)} ${spell(fix, spelling)}`;
+}
+
+/** A value as an error text shows it. */
+export function shown(value: unknown): string {
+  if (typeof value === "string") return `'${value}'`;
+  return inspect(value, { depth: 1, maxArrayLength: 10, breakLength: Infinity }).replace(/^\[ (.*) \]$/, "[$1]");
+}
+
+/** INVALID_OPTION in one form: what was expected, for which option, and what came. */
+export function invalid(where: string, path: string, expected: Text, value: unknown): SuperSimpleNetError {
+  const what = text`${call(where)}: expected ${expected} for ${option(path)} but received ${shown(value)}.`;
+  return new SuperSimpleNetError("INVALID_OPTION", what, { option: path, value });
 }
 
 /** A failed file operation as our error: what failed, on which file, and what to do. Anything else, such as what a callback threw, as it is. */
@@ -64,43 +170,24 @@ export function fileError(error: unknown, action: string, path: string): unknown
   if (error instanceof SuperSimpleNetError) return error;
   const { code } = (error ?? {}) as NodeJS.ErrnoException;
   if (typeof code !== "string") return error;
-  const options = { cause: error, path };
+  const failed = (ours: ErrorCode, what: string, fix?: string): SuperSimpleNetError =>
+    new SuperSimpleNetError(ours, `Cannot ${action} ${path}: ${what}`, { cause: error, path, fix });
   switch (code) {
     case "ENOENT":
       // Node puts U+FFFD for bytes of a name that it cannot read, and no file has that name.
       if (path.includes("\uFFFD"))
-        return new SuperSimpleNetError(
-          "FILE_NOT_FOUND",
-          `Cannot ${action} ${path}: its name is not valid UTF-8, as \uFFFD shows. Rename it.`,
-          options,
-        );
-      return new SuperSimpleNetError(
-        "FILE_NOT_FOUND",
-        `Cannot ${action} ${path}: it does not exist. Check the path.`,
-        options,
-      );
+        return failed("FILE_NOT_FOUND", "its name is not valid UTF-8, as \uFFFD shows.", "Rename it.");
+      return failed("FILE_NOT_FOUND", "it does not exist.", "Check the path.");
     case "EACCES":
     case "EPERM":
     case "EROFS":
-      return new SuperSimpleNetError(
-        "NO_PERMISSION",
-        `Cannot ${action} ${path}: permission denied. Check the rights of the file and its folder.`,
-        options,
-      );
+      return failed("NO_PERMISSION", "permission denied.", "Check the rights of the file and its folder.");
     case "ENOSPC":
     case "EDQUOT":
-      return new SuperSimpleNetError(
-        "NO_SPACE",
-        `Cannot ${action} ${path}: no space left on the device. Free some and try again.`,
-        options,
-      );
+      return failed("NO_SPACE", "no space left on the device.", "Free some and try again.");
     case "ENAMETOOLONG":
-      return new SuperSimpleNetError(
-        "FILE_ERROR",
-        `Cannot ${action} ${path}: the name is too long for this file system. Choose a shorter one.`,
-        options,
-      );
+      return failed("FILE_ERROR", "the name is too long for this file system.", "Choose a shorter one.");
     default:
-      return new SuperSimpleNetError("FILE_ERROR", `Cannot ${action} ${path}: ${(error as Error).message}`, options);
+      return failed("FILE_ERROR", (error as Error).message);
   }
 }

@@ -1,27 +1,7 @@
-import { inspect } from "node:util";
+import { invalid, SuperSimpleNetError } from "./errors.js";
+import { didYouMean, isPlain } from "./schema/check.js";
 
-import { SuperSimpleNetError } from "./errors.js";
-
-/** The known name nearest to a misspelt one, if one is near enough to suggest. */
-export function didYouMean(name: string, known: readonly string[]): string | undefined {
-  const distance = (a: string, b: string): number => {
-    let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-    for (let i = 1; i <= a.length; i++) {
-      const next = [i];
-      for (let j = 1; j <= b.length; j++)
-        next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
-      row = next;
-    }
-    return row[b.length]!;
-  };
-  let best: string | undefined;
-  let least = Math.max(2, Math.floor(name.length / 3)) + 1;
-  for (const candidate of known) {
-    const d = distance(name.toLowerCase(), candidate.toLowerCase());
-    if (d < least) [best, least] = [candidate, d];
-  }
-  return best;
-}
+export { didYouMean, invalid };
 
 /**
  * Throws UNKNOWN_OPTION for a key of `options` that is not in `known`, and INVALID_OPTION when they are no plain object (what an
@@ -50,16 +30,6 @@ export function rejectUnknownNames(object: object, known: readonly string[], whe
   }
 }
 
-/** Also one of another realm (a vm context, Jest), whose Object is not ours. */
-function isPlain(value: unknown): value is object {
-  if (typeof value !== "object" || value === null) return false;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return (
-    prototype === null ||
-    (Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype as object, "hasOwnProperty"))
-  );
-}
-
 function isSignal(value: unknown): boolean {
   const signal = value as Partial<AbortSignal> | null;
   return (
@@ -68,19 +38,6 @@ function isSignal(value: unknown): boolean {
     typeof signal.aborted === "boolean" &&
     typeof signal.addEventListener === "function"
   );
-}
-
-/** INVALID_OPTION in one form: what was expected, for which option, and what came. */
-export function invalid(where: string, name: string, expected: string, value: unknown): SuperSimpleNetError {
-  return new SuperSimpleNetError(
-    "INVALID_OPTION",
-    `${where}: expected ${expected} for '${name}' but received ${shown(value)}.`,
-  );
-}
-
-function shown(value: unknown): string {
-  if (typeof value === "string") return `'${value}'`;
-  return inspect(value, { depth: 1, maxArrayLength: 10, breakLength: Infinity }).replace(/^\[ (.*) \]$/, "[$1]");
 }
 
 export function isPath(value: unknown): value is string {

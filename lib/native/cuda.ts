@@ -37,11 +37,9 @@ export function chooseEngine(device: string): EngineChoice {
   const addon = locateCudaAddon();
   if (variable === "cuda") {
     if (!addon)
-      throw new SuperSimpleNetError(
-        "ENGINE_NOT_BUILT",
-        `SUPERSIMPLENET_ENGINE is cuda, but ${noCudaEngine.reason}. ${noCudaEngine.fix}`,
-        { fix: noCudaEngine.fix },
-      );
+      throw new SuperSimpleNetError("ENGINE_NOT_BUILT", `SUPERSIMPLENET_ENGINE is cuda, but ${noCudaEngine.reason}.`, {
+        fix: noCudaEngine.fix,
+      });
     return {
       kind: "cuda",
       reason: `SUPERSIMPLENET_ENGINE is cuda. ${needed}; this machine: ${nvidiaDriver() ?? "no NVIDIA driver"}`,

@@ -55,7 +55,7 @@ function open(device: string): { native: NativeBinding; from: Opened } {
   try {
     native = loader.load(libtorchFiles(libtorch), addon.engine);
   } catch (cause) {
-    const message = `libtorch ${libtorch.version} in ${libtorch.folder} (found by: ${libtorch.foundBy}) or the engine ${addon.engine} cannot be opened: ${text(cause)}. ${repair(libtorch)}`;
+    const message = `libtorch ${libtorch.version} in ${libtorch.folder} (found by: ${libtorch.foundBy}) or the engine ${addon.engine} cannot be opened: ${text(cause)}.`;
     throw (
       systemTooOld(text(cause), cause, libtorch.folder) ??
       new SuperSimpleNetError("LIBTORCH_LOAD_FAILED", message, { cause, path: libtorch.folder, fix: repair(libtorch) })

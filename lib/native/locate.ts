@@ -215,11 +215,10 @@ export function locateCudaLibtorch(wanted: string | undefined): Libtorch {
         : `${folder} is version ${version}; ${supportedForCuda.join(", ")} can be used`);
     if (text === undefined) return { folder, version: version!, foundBy };
     if (foundBy === "SUPERSIMPLENET_LIBTORCH_CUDA")
-      throw new SuperSimpleNetError(
-        "LIBTORCH_VERSION",
-        `libtorch from ${foundBy}: ${text}. Set it to the folder of a CUDA build of libtorch ${wanted ?? supportedForCuda.join(", ")}, or unset it.`,
-        { path: folder, fix: "unset SUPERSIMPLENET_LIBTORCH_CUDA" },
-      );
+      throw new SuperSimpleNetError("LIBTORCH_VERSION", `libtorch from ${foundBy}: ${text}.`, {
+        path: folder,
+        fix: `Set it to the folder of a CUDA build of libtorch ${wanted ?? supportedForCuda.join(", ")}, or unset it.`,
+      });
     looked.push(`${foundBy === "cache" ? "cache folder" : foundBy}: ${text}`);
   }
   const fix =

@@ -2,6 +2,7 @@
 import { existsSync, rmSync, statSync } from "node:fs";
 import path from "node:path";
 
+import { writeDeclarations } from "./declarations.mjs";
 import { root } from "./paths.mjs";
 import { Failure, filesUnder, fingerprint, run, stampIs, writeStamp } from "./steps.mjs";
 
@@ -28,13 +29,14 @@ export async function compileTypeScript(rebuild) {
   const files = filesUnder([...sources, "tsconfig.json", "package-lock.json"]).filter((file) =>
     /\.(ts|json)$/.test(file),
   );
-  const now = fingerprint(files);
+  const now = fingerprint([...files, "scripts/lib/declarations.mjs"]);
   if (!rebuild && stampIs(stamp, now)) return { state: "up to date" };
   const compiler = path.join(root, "node_modules", "typescript", "bin", "tsc");
   const { status, output } = await run(process.execPath, [compiler, "--pretty", "false"]);
   if (status !== 0)
     throw new Failure("TypeScript has errors (above).", "Correct them; 'npm run typecheck' shows them again.", output);
   removeOrphans(files);
+  writeDeclarations();
   writeStamp(stamp, now);
   return { state: "compiled" };
 }

@@ -1,0 +1,128 @@
+import type { z } from "zod";
+
+import { call, invalid, option, SuperSimpleNetError, text } from "../errors.js";
+import { bare, choicesOf, entries, expectation, rowOf } from "./option.js";
+
+/**
+ * Options as a call takes them, checked, with their defaults. `where` names the call, such as "new Trainer". Errors:
+ * UNKNOWN_OPTION for a name that the schema does not have, INVALID_OPTION for anything else. A value of undefined counts
+ * as left out.
+ */
+export function check<Schema extends z.ZodType>(where: string, schema: Schema, options: unknown): z.output<Schema> {
+  if (!isPlain(options)) throw invalid(where, "options", "a plain object", options);
+  const parsed = schema.safeParse(defined(options), { reportInput: true });
+  if (parsed.success) return parsed.data;
+  throw explained(where, schema, options, parsed.error.issues[0]!);
+}
+
+function explained(where: string, schema: z.ZodType, options: object, found: z.core.$ZodIssue): SuperSimpleNetError {
+  const issue = innermost(found);
+  const { path, type } = nearest(schema, issue.path.map(String));
+  const value = path.reduce<unknown>((at, name) => (at as Record<string, unknown>)[name], options);
+  if (issue.code === "unrecognized_keys") return unknownOption(where, schema, path, issue.keys, knownNames(type));
+  return invalid(where, path.join("."), `${expectation(type)}${suggestion(type, value)}`, value);
+}
+
+function suggestion(type: z.ZodType, value: unknown): string {
+  const choices = choicesOf(type);
+  const near = choices && typeof value === "string" ? didYouMean(value, choices) : undefined;
+  return near === undefined ? "" : ` (did you mean '${near}'?)`;
+}
+
+/** A union reports what each of its forms says; what is said of the inside of an object is about that object's form. */
+function innermost(issue: z.core.$ZodIssue): z.core.$ZodIssue {
+  if (issue.code !== "invalid_union") return issue;
+  const inside = issue.errors.flat().find(({ path, code }) => path.length > 0 || code === "unrecognized_keys");
+  return inside ? innermost({ ...inside, path: [...issue.path, ...inside.path] } as z.core.$ZodIssue) : issue;
+}
+
+/** The deepest option or group on the way to what is wrong: what a list holds is told as the whole list. */
+function nearest(schema: z.ZodType, path: readonly string[]): { path: string[]; type: z.ZodType } {
+  let found = { path: [] as string[], type: schema };
+  let type: z.ZodType | undefined = schema;
+  for (const [i, name] of path.entries()) {
+    type = shapeOf(type)[name];
+    if (!type) break;
+    if (rowOf(type) || Object.keys(shapeOf(type)).length > 0) found = { path: path.slice(0, i + 1), type };
+  }
+  return found;
+}
+
+/** The members of an object, or of a union's form that is one. */
+function shapeOf(type: z.ZodType): Record<string, z.ZodType> {
+  const inner = bare(type) as z.ZodType & { shape?: Record<string, z.ZodType>; options?: z.ZodType[] };
+  return (
+    inner.shape ??
+    inner.options
+      ?.map(bare)
+      .map(shapeOf)
+      .find((shape) => Object.keys(shape).length > 0) ??
+    {}
+  );
+}
+
+const knownNames = (type: z.ZodType): string[] => Object.keys(shapeOf(type));
+
+function unknownOption(
+  where: string,
+  schema: z.ZodType,
+  path: readonly string[],
+  [name]: readonly string[],
+  known: readonly string[],
+): SuperSimpleNetError {
+  const full = [...path, name!].join(".");
+  // A name that stands in another group is meant by whoever writes it without the group.
+  const elsewhere = entries(schema).filter((entry) => entry.path.at(-1) === name);
+  const here = didYouMean(name!, known);
+  const near = elsewhere.length === 1 ? elsewhere[0]!.path.join(".") : here && [...path, here].join(".");
+  const fix = near === undefined ? `It takes: ${known.join(", ")}.` : text`Did you mean ${option(near)}?`;
+  const place = path.length === 0 ? "" : `, ${path.join(".")},`;
+  const what = text`${call(where)}${place} has no option '${name!}'.`;
+  return new SuperSimpleNetError("UNKNOWN_OPTION", what, { option: full, fix });
+}
+
+/** The known name nearest to a misspelt one, if one is near enough to suggest. */
+export function didYouMean(name: string, known: readonly string[]): string | undefined {
+  const distances = known.map((candidate) => editDistance(name.toLowerCase(), candidate.toLowerCase()));
+  const least = Math.min(...distances);
+  return least <= Math.max(2, Math.floor(name.length / 3)) ? known[distances.indexOf(least)] : undefined;
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++)
+      next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
+    row = next;
+  }
+  return row[b.length]!;
+}
+
+/** Also one of another realm (a vm context, Jest), whose Object is not ours. */
+export function isPlain(value: unknown): value is object {
+  if (typeof value !== "object" || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return (
+    prototype === null ||
+    (Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype as object, "hasOwnProperty"))
+  );
+}
+
+/** Without what is undefined, in groups too, so that it hides no default. */
+export function defined<T>(options: T): T {
+  if (!isPlain(options)) return options;
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(given.map(([name, value]) => [name, defined(value as unknown)])) as T;
+}
+
+/** Options over options, group by group: what a later one gives counts. */
+export function mergeOptions<T extends object>(...layers: readonly T[]): T {
+  const merged: Record<string, unknown> = {};
+  for (const layer of layers)
+    for (const [name, value] of Object.entries(defined(layer))) {
+      const before = merged[name];
+      merged[name] = isPlain(before) && isPlain(value) ? mergeOptions(before, value) : value;
+    }
+  return merged as T;
+}

@@ -1,0 +1,102 @@
+import { z } from "zod";
+
+import { option } from "./option.js";
+
+export const architectures = [
+  "wide_resnet50_2",
+  "wide_resnet101_2",
+  "resnet50",
+  "resnet101",
+  "resnet34",
+  "resnet18",
+] as const;
+
+export const isPath = (value: unknown): value is string =>
+  typeof value === "string" && value !== "" && !value.includes("\0");
+
+/** The path of a file or folder. */
+export const pathType = z.string().refine(isPath);
+
+const isSignal = (value: unknown): boolean => {
+  const signal = value as Partial<AbortSignal> | null;
+  return (
+    typeof signal === "object" &&
+    signal !== null &&
+    typeof signal.aborted === "boolean" &&
+    typeof signal.addEventListener === "function"
+  );
+};
+
+export const signal = option(z.custom<AbortSignal>(isSignal).optional(), {
+  help: "Cancels the work: the call fails with ABORTED.",
+  expected: "an AbortSignal",
+  flag: false,
+  type: "AbortSignal",
+});
+
+/** A function that is called while the work goes on. Its type is written where the call is, for it may name what is above. */
+export function callback(help: string): z.ZodOptional<z.ZodCustom<unknown, unknown>> {
+  const type = z.custom<unknown>((value) => typeof value === "function").optional();
+  return option(type, {
+    help,
+    expected: "a function",
+    flag: false,
+    record: false,
+    type: "(...args: never[]) => unknown",
+  });
+}
+
+export const device = option(
+  z
+    .string()
+    .regex(/^(auto|cpu|cuda(:\d+)?)$/)
+    .default("auto"),
+  {
+    help: "Where the network runs: auto, cpu, cuda, or cuda:1 for the second GPU.",
+    placeholder: "auto|cpu|cuda",
+    expected: "'auto', 'cpu', 'cuda' or 'cuda:N'",
+    record: false,
+  },
+);
+
+export const threads = option(z.int().min(1).max(1024).optional(), {
+  help: "CPU threads of the engine, for everything that it does from now on.",
+  placeholder: "N",
+  defaultText: "SUPERSIMPLENET_THREADS, or the number of cores; later calls keep the number in force",
+  record: false,
+});
+
+const side = z.int().min(32).max(8192);
+
+export const imageSizeType = z.tuple([side, side]).readonly();
+
+/** HxW, or one number for a square. */
+export function readSize(written: string): readonly [number, number] | undefined {
+  const match = /^(\d+)(?:x(\d+))?$/i.exec(written);
+  return match ? [Number(match[1]), Number(match[2] ?? match[1])] : undefined;
+}
+
+export const imageSizeRow = {
+  placeholder: "HxW",
+  expected: "[height, width], each an integer at least 32 and at most 8192",
+  written: "HEIGHTxWIDTH in pixels, each from 32 to 8192, such as 256x256",
+  read: readSize,
+} as const;
+
+/** Names separated by commas. */
+export const readNames = (written: string): string[] => written.split(",");
+
+/** Numbers separated by commas. */
+export function readNumbers(written: string): number[] | undefined {
+  const numbers = written.split(",").map((part) => (part.trim() === "" ? NaN : Number(part)));
+  return numbers.every(Number.isFinite) ? numbers : undefined;
+}
+
+export const headsForms = ["lowResolution", "direct"] as const;
+export const headsRow = {
+  help: "How the heads are computed: the fast low-resolution form, or the direct form, which is slow and for checking.",
+  placeholder: "low-resolution|direct",
+  written: "low-resolution or direct",
+  defaultText: "low-resolution, where the network has it",
+  read: (written: string): string => (written === "low-resolution" ? "lowResolution" : written),
+} as const;

@@ -1,0 +1,73 @@
+import { z } from "zod";
+
+import { invalid } from "../errors.js";
+import { didYouMean } from "./check.js";
+import { bare, choicesOf, type Entry, entries, expectation } from "./option.js";
+
+/** A flag of the command line, made of one option. */
+export interface Flag extends Entry {
+  /** Without dashes. */
+  name: string;
+}
+
+/** The flags of a schema, in its order. */
+export function flagsOf(schema: z.ZodType): Flag[] {
+  return entries(schema)
+    .filter(({ row }) => row.flag !== false)
+    .map((entry) => ({ ...entry, name: flagName(entry) }));
+}
+
+export function flagName({ path, row }: Entry): string {
+  return typeof row.flag === "string"
+    ? row.flag
+    : path.at(-1)!.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
+/** What the value of a flag is called in --help. */
+export function placeholder({ type, row }: Entry): string {
+  if (row.placeholder !== undefined) return row.placeholder;
+  return choicesOf(type)?.join("|") ?? (bare(type) instanceof z.ZodBoolean ? "true|false" : "VALUE");
+}
+
+/** The value that a flag's text stands for. `before`: what the same flag gave earlier. Throws INVALID_OPTION. */
+export function readFlag(where: string, flag: Flag, written: string, before?: unknown): unknown {
+  const { type, row } = flag;
+  const value = row.read ? row.read(written, before) : readByType(bare(type), written);
+  const parsed = value === undefined ? undefined : type.safeParse(value);
+  if (!parsed?.success) throw invalid(where, flag.path.join("."), writtenExpectation(flag, written), written);
+  return value;
+}
+
+function readByType(type: z.ZodType, written: string): unknown {
+  if (type instanceof z.ZodNumber) return written.trim() === "" ? undefined : Number(written);
+  if (type instanceof z.ZodBoolean) return { true: true, false: false }[written];
+  return written;
+}
+
+function writtenExpectation({ type, row }: Flag, written: string): string {
+  if (row.written !== undefined) return row.written;
+  const choices = choicesOf(type);
+  if (!choices) return expectation(type);
+  const near = didYouMean(written, choices);
+  return `one of ${choices.join(", ")}${near === undefined ? "" : ` (did you mean '${near}'?)`}`;
+}
+
+/** Options, in their groups, of the values that flags gave. */
+export function assemble(
+  values: Iterable<readonly [path: readonly string[], value: unknown]>,
+): Record<string, unknown> {
+  const options: Record<string, unknown> = {};
+  for (const [path, value] of values) put(options, path, value);
+  return options;
+}
+
+function put(options: Record<string, unknown>, [name, ...rest]: readonly string[], value: unknown): void {
+  if (rest.length === 0) {
+    // What belongs to an option may have come first: --rank-timeout 5 --distributed auto.
+    if (!(typeof options[name!] === "object" && value === "auto")) options[name!] = value;
+    return;
+  }
+  if (options[name!] === false) return; // --distributed off: what belongs to it does not matter
+  if (typeof options[name!] !== "object") options[name!] = {};
+  put(options[name!] as Record<string, unknown>, rest, value);
+}

@@ -1,0 +1,357 @@
+import { z } from "zod";
+
+import {
+  architectures,
+  callback,
+  device,
+  headsForms,
+  headsRow,
+  imageSizeRow,
+  imageSizeType,
+  pathType,
+  readNames,
+  readNumbers,
+  signal,
+  threads,
+} from "./common.js";
+import { group, option } from "./option.js";
+import { publishedNoiseStd } from "./presets.js";
+import { regimes } from "./regimes.js";
+
+export const layerNames = ["layer1", "layer2", "layer3"] as const;
+
+/** What decides the network and its input, besides the backbone; a model's configuration and a conversion have it too. */
+export const networkShape = {
+  layers: option(
+    z
+      .array(z.enum(layerNames))
+      .min(1)
+      .refine((names) => new Set(names).size === names.length)
+      .readonly()
+      .default(["layer2", "layer3"]),
+    {
+      help: "Layers of the backbone whose maps feed the heads.",
+      placeholder: "NAME,...",
+      expected: "a list of different layers, each one of 'layer1', 'layer2', 'layer3'",
+      written: "different ones of layer1, layer2, layer3 separated by commas",
+      read: readNames,
+    },
+  ),
+  resize: option(z.enum(["bilinear", "antialias"]).default("bilinear"), {
+    help: "How images are resized: bilinear as the authors do, antialias as anomalib does.",
+  }),
+  variant: option(z.enum(["jims", "icpr"]).default("jims"), {
+    help: "Which published network: in jims the classification head sees the raw features, in icpr the adapted ones.",
+  }),
+  alignCorners: option(z.boolean().default(true), {
+    help: "Whether feature upscaling aligns corners, as in the paper; anomalib's models do not.",
+  }),
+};
+
+export const ablationShape = {
+  upscale: option(z.boolean().default(true), {
+    help: "Ablation: upscale the features to twice the size of the largest layer.",
+  }),
+  classificationHead: option(z.enum(["standard", "complex", "mapMax"]).default("standard"), {
+    help: "Ablation: what makes the score: one convolutional block, three, or the maximum of the map without a head.",
+  }),
+  mapInput: option(z.boolean().default(true), {
+    help: "Ablation: the classification head sees the map.",
+  }),
+};
+
+/** From `low` on (exclusive) to `high`. */
+const positive = (high = Infinity): z.ZodNumber => (high === Infinity ? z.number().gt(0) : z.number().gt(0).max(high));
+const share = (high = 1): z.ZodNumber => z.number().min(0).max(high);
+const mebibytes = z
+  .int()
+  .min(0)
+  .max(2 ** 32);
+
+export const distributedOptions = z.strictObject({
+  rank: option(z.int().min(0).max(4095).optional(), {
+    help: "Number of this process, from 0; rank 0 writes the files.",
+    defaultText: "RANK",
+    flag: false,
+  }),
+  worldSize: option(z.int().min(1).max(4096).optional(), {
+    help: "Number of processes; 1 trains in this process alone.",
+    defaultText: "WORLD_SIZE, else 1",
+    flag: false,
+  }),
+  masterAddress: option(z.string().min(1).optional(), {
+    help: "Address of the machine of rank 0.",
+    defaultText: "MASTER_ADDR",
+    expected: "a host name or an address",
+    flag: false,
+  }),
+  masterPort: option(z.int().min(1).max(65535).optional(), {
+    help: "A free port on the machine of rank 0.",
+    defaultText: "MASTER_PORT",
+    flag: false,
+  }),
+  localRank: option(z.int().min(0).max(4095).optional(), {
+    help: "Number of this process on its machine; the devices auto and cuda take the GPU of that number.",
+    defaultText: "LOCAL_RANK",
+    flag: false,
+  }),
+  timeoutSeconds: option(z.number().min(1).max(86400).default(60), {
+    help: "Seconds after which a process that is not heard from has failed.",
+    placeholder: "S",
+    flag: "rank-timeout",
+  }),
+  joinTimeoutSeconds: option(z.number().min(1).max(86400).default(300), {
+    help: "Seconds to wait for all processes to come.",
+    placeholder: "S",
+    flag: "join-timeout",
+  }),
+  nccl: option(z.boolean().default(true), {
+    help: "Sum gradients by NCCL where every process has a GPU of its own.",
+  }),
+});
+
+/** Every option of Trainer. What most people set stands first; the rest is in groups. */
+export const trainerOptions = z.strictObject({
+  backbone: option(z.enum(architectures).default("wide_resnet50_2"), {
+    help: "Frozen ResNet whose features are used.",
+    placeholder: "NAME",
+  }),
+  backboneWeights: option(pathType.default("auto"), {
+    help: "Weights of the backbone: a .safetensors or .pth file; auto takes the cache folder; random is for tests.",
+    placeholder: "FILE",
+    expected: "'auto', 'random' or a path",
+    record: false,
+  }),
+  imageSize: option(imageSizeType.default([256, 256]), {
+    ...imageSizeRow,
+    help: "Size in pixels to which images are resized, without keeping the aspect.",
+  }),
+  regime: option(z.enum(["auto", ...regimes]).default("auto"), {
+    help: "Which labels to learn from; auto goes by the labels found.",
+  }),
+  epochs: option(z.int().min(1).max(1e6).default(300), {
+    help: "Passes over the training images.",
+    placeholder: "N",
+  }),
+  batchSize: option(z.int().min(1).max(4096).default(32), {
+    help: "Images per step, over all processes together.",
+    placeholder: "N",
+    flag: "batch",
+  }),
+  seed: option(z.int().min(0).default(0), {
+    help: "Same seed, data, machine and threads: the same model file, bit for bit (CPU).",
+    placeholder: "N",
+  }),
+  device,
+  threads,
+  precision: option(z.enum(["float32", "tf32", "bfloat16"]).default("float32"), {
+    help: "Operands of the wide matrix products; all else stays float32. tf32 is for CUDA.",
+  }),
+  distributed: option(z.union([z.literal("auto"), z.literal(false), distributedOptions]).default("auto"), {
+    help: "Train with other processes: auto does so if the environment says so, as torchrun sets it.",
+    placeholder: "auto|off",
+    expected: "'auto', false or an object",
+    written: "auto or off",
+    read: (written) => (written === "auto" ? "auto" : written === "off" ? false : undefined),
+    record: false,
+  }),
+
+  network: group("The network and its input.", {
+    ...networkShape,
+    heads: option(z.enum(headsForms).optional(), headsRow),
+    embedBackbone: option(z.boolean().optional(), {
+      help: "Store the backbone in the model file. Random weights must be stored.",
+      defaultText: "unless its weights come from the cache folder",
+      record: false,
+    }),
+  }),
+
+  optimizer: group("How the heads learn.", {
+    adaptorLearningRate: option(positive(1).default(1e-4), {
+      help: "Learning rate of the adaptor.",
+      placeholder: "X",
+      flag: "adaptor-lr",
+    }),
+    headsLearningRate: option(positive(1).default(2e-4), {
+      help: "Learning rate of both heads.",
+      placeholder: "X",
+      flag: "heads-lr",
+    }),
+    adaptorWeightDecay: option(share().default(0.01), { help: "Weight decay of the adaptor.", placeholder: "X" }),
+    headsWeightDecay: option(share().default(1e-5), { help: "Weight decay of both heads.", placeholder: "X" }),
+    learningRateMilestones: option(z.array(share()).readonly().default([0.8, 0.9]), {
+      help: "Shares of the epochs after which the learning rates fall.",
+      placeholder: "A,B",
+      flag: "lr-milestones",
+      expected: "a list of shares of the epochs, each a number at least 0 and at most 1",
+      written: "numbers from 0 to 1 separated by commas",
+      read: readNumbers,
+    }),
+    learningRateFactor: option(positive(1).default(0.4), {
+      help: "What the learning rates are multiplied by at a milestone.",
+      placeholder: "X",
+      flag: "lr-factor",
+    }),
+    gradientClip: option(z.number().min(0).optional(), {
+      help: "Limit of the global gradient norm; 0 does not clip.",
+      placeholder: "X",
+      byRegime: true,
+    }),
+    stopGradient: option(z.boolean().optional(), {
+      help: "Keep the gradient of the score out of the map.",
+      byRegime: true,
+    }),
+    balancedSampling: option(z.boolean().optional(), {
+      help: "As many normal as anomalous images per epoch, the anomalous ones in four flips.",
+      byRegime: true,
+    }),
+  }),
+
+  anomalies: group("Synthetic anomalies.", {
+    noiseStd: option(z.union([positive(), z.strictObject({ relative: positive() })]).optional(), {
+      help: "Latent noise: a standard deviation, or R times the standard deviation of each channel.",
+      placeholder: "S|relative:R",
+      defaultText: `${publishedNoiseStd} for the trained wide_resnet50_2, else relative`,
+      expected: "a number above 0, or { relative: a number above 0 }",
+      written: "a number above 0, or relative:NUMBER",
+      read: readNoise,
+      type: "number | RelativeNoise",
+    }),
+    perlinThreshold: option(z.number().min(-2).max(2).optional(), {
+      help: "Threshold of the Perlin noise that masks the synthetic anomalies.",
+      placeholder: "X",
+      byRegime: true,
+    }),
+  }),
+
+  masks: group("Pixel labels.", {
+    dilation: option(z.int().min(0).max(255).optional(), {
+      help: "Side in pixels of the square that dilates training masks; 0 does not.",
+      placeholder: "PX",
+      flag: "mask-dilation",
+      record: "maskDilation",
+      byRegime: true,
+    }),
+    distanceWeight: option(
+      z.union([z.literal(false), z.strictObject({ w: positive(1000), p: z.number().min(0).max(100) })]).optional(),
+      {
+        help: "Weight and power of the distance weight on defect pixels.",
+        placeholder: "W,P",
+        written: "two numbers separated by commas",
+        off: "Weigh all pixels the same.",
+        expected: "{ w, p } with w above 0 and at most 1000, p at least 0 and at most 100, or false",
+        read: readDistanceWeight,
+        byRegime: true,
+      },
+    ),
+    segmentedRatio: option(share().optional(), {
+      help: "Share of the anomalous training images that keep their masks.",
+      placeholder: "X",
+      defaultText: "all masks there are",
+    }),
+    segmentedCount: option(z.int().min(0).optional(), {
+      help: "Number of anomalous training images that keep their masks.",
+      placeholder: "N",
+    }),
+  }),
+
+  cache: group("The cache of the backbone's features.", {
+    memoryMiB: option(mebibytes.default(2048), {
+      help: "Memory of the device for cached features; what does not fit is computed again in each epoch.",
+      placeholder: "MIB",
+      flag: "feature-cache-mib",
+      record: false,
+    }),
+    hostMiB: option(mebibytes.default(4096), {
+      help: "With a GPU: page-locked memory of the host for the features that do not fit there.",
+      placeholder: "MIB",
+      flag: "feature-cache-host-mib",
+      record: false,
+    }),
+    fileMiB: option(mebibytes.default(0), {
+      help: "Disk space for a file of features that the next training on the same images can use; 0 keeps none.",
+      placeholder: "MIB",
+      flag: "feature-cache-file-mib",
+      record: false,
+    }),
+    dir: option(pathType.optional(), {
+      help: "Folder of the feature cache file.",
+      placeholder: "FOLDER",
+      flag: "feature-cache-dir",
+      defaultText: "features in the cache folder",
+      expected: "a folder",
+      record: false,
+    }),
+    precision: option(z.enum(["float32", "float16"]).default("float32"), {
+      help: "Element type of the features: float16 takes half the space and rounds them to 11 bits.",
+      flag: "feature-cache-precision",
+      record: "featureCachePrecision",
+    }),
+  }),
+
+  calibration: group("How the thresholds are set.", {
+    fraction: option(share(0.5).default(0.1), {
+      help: "Share of the training images held out to set the thresholds; 0 leaves the score's threshold at 0.5.",
+      placeholder: "X",
+      flag: "calibration-fraction",
+      record: "calibrationFraction",
+    }),
+  }),
+
+  cuda: group("Work on a GPU.", {
+    graphs: option(z.int().min(0).max(64).default(32), {
+      help: "For how many sizes of steps the work is kept as a CUDA graph, which starts faster; 0: none.",
+      placeholder: "N",
+      flag: "cuda-graphs",
+      record: false,
+    }),
+  }),
+
+  ablation: group("The paper's ablations.", {
+    ...ablationShape,
+    syntheticAnomalies: option(z.enum(["perlin", "simplenet", "none"]).default("perlin"), {
+      help: "Ablation: noise within Perlin masks, noise on the whole second copy of a batch, or real defects only.",
+    }),
+    overlap: option(z.boolean().default(false), {
+      help: "Ablation: synthetic anomalies on real defects too.",
+    }),
+    loss: option(z.enum(["default", "truncatedL1"]).default("default"), {
+      help: "Ablation: truncatedL1 leaves out the map's focal term.",
+    }),
+  }),
+});
+
+/** relative:R, or a number. */
+function readNoise(written: string): number | { relative: number } | undefined {
+  const [, relative, digits] = /^(relative:)?(.+)$/.exec(written) ?? [];
+  const scale = Number(digits);
+  if (digits === undefined || !Number.isFinite(scale)) return undefined;
+  return relative ? { relative: scale } : scale;
+}
+
+function readDistanceWeight(written: string): { w: number; p: number } | undefined {
+  const numbers = readNumbers(written);
+  return numbers?.length === 2 ? { w: numbers[0]!, p: numbers[1]! } : undefined;
+}
+
+/** Options of trainer.fit. */
+export const fitOptions = z.strictObject({
+  signal,
+  onStage: callback("Work before the first and after the last epoch."),
+  onStart: callback("What the training settled on, before the first epoch."),
+  onStep: callback("The losses of a step."),
+  onEpoch: callback("The mean losses of an epoch, after its checkpoint."),
+  out: option(pathType.optional(), {
+    help: "Folder of the checkpoint, which rank 0 writes after every epoch. Without it nothing is kept.",
+    expected: "a folder",
+    flag: false,
+  }),
+  resume: option(z.boolean().default(false), {
+    help: "Continue from the checkpoint in the folder. It must exist and come from the same options and data.",
+    flag: false,
+  }),
+  overwrite: option(z.boolean().default(false), {
+    help: "Replace the checkpoint of another training in the folder.",
+    flag: false,
+  }),
+});

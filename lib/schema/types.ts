@@ -1,0 +1,24 @@
+import type { z } from "zod";
+
+import type { distributedOptions, fitOptions, trainerOptions } from "./training.js";
+
+// The build turns Settings<...> into plain interfaces with comments (scripts/lib/declarations.mjs).
+
+/** What users may give, without callbacks. */
+export type Settings<Schema extends z.ZodType> = {
+  [Name in keyof z.input<Schema> as Name extends `on${Capitalize<string>}` ? never : Name]: z.input<Schema>[Name];
+};
+
+/** Options of Trainer. Every one may be left out. */
+export type TrainerOptions = Settings<typeof trainerOptions>;
+
+/** One process of a training with several. What is left out comes from the environment, as torchrun sets it. */
+export type DistributedOptions = Settings<typeof distributedOptions>;
+
+/** Options of trainer.fit, without its callbacks. */
+export type FitSettings = Settings<typeof fitOptions>;
+
+/** A scale relative to the backbone's features: the noise of channel c has `relative` times the standard deviation of that channel. */
+export interface RelativeNoise {
+  relative: number;
+}

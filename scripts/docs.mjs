@@ -1,0 +1,58 @@
+// Writes the reference of options and of the command line from the schemas: docs/reference/options.md and cli.md.
+//   npm run docs             writes
+//   npm run docs -- --check  only says which file is out of date; exit code 1 if one is
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import path from "node:path";
+
+import { root } from "./lib/paths.mjs";
+
+const require = createRequire(import.meta.url);
+const built = (name) => require(path.join(root, "dist", "lib", name));
+const generated = "<!-- Generated from lib/schema by 'npm run docs'. Edit the rows there. -->";
+
+const cell = (text) => text.replaceAll("|", "\\|").replaceAll("\n", " ");
+const table = (head, rows) =>
+  [head, head.map(() => "---"), ...rows].map((row) => `| ${row.map(cell).join(" | ")} |`).join("\n");
+const code = (text) => (text === "" ? "" : `\`${text}\``);
+
+function optionsReference() {
+  const { entryPoints } = built("schema/entry_points.js");
+  const { entries } = built("schema/option.js");
+  const { tableRow } = built("schema/describe.js");
+  const sections = entryPoints.map(({ call, summary, schema }) => {
+    const rows = entries(schema).map((entry) => {
+      const [option, flag, takes, standard, help] = tableRow(entry);
+      return [code(option), code(flag), takes, standard, help];
+    });
+    return `## ${call}\n\n${summary}\n\n${table(["option", "flag", "takes", "default", "meaning"], rows)}\n`;
+  });
+  const intro =
+    "Every option of the API. A name with a dot stands in a group: `optimizer.gradientClip` is\n" +
+    '`{ optimizer: { gradientClip: 1 } }`. Every option may be left out, unless its default says "required".\n';
+  return `${generated}\n\n# Options\n\n${intro}\n${sections.join("\n")}`;
+}
+
+async function cliReference() {
+  const { commands } = built("cli/commands.js");
+  const { helpText } = built("cli/help.js");
+  const sections = [];
+  for (const load of Object.values(commands)) {
+    const command = await load();
+    sections.push(`## ${command.name}\n\n\`\`\`\n${helpText(command).trimEnd()}\n\`\`\`\n`);
+  }
+  return `${generated}\n\n# Command line\n\nWhat \`supersimplenet COMMAND --help\` prints.\n\n${sections.join("\n")}`;
+}
+
+const check = process.argv.includes("--check");
+for (const [name, text] of [
+  ["options.md", optionsReference()],
+  ["cli.md", await cliReference()],
+]) {
+  const file = path.join(root, "docs", "reference", name);
+  if (existsSync(file) && readFileSync(file, "utf8") === text) continue;
+  if (check) {
+    console.error(`docs/reference/${name} is out of date: run 'npm run docs' and commit the result.`);
+    process.exitCode = 1;
+  } else writeFileSync(file, text);
+}
