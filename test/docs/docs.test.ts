@@ -4,7 +4,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 
-import { regimePresets } from "../../lib/index.js";
+import { regimePresets } from "../../lib/schema/presets.js";
 
 const root = path.resolve(__dirname, "../../..");
 const read = (file: string): string => readFileSync(path.join(root, file), "utf8");
@@ -52,15 +52,18 @@ test("method.md has the headings that code and texts refer to", () => {
 
 test("method.md has the presets of the regimes", () => {
   const page = read("docs/method.md");
-  const regimes = Object.keys(regimePresets) as (keyof typeof regimePresets)[];
   const shown = (value: unknown): string =>
     typeof value === "object" ? `w ${(value as { w: number }).w}, p ${(value as { p: number }).p}` : String(value);
-  for (const option of Object.keys(regimePresets.full) as (keyof typeof regimePresets.full)[]) {
-    const name = option === "maskDilation" ? "dilation" : option;
-    const row = new RegExp(`^\\| \`${name}\` \\|(.*)\\|$`, "m").exec(page)?.[1]?.split(" | ");
+  const presets = Object.values(regimePresets).map(({ optimizer, anomalies, masks }) => ({
+    ...optimizer,
+    ...anomalies,
+    ...masks,
+  }));
+  for (const option of Object.keys(presets[0]!) as (keyof (typeof presets)[0])[]) {
+    const row = new RegExp(`^\\| \`(?:\\w+\\.)?${option}\` \\|(.*)\\|$`, "m").exec(page)?.[1]?.split(" | ");
     assert.deepEqual(
-      row?.slice(0, regimes.length).map((cell) => cell.trim()),
-      regimes.map((regime) => shown(regimePresets[regime][option])),
+      row?.slice(0, presets.length).map((cell) => cell.trim()),
+      presets.map((preset) => shown(preset[option])),
       option,
     );
   }
