@@ -112,6 +112,32 @@ export async function proxyServer(credentials?: string): Promise<FileServer> {
   return { url: `http://localhost:${await listen(server)}`, seen, close: () => close(server) };
 }
 
+/** A proxy that answers every address itself, and forwards nothing. */
+export async function answeringProxy(): Promise<FileServer> {
+  const seen: Seen[] = [];
+  const server = http.createServer((request, response) => {
+    seen.push({ url: `${request.method} ${request.url}`, range: undefined });
+    response.end("by proxy");
+  });
+  server.on("connect", (request: http.IncomingMessage, client: net.Socket) => {
+    seen.push({ url: `CONNECT ${request.url}`, range: undefined });
+    client.end("HTTP/1.1 502 Bad Gateway\r\n\r\n");
+  });
+  return { url: `http://localhost:${await listen(server)}`, seen, close: () => close(server) };
+}
+
+/** Accepts connections and never says anything. */
+export async function silentServer(): Promise<{ url: string; close(): Promise<void> }> {
+  const sockets: net.Socket[] = [];
+  const server = net.createServer((socket) => sockets.push(socket.on("error", () => undefined)));
+  await new Promise<void>((resolve) => server.listen(0, "localhost", resolve));
+  return {
+    url: `http://localhost:${(server.address() as net.AddressInfo).port}`,
+    close: () =>
+      new Promise((resolve) => (server.close(() => resolve()), sockets.forEach((socket) => socket.destroy()))),
+  };
+}
+
 function listen(server: http.Server): Promise<number> {
   return new Promise((resolve) =>
     server.listen(0, "localhost", () => resolve((server.address() as net.AddressInfo).port)),
