@@ -23,7 +23,9 @@ export async function extract(
   const yauzl = await import("yauzl"); // here: who only detects does not load it
   // Names as bytes: paths are checked where they lead to, after `target`.
   const zip = await yauzl.openPromise(archive, { autoClose: false, decodeStrings: false }).catch((error: unknown) => {
-    throw (error as NodeJS.ErrnoException).code ? error : new Error(`not a zip archive, or cut short`, { cause: error });
+    throw (error as NodeJS.ErrnoException).code
+      ? error
+      : new Error(`not a zip archive, or cut short`, { cause: error });
   });
   try {
     const wanted = [];

@@ -54,6 +54,7 @@ export async function fileServer(options: FileServerOptions): Promise<FileServer
     const found = options.files ? options.files[url] : options.content;
     if (!found) return void response.writeHead(404).end("no");
     let body = found;
+    if (body[0] === "<".charCodeAt(0)) response.setHeader("content-type", "text/html"); // pip asks for it
     const from = Number(/^bytes=(\d+)-$/.exec(range ?? "")?.[1] ?? 0);
     if (range && !options.noRange) {
       if (from >= body.length) return void response.writeHead(416, { "content-range": `bytes */${body.length}` }).end();
