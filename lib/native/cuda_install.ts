@@ -90,7 +90,7 @@ function checkIndex(address: string | undefined): string | undefined {
   if (/^https?:\/\/[^/]/i.test(address) && URL.canParse(address)) return address;
   throw new SuperSimpleNetError(
     "INVALID_OPTION",
-    `installCuda: expected an http or https address for 'indexUrl' (or SUPERSIMPLENET_WHEELS_URL, PIP_INDEX_URL) but received '${address}'.`,
+    `installCuda: expected an http or https address of a package index (indexUrl or --index, else SUPERSIMPLENET_WHEELS_URL or PIP_INDEX_URL) but received '${address}'.`,
   );
 }
 
