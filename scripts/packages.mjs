@@ -16,7 +16,7 @@ import {
 import { createRequire } from "node:module";
 import path from "node:path";
 
-import { cudaLibtorch, ensureLibtorch, unpackWheel } from "./lib/libtorch.mjs";
+import { cudaLibtorch, ensureLibtorch, installLibtorch } from "./lib/libtorch.mjs";
 import { buildNative, cudaBuildFolder, outputs } from "./lib/native.mjs";
 import { root } from "./lib/paths.mjs";
 import { Failure, fingerprint, run, stampIs, writeStamp } from "./lib/steps.mjs";
@@ -55,7 +55,7 @@ export async function packLibtorch({ home, out, wheel, trial, progress }) {
     );
     let state = "up to date";
     if (!existsSync(built) || !stampIs(stamp, now)) {
-      await stageLibtorch({ source, folder: path.join(temporary, "package"), manifest, pinned, temporary, progress });
+      await stageLibtorch({ source, folder: path.join(temporary, "package"), manifest, temporary, progress });
       progress("compressing");
       await npmPack(path.join(temporary, "package"), temporary);
       renameSync(path.join(temporary, path.basename(built)), built);
@@ -212,7 +212,7 @@ async function installedLibtorch({ pinned, trial, progress }) {
     path.join(libtorch.folder, "licenses"),
     ...(distInfo ? [path.join(parent, distInfo, "licenses")] : []),
   ].find((folder) => existsSync(folder));
-  const fix = `Run 'node scripts/pack.mjs libtorch --wheel FILE' with ${pinned.wheels[platform]?.file ?? "PyTorch's wheel"}, or unset SUPERSIMPLENET_LIBTORCH to have it fetched.`;
+  const fix = `Run 'node scripts/pack.mjs libtorch --wheel FILE' with ${pinned.wheels[platform]?.[0].file ?? "PyTorch's wheel"}, or unset SUPERSIMPLENET_LIBTORCH to have it fetched.`;
   if (libtorch.version.split("+")[0] !== pinned.version)
     throw new Failure(
       `libtorch in ${libtorch.folder} is version ${libtorch.version}; only ${pinned.version} is packed.`,
@@ -228,11 +228,11 @@ async function installedLibtorch({ pinned, trial, progress }) {
   return { files: libtorchFiles(libtorch), licences };
 }
 
-async function stageLibtorch({ source, folder, manifest, pinned, temporary, progress }) {
+async function stageLibtorch({ source, folder, manifest, temporary, progress }) {
   let { files, licences } = source;
   if (source.wheel) {
     const unpacked = path.join(temporary, "wheel");
-    await unpackWheel(source.wheel, unpacked, { pinned, headers: false, progress });
+    await installLibtorch(unpacked, { wheel: source.wheel, headers: false, progress });
     files = readdirSync(path.join(unpacked, "lib")).map((file) => path.join(unpacked, "lib", file));
     licences = path.join(unpacked, "licenses");
   }

@@ -30,10 +30,10 @@ async function main() {
   });
   if (values.help) return console.log(usage);
   const wheel = values.wheel ?? process.env.SUPERSIMPLENET_LIBTORCH_WHEEL;
-  if (Number(process.versions.node.split(".")[0]) < 20)
+  if (process.versions.node.localeCompare("20.18.1", "en", { numeric: true }) < 0)
     throw new Failure(
-      `Node ${process.versions.node} is too old: 20 or newer is needed.`,
-      "Install Node 20 or newer from https://nodejs.org.",
+      `Node ${process.versions.node} is too old: 20.18.1 or newer is needed.`,
+      "Install Node 20.18.1 or newer from https://nodejs.org.",
     );
 
   if (!isCheckout && (values.rebuild || values.cuda))

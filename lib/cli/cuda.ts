@@ -16,15 +16,11 @@ export const cuda = command({
     from: text("DIR", "take the wheels from this folder instead of downloading them"),
     index: text(
       "URL",
-      "Python package index to download from (default: SUPERSIMPLENET_WHEELS_URL, else PIP_INDEX_URL)",
+      "Python package index to download from (default: SUPERSIMPLENET_WHEELS_URL, else PIP_INDEX_URL; without either, pip downloads)",
     ),
     force: flag("install again what is there"),
   },
-  examples: [
-    "supersimplenet cuda install --index URL",
-    "supersimplenet cuda list",
-    "supersimplenet cuda install --from wheels/",
-  ],
+  examples: ["supersimplenet cuda install", "supersimplenet cuda list", "supersimplenet cuda install --from wheels/"],
   async run(values, [first]) {
     const action = actions.find((name) => name === first);
     if (action === undefined) {

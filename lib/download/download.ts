@@ -1,14 +1,13 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { type FileHandle, open, readdir, rename, rm, stat } from "node:fs/promises";
-import type { IncomingMessage } from "node:http";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 
 import { SuperSimpleNetError, fileError } from "../errors.js";
 import { checkNumber } from "../options.js";
 import { makeFolder } from "../write.js";
-import { TransferError, get } from "./http.js";
+import { type GetOptions, type Response, TransferError, get } from "./http.js";
 
 export interface Progress {
   /** Bytes on disk so far, those of an earlier, interrupted download included. */
@@ -84,27 +83,22 @@ export async function download(options: DownloadOptions): Promise<{ bytes: numbe
 /** A page as text, and the address that gave it in the end. Throws DOWNLOAD_FAILED, ABORTED. */
 export async function downloadText(options: TransferOptions & { accept: string }): Promise<{ text: string; url: URL }> {
   try {
-    return await retrying(options, async () => {
-      const { response, url } = await get(options.url, {
-        headers: { accept: options.accept, "accept-encoding": "identity" },
-        timeoutMs: options.timeoutMs ?? defaultTimeoutMs,
-        signal: options.signal,
-      });
-      try {
-        if (response.statusCode !== 200) throw refused(response);
+    return await retrying(options, () =>
+      get(options.url, requestOptions(options, { accept: options.accept }), async (response) => {
+        if (response.status !== 200) throw refused(response);
         const chunks: Buffer[] = [];
-        for await (const chunk of body(response)) chunks.push(chunk);
-        return { text: Buffer.concat(chunks).toString("utf8"), url };
-      } finally {
-        response.destroy();
-      }
-    });
+        for await (const chunk of response.body) chunks.push(chunk);
+        return { text: Buffer.concat(chunks).toString("utf8"), url: response.url };
+      }),
+    );
   } catch (error) {
     throw translate(error, options);
   }
 }
 
-const defaultTimeoutMs = 30_000;
+function requestOptions({ timeoutMs = 30_000, signal }: TransferOptions, headers: Record<string, string>): GetOptions {
+  return { headers: { "accept-encoding": "identity", ...headers }, timeoutMs, signal };
+}
 
 /** SHA-256 of a file, in hexadecimal. */
 export async function fileSha256(file: string, signal?: AbortSignal): Promise<string> {
@@ -199,27 +193,18 @@ async function retrying<T>(
   }
 }
 
-const refused = (response: IncomingMessage): TransferError => {
-  const status = response.statusCode ?? 0;
-  return new TransferError(
-    `the server answered ${status} ${response.statusMessage ?? ""}`.trimEnd(),
-    status === 408 || status === 429 || status >= 500,
-  );
-};
+function refused({ status, statusText }: Response): TransferError {
+  const passing = status === 408 || status === 429 || status >= 500;
+  return new TransferError(`the server answered ${status} ${statusText}`.trimEnd(), passing);
+}
 
 /** One request, from byte `have` on. */
 async function transfer(handle: FileHandle, have: number, options: DownloadOptions): Promise<void> {
-  const headers: Record<string, string> = { "accept-encoding": "identity" };
-  if (have > 0) headers["range"] = `bytes=${have}-`;
-  const { response } = await get(options.url, {
-    headers,
-    timeoutMs: options.timeoutMs ?? defaultTimeoutMs,
-    signal: options.signal,
-  });
-  const status = response.statusCode ?? 0;
-  const range = /^bytes (?:(\d+)-\d+|\*)\/(\d+|\*)$/.exec(response.headers["content-range"] ?? "");
-  let received = have;
-  try {
+  const headers: Record<string, string> = have > 0 ? { range: `bytes=${have}-` } : {};
+  await get(options.url, requestOptions(options, headers), async (response) => {
+    const { status } = response;
+    const range = /^bytes (?:(\d+)-\d+|\*)\/(\d+|\*)$/.exec(response.headers["content-range"] ?? "");
+    let received = have;
     if (status === 416 && range && Number(range[2]) === have) return; // all of it was there already
     if (status === 416 && have > 0) {
       await handle.truncate(0);
@@ -231,32 +216,15 @@ async function transfer(handle: FileHandle, have: number, options: DownloadOptio
     } else if (status !== 206 || !range || Number(range[1]) !== have) {
       throw refused(response);
     }
-    const length = Number(response.headers["content-length"]);
-    const total =
-      Number.isFinite(length) && response.headers["content-length"] !== undefined ? received + length : undefined;
+    const length = Number(response.headers["content-length"] ?? NaN);
+    const total = Number.isFinite(length) ? received + length : undefined;
     options.onProgress?.({ received, total });
-    for await (const chunk of body(response)) {
+    for await (const chunk of response.body) {
       await handle.appendFile(chunk);
       received += chunk.length;
       options.onProgress?.({ received, total });
     }
     if (total !== undefined && received !== total)
       throw new TransferError(`the connection ended after ${received} of ${total} bytes`, true);
-  } finally {
-    response.destroy();
-  }
-}
-
-/** The response's chunks; a connection that breaks is a TransferError, unlike what fails in the loop that reads them. */
-async function* body(response: AsyncIterable<unknown>): AsyncGenerator<Buffer> {
-  try {
-    for await (const chunk of response) yield chunk as Buffer;
-  } catch (error) {
-    if (error instanceof TransferError) throw error;
-    throw new TransferError(
-      error instanceof Error && error.message === "aborted" ? "the connection broke off" : String(error),
-      true,
-      error,
-    );
-  }
+  });
 }

@@ -99,11 +99,11 @@ export function diagnose(): Diagnosis {
     name: string;
     version: string;
   };
-  if (Number(process.versions.node.split(".")[0]) < 20)
+  if (process.versions.node.localeCompare("20.18.1", "en", { numeric: true }) < 0)
     problems.push({
       code: "NODE_TOO_OLD",
-      text: `Node ${process.versions.node}; 20 or newer is needed.`,
-      fix: "install Node 20 or newer from https://nodejs.org",
+      text: `Node ${process.versions.node}; 20.18.1 or newer is needed.`,
+      fix: "install Node 20.18.1 or newer from https://nodejs.org",
       fatal: true,
     });
   const glibc = glibcVersion();

@@ -8,27 +8,27 @@ import { cacheFolder } from "./cache.js";
 /** The package's folder: the one that holds package.json, both in a checkout and when installed. */
 export const packageFolder = path.resolve(__dirname, "../../..");
 
-/** What native/libtorch.json pins; scripts/ reads the same file. */
-export interface Pinned {
+/** A pinned build of libtorch: PyTorch's wheel, and for CUDA those of NVIDIA whose libraries it needs. */
+export interface PinnedBuild {
   version: string;
+  /** The folder's name in the cache. */
   cacheName: string;
+  /** Of the installed folder; less without the headers. */
+  installedBytes: number;
+  /** By platform and architecture: what is known to run. */
+  wheels: Record<string, Wheel[]>;
+}
+
+/** What native/libtorch.json pins; scripts/ reads the same file. */
+export interface Pinned extends PinnedBuild {
   /** The oldest glibc that this libtorch runs on. */
   glibc: string;
   /** By platform, in the order in which they are opened. */
   libraries: Record<string, string[]>;
-  /** By platform and architecture: what is known to run, and has a package of its own. */
-  wheels: Record<string, object>;
-  /** The CUDA build that 'supersimplenet cuda install' fetches, and that a packed CUDA engine is built against. */
-  cuda: PinnedCuda;
-}
-
-export interface PinnedCuda {
-  version: string;
-  cacheName: string;
-  /** Of the installed folder; less without the headers. */
-  installedBytes: number;
-  /** By platform and architecture: PyTorch's wheel and those of NVIDIA whose libraries it needs. */
-  wheels: Record<string, Wheel[]>;
+  /** The Python package index that has its wheel. */
+  index: string;
+  /** The build that 'supersimplenet cuda install' fetches, and that a packed CUDA engine is built against. */
+  cuda: PinnedBuild;
 }
 
 /** A wheel as a Python package index holds it. */

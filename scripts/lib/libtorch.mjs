@@ -1,12 +1,11 @@
-// Finds libtorch, or fetches it: PyTorch's wheel is a libtorch. lib/native/locate.ts does the finding, so set-up and run
-// time cannot disagree; native/libtorch.json pins version, file and checksum.
-import { createHash } from "node:crypto";
-import { createReadStream, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from "node:fs";
+// Finds libtorch, or fetches it: PyTorch's wheel is a libtorch. lib/native/locate.ts does the finding and
+// lib/native/wheels.ts the installing; native/libtorch.json pins version, file and checksum.
+import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 
 import { root } from "./paths.mjs";
-import { Failure, run } from "./steps.mjs";
+import { Failure } from "./steps.mjs";
 
 const require = createRequire(import.meta.url);
 
@@ -17,7 +16,7 @@ const require = createRequire(import.meta.url);
 export async function ensureLibtorch({ wheel, compile, progress }) {
   const locate = require(path.join(root, "dist", "lib", "native", "locate.js"));
   const { cacheFolder } = require(path.join(root, "dist", "lib", "native", "cache.js"));
-  const pinned = require(path.join(root, "native", "libtorch.json"));
+  const { pinned } = locate;
   let found;
   try {
     found = locate.locateLibtorch(pinned.version);
@@ -40,7 +39,7 @@ export async function ensureLibtorch({ wheel, compile, progress }) {
   if (found) return { libtorch: found, state: `${found.version} in ${found.folder} (${found.foundBy})` };
 
   const folder = path.join(cacheFolder(), "libtorch", pinned.cacheName);
-  await fetchInto(folder, { wheel, pinned, progress });
+  await installLibtorch(folder, { wheel, progress });
   return {
     libtorch: { folder, version: pinned.version, foundBy: "cache" },
     state: `${pinned.version} unpacked into ${folder}`,
@@ -57,7 +56,7 @@ export function cudaLibtorch() {
     if (!/^LIBTORCH/.test(error.code ?? "")) throw error;
     throw new Failure(
       error.message,
-      "npm run -s supersimplenet -- cuda install, or set SUPERSIMPLENET_LIBTORCH_CUDA to the folder of an installed one (docs/guides/gpu.md).",
+      "run 'npm run -s supersimplenet -- cuda install', or set SUPERSIMPLENET_LIBTORCH_CUDA to the folder of an installed one (docs/guides/gpu.md).",
     );
   }
   if (!existsSync(path.join(found.folder, "include", "ATen", "ATen.h")))
@@ -73,53 +72,58 @@ function usableForCompiling(found, pinned) {
   return found.foundBy !== "python" || found.version.split("+")[0] === pinned.version;
 }
 
-/** Unpacks the pinned wheel into `folder`, by way of a temporary folder beside it: `folder` is complete or absent. */
-async function fetchInto(folder, { wheel, pinned, progress }) {
+/**
+ * Installs the pinned CPU build into `folder`: from the file `wheel`, else fetched with pip as it is set up, else from the
+ * pinned index. `headers`: also what a compiler needs.
+ */
+export async function installLibtorch(folder, { wheel, headers = true, progress }) {
+  const { pinned } = require(path.join(root, "dist", "lib", "native", "locate.js"));
+  const { fromIndex, installWheels, withPip } = require(path.join(root, "dist", "lib", "native", "wheels.js"));
   const platform = `${process.platform}-${process.arch}`;
-  const pin = pinned.wheels[platform];
-  if (!pin)
+  const wheels = pinned.wheels[platform];
+  if (!wheels)
     throw new Failure(
       `No libtorch is pinned for ${platform} (only for ${Object.keys(pinned.wheels).join(", ")}).`,
       `Unpack PyTorch ${pinned.version} for this platform and set SUPERSIMPLENET_LIBTORCH to the folder that holds include/ and lib/, or install it: pip install torch==${pinned.version}.`,
     );
-  mkdirSync(path.dirname(folder), { recursive: true });
-  const temporary = mkdtempSync(`${folder}.tmp-`);
-  const remove = () => rmSync(temporary, { recursive: true, force: true });
-  const interrupted = () => (remove(), process.exit(130)); // Ctrl-C would skip the finally below
-  process.once("SIGINT", interrupted).once("SIGTERM", interrupted);
+  if (wheel && !existsSync(wheel))
+    throw new Failure(
+      `The wheel ${wheel} does not exist.`,
+      "Check the path given with --wheel or SUPERSIMPLENET_LIBTORCH_WHEEL.",
+    );
+  let output = "";
+  const fetch = async (...args) => {
+    try {
+      await withPip(() => `Now from ${pinned.index}.`)(...args);
+    } catch (error) {
+      if (error.code !== "DOWNLOAD_FAILED") throw error;
+      output = error.message;
+      progress(`pip could not download ${wheels[0].file}; downloading from ${pinned.index}`);
+      await fromIndex(pinned.index, ({ file }) => `run: node scripts/setup.mjs --wheel ${file}`)(...args);
+    }
+  };
+  const target = (name) =>
+    !headers && name.includes("/include/") ? undefined : targetOf(name, pinned.libraries[process.platform]);
+  const { installedBytes } = pinned;
+  const interrupt = new AbortController();
+  const stop = () => interrupt.abort();
+  process.once("SIGINT", stop).once("SIGTERM", stop);
   try {
-    const file = wheel ? path.resolve(wheel) : await download(pin, pinned, temporary, progress);
-    const unpacked = path.join(temporary, "libtorch");
-    await unpackWheel(file, unpacked, { pinned, progress });
-    rmSync(folder, { recursive: true, force: true }); // what is there was found unusable
-    renameSync(unpacked, folder);
+    await installWheels(
+      { wheels, folder, installedBytes, target, source: wheel ? path.resolve(wheel) : fetch },
+      { signal: interrupt.signal, onProgress: (at) => progress(shown(at)), attempts: 2 },
+    );
+  } catch (error) {
+    if (error.code === "ABORTED") process.exit(130);
+    throw error.name === "SuperSimpleNetError" ? new Failure(error.message, offline(wheels[0], pinned), output) : error;
   } finally {
-    remove();
-    process.off("SIGINT", interrupted).off("SIGTERM", interrupted);
+    process.off("SIGINT", stop).off("SIGTERM", stop);
   }
 }
 
-/** Checks the pinned wheel's SHA-256 and unpacks what a C++ program needs of it, without the headers when `headers` is false. */
-export async function unpackWheel(file, folder, { pinned, headers = true, progress }) {
-  const pin = pinned.wheels[`${process.platform}-${process.arch}`];
-  if (!existsSync(file))
-    throw new Failure(
-      `The wheel ${file} does not exist.`,
-      "Check the path given with --wheel or SUPERSIMPLENET_LIBTORCH_WHEEL.",
-    );
-  progress("checking SHA-256");
-  const sha256 = await sha256Of(file);
-  if (sha256 !== pin.sha256)
-    throw new Failure(
-      `${file} has SHA-256 ${sha256}; ${pin.file} has ${pin.sha256}. It was not unpacked.`,
-      offline(pin, pinned),
-    );
-  const target = (name) =>
-    !headers && name.includes("/include/") ? undefined : targetOf(name, pinned.libraries[process.platform]);
-  const { extract } = require(path.join(root, "dist", "lib", "download", "zip.js"));
-  await extract(file, folder, target, {
-    onProgress: (bytes, total) => progress(`unpacking ${Math.round((100 * bytes) / total)} %`),
-  });
+function shown({ stage, file, bytes, total }) {
+  if (stage === "check") return "checking SHA-256";
+  return `${stage === "download" ? `downloading ${file}` : "unpacking"}, ${Math.round((100 * bytes) / total)} % of ${Math.round(total / 1e6)} MB`;
 }
 
 /** Which files of the wheel are kept, and where: headers, the libraries that a C++ program needs, version, licences. */
@@ -133,57 +137,8 @@ function targetOf(name, libraries) {
   return library && (libraries.includes(library) || /^lib(gomp|iomp5|omp)\b/.test(library)) ? inside : undefined;
 }
 
-async function download(pin, pinned, folder, progress) {
-  const wanted = [
-    "download",
-    "--no-deps",
-    "--only-binary=:all:",
-    "--python-version",
-    pin.python,
-    "--implementation",
-    "cp",
-    "--abi",
-    pin.abi,
-    "--platform",
-    pin.platform,
-    "--dest",
-    folder,
-    pin.requirement,
-  ];
-  const attempts = [
-    ["pip's own set-up", []],
-    [pinned.index, ["--index-url", pinned.index]],
-  ];
-  let output = "";
-  for (const [where, more] of attempts) {
-    progress(`downloading ${pin.file} (${Math.round(pin.bytes / 1e6)} MB) with pip from ${where}`);
-    for (const python of ["python3", "python"]) {
-      const result = await run(python, ["-m", "pip", ...wanted, ...more], { cwd: folder });
-      output += `$ ${python} -m pip ${[...wanted, ...more].join(" ")}\n${result.output}\n`;
-      if (result.status === undefined) continue; // no such command
-      const file = readdirSync(folder).find((name) => name.endsWith(".whl"));
-      if (result.status === 0 && file) return path.join(folder, file);
-      break;
-    }
-  }
-  const noPip = !/\bpip\b[\s\S]*(Looking|ERROR|Collecting|WARNING)/.test(output);
-  throw new Failure(
-    noPip
-      ? "No Python with pip was found to download libtorch with."
-      : `pip could not download ${pin.file} (its output is above).`,
-    offline(pin, pinned),
-    output,
-  );
-}
-
-const offline = (pin, pinned) =>
+const offline = ({ file }, pinned) =>
   `any one of
-  - with a network: install Python with pip (Debian, Ubuntu: apt-get install python3-pip) and run this again
-  - download ${pin.file} from ${pinned.index}/torch/ on another machine, copy it here, and run: node scripts/setup.mjs --wheel ${pin.file}
+  - with a network: run this again, behind a proxy with HTTPS_PROXY set; where only pip reaches a mirror, install Python with pip first
+  - download ${file} from ${pinned.index}/torch/ on another machine, copy it here, and run: node scripts/setup.mjs --wheel ${file}
   - set SUPERSIMPLENET_LIBTORCH to a folder that holds include/ and lib/ of libtorch ${pinned.version}`;
-
-async function sha256Of(file) {
-  const hash = createHash("sha256");
-  for await (const chunk of createReadStream(file)) hash.update(chunk);
-  return hash.digest("hex");
-}

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { before, test } from "node:test";
@@ -438,4 +439,16 @@ test("wrong options and sources", async () => {
   );
   const one = await detector.detect(images[0]!, { signal: undefined });
   assert.equal(one.path, images[0]);
+});
+
+test("a program that only detects loads neither the downloader's library nor the zip reader's", async () => {
+  await model.save(at("alone.ssn"));
+  const script = `
+    require(process.argv[1]).Detector.load(process.argv[2], { threads: 1 }).then(async (detector) => {
+      await detector.detect(process.argv[3]);
+      console.log(Object.keys(require.cache).filter((file) => /node_modules.(undici|yauzl)./.test(file)).length);
+    });`;
+  const index = require.resolve("../../lib/index.js");
+  const child = spawnSync(process.execPath, ["-e", script, index, at("alone.ssn"), at("a.png")], { encoding: "utf8" });
+  assert.equal(child.stdout.trim(), "0", child.stderr);
 });

@@ -8,12 +8,19 @@ import { after, beforeEach, test } from "node:test";
 import { promisify } from "node:util";
 
 import { weightsUrl, catalogueEntry } from "../../lib/backbones/catalogue.js";
-import { type DownloadOptions, type Progress, download } from "../../lib/download/download.js";
-import { proxyFor } from "../../lib/download/http.js";
+import { type DownloadOptions, type Progress, download, downloadText } from "../../lib/download/download.js";
 import { listWeights } from "../../lib/backbones/list.js";
 import { pullWeights } from "../../lib/backbones/pull.js";
 import type { ErrorCode } from "../../lib/errors.js";
-import { type FileServer, type FileServerOptions, certificate, fileServer, proxyServer } from "./servers.js";
+import {
+  type FileServer,
+  type FileServerOptions,
+  answeringProxy,
+  certificate,
+  fileServer,
+  proxyServer,
+  silentServer,
+} from "./servers.js";
 
 const root = mkdtempSync(path.join(os.tmpdir(), "ssn-download-"));
 after(() => rmSync(root, { recursive: true, force: true }));
@@ -269,32 +276,116 @@ test("https goes through the proxy's tunnel, and the certificate is checked insi
   }
 });
 
-test("proxy variables", () => {
-  const chosen = (url: string, env: NodeJS.ProcessEnv): string | undefined => proxyFor(new URL(url), env)?.href;
-  assert.equal(chosen("https://a.org/x", {}), undefined);
-  assert.equal(chosen("https://a.org/x", { HTTP_PROXY: "http://p:1" }), undefined);
-  assert.equal(chosen("https://a.org/x", { HTTPS_PROXY: "p:3128" }), "http://p:3128/");
-  assert.equal(
-    chosen("https://a.org/x", { HTTPS_PROXY: "http://upper", https_proxy: "http://lower" }),
-    "http://lower/",
-  );
-  const excluded = { HTTPS_PROXY: "http://p", NO_PROXY: " .b.org, c.org:8443,*.d.org,10.0.0.1,[::1]" };
-  for (const url of [
-    "https://b.org",
-    "https://x.b.org",
-    "https://c.org:8443",
-    "https://x.d.org",
-    "https://10.0.0.1",
-    "https://[::1]/",
-  ])
-    assert.equal(chosen(url, excluded), undefined, url);
-  for (const url of ["https://ab.org", "https://c.org", "https://10.0.0.2"])
-    assert.equal(chosen(url, excluded), "http://p/", url);
-  assert.equal(chosen("https://a.org", { HTTPS_PROXY: "http://p", NO_PROXY: "*" }), undefined);
-  assert.throws(
-    () => chosen("https://a.org", { HTTPS_PROXY: "socks5://u:secret@p" }),
-    (e: Error) => /not an http or https/.test(e.message) && !e.message.includes("secret"),
-  );
+/** Runs `body` with these proxy variables and no others. */
+async function withProxies(variables: Record<string, string>, body: () => Promise<void>): Promise<void> {
+  Object.assign(process.env, variables);
+  try {
+    await body();
+  } finally {
+    for (const name of Object.keys(variables)) delete process.env[name];
+  }
+}
+
+test("proxy variables: which proxy, and for what", async () => {
+  const [proxy, other] = [await answeringProxy(), await answeringProxy()];
+  const host = new URL(proxy.url).host;
+  // Names that no server has, and ports where none listens: without the proxy all of these fail.
+  const proxied = async (url: string): Promise<boolean> => {
+    const before = proxy.seen.length;
+    await downloadText({ url, accept: "*/*", otherwise: "", attempts: 1, timeoutMs: 2000 }).catch(() => undefined);
+    return proxy.seen.length > before;
+  };
+  try {
+    assert.equal(await proxied("http://a.invalid:1/x"), false);
+    await withProxies({ HTTP_PROXY: proxy.url }, async () => {
+      assert.equal(await proxied("https://a.invalid:1/x"), false);
+      assert.equal(await proxied("http://a.invalid:1/x"), true);
+    });
+    await withProxies({ HTTPS_PROXY: host }, async () => {
+      assert.equal(await proxied("http://a.invalid:1/x"), false);
+      assert.equal(await proxied("https://a.invalid:1/x"), true);
+    });
+    await withProxies({ HTTP_PROXY: other.url, http_proxy: proxy.url }, async () =>
+      assert.equal(await proxied("http://a.invalid:1/x"), true),
+    );
+    const excluded = " .b.invalid, c.invalid:8443,*.d.invalid,127.0.0.1,[::1]";
+    await withProxies({ HTTP_PROXY: proxy.url, NO_PROXY: excluded }, async () => {
+      for (const url of ["b.invalid", "x.b.invalid", "c.invalid:8443", "x.d.invalid", "127.0.0.1:1", "[::1]:1"])
+        assert.equal(await proxied(`http://${url}/`), false, url);
+      for (const url of ["ab.invalid", "c.invalid", "127.0.0.2:1"])
+        assert.equal(await proxied(`http://${url}/`), true, url);
+    });
+    await withProxies({ HTTP_PROXY: proxy.url, NO_PROXY: "*" }, async () =>
+      assert.equal(await proxied("http://a.invalid:1/x"), false),
+    );
+    assert.equal(other.seen.length, 0);
+  } finally {
+    await proxy.close();
+    await other.close();
+  }
+});
+
+test("a proxy of another protocol is refused, and its password is not shown", () =>
+  withProxies({ HTTPS_PROXY: "socks5://u:secret@p" }, () =>
+    assert.rejects(
+      fetchFile({ url: "https://a.invalid" } as FileServer),
+      (e: Error) => /not an http or https/.test(e.message) && !e.message.includes("secret"),
+    ),
+  ));
+
+test("a proxy gets its user name without a password, and one that is not percent-encoded", async () => {
+  for (const [inUrl, credentials] of [
+    ["user@", "user:"],
+    ["us%er:p@", "us%er:p"],
+  ] as const) {
+    const proxy = await proxyServer(credentials);
+    try {
+      await withServer({}, (server) =>
+        withProxies({ HTTP_PROXY: proxy.url.replace("//", `//${inUrl}`) }, async () => {
+          await fetchFile(server);
+          arrived();
+          rmSync(file);
+        }),
+      );
+    } finally {
+      await proxy.close();
+    }
+  }
+});
+
+test("a redirect from https to http is refused", () =>
+  withServer({ tls: true, redirectTo: "http://a.invalid/file" }, async (server) => {
+    const script = `require(process.argv[1]).download(JSON.parse(process.argv[2])).catch((e) => console.log(e.code, e.message))`;
+    const roots = path.join(root, "redirect.pem");
+    writeFileSync(roots, certificate);
+    const options = JSON.stringify({ url: `${server.url}/redirect/1`, file, sha256Prefix, attempts: 1 });
+    const child = await promisify(execFile)(
+      process.execPath,
+      ["-e", script, require.resolve("../../lib/download/download.js"), options],
+      { env: { ...process.env, NODE_EXTRA_CA_CERTS: roots } },
+    );
+    assert.match(child.stdout, /^DOWNLOAD_FAILED .* redirects to the insecure address http:\/\/a\.invalid\/file/);
+  }));
+
+test("a proxy or server that accepts and never answers: the time limit, and cancelling at once", async () => {
+  const silent = await silentServer();
+  try {
+    for (const [variables, url] of [
+      [{ HTTPS_PROXY: silent.url }, "https://a.invalid/x"],
+      [{ HTTP_PROXY: silent.url }, "http://a.invalid/x"],
+      [{}, silent.url.replace("http:", "https:")],
+    ] as [Record<string, string>, string][])
+      await withProxies(variables, async () => {
+        const server = { url } as FileServer;
+        await fails(fetchFile(server, { timeoutMs: 200, attempts: 1 }), "DOWNLOAD_FAILED", /sent nothing for 0\.2 s/);
+        const start = performance.now();
+        const signal = AbortSignal.timeout(100);
+        await fails(fetchFile(server, { timeoutMs: 60_000, signal }), "ABORTED", /cancelled/);
+        assert.ok(performance.now() - start < 5000);
+      });
+  } finally {
+    await silent.close();
+  }
 });
 
 test("pull takes the catalogue's file from a mirror and refuses another content", () =>

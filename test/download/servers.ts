@@ -54,6 +54,7 @@ export async function fileServer(options: FileServerOptions): Promise<FileServer
     const found = options.files ? options.files[url] : options.content;
     if (!found) return void response.writeHead(404).end("no");
     let body = found;
+    if (body[0] === "<".charCodeAt(0)) response.setHeader("content-type", "text/html"); // pip asks for it
     const from = Number(/^bytes=(\d+)-$/.exec(range ?? "")?.[1] ?? 0);
     if (range && !options.noRange) {
       if (from >= body.length) return void response.writeHead(416, { "content-range": `bytes */${body.length}` }).end();
@@ -110,6 +111,32 @@ export async function proxyServer(credentials?: string): Promise<FileServer> {
       one.on("error", () => other.destroy()).on("close", () => other.destroy());
   });
   return { url: `http://localhost:${await listen(server)}`, seen, close: () => close(server) };
+}
+
+/** A proxy that answers every address itself, and forwards nothing. */
+export async function answeringProxy(): Promise<FileServer> {
+  const seen: Seen[] = [];
+  const server = http.createServer((request, response) => {
+    seen.push({ url: `${request.method} ${request.url}`, range: undefined });
+    response.end("by proxy");
+  });
+  server.on("connect", (request: http.IncomingMessage, client: net.Socket) => {
+    seen.push({ url: `CONNECT ${request.url}`, range: undefined });
+    client.end("HTTP/1.1 502 Bad Gateway\r\n\r\n");
+  });
+  return { url: `http://localhost:${await listen(server)}`, seen, close: () => close(server) };
+}
+
+/** Accepts connections and never says anything. */
+export async function silentServer(): Promise<{ url: string; close(): Promise<void> }> {
+  const sockets: net.Socket[] = [];
+  const server = net.createServer((socket) => sockets.push(socket.on("error", () => undefined)));
+  await new Promise<void>((resolve) => server.listen(0, "localhost", resolve));
+  return {
+    url: `http://localhost:${(server.address() as net.AddressInfo).port}`,
+    close: () =>
+      new Promise((resolve) => (server.close(() => resolve()), sockets.forEach((socket) => socket.destroy()))),
+  };
 }
 
 function listen(server: http.Server): Promise<number> {

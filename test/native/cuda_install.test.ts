@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
@@ -10,10 +11,10 @@ import {
   type CudaInstallProgress,
   type CudaInstalled,
   cudaWheels,
+  installBuild,
   installCuda,
-  installWheels,
 } from "../../lib/native/cuda_install.js";
-import { type PinnedCuda, cudaCache, locateCudaLibtorch, minor, pinned } from "../../lib/native/locate.js";
+import { type PinnedBuild, cudaCache, locateCudaLibtorch, minor, pinned } from "../../lib/native/locate.js";
 import { type FileServer, fileServer } from "../download/servers.js";
 import { zip } from "../download/zips.js";
 
@@ -36,7 +37,7 @@ const version = pinned.cuda.version;
 const library = "library ".repeat(4000);
 /** Two small wheels with what the real ones have: things to keep and things to leave out. */
 const archives = {
-  "torch-1-cp311.whl": zip(
+  "torch-1-cp311-cp311-any.whl": zip(
     {
       "torch/version.py": `__version__ = '${version}+cu130'\n`,
       ...Object.fromEntries(
@@ -55,7 +56,7 @@ const archives = {
     },
     true,
   ),
-  "nvidia_thing-1-py3.whl": zip(
+  "nvidia_thing-1-py3-none-any.whl": zip(
     {
       "nvidia/cu13/lib/libthing.so.13": library,
       "nvidia/cu13/lib/libthing.alt.so.13": "unwanted",
@@ -66,7 +67,7 @@ const archives = {
   ),
 };
 const sha256 = (data: Buffer): string => createHash("sha256").update(data).digest("hex");
-const manifest: PinnedCuda = {
+const manifest: PinnedBuild = {
   version,
   cacheName: "small",
   installedBytes: 1e6,
@@ -109,7 +110,7 @@ async function withIndex(
         }),
       ),
       "/simple/nvidia-thing/": Buffer.from(
-        `<html><a href="nothing">nvidia_thing-0-py3.whl</a><br><a data-x="1" href='../../files/${thing}#sha256=0'>\n${thing}</a></html>`,
+        `<html><a href="nothing">nvidia_thing-0-py3-none-any.whl</a><br><a data-x="1" href='../../files/${thing}#sha256=0'>\n${thing}</a></html>`,
       ),
       ...Object.fromEntries(Object.entries(archives).map(([file, data]) => [`/files/${file}`, data])),
       ...files,
@@ -123,7 +124,7 @@ async function withIndex(
   }
 }
 const fetchFrom = (server: FileServer, options: object = {}): Promise<CudaInstalled> =>
-  installWheels(manifest, target, { indexUrl: `${server.url}/simple`, ...retry, ...options });
+  installBuild(manifest, target, { indexUrl: `${server.url}/simple`, ...retry, ...options });
 
 function installed(): void {
   const files = readdirSync(path.join(parent, "small"), { recursive: true, withFileTypes: true })
@@ -155,13 +156,13 @@ test("fetches the wheels from an index, unpacks what is used, and does nothing t
     const total = Object.values(archives).reduce((sum, data) => sum + data.length, 0);
     assert.deepEqual(progress.filter(({ stage }) => stage === "download").at(-1), {
       stage: "download",
-      file: "nvidia_thing-1-py3.whl",
+      file: "nvidia_thing-1-py3-none-any.whl",
       bytes: total,
       total,
     });
     assert.deepEqual(progress.at(-1), {
       stage: "unpack",
-      file: "nvidia_thing-1-py3.whl",
+      file: "nvidia_thing-1-py3-none-any.whl",
       bytes: library.length + "NVIDIA's".length,
       total: library.length + "NVIDIA's".length,
     });
@@ -180,9 +181,9 @@ test("goes on where an interrupted download stopped, and fetches nothing twice",
       await fails(
         fetchFrom(server, { attempts: 1 }),
         "DOWNLOAD_FAILED",
-        /Cannot download .*torch-1-cp311\.whl.*cuda list.*cuda install --from DIR/s,
+        /Cannot download .*torch-1-cp311-cp311-any\.whl.*cuda list.*cuda install --from DIR/s,
       );
-      assert.deepEqual(readdirSync(path.join(parent, "wheels")), ["torch-1-cp311.whl.part"]);
+      assert.deepEqual(readdirSync(path.join(parent, "wheels")), ["torch-1-cp311-cp311-any.whl.part"]);
       assert.ok(!existsSync(target));
       const controller = new AbortController();
       await fails(
@@ -195,7 +196,7 @@ test("goes on where an interrupted download stopped, and fetches nothing twice",
         /nothing was changed/,
       );
       assert.equal(server.seen.find(({ range }) => range !== undefined)?.range, "bytes=300-");
-      assert.ok(existsSync(path.join(parent, "wheels", "torch-1-cp311.whl")));
+      assert.ok(existsSync(path.join(parent, "wheels", "torch-1-cp311-cp311-any.whl")));
       const before = server.seen.length;
       await fetchFrom(server);
       installed();
@@ -226,32 +227,33 @@ test("cancelling while it unpacks leaves no folder; a folder of a killed process
 
 test("a wheel with another checksum is refused, from an index and from a folder", linux, async () => {
   await withIndex(
-    (server) => fails(fetchFrom(server), "CHECKSUM_MISMATCH", /nvidia_thing-1-py3\.whl is not the expected file/),
+    (server) =>
+      fails(fetchFrom(server), "CHECKSUM_MISMATCH", /nvidia_thing-1-py3-none-any\.whl is not the expected file/),
     {},
-    { "/files/nvidia_thing-1-py3.whl": Buffer.from("<html>login</html>") },
+    { "/files/nvidia_thing-1-py3-none-any.whl": Buffer.from("<html>login</html>") },
   );
   assert.ok(!existsSync(target));
   const folder = mkdtempSync(path.join(root, "wheels-"));
   for (const [file, data] of Object.entries(archives))
     writeFileSync(path.join(folder, file), file.startsWith("torch") ? data : data.subarray(1));
   await fails(
-    installWheels(manifest, target, { from: folder }),
+    installBuild(manifest, target, { from: folder }),
     "CHECKSUM_MISMATCH",
-    /nvidia_thing-1-py3\.whl has SHA-256 \w+ instead of/,
+    /nvidia_thing-1-py3-none-any\.whl has SHA-256 \w+ instead of/,
   );
   assert.ok(!existsSync(target));
 });
 
 test("from a folder, without a network: everything must be there, and stays there", linux, async () => {
   const folder = mkdtempSync(path.join(root, "wheels-"));
-  writeFileSync(path.join(folder, "torch-1-cp311.whl"), archives["torch-1-cp311.whl"]);
+  writeFileSync(path.join(folder, "torch-1-cp311-cp311-any.whl"), archives["torch-1-cp311-cp311-any.whl"]);
   await fails(
-    installWheels(manifest, target, { from: folder }),
+    installBuild(manifest, target, { from: folder }),
     "FILE_NOT_FOUND",
-    /1 of 2 wheels are not in .*\n {2}- nvidia_thing-1-py3\.whl/,
+    /1 of 2 wheels are not in .*\n {2}- nvidia_thing-1-py3-none-any\.whl/,
   );
-  writeFileSync(path.join(folder, "nvidia_thing-1-py3.whl"), archives["nvidia_thing-1-py3.whl"]);
-  await installWheels(manifest, target, { from: folder });
+  writeFileSync(path.join(folder, "nvidia_thing-1-py3-none-any.whl"), archives["nvidia_thing-1-py3-none-any.whl"]);
+  await installBuild(manifest, target, { from: folder });
   installed();
   assert.equal(readdirSync(folder).length, 2);
 });
@@ -266,7 +268,7 @@ test(
           fails(
             fetchFrom(server),
             "DOWNLOAD_FAILED",
-            /simple\/torch\/ does not have torch-1-cp311\.whl\. Set SUPERSIMPLENET_WHEELS_URL/,
+            /simple\/torch\/ does not have torch-1-cp311-cp311-any\.whl\. Set SUPERSIMPLENET_WHEELS_URL/,
           ),
         {},
         { "/simple/torch/": Buffer.from(page) },
@@ -277,23 +279,119 @@ test(
     );
     installed();
     await fails(
-      installWheels({ ...manifest, installedBytes: 1e18 }, target, { from: root, force: true }),
+      installBuild({ ...manifest, installedBytes: 1e18 }, target, { from: root, force: true }),
       "NO_SPACE",
       /needs 1000000000\.0 GB.*SUPERSIMPLENET_CACHE/,
     );
     await fails(
-      installWheels({ ...manifest, wheels: { "plan9-sparc": [] } }, target, {}),
+      installBuild({ ...manifest, wheels: { "plan9-sparc": [] } }, target, {}),
       "LIBTORCH_NOT_FOUND",
       /only for plan9-sparc/,
     );
-    await fails(
-      installWheels(manifest, target, { force: true }),
-      "INVALID_OPTION",
-      /no Python package index is named.*--index.*--from/,
-    );
+    await fails(installCuda({ indexUrl: "" }), "INVALID_OPTION", /an http or https address/);
     await fails(installCuda({ indexUrl: "ftp://x" }), "INVALID_OPTION", /an http or https address/);
   },
 );
+
+/** Runs `body` with these variables. */
+async function withVariables(variables: Record<string, string>, body: () => Promise<void>): Promise<void> {
+  const saved = { ...process.env };
+  Object.assign(process.env, variables);
+  try {
+    await body();
+  } finally {
+    process.env = saved;
+  }
+}
+
+/** A folder for the PATH whose python3 gets the wheels as pip does, from `files`, and prints `fails` where it has none. */
+function pipDouble(files: Record<string, Buffer>, failure: string): string {
+  const folder = mkdtempSync(path.join(root, "pip-"));
+  for (const [file, data] of Object.entries(files)) writeFileSync(path.join(folder, file), data);
+  const script = `#!${process.execPath}
+const fs = require("fs"), path = require("path"), args = process.argv.slice(2);
+fs.appendFileSync(${JSON.stringify(path.join(folder, "calls"))}, args.slice(0, 3).join(" ") + "\\n");
+const project = args.find((arg) => arg.includes("==")).split("==")[0];
+const file = fs.readdirSync(${JSON.stringify(folder)}).find((name) => name.startsWith(project + "-"));
+if (!file) { console.error(${JSON.stringify(failure)}); process.exit(1); }
+fs.copyFileSync(path.join(${JSON.stringify(folder)}, file), path.join(args[args.indexOf("--dest") + 1], file));
+`;
+  writeFileSync(path.join(folder, "python3"), script, { mode: 0o755 });
+  return folder;
+}
+
+test("without an index pip downloads, and what it has downloaded is kept", linux, async () => {
+  const failing = pipDouble(
+    { "torch-1-cp311-cp311-any.whl": archives["torch-1-cp311-cp311-any.whl"] },
+    "ERROR: no matching distribution",
+  );
+  await withVariables({ PATH: failing }, () =>
+    fails(
+      installBuild(manifest, target, {}),
+      "DOWNLOAD_FAILED",
+      /Cannot download nvidia_thing-1-py3-none-any\.whl: pip failed:\nERROR: no matching distribution\n\(python3 -m pip download .*cuda install --index URL'.*cuda install --from DIR'/s,
+    ),
+  );
+  assert.deepEqual(readdirSync(path.join(parent, "wheels")), ["torch-1-cp311-cp311-any.whl"]);
+  const working = pipDouble(archives, "");
+  await withVariables({ PATH: working }, async () => void (await installBuild(manifest, target, {})));
+  installed();
+  assert.equal(readFileSync(path.join(working, "calls"), "utf8"), "-m pip download\n");
+});
+
+test("without an index: another file from pip, and no pip", linux, async () => {
+  const other = pipDouble({ "torch-1-cp311-cp311-any.whl": Buffer.from("another") }, "");
+  await withVariables({ PATH: other }, () =>
+    fails(
+      installBuild(manifest, target, {}),
+      "CHECKSUM_MISMATCH",
+      /torch-1-cp311-cp311-any\.whl has SHA-256 .* not unpacked/,
+    ),
+  );
+  assert.deepEqual(readdirSync(path.join(parent, "wheels")), []);
+  await withVariables({ PATH: root }, () =>
+    fails(
+      installBuild(manifest, target, {}),
+      "DOWNLOAD_FAILED",
+      /no Python with pip was found\. Where pip does not reach the wheels, run '.*cuda install --index URL'/,
+    ),
+  );
+  assert.ok(!existsSync(target));
+});
+
+const pipVersion = spawnSync("python3", ["-m", "pip", "--version"]);
+test("pip itself finds the wheel on an index", { skip: pipVersion.status !== 0 && "no pip" }, async () => {
+  const file = "nvidia_thing-1.2-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl";
+  const info = "nvidia_thing-1.2.dist-info";
+  const wheel = zip(
+    {
+      "nvidia/cu13/lib/libthing.so": library,
+      [`${info}/METADATA`]: "Metadata-Version: 2.1\nName: nvidia-thing\nVersion: 1.2\n",
+      [`${info}/WHEEL`]: "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+      [`${info}/RECORD`]: "",
+    },
+    true,
+  );
+  const server = await fileServer({
+    content: wheel,
+    files: { "/simple/nvidia-thing/": Buffer.from(`<a href="/${file}">${file}</a>`), [`/${file}`]: wheel },
+  });
+  const configuration = path.join(parent, "..", "pip.conf");
+  writeFileSync(configuration, `[global]\nindex-url = ${server.url}/simple\n`);
+  const build = {
+    ...manifest,
+    wheels: { "linux-x64": [{ project: "nvidia-thing", file, sha256: sha256(wheel), bytes: wheel.length }] },
+  };
+  try {
+    await withVariables(
+      { PIP_CONFIG_FILE: configuration, PIP_NO_CACHE_DIR: "1" },
+      async () => void (await installBuild(build, target, {})),
+    );
+    assert.ok(existsSync(path.join(parent, "small", "nvidia", "cu13", "lib", "libthing.so")));
+  } finally {
+    await server.close();
+  }
+});
 
 test("what is pinned: one wheel of torch, and libtorch found where it was put", linux, async (t) => {
   const wheels = cudaWheels();
@@ -302,6 +400,7 @@ test("what is pinned: one wheel of torch, and libtorch found where it was put", 
     [version],
   );
   for (const { project, file, sha256: hash, bytes } of wheels) {
+    assert.match(file, /-(cp311-cp311|py3-none)-/); // what pip is asked for
     assert.ok(file.startsWith(`${project.replaceAll("-", "_")}-`) && file.endsWith("_x86_64.whl"), file);
     assert.match(hash, /^[0-9a-f]{64}$/);
     assert.ok(bytes > 1e5);
@@ -317,7 +416,7 @@ test("what is pinned: one wheel of torch, and libtorch found where it was put", 
   };
   assert.throws(() => locateCudaLibtorch(version), { code: "LIBTORCH_NOT_FOUND", message: /cuda install' to get it/ });
   await withIndex((server) =>
-    installWheels(manifest, cudaCache(), { indexUrl: `${server.url}/simple`, ...retry }).then(() => undefined),
+    installBuild(manifest, cudaCache(), { indexUrl: `${server.url}/simple`, ...retry }).then(() => undefined),
   );
   assert.deepEqual(locateCudaLibtorch(version), { folder: cudaCache(), version: `${version}+cu130`, foundBy: "cache" });
   assert.throws(() => locateCudaLibtorch("2.11.0"), {

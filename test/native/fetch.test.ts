@@ -5,11 +5,12 @@ import os from "node:os";
 import path from "node:path";
 import test, { after } from "node:test";
 
-import { packageFolder } from "../../lib/native/locate.js";
+import { packageFolder, pinned } from "../../lib/native/locate.js";
+import { answeringProxy } from "../download/servers.js";
 import { zip } from "../download/zips.js";
 
 interface LibtorchModule {
-  ensureLibtorch(options: { wheel: string; compile: boolean; progress: () => void }): Promise<unknown>;
+  ensureLibtorch(options: { wheel: string | undefined; compile: boolean; progress: () => void }): Promise<unknown>;
 }
 const script = (name: string): Promise<unknown> =>
   import(path.join(packageFolder, "scripts", "lib", name)) as Promise<unknown>;
@@ -17,28 +18,42 @@ const script = (name: string): Promise<unknown> =>
 const temporary = mkdtempSync(path.join(os.tmpdir(), "ssn-fetch-"));
 after(() => rmSync(temporary, { recursive: true }));
 
-test(
-  "a wheel with another checksum is not unpacked and leaves nothing behind",
-  { skip: `${process.platform}-${process.arch}` !== "linux-x64" && "no wheel is pinned for this platform" },
-  async () => {
-    const { ensureLibtorch } = (await script("libtorch.mjs")) as LibtorchModule;
-    const wheel = path.join(temporary, "torch.whl");
-    writeFileSync(wheel, zip({ "torch/version.py": "__version__ = '2.13.0'" }, true));
-    const saved = { ...process.env };
-    delete process.env["SUPERSIMPLENET_LIBTORCH"];
-    process.env["SUPERSIMPLENET_CACHE"] = path.join(temporary, "cache");
-    process.env["PATH"] = temporary; // no Python torch
-    try {
-      await assert.rejects(
-        ensureLibtorch({ wheel, compile: true, progress: () => {} }),
-        /has SHA-256 .* It was not unpacked/,
-      );
-      assert.deepEqual(readdirSync(path.join(temporary, "cache", "libtorch")), []);
-    } finally {
-      for (const name of ["SUPERSIMPLENET_LIBTORCH", "SUPERSIMPLENET_CACHE", "PATH"]) {
-        if (saved[name] === undefined) delete process.env[name];
-        else process.env[name] = saved[name];
-      }
-    }
-  },
-);
+const linux = { skip: `${process.platform}-${process.arch}` !== "linux-x64" && "no wheel is pinned for this platform" };
+
+/** Set-up's search for libtorch with an empty cache folder, on a PATH alone and these variables. */
+async function ensure(wheel: string | undefined, PATH: string, variables: Record<string, string> = {}): Promise<void> {
+  const { ensureLibtorch } = (await script("libtorch.mjs")) as LibtorchModule;
+  const saved = { ...process.env };
+  const { SUPERSIMPLENET_LIBTORCH: _chosen, ...others } = saved;
+  process.env = { ...others, ...variables, SUPERSIMPLENET_CACHE: path.join(temporary, "cache"), PATH };
+  try {
+    await ensureLibtorch({ wheel, compile: true, progress: () => {} });
+  } finally {
+    process.env = saved;
+  }
+}
+
+test("a wheel with another checksum is not unpacked and leaves nothing behind", linux, async () => {
+  const wheel = path.join(temporary, "torch.whl");
+  writeFileSync(wheel, zip({ "torch/version.py": "__version__ = '2.13.0'" }, true));
+  await assert.rejects(ensure(wheel, temporary), /has SHA-256 .* It was not unpacked/);
+  assert.deepEqual(readdirSync(path.join(temporary, "cache", "libtorch")), []);
+  await assert.rejects(ensure(path.join(temporary, "none.whl"), temporary), /The wheel .*none\.whl does not exist/);
+});
+
+test("without pip, set-up asks the pinned index, and says what to do when that fails", linux, async () => {
+  const proxy = await answeringProxy();
+  try {
+    await assert.rejects(
+      ensure(undefined, temporary, { HTTPS_PROXY: proxy.url, https_proxy: proxy.url, no_proxy: "" }),
+      {
+        message: /^Cannot download .*\/torch\/: the proxy .* refuses the connection: 502/,
+        fix: /node scripts\/setup\.mjs --wheel torch-/,
+        output: /no Python with pip was found/,
+      },
+    );
+    assert.deepEqual([...new Set(proxy.seen.map(({ url }) => url))], [`CONNECT ${new URL(pinned.index).host}:443`]);
+  } finally {
+    await proxy.close();
+  }
+});
