@@ -8,55 +8,35 @@
 #include "addon/convert.h"
 #include "addon/pool_worker.h"
 #include "addon/register.h"
-#include "error.h"
+#include "files/checksum.h"
 #include "files/pickle.h"
-#include "files/safetensors.h"
-#include "files/tensor_file.h"
+#include "files/pytorch.h"
 
 namespace ssn::addon {
 namespace {
 
-std::map<std::string, std::string> stringMap(const Napi::Object& object) {
-  std::map<std::string, std::string> out;
-  const Napi::Array names = object.GetPropertyNames();
-  for (uint32_t i = 0; i < names.Length(); ++i) {
-    const std::string name = names.Get(i).As<Napi::String>();
-    out[name] = object.Get(name).As<Napi::String>().Utf8Value();
-  }
-  return out;
-}
-
-Napi::Value readTensors(const Napi::CallbackInfo& info) {
+Napi::Value readPytorch(const Napi::CallbackInfo& info) {
   const std::string path = info[0].As<Napi::String>();
+  const bool zip = info[1].As<Napi::String>().Utf8Value() == "pytorch-zip";
   std::vector<std::string> prefixes;
-  if (info[1].IsArray()) {
-    const Napi::Array names = info[1].As<Napi::Array>();
+  if (info[2].IsArray()) {
+    const Napi::Array names = info[2].As<Napi::Array>();
     for (uint32_t i = 0; i < names.Length(); ++i) prefixes.push_back(names.Get(i).As<Napi::String>());
   }
-  return runOnPool<TensorFile>(
-      info.Env(), [path, prefixes] { return readTensorFile(path, prefixes); },
-      [](Napi::Env env, TensorFile& file) -> Napi::Value {
-        Napi::Object metadata = Napi::Object::New(env);
-        for (const auto& [key, value] : file.metadata) metadata.Set(key, value);
-        Napi::Object out = Napi::Object::New(env);
-        out.Set("tensors", tensorMapToJs(env, file.tensors));
-        out.Set("metadata", metadata);
-        out.Set("format", file.format);
-        return out;
-      });
+  return runOnPool<TensorMap>(
+      info.Env(),
+      [path, zip, prefixes] {
+        const InputFile file(path);
+        return zip ? readPytorchZip(file, prefixes) : readPytorchLegacy(file, prefixes);
+      },
+      [](Napi::Env env, TensorMap& tensors) { return tensorMapToJs(env, tensors); });
 }
 
-Napi::Value writeTensors(const Napi::CallbackInfo& info) {
-  const std::string path = info[0].As<Napi::String>();
-  const TensorMap tensors = tensorMapFromJs(info[1]);
-  const auto metadata = stringMap(info[2].As<Napi::Object>());
-  return runOnPool<bool>(
-      info.Env(),
-      [path, tensors, metadata] {
-        writeSafetensors(path, tensors, metadata);
-        return true;
-      },
-      [](Napi::Env env, bool&) { return env.Undefined(); });
+Napi::Value checksum(const Napi::CallbackInfo& info) {
+  const Napi::Uint8Array bytes = info[0].As<Napi::Uint8Array>();
+  bool lossless;
+  const uint64_t seed = info[1].As<Napi::BigInt>().Uint64Value(&lossless);
+  return Napi::BigInt::New(info.Env(), checksumOf(bytes.Data(), bytes.ByteLength(), seed));
 }
 
 // A pickle may hold itself, or grow exponentially by sharing: both end here instead of in the converter.
@@ -155,8 +135,8 @@ Napi::Value tryLock(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void registerFiles(Napi::Env env, Napi::Object exports) {
-  addFunction<readTensors>(env, exports, "readTensors");
-  addFunction<writeTensors>(env, exports, "writeTensors");
+  addFunction<readPytorch>(env, exports, "readPytorch");
+  addFunction<checksum>(env, exports, "checksum");
   addFunction<readPickle>(env, exports, "readPickle");
   addFunction<tryLock>(env, exports, "tryLock");
 }

@@ -1,7 +1,6 @@
-// Files as the tensor formats need them: random access that checks every range, a buffered byte stream over a part of
-// a file, and output that appears under its name only when it is complete. Failures are ssn::Error: FILE_NOT_FOUND,
-// NO_PERMISSION, NO_SPACE, FILE_ERROR from the system; INVALID_OPTION for what is no path; FILE_CORRUPT when the
-// content is at fault.
+// Files as the formats here need them: random access that checks every range, and a buffered byte stream over a part of
+// a file. Failures are ssn::Error: FILE_NOT_FOUND, NO_PERMISSION, FILE_ERROR from the system; INVALID_OPTION for what
+// is no path; FILE_CORRUPT when the content is at fault.
 #pragma once
 
 #include <cstdint>
@@ -58,24 +57,6 @@ class ByteReader {
   uint64_t end_;
   std::string buffer_;
   size_t at_ = 0;  // within the buffer
-};
-
-// Writes to a temporary name in the same folder; commit() flushes to the disk and renames. Without commit() nothing is
-// left.
-class OutputFile {
- public:
-  explicit OutputFile(std::string path);
-  ~OutputFile();
-  OutputFile(const OutputFile&) = delete;
-  OutputFile& operator=(const OutputFile&) = delete;
-
-  void write(const void* data, uint64_t bytes);
-  void commit();
-
- private:
-  std::string path_;
-  std::string temporary_;
-  std::FILE* file_ = nullptr;
 };
 
 }  // namespace ssn

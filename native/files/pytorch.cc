@@ -2,9 +2,11 @@
 
 #include <ATen/ops/empty.h>
 
+#include <algorithm>
 #include <cstring>
 #include <functional>
 #include <limits>
+#include <optional>
 
 #include "error.h"
 #include "files/pickle.h"
@@ -14,9 +16,6 @@ namespace ssn {
 namespace {
 
 using Kind = Value::Kind;
-
-// torch.save's magic number 0x1950a86a20f9469cfc6c, as the LONG1 of a pickle.
-const std::string kLegacyMagic("\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.", 13);
 
 struct Range {
   uint64_t offset = 0;
@@ -28,6 +27,21 @@ struct Range {
 constexpr uint64_t kOverflow = std::numeric_limits<uint64_t>::max();
 uint64_t times(uint64_t a, uint64_t b) { return b != 0 && a > kOverflow / b ? kOverflow : a * b; }
 uint64_t plus(uint64_t a, uint64_t b) { return a > kOverflow - b ? kOverflow : a + b; }
+
+// Of a dense tensor. Nothing where they overflow, also behind a zero in the shape: at::empty would not survive that.
+std::optional<uint64_t> bytesOfShape(at::IntArrayRef shape, uint64_t elementBytes) {
+  uint64_t withoutZeros = elementBytes;
+  bool empty = false;
+  for (const int64_t size : shape) {
+    if (size == 0)
+      empty = true;
+    else if (withoutZeros > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()) / static_cast<uint64_t>(size))
+      return std::nullopt;
+    else
+      withoutZeros *= static_cast<uint64_t>(size);
+  }
+  return empty ? 0 : withoutZeros;
+}
 
 // Copies the strided elements of a storage into dense order.
 void gather(const TensorRef& ref, uint64_t first, size_t elementBytes, const char* from, char* to) {
@@ -137,25 +151,27 @@ const Value& stateDict(const InputFile& file, const Value& root) {
   return root;
 }
 
+bool startsWithAny(const std::string& name, const std::vector<std::string>& prefixes) {
+  return prefixes.empty() || std::any_of(prefixes.begin(), prefixes.end(),
+                                         [&](const std::string& prefix) { return name.starts_with(prefix); });
+}
+
 TensorMap loadAll(const InputFile& file, const Value& root, const std::vector<std::string>& prefixes, Loader loader) {
   TensorMap out;
   const Value& dict = stateDict(file, root);
   for (size_t i = 0; i < dict.items.size(); i += 2) {
     const Value &key = *dict.items[i], &value = *dict.items[i + 1];
-    if (key.is(Kind::String) && value.is(Kind::Tensor) && startsWithAny(key.text, prefixes))
-      out.insert_or_assign(key.text, loader.load(key.text, *value.tensor));
+    if (!key.is(Kind::String) || !value.is(Kind::Tensor) || !startsWithAny(key.text, prefixes)) continue;
+    // Names become keys of a JavaScript object, where this one would replace the prototype.
+    if (key.text == "__proto__") file.corrupt("it holds a tensor named '__proto__'");
+    out.insert_or_assign(key.text, loader.load(key.text, *value.tensor));
   }
   return out;
 }
 
 }  // namespace
 
-bool looksLikeZip(const std::string& head) { return head.starts_with("PK\x03\x04") || head.starts_with("PK\x05\x06"); }
-bool looksLikeLegacyPytorch(const std::string& head) {
-  return head.starts_with("\x80") && head.find(kLegacyMagic) != std::string::npos;
-}
-
-TensorFile readPytorchZip(const InputFile& file, const std::vector<std::string>& prefixes) {
+TensorMap readPytorchZip(const InputFile& file, const std::vector<std::string>& prefixes) {
   const std::map<std::string, ZipEntry> entries = readZipDirectory(file);
   // Everything lies in one folder, whose name is the file's name at the time of saving.
   std::string folder;
@@ -181,13 +197,10 @@ TensorFile readPytorchZip(const InputFile& file, const std::vector<std::string>&
   ByteReader in(file, pickled.offset, pickled.offset + pickled.bytes);
   const Pickle pickle = unpickle(in, Globals::Tensors);
   Loader loader(file, [&](const StorageRef& storage, uint64_t) { return range("data/" + storage.key); });
-  TensorFile out;
-  out.format = "pytorch-zip";
-  out.tensors = loadAll(file, *pickle.root, prefixes, std::move(loader));
-  return out;
+  return loadAll(file, *pickle.root, prefixes, std::move(loader));
 }
 
-TensorFile readPytorchLegacy(const InputFile& file, const std::vector<std::string>& prefixes) {
+TensorMap readPytorchLegacy(const InputFile& file, const std::vector<std::string>& prefixes) {
   ByteReader in(file, 0, file.size());
   unpickle(in, Globals::Containers);  // the magic number
   const Pickle protocol = unpickle(in, Globals::Containers);
@@ -221,10 +234,7 @@ TensorFile readPytorchLegacy(const InputFile& file, const std::vector<std::strin
     if (range == ranges.end()) file.corrupt("storage '" + storage.key + "' is missing");
     return range->second;
   });
-  TensorFile out;
-  out.format = "pytorch-legacy";
-  out.tensors = loadAll(file, *pickle.root, prefixes, std::move(loader));
-  return out;
+  return loadAll(file, *pickle.root, prefixes, std::move(loader));
 }
 
 }  // namespace ssn
