@@ -19,7 +19,7 @@ export class InputFile {
     checkNul(path);
     try {
       const found = await stat(path);
-      // Opening a pipe would wait for a writer, and a folder opens but does not read.
+      // Opening a pipe would wait for a writer. A folder can be opened but not read.
       if (!found.isFile()) {
         const what = found.isDirectory() ? "a folder, not a file" : "not a regular file";
         throw new SuperSimpleNetError("FILE_ERROR", `Cannot read ${path}: it is ${what}.`, { path });
@@ -65,7 +65,7 @@ export function allocate(bytes: number, path: string): Buffer<ArrayBuffer> {
   }
 }
 
-/** Throws INVALID_OPTION for a path that holds a NUL: the system would end it there, and take another file. */
+/** Throws INVALID_OPTION for a path with a NUL character: the system would cut the path there and open another file. */
 export function checkNul(path: string): void {
   if (!path.includes("\0")) return;
   throw new SuperSimpleNetError(

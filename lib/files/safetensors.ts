@@ -59,12 +59,15 @@ interface Header {
 const checksumName = "supersimplenet.checksum";
 const noChecksum = "0".repeat(16);
 
-/** Throws FILE_CORRUPT. */
+/** Reads the header alone. Throws FILE_CORRUPT. */
 export async function readSafetensorsMetadata(file: InputFile): Promise<Record<string, string>> {
   return withoutChecksum((await readHeader(file)).metadata);
 }
 
-/** With `names`, only tensors whose name starts with one of them, and without a check of the checksum. */
+/**
+ * Reads the tensors. With `names`, only those whose name starts with one of them: a part cannot be verified. Throws
+ * FILE_CORRUPT, WEIGHTS_INVALID for a wanted tensor whose element type has no form here, and OUT_OF_MEMORY.
+ */
 export async function readSafetensors(
   file: InputFile,
   names?: readonly string[],
@@ -82,7 +85,7 @@ export async function readSafetensors(
     tensors[name] = { dtype, shape, data: new array((await file.read(data + begin, end - begin)).buffer) };
   }
   if (!names) await verify(file, header, tensors);
-  // The engine reads a bool as one byte, of which it knows 0 and 1 only.
+  // Another byte than 0 and 1 in a bool is undefined behaviour in C++. Not before: the checksum is of the file's bytes.
   for (const { dtype, data } of Object.values(tensors))
     if (dtype === "bool") for (let i = 0; i < data.length; i++) data[i] = data[i] ? 1 : 0;
   return { tensors, metadata: withoutChecksum(header.metadata) };
@@ -118,13 +121,17 @@ function parseHeader(file: InputFile, bytes: Buffer): Record<string, unknown> {
   }
 }
 
-/** Refuses what JSON.parse accepts and the format does not: a name twice, any other number, deep nesting. */
+/**
+ * Refuses what JSON.parse accepts and the format does not: a name twice, any other number, deep nesting. Also more values
+ * than any network has: V8 ends the process where its heap is full.
+ */
 function checkTokens(file: InputFile, text: string): void {
   const fail = (at: number, what: string): never => {
     throw file.corrupt(`its header is wrong at character ${at}: ${what}`);
   };
   const open: (Set<string> | undefined)[] = []; // names of each open object; undefined for an array
   let before = "";
+  let commas = 0;
   for (let at = 0; at < text.length; at++) {
     const start = at;
     const token = text[at]!;
@@ -143,7 +150,9 @@ function checkTokens(file: InputFile, text: string): void {
       if (open.push(token === "{" ? new Set() : undefined) > 3) fail(at, "it nests too deep");
     } else if (token === "}" || token === "]") {
       open.pop();
-    } else if (!":,0123456789".includes(token)) {
+    } else if (token === ",") {
+      if (++commas > 2_000_000) fail(at, "it holds more than 2 million values");
+    } else if (!":0123456789".includes(token)) {
       fail(at, `a non-negative whole number is missing, '${token}' is there`);
     }
     before = token;

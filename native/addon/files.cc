@@ -1,4 +1,4 @@
-// Tensor files, on the libuv pool: nothing here runs a parallel operation of libtorch.
+// PyTorch files and pickles, read on the libuv pool: nothing here runs a parallel operation of libtorch.
 #include <napi.h>
 #include <sys/file.h>
 
@@ -39,7 +39,7 @@ Napi::Value checksum(const Napi::CallbackInfo& info) {
   return Napi::BigInt::New(info.Env(), checksumOf(bytes.Data(), bytes.ByteLength(), seed));
 }
 
-// A pickle may hold itself, or grow exponentially by sharing: both end here instead of in the converter.
+// A pickle may contain itself, or grow exponentially by sharing. The converter would not end, so both are refused here.
 class PlainChecker {
  public:
   explicit PlainChecker(const InputFile& file) : file_(file) {}
@@ -128,7 +128,7 @@ Napi::Value readPickle(const Napi::CallbackInfo& info) {
 
 Napi::Value tryLock(const Napi::CallbackInfo& info) {
   const int file = info[0].As<Napi::Number>().Int32Value();
-  // Some network file systems have no locks: there nobody can be kept out.
+  // Some network file systems have no locks. There a folder counts as locked.
   return Napi::Boolean::New(info.Env(), ::flock(file, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK);
 }
 

@@ -56,7 +56,7 @@ InputFile::InputFile(std::string path) : path_(std::move(path)) {
   std::error_code error;
   const fs::file_status status = fs::status(pathOf(path_), error);
   if (!fs::exists(status)) fail(error ? error.value() : ENOENT, path_);
-  // Opening a pipe would wait for a writer, and a folder opens but does not read.
+  // Opening a pipe would wait for a writer. A folder can be opened but not read.
   if (!fs::is_regular_file(status))
     throw Error("FILE_ERROR",
                 "Cannot read " + path_ + ": it is " +

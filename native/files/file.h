@@ -9,7 +9,7 @@
 
 namespace ssn {
 
-// Throws INVALID_OPTION for a path that holds a NUL: the system would end it there, and take another file.
+// Throws INVALID_OPTION for a path with a NUL character: the system would cut the path there and open another file.
 void checkPath(const std::string& path);
 
 class InputFile {
@@ -22,7 +22,7 @@ class InputFile {
   const std::string& path() const { return path_; }
   uint64_t size() const { return size_; }
 
-  // A range that reaches past the end is FILE_CORRUPT, found before anything is allocated.
+  // Throws FILE_CORRUPT for a range that reaches past the end, before it allocates anything.
   void read(uint64_t offset, uint64_t bytes, void* to) const;
   std::string read(uint64_t offset, uint64_t bytes) const;
 
@@ -44,7 +44,7 @@ class ByteReader {
   uint64_t position() const { return begin_ + at_; }
   uint8_t byte();
   std::string take(uint64_t bytes);
-  // Up to the next newline, which is consumed but not returned.
+  // Returns the bytes up to the next newline, and skips the newline.
   std::string line();
   // Unsigned little-endian integer of 1 to 8 bytes.
   uint64_t little(int bytes);

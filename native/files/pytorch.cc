@@ -20,7 +20,7 @@ using Kind = Value::Kind;
 struct Range {
   uint64_t offset = 0;
   uint64_t bytes = 0;
-  std::string name;  // zip: entry, whose checksum is verified
+  std::string name;  // of the zip entry, whose CRC is verified; empty in the legacy format
   uint32_t crc = 0;
 };
 
@@ -28,7 +28,8 @@ constexpr uint64_t kOverflow = std::numeric_limits<uint64_t>::max();
 uint64_t times(uint64_t a, uint64_t b) { return b != 0 && a > kOverflow / b ? kOverflow : a * b; }
 uint64_t plus(uint64_t a, uint64_t b) { return a > kOverflow - b ? kOverflow : a + b; }
 
-// Of a dense tensor. Nothing where they overflow, also behind a zero in the shape: at::empty would not survive that.
+// Returns the bytes of a dense tensor, or nothing when the shape overflows. Sizes beside a zero count too: at::empty
+// multiplies them.
 std::optional<uint64_t> bytesOfShape(at::IntArrayRef shape, uint64_t elementBytes) {
   uint64_t withoutZeros = elementBytes;
   bool empty = false;
@@ -70,7 +71,7 @@ bool isDense(const TensorRef& ref) {
   return true;
 }
 
-// Turns references into tensors. Storages that are only partly used, or used more than once, are kept meanwhile.
+// Turns references into tensors. Keeps a storage in memory when a tensor is only a part of it, for the next tensor.
 class Loader {
  public:
   Loader(const InputFile& file, std::function<Range(const StorageRef&, uint64_t)> locate)
@@ -111,7 +112,7 @@ class Loader {
   }
 
  private:
-  // Expanded and overlapping tensors may be larger than the file; only a hostile file needs much more.
+  // Expanded and overlapping tensors may be larger than the file. Only a hostile file needs much more.
   void spend(uint64_t bytes, const std::string& name) {
     if (bytes > budget_) file_.corrupt("'" + name + "' and the tensors before it are much larger than the file");
     budget_ -= bytes;
@@ -162,7 +163,7 @@ TensorMap loadAll(const InputFile& file, const Value& root, const std::vector<st
   for (size_t i = 0; i < dict.items.size(); i += 2) {
     const Value &key = *dict.items[i], &value = *dict.items[i + 1];
     if (!key.is(Kind::String) || !value.is(Kind::Tensor) || !startsWithAny(key.text, prefixes)) continue;
-    // Names become keys of a JavaScript object, where this one would replace the prototype.
+    // Names become keys of a JavaScript object, where __proto__ would replace the prototype.
     if (key.text == "__proto__") file.corrupt("it holds a tensor named '__proto__'");
     out.insert_or_assign(key.text, loader.load(key.text, *value.tensor));
   }
@@ -173,7 +174,7 @@ TensorMap loadAll(const InputFile& file, const Value& root, const std::vector<st
 
 TensorMap readPytorchZip(const InputFile& file, const std::vector<std::string>& prefixes) {
   const std::map<std::string, ZipEntry> entries = readZipDirectory(file);
-  // Everything lies in one folder, whose name is the file's name at the time of saving.
+  // All entries lie in one folder. Its name is the name that the file had when it was saved.
   std::string folder;
   bool found = false;
   for (const auto& [name, entry] : entries) {
@@ -219,7 +220,7 @@ TensorMap readPytorchLegacy(const InputFile& file, const std::vector<std::string
   for (const Value* key : keys.root->items) {
     const auto type = key->is(Kind::String) ? pickle.storages.find(key->text) : pickle.storages.end();
     if (type == pickle.storages.end()) file.corrupt("it lists a storage that nothing uses");
-    uint64_t elements = 0;  // little-endian like the machines this runs on
+    uint64_t elements = 0;  // little-endian, as this machine
     file.read(position, 8, &elements);
     position += 8;
     const uint64_t bytes = times(elements, c10::elementSize(type->second));

@@ -249,6 +249,7 @@ test("malformed headers are refused by name", async () => {
     [withHeader({ x: { ...entry, shape: [-2] } }, data), /non-negative whole number/],
     [withHeader({ x: { ...entry, shape: ["2"] } }, data), /non-negative whole number/],
     [withHeader(`{"x":${"[".repeat(100000)}`), /nests too deep/],
+    [withHeader(`{"x":{"shape":[${"0,".repeat(2_000_001)}`), /more than 2 million values/],
     [withHeader('{"x":{}'), /header is not JSON/],
     [withHeader('{"x":{}}'), /'x' lacks dtype/],
     [withHeader('{"x":5}'), /'x' is no object/],
