@@ -20,6 +20,7 @@ import { parseArgs } from "node:util";
 
 import { arithmetic } from "../lib/benchmark/arithmetic.js";
 import { renderScene } from "../lib/datasets/surface.js";
+import { writeTensors } from "../lib/files/tensors.js";
 import type {
   Architecture,
   EngineConfig,
@@ -150,7 +151,7 @@ async function prepare(
   const config = networkOf(c);
   const backbone = await native.randomBackbone(c.architecture, 0);
   const heads = await native.randomHeads(native.featureShape(config).channels, 0);
-  await native.writeTensors(
+  await writeTensors(
     at("weights.safetensors"),
     { ...heads, ...Object.fromEntries(Object.entries(backbone).map(([name, tensor]) => [`backbone.${name}`, tensor])) },
     {},

@@ -1,32 +1,40 @@
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { existsSync, readdirSync, rmdirSync } from "node:fs";
 import { mkdir, open, rename, rm, stat } from "node:fs/promises";
 import path from "node:path";
 
 import { fileError, SuperSimpleNetError } from "./errors.js";
 
-/**
- * Writes a file under a temporary name in the same folder and renames it, so that no reader ever sees half of it; the
- * temporary file is removed when that fails. Creates the folder. Errors: NO_PERMISSION, NO_SPACE, FILE_ERROR.
- */
+/** Creates the folder and writes a file as replaceFile does. Errors: NO_PERMISSION, NO_SPACE, FILE_ERROR. */
 export async function writeWholeFile(file: string, data: string | Uint8Array): Promise<void> {
   await makeFolder(path.dirname(file));
+  await replaceFile(file, data).catch((error: unknown) => Promise.reject(fileError(error, "write", file)));
+}
+
+/**
+ * Writes a file under a temporary name in the same folder and renames it, so that no reader ever sees half of it; the
+ * temporary file is removed when that fails. With `flush`, the data are on the disk before the name is. Throws the
+ * system's errors.
+ */
+export async function replaceFile(
+  file: string,
+  data: string | Uint8Array,
+  { flush = false }: { flush?: boolean } = {},
+): Promise<void> {
   // Of one length, so that a name that the file system takes is not too long with it.
-  const temporary = path.join(
-    path.dirname(file),
-    `.${createHash("sha256").update(path.basename(file)).digest("hex").slice(0, 8)}.${process.pid}.tmp`,
-  );
+  const temporary = path.join(path.dirname(file), `.${randomBytes(8).toString("hex")}.tmp`);
   try {
-    const handle = await open(temporary, "w");
+    const handle = await open(temporary, "wx");
     try {
       await handle.writeFile(data);
+      if (flush) await handle.sync();
     } finally {
       await handle.close();
     }
     await rename(temporary, file);
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => undefined); // the first error tells more
-    throw fileError(error, "write", file);
+    throw error;
   }
 }
 

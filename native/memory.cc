@@ -18,10 +18,10 @@
 namespace ssn {
 namespace {
 
-constexpr size_t kSmallest = 4 << 20;  // below, malloc keeps memory itself, and warm in the caches
-constexpr size_t kPage = 4096;         // all blocks begin at a multiple of it
-constexpr size_t kHuge = 2 << 20;
-constexpr size_t kHugeFrom = 4 * kHuge;  // blocks of at least this size are aligned for huge pages
+constexpr size_t kSmallest = 4 << 20;    // malloc keeps smaller blocks itself
+constexpr size_t kPage = 4096;           // every block begins on a page
+constexpr size_t kHuge = 2 << 20;        // a huge page
+constexpr size_t kHugeFrom = 4 * kHuge;  // blocks of this size and more begin on a huge page
 
 size_t rounded(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
@@ -35,7 +35,7 @@ void* fromSystem(size_t bytes) {
   char* aligned = reinterpret_cast<char*>(rounded(reinterpret_cast<uintptr_t>(start), alignment));
   if (aligned > start) munmap(start, aligned - start);
   if (aligned < start + alignment) munmap(aligned + bytes, start + alignment - aligned);
-  madvise(aligned, bytes, MADV_HUGEPAGE);  // where the system has none, small pages do
+  madvise(aligned, bytes, MADV_HUGEPAGE);  // may fail: small pages work too
   return aligned;
 }
 void toSystem(void* block, size_t bytes) { munmap(block, bytes); }
@@ -107,7 +107,7 @@ class Recycler : public c10::Allocator {
     return block.data;
   }
 
-  // False for what is not a block of this allocator's.
+  // Returns false for memory that this allocator did not hand out.
   bool giveBack(void* data) {
     const std::lock_guard lock(mutex_);
     const auto found = sizes_.find(data);
@@ -124,14 +124,14 @@ class Recycler : public c10::Allocator {
     return true;
   }
 
-  void evict() {  // the one that has waited longest
+  void evict() {  // the block that was freed first
     kept_ -= free_.front().bytes;
     toSystem(free_.front().data, free_.front().bytes);
     free_.pop_front();
   }
 
   std::mutex mutex_;
-  std::list<Block> free_;  // in the order of release
+  std::list<Block> free_;  // oldest first
   std::unordered_map<void*, size_t> sizes_;
   size_t live_ = 0, kept_ = 0, peak_ = 0;
   int users_ = 0;
@@ -139,7 +139,9 @@ class Recycler : public c10::Allocator {
 
 }  // namespace
 
-void installRecyclingAllocator() { c10::SetCPUAllocator(&Recycler::instance()); }
+void installRecyclingAllocator() {
+  if (std::getenv("SUPERSIMPLENET_PLAIN_ALLOCATOR") == nullptr) c10::SetCPUAllocator(&Recycler::instance());
+}
 
 RecyclingScope::RecyclingScope() { ++scopes; }
 RecyclingScope::~RecyclingScope() { --scopes; }

@@ -1,15 +1,16 @@
-// Memory of large tensors on the CPU. A training step needs the same few hundred MB each time; handing them back to the
-// operating system and faulting every page in again costs up to a quarter of the time. So what is freed is kept for the
-// next allocation of about the same size.
+// Memory of large tensors on the CPU. A training step needs the same few hundred MB each time. To give them back to the
+// system and fault every page in again costs up to a quarter of the step (benchmarks/allocator.ts), so freed blocks are
+// kept for the next allocation of about the same size.
 #pragma once
 
 namespace ssn {
 
-// Puts the recycling allocator behind at::empty, for all threads of the process. Once, before the first tensor.
+// Makes at::empty use the recycling allocator, in all threads of the process. Call it once, before the first tensor.
+// Does nothing when SUPERSIMPLENET_PLAIN_ALLOCATOR is set, which is for benchmarks/allocator.ts.
 void installRecyclingAllocator();
 
-// While one exists, large allocations of this thread are recycled. Never more is kept than such allocations have taken
-// up at their peak, so recycling does not raise a process's peak memory.
+// While one exists, large allocations of this thread are recycled. The blocks in use and those kept never exceed the
+// most that was in use at once, so recycling does not raise the peak memory.
 class RecyclingScope {
  public:
   RecyclingScope();
@@ -18,7 +19,7 @@ class RecyclingScope {
   RecyclingScope& operator=(const RecyclingScope&) = delete;
 };
 
-// Held by what works in scopes (a trainer): when the last one goes, everything kept is freed.
+// A trainer holds one as long as it lives. When the last one goes, all kept blocks are freed.
 class RecyclingUser {
  public:
   RecyclingUser();

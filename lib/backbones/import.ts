@@ -2,8 +2,8 @@ import { copyFile, rename, rm } from "node:fs/promises";
 import path from "node:path";
 
 import { SuperSimpleNetError, fileError } from "../errors.js";
+import { readTensors } from "../files/tensors.js";
 import type { Architecture } from "../native/binding.js";
-import { engine } from "../native/engine.js";
 import { checkPath } from "../options.js";
 import { makeFolder } from "../write.js";
 import { catalogue, catalogueEntry, importedName, weightsFolder } from "./catalogue.js";
@@ -27,7 +27,7 @@ export interface Imported {
 export async function importWeights(file: string, architecture?: string): Promise<Imported> {
   checkPath("importWeights", "file", file);
   const given = architecture === undefined ? undefined : catalogueEntry(architecture, "importWeights").architecture;
-  const { tensors, format } = await engine().readTensors(file);
+  const { tensors, format } = await readTensors(file);
   const found = given ?? detectArchitecture(tensors);
   if (!found) {
     throw weightsInvalid(file, "holds the complete weights of no known backbone", [

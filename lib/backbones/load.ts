@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import path from "node:path";
 
 import { SuperSimpleNetError } from "../errors.js";
+import { readTensors } from "../files/tensors.js";
 import type { Architecture, TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
 import { checkNumber, checkPath } from "../options.js";
@@ -91,8 +92,8 @@ export async function loadBackbone(options: LoadBackboneOptions): Promise<Backbo
 
 /** Without layer4 and fc, which are the larger part of an official file; everything when the names have a prefix. */
 async function readUsed(file: string): Promise<TensorMap> {
-  const { tensors } = await engine().readTensors(file, ["conv1.", "bn1.", "layer1.", "layer2.", "layer3."]);
-  return Object.keys(tensors).length > 0 ? tensors : (await engine().readTensors(file)).tensors;
+  const { tensors } = await readTensors(file, ["conv1.", "bn1.", "layer1.", "layer2.", "layer3."]);
+  return Object.keys(tensors).length > 0 ? tensors : (await readTensors(file)).tensors;
 }
 
 function throwIfAborted(signal: AbortSignal | undefined): void {

@@ -80,8 +80,8 @@ export const convert = command({
 /** Files of this package hold the same tensors as the authors' checkpoints, and need no conversion. */
 async function refuseOwnModel(file: string): Promise<void> {
   if (path.extname(file).toLowerCase() !== ".safetensors" || !existsSync(file)) return;
-  const { engine } = await import("../native/engine.js");
-  const { format } = (await engine().readTensors(file, ["no tensor, only the metadata"])).metadata;
+  const { readMetadata } = await import("../files/tensors.js");
+  const { format } = await readMetadata(file);
   const hints: Record<string, string> = {
     supersimplenet: "a model of this package already: use it with 'predict --model' or 'evaluate --model'.",
     "supersimplenet-checkpoint": "a checkpoint of an unfinished training: continue it with 'train --resume'.",

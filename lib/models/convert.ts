@@ -1,4 +1,5 @@
 import { backboneFrom, detectArchitecture, pickTensors, weightsInvalid } from "../backbones/check.js";
+import { readTensors } from "../files/tensors.js";
 import type { Architecture, TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
 import { checkChoice, checkNumber, rejectUnknown } from "../options.js";
@@ -45,7 +46,7 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
     checkNumber(where, "channels", options.channels, { integer: true, min: 1, max: 65536 }),
   );
   const asked = checkChoice(where, "layout", options.layout ?? "auto", ["auto", "authors", "anomalib"] as const);
-  const { tensors } = await engine().readTensors(options.path);
+  const { tensors } = await readTensors(options.path);
   const { layout, prefix } = detectLayout(tensors, Object.keys(wanted), asked, options.path);
 
   const problems: string[] = [];

@@ -4,6 +4,7 @@ import { types } from "node:util";
 import { fileError, SuperSimpleNetError } from "../errors.js";
 import { loadBackbone } from "../backbones/load.js";
 import { pickTensors, tensorsSha256 } from "../backbones/check.js";
+import { readTensors, writeTensors } from "../files/tensors.js";
 import type { NetworkConfig, TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
 import { checkBoolean, checkNumber, checkPath, rejectUnknown } from "../options.js";
@@ -61,7 +62,7 @@ export class Model {
    */
   static async load(path: string): Promise<Model> {
     checkPath("Model.load", "path", path);
-    const { tensors, metadata, format } = await engine().readTensors(path);
+    const { tensors, metadata, format } = await readTensors(path);
     const fail = (reason: string, cause?: unknown): never => {
       throw new SuperSimpleNetError("MODEL_INVALID", `${path} is not a usable model file: ${reason}`, { path, cause });
     };
@@ -162,7 +163,7 @@ export class Model {
       for (const [name, tensor] of Object.entries(await this.backbone())) tensors[backbonePrefix + name] = tensor;
     }
     try {
-      await engine().writeTensors(path, tensors, {
+      await writeTensors(path, tensors, {
         format: formatName,
         format_version: String(modelFormatVersion),
         config: JSON.stringify(this.config),

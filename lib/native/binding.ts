@@ -19,13 +19,6 @@ export interface NativeTensor {
 /** Tensors by name. */
 export type TensorMap = Record<string, NativeTensor>;
 
-export interface TensorFile {
-  tensors: TensorMap;
-  metadata: Record<string, string>;
-  /** What the file turned out to be. */
-  format: "safetensors" | "pytorch-zip" | "pytorch-legacy";
-}
-
 export type Architecture = "wide_resnet50_2" | "wide_resnet101_2" | "resnet50" | "resnet101" | "resnet34" | "resnet18";
 export type Variant = "jims" | "icpr";
 export type ResizeMethod = "bilinear" | "antialias";
@@ -359,15 +352,10 @@ export interface NativeBinding {
   shutdown(): void;
 
   // files (pool)
-  /**
-   * By content: safetensors, PyTorch zip, PyTorch legacy. With `names`, only tensors whose name starts with one of them.
-   * Tensors keep the file's element type; toFloat32 (lib/backbones/float32.ts) converts. Of a PyTorch file: the top-level
-   * dictionary, or its `state_dict`, `model_state_dict` or `model` when it holds no tensor itself; `metadata` is empty.
-   * Fails with FILE_CORRUPT, PICKLE_REFUSED, WEIGHTS_INVALID (element type without a form here) and the file codes.
-   */
-  readTensors(path: string, names?: string[]): Promise<TensorFile>;
-  /** safetensors with a checksum, which readTensors of the whole file verifies; to a temporary name, then renamed. The same input gives the same bytes. */
-  writeTensors(path: string, tensors: TensorMap, metadata: Record<string, string>): Promise<void>;
+  /** Behind readTensors (lib/files/tensors.ts), which tells the format. Fails with FILE_CORRUPT, PICKLE_REFUSED, and the file codes. */
+  readPytorch(path: string, format: "pytorch-zip" | "pytorch-legacy", names?: readonly string[]): Promise<TensorMap>;
+  /** Synchronous, at the speed of memory: continues the checksum `seed` (64 bits; 0 at first) over more bytes. */
+  checksum(bytes: Uint8Array, seed: bigint): bigint;
   /**
    * Unpickles a plain Python pickle of builtin containers, strings and numbers (data set split files). Lists, tuples and
    * sets become arrays, dictionaries Map, None null, bytes Buffer; integers beyond 2^53 become bigint.

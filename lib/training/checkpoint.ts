@@ -5,6 +5,7 @@ import { types } from "node:util";
 
 import { badValues } from "../backbones/check.js";
 import { fileError, SuperSimpleNetError } from "../errors.js";
+import { readMetadata, readTensors, writeTensors } from "../files/tensors.js";
 import type { TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
 import { emptyFolders, makeFolder, probeFolder } from "../write.js";
@@ -35,7 +36,7 @@ export async function writeCheckpoint(out: string, checkpoint: Checkpoint, finge
   const tensors: TensorMap = {};
   for (const [name, tensor] of Object.entries(checkpoint.heads)) tensors[`heads.${name}`] = tensor;
   for (const [name, tensor] of Object.entries(checkpoint.optimizer)) tensors[`optimizer.${name}`] = tensor;
-  await engine().writeTensors(file, tensors, {
+  await writeTensors(file, tensors, {
     format: formatName,
     format_version: formatVersion,
     epochs_done: String(checkpoint.epochsDone),
@@ -102,7 +103,7 @@ export async function removeCheckpoint(out: string): Promise<void> {
  */
 export async function checkCheckpoint(out: string, known: Fingerprint): Promise<void> {
   const file = checkpointFile(out);
-  const { metadata } = await engine().readTensors(file, ["nothing but the metadata"]);
+  const metadata = await readMetadata(file);
   const { saved } = header(file, metadata);
   compare(
     file,
@@ -119,7 +120,7 @@ export async function checkCheckpoint(out: string, known: Fingerprint): Promise<
 export async function readCheckpoint(out: string, fingerprint: Fingerprint): Promise<Checkpoint> {
   requireCheckpoint(out);
   const file = checkpointFile(out);
-  const { tensors, metadata } = await engine().readTensors(file);
+  const { tensors, metadata } = await readTensors(file);
   const { saved, epochsDone } = header(file, metadata);
   compare(file, saved, fingerprint, [...new Set([...Object.keys(saved), ...Object.keys(fingerprint)])]);
   const epochs = fingerprint["epochs"];

@@ -1,4 +1,4 @@
-// Tensor files, on the libuv pool: nothing here runs a parallel operation of libtorch.
+// PyTorch files and pickles, read on the libuv pool: nothing here runs a parallel operation of libtorch.
 #include <napi.h>
 #include <sys/file.h>
 
@@ -8,58 +8,38 @@
 #include "addon/convert.h"
 #include "addon/pool_worker.h"
 #include "addon/register.h"
-#include "error.h"
+#include "files/checksum.h"
 #include "files/pickle.h"
-#include "files/safetensors.h"
-#include "files/tensor_file.h"
+#include "files/pytorch.h"
 
 namespace ssn::addon {
 namespace {
 
-std::map<std::string, std::string> stringMap(const Napi::Object& object) {
-  std::map<std::string, std::string> out;
-  const Napi::Array names = object.GetPropertyNames();
-  for (uint32_t i = 0; i < names.Length(); ++i) {
-    const std::string name = names.Get(i).As<Napi::String>();
-    out[name] = object.Get(name).As<Napi::String>().Utf8Value();
-  }
-  return out;
-}
-
-Napi::Value readTensors(const Napi::CallbackInfo& info) {
+Napi::Value readPytorch(const Napi::CallbackInfo& info) {
   const std::string path = info[0].As<Napi::String>();
+  const bool zip = info[1].As<Napi::String>().Utf8Value() == "pytorch-zip";
   std::vector<std::string> prefixes;
-  if (info[1].IsArray()) {
-    const Napi::Array names = info[1].As<Napi::Array>();
+  if (info[2].IsArray()) {
+    const Napi::Array names = info[2].As<Napi::Array>();
     for (uint32_t i = 0; i < names.Length(); ++i) prefixes.push_back(names.Get(i).As<Napi::String>());
   }
-  return runOnPool<TensorFile>(
-      info.Env(), [path, prefixes] { return readTensorFile(path, prefixes); },
-      [](Napi::Env env, TensorFile& file) -> Napi::Value {
-        Napi::Object metadata = Napi::Object::New(env);
-        for (const auto& [key, value] : file.metadata) metadata.Set(key, value);
-        Napi::Object out = Napi::Object::New(env);
-        out.Set("tensors", tensorMapToJs(env, file.tensors));
-        out.Set("metadata", metadata);
-        out.Set("format", file.format);
-        return out;
-      });
-}
-
-Napi::Value writeTensors(const Napi::CallbackInfo& info) {
-  const std::string path = info[0].As<Napi::String>();
-  const TensorMap tensors = tensorMapFromJs(info[1]);
-  const auto metadata = stringMap(info[2].As<Napi::Object>());
-  return runOnPool<bool>(
+  return runOnPool<TensorMap>(
       info.Env(),
-      [path, tensors, metadata] {
-        writeSafetensors(path, tensors, metadata);
-        return true;
+      [path, zip, prefixes] {
+        const InputFile file(path);
+        return zip ? readPytorchZip(file, prefixes) : readPytorchLegacy(file, prefixes);
       },
-      [](Napi::Env env, bool&) { return env.Undefined(); });
+      [](Napi::Env env, TensorMap& tensors) { return tensorMapToJs(env, tensors); });
 }
 
-// A pickle may hold itself, or grow exponentially by sharing: both end here instead of in the converter.
+Napi::Value checksum(const Napi::CallbackInfo& info) {
+  const Napi::Uint8Array bytes = info[0].As<Napi::Uint8Array>();
+  bool lossless;
+  const uint64_t seed = info[1].As<Napi::BigInt>().Uint64Value(&lossless);
+  return Napi::BigInt::New(info.Env(), checksumOf(bytes.Data(), bytes.ByteLength(), seed));
+}
+
+// A pickle may contain itself, or grow exponentially by sharing. The converter would not end, so both are refused here.
 class PlainChecker {
  public:
   explicit PlainChecker(const InputFile& file) : file_(file) {}
@@ -148,15 +128,15 @@ Napi::Value readPickle(const Napi::CallbackInfo& info) {
 
 Napi::Value tryLock(const Napi::CallbackInfo& info) {
   const int file = info[0].As<Napi::Number>().Int32Value();
-  // Some network file systems have no locks: there nobody can be kept out.
+  // Some network file systems have no locks. There a folder counts as locked.
   return Napi::Boolean::New(info.Env(), ::flock(file, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK);
 }
 
 }  // namespace
 
 void registerFiles(Napi::Env env, Napi::Object exports) {
-  addFunction<readTensors>(env, exports, "readTensors");
-  addFunction<writeTensors>(env, exports, "writeTensors");
+  addFunction<readPytorch>(env, exports, "readPytorch");
+  addFunction<checksum>(env, exports, "checksum");
   addFunction<readPickle>(env, exports, "readPickle");
   addFunction<tryLock>(env, exports, "tryLock");
 }

@@ -1,4 +1,4 @@
-// What tells that a file's bytes are not those that were written.
+// A checksum that shows when the bytes of a file have changed since they were written.
 #pragma once
 
 #include <bit>
@@ -8,8 +8,8 @@
 
 namespace ssn {
 
-// Not cryptographic: finds torn writes and flipped bits. Four lanes, so that it runs at the speed of memory; every step
-// is invertible, so that a change of a single word always shows.
+// Finds torn writes and flipped bits; it is not cryptographic. Four lanes make it as fast as memory. Every step is
+// invertible, so a change in a single word always changes the result.
 inline uint64_t checksumOf(const void* data, size_t bytes, uint64_t seed = 0) {
   const auto* at = static_cast<const uint8_t*>(data);
   uint64_t lanes[4] = {seed + 1, seed + 2, seed + 3, seed + 4};

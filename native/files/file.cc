@@ -1,18 +1,10 @@
 #include "files/file.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <system_error>
-
-#ifdef _WIN32
-#include <io.h>
-#include <process.h>
-#else
-#include <unistd.h>
-#endif
 
 #include "error.h"
 
@@ -27,33 +19,20 @@ std::FILE* openFile(const std::string& path, const char* mode) {
   return _wfopen(pathOf(path).c_str(), std::wstring(mode, mode + std::strlen(mode)).c_str());
 }
 int seekTo(std::FILE* file, uint64_t offset) { return _fseeki64(file, static_cast<int64_t>(offset), SEEK_SET); }
-int syncFile(std::FILE* file) { return _commit(_fileno(file)); }
-int processId() { return _getpid(); }
 #else
 fs::path pathOf(const std::string& utf8) { return fs::path(utf8); }
 std::FILE* openFile(const std::string& path, const char* mode) { return std::fopen(path.c_str(), mode); }
 int seekTo(std::FILE* file, uint64_t offset) { return fseeko(file, static_cast<off_t>(offset), SEEK_SET); }
-int syncFile(std::FILE* file) { return fsync(fileno(file)); }
-int processId() { return getpid(); }
 #endif
 
-[[noreturn]] void fail(int error, const std::string& action, const std::string& path) {
-  const std::string what = "Cannot " + action + " " + path + ": ";
+[[noreturn]] void fail(int error, const std::string& path) {
+  const std::string what = "Cannot read " + path + ": ";
   switch (error) {
     case ENOENT:
-      throw Error("FILE_NOT_FOUND",
-                  what + (action == "write" ? "its folder does not exist. Create it first."
-                                            : "it does not exist. Check the path."),
-                  path);
+      throw Error("FILE_NOT_FOUND", what + "it does not exist. Check the path.", path);
     case EACCES:
     case EPERM:
-    case EROFS:
       throw Error("NO_PERMISSION", what + "permission denied. Check the rights of the file and its folder.", path);
-    case ENOSPC:
-#ifdef EDQUOT
-    case EDQUOT:
-#endif
-      throw Error("NO_SPACE", what + "no space left on the device. Free some and try again.", path);
     default:
       throw Error("FILE_ERROR", what + std::generic_category().message(error) + ".", path);
   }
@@ -76,19 +55,19 @@ InputFile::InputFile(std::string path) : path_(std::move(path)) {
   checkPath(path_);
   std::error_code error;
   const fs::file_status status = fs::status(pathOf(path_), error);
-  if (!fs::exists(status)) fail(error ? error.value() : ENOENT, "read", path_);
-  // Opening a pipe would wait for a writer, and a folder opens but does not read.
+  if (!fs::exists(status)) fail(error ? error.value() : ENOENT, path_);
+  // Opening a pipe would wait for a writer. A folder can be opened but not read.
   if (!fs::is_regular_file(status))
     throw Error("FILE_ERROR",
                 "Cannot read " + path_ + ": it is " +
                     (fs::is_directory(status) ? "a folder, not a file." : "not a regular file."),
                 path_);
   file_ = openFile(path_, "rb");
-  if (file_ == nullptr) fail(errno, "read", path_);
+  if (file_ == nullptr) fail(errno, path_);
   size_ = fs::file_size(pathOf(path_), error);
   if (error) {
     std::fclose(file_);
-    fail(error.value(), "read", path_);
+    fail(error.value(), path_);
   }
 }
 
@@ -100,9 +79,9 @@ void InputFile::read(uint64_t offset, uint64_t bytes, void* to) const {
             std::to_string(offset) + " are needed");
   if (bytes == 0) return;
   errno = 0;
-  if (seekTo(file_, offset) != 0) fail(errno, "read", path_);
+  if (seekTo(file_, offset) != 0) fail(errno, path_);
   if (std::fread(to, 1, bytes, file_) == bytes) return;
-  if (std::ferror(file_)) fail(errno, "read", path_);
+  if (std::ferror(file_)) fail(errno, path_);
   corrupt("it became shorter while it was read");
 }
 
@@ -156,38 +135,6 @@ uint64_t ByteReader::little(int bytes) {
   uint64_t out = 0;
   for (int i = 0; i < bytes; ++i) out |= static_cast<uint64_t>(byte()) << (8 * i);
   return out;
-}
-
-OutputFile::OutputFile(std::string path) : path_(std::move(path)) {
-  checkPath(path_);
-  static std::atomic<unsigned> counter{0};
-  temporary_ = path_ + "." + std::to_string(processId()) + "-" + std::to_string(counter++) + ".tmp";
-  std::error_code error;
-  if (fs::is_directory(pathOf(path_), error))
-    throw Error("FILE_ERROR", "Cannot write " + path_ + ": it is a folder.", path_);
-  file_ = openFile(temporary_, "wbx");
-  if (file_ == nullptr) fail(errno, "write", path_);
-}
-
-OutputFile::~OutputFile() {
-  if (file_ != nullptr) std::fclose(file_);
-  std::error_code ignored;
-  if (!temporary_.empty()) fs::remove(pathOf(temporary_), ignored);
-}
-
-void OutputFile::write(const void* data, uint64_t bytes) {
-  if (bytes > 0 && std::fwrite(data, 1, bytes, file_) != bytes) fail(errno, "write", path_);
-}
-
-void OutputFile::commit() {
-  if (std::fflush(file_) != 0 || syncFile(file_) != 0) fail(errno, "write", path_);
-  std::FILE* const file = file_;
-  file_ = nullptr;
-  if (std::fclose(file) != 0) fail(errno, "write", path_);
-  std::error_code error;
-  fs::rename(pathOf(temporary_), pathOf(path_), error);
-  if (error) fail(error.value(), "write", path_);
-  temporary_.clear();
 }
 
 }  // namespace ssn

@@ -1,7 +1,6 @@
-// Files as the tensor formats need them: random access that checks every range, a buffered byte stream over a part of
-// a file, and output that appears under its name only when it is complete. Failures are ssn::Error: FILE_NOT_FOUND,
-// NO_PERMISSION, NO_SPACE, FILE_ERROR from the system; INVALID_OPTION for what is no path; FILE_CORRUPT when the
-// content is at fault.
+// Files as the formats here need them: random access that checks every range, and a buffered byte stream over a part of
+// a file. Failures are ssn::Error: FILE_NOT_FOUND, NO_PERMISSION, FILE_ERROR from the system; INVALID_OPTION for what
+// is no path; FILE_CORRUPT when the content is at fault.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +9,7 @@
 
 namespace ssn {
 
-// Throws INVALID_OPTION for a path that holds a NUL: the system would end it there, and take another file.
+// Throws INVALID_OPTION for a path with a NUL character: the system would cut the path there and open another file.
 void checkPath(const std::string& path);
 
 class InputFile {
@@ -23,7 +22,7 @@ class InputFile {
   const std::string& path() const { return path_; }
   uint64_t size() const { return size_; }
 
-  // A range that reaches past the end is FILE_CORRUPT, found before anything is allocated.
+  // Throws FILE_CORRUPT for a range that reaches past the end, before it allocates anything.
   void read(uint64_t offset, uint64_t bytes, void* to) const;
   std::string read(uint64_t offset, uint64_t bytes) const;
 
@@ -45,7 +44,7 @@ class ByteReader {
   uint64_t position() const { return begin_ + at_; }
   uint8_t byte();
   std::string take(uint64_t bytes);
-  // Up to the next newline, which is consumed but not returned.
+  // Returns the bytes up to the next newline, and skips the newline.
   std::string line();
   // Unsigned little-endian integer of 1 to 8 bytes.
   uint64_t little(int bytes);
@@ -58,24 +57,6 @@ class ByteReader {
   uint64_t end_;
   std::string buffer_;
   size_t at_ = 0;  // within the buffer
-};
-
-// Writes to a temporary name in the same folder; commit() flushes to the disk and renames. Without commit() nothing is
-// left.
-class OutputFile {
- public:
-  explicit OutputFile(std::string path);
-  ~OutputFile();
-  OutputFile(const OutputFile&) = delete;
-  OutputFile& operator=(const OutputFile&) = delete;
-
-  void write(const void* data, uint64_t bytes);
-  void commit();
-
- private:
-  std::string path_;
-  std::string temporary_;
-  std::FILE* file_ = nullptr;
 };
 
 }  // namespace ssn

@@ -13,7 +13,8 @@ namespace {
 
 using Kind = Value::Kind;
 
-// A one-byte operation makes a value of about 100 bytes: this bounds the memory a hostile file can ask for.
+// One byte of a pickle can make a value of about 100 bytes. The limit bounds the memory that a hostile file can ask
+// for.
 constexpr uint64_t kMaxOperations = 2'000'000;
 
 template <size_t N>
@@ -27,13 +28,13 @@ constexpr const char* kRebuild[] = {"torch._utils._rebuild_tensor_v2", "torch._u
                                     "torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"};
 constexpr const char* kDicts[] = {"collections.OrderedDict", "collections.defaultdict"};
 constexpr const char* kSets[] = {"builtins.set", "builtins.frozenset", "__builtin__.set", "__builtin__.frozenset"};
-// What a defaultdict makes its missing values with.
+// Classes that a defaultdict may call to make a missing value.
 constexpr const char* kFactories[] = {"builtins.int",     "builtins.float",   "builtins.list",   "builtins.dict",
                                       "builtins.str",     "builtins.bool",    "__builtin__.int", "__builtin__.float",
                                       "__builtin__.list", "__builtin__.dict", "__builtin__.str", "__builtin__.bool"};
 
 // Classes of plain data that PyTorch, Lightning, anomalib and OmegaConf put beside the weights (hyperparameters, paths,
-// transforms, learning-rate schedules). Their objects become Opaque: nothing of them is built, no tensor is inside.
+// transforms, learning-rate schedules). Their objects become Opaque: they are not built, and hold no tensor.
 constexpr const char* kOpaque[] = {"torch.Size",
                                    "torch.device",
                                    "torch.float32",
@@ -240,7 +241,7 @@ class Unpickler {
       out += static_cast<char>(0x80 | (code & 0x3F));
     }
   }
-  // A protocol 0 text: Latin-1 with Python's escapes \\ \' \n \t \r \xNN and \uNNNN.
+  // Text in protocol 0: Latin-1 with Python's escapes \\ \' \n \t \r \xNN and \uNNNN.
   std::string unescaped(const std::string& text) const {
     std::string out;
     for (size_t i = 0; i < text.size(); ++i) {

@@ -1,7 +1,7 @@
 // A Python unpickler that cannot run anything: it builds values of the kinds below and nothing else. A pickle names
-// functions and classes ("globals"); the few that tensors and plain containers need have a meaning here, a list of data
-// classes that training frameworks store beside the weights is skipped as Opaque, and every other name is
-// PICKLE_REFUSED. Protocols 0 to 5. Source: CPython Lib/pickletools.py; names: torch/_utils.py, torch/serialization.py.
+// functions and classes ("globals"). It understands the few that tensors and plain containers need. It skips, as
+// Opaque, a list of data classes that training frameworks store beside the weights. Every other name is PICKLE_REFUSED.
+// Protocols 0 to 5. Source: CPython Lib/pickletools.py; names: torch/_utils.py, torch/serialization.py.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -62,7 +62,7 @@ struct Value {
   const Value* find(const std::string& key) const;
 };
 
-// What a pickle holds. Values may contain each other in circles.
+// The contents of a pickle. Values may contain each other in circles.
 struct Pickle {
   std::deque<Value> values;  // owns all of them
   const Value* root = nullptr;
@@ -74,7 +74,7 @@ enum class Globals {
   Tensors,     // and what torch.save writes
 };
 
-// Reads one pickle and leaves `in` after it. FILE_CORRUPT for malformed input, PICKLE_REFUSED for a name not allowed.
+// Reads one pickle and leaves `in` after it. Throws FILE_CORRUPT for malformed input, PICKLE_REFUSED for other names.
 Pickle unpickle(ByteReader& in, Globals allowed);
 
 }  // namespace ssn

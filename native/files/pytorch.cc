@@ -2,9 +2,11 @@
 
 #include <ATen/ops/empty.h>
 
+#include <algorithm>
 #include <cstring>
 #include <functional>
 #include <limits>
+#include <optional>
 
 #include "error.h"
 #include "files/pickle.h"
@@ -15,19 +17,32 @@ namespace {
 
 using Kind = Value::Kind;
 
-// torch.save's magic number 0x1950a86a20f9469cfc6c, as the LONG1 of a pickle.
-const std::string kLegacyMagic("\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.", 13);
-
 struct Range {
   uint64_t offset = 0;
   uint64_t bytes = 0;
-  std::string name;  // zip: entry, whose checksum is verified
+  std::string name;  // of the zip entry, whose CRC is verified; empty in the legacy format
   uint32_t crc = 0;
 };
 
 constexpr uint64_t kOverflow = std::numeric_limits<uint64_t>::max();
 uint64_t times(uint64_t a, uint64_t b) { return b != 0 && a > kOverflow / b ? kOverflow : a * b; }
 uint64_t plus(uint64_t a, uint64_t b) { return a > kOverflow - b ? kOverflow : a + b; }
+
+// Returns the bytes of a dense tensor, or nothing when the shape overflows. Sizes beside a zero count too: at::empty
+// multiplies them.
+std::optional<uint64_t> bytesOfShape(at::IntArrayRef shape, uint64_t elementBytes) {
+  uint64_t withoutZeros = elementBytes;
+  bool empty = false;
+  for (const int64_t size : shape) {
+    if (size == 0)
+      empty = true;
+    else if (withoutZeros > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()) / static_cast<uint64_t>(size))
+      return std::nullopt;
+    else
+      withoutZeros *= static_cast<uint64_t>(size);
+  }
+  return empty ? 0 : withoutZeros;
+}
 
 // Copies the strided elements of a storage into dense order.
 void gather(const TensorRef& ref, uint64_t first, size_t elementBytes, const char* from, char* to) {
@@ -56,7 +71,7 @@ bool isDense(const TensorRef& ref) {
   return true;
 }
 
-// Turns references into tensors. Storages that are only partly used, or used more than once, are kept meanwhile.
+// Turns references into tensors. Keeps a storage in memory when a tensor is only a part of it, for the next tensor.
 class Loader {
  public:
   Loader(const InputFile& file, std::function<Range(const StorageRef&, uint64_t)> locate)
@@ -97,7 +112,7 @@ class Loader {
   }
 
  private:
-  // Expanded and overlapping tensors may be larger than the file; only a hostile file needs much more.
+  // Expanded and overlapping tensors may be larger than the file. Only a hostile file needs much more.
   void spend(uint64_t bytes, const std::string& name) {
     if (bytes > budget_) file_.corrupt("'" + name + "' and the tensors before it are much larger than the file");
     budget_ -= bytes;
@@ -137,27 +152,29 @@ const Value& stateDict(const InputFile& file, const Value& root) {
   return root;
 }
 
+bool startsWithAny(const std::string& name, const std::vector<std::string>& prefixes) {
+  return prefixes.empty() || std::any_of(prefixes.begin(), prefixes.end(),
+                                         [&](const std::string& prefix) { return name.starts_with(prefix); });
+}
+
 TensorMap loadAll(const InputFile& file, const Value& root, const std::vector<std::string>& prefixes, Loader loader) {
   TensorMap out;
   const Value& dict = stateDict(file, root);
   for (size_t i = 0; i < dict.items.size(); i += 2) {
     const Value &key = *dict.items[i], &value = *dict.items[i + 1];
-    if (key.is(Kind::String) && value.is(Kind::Tensor) && startsWithAny(key.text, prefixes))
-      out.insert_or_assign(key.text, loader.load(key.text, *value.tensor));
+    if (!key.is(Kind::String) || !value.is(Kind::Tensor) || !startsWithAny(key.text, prefixes)) continue;
+    // Names become keys of a JavaScript object, where __proto__ would replace the prototype.
+    if (key.text == "__proto__") file.corrupt("it holds a tensor named '__proto__'");
+    out.insert_or_assign(key.text, loader.load(key.text, *value.tensor));
   }
   return out;
 }
 
 }  // namespace
 
-bool looksLikeZip(const std::string& head) { return head.starts_with("PK\x03\x04") || head.starts_with("PK\x05\x06"); }
-bool looksLikeLegacyPytorch(const std::string& head) {
-  return head.starts_with("\x80") && head.find(kLegacyMagic) != std::string::npos;
-}
-
-TensorFile readPytorchZip(const InputFile& file, const std::vector<std::string>& prefixes) {
+TensorMap readPytorchZip(const InputFile& file, const std::vector<std::string>& prefixes) {
   const std::map<std::string, ZipEntry> entries = readZipDirectory(file);
-  // Everything lies in one folder, whose name is the file's name at the time of saving.
+  // All entries lie in one folder. Its name is the name that the file had when it was saved.
   std::string folder;
   bool found = false;
   for (const auto& [name, entry] : entries) {
@@ -181,13 +198,10 @@ TensorFile readPytorchZip(const InputFile& file, const std::vector<std::string>&
   ByteReader in(file, pickled.offset, pickled.offset + pickled.bytes);
   const Pickle pickle = unpickle(in, Globals::Tensors);
   Loader loader(file, [&](const StorageRef& storage, uint64_t) { return range("data/" + storage.key); });
-  TensorFile out;
-  out.format = "pytorch-zip";
-  out.tensors = loadAll(file, *pickle.root, prefixes, std::move(loader));
-  return out;
+  return loadAll(file, *pickle.root, prefixes, std::move(loader));
 }
 
-TensorFile readPytorchLegacy(const InputFile& file, const std::vector<std::string>& prefixes) {
+TensorMap readPytorchLegacy(const InputFile& file, const std::vector<std::string>& prefixes) {
   ByteReader in(file, 0, file.size());
   unpickle(in, Globals::Containers);  // the magic number
   const Pickle protocol = unpickle(in, Globals::Containers);
@@ -206,7 +220,7 @@ TensorFile readPytorchLegacy(const InputFile& file, const std::vector<std::strin
   for (const Value* key : keys.root->items) {
     const auto type = key->is(Kind::String) ? pickle.storages.find(key->text) : pickle.storages.end();
     if (type == pickle.storages.end()) file.corrupt("it lists a storage that nothing uses");
-    uint64_t elements = 0;  // little-endian like the machines this runs on
+    uint64_t elements = 0;  // little-endian, as this machine
     file.read(position, 8, &elements);
     position += 8;
     const uint64_t bytes = times(elements, c10::elementSize(type->second));
@@ -221,10 +235,7 @@ TensorFile readPytorchLegacy(const InputFile& file, const std::vector<std::strin
     if (range == ranges.end()) file.corrupt("storage '" + storage.key + "' is missing");
     return range->second;
   });
-  TensorFile out;
-  out.format = "pytorch-legacy";
-  out.tensors = loadAll(file, *pickle.root, prefixes, std::move(loader));
-  return out;
+  return loadAll(file, *pickle.root, prefixes, std::move(loader));
 }
 
 }  // namespace ssn

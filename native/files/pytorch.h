@@ -6,16 +6,15 @@
 #include <vector>
 
 #include "files/file.h"
-#include "files/tensor_file.h"
+#include "tensor_map.h"
 
 namespace ssn {
 
-bool looksLikeZip(const std::string& head);
-bool looksLikeLegacyPytorch(const std::string& head);
-
 // The tensors of the top-level dictionary. When it holds none but has a dictionary "state_dict" (Lightning),
-// "model_state_dict" or "model", the tensors of that one.
-TensorFile readPytorchZip(const InputFile& file, const std::vector<std::string>& prefixes);
-TensorFile readPytorchLegacy(const InputFile& file, const std::vector<std::string>& prefixes);
+// "model_state_dict" or "model", the tensors of that one. With `prefixes`, only tensors whose name starts with one of
+// them. Every tensor is dense, row-major, in the file's element type, on the CPU, and owns its memory. Uses no parallel
+// operation of libtorch. Throws Error: FILE_CORRUPT, PICKLE_REFUSED (pickle.h), and the file system's (file.h).
+TensorMap readPytorchZip(const InputFile& file, const std::vector<std::string>& prefixes);
+TensorMap readPytorchLegacy(const InputFile& file, const std::vector<std::string>& prefixes);
 
 }  // namespace ssn

@@ -1,8 +1,8 @@
 #include "files/zip.h"
 
+#include <caffe2/serialize/crc_alt.h>
+
 #include <algorithm>
-#include <array>
-#include <cstring>
 
 namespace ssn {
 namespace {
@@ -108,28 +108,6 @@ uint64_t zipDataOffset(const InputFile& file, const std::string& name, const Zip
   return data;
 }
 
-uint32_t crc32(const void* data, uint64_t bytes) {
-  // "Slicing by 8": table[k][b] is the effect of byte b followed by k zero bytes.
-  static const auto table = [] {
-    std::array<std::array<uint32_t, 256>, 8> t{};
-    for (uint32_t b = 0; b < 256; ++b) {
-      uint32_t c = b;
-      for (int bit = 0; bit < 8; ++bit) c = (c >> 1) ^ (c & 1 ? 0xEDB88320u : 0u);
-      t[0][b] = c;
-    }
-    for (uint32_t b = 0; b < 256; ++b)
-      for (int k = 1; k < 8; ++k) t[k][b] = (t[k - 1][b] >> 8) ^ t[0][t[k - 1][b] & 0xFF];
-    return t;
-  }();
-  const uint8_t* p = static_cast<const uint8_t*>(data);
-  uint32_t crc = 0xFFFFFFFF;
-  for (; bytes >= 8; bytes -= 8, p += 8) {
-    const uint32_t low = crc ^ (p[0] | p[1] << 8 | p[2] << 16 | static_cast<uint32_t>(p[3]) << 24);
-    crc = table[7][low & 0xFF] ^ table[6][(low >> 8) & 0xFF] ^ table[5][(low >> 16) & 0xFF] ^ table[4][low >> 24] ^
-          table[3][p[4]] ^ table[2][p[5]] ^ table[1][p[6]] ^ table[0][p[7]];
-  }
-  for (; bytes > 0; --bytes, ++p) crc = (crc >> 8) ^ table[0][(crc ^ *p) & 0xFF];
-  return ~crc;
-}
+uint32_t crc32(const void* data, uint64_t bytes) { return crc32_fast(data, bytes); }
 
 }  // namespace ssn

@@ -12,6 +12,7 @@ import { listWeights } from "../../lib/backbones/list.js";
 import { loadBackbone } from "../../lib/backbones/load.js";
 import type { ErrorCode } from "../../lib/errors.js";
 import { SuperSimpleNetError } from "../../lib/errors.js";
+import { writeTensors } from "../../lib/files/tensors.js";
 import type { DetectorConfig, NativeTensor, TensorMap } from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
 import { type Storage, orderedDict, tensor, torchLegacy, torchZip } from "../files/torch_save.js";
@@ -37,7 +38,7 @@ const fails = (promise: Promise<unknown>, code: ErrorCode, message: RegExp): Pro
 
 async function save(name: string, tensors: TensorMap): Promise<string> {
   const file = path.join(root, name);
-  await engine().writeTensors(file, tensors, {});
+  await writeTensors(file, tensors, {});
   return file;
 }
 

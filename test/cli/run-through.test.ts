@@ -17,8 +17,8 @@ import os from "node:os";
 import path from "node:path";
 import { after, before, test } from "node:test";
 
+import { readTensors, writeTensors } from "../../lib/files/tensors.js";
 import { datasets, type TensorMap } from "../../lib/index.js";
-import { engine } from "../../lib/native/engine.js";
 import { type Finished, type RunOptions, supersimplenet } from "./run.js";
 
 /** From images to a model, to metrics, to decisions: every command in a process of its own, on a tiny data set. */
@@ -378,15 +378,15 @@ test("a picture of predict that cannot be written: an error, the others are ther
 });
 
 test("convert: heads and backbone as a checkpoint come back as the same network", async () => {
-  const { tensors } = await engine().readTensors(at("run", "model.safetensors"));
+  const { tensors } = await readTensors(at("run", "model.safetensors"));
   const part = (backbone: boolean): TensorMap =>
     Object.fromEntries(
       Object.entries(tensors)
         .filter(([name]) => name.startsWith("backbone.") === backbone)
         .map(([name, tensor]) => [name.replace(/^backbone\./, ""), tensor]),
     );
-  await engine().writeTensors(at("heads.safetensors"), part(false), {});
-  await engine().writeTensors(at("weights.safetensors"), part(true), {});
+  await writeTensors(at("heads.safetensors"), part(false), {});
+  await writeTensors(at("weights.safetensors"), part(true), {});
   const args = [
     "convert",
     "--checkpoint",
@@ -455,8 +455,8 @@ test("a model that is not there, is no model, or is cut off: a typed error, exit
 });
 
 test("a model of a newer format is refused", async () => {
-  const { tensors, metadata } = await engine().readTensors(at("run", "model.safetensors"));
-  await engine().writeTensors(at("newer.safetensors"), tensors, { ...metadata, format_version: "9" });
+  const { tensors, metadata } = await readTensors(at("run", "model.safetensors"));
+  await writeTensors(at("newer.safetensors"), tensors, { ...metadata, format_version: "9" });
   const { code, stderr } = await supersimplenet(["evaluate", "--model", at("newer.safetensors"), "--data", data]);
   assert.equal(code, 1);
   assert.match(stderr, /^error \[MODEL_TOO_NEW\] /m);

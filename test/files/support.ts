@@ -5,8 +5,6 @@ import path from "node:path";
 import { after } from "node:test";
 
 import { type ErrorCode, SuperSimpleNetError } from "../../lib/errors.js";
-import type { TensorFile } from "../../lib/native/binding.js";
-import { engine } from "../../lib/native/engine.js";
 
 /** A folder that is removed after the test file. */
 export function temporaryFolder(): string {
@@ -74,5 +72,3 @@ export async function mutate(
   await settle();
   return outcome;
 }
-
-export const readTensors = (file: string, names?: string[]): Promise<TensorFile> => engine().readTensors(file, names);

@@ -1,5 +1,6 @@
 import { test } from "node:test";
 
+import { readTensors } from "../../lib/files/tensors.js";
 import type { DetectorConfig, EngineConfig, NativeTensor, TensorMap, TrainerConfig } from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
 import { type StepExpectation, formula, formulaBackbone, formulaHeads, formulaTensor, uniform } from "./formula.js";
@@ -104,8 +105,8 @@ export function vectorSource(folder: string): Source {
   return {
     name: "vectors",
     weights: async () => ({
-      backbone: (await engine().readTensors(`${folder}/weights/resnet18_to_layer3.safetensors`)).tensors,
-      heads: (await engine().readTensors(`${folder}/golden/heads.pt`)).tensors,
+      backbone: (await readTensors(`${folder}/weights/resnet18_to_layer3.safetensors`)).tensors,
+      heads: (await readTensors(`${folder}/golden/heads.pt`)).tensors,
     }),
     input: tensor,
     noise: tensor,

@@ -6,8 +6,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { before, test } from "node:test";
 
+import { readTensors } from "../../lib/files/tensors.js";
 import { datasets } from "../../lib/index.js";
-import { engine } from "../../lib/native/engine.js";
 import { checkpointFile } from "../../lib/training/checkpoint.js";
 import { supersimplenet } from "../cli/run.js";
 import { scratchFolder } from "../training/support.js";
@@ -53,7 +53,7 @@ function runChild(mode: string, out: string, step = 0): Promise<Ended> {
 
 /** The checkpoint is that of `epochs` whole epochs; finished from there the model is that of an uninterrupted run. */
 async function assertResumes(out: string, least: number): Promise<void> {
-  const { metadata } = await engine().readTensors(checkpointFile(out));
+  const { metadata } = await readTensors(checkpointFile(out));
   assert.ok(Number(metadata["epochs_done"]) >= least, `${metadata["epochs_done"]} epochs`);
   assert.deepEqual(await runChild("resume", out), { code: 0, signal: null, stdout: "trained\n", stderr: "" });
   assert.ok(whole.equals(readFileSync(path.join(out, "model.safetensors"))));
@@ -75,7 +75,7 @@ for (const [mode, code, stderr, steps] of endings) {
       assert.match(ended.stderr, stderr);
       if (step === 1) assert.ok(!existsSync(checkpointFile(out)));
       if (step === 8) await assertResumes(out, 2);
-      else if (existsSync(checkpointFile(out))) await engine().readTensors(checkpointFile(out));
+      else if (existsSync(checkpointFile(out))) await readTensors(checkpointFile(out));
     }
   });
 }
@@ -140,7 +140,7 @@ test("Ctrl-C and SIGTERM in the middle of 'supersimplenet train': 130, a checkpo
     });
     assert.equal(stopped.code, 130, stopped.stderr);
     assert.deepEqual(readdirSync(path.join(out, "checkpoint")), ["last.safetensors"]);
-    await engine().readTensors(checkpointFile(out));
+    await readTensors(checkpointFile(out));
     const resumed = await supersimplenet([...args(out), "--resume"]);
     assert.equal(resumed.code, 0, resumed.stderr);
     assert.ok(whole.equals(readFileSync(path.join(out, "model.safetensors"))), `${signal} at ${when}`);

@@ -4,6 +4,7 @@ import os from "node:os";
 import path from "node:path";
 import { after, test } from "node:test";
 
+import { writeTensors } from "../../lib/files/tensors.js";
 import type { NativeTensor, TensorMap } from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
 import { convertCheckpoint } from "../../lib/models/convert.js";
@@ -47,7 +48,7 @@ const anomalib = renamed(heads, (name) => anomalibNames[name]!);
 
 async function save(tensors: TensorMap): Promise<string> {
   const file = path.join(folder, "checkpoint");
-  await engine().writeTensors(file, tensors, {});
+  await writeTensors(file, tensors, {});
   return file;
 }
 

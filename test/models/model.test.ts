@@ -4,6 +4,7 @@ import path from "node:path";
 import { before, test } from "node:test";
 
 import { importedName } from "../../lib/backbones/catalogue.js";
+import { readTensors, writeTensors } from "../../lib/files/tensors.js";
 import {
   Detector,
   Model,
@@ -27,10 +28,10 @@ let metadata: Record<string, string>;
 before(async () => {
   const data = labelledFor(await smallDataset(folder), "unsupervised");
   model = await train(data, { ...tinier, calibrationFraction: 0.4 });
-  await engine().writeTensors(at("resnet18.safetensors"), await engine().randomBackbone("resnet18", 0), {});
+  await writeTensors(at("resnet18.safetensors"), await engine().randomBackbone("resnet18", 0), {});
   onFile = await train(data, { ...tinier, backboneWeights: at("resnet18.safetensors") });
   await model.save(at("model.safetensors"));
-  ({ tensors, metadata } = await engine().readTensors(at("model.safetensors")));
+  ({ tensors, metadata } = await readTensors(at("model.safetensors")));
 });
 
 /** The model file with something else in it. */
@@ -41,7 +42,7 @@ async function written(changed: {
 }): Promise<string> {
   const config = JSON.parse(metadata["config"]!) as ModelConfig & Record<string, unknown>;
   changed.config?.(config);
-  await engine().writeTensors(at("changed.safetensors"), changed.tensors ?? tensors, {
+  await writeTensors(at("changed.safetensors"), changed.tensors ?? tensors, {
     ...metadata,
     config: JSON.stringify(config),
     ...changed.metadata,
@@ -104,14 +105,12 @@ test("the backbone is stored unless every machine can have it, or as asked for",
   const without = await Model.load(at("without.safetensors"));
   assert.equal(without.embedsBackbone, false);
   assert.ok(
-    Object.keys((await engine().readTensors(at("without.safetensors"))).tensors).every(
-      (name) => !name.startsWith("backbone."),
-    ),
+    Object.keys((await readTensors(at("without.safetensors"))).tensors).every((name) => !name.startsWith("backbone.")),
   );
 
   const weights = path.join(at("cache"), "weights", importedName("resnet18", "safetensors"));
   mkdirSync(path.dirname(weights), { recursive: true });
-  await engine().writeTensors(weights, await engine().randomBackbone("resnet18", 0), {});
+  await writeTensors(weights, await engine().randomBackbone("resnet18", 0), {});
   const data = labelledFor(await smallDataset(folder), "unsupervised");
   assert.equal(onFile.embedsBackbone, true, "by path");
   assert.equal(
@@ -141,7 +140,7 @@ test("the model of a detector reads its backbone again when it is saved, from th
   assert.notDeepEqual(readFileSync(at("kept.safetensors")), bytes);
 
   const other = await Detector.load(at("copy.safetensors"));
-  await engine().writeTensors(at("resnet18-1.safetensors"), await engine().randomBackbone("resnet18", 1), {});
+  await writeTensors(at("resnet18-1.safetensors"), await engine().randomBackbone("resnet18", 1), {});
   const another = await train(labelledFor(await smallDataset(folder), "unsupervised"), {
     ...tinier,
     backboneWeights: at("resnet18-1.safetensors"),
@@ -157,7 +156,7 @@ test("a model without its backbone: the right weights by path give the same resu
   await onFile.save(at("onfile.safetensors"));
   await onFile.save(at("without.safetensors"), { embedBackbone: false });
   const weights = async (seed: number): Promise<string> => {
-    await engine().writeTensors(at(`weights-${seed}.safetensors`), await engine().randomBackbone("resnet18", seed), {});
+    await writeTensors(at(`weights-${seed}.safetensors`), await engine().randomBackbone("resnet18", seed), {});
     return at(`weights-${seed}.safetensors`);
   };
   const image = { data: new Uint8Array(32 * 32 * 3).fill(90), width: 32, height: 32, channels: 3 } as const;
@@ -197,7 +196,7 @@ test("other files", async () => {
     await assert.rejects(Model.load(at(`${name}.safetensors`)), failure("FILE_CORRUPT", name));
   writeFileSync(at("cut.safetensors"), readFileSync(at("model.safetensors")).subarray(0, 100_000));
   await assert.rejects(Model.load(at("cut.safetensors")), failure("FILE_CORRUPT", "cut.safetensors"));
-  await engine().writeTensors(at("weights.safetensors"), await engine().randomBackbone("resnet18", 0), {});
+  await writeTensors(at("weights.safetensors"), await engine().randomBackbone("resnet18", 0), {});
   await assert.rejects(Model.load(at("weights.safetensors")), failure("MODEL_INVALID", "convert"));
   await assert.rejects(Model.load(folder));
 });

@@ -20,7 +20,7 @@ test("the engine runs with the libtorch that was located", () => {
 
 test("native errors arrive as SuperSimpleNetError with a code", async () => {
   const missing = path.join(os.tmpdir(), "ssn-does-not-exist.safetensors");
-  await assert.rejects(engine().readTensors(missing), { name: "SuperSimpleNetError", code: "FILE_NOT_FOUND" });
+  await assert.rejects(engine().readPickle(missing), { name: "SuperSimpleNetError", code: "FILE_NOT_FOUND" });
 });
 
 test("every object of a kind has the same class: each definition would stay in memory for ever", async () => {

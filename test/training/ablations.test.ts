@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import path from "node:path";
 import { before, test } from "node:test";
 
+import { readTensors, writeTensors } from "../../lib/files/tensors.js";
 import {
   type AblationName,
   ablations,
@@ -503,13 +504,13 @@ test("a model file from before the ablations is the paper's network", async () =
   const model = await train(data, tinier);
   const file = path.join(folder, "before.safetensors");
   await model.save(file);
-  const { tensors, metadata } = await engine().readTensors(file);
+  const { tensors, metadata } = await readTensors(file);
   const { upscale, classificationHead, mapInput, ...older } = JSON.parse(metadata["config"]!) as Record<
     string,
     unknown
   >;
   assert.deepEqual([upscale, classificationHead, mapInput], [true, "standard", true]);
-  await engine().writeTensors(file, tensors, { ...metadata, config: JSON.stringify(older) });
+  await writeTensors(file, tensors, { ...metadata, config: JSON.stringify(older) });
   const loaded = await Model.load(file);
   assert.deepEqual(loaded.networkConfig, model.networkConfig);
   const image = data.samples[0]!.image;
@@ -517,11 +518,11 @@ test("a model file from before the ablations is the paper's network", async () =
     (await (await Detector.load(loaded)).detect(image)).logit,
     (await (await Detector.load(model)).detect(image)).logit,
   );
-  await engine().writeTensors(file, tensors, {
+  await writeTensors(file, tensors, {
     ...metadata,
     config: JSON.stringify({ ...older, classificationHead: "other" }),
   });
   await assert.rejects(Model.load(file), failure("MODEL_INVALID", "classificationHead"));
-  await engine().writeTensors(file, tensors, { ...metadata, config: JSON.stringify({ ...older, mapInput: false }) });
+  await writeTensors(file, tensors, { ...metadata, config: JSON.stringify({ ...older, mapInput: false }) });
   await assert.rejects(Model.load(file), failure("MODEL_INVALID", "dec_head.0.weight"));
 });

@@ -4,6 +4,7 @@ import path from "node:path";
 import { before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
+import { readTensors, writeTensors } from "../../lib/files/tensors.js";
 import {
   type Dataset,
   type FitOptions,
@@ -55,7 +56,7 @@ test("abort: ABORTED with the signal's reason; the last epoch's checkpoint is wh
   }).catch((e: unknown) => e);
   assert.ok(error instanceof SuperSimpleNetError && error.code === "ABORTED" && error.cause === reason);
   assert.deepEqual(filesUnder(out), ["checkpoint", "checkpoint/last.safetensors"]);
-  const { metadata, tensors } = await engine().readTensors(checkpointFile(out));
+  const { metadata, tensors } = await readTensors(checkpointFile(out));
   assert.equal(metadata["epochs_done"], "1");
   assert.ok("heads.feature_adaptor.projection.weight" in tensors && "optimizer.updates" in tensors);
 });
@@ -294,7 +295,7 @@ test("a damaged checkpoint: FILE_CORRUPT naming the file", async () => {
   }
 
   writeFileSync(file, whole);
-  const { tensors, metadata } = await engine().readTensors(file);
+  const { tensors, metadata } = await readTensors(file);
   const damage: [string, typeof tensors, Record<string, string>][] = [
     ["no heads", Object.fromEntries(Object.entries(tensors).filter(([name]) => !name.startsWith("heads."))), metadata],
     [
@@ -341,7 +342,7 @@ test("a damaged checkpoint: FILE_CORRUPT naming the file", async () => {
     ["a model instead", tensors, { ...metadata, format: "supersimplenet" }],
   ];
   for (const [what, badTensors, badMetadata] of damage) {
-    await engine().writeTensors(file, badTensors, badMetadata);
+    await writeTensors(file, badTensors, badMetadata);
     await assert.rejects(resumed(), failure("FILE_CORRUPT", file), what);
   }
   writeFileSync(file, whole);
