@@ -3,8 +3,9 @@ import { existsSync } from "node:fs";
 import { architectures } from "../backbones/catalogue.js";
 import { SuperSimpleNetError } from "../errors.js";
 import type { ExperimentEvent, ExperimentOptions } from "../experiments/experiment.js";
-import { checkProtocol, experimentDefaults, protocolNames, protocols } from "../experiments/protocols.js";
-import { trainerDefaults as defaults } from "../training/options.js";
+import { checkProtocol, protocolNames, protocols } from "../experiments/protocols.js";
+import { defined } from "../schema/check.js";
+import { trainerDefaults as defaults } from "../schema/training.js";
 import { interruptible } from "./interrupt.js";
 import { choice, command, integer, size, text, type ValueOption } from "./options.js";
 import { duration, output } from "./output.js";
@@ -76,7 +77,7 @@ export const experiment = command({
     data,
     seeds: integer("N", "trainings of each model, with the seeds 0 to N-1", {
       min: 1,
-      default: experimentDefaults.seeds,
+      default: 5,
     }),
     shard,
     published: text("FILE", "the authors' results, to stand beside ours", { default: "no comparison" }),
@@ -95,15 +96,15 @@ export const experiment = command({
     }),
     "feature-cache-mib": integer("MIB", "memory for cached backbone features", {
       min: 0,
-      default: defaults.featureCacheMiB,
+      default: defaults.cache.memoryMiB,
     }),
     "feature-cache-host-mib": integer("MIB", "with a GPU: page-locked memory of the host for what does not fit there", {
       min: 0,
-      default: defaults.featureCacheHostMiB,
+      default: defaults.cache.hostMiB,
     }),
     "feature-cache-file-mib": integer("MIB", "disk space to keep them for the trainings that follow; 0 does not", {
       min: 0,
-      default: defaults.featureCacheFileMiB,
+      default: defaults.cache.fileMiB,
     }),
     "feature-cache-dir": text("DIR", "where", { default: "the cache folder" }),
     device: shared.device,
@@ -122,16 +123,20 @@ export const experiment = command({
     const sources =
       values.data === undefined ? [] : typeof values.data === "string" ? [values.data] : Object.values(values.data);
     for (const source of sources) refuseInDataset("experiment", "--out", out, source);
+    const caches = {
+      memoryMiB: values["feature-cache-mib"],
+      hostMiB: values["feature-cache-host-mib"],
+      fileMiB: values["feature-cache-file-mib"],
+      dir: values["feature-cache-dir"],
+    };
+    const cache = Object.values(caches).some((value) => value !== undefined) ? caches : undefined;
     const training = given({
       epochs: values.epochs,
       batchSize: values.batch,
       imageSize: values["image-size"],
       backbone: values.backbone,
       backboneWeights: values["backbone-weights"],
-      featureCacheMiB: values["feature-cache-mib"],
-      featureCacheHostMiB: values["feature-cache-host-mib"],
-      featureCacheFileMiB: values["feature-cache-file-mib"],
-      featureCacheDir: values["feature-cache-dir"],
+      cache: cache && defined(cache),
       device: values.device,
       threads: values.threads,
     });

@@ -59,7 +59,7 @@ export const quickstart = command({
       given({
         backbone: "resnet18" as const,
         backboneWeights: "random",
-        noiseStd,
+        anomalies: { noiseStd },
         imageSize,
         epochs,
         seed,

@@ -6,15 +6,12 @@ import { REGIMES } from "../datasets/regime.js";
 import type { Regime } from "../datasets/types.js";
 import { fileError, SuperSimpleNetError } from "../errors.js";
 import type { Model } from "../models/model.js";
-import {
-  publishedNoiseStd,
-  type FitOptions,
-  regimePresets,
-  type RelativeNoise,
-  trainerDefaults as defaults,
-  type TrainerOptions,
-} from "../training/options.js";
-import { rankDefaults, rankSettings } from "../training/ranks.js";
+import { defined, mergeOptions } from "../schema/check.js";
+import { publishedNoiseStd, regimePresets } from "../schema/presets.js";
+import { trainerDefaults as defaults } from "../schema/training.js";
+import type { RelativeNoise, TrainerOptions } from "../schema/types.js";
+import type { FitOptions } from "../training/events.js";
+import { rankSettings } from "../training/ranks.js";
 import { probeFolder, writeWholeFile } from "../write.js";
 import { evaluationDocument, evaluationText, runEvaluation } from "./evaluation.js";
 import { interruptible } from "./interrupt.js";
@@ -37,10 +34,12 @@ import { showTraining } from "./progress.js";
 import { describeModel, given, program, quoted, shared, withDetector } from "./shared.js";
 
 /** The presets of one field, as --help shows them: "0.2 unsupervised, weak; 0.6 mixed, full". */
-function byRegime(field: keyof typeof regimePresets.full): string {
+function byRegime(field: string): string {
   const groups = new Map<string, Regime[]>();
   for (const regime of REGIMES) {
-    const value = regimePresets[regime][field];
+    const { optimizer, anomalies, masks } = regimePresets[regime];
+    const value = ({ ...optimizer, ...anomalies, ...masks } as Record<string, unknown>)[field] as
+      number | boolean | { w: number; p: number };
     const shown =
       typeof value === "object"
         ? `${value.w},${value.p}`
@@ -67,7 +66,7 @@ const noise: ValueOption<number | RelativeNoise> = {
 const layers: ValueOption<string[]> = {
   placeholder: "NAME,...",
   help: "layers that feed the heads",
-  default: defaults.layers.join(","),
+  default: defaults.network.layers.join(","),
   parse: (value) => value.split(","),
 };
 
@@ -95,19 +94,19 @@ const options = {
     default: defaults.precision,
   }),
   threads: shared.threads,
-  variant: choice(["jims", "icpr"], "which published network", { default: defaults.variant }),
+  variant: choice(["jims", "icpr"], "which published network", { default: defaults.network.variant }),
   resume: flag("continue from the checkpoint in RUN"),
   overwrite: flag("replace the run in RUN"),
   layers,
-  resize: choice(["bilinear", "antialias"], "how images are resized", { default: defaults.resize }),
-  "align-corners": onOff("of the feature upscaling", { default: defaults.alignCorners }),
+  resize: choice(["bilinear", "antialias"], "how images are resized", { default: defaults.network.resize }),
+  "align-corners": onOff("of the feature upscaling", { default: defaults.network.alignCorners }),
   "noise-std": noise,
   "perlin-threshold": number("X", "threshold of the synthetic anomalies' masks", {
     default: byRegime("perlinThreshold"),
   }),
   "mask-dilation": integer("PX", "side of the square that dilates training masks; 0 does not", {
     min: 0,
-    default: byRegime("maskDilation"),
+    default: byRegime("dilation"),
   }),
   "distance-weight": numbers("W,P", "weight and power of the distance weight", {
     count: 2,
@@ -120,14 +119,26 @@ const options = {
     min: 0,
     default: byRegime("gradientClip"),
   }),
-  "adaptor-lr": number("X", "learning rate of the adaptor", { min: 0, default: defaults.adaptorLearningRate }),
-  "heads-lr": number("X", "learning rate of both heads", { min: 0, default: defaults.headsLearningRate }),
-  "adaptor-weight-decay": number("X", "weight decay of the adaptor", { min: 0, default: defaults.adaptorWeightDecay }),
-  "heads-weight-decay": number("X", "weight decay of both heads", { min: 0, default: defaults.headsWeightDecay }),
-  "lr-milestones": numbers("A,B", "shares of the epochs after which the learning rates fall", {
-    default: defaults.learningRateMilestones,
+  "adaptor-lr": number("X", "learning rate of the adaptor", {
+    min: 0,
+    default: defaults.optimizer.adaptorLearningRate,
   }),
-  "lr-factor": number("X", "what they are multiplied by then", { min: 0, default: defaults.learningRateFactor }),
+  "heads-lr": number("X", "learning rate of both heads", { min: 0, default: defaults.optimizer.headsLearningRate }),
+  "adaptor-weight-decay": number("X", "weight decay of the adaptor", {
+    min: 0,
+    default: defaults.optimizer.adaptorWeightDecay,
+  }),
+  "heads-weight-decay": number("X", "weight decay of both heads", {
+    min: 0,
+    default: defaults.optimizer.headsWeightDecay,
+  }),
+  "lr-milestones": numbers("A,B", "shares of the epochs after which the learning rates fall", {
+    default: defaults.optimizer.learningRateMilestones,
+  }),
+  "lr-factor": number("X", "what they are multiplied by then", {
+    min: 0,
+    default: defaults.optimizer.learningRateFactor,
+  }),
   "segmented-ratio": number("X", "share of the anomalous training images that keep their masks", {
     min: 0,
     max: 1,
@@ -137,42 +148,42 @@ const options = {
   "calibration-fraction": number(
     "X",
     "share of the training images held out to set the thresholds; 0 leaves them at 0.5",
-    { min: 0, max: 0.5, default: defaults.calibrationFraction },
+    { min: 0, max: 0.5, default: defaults.calibration.fraction },
   ),
   "feature-cache-mib": integer("MIB", "memory for cached backbone features", {
     min: 0,
-    default: defaults.featureCacheMiB,
+    default: defaults.cache.memoryMiB,
   }),
   "feature-cache-host-mib": integer("MIB", "with a GPU: page-locked memory of the host for what does not fit there", {
     min: 0,
-    default: defaults.featureCacheHostMiB,
+    default: defaults.cache.hostMiB,
   }),
   "feature-cache-file-mib": integer("MIB", "disk space to keep them for the next training; 0 does not", {
     min: 0,
-    default: defaults.featureCacheFileMiB,
+    default: defaults.cache.fileMiB,
   }),
   "feature-cache-dir": text("FOLDER", "where", { default: "features in the cache folder" }),
   "feature-cache-precision": choice(
     ["float32", "float16"],
     "of backbone features; float16 takes half the space and rounds them",
-    { default: defaults.featureCachePrecision },
+    { default: defaults.cache.precision },
   ),
   "cuda-graphs": integer("N", "with a GPU: for how many sizes of steps the work is kept as a CUDA graph; 0: none", {
     min: 0,
     max: 64,
-    default: defaults.cudaGraphs,
+    default: defaults.cuda.graphs,
   }),
   heads: shared.heads,
-  upscale: onOff("ablation: upscale the features", { default: defaults.upscale }),
+  upscale: onOff("ablation: upscale the features", { default: defaults.ablation.upscale }),
   "classification-head": choice(["standard", "complex", "mapMax"], "ablation: what makes the score", {
-    default: defaults.classificationHead,
+    default: defaults.ablation.classificationHead,
   }),
-  "map-input": onOff("ablation: the classification head sees the map", { default: defaults.mapInput }),
+  "map-input": onOff("ablation: the classification head sees the map", { default: defaults.ablation.mapInput }),
   "synthetic-anomalies": choice(["perlin", "simplenet", "none"], "ablation: how they are made", {
-    default: defaults.syntheticAnomalies,
+    default: defaults.ablation.syntheticAnomalies,
   }),
-  overlap: onOff("ablation: synthetic anomalies on real defects too", { default: defaults.overlap }),
-  loss: choice(["default", "truncatedL1"], "ablation: of the map", { default: defaults.loss }),
+  overlap: onOff("ablation: synthetic anomalies on real defects too", { default: defaults.ablation.overlap }),
+  loss: choice(["default", "truncatedL1"], "ablation: of the map", { default: defaults.ablation.loss }),
   distributed: choice(
     ["auto", "off"],
     "train with other processes if the environment says so, as torchrun sets it (docs/distributed.md)",
@@ -180,11 +191,11 @@ const options = {
   ),
   "rank-timeout": number("S", "seconds after which a process from which nothing is heard has failed", {
     min: 1,
-    default: rankDefaults.timeoutSeconds,
+    default: 60,
   }),
   "join-timeout": number("S", "seconds to wait for all processes to come", {
     min: 1,
-    default: rankDefaults.joinTimeoutSeconds,
+    default: 300,
   }),
   nccl: onOff("several processes: sum gradients by NCCL where each has a GPU of its own", { default: true }),
   "embed-backbone": onOff("store the backbone in the model file", { default: "unless it comes from the cache folder" }),
@@ -209,15 +220,10 @@ function trainerOptions(values: TrainValues): TrainerOptions {
       "INVALID_OPTION",
       "train: --distance-weight and --no-distance-weight exclude each other.",
     );
-  // A type that names every field: one that is added to TrainerOptions must be given its option here.
-  const all: { [Field in keyof Required<TrainerOptions>]: TrainerOptions[Field] } = {
+  return defined<unknown>({
     backbone: values.backbone,
     backboneWeights: values["backbone-weights"],
-    layers: values.layers,
     imageSize: values["image-size"],
-    resize: values.resize,
-    variant: values.variant,
-    alignCorners: values["align-corners"],
     regime: values.regime,
     epochs: values.epochs,
     batchSize: values.batch,
@@ -225,39 +231,51 @@ function trainerOptions(values: TrainValues): TrainerOptions {
     threads: values.threads,
     device: values.device,
     precision: values.precision,
-    adaptorLearningRate: values["adaptor-lr"],
-    headsLearningRate: values["heads-lr"],
-    adaptorWeightDecay: values["adaptor-weight-decay"],
-    headsWeightDecay: values["heads-weight-decay"],
-    learningRateMilestones: values["lr-milestones"],
-    learningRateFactor: values["lr-factor"],
-    gradientClip: values["gradient-clip"],
-    noiseStd: values["noise-std"],
-    perlinThreshold: values["perlin-threshold"],
-    maskDilation: values["mask-dilation"],
-    distanceWeight: values["no-distance-weight"] ? false : weight && { w: weight[0]!, p: weight[1]! },
-    stopGradient: values["stop-gradient"],
-    balancedSampling: values["balanced-sampling"],
-    segmentedRatio: values["segmented-ratio"],
-    segmentedCount: values["segmented-count"],
-    calibrationFraction: values["calibration-fraction"],
-    featureCacheMiB: values["feature-cache-mib"],
-    featureCacheHostMiB: values["feature-cache-host-mib"],
-    featureCacheFileMiB: values["feature-cache-file-mib"],
-    featureCacheDir: values["feature-cache-dir"],
-    featureCachePrecision: values["feature-cache-precision"],
-    cudaGraphs: values["cuda-graphs"],
-    heads: values.heads,
-    upscale: values.upscale,
-    classificationHead: values["classification-head"],
-    mapInput: values["map-input"],
-    syntheticAnomalies: values["synthetic-anomalies"],
-    overlap: values.overlap,
-    loss: values.loss,
     distributed: distributedOption(values),
-    embedBackbone: values["embed-backbone"],
-  };
-  return given(all);
+    network: {
+      layers: values.layers,
+      resize: values.resize,
+      variant: values.variant,
+      alignCorners: values["align-corners"],
+      heads: values.heads,
+      embedBackbone: values["embed-backbone"],
+    },
+    optimizer: {
+      adaptorLearningRate: values["adaptor-lr"],
+      headsLearningRate: values["heads-lr"],
+      adaptorWeightDecay: values["adaptor-weight-decay"],
+      headsWeightDecay: values["heads-weight-decay"],
+      learningRateMilestones: values["lr-milestones"],
+      learningRateFactor: values["lr-factor"],
+      gradientClip: values["gradient-clip"],
+      stopGradient: values["stop-gradient"],
+      balancedSampling: values["balanced-sampling"],
+    },
+    anomalies: { noiseStd: values["noise-std"], perlinThreshold: values["perlin-threshold"] },
+    masks: {
+      dilation: values["mask-dilation"],
+      distanceWeight: values["no-distance-weight"] ? false : weight && { w: weight[0]!, p: weight[1]! },
+      segmentedRatio: values["segmented-ratio"],
+      segmentedCount: values["segmented-count"],
+    },
+    calibration: { fraction: values["calibration-fraction"] },
+    cache: {
+      memoryMiB: values["feature-cache-mib"],
+      hostMiB: values["feature-cache-host-mib"],
+      fileMiB: values["feature-cache-file-mib"],
+      dir: values["feature-cache-dir"],
+      precision: values["feature-cache-precision"],
+    },
+    cuda: { graphs: values["cuda-graphs"] },
+    ablation: {
+      upscale: values.upscale,
+      classificationHead: values["classification-head"],
+      mapInput: values["map-input"],
+      syntheticAnomalies: values["synthetic-anomalies"],
+      overlap: values.overlap,
+      loss: values.loss,
+    },
+  }) as TrainerOptions;
 }
 
 /** Says that the folder is quickstart's own. */
@@ -347,7 +365,7 @@ export const train = command({
     const { datasets } = await import("../datasets/index.js");
     const { Trainer } = await import("../training/trainer.js");
     const { Detector } = await import("../detection/detector.js");
-    const progress = showTraining(files.log, settings.balancedSampling);
+    const progress = showTraining(files.log, settings.optimizer?.balancedSampling);
 
     const run = (): Promise<number> =>
       interruptible(async (signal) => {
@@ -357,7 +375,7 @@ export const train = command({
           output.log(
             `rank ${ranks.rank} of ${ranks.worldSize}; waiting for all of them at ${ranks.masterAddress}:${ranks.masterPort}`,
           );
-        const { segmentedRatio, segmentedCount } = settings;
+        const { segmentedRatio, segmentedCount } = settings.masks ?? {};
         const dataset = await datasets.open(values.data, {
           kind: values.dataset,
           category: values.category,
@@ -371,7 +389,7 @@ export const train = command({
           output.log(
             `${dataset.name}: published settings ${used.map(([name, value]) => `${name} ${JSON.stringify(value)}`).join(", ")}`,
           );
-        const trainer = new Trainer({ ...published, ...settings });
+        const trainer = new Trainer(mergeOptions<TrainerOptions>(published, settings));
         const again = process.argv.slice(3).filter((argument) => argument !== "--overwrite" && argument !== "--resume");
         const resume = [program, "train", ...again.map(quoted), "--resume"].join(" ");
         if (!writes) {
