@@ -47,7 +47,7 @@ export interface PlannedRun {
   key: string;
   source: Source;
   condition: Condition;
-  /** Of the condition in the protocol. */
+  /** Place of the condition in the protocol. */
   order: number;
   part: Part;
   /** All parts of the data set: a seed counts when all of them are done. */
@@ -63,7 +63,10 @@ export interface PlanOptions {
   training: ExperimentTraining;
 }
 
-/** Everything that decides a run's result but the data and the version. It is stored with the result, and compared when a run is done already. */
+/**
+ * Returns everything that decides a run's result, besides the data and the version. Results are stored with it; a run
+ * that is done already must have the same.
+ */
 export function decisive(run: PlannedRun): Record<string, unknown> {
   const { options } = new Trainer(run.options);
   const { normalShare = 1, anomalousShare = 1 } = run.condition;
@@ -78,7 +81,7 @@ export function decisive(run: PlannedRun): Record<string, unknown> {
   ) as Record<string, unknown>;
 }
 
-/** Which data sets were given, matched to those of the protocol. INVALID_OPTION when they do not fit. */
+/** Matches the data sets to those of the protocol. Throws INVALID_OPTION when they do not fit. */
 async function findSources(name: ProtocolName, data: PlanOptions["data"]): Promise<Source[]> {
   const where = `experiment ${name}`;
   const protocol: Protocol = protocols[name];
@@ -113,7 +116,7 @@ const hasCategories = ({ kind }: Source): boolean => isPublished(kind) && publis
 function partsOf(where: string, source: Source, protocol: Protocol, chosen: readonly string[] | undefined): Part[] {
   const { categories: all, folds } =
     source.published === undefined ? { categories: undefined, folds: undefined } : publishedData[source.published];
-  // Data of one's own in the layout of a data set with categories has those that are named.
+  // Your own data in a layout with categories: the categories are those that were asked for.
   const available =
     source.published === undefined
       ? hasCategories(source)
@@ -146,13 +149,13 @@ export class Parts {
     const { segmentedRatio, segmentedCount } = options.masks ?? {};
     const how = { kind: source.kind, category: part.category, fold: part.fold, segmentedRatio, segmentedCount };
     const key = JSON.stringify([source.root, how]);
-    // KSDD2 alone opens its published splits by a number, SensumSODF by a share; elsewhere the choice is made on one opened data set.
+    // KSDD2 has published splits by number and SensumSODF by share: each is a data set to open.
     const found = this.opened.get(key) ?? open(source.root, how);
     this.opened.set(key, found);
     return found;
   }
 
-  /** The data of one run. Errors: those of opening; DATASET_INVALID when it lacks labels that the run needs, or test images. */
+  /** Returns the data of one run. Throws DATASET_INVALID when labels that the run needs, or test images, are missing. */
   async of({
     source,
     part,
@@ -175,7 +178,7 @@ export class Parts {
 
 const { calibration } = experimentTraining.parse({});
 
-/** The runs of a protocol in the order in which they are done: seed by seed, so that whole seeds are there early. */
+/** Returns the runs of a protocol in the order in which they are done: seed by seed, so that whole seeds are there early. */
 export async function plan(
   name: ProtocolName,
   { data, seeds, categories, training }: PlanOptions,
@@ -223,7 +226,7 @@ export async function plan(
     .map(({ run }) => run);
 }
 
-/** Every count-th run, by position: the shards of one plan are disjoint and together all of it. */
+/** Returns every count-th run: the shards of one plan are disjoint and together are the whole plan. */
 export function shardOf<T>(runs: readonly T[], { index, count }: Shard): T[] {
   return runs.filter((_, i) => i % count === index - 1);
 }

@@ -17,7 +17,7 @@ export interface Condition {
   name: string;
   /** For people. */
   title: string;
-  /** Over the data set's published settings and the caller's. */
+  /** They replace the data set's published settings and the caller's. */
   options: TrainerOptions;
   /** Share of the normal or anomalous training images that are used, above 0, to 1. Default 1. */
   normalShare?: number;
@@ -30,21 +30,21 @@ export interface Condition {
 
 /** What the conditions of a protocol may depend on. */
 export interface Context {
-  /** Published data set, or undefined for data of one's own. */
+  /** Published data set, or undefined for your own data. */
   kind: PublishedKind | undefined;
-  /** Labels of the training split; of a published data set as published. */
+  /** Numbers of labels in the training split. */
   labels: { anomalous: number; segmented: number };
   regime: Regime;
-  /** The trainer's options before the condition: its defaults, under the data set's, under the caller's. */
+  /** The trainer's options before the condition changes them: its defaults, the data set's settings, the caller's options. */
   base: CheckedOptions;
 }
 
 export interface Protocol {
   /** What it is in the paper. */
   title: string;
-  /** Published data sets that it runs on, and with which categories: all by default. */
+  /** The published data sets it runs on. Default: all their categories. */
   kinds: Partial<Record<PublishedKind, { categories?: readonly string[] }>>;
-  /** Why data of one's own makes no sense here; undefined where it does. */
+  /** Why your own data makes no sense here; undefined where it does. */
   notOwn?: string;
   conditions(context: Context): Condition[];
   /** Shown in the Markdown table, by data set; the JSON has all. Default: metricsOf. */
@@ -66,7 +66,7 @@ export const publishedData = {
 export type PublishedKind = keyof typeof publishedData;
 export const isPublished = (kind: string): kind is PublishedKind => Object.hasOwn(publishedData, kind);
 
-/** What the paper reports on a data set (section 4.2); for other data detection and localisation by both. */
+/** The metrics that the paper reports on a data set (section 4.2). Your own data gets both of each kind. */
 export function metricsOf(kind: PublishedKind | undefined): readonly MetricName[] {
   if (kind === "ksdd2") return ["AP-det", "AP-loc"];
   if (kind === "bmad") return ["I-AUROC", "P-AUROC"];
@@ -89,7 +89,7 @@ const weak = (published?: Condition["published"]): Condition => ({
 /** The key of full supervision in the published file: the number or the share of the masks. */
 const fullKey = ({ kind }: Context): string => (kind === "ksdd2" ? "246" : "1");
 
-/** All the labels there are: `full`, or what a data set of one's own allows. */
+/** Trains with every label: `full` on a published data set, the regime that the labels allow on your own. */
 function everyLabel(context: Context): Condition {
   const regime = context.kind === undefined ? context.regime : "full";
   return {
@@ -100,7 +100,7 @@ function everyLabel(context: Context): Condition {
   };
 }
 
-/** From no mask to all of them. Published splits where the data set has them, else shares of the masks there are. */
+/** Varies the number of masks: published splits where the data set has them, else shares of its masks. */
 function maskSweep(context: Context): Condition[] {
   const { kind, labels } = context;
   if (kind === "ksdd2") {
@@ -135,7 +135,7 @@ function mixedSweep(context: Context): Condition[] {
   return [...withoutMasks, ...maskSweep(context), { ...everyLabel(context), published: ["mixed", fullKey(context)] }];
 }
 
-/** First more normal images, then anomalous ones with a label, then their masks (paper, figure 12). */
+/** Adds normal images, then anomalous ones with a label, then their masks (paper, figure 12). */
 function labelSweep(context: Context): Condition[] {
   const percent = (share: number): string => `${share * 100} %`;
   const conditions: Condition[] = [];
@@ -167,7 +167,7 @@ function labelSweep(context: Context): Condition[] {
   return conditions;
 }
 
-/** One setting at a time away from the defaults (paper, appendix B). */
+/** Changes one setting at a time (paper, appendix B). */
 function sensitivity(context: Context): Condition[] {
   const { base } = context;
   const standard = everyLabel(context);
@@ -222,7 +222,7 @@ function sensitivity(context: Context): Condition[] {
   ];
 }
 
-/** Variants, on a supervised data set with all labels and without them on any other; both on data of one's own with labels. */
+/** Trains variants with all labels on a supervised data set, without labels on another, and both ways on your own labelled data. */
 function variants(
   context: Context,
   rows: readonly { name: string; title: string; options: TrainerOptions; only?: "supervised" | "unsupervised" }[],
@@ -251,7 +251,7 @@ function variants(
   );
 }
 
-/** Rows that change nothing without real defects, that need them, or that are for one kind of supervision. */
+/** Rows of one kind of supervision: without real defects they change nothing or cannot be trained. */
 const onlyWith: Partial<Record<AblationName, "supervised" | "unsupervised">> = {
   overlap: "supervised",
   noDistanceWeight: "supervised",
@@ -264,7 +264,7 @@ function ablationRows(context: Context): Condition[] {
   const rows = (Object.keys(ablations) as AblationName[]).map((name) => {
     const { title, options } = ablations[name];
     const only = onlyWith[name];
-    // SimpleNet's own number of epochs shrinks as the others do.
+    // SimpleNet has its own number of epochs; it shrinks in proportion when the caller asks for fewer.
     const epochs =
       options.epochs && Math.max(1, Math.round((options.epochs * context.base.epochs) / trainerDefaults.epochs));
     return { name, title, options: { ...options, ...(epochs && { epochs }) }, ...(only && { only }) };
@@ -272,7 +272,7 @@ function ablationRows(context: Context): Condition[] {
   return variants(context, [{ name: "ours", title: "ours", options: {} }, ...rows]);
 }
 
-/** With and without synthetic anomalies; without them there must be real ones. */
+/** Trains with and without synthetic anomalies, if there are real ones. */
 function withAndWithoutSynthetic(context: Context): Condition[] {
   const all = everyLabel(context);
   if (all.options.regime === "unsupervised") return [all];
@@ -284,7 +284,7 @@ const backbones: readonly Architecture[] = ["wide_resnet50_2", "wide_resnet101_2
 const supervisedData = { sensum: {}, ksdd2: {} };
 const averaged = ["I-AUROC", "AUPRO"] as const;
 
-/** The paper's experimental section. A new protocol is one more entry. */
+/** The tables and figures of the paper's experimental section. A new protocol is one more entry. */
 export const protocols = {
   table2: {
     title: "Table 2: full supervision",
@@ -370,7 +370,7 @@ export const protocols = {
 export type ProtocolName = keyof typeof protocols;
 export const protocolNames = Object.keys(protocols) as ProtocolName[];
 
-/** INVALID_OPTION for a name that is no protocol. */
+/** Throws INVALID_OPTION for a name that is no protocol. */
 export function checkProtocol(where: string, name: unknown): ProtocolName {
   if (protocolNames.includes(name as ProtocolName)) return name as ProtocolName;
   if (name === "table9")

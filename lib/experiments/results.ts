@@ -28,7 +28,7 @@ export interface RunResult {
   dataset: string;
   published: PublishedKind | null;
   condition: Pick<Condition, "name" | "title" | "summary" | "published">;
-  /** Of the condition in the protocol. */
+  /** Place of the condition in the protocol. */
   order: number;
   part: string;
   category: string | null;
@@ -55,7 +55,7 @@ const isResult = (value: unknown): value is RunResult => {
   );
 };
 
-/** The results in one file. A last line without its end is what an interrupted write left, and does not count. */
+/** Parses one file of results. Skips a last line without its end, which an interrupted write left. */
 export function parseResults(text: string, file: string): RunResult[] {
   const lines = text
     .slice(0, text.lastIndexOf("\n") + 1)
@@ -77,7 +77,7 @@ export function parseResults(text: string, file: string): RunResult[] {
   });
 }
 
-/** All results in the files results*.jsonl of a folder, by key; none when there is no folder. Of a run that two machines did, the first counts. */
+/** Reads the files results*.jsonl of a folder, if it exists. Where two machines did the same run, the first result counts. */
 export async function readResults(folder: string): Promise<Map<string, RunResult>> {
   const found = new Map<string, RunResult>();
   let files: string[];
@@ -98,8 +98,8 @@ export async function readResults(folder: string): Promise<Map<string, RunResult
 }
 
 /**
- * Appends one line. What an interrupted write left behind the last whole line is cut off first, the line is written at
- * once and flushed, so that earlier lines are never touched.
+ * Appends one line and flushes it. First cuts off what an interrupted write left behind the last whole line; earlier
+ * lines are never touched.
  */
 export async function appendResult(file: string, result: RunResult): Promise<void> {
   let handle: FileHandle | undefined;
@@ -117,7 +117,7 @@ export async function appendResult(file: string, result: RunResult): Promise<voi
   }
 }
 
-/** What differs between two sets of decisive options, for people: "epochs 5 instead of 300". */
+/** Says what differs between two sets of decisive options: "epochs 5 instead of 300". */
 export function optionDifferences(
   have: Record<string, unknown>,
   want: Record<string, unknown>,

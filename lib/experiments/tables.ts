@@ -15,7 +15,10 @@ export interface Cell {
   mean: number;
   /** Sample standard deviation over the seeds, as the authors'; null for one seed. */
   std: number | null;
-  /** The authors' result; `difference` is ours less theirs in percentage points, and `verdict` says on which side of one published standard deviation it lies. */
+  /**
+   * The authors' result. `difference`: ours less theirs, in percentage points. `verdict`: whether it lies above, within or
+   * below one published standard deviation.
+   */
   published?: { mean: number; std: number; difference: number; verdict: "above" | "within" | "below" };
 }
 
@@ -59,7 +62,7 @@ export interface SummaryCell {
 export interface ExperimentTable {
   protocol: ProtocolName;
   title: string;
-  /** Of the package, that the results are from. */
+  /** Versions of the package that the results are from. */
   versions: string[];
   /** Whether published numbers were given. */
   compared: boolean;
@@ -84,7 +87,7 @@ function groupBy<T, K>(items: readonly T[], key: (item: T) => K): Map<K, T[]> {
   return groups;
 }
 
-/** Results that differ in more than the seed have no common mean. */
+/** Throws INVALID_OPTION for results of one row that differ in more than the seed: they have no common mean. */
 function requireSameOptions(results: readonly RunResult[]): void {
   for (const same of groupBy(results, ({ dataset, condition, part }) =>
     JSON.stringify([dataset, condition.name, part]),
@@ -229,9 +232,9 @@ function summarise(datasets: readonly DatasetTable[], results: readonly RunResul
 }
 
 /**
- * The table of a protocol from its results, whatever their order: per seed the mean over folds and categories, then mean and
- * standard deviation over the seeds (docs/method.md, Metrics). Seeds of which a part is missing are left out and noted.
- * Errors: INVALID_OPTION when results that belong together were run with different options.
+ * Makes the table of a protocol of its results, in any order: for each seed the mean over folds and categories, then mean
+ * and standard deviation over the seeds (docs/method.md, Metrics). Leaves out, with a note, seeds of which a part is
+ * missing. Throws INVALID_OPTION when results that belong together were run with different options.
  */
 export function tabulate(name: ProtocolName, all: Iterable<RunResult>, published?: Published): ExperimentTable {
   const protocol: Protocol = protocols[name];

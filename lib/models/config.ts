@@ -79,8 +79,8 @@ export function networkConfigOf(architecture: Architecture, settings: NetworkSet
 }
 
 /**
- * How the heads are computed: as asked, else the fast way where it exists. It exists for the paper's classification head
- * only. Asking for it with another head throws INVALID_OPTION for the option `path`.
+ * Returns how the heads are computed: as asked, else the fast way where it exists, which is for the paper's
+ * classification head only. Asking for it with another head throws INVALID_OPTION for the option `path`.
  */
 export function computeFor(
   where: string,
@@ -120,7 +120,7 @@ export function checkNetworkSettings(where: string, settings: object): Required<
   return checked;
 }
 
-/** A configuration from outside: of a file, or of a program that made the model itself. Throws INVALID_OPTION for the first field that is wrong. */
+/** Checks the configuration of a model file, or of a model that a program made. Throws INVALID_OPTION for the first wrong field. */
 export function checkConfig(where: string, config: unknown): asserts config is ModelConfig {
   const root = fields(where, "config", config);
   const backbone = fields(where, "backbone", root["backbone"]);

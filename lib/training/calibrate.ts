@@ -20,7 +20,7 @@ async function calibrateHere(plan: TrainingPlan, heads: TensorMap, call: FitCall
   const { settings, device, backbone } = plan;
   const network = networkConfigOf(settings.backbone, networkOf(settings));
   const detector = await engine().createDetector(
-    { ...network, device, compute: settings.network.heads, precision: "float32" },
+    { ...network, device, compute: settings.network.heads, precision: "float32", cudaGraphs: 0 },
     backbone.tensors,
     heads,
   );
