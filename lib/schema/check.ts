@@ -1,4 +1,4 @@
-import type { z } from "zod";
+import { z } from "zod";
 
 import { call, invalid, option, SuperSimpleNetError, text } from "../errors.js";
 import { bare, entries, expectation, rowOf } from "./option.js";
@@ -21,7 +21,27 @@ function explained(where: string, schema: z.ZodType, options: object, issue: z.c
   // A union reports what its forms say in an issue of its own.
   const unknown = unknownNames(issue);
   if (unknown && isPlain(value)) return unknownOption(where, schema, path, unknown, knownNames(type));
-  return invalid(where, path.join("."), expectation(type), value);
+  return invalid(where, path.join("."), expectation(type) + suggestion(type, value), value);
+}
+
+/** One value that is no option of an object: an argument of its own, a variable of the environment, a field of a file. */
+export function checkValue<Type extends z.ZodType>(
+  where: string,
+  name: string,
+  type: Type,
+  value: unknown,
+): z.output<Type> {
+  const parsed = type.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw invalid(where, name, expectation(type) + suggestion(type, value), value);
+}
+
+/** " (did you mean 'train'?)" for a misspelt choice. */
+export function suggestion(type: z.ZodType, value: unknown): string {
+  const inner = bare(type);
+  if (!(inner instanceof z.ZodEnum) || typeof value !== "string") return "";
+  const near = didYouMean(value, inner.options.map(String));
+  return near === undefined ? "" : ` (did you mean '${near}'?)`;
 }
 
 function unknownNames(issue: z.core.$ZodIssue): readonly string[] | undefined {

@@ -1,7 +1,7 @@
 import { z } from "zod";
 
 import { invalid } from "../errors.js";
-import { didYouMean } from "./check.js";
+import { suggestion } from "./check.js";
 import { bare, type Entry, entries, expectation } from "./option.js";
 
 /** A flag of the command line, made of one option. */
@@ -50,9 +50,7 @@ function writtenExpectation({ type, row }: Flag, written: string): string {
   if (row.written !== undefined) return row.written;
   const inner = bare(type);
   if (!(inner instanceof z.ZodEnum)) return expectation(type);
-  const choices = inner.options.map(String);
-  const near = didYouMean(written, choices);
-  return `one of ${choices.join(", ")}${near === undefined ? "" : ` (did you mean '${near}'?)`}`;
+  return `one of ${inner.options.join(", ")}${suggestion(type, written)}`;
 }
 
 /** Options, in their groups, of the values that flags gave. */
