@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 
 import { architectures } from "../backbones/catalogue.js";
 import { SuperSimpleNetError } from "../errors.js";
+import { type MetricId, metricsTable } from "../evaluation/metrics_table.js";
 import type { ExperimentEvent, ExperimentOptions } from "../experiments/experiment.js";
 import { checkProtocol, experimentDefaults, protocolNames, protocols } from "../experiments/protocols.js";
 import { trainerDefaults as defaults } from "../training/options.js";
@@ -56,8 +57,8 @@ const show = (event: ExperimentEvent): void => {
       return output.progress(`${event.key}  evaluating ${event.done}/${event.total}`);
     case "done": {
       const { metrics, seconds } = event.result;
-      const value = (name: "I-AUROC" | "AUPRO"): string => `${name} ${metrics[name]?.toFixed(4) ?? "undefined"}`;
-      return output.log(`  ${value("I-AUROC")}, ${value("AUPRO")}, ${duration(seconds)}; ${event.left} left`);
+      const value = (id: MetricId): string => `${metricsTable[id].name} ${metrics[id]?.toFixed(4) ?? "undefined"}`;
+      return output.log(`  ${value("imageAuroc")}, ${value("aupro")}, ${duration(seconds)}; ${event.left} left`);
     }
     case "diverged":
       return output.warn(`${event.key} has no result: ${event.error.message}`);
@@ -168,11 +169,11 @@ export const experiment = command({
       );
     });
     output.done();
-    const { tableMarkdown } = await import("../experiments/tables.js");
+    const { tableDocument, tableMarkdown } = await import("../experiments/tables.js");
     output.result(tableMarkdown(report.table));
     output.result(`tables: ${report.files.markdown}, ${report.files.json}`);
     output.result(`${duration((performance.now() - began) / 1000)} in all`);
-    output.document(report);
+    output.document({ ...report, table: tableDocument(report.table) });
     return report.runs.diverged.length > 0 ? 1 : 0;
   },
 });
