@@ -63,7 +63,8 @@ export type { AnomalyMap, Detection, DetectOptions, DetectorOptions, ImageSource
 export { evaluate, type EvaluateOptions } from "./evaluation/evaluate.js";
 export { evaluateMaps, evaluateScores } from "./evaluation/metrics.js";
 export type { EvaluatedMap, EvaluateMapsOptions, MapMetrics, ScoreMetrics } from "./evaluation/metrics.js";
-export type { EvaluatedSample, Evaluation, Metrics } from "./evaluation/types.js";
+export { type MetricId, type Metrics, metricsTable } from "./evaluation/metrics_table.js";
+export type { EvaluatedSample, Evaluation } from "./evaluation/types.js";
 
 // the paper's experiments
 export { experiment } from "./experiments/experiment.js";

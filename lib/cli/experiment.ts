@@ -1,6 +1,7 @@
 import type { z } from "zod";
 
 import { SuperSimpleNetError } from "../errors.js";
+import { type MetricId, metricsTable } from "../evaluation/metrics_table.js";
 import type { ExperimentEvent, ExperimentReport } from "../experiments/experiment.js";
 import { checkProtocol, protocolNames, protocols } from "../experiments/protocols.js";
 import { experimentOptions } from "../schema/experiments.js";
@@ -73,8 +74,8 @@ function show(event: ExperimentEvent): void {
       return output.progress(`${event.key}  evaluating ${event.done}/${event.total}`);
     case "done": {
       const { metrics, seconds } = event.result;
-      const value = (name: "I-AUROC" | "AUPRO"): string => `${name} ${metrics[name]?.toFixed(4) ?? "undefined"}`;
-      return output.log(`  ${value("I-AUROC")}, ${value("AUPRO")}, ${duration(seconds)}; ${event.left} left`);
+      const value = (id: MetricId): string => `${metricsTable[id].name} ${metrics[id]?.toFixed(4) ?? "undefined"}`;
+      return output.log(`  ${value("imageAuroc")}, ${value("aupro")}, ${duration(seconds)}; ${event.left} left`);
     }
     case "diverged":
       return output.warn(`${event.key} has no result: ${event.error.messageFor(output.spelling)}`);
@@ -82,9 +83,9 @@ function show(event: ExperimentEvent): void {
 }
 
 async function tell(report: ExperimentReport, seconds: number): Promise<void> {
-  const { tableMarkdown } = await import("../experiments/tables.js");
+  const { tableDocument, tableMarkdown } = await import("../experiments/tables.js");
   output.result(tableMarkdown(report.table));
   output.result(`tables: ${report.files.markdown}, ${report.files.json}`);
   output.result(`${duration(seconds)} in all`);
-  output.document(report);
+  output.document({ ...report, table: tableDocument(report.table) });
 }

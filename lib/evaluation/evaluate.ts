@@ -76,18 +76,18 @@ export async function evaluate(
     samples.map((sample) => sample.label),
   );
   const maps = await evaluateMaps(images, { height, width });
-  const threshold = scores["F1-max threshold"];
+  const threshold = scores.f1MaxThreshold;
   return {
     metrics: {
-      "I-AUROC": scores["I-AUROC"],
-      "AP-det": scores["AP-det"],
-      "F1-max": scores["F1-max"],
-      "F1-max threshold": threshold === null ? null : 1 / (1 + Math.exp(-threshold)),
-      "P-AUROC": maps["P-AUROC"],
-      "AP-loc": maps["AP-loc"],
-      AUPRO: maps.AUPRO,
-      "seg-I-AUROC": maps["seg-I-AUROC"],
-      "seg-AP-det": maps["seg-AP-det"],
+      imageAuroc: scores.imageAuroc,
+      imageAveragePrecision: scores.imageAveragePrecision,
+      imageF1Max: scores.imageF1Max,
+      f1MaxThreshold: threshold === null ? null : 1 / (1 + Math.exp(-threshold)),
+      pixelAuroc: maps.pixelAuroc,
+      pixelAveragePrecision: maps.pixelAveragePrecision,
+      aupro: maps.aupro,
+      segmentedImageAuroc: maps.segmentedImageAuroc,
+      segmentedImageAveragePrecision: maps.segmentedImageAveragePrecision,
     },
     decisions,
     counts: {

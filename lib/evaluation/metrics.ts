@@ -4,19 +4,25 @@ import type { Label } from "../datasets/types.js";
 import { SuperSimpleNetError } from "../errors.js";
 import { engine } from "../native/engine.js";
 import { checkNumber, invalid, rejectUnknown } from "../options.js";
-import type { Metrics } from "./types.js";
+import type { Metrics } from "./metrics_table.js";
 
 /** Metrics of the image scores. */
-export interface ScoreMetrics extends Pick<Metrics, "I-AUROC" | "AP-det" | "F1-max" | "F1-max threshold"> {
+export interface ScoreMetrics extends Pick<
+  Metrics,
+  "imageAuroc" | "imageAveragePrecision" | "imageF1Max" | "f1MaxThreshold"
+> {
   /** Why a metric is null. */
   notes: string[];
 }
 
 /** Metrics of the anomaly maps. */
-export interface MapMetrics extends Pick<Metrics, "P-AUROC" | "AP-loc" | "AUPRO" | "seg-I-AUROC" | "seg-AP-det"> {
+export interface MapMetrics extends Pick<
+  Metrics,
+  "pixelAuroc" | "pixelAveragePrecision" | "aupro" | "segmentedImageAuroc" | "segmentedImageAveragePrecision"
+> {
   /** Largest F1 over all pixels, and the highest map value that reaches it: defect means value >= threshold. */
-  "P-F1-max": number | null;
-  "P-F1-max threshold": number | null;
+  pixelF1Max: number | null;
+  pixelF1MaxThreshold: number | null;
   /** `inPixelMetrics`: images whose pixels count; `withoutMask`: anomalous images left out of them for want of a mask. */
   counts: { images: number; inPixelMetrics: number; withoutMask: number; regions: number };
   /** Why a metric is null, and what was left out. */
@@ -88,10 +94,10 @@ export async function evaluateScores(scores: ArrayLike<number>, labels: ArrayLik
     if (values[i] === metrics.f1Threshold && (threshold === null || scores[i]! < threshold)) threshold = scores[i]!;
   }
   return {
-    "I-AUROC": finite(metrics.auroc),
-    "AP-det": finite(metrics.averagePrecision),
-    "F1-max": finite(metrics.f1Max),
-    "F1-max threshold": threshold,
+    imageAuroc: finite(metrics.auroc),
+    imageAveragePrecision: finite(metrics.averagePrecision),
+    imageF1Max: finite(metrics.f1Max),
+    f1MaxThreshold: threshold,
     notes,
   };
 }
@@ -163,7 +169,7 @@ export async function evaluateMaps(images: readonly EvaluatedMap[], options: Eva
   );
   const pixel = await engine().pixelMetrics(maps, masks, height, width, fprLimit);
 
-  if (scores["I-AUROC"] === null)
+  if (scores.imageAuroc === null)
     notes.push(...scores.notes.map((note) => note.replace("I-AUROC, AP-det, F1-max", "seg-I-AUROC, seg-AP-det")));
   if (Number.isNaN(pixel.auroc)) {
     const reason =
@@ -183,13 +189,13 @@ export async function evaluateMaps(images: readonly EvaluatedMap[], options: Eva
       `${emptyMasks} anomalous image${emptyMasks > 1 ? "s have" : " has"} an empty mask: ${emptyMasks > 1 ? "their" : "its"} pixels count as normal`,
     );
   return {
-    "P-AUROC": finite(pixel.auroc),
-    "AP-loc": finite(pixel.averagePrecision),
-    AUPRO: finite(pixel.aupro),
-    "P-F1-max": finite(pixel.f1Max),
-    "P-F1-max threshold": finite(pixel.f1Threshold),
-    "seg-I-AUROC": scores["I-AUROC"],
-    "seg-AP-det": scores["AP-det"],
+    pixelAuroc: finite(pixel.auroc),
+    pixelAveragePrecision: finite(pixel.averagePrecision),
+    aupro: finite(pixel.aupro),
+    pixelF1Max: finite(pixel.f1Max),
+    pixelF1MaxThreshold: finite(pixel.f1Threshold),
+    segmentedImageAuroc: scores.imageAuroc,
+    segmentedImageAveragePrecision: scores.imageAveragePrecision,
     counts: { images: images.length, inPixelMetrics: maps.length, withoutMask, regions: pixel.regions },
     notes,
   };

@@ -1,7 +1,7 @@
 import { mvtecCategories, visaCategories } from "../datasets/published.js";
 import type { Regime } from "../datasets/types.js";
 import { SuperSimpleNetError } from "../errors.js";
-import type { Metrics } from "../evaluation/types.js";
+import type { MetricId } from "../evaluation/metrics_table.js";
 import type { Architecture } from "../native/binding.js";
 import { checkChoice } from "../options.js";
 import { type AblationName, ablations } from "../training/ablations.js";
@@ -13,7 +13,7 @@ import {
   type TrainerOptions,
 } from "../training/options.js";
 
-export type MetricName = Exclude<keyof Metrics, "F1-max threshold">;
+export type MetricName = Exclude<MetricId, "f1MaxThreshold">;
 
 /** One row of a table: how the model is trained. */
 export interface Condition {
@@ -72,9 +72,11 @@ export const isPublished = (kind: string): kind is PublishedKind => Object.hasOw
 
 /** What the paper reports on a data set (section 4.2); for other data detection and localisation by both. */
 export function metricsOf(kind: PublishedKind | undefined): readonly MetricName[] {
-  if (kind === "ksdd2") return ["AP-det", "AP-loc"];
-  if (kind === "bmad") return ["I-AUROC", "P-AUROC"];
-  return kind === undefined ? ["I-AUROC", "AP-det", "AUPRO", "AP-loc"] : ["I-AUROC", "AUPRO"];
+  if (kind === "ksdd2") return ["imageAveragePrecision", "pixelAveragePrecision"];
+  if (kind === "bmad") return ["imageAuroc", "pixelAuroc"];
+  return kind === undefined
+    ? ["imageAuroc", "imageAveragePrecision", "aupro", "pixelAveragePrecision"]
+    : ["imageAuroc", "aupro"];
 }
 
 const unsupervised = (published?: Condition["published"]): Condition => ({
@@ -289,7 +291,7 @@ function withAndWithoutSynthetic(context: Context): Condition[] {
 
 const backbones: readonly Architecture[] = ["wide_resnet50_2", "wide_resnet101_2", "resnet50", "resnet101"];
 const supervisedData = { sensum: {}, ksdd2: {} };
-const averaged = ["I-AUROC", "AUPRO"] as const;
+const averaged = ["imageAuroc", "aupro"] as const;
 
 /** The paper's experimental section. A new protocol is one more entry. */
 export const protocols = {
