@@ -16,7 +16,7 @@ import { applyThreads, checkPrecision, detectorPrecisions, resolveDevice } from 
 import { engine } from "../native/engine.js";
 import { checkChoice, checkNumber, rejectUnknown } from "../options.js";
 import { Random } from "../random.js";
-import { trainerDefaults } from "../training/options.js";
+import { trainerDefaults } from "../schema/training.js";
 import { packageVersion } from "../version.js";
 import { arithmetic } from "./arithmetic.js";
 
@@ -189,7 +189,7 @@ export async function benchmark(options: BenchmarkOptions = {}): Promise<Benchma
         engine().backboneTensors(config.backbone.architecture),
         engine().headTensors(engine().featureShape(networkConfig).channels, networkConfig),
       );
-      const computed = computeFor(where, config, heads);
+      const computed = computeFor(where, "heads", config, heads);
       return {
         model: {
           path: o.model ?? null,
@@ -239,7 +239,7 @@ export async function untrainedModel(
   signal: AbortSignal | undefined,
 ): Promise<Model> {
   const architecture = checkChoice(where, "backbone", backbone, architectures);
-  const { layers, resize, variant, alignCorners } = trainerDefaults;
+  const { layers, resize, variant, alignCorners } = trainerDefaults.network;
   const settings = checkNetworkSettings(where, {
     layers: [...layers],
     imageSize: [...imageSize],

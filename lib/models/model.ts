@@ -156,7 +156,7 @@ export class Model {
     rejectUnknown(options, ["embedBackbone"], "model.save");
     const embed = checkBoolean("model.save", "embedBackbone", options.embedBackbone ?? this.#embedded);
     this.check("model.save");
-    if (!embed && !this.config.backbone.trained) throw randomNotEmbedded("model.save");
+    if (!embed && !this.config.backbone.trained) throw randomNotEmbedded("model.save", "embedBackbone");
     const tensors: TensorMap = { ...this.heads };
     if (embed) {
       for (const [name, tensor] of Object.entries(await this.backbone())) tensors[backbonePrefix + name] = tensor;

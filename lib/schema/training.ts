@@ -64,7 +64,7 @@ export const ablationShape = {
 const positive = (high = Infinity): z.ZodNumber => (high === Infinity ? z.number().gt(0) : z.number().gt(0).max(high));
 const share = (high = 1): z.ZodNumber => z.number().min(0).max(high);
 const mebibytes = z
-  .int()
+  .number()
   .min(0)
   .max(2 ** 32);
 
@@ -323,6 +323,9 @@ export const trainerOptions = z.strictObject({
     }),
   }),
 });
+
+/** Every default that does not depend on the regime. */
+export const trainerDefaults = trainerOptions.parse({});
 
 /** relative:R, or a number. */
 function readNoise(written: string): number | { relative: number } | undefined {

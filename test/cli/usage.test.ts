@@ -4,7 +4,7 @@ import os from "node:os";
 import path from "node:path";
 import { after, before, test } from "node:test";
 
-import { trainerDefaults } from "../../lib/training/options.js";
+import { trainerDefaults } from "../../lib/schema/training.js";
 import { supersimplenet } from "./run.js";
 
 const commands = [
