@@ -18,7 +18,7 @@ export const experiment = command({
   name: "experiment",
   description:
     "Trains and evaluates every model of one table or figure of the paper and writes OUT/NAME.md and OUT/NAME.json. " +
-    `Runs that OUT holds already are not repeated. NAME is one of: ${protocolNames.join(", ")}.`,
+    `Runs that OUT holds already are not repeated. Repeat --data NAME=DIR for several data sets. NAME is one of: ${protocolNames.join(", ")}.`,
   positionals: { usage: "NAME", min: 1, max: 1, what: "NAME, a table or figure of the paper," },
   options,
   examples: [

@@ -86,16 +86,16 @@ const helpHint = ({ name }: Command): Text => text`See ${commandLine(`${name} --
 
 const isRequired = ({ path, type }: Flag): boolean => path.length === 1 && !type.isOptional();
 
-/** The text of --help. */
-export function helpText(command: Command): string {
+/** The text of --help, as wide as the terminal unless another width is given. */
+export function helpText(command: Command, width?: number): string {
   const flags = new Map(flagsOf(command.options).map((flag) => [flag.name, flag]));
   const required = [...flags.values()].filter(isRequired).map(flagTerm);
   const parser = parserOf(command, () => undefined)
     .usage([...required, command.positionals?.usage ?? "", "[options]"].filter(Boolean).join(" "))
     .description(command.description);
-  const layout = parser.configureHelp();
   parser.configureHelp({
-    ...layout,
+    ...parser.configureHelp(),
+    ...(width !== undefined && { helpWidth: width }),
     optionTerm: (option) => (flags.has(option.name()) ? flagTerm(flags.get(option.name())!) : option.flags),
     optionDescription: (option) =>
       flags.has(option.name()) ? describe(flags.get(option.name())!) : option.description,

@@ -60,9 +60,9 @@ export const device = option(
 );
 
 export const threads = option(z.int().min(1).max(1024).optional(), {
-  help: "CPU threads of the engine, for the whole process from then on.",
+  help: "CPU threads of the engine; the number holds for the whole process until another is given.",
   placeholder: "N",
-  defaultText: "the number in force; at first SUPERSIMPLENET_THREADS, else the number of cores",
+  defaultText: "SUPERSIMPLENET_THREADS, else the number of cores",
   record: false,
 });
 

@@ -18,7 +18,9 @@ test("every flag of every command appears once in its --help, with a sentence an
   for (const entry of commands) {
     const command = await entry.load();
     assert.equal(command.name, entry.name);
-    const help = helpText(command);
+    const help = helpText(command, 100);
+    for (const line of help.slice(0, help.indexOf("\nExamples:")).split("\n"))
+      assert.ok(line.length <= 100 || line.startsWith("Usage:"), `${entry.name}: ${line}`);
     const names = flagsOf(command.options).map(({ name }) => name);
     assert.deepEqual(names, [...new Set(names)], `${entry.name}: a flag's name stands twice`);
     for (const flag of flagsOf(command.options)) {
