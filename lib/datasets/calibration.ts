@@ -41,7 +41,7 @@ export function splitCalibration(samples: readonly Sample[], options: Calibratio
   const held = Math.round(fraction * normals);
   if (held < LEAST_CALIBRATION_NORMALS) {
     const enough = Math.ceil((100 * (LEAST_CALIBRATION_NORMALS - 0.5)) / normals) / 100;
-    const way = enough <= 0.5 ? `calibrationFraction ${enough} would hold them out` : "that takes more images";
+    const way = enough <= 0.5 ? `a fraction of ${enough} would hold them out` : "that takes more images";
     return whole(
       `${normals} normal training images leave only ${held} for calibration at a fraction of ${fraction}; ${LEAST_CALIBRATION_NORMALS} are needed (${way}). All images are used for fitting.`,
     );

@@ -7,7 +7,7 @@ import { fileError, SuperSimpleNetError } from "../errors.js";
 import { byIdentifier, byPaperName, type Metrics } from "../evaluation/metrics_table.js";
 import type { Condition, PublishedKind } from "./protocols.js";
 
-/** Hits and misses at the threshold of the highest F1 on the test split (spec section 8). */
+/** Hits and misses at the threshold of the highest F1 on the test split (docs/method.md, Metrics). */
 export interface Misclassification {
   /** Score logit from which an image is called anomalous. */
   threshold: number;

@@ -1,4 +1,4 @@
-import { SuperSimpleNetError } from "../errors.js";
+import { call, SuperSimpleNetError, text } from "../errors.js";
 import { byPaperName, metricIds, metricsTable } from "../evaluation/metrics_table.js";
 import {
   type MetricName,
@@ -95,7 +95,8 @@ function requireSameOptions(results: readonly RunResult[]): void {
       if (differences.length > 0)
         throw new SuperSimpleNetError(
           "INVALID_OPTION",
-          `experiment: ${other.key} and ${same[0]!.key} were run with different options: ${differences.join(", ")}. Keep them in different folders.`,
+          text`${call("experiment")}: ${other.key} and ${same[0]!.key} were run with different options: ${differences.join(", ")}.`,
+          { option: "out", fix: "Keep them in different folders." },
         );
     }
   }
@@ -221,7 +222,7 @@ function summarise(datasets: readonly DatasetTable[], results: readonly RunResul
 
 /**
  * The table of a protocol from its results, whatever their order: per seed the mean over folds and categories, then mean and
- * standard deviation over the seeds (spec section 8). Seeds of which a part is missing are left out and noted.
+ * standard deviation over the seeds (docs/method.md, Metrics). Seeds of which a part is missing are left out and noted.
  * Errors: INVALID_OPTION when results that belong together were run with different options.
  */
 export function tabulate(name: ProtocolName, all: Iterable<RunResult>, published?: Published): ExperimentTable {
@@ -255,8 +256,7 @@ export function tabulate(name: ProtocolName, all: Iterable<RunResult>, published
   const untrained = results.filter(({ options }) => options["backboneWeights"] === "random").length;
   if (untrained > 0)
     notes.push(`${untrained} of ${results.length} runs have a backbone with random weights: a trial, no result.`);
-  if (published === undefined)
-    notes.push("No file of published numbers was given (--published FILE): nothing to compare with.");
+  if (published === undefined) notes.push("No file of published numbers was given: nothing to compare with.");
   else if (!datasets.some(({ rows }) => rows.some(({ cells }) => Object.values(cells).some((cell) => cell.published))))
     notes.push("The file of published numbers has none for these rows.");
   return {

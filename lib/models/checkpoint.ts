@@ -37,7 +37,7 @@ export interface ModelFromCheckpointOptions {
 }
 
 /**
- * A PyTorch checkpoint as a model (spec section 7). Its thresholds are not calibrated: score 0.5, map logit 0. Throws
+ * A PyTorch checkpoint as a model (docs/method.md, Checkpoints and file formats). Its thresholds are not calibrated: score 0.5, map logit 0. Throws
  * INVALID_OPTION before anything is read, WEIGHTS_INVALID with every problem, CHECKSUM_MISMATCH when the checkpoint holds another backbone than `backboneWeights`,
  * and what convertCheckpoint and loadBackbone throw.
  */

@@ -22,7 +22,7 @@ export interface ConvertedCheckpoint {
   backbone?: { architecture: Architecture; tensors: TensorMap };
 }
 
-/** The authors' name in each layout (spec section 7). */
+/** The authors' name in each layout (docs/method.md, Checkpoints and file formats). */
 const nameIn: Record<CheckpointLayout, (name: string) => string> = {
   authors: (name) => name,
   anomalib: (name) =>

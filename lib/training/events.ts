@@ -1,3 +1,5 @@
+import { types } from "node:util";
+
 import type { Architecture, StepLosses } from "../native/binding.js";
 import type { Regime } from "../schema/regimes.js";
 import type { FitSettings } from "../schema/types.js";
@@ -73,4 +75,30 @@ export interface FitOptions extends FitSettings {
   onStart?: (event: StartEvent) => void;
   onStep?: (event: StepEvent) => void;
   onEpoch?: (event: EpochEvent) => void;
+}
+
+/**
+ * Calls `onStage`, which may return a promise. Nothing can wait for it where the work is reported, so the promises are
+ * collected; `settled` awaits them.
+ */
+export class StageReporter {
+  readonly #onStage: FitOptions["onStage"];
+  #promises: Promise<unknown> = Promise.resolve();
+
+  constructor(onStage: FitOptions["onStage"]) {
+    this.#onStage = onStage;
+  }
+
+  report(stage: StageEvent["stage"], done: number, total: number): void {
+    const called: unknown = this.#onStage?.({ stage, done, total });
+    this.#promises = this.#promises.then(() => called);
+    // `settled` throws what a promise fails with; until then it must not count as unhandled.
+    this.#promises.catch(() => undefined);
+    if (types.isPromise(called)) called.catch(() => undefined);
+  }
+
+  /** Throws what a callback failed with. */
+  async settled(): Promise<void> {
+    await this.#promises;
+  }
 }

@@ -8,7 +8,7 @@ import { publishedNoiseStd, type RegimePreset, regimePresets, relativeNoise } fr
 import { recordOf } from "../schema/record.js";
 import type { Regime } from "../schema/regimes.js";
 import { trainerOptions } from "../schema/training.js";
-import type { RelativeNoise, TrainerOptions } from "../schema/types.js";
+import type { NetworkSettings, RelativeNoise, TrainerOptions } from "../schema/types.js";
 import { checkRank } from "./ranks.js";
 
 const where = "new Trainer";
@@ -60,6 +60,13 @@ export function resolveOptions(checked: CheckedOptions, regime: Regime): Resolve
   const noise = { anomalies: { noiseStd: defaultNoise(checked) } };
   return structuredClone(mergeOptions<object>(regimePresets[regime], noise, checked, { regime }) as ResolvedOptions);
 }
+
+/** The options of the network, flat as a model file has them. */
+export const networkOf = ({ imageSize, network, ablation }: ResolvedOptions): NetworkSettings => ({
+  imageSize,
+  ...network,
+  ...ablation,
+});
 
 /** The options that decide the result, as checkpoints and model files record them. */
 export const recordedOptions = (options: CheckedOptions): Record<string, unknown> => recordOf(trainerOptions, options);
