@@ -1,6 +1,6 @@
 import path from "node:path";
 
-import { architectures } from "../backbones/catalogue.js";
+import { architectures } from "../schema/common.js";
 import { interruptible } from "./interrupt.js";
 import { choice, command, integer, size, text } from "./options.js";
 import { output, table } from "./output.js";

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import path from "node:path";
 
-import { architectures } from "../backbones/catalogue.js";
+import { architectures } from "../schema/common.js";
 import { SuperSimpleNetError } from "../errors.js";
 import { makeFolder } from "../write.js";
 import { choice, command, onOff, size, text, type ValueOption } from "./options.js";
@@ -9,6 +9,7 @@ import { output } from "./output.js";
 import { refuseExisting, refuseInputs } from "./places.js";
 import { describeModel, given, shared, warnIfUntrained } from "./shared.js";
 import type { Architecture } from "../native/binding.js";
+import type { ModelFromCheckpointOptions } from "../schema/models.js";
 
 const backbone: ValueOption<Architecture> & { required: true } = {
   ...choice(architectures, "network that the checkpoint was trained on"),
@@ -39,7 +40,7 @@ export const convert = command({
       placeholder: "NAME,...",
       help: "layers that feed the heads",
       default: "layer2,layer3",
-      parse: (value: string) => value.split(","),
+      parse: (value: string) => value.split(",") as ModelFromCheckpointOptions["layers"] & object,
     },
   },
   examples: [

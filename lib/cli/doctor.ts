@@ -9,7 +9,7 @@ export const doctor = command({
   options: {},
   examples: ["supersimplenet doctor", "supersimplenet doctor --json"],
   async run() {
-    const { diagnose } = await import("../native/diagnose.js");
+    const { diagnose } = await import("../diagnose.js");
     const diagnosis = diagnose();
     const {
       package: self,

@@ -1,5 +1,6 @@
 import path from "node:path";
 
+import type { DatasetKind } from "../schema/datasets.js";
 import { writeWholeFile } from "../write.js";
 import { evaluationDocument, evaluationText, overlayFiles, runEvaluation } from "./evaluation.js";
 import { interruptible } from "./interrupt.js";
@@ -40,7 +41,7 @@ export const evaluate = command({
     const file = path.resolve(values.model);
     return interruptible(async (signal) => {
       const dataset = await datasets.open(values.data, {
-        kind: values.dataset,
+        kind: values.dataset as DatasetKind | undefined,
         category: values.category,
         fold: values.fold,
       });

@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 
-import { architectures } from "../backbones/catalogue.js";
+import { architectures } from "../schema/common.js";
 import { SuperSimpleNetError } from "../errors.js";
 import { type MetricId, metricsTable } from "../evaluation/metrics_table.js";
 import type { ExperimentEvent, ExperimentOptions } from "../experiments/experiment.js";

@@ -1,7 +1,7 @@
 import { stat } from "node:fs/promises";
 import path from "node:path";
 
-import { some } from "../datasets/listing.js";
+import { firstOf } from "../datasets/listing.js";
 import type { Detector } from "../detection/detector.js";
 import type { Detection } from "../detection/types.js";
 import { SuperSimpleNetError } from "../errors.js";
@@ -178,7 +178,7 @@ async function explained(skipped: readonly Skipped[]): Promise<{ reason: Skipped
       : [
           {
             reason,
-            text: `${names.length === 1 ? "1 image is" : `${names.length} images are`} skipped (${why[reason]}): ${some(names)}.`,
+            text: `${names.length === 1 ? "1 image is" : `${names.length} images are`} skipped (${why[reason]}): ${firstOf(names)}.`,
           },
         ];
   });

@@ -1,8 +1,9 @@
 import { existsSync, rmSync } from "node:fs";
 import path from "node:path";
 
-import { architectures } from "../backbones/catalogue.js";
-import { REGIMES } from "../datasets/regime.js";
+import { architectures } from "../schema/common.js";
+import type { DatasetKind } from "../schema/datasets.js";
+import { regimes as REGIMES } from "../schema/regimes.js";
 import type { Regime } from "../datasets/types.js";
 import { fileError, SuperSimpleNetError } from "../errors.js";
 import type { Model } from "../models/model.js";
@@ -359,7 +360,7 @@ export const train = command({
           );
         const { segmentedRatio, segmentedCount } = settings;
         const dataset = await datasets.open(values.data, {
-          kind: values.dataset,
+          kind: values.dataset as DatasetKind | undefined,
           category: values.category,
           fold: values.fold,
           segmentedRatio,

@@ -1,4 +1,4 @@
-import { architectures } from "../backbones/catalogue.js";
+import { architectures } from "../schema/common.js";
 import { SuperSimpleNetError } from "../errors.js";
 import { didYouMean } from "../options.js";
 import { interruptible } from "./interrupt.js";

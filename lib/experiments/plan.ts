@@ -4,10 +4,11 @@ import path from "node:path";
 import { countSamples, type DatasetCounts } from "../datasets/counts.js";
 import { publishedSettings } from "../datasets/published.js";
 import { applyRegime, inferRegime } from "../datasets/regime.js";
-import { datasetKinds, kindOf, open } from "../datasets/registry.js";
+import { kindOf, open } from "../datasets/registry.js";
 import { limitSegmented } from "../datasets/segmented.js";
 import type { Dataset } from "../datasets/types.js";
 import { SuperSimpleNetError } from "../errors.js";
+import { type DatasetKind, datasetKinds } from "../schema/datasets.js";
 import { checkNumber, checkPath, invalid } from "../options.js";
 import { trainerDefaults, type TrainerOptions } from "../training/options.js";
 import { reproducible, Trainer } from "../training/trainer.js";
@@ -28,7 +29,7 @@ export interface Source {
   name: string;
   root: string;
   /** How it is opened. */
-  kind: string;
+  kind: DatasetKind;
   /** Undefined for data of one's own. */
   published: PublishedKind | undefined;
 }
@@ -86,7 +87,7 @@ async function findSources(name: ProtocolName, data: PlanOptions["data"]): Promi
   const sources: Source[] = [];
   for (const [given, root] of named) {
     checkPath(where, "data", root, "a folder or a manifest file");
-    const kind = given !== undefined && datasetKinds.some((known) => known.kind === given) ? given : await kindOf(root);
+    const kind = datasetKinds.find((known) => known === given) ?? (await kindOf(root));
     const published = (given === undefined || given === kind) && isPublished(kind) ? kind : undefined;
     const source = { name: given ?? published ?? path.parse(path.resolve(root)).name, root, kind, published };
     if (!/^[\w.-]+$/.test(source.name))

@@ -1,4 +1,4 @@
-import { architectures } from "../backbones/catalogue.js";
+import { architectures } from "../schema/common.js";
 import type { Regime } from "../datasets/types.js";
 import { SuperSimpleNetError } from "../errors.js";
 import type {
@@ -40,6 +40,16 @@ export interface Thresholds {
   calibrationNormal: number;
   calibrationAnomalous: number;
 }
+
+/** Neither threshold calibrated: score 0.5, map logit 0. */
+export const defaultThresholds: Readonly<Thresholds> = {
+  scoreLogit: 0,
+  pixelLogit: 0,
+  scoreMethod: "default",
+  pixelMethod: "default",
+  calibrationNormal: 0,
+  calibrationAnomalous: 0,
+};
 
 /** Everything about a model but its tensors. Stored as JSON in the model file's metadata, without times or paths. */
 export interface ModelConfig {

@@ -1,8 +1,9 @@
-import { architectures } from "../backbones/catalogue.js";
+import { architectures } from "../schema/common.js";
 import { checkSegmented } from "../datasets/segmented.js";
 import type { Regime } from "../datasets/types.js";
 import { checkNetworkSettings, computeFor, randomNotEmbedded } from "../models/config.js";
-import { checkDevice, trainerPrecisions } from "../native/device.js";
+import { checkValue } from "../schema/check.js";
+import { device } from "../schema/common.js";
 import { checkBoolean, checkChoice, checkNumber, checkPath, invalid, rejectUnknown } from "../options.js";
 import {
   publishedNoiseStd,
@@ -59,8 +60,8 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
   checkNumber(where, "batchSize", o.batchSize, { min: 1, max: 4096, integer: true });
   checkNumber(where, "seed", o.seed, { min: 0, max: Number.MAX_SAFE_INTEGER, integer: true });
   if (o.threads !== undefined) checkNumber(where, "threads", o.threads, { min: 1, max: 1024, integer: true });
-  checkDevice(where, o.device);
-  checkChoice(where, "precision", o.precision, trainerPrecisions);
+  checkValue(where, "device", device, o.device);
+  checkChoice(where, "precision", o.precision, ["float32", "tf32", "bfloat16"]);
   for (const name of ["adaptorLearningRate", "headsLearningRate"] as const)
     checkNumber(where, name, o[name], { above: 0, max: 1 });
   for (const name of ["adaptorWeightDecay", "headsWeightDecay"] as const)

@@ -10,11 +10,17 @@ import { limitSegmented } from "../datasets/segmented.js";
 import { checkStructure } from "../datasets/structure.js";
 import type { Dataset, Sample } from "../datasets/types.js";
 import { validateDataset } from "../datasets/validate.js";
-import { calibrateThresholds, type CalibrationImage, defaultThresholds } from "../detection/thresholds.js";
+import { calibrateThresholds, type CalibrationImage } from "../detection/thresholds.js";
 import { SuperSimpleNetError } from "../errors.js";
 import { decodeMask, loadImage, loadMask } from "../images/decode.js";
 import { prefetch, throwIfAborted } from "../images/pipeline.js";
-import { type ModelConfig, networkConfigOf, type Thresholds, type TrainingInfo } from "../models/config.js";
+import {
+  defaultThresholds,
+  type ModelConfig,
+  networkConfigOf,
+  type Thresholds,
+  type TrainingInfo,
+} from "../models/config.js";
 import { Model } from "../models/model.js";
 import type {
   NativeTrainer,
@@ -25,7 +31,7 @@ import type {
   TensorMap,
   TrainerConfig,
 } from "../native/binding.js";
-import { applyThreads, checkPrecision, resolveDevice, trainerPrecisions } from "../native/device.js";
+import { applyThreads, checkPrecision, resolveDevice } from "../native/device.js";
 import { engine } from "../native/engine.js";
 import { checkBoolean, checkPath, invalid, rejectUnknown } from "../options.js";
 import { packageVersion } from "../version.js";
@@ -134,7 +140,7 @@ export class Trainer {
       "new Trainer",
       deviceOf(this.options.device, ranks?.settings),
     );
-    checkPrecision("new Trainer", this.options.precision, device, trainerPrecisions);
+    checkPrecision("new Trainer", this.options.precision, device);
     // Those of the stages are called where nothing can wait for them: that is done before the first epoch and at the end.
     let stages: Promise<unknown> = Promise.resolve();
     const stage = (name: StageEvent["stage"], done: number, total: number): void => {
