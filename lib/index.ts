@@ -28,19 +28,12 @@ export type {
 export type { Mask, RawImage, RgbImage } from "./images/decode.js";
 
 // training
-export { type Ablation, type AblationName, ablations } from "./training/ablations.js";
 export { Trainer } from "./training/trainer.js";
-export { publishedNoiseStd, regimePresets, trainerDefaults } from "./training/options.js";
-export type {
-  DistributedOptions,
-  EpochEvent,
-  FitOptions,
-  RelativeNoise,
-  StageEvent,
-  StartEvent,
-  StepEvent,
-  TrainerOptions,
-} from "./training/options.js";
+export type { EpochEvent, FitOptions, StageEvent, StartEvent, StepEvent } from "./training/events.js";
+export { mergeOptions } from "./schema/check.js";
+export { type Ablation, type AblationName, ablations, publishedNoiseStd, regimePresets } from "./schema/presets.js";
+export { trainerDefaults } from "./schema/training.js";
+export type { DistributedOptions, RelativeNoise, TrainerOptions } from "./schema/types.js";
 
 // models and backbone weights
 export { Model } from "./models/model.js";
@@ -71,13 +64,9 @@ export type { EvaluateMapsOptions } from "./schema/evaluation.js";
 
 // the paper's experiments
 export { experiment } from "./experiments/experiment.js";
-export type {
-  ExperimentEvent,
-  ExperimentOptions,
-  ExperimentReport,
-  ExperimentTraining,
-} from "./experiments/experiment.js";
-export { experimentDefaults, protocols } from "./experiments/protocols.js";
+export type { ExperimentEvent, ExperimentOptions, ExperimentReport } from "./experiments/experiment.js";
+export type { ExperimentTraining } from "./schema/experiments.js";
+export { protocols } from "./experiments/protocols.js";
 export type { Condition, MetricName, Protocol, ProtocolName, PublishedKind } from "./experiments/protocols.js";
 export type { Misclassification, RunResult } from "./experiments/results.js";
 export type { Cell, DatasetTable, ExperimentTable, SummaryCell, SummaryRow, TableRow } from "./experiments/tables.js";

@@ -7,7 +7,7 @@ import { renderScene } from "../datasets/surface.js";
 import { Detector } from "../detection/detector.js";
 import { call, option, SuperSimpleNetError, text } from "../errors.js";
 import { sharp } from "../images/sharp.js";
-import { computeFor, defaultThresholds, type ModelConfig, networkConfigOf, networkDefaults } from "../models/config.js";
+import { computeFor, defaultThresholds, type ModelConfig, networkConfigOf, networkSettings } from "../models/config.js";
 import { Model } from "../models/model.js";
 import type { Architecture, Precision } from "../native/binding.js";
 import { applyThreads, checkPrecision, resolveDevice } from "../native/device.js";
@@ -15,7 +15,7 @@ import { engine } from "../native/engine.js";
 import { Random } from "../random.js";
 import { benchmarkOptions } from "../schema/benchmark.js";
 import { check } from "../schema/check.js";
-import { trainerOptions } from "../schema/training.js";
+import { trainerDefaults } from "../schema/training.js";
 import type { Settings } from "../schema/types.js";
 import { packageVersion } from "../version.js";
 import { arithmetic } from "./arithmetic.js";
@@ -142,7 +142,7 @@ export async function benchmark(options: BenchmarkOptions = {}): Promise<Benchma
         engine().backboneTensors(config.backbone.architecture),
         engine().headTensors(engine().featureShape(networkConfig).channels, networkConfig),
       );
-      const computed = computeFor(where, config, heads);
+      const computed = computeFor(where, "heads", config, heads);
       return {
         model: {
           path: o.model ?? null,
@@ -184,8 +184,6 @@ export function percentile(values: readonly number[], percent: number): number {
   return sorted[Math.max(0, Math.ceil((percent / 100) * sorted.length) - 1)]!;
 }
 
-const trainerDefaults = trainerOptions.parse({});
-
 /** Random heads on a backbone whose weights are those of the cache folder if there are any, else random. */
 export async function untrainedModel(
   architecture: Architecture = trainerDefaults.backbone,
@@ -194,7 +192,7 @@ export async function untrainedModel(
   signal?: AbortSignal,
 ): Promise<Model> {
   const { layers, resize, variant, alignCorners } = trainerDefaults.network;
-  const settings = { layers, resize, variant, alignCorners, ...networkDefaults, imageSize };
+  const settings = networkSettings({ layers, resize, variant, alignCorners, imageSize });
   const loaded = await loadBackbone({
     architecture,
     weights: weights ?? (cachedWeights(architecture) ? "auto" : "random"),

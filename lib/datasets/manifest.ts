@@ -4,8 +4,9 @@ import path from "node:path";
 import { CsvError, parse } from "csv-parse/sync";
 
 import { fileError, SuperSimpleNetError } from "../errors.js";
-import { check, checkPath, didYouMean } from "../schema/check.js";
+import { check, checkPath } from "../schema/check.js";
 import { type ManifestOptions, manifestOptions } from "../schema/datasets.js";
+import { didYouMean } from "../schema/nearest.js";
 import { firstOf } from "./listing.js";
 import type { Dataset, Label, Sample, Split } from "./types.js";
 

@@ -76,7 +76,7 @@ export class Detector {
     const model = typeof source === "string" ? await Model.load(source) : source;
     if (!(model instanceof Model)) throw invalid(where, "source", "a model file's path or a Model", typeof source);
     if (model === source) model.check(where);
-    const compute = computeFor(where, model.config, settings.heads);
+    const compute = computeFor(where, "heads", model.config, settings.heads);
     await applyThreads(where, settings.threads);
     // The file may not be needed, but a wrong name is a mistake all the same.
     if (settings.backboneWeights !== "auto" && settings.backboneWeights !== "random")

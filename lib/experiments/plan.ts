@@ -7,11 +7,13 @@ import { applyRegime, inferRegime } from "../datasets/regime.js";
 import { kindOf, open } from "../datasets/registry.js";
 import { limitSegmented } from "../datasets/segmented.js";
 import type { Dataset } from "../datasets/types.js";
-import { SuperSimpleNetError } from "../errors.js";
+import { call, invalid, SuperSimpleNetError, text } from "../errors.js";
+import { mergeOptions } from "../schema/check.js";
 import { type DatasetKind, datasetKinds } from "../schema/datasets.js";
-import { checkNumber, checkPath, invalid } from "../options.js";
-import { trainerDefaults, type TrainerOptions } from "../training/options.js";
-import { reproducible, Trainer } from "../training/trainer.js";
+import { experimentTraining, type ExperimentTraining, type Shard } from "../schema/experiments.js";
+import type { TrainerOptions } from "../schema/types.js";
+import { checkOptions, recordedOptions } from "../training/resolve.js";
+import { Trainer } from "../training/trainer.js";
 import {
   type Condition,
   isPublished,
@@ -59,16 +61,16 @@ export interface PlanOptions {
   data: string | Readonly<Record<string, string>>;
   seeds: number;
   categories?: readonly string[];
-  training: TrainerOptions;
+  training: ExperimentTraining;
 }
 
-/** Everything that decides a run's result but the data and the version: stored with it and compared when a run is found done. */
+/** Everything that decides a run's result but the data and the version. It is stored with the result, and compared when a run is done already. */
 export function decisive(run: PlannedRun): Record<string, unknown> {
   const { options } = new Trainer(run.options);
   const { normalShare = 1, anomalousShare = 1 } = run.condition;
   return JSON.parse(
     JSON.stringify({
-      ...reproducible(options),
+      ...recordedOptions(options),
       backboneWeights: options.backboneWeights === "random" ? "random" : "trained",
       normalShare,
       anomalousShare,
@@ -86,23 +88,22 @@ async function findSources(name: ProtocolName, data: PlanOptions["data"]): Promi
   if (named.length === 0) throw invalid(where, "data", `a data set (${wanted})`, "none");
   const sources: Source[] = [];
   for (const [given, root] of named) {
-    checkPath(where, "data", root, "a folder or a manifest file");
     const kind = datasetKinds.find((known) => known === given) ?? (await kindOf(root));
     const published = (given === undefined || given === kind) && isPublished(kind) ? kind : undefined;
     const source = { name: given ?? published ?? path.parse(path.resolve(root)).name, root, kind, published };
     if (!/^[\w.-]+$/.test(source.name))
       throw invalid(where, "data", "a name of letters, digits, '.', '_' and '-' (NAME=DIR)", source.name);
     if (published !== undefined && protocol.kinds[published] === undefined) {
-      throw new SuperSimpleNetError(
-        "INVALID_OPTION",
-        `${where}: it runs on ${wanted}, but ${root} is ${published}. To run it on the images as data of your own give another name: NAME=${root}.`,
-        { path: root },
-      );
+      const what = text`${call(where)}: it runs on ${wanted}, but ${root} is ${published}.`;
+      const fix = `To run it on the images as data of your own give another name: NAME=${root}.`;
+      throw new SuperSimpleNetError("INVALID_OPTION", what, { option: "data", path: root, fix });
     }
     if (published === undefined && protocol.notOwn !== undefined)
-      throw new SuperSimpleNetError("INVALID_OPTION", `${where} runs on ${wanted} alone: ${protocol.notOwn}.`, {
-        path: root,
-      });
+      throw new SuperSimpleNetError(
+        "INVALID_OPTION",
+        text`${call(where)} runs on ${wanted} alone: ${protocol.notOwn}.`,
+        { option: "data", path: root },
+      );
     sources.push(source);
   }
   return sources;
@@ -142,11 +143,12 @@ function partsOf(where: string, source: Source, protocol: Protocol, chosen: read
 export class Parts {
   private readonly opened = new Map<string, Promise<Dataset>>();
 
-  open(source: Source, part: Part, { segmentedRatio, segmentedCount }: TrainerOptions = {}): Promise<Dataset> {
-    const options = { kind: source.kind, category: part.category, fold: part.fold, segmentedRatio, segmentedCount };
-    const key = JSON.stringify([source.root, options]);
+  open(source: Source, part: Part, options: TrainerOptions = {}): Promise<Dataset> {
+    const { segmentedRatio, segmentedCount } = options.masks ?? {};
+    const how = { kind: source.kind, category: part.category, fold: part.fold, segmentedRatio, segmentedCount };
+    const key = JSON.stringify([source.root, how]);
     // KSDD2 alone opens its published splits by a number, SensumSODF by a share; elsewhere the choice is made on one opened data set.
-    const found = this.opened.get(key) ?? open(source.root, options);
+    const found = this.opened.get(key) ?? open(source.root, how);
     this.opened.set(key, found);
     return found;
   }
@@ -159,8 +161,8 @@ export class Parts {
     options,
   }: PlannedRun): Promise<{ dataset: Dataset; data: { counts: DatasetCounts; samples: string } }> {
     const dataset = limitTraining(await this.open(source, part, options), condition);
-    const { segmentedRatio, segmentedCount, regime } = options;
-    const used = applyRegime(limitSegmented(dataset, { segmentedRatio, segmentedCount }), regime ?? "auto");
+    const { segmentedRatio, segmentedCount } = options.masks ?? {};
+    const used = applyRegime(limitSegmented(dataset, { segmentedRatio, segmentedCount }), options.regime ?? "auto");
     if (!dataset.samples.some((sample) => sample.split === "test"))
       throw new SuperSimpleNetError("DATASET_INVALID", `Data set ${dataset.root} has no test images to evaluate on.`, {
         path: dataset.root,
@@ -172,6 +174,8 @@ export class Parts {
   }
 }
 
+const { calibration } = experimentTraining.parse({});
+
 /** The runs of a protocol in the order in which they are done: seed by seed, so that whole seeds are there early. */
 export async function plan(
   name: ProtocolName,
@@ -179,7 +183,6 @@ export async function plan(
   opened: Parts,
 ): Promise<PlannedRun[]> {
   const where = `experiment ${name}`;
-  checkNumber(where, "seeds", seeds, { min: 1, max: 1000, integer: true });
   const protocol: Protocol = protocols[name];
   const runs: PlannedRun[] = [];
   const sources = await findSources(name, data);
@@ -190,19 +193,13 @@ export async function plan(
     const first = await opened.open(source, parts[0]!);
     const { trainAnomalous: anomalous, trainSegmented: segmented } = countSamples(first);
     for (const part of parts) {
-      const settings = {
-        ...publishedSettings({ kind: source.kind, ...(part.category !== undefined && { category: part.category }) }),
-        calibrationFraction: 0,
-        ...training,
-      };
-      const base = { ...structuredClone(trainerDefaults as TrainerOptions), ...settings } as Parameters<
-        Protocol["conditions"]
-      >[0]["base"];
+      const published = publishedSettings({ kind: source.kind, ...(part.category && { category: part.category }) });
+      const settings = mergeOptions<TrainerOptions>(published, { calibration }, training);
       const conditions = protocol.conditions({
         kind: source.published,
         labels: { anomalous, segmented },
         regime: inferRegime(first),
-        base,
+        base: checkOptions(settings),
       });
       for (const [order, condition] of conditions.entries()) {
         for (let seed = 0; seed < seeds; seed++) {
@@ -215,7 +212,7 @@ export async function plan(
             part,
             parts: parts.map((each) => each.name),
             seed,
-            options: { ...settings, ...condition.options, seed },
+            options: mergeOptions<TrainerOptions>(settings, condition.options, { seed }),
           });
         }
       }
@@ -227,15 +224,7 @@ export async function plan(
     .map(({ run }) => run);
 }
 
-export interface Shard {
-  /** From 1. */
-  index: number;
-  count: number;
-}
-
 /** Every count-th run, by position: the shards of one plan are disjoint and together all of it. */
 export function shardOf<T>(runs: readonly T[], { index, count }: Shard): T[] {
-  checkNumber("experiment", "shard count", count, { min: 1, integer: true });
-  checkNumber("experiment", "shard index", index, { min: 1, max: count, integer: true });
   return runs.filter((_, i) => i % count === index - 1);
 }

@@ -1,17 +1,14 @@
 import { mvtecCategories, visaCategories } from "../datasets/published.js";
 import type { Regime } from "../datasets/types.js";
-import { SuperSimpleNetError } from "../errors.js";
+import { call, command, invalid, SuperSimpleNetError, text } from "../errors.js";
 import type { MetricId } from "../evaluation/metrics_table.js";
 import type { Architecture } from "../native/binding.js";
-import { checkChoice } from "../options.js";
-import { type AblationName, ablations } from "../training/ablations.js";
-import {
-  publishedNoiseStd,
-  regimePresets,
-  relativeNoise,
-  trainerDefaults,
-  type TrainerOptions,
-} from "../training/options.js";
+import { mergeOptions } from "../schema/check.js";
+import { didYouMean } from "../schema/nearest.js";
+import { type AblationName, ablations, regimePresets } from "../schema/presets.js";
+import { trainerDefaults } from "../schema/training.js";
+import type { TrainerOptions } from "../schema/types.js";
+import { type CheckedOptions, defaultNoise } from "../training/resolve.js";
 
 export type MetricName = Exclude<MetricId, "f1MaxThreshold">;
 
@@ -39,8 +36,8 @@ export interface Context {
   /** Labels of the training split; of a published data set as published. */
   labels: { anomalous: number; segmented: number };
   regime: Regime;
-  /** Settings that a condition varies: the trainer's defaults, the data set's and the caller's. */
-  base: Omit<Required<Pick<TrainerOptions, keyof typeof trainerDefaults>>, "regime"> & TrainerOptions;
+  /** The trainer's options before the condition: its defaults, under the data set's, under the caller's. */
+  base: CheckedOptions;
 }
 
 export interface Protocol {
@@ -113,7 +110,7 @@ function maskSweep(context: Context): Condition[] {
     return [16, 53, 126].map((count): Condition => ({
       name: `masks-${count}`,
       title: `${count} masks`,
-      options: { regime: "mixed", segmentedCount: count },
+      options: { regime: "mixed", masks: { segmentedCount: count } },
       published: ["mixed", String(count)],
     }));
   }
@@ -122,7 +119,7 @@ function maskSweep(context: Context): Condition[] {
     return shares.map((share): Condition => ({
       name: `masks-${share}`,
       title: `${share * 100} % of the masks`,
-      options: { regime: "mixed", segmentedRatio: share },
+      options: { regime: "mixed", masks: { segmentedRatio: share } },
       published: ["mixed", String(share)],
     }));
   const counts = [...new Set(shares.map((share) => Math.round(share * labels.segmented)))].filter(
@@ -131,7 +128,7 @@ function maskSweep(context: Context): Condition[] {
   return counts.map((count): Condition => ({
     name: `masks-${count}`,
     title: `${count} of ${labels.segmented} masks`,
-    options: { regime: "mixed", segmentedCount: count },
+    options: { regime: "mixed", masks: { segmentedCount: count } },
   }));
 }
 
@@ -183,18 +180,15 @@ function sensitivity(context: Context): Condition[] {
     title,
     options: { regime, ...options },
   });
-  const threshold = base.perlinThreshold ?? regimePresets[regime].perlinThreshold;
-  const noise =
-    base.noiseStd ??
-    (base.backbone === "wide_resnet50_2" && base.backboneWeights !== "random"
-      ? publishedNoiseStd
-      : { relative: relativeNoise });
+  const threshold = base.anomalies.perlinThreshold ?? regimePresets[regime].anomalies.perlinThreshold;
+  const noise = base.anomalies.noiseStd ?? defaultNoise(base);
+  const { adaptorLearningRate, headsLearningRate } = base.optimizer;
   const rounded = (value: number): number => Number(value.toPrecision(6));
   const times = (value: number, factor: number): number => rounded(value * factor);
   return [
     {
       ...standard,
-      title: `defaults: batch ${base.batchSize}, learning rates ${base.adaptorLearningRate} and ${base.headsLearningRate}, ${base.epochs} epochs, threshold ${threshold}, noise ${typeof noise === "number" ? noise : `relative ${noise.relative}`}`,
+      title: `defaults: batch ${base.batchSize}, learning rates ${adaptorLearningRate} and ${headsLearningRate}, ${base.epochs} epochs, threshold ${threshold}, noise ${typeof noise === "number" ? noise : `relative ${noise.relative}`}`,
     },
     ...[0.25, 0.5, 2].map((factor) => {
       const batchSize = Math.max(1, Math.round(base.batchSize * factor));
@@ -202,13 +196,13 @@ function sensitivity(context: Context): Condition[] {
     }),
     ...[0.25, 0.5, 2, 4].map((factor) => {
       const rates = {
-        adaptorLearningRate: times(base.adaptorLearningRate, factor),
-        headsLearningRate: times(base.headsLearningRate, factor),
+        adaptorLearningRate: times(adaptorLearningRate, factor),
+        headsLearningRate: times(headsLearningRate, factor),
       };
       return row(
         `learning-rate-x${factor}`,
         `learning rates ${rates.adaptorLearningRate} and ${rates.headsLearningRate}`,
-        rates,
+        { optimizer: rates },
       );
     }),
     ...[1 / 6, 1 / 3, 2 / 3, 4 / 3].map((factor) => {
@@ -218,14 +212,14 @@ function sensitivity(context: Context): Condition[] {
     ...[0.2, 0.4, 0.6, 0.8]
       .filter((value) => value !== threshold)
       .map((perlinThreshold) =>
-        row(`threshold-${perlinThreshold}`, `threshold ${perlinThreshold}`, { perlinThreshold }),
+        row(`threshold-${perlinThreshold}`, `threshold ${perlinThreshold}`, { anomalies: { perlinThreshold } }),
       ),
     ...[1 / 3, 2 / 3, 4 / 3, 2].map((factor) => {
       const noiseStd = typeof noise === "number" ? times(noise, factor) : { relative: times(noise.relative, factor) };
       return row(
         `noise-x${factor.toFixed(2)}`,
         `noise ${typeof noiseStd === "number" ? noiseStd : `relative ${noiseStd.relative}`}`,
-        { noiseStd },
+        { anomalies: { noiseStd } },
       );
     }),
   ];
@@ -251,7 +245,7 @@ function variants(
         {
           name: `${group}-${name}`,
           title: `${title}, ${labels}`,
-          options: { ...options, regime: labels },
+          options: mergeOptions<TrainerOptions>(options, { regime: labels }),
           summary: { group, row: title },
           ...(index === 0 && { published }),
         },
@@ -286,7 +280,7 @@ function withAndWithoutSynthetic(context: Context): Condition[] {
   const all = everyLabel(context);
   if (all.options.regime === "unsupervised") return [all];
   const { title, options } = ablations.noSyntheticAnomalies;
-  return [all, { name: "no-synthetic", title, options: { ...options, ...all.options } }];
+  return [all, { name: "no-synthetic", title, options: mergeOptions(options, all.options) }];
 }
 
 const backbones: readonly Architecture[] = ["wide_resnet50_2", "wide_resnet101_2", "resnet50", "resnet101"];
@@ -379,15 +373,15 @@ export const protocols = {
 export type ProtocolName = keyof typeof protocols;
 export const protocolNames = Object.keys(protocols) as ProtocolName[];
 
-/** Seeds: as many as in the paper. */
-export const experimentDefaults = { seeds: 5 } as const;
-
 /** INVALID_OPTION for a name that is no protocol. */
 export function checkProtocol(where: string, name: unknown): ProtocolName {
+  if (protocolNames.includes(name as ProtocolName)) return name as ProtocolName;
   if (name === "table9")
-    throw new SuperSimpleNetError(
-      "INVALID_OPTION",
-      `${where}: table9 is about speed and trains nothing: 'supersimplenet benchmark --image-size 512' measures it, size by size.`,
-    );
-  return checkChoice(where, "name", name, protocolNames);
+    throw new SuperSimpleNetError("INVALID_OPTION", text`${call(where)}: table9 is about speed and trains nothing.`, {
+      value: name,
+      fix: text`${command("benchmark --image-size 512")} measures it, size by size.`,
+    });
+  const near = typeof name === "string" ? didYouMean(name, protocolNames) : undefined;
+  const choices = protocolNames.map((one) => `'${one}'`).join(", ");
+  throw invalid(where, "name", `one of ${choices}${near ? ` (did you mean '${near}'?)` : ""}`, name);
 }

@@ -158,7 +158,7 @@ export class Model {
     checkPath("model.save", "path", path);
     const { embedBackbone: embed = this.#embedded } = check("model.save", saveOptions, options);
     this.check("model.save");
-    if (!embed && !this.config.backbone.trained) throw randomNotEmbedded("model.save");
+    if (!embed && !this.config.backbone.trained) throw randomNotEmbedded("model.save", "embedBackbone");
     const tensors: TensorMap = { ...this.heads };
     if (embed) {
       for (const [name, tensor] of Object.entries(await this.backbone())) tensors[backbonePrefix + name] = tensor;

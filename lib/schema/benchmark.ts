@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-import { callback, device, imageSizeRow, imageSizeType, pathType, signal, threads } from "./common.js";
+import { architectures, callback, device, imageSizeRow, imageSizeType, pathType, signal, threads } from "./common.js";
 import { heads, precision } from "./detection.js";
 import { option } from "./option.js";
 import { trainerOptions } from "./training.js";
@@ -12,11 +12,11 @@ export const benchmarkOptions = z.strictObject({
   model: option(pathType.optional(), {
     help: "Model file that train or convert wrote.",
     placeholder: "FILE",
-    defaultText: "random heads, for time does not depend on the weights",
+    defaultText: "random heads on the backbone",
     expected: "a path",
   }),
   backbone: option(backbone.unwrap().optional(), {
-    help: "Backbone, without a model file.",
+    help: `Backbone to measure where no model file is given: ${architectures.join(", ")}.`,
     placeholder: "NAME",
     defaultText: backbone.def.defaultValue,
   }),
@@ -28,7 +28,7 @@ export const benchmarkOptions = z.strictObject({
   }),
   imageSize: option(imageSizeType.optional(), {
     ...imageSizeRow,
-    help: "Size in pixels, without a model file.",
+    help: "Input size in pixels where no model file is given.",
     defaultText: "256x256",
   }),
   device,
@@ -41,7 +41,7 @@ export const benchmarkOptions = z.strictObject({
     flag: "batch",
   }),
   repetitions: option(z.int().min(1).max(1e6).default(50), { help: "Timed calls of each kind.", placeholder: "N" }),
-  warmup: option(z.int().min(0).max(1e6).default(5), { help: "Calls before them.", placeholder: "N" }),
+  warmup: option(z.int().min(0).max(1e6).default(5), { help: "Calls before the timed ones.", placeholder: "N" }),
   signal,
   onProgress: callback("How many of the calls are done."),
 });

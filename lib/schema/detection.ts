@@ -6,8 +6,8 @@ import type { Settings } from "./types.js";
 
 export const precision = option(z.enum(["float32", "tf32", "bfloat16", "float16"]).default("float32"), {
   help:
-    "How the backbone and the wide products of the heads are computed: bfloat16 is faster on processors with " +
-    "instructions for it, float16 and tf32 are for CUDA.",
+    "Number format of the backbone and of the wide products of the heads: bfloat16 is faster on processors with " +
+    "instructions for it; float16 and tf32 are for CUDA.",
   record: false,
 });
 
@@ -37,7 +37,7 @@ export const detectorOptions = z.strictObject({
     defaultText: "the model's own",
   }),
   minAreaPx: option(z.number().min(0).default(0), {
-    help: "Regions with fewer pixels of the image are left out.",
+    help: "Leave out regions with fewer pixels than this.",
     placeholder: "PX",
     flag: "min-area",
   }),
@@ -46,7 +46,7 @@ export const detectorOptions = z.strictObject({
     flag: false,
   }),
   batchSize: option(z.int().min(1).max(4096).default(8), {
-    help: "Images per forward pass, where several are given.",
+    help: "Images per forward pass.",
     placeholder: "N",
     flag: "batch",
   }),

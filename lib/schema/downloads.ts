@@ -42,18 +42,18 @@ export const pullOptions = z.strictObject({
 /** Options of installCuda. */
 export const installCudaOptions = z.strictObject({
   from: option(pathType.optional(), {
-    help: "Folder that holds the wheels; nothing is downloaded then.",
+    help: "Take the wheels from this folder and download nothing.",
     placeholder: "DIR",
     expected: "a folder",
   }),
   indexUrl: option(address.optional(), {
-    help: 'Python package index to download from: its "simple" address, as pip\'s --index-url has it.',
+    help: "Python package index to download from: the address that pip's --index-url takes.",
     placeholder: "URL",
     flag: "index",
     defaultText: "SUPERSIMPLENET_WHEELS_URL, else PIP_INDEX_URL",
     expected: "an http or https address",
   }),
-  force: option(z.boolean().default(false), { help: "Install again what is there." }),
+  force: option(z.boolean().default(false), { help: "Install again, even if it is there already.", switch: true }),
   ...transferShape,
   onProgress: callback("What is at work, and how much of it is done."),
 });

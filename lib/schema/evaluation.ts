@@ -7,7 +7,7 @@ import type { Settings } from "./types.js";
 
 /** Options of evaluate. */
 export const evaluateOptions = z.strictObject({
-  split: option(split.default("test"), { help: "Which images are evaluated." }),
+  split: option(split.default("test"), { help: "Which images of the data set are evaluated." }),
   signal,
   onProgress: callback("How many of the images are done."),
   onDetection: callback("The result of each image, such as for pictures. Awaited before the next one."),

@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-import { imageSizeRow, imageSizeType, pathType, signal } from "./common.js";
+import { architectures, imageSizeRow, imageSizeType, pathType, signal } from "./common.js";
 import { option } from "./option.js";
 import { networkShape, trainerOptions } from "./training.js";
 import type { Settings } from "./types.js";
@@ -49,7 +49,7 @@ export type ThresholdOptions = Settings<typeof thresholdOptions>;
 
 export const layouts = ["authors", "anomalib"] as const;
 const layout = option(z.enum(["auto", ...layouts]).default("auto"), {
-  help: "Whose tensor names the checkpoint has; auto goes by the names.",
+  help: "Whose code wrote the checkpoint; auto goes by the names of its tensors.",
 });
 
 /** Options of modelFromCheckpoint. */
@@ -59,14 +59,20 @@ export const modelFromCheckpointOptions = z.strictObject({
     placeholder: "FILE",
     expected: "a path",
   }),
-  backbone: option(architecture, { help: "Backbone that the checkpoint was trained on.", placeholder: "NAME" }),
+  backbone: option(architecture, {
+    help: `Backbone that the checkpoint was trained on: ${architectures.join(", ")}.`,
+    placeholder: "NAME",
+  }),
   backboneWeights: option(pathType.optional(), {
     help: "Weights of the backbone: a .safetensors or .pth file; auto takes the cache folder.",
     placeholder: "FILE",
-    defaultText: "the checkpoint's own, as anomalib stores them, else auto",
+    defaultText: "the checkpoint's own if it holds them, as anomalib's do, else auto",
     expected: "'auto', 'random' or a path",
   }),
-  imageSize: option(imageSizeType, { ...imageSizeRow, help: "Size in pixels that the network was trained at." }),
+  imageSize: option(imageSizeType, {
+    ...imageSizeRow,
+    help: "Size in pixels of the images that the network was trained on.",
+  }),
   layout,
   variant: networkShape.variant,
   alignCorners: option(networkShape.alignCorners.unwrap().optional(), {

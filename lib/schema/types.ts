@@ -1,6 +1,6 @@
 import type { z } from "zod";
 
-import type { distributedShape, fitOptions, trainerOptions } from "./training.js";
+import type { ablationShape, distributedShape, fitOptions, networkShape, trainerOptions } from "./training.js";
 
 // The build replaces this file's declarations by plain interfaces with the help of every option as its comment
 // (scripts/declarations.mjs), so that users see neither zod nor inferred types.
@@ -18,6 +18,14 @@ export type DistributedOptions = z.input<z.ZodObject<typeof distributedShape>>;
 
 /** Options of trainer.fit, without its callbacks. */
 export type FitSettings = Settings<typeof fitOptions>;
+
+/** How the network departs from the paper's. What is left out: as in the paper. */
+export type AblationSettings = z.output<z.ZodObject<typeof ablationShape>>;
+
+/** What decides the network and its input, besides the backbone; model files have it. */
+export type NetworkSettings = Pick<z.output<typeof trainerOptions>, "imageSize"> &
+  z.output<z.ZodObject<typeof networkShape>> &
+  z.input<z.ZodObject<typeof ablationShape>>;
 
 /** A scale relative to the backbone's features: the noise of channel c has `relative` times the standard deviation of that channel. */
 export interface RelativeNoise {

@@ -11,13 +11,14 @@ import { checkStructure } from "../datasets/structure.js";
 import type { Dataset, Sample } from "../datasets/types.js";
 import { validateDataset } from "../datasets/validate.js";
 import { calibrateThresholds, type CalibrationImage } from "../detection/thresholds.js";
-import { SuperSimpleNetError } from "../errors.js";
+import { invalid, SuperSimpleNetError } from "../errors.js";
 import { decodeMask, loadImage, loadMask } from "../images/decode.js";
 import { prefetch, throwIfAborted } from "../images/pipeline.js";
 import {
   defaultThresholds,
   type ModelConfig,
   networkConfigOf,
+  networkSettings,
   type Thresholds,
   type TrainingInfo,
 } from "../models/config.js";
@@ -33,7 +34,9 @@ import type {
 } from "../native/binding.js";
 import { applyThreads, checkPrecision, resolveDevice } from "../native/device.js";
 import { engine } from "../native/engine.js";
-import { checkBoolean, checkPath, invalid, rejectUnknown } from "../options.js";
+import { check } from "../schema/check.js";
+import { fitOptions } from "../schema/training.js";
+import type { NetworkSettings, TrainerOptions } from "../schema/types.js";
 import { packageVersion } from "../version.js";
 import {
   checkCheckpoint,
@@ -48,21 +51,10 @@ import {
   writeCheckpoint,
 } from "./checkpoint.js";
 import { contentOf, featureFile } from "./feature_file.js";
-import type { EpochEvent, FitOptions, StageEvent, TrainerOptions } from "./options.js";
+import type { EpochEvent, FitOptions, StageEvent } from "./events.js";
 import { Ranks, rankSettings, type RankSettings } from "./ranks.js";
-import { type CheckedOptions, checkOptions, type ResolvedOptions, resolveOptions } from "./resolve.js";
+import { type CheckedOptions, checkOptions, recordedOptions, type ResolvedOptions, resolveOptions } from "./resolve.js";
 import { learningRateScale } from "./schedule.js";
-
-const fitOptionNames: (keyof FitOptions)[] = [
-  "signal",
-  "onStage",
-  "onStart",
-  "onStep",
-  "onEpoch",
-  "out",
-  "resume",
-  "overwrite",
-];
 
 /** Feature-cache key and target key of a sample in one of its four flips. */
 const keyOf = (sample: number, flip: number): number => sample * 4 + flip;
@@ -88,10 +80,7 @@ export class Trainer {
    * same model; rank 0 writes the checkpoint. RANKS_DIFFER, and RANK_FAILED at any time, when another one has failed.
    */
   async fit(data: Dataset, options: FitOptions = {}): Promise<Model> {
-    rejectUnknown(options, fitOptionNames, "trainer.fit");
-    if (options.out !== undefined) checkPath("trainer.fit", "out", options.out, "a folder");
-    for (const name of ["resume", "overwrite"] as const)
-      if (options[name] !== undefined) checkBoolean("trainer.fit", name, options[name]);
+    check("trainer.fit", fitOptions, options);
     if (options.resume && options.out === undefined)
       throw invalid("trainer.fit", "out", "the folder of the checkpoint to resume from", options.out);
     if (options.resume && options.overwrite)
@@ -125,7 +114,7 @@ export class Trainer {
     if (options.resume) requireCheckpoint(out);
     const unlock = await lockFolder(out);
     try {
-      if (options.resume) await checkCheckpoint(out, reproducible(this.options));
+      if (options.resume) await checkCheckpoint(out, recordedOptions(this.options));
       else if (!options.overwrite) refuseCheckpoint(out);
       return await this.#train(data, options, ranks);
     } finally {
@@ -153,7 +142,8 @@ export class Trainer {
     const { signal } = options;
     // Missing weights are found out before all images are read.
     if (this.options.backboneWeights !== "random") weightsFile(this.options.backbone, this.options.backboneWeights);
-    const { imageSize, segmentedRatio, segmentedCount } = this.options;
+    const { imageSize } = this.options;
+    const { segmentedRatio, segmentedCount } = this.options.masks;
     const dataset = limitSegmented(data, { segmentedRatio, segmentedCount });
     const validated = await validateDataset(dataset, {
       imageSize,
@@ -164,11 +154,11 @@ export class Trainer {
     const settings = resolveOptions(this.options, validated.regime);
     const training = applyRegime(dataset, settings.regime).samples.filter((sample) => sample.split === "train");
     const { fit, calibration, reason } = splitCalibration(training, {
-      fraction: settings.calibrationFraction,
+      fraction: settings.calibration.fraction,
       seed: settings.seed,
     });
     const warnings = [...validated.warnings];
-    if (reason && settings.calibrationFraction > 0)
+    if (reason && settings.calibration.fraction > 0)
       warnings.push(`${reason} The thresholds stay at 0.5: give your own when detecting (threshold, pixelThreshold).`);
 
     stage("load", 0, 1);
@@ -217,7 +207,7 @@ export class Trainer {
         warnings,
         backbone: { architecture: backbone.architecture, source: backbone.source, trained: backbone.trained },
         noiseStd: noise,
-        noise: typeof settings.noiseStd === "number" ? "absolute" : "relative",
+        noise: typeof settings.anomalies.noiseStd === "number" ? "absolute" : "relative",
         device,
         deviceReason,
         rank: ranks?.settings.rank ?? 0,
@@ -240,15 +230,16 @@ export class Trainer {
 
       await ranks?.gather(null); // none leaves, or ends its GPU's connections, before all have the last sum
       const { heads } = await session.native.state();
-      const embedded = settings.embedBackbone ?? settings.backboneWeights !== "auto";
+      const embedded = settings.network.embedBackbone ?? settings.backboneWeights !== "auto";
+      const { noiseStd } = settings.anomalies;
       const info: TrainingInfo = {
         regime: settings.regime,
         epochs: settings.epochs,
         batchSize: settings.batchSize,
         seed: settings.seed,
         noiseStd: noise,
-        noiseRelative: typeof settings.noiseStd === "number" ? null : settings.noiseStd.relative,
-        options: reproducible(settings),
+        noiseRelative: typeof noiseStd === "number" ? null : noiseStd.relative,
+        options: recordedOptions(settings),
         trainNormal: count(fit, "normal"),
         trainAnomalous: count(fit, "anomalous"),
         trainSegmented: segmented,
@@ -260,14 +251,7 @@ export class Trainer {
           source: backbone.source,
           sha256: backbone.sha256,
         },
-        layers: [...settings.layers],
-        imageSize: [...settings.imageSize],
-        resize: settings.resize,
-        variant: settings.variant,
-        alignCorners: settings.alignCorners,
-        upscale: settings.upscale,
-        classificationHead: settings.classificationHead,
-        mapInput: settings.mapInput,
+        ...networkOf(settings),
         thresholds: { ...defaultThresholds },
         training: info,
         createdBy: `supersimplenet ${packageVersion}`,
@@ -309,26 +293,23 @@ class Session {
     signal: AbortSignal | undefined,
     ranks: Ranks | undefined,
   ): Promise<Session> {
+    const { noiseStd, perlinThreshold } = settings.anomalies;
+    const { cache } = settings;
     const config: TrainerConfig = {
-      ...networkConfigOf(settings.backbone, settings),
+      ...networkConfigOf(settings.backbone, networkOf(settings)),
+      ...settings.optimizer,
+      ...settings.ablation,
       device,
-      compute: settings.heads,
+      compute: settings.network.heads,
       seed: settings.seed,
-      noiseStd: Float32Array.of(typeof settings.noiseStd === "number" ? settings.noiseStd : 1),
-      perlinThreshold: settings.perlinThreshold,
-      syntheticAnomalies: settings.syntheticAnomalies,
-      overlap: settings.overlap,
-      loss: settings.loss,
+      noiseStd: Float32Array.of(typeof noiseStd === "number" ? noiseStd : 1),
+      perlinThreshold,
       precision: settings.precision,
-      featureCacheBytes: settings.featureCacheMiB * 2 ** 20,
-      featureCacheHostBytes: settings.featureCacheHostMiB * 2 ** 20,
-      featureCachePrecision: settings.featureCachePrecision,
+      featureCacheBytes: cache.memoryMiB * 2 ** 20,
+      featureCacheHostBytes: cache.hostMiB * 2 ** 20,
+      featureCachePrecision: cache.precision,
       featureCacheFile: cacheFile,
-      stopGradient: settings.stopGradient,
-      gradientClip: settings.gradientClip,
-      adaptorWeightDecay: settings.adaptorWeightDecay,
-      headsWeightDecay: settings.headsWeightDecay,
-      cudaGraphs: settings.cudaGraphs,
+      cudaGraphs: settings.cuda.graphs,
       // As all ranks must do it or none.
       nccl:
         ranks !== undefined && (await ranks.gather(ranks.settings.nccl && device.startsWith("cuda"))).every(Boolean),
@@ -349,7 +330,7 @@ class Session {
   /** Noise scale and targets. Returns the noise's standard deviation, averaged over the channels. */
   async prepare(onProgress: (done: number, total: number) => void): Promise<number> {
     await this.#setTargets();
-    const { noiseStd } = this.settings;
+    const { noiseStd } = this.settings.anomalies;
     if (typeof noiseStd === "number") return noiseStd;
     const all = this.samples.flatMap((sample, i) => (sample.label === "normal" ? [keyOf(i, 0)] : []));
     const { first, count } = this.#share(all.length);
@@ -366,11 +347,11 @@ class Session {
   }
 
   async #setTargets(): Promise<void> {
-    const { imageSize, maskDilation, distanceWeight, alignCorners, variant, balancedSampling } = this.settings;
+    const { imageSize, masks, network, optimizer } = this.settings;
     const [imageHeight, imageWidth] = imageSize;
-    const shape = engine().featureShape(networkConfigOf(this.settings.backbone, this.settings));
+    const shape = engine().featureShape(networkConfigOf(this.settings.backbone, networkOf(this.settings)));
     const load = async (sample: Sample, index: number): Promise<Target[]> => {
-      const flips = sample.label === "anomalous" && balancedSampling ? [0, 1, 2, 3] : [0];
+      const flips = sample.label === "anomalous" && optimizer.balancedSampling ? [0, 1, 2, 3] : [0];
       const label = sample.label === "anomalous" ? 1 : 0;
       if (sample.mask === undefined)
         return flips.map((flip) => ({ key: keyOf(index, flip), label, segmented: label === 0 }));
@@ -381,9 +362,9 @@ class Session {
         featureHeight: shape.height,
         featureWidth: shape.width,
         // The preliminary version downsamples masks with half-pixel centres (spec, table of variants).
-        alignCorners: alignCorners && variant === "jims",
-        dilation: maskDilation,
-        distanceWeight: distanceWeight === false ? null : distanceWeight,
+        alignCorners: network.alignCorners && network.variant === "jims",
+        dilation: masks.dilation,
+        distanceWeight: masks.distanceWeight === false ? null : masks.distanceWeight,
         flips,
       });
       return targets.map((target, i) => ({ key: keyOf(index, flips[i]!), label, segmented: true, ...target }));
@@ -411,7 +392,7 @@ class Session {
     const image = await loadImage(this.samples[Math.floor(key / 4)]!.image, {
       height,
       width,
-      resize: this.settings.resize,
+      resize: this.settings.network.resize,
     });
     const flip = key % 4;
     const pixels = flip === 0 ? image.pixels : engine().flipImage(image.pixels, height, width, 3, flip);
@@ -419,7 +400,8 @@ class Session {
   }
 
   #order(epoch: number): number[] {
-    const { seed, balancedSampling } = this.settings;
+    const { seed, optimizer } = this.settings;
+    const { balancedSampling } = optimizer;
     const labels = this.samples.map((sample) => sample.label);
     return epochOrder({ labels, seed, epoch, balanced: balancedSampling, flips: balancedSampling }).map(
       ({ sample, flip }) => keyOf(sample, flip),
@@ -463,11 +445,11 @@ class Session {
     const scale = learningRateScale(
       epoch,
       settings.epochs,
-      settings.learningRateMilestones,
-      settings.learningRateFactor,
+      settings.optimizer.learningRateMilestones,
+      settings.optimizer.learningRateFactor,
     );
-    const adaptorLearningRate = settings.adaptorLearningRate * scale;
-    const headsLearningRate = settings.headsLearningRate * scale;
+    const adaptorLearningRate = settings.optimizer.adaptorLearningRate * scale;
+    const headsLearningRate = settings.optimizer.headsLearningRate * scale;
     const sums: StepLosses = { l1Normal: 0, l1Anomalous: 0, focalMap: 0, focalScore: 0, total: 0, gradientNorm: 0 };
     const batches = this.#batches(epoch);
     const steps = batches.length;
@@ -539,7 +521,7 @@ async function calibrated(
 ): Promise<Thresholds> {
   const [height, width] = settings.imageSize;
   const detector = await engine().createDetector(
-    { ...model.networkConfig, device, compute: settings.heads, precision: "float32" },
+    { ...model.networkConfig, device, compute: settings.network.heads, precision: "float32" },
     backbone,
     model.heads,
   );
@@ -548,7 +530,7 @@ async function calibrated(
     onProgress(0, samples.length);
     for await (const { sample, image } of prefetch(
       samples,
-      async (s) => ({ sample: s, image: await loadImage(s.image, { height, width, resize: settings.resize }) }),
+      async (s) => ({ sample: s, image: await loadImage(s.image, { height, width, resize: settings.network.resize }) }),
       { signal },
     )) {
       const { scores, maps } = await detector.detect(image.pixels, 1);
@@ -561,6 +543,10 @@ async function calibrated(
   }
   return calibrateThresholds(images, { height, width });
 }
+
+/** The network's options, flat as model files have them. */
+const networkOf = ({ imageSize, network, ablation }: ResolvedOptions): Required<NetworkSettings> =>
+  networkSettings({ imageSize, ...network, ...ablation });
 
 /** With all that is in it: what has been checked stays as it is. */
 function frozen<T>(value: T): Readonly<T> {
@@ -587,24 +573,6 @@ function restoreError(error: unknown, out: string): unknown {
   return damaged ? corrupt(checkpointFile(out), error.message, error) : error;
 }
 
-/** What decides the result; where it runs and where files lie does not. */
-export function reproducible(settings: ResolvedOptions | CheckedOptions): Record<string, unknown> {
-  const {
-    device: _device,
-    threads: _threads,
-    backboneWeights: _weights,
-    embedBackbone: _embed,
-    featureCacheMiB: _memory,
-    featureCacheHostMiB: _host,
-    featureCacheFileMiB: _file,
-    featureCacheDir: _folder,
-    cudaGraphs: _graphs,
-    distributed: _distributed,
-    ...rest
-  } = settings;
-  return rest;
-}
-
 function fingerprintOf(
   settings: ResolvedOptions,
   samples: readonly Sample[],
@@ -614,7 +582,7 @@ function fingerprintOf(
   const data = createHash("sha256").update(content);
   for (const sample of samples) data.update(JSON.stringify([sample.id, sample.label, sample.mask !== undefined]));
   return {
-    ...reproducible(settings),
+    ...recordedOptions(settings),
     backboneSha256,
     trainingData: `${samples.length} images, ${data.digest("hex").slice(0, 16)}`,
   };
