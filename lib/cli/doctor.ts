@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-import type { Diagnosis } from "../native/diagnose.js";
+import type { Diagnosis } from "../diagnose.js";
 import { command } from "./command.js";
 import { output, table } from "./output.js";
 
@@ -11,7 +11,7 @@ export const doctor = command({
   options: z.strictObject({}),
   examples: ["supersimplenet doctor", "supersimplenet doctor --json"],
   async run() {
-    const { diagnose } = await import("../native/diagnose.js");
+    const { diagnose } = await import("../diagnose.js");
     const diagnosis = diagnose();
     const broken = diagnosis.problems.some(({ fatal }) => fatal);
     output.result(table(report(diagnosis)));

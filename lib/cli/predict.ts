@@ -3,7 +3,7 @@ import path from "node:path";
 
 import { z } from "zod";
 
-import { some } from "../datasets/listing.js";
+import { firstOf } from "../datasets/listing.js";
 import type { Detector } from "../detection/detector.js";
 import type { Detection } from "../detection/types.js";
 import { option as flagOf, SuperSimpleNetError, text } from "../errors.js";
@@ -193,7 +193,7 @@ async function explained(skipped: readonly Skipped[]): Promise<{ reason: Skipped
     const names = skipped.filter((one) => one.reason === reason).map((one) => printable(one.path));
     if (names.length === 0) return [];
     const count = names.length === 1 ? "1 image is" : `${names.length} images are`;
-    return [{ reason, text: `${count} skipped (${why[reason]}): ${some(names)}.` }];
+    return [{ reason, text: `${count} skipped (${why[reason]}): ${firstOf(names)}.` }];
   });
 }
 

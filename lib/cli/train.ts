@@ -5,6 +5,7 @@ import { z } from "zod";
 import type { Dataset } from "../datasets/types.js";
 import type { Model } from "../models/model.js";
 import { mergeOptions } from "../schema/check.js";
+import type { OpenOptions } from "../schema/datasets.js";
 import { entries } from "../schema/option.js";
 import { fitOptions, trainerOptions } from "../schema/training.js";
 import type { TrainerOptions } from "../schema/types.js";
@@ -53,7 +54,7 @@ export const train = command({
 interface Plan {
   began: number;
   data: string;
-  source: { kind?: string; category?: string; fold?: number };
+  source: Pick<OpenOptions, "kind" | "category" | "fold">;
   settings: TrainerOptions;
   resume: boolean;
   overwrite: boolean;

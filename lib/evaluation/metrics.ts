@@ -1,9 +1,10 @@
 import { types } from "node:util";
 
 import type { Label } from "../datasets/types.js";
-import { SuperSimpleNetError } from "../errors.js";
+import { invalid, SuperSimpleNetError } from "../errors.js";
 import { engine } from "../native/engine.js";
-import { checkNumber, invalid, rejectUnknown } from "../options.js";
+import { check } from "../schema/check.js";
+import { type EvaluateMapsOptions, evaluateMapsOptions } from "../schema/evaluation.js";
 import type { Metrics } from "./metrics_table.js";
 
 /** Metrics of the image scores. */
@@ -36,13 +37,6 @@ export interface EvaluatedMap {
   map: Float32Array;
   /** Ground truth, height x width, non-zero is defect. Needed for anomalous images only. */
   mask?: Uint8Array | null;
-}
-
-export interface EvaluateMapsOptions {
-  height: number;
-  width: number;
-  /** False-positive rate up to which AUPRO is taken, above 0 and at most 1. Default 0.3. */
-  fprLimit?: number;
 }
 
 const finite = (value: number): number | null => (Number.isNaN(value) ? null : value);
@@ -127,10 +121,7 @@ function maximum(map: Float32Array, where: string): number {
  */
 export async function evaluateMaps(images: readonly EvaluatedMap[], options: EvaluateMapsOptions): Promise<MapMetrics> {
   const where = "evaluateMaps";
-  rejectUnknown(options, ["height", "width", "fprLimit"], where);
-  const height = checkNumber(where, "height", options.height, { min: 1, integer: true });
-  const width = checkNumber(where, "width", options.width, { min: 1, integer: true });
-  const fprLimit = checkNumber(where, "fprLimit", options.fprLimit ?? 0.3, { above: 0, max: 1 });
+  const { height, width, fprLimit } = check(where, evaluateMapsOptions, options);
   const pixels = height * width;
   if (pixels >= 2 ** 31) throw invalid(where, "height x width", "fewer than 2^31 pixels", pixels);
 

@@ -1,6 +1,7 @@
 import { z } from "zod";
 
 import { call, invalid, option, SuperSimpleNetError, text } from "../errors.js";
+import { isPath } from "./common.js";
 import { didYouMean } from "./nearest.js";
 import { bare, entries, expectation, rowOf } from "./option.js";
 
@@ -25,6 +26,12 @@ function explained(where: string, schema: z.ZodType, options: object, issue: z.c
   return invalid(where, path.join("."), expectation(type) + suggestion(type, value), value);
 }
 
+/** UNKNOWN_OPTION for a name that is not known, in an object that may be of any class. */
+export function checkNames(where: string, object: object, known: readonly string[]): void {
+  const unknown = Object.keys(object).filter((name) => !known.includes(name));
+  if (unknown.length > 0) throw unknownOption(where, z.unknown(), [], unknown, known);
+}
+
 /** One value that is no option of an object: an argument of its own, a variable of the environment, a field of a file. */
 export function checkValue<Type extends z.ZodType>(
   where: string,
@@ -35,6 +42,12 @@ export function checkValue<Type extends z.ZodType>(
   const parsed = type.safeParse(value);
   if (parsed.success) return parsed.data;
   throw invalid(where, name, expectation(type) + suggestion(type, value), value);
+}
+
+/** The path of a file or folder. */
+export function checkPath(where: string, name: string, value: unknown, expected = "a path"): string {
+  if (!isPath(value)) throw invalid(where, name, expected, value);
+  return value;
 }
 
 /** " (did you mean 'train'?)" for a misspelt choice. */

@@ -9,6 +9,8 @@ import type { Settings } from "./types.js";
 /** Names for `kind`, in the order in which a folder is tried. */
 export const datasetKinds = ["manifest", "visa", "ksdd2", "sensum", "mtd", "bmad", "mvtec", "folder"] as const;
 
+export type DatasetKind = (typeof datasetKinds)[number];
+
 export const splits = ["train", "test"] as const;
 export const split = z.enum(splits);
 
