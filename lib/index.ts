@@ -37,8 +37,8 @@ export type { DistributedOptions, RelativeNoise, TrainerOptions } from "./schema
 
 // models and backbone weights
 export { Model } from "./models/model.js";
-export type { SaveOptions } from "./models/model.js";
-export { modelFromCheckpoint, type ModelFromCheckpointOptions } from "./models/checkpoint.js";
+export type { ModelFromCheckpointOptions, SaveOptions } from "./schema/models.js";
+export { modelFromCheckpoint } from "./models/checkpoint.js";
 export { modelFormatVersion } from "./models/config.js";
 export type { BackboneInfo, ModelConfig, ThresholdMethod, Thresholds, TrainingInfo } from "./models/config.js";
 export { importWeights } from "./backbones/import.js";
@@ -49,14 +49,18 @@ export type { ListedWeights } from "./backbones/list.js";
 export type { Pulled, PullOptions } from "./backbones/pull.js";
 
 // detection
-export { Detector, detectorDefaults } from "./detection/detector.js";
-export type { AnomalyMap, Detection, DetectOptions, DetectorOptions, ImageSource, Timings } from "./detection/types.js";
+export { Detector } from "./detection/detector.js";
+export type { AnomalyMap, Detection, ImageSource, Timings } from "./detection/types.js";
+export type { DetectOptions, DetectorOptions } from "./schema/detection.js";
 
 // evaluation
 export { evaluate, type EvaluateOptions } from "./evaluation/evaluate.js";
 export { evaluateMaps, evaluateScores } from "./evaluation/metrics.js";
-export type { EvaluatedMap, EvaluateMapsOptions, MapMetrics, ScoreMetrics } from "./evaluation/metrics.js";
-export type { EvaluatedSample, Evaluation, Metrics } from "./evaluation/types.js";
+export type { EvaluatedMap, MapMetrics, ScoreMetrics } from "./evaluation/metrics.js";
+export { type MetricId, type Metrics, metricsTable } from "./evaluation/metrics_table.js";
+export type { EvaluatedSample, Evaluation } from "./evaluation/types.js";
+
+export type { EvaluateMapsOptions } from "./schema/evaluation.js";
 
 // the paper's experiments
 export { experiment } from "./experiments/experiment.js";
@@ -68,7 +72,7 @@ export type { Misclassification, RunResult } from "./experiments/results.js";
 export type { Cell, DatasetTable, ExperimentTable, SummaryCell, SummaryRow, TableRow } from "./experiments/tables.js";
 
 // speed
-export { benchmark, benchmarkDefaults } from "./benchmark/benchmark.js";
+export { benchmark } from "./benchmark/benchmark.js";
 export type { Benchmark, BenchmarkOptions, Latency } from "./benchmark/benchmark.js";
 
 // pictures
@@ -78,7 +82,7 @@ export { contactSheet, heatMapPng, type OverlayInput, overlayPng } from "./repor
 
 // errors and diagnosis
 export { type ErrorCode, SuperSimpleNetError } from "./errors.js";
-export { type Diagnosis, diagnose, type Problem } from "./native/diagnose.js";
+export { type Diagnosis, diagnose, type Problem } from "./diagnose.js";
 export {
   type CudaInstalled,
   type CudaInstallOptions,

@@ -77,7 +77,7 @@ function imagesPerEpoch(
   { regime, counts }: StartEvent,
   balancedSampling = regimePresets[regime].optimizer.balancedSampling,
 ): number {
-  // Balanced: every anomalous image in four flips, and as many normal images (spec section 5).
+  // Balanced: every anomalous image in four flips, and as many normal images (docs/method.md, Training).
   return balancedSampling ? 8 * counts.trainAnomalous : counts.trainNormal + counts.trainAnomalous;
 }
 

@@ -1,4 +1,4 @@
-import { invalid } from "../options.js";
+import { invalid } from "../errors.js";
 import type { TrainerOptions } from "../schema/types.js";
 import { countSamples } from "./counts.js";
 import type { Dataset } from "./types.js";

@@ -21,7 +21,7 @@ import { decisive, Parts, plan, type PlannedRun, shardOf } from "./plan.js";
 import { checkProtocol, type Protocol, type ProtocolName, protocols } from "./protocols.js";
 import { type Published, readPublished } from "./published.js";
 import { appendResult, type Misclassification, optionDifferences, readResults, type RunResult } from "./results.js";
-import { type ExperimentTable, tableMarkdown, tabulate } from "./tables.js";
+import { type ExperimentTable, tableDocument, tableMarkdown, tabulate } from "./tables.js";
 
 /** Options of experiment. */
 export interface ExperimentOptions extends ExperimentSettings {
@@ -114,7 +114,7 @@ async function writeTables(
   const table = tabulate(name, (await readResults(out)).values(), published);
   const files = { markdown: path.join(out, `${name}.md`), json: path.join(out, `${name}.json`) };
   await writeWholeFile(files.markdown, tableMarkdown(table));
-  await writeWholeFile(files.json, `${JSON.stringify(table, null, 2)}\n`);
+  await writeWholeFile(files.json, `${JSON.stringify(tableDocument(table), null, 2)}\n`);
   return { table, files };
 }
 
@@ -245,7 +245,7 @@ export async function misclassification({ samples }: Pick<Evaluation, "samples">
     samples.map(({ logit }) => logit),
     samples.map(({ label }) => label),
   );
-  const threshold = scores["F1-max threshold"];
+  const threshold = scores.f1MaxThreshold;
   if (threshold === null)
     throw new SuperSimpleNetError("METRIC_UNDEFINED", `Misclassification: ${scores.notes.join("; ")}.`);
   const counted: Misclassification = {

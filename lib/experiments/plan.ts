@@ -4,11 +4,12 @@ import path from "node:path";
 import { countSamples, type DatasetCounts } from "../datasets/counts.js";
 import { publishedSettings } from "../datasets/published.js";
 import { applyRegime, inferRegime } from "../datasets/regime.js";
-import { datasetKinds, kindOf, open } from "../datasets/registry.js";
+import { kindOf, open } from "../datasets/registry.js";
 import { limitSegmented } from "../datasets/segmented.js";
 import type { Dataset } from "../datasets/types.js";
 import { call, invalid, SuperSimpleNetError, text } from "../errors.js";
 import { mergeOptions } from "../schema/check.js";
+import { type DatasetKind, datasetKinds } from "../schema/datasets.js";
 import { experimentTraining, type ExperimentTraining, type Shard } from "../schema/experiments.js";
 import type { TrainerOptions } from "../schema/types.js";
 import { checkOptions, recordedOptions } from "../training/resolve.js";
@@ -30,7 +31,7 @@ export interface Source {
   name: string;
   root: string;
   /** How it is opened. */
-  kind: string;
+  kind: DatasetKind;
   /** Undefined for data of one's own. */
   published: PublishedKind | undefined;
 }
@@ -90,7 +91,7 @@ async function findSources(name: ProtocolName, data: PlanOptions["data"]): Promi
   if (named.length === 0) throw invalid(where, "data", `a data set (${wanted})`, "none");
   const sources: Source[] = [];
   for (const [given, root] of named) {
-    const kind = given !== undefined && datasetKinds.some((known) => known.kind === given) ? given : await kindOf(root);
+    const kind = datasetKinds.find((known) => known === given) ?? (await kindOf(root));
     const published = (given === undefined || given === kind) && isPublished(kind) ? kind : undefined;
     const source = { name: given ?? published ?? path.parse(path.resolve(root)).name, root, kind, published };
     if (!/^[\w.-]+$/.test(source.name))

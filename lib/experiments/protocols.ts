@@ -1,15 +1,16 @@
 import { mvtecCategories, visaCategories } from "../datasets/published.js";
 import type { Regime } from "../datasets/types.js";
 import { call, command, invalid, SuperSimpleNetError, text } from "../errors.js";
-import type { Metrics } from "../evaluation/types.js";
+import type { MetricId } from "../evaluation/metrics_table.js";
 import type { Architecture } from "../native/binding.js";
-import { didYouMean, mergeOptions } from "../schema/check.js";
+import { mergeOptions } from "../schema/check.js";
+import { didYouMean } from "../schema/nearest.js";
 import { type AblationName, ablations, regimePresets } from "../schema/presets.js";
 import { trainerDefaults } from "../schema/training.js";
 import type { TrainerOptions } from "../schema/types.js";
 import { type CheckedOptions, defaultNoise } from "../training/resolve.js";
 
-export type MetricName = Exclude<keyof Metrics, "F1-max threshold">;
+export type MetricName = Exclude<MetricId, "f1MaxThreshold">;
 
 /** One row of a table: how the model is trained. */
 export interface Condition {
@@ -68,9 +69,11 @@ export const isPublished = (kind: string): kind is PublishedKind => Object.hasOw
 
 /** The metrics that the paper reports on a data set (section 4.2). Your own data gets both of each kind. */
 export function metricsOf(kind: PublishedKind | undefined): readonly MetricName[] {
-  if (kind === "ksdd2") return ["AP-det", "AP-loc"];
-  if (kind === "bmad") return ["I-AUROC", "P-AUROC"];
-  return kind === undefined ? ["I-AUROC", "AP-det", "AUPRO", "AP-loc"] : ["I-AUROC", "AUPRO"];
+  if (kind === "ksdd2") return ["imageAveragePrecision", "pixelAveragePrecision"];
+  if (kind === "bmad") return ["imageAuroc", "pixelAuroc"];
+  return kind === undefined
+    ? ["imageAuroc", "imageAveragePrecision", "aupro", "pixelAveragePrecision"]
+    : ["imageAuroc", "aupro"];
 }
 
 const unsupervised = (published?: Condition["published"]): Condition => ({
@@ -282,7 +285,7 @@ function withAndWithoutSynthetic(context: Context): Condition[] {
 
 const backbones: readonly Architecture[] = ["wide_resnet50_2", "wide_resnet101_2", "resnet50", "resnet101"];
 const supervisedData = { sensum: {}, ksdd2: {} };
-const averaged = ["I-AUROC", "AUPRO"] as const;
+const averaged = ["imageAuroc", "aupro"] as const;
 
 /** The tables and figures of the paper's experimental section. A new protocol is one more entry. */
 export const protocols = {

@@ -4,7 +4,7 @@ import path from "node:path";
 import { listFolder } from "../datasets/listing.js";
 import type { DatasetCounts } from "../datasets/counts.js";
 import { fileError, SuperSimpleNetError } from "../errors.js";
-import type { Metrics } from "../evaluation/types.js";
+import { byIdentifier, byPaperName, type Metrics } from "../evaluation/metrics_table.js";
 import type { Condition, PublishedKind } from "./protocols.js";
 
 /** Hits and misses at the threshold of the highest F1 on the test split (docs/method.md, Metrics). */
@@ -68,7 +68,7 @@ export function parseResults(text: string, file: string): RunResult[] {
     } catch {
       value = undefined;
     }
-    if (isResult(value)) return value;
+    if (isResult(value)) return { ...value, metrics: byIdentifier({ ...value.metrics }) as Metrics };
     throw new SuperSimpleNetError(
       "FILE_CORRUPT",
       `${file}, line ${i + 1}, is not a result of this version of 'experiment'. Remove the line; its run will be done again.`,
@@ -108,7 +108,7 @@ export async function appendResult(file: string, result: RunResult): Promise<voi
     const text = await handle.readFile();
     const whole = text.lastIndexOf(0x0a) + 1;
     if (whole < text.length) await handle.truncate(whole);
-    await handle.appendFile(`${JSON.stringify(result)}\n`);
+    await handle.appendFile(`${JSON.stringify({ ...result, metrics: byPaperName(result.metrics) })}\n`);
     await handle.sync();
   } catch (error) {
     throw fileError(error, "write results", file);

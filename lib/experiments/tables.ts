@@ -1,4 +1,5 @@
 import { call, SuperSimpleNetError, text } from "../errors.js";
+import { byPaperName, metricIds, metricsTable } from "../evaluation/metrics_table.js";
 import {
   type MetricName,
   metricsOf,
@@ -114,16 +115,7 @@ function seedValue(results: readonly RunResult[], metric: MetricName): number | 
     : mean(byCategory.map((folds) => mean(folds as number[])));
 }
 
-const allMetrics: readonly MetricName[] = [
-  "I-AUROC",
-  "AP-det",
-  "F1-max",
-  "P-AUROC",
-  "AP-loc",
-  "AUPRO",
-  "seg-I-AUROC",
-  "seg-AP-det",
-];
+const allMetrics = metricIds.filter((id): id is MetricName => id !== "f1MaxThreshold");
 
 function row(results: readonly RunResult[], category: string | null, published: Published | undefined): TableRow {
   const { condition, published: kind, options } = results[0]!;
@@ -143,7 +135,7 @@ function row(results: readonly RunResult[], category: string | null, published: 
     const cell: Cell = { mean: mean(values as number[]), std: sampleStd(values as number[]) };
     const theirs =
       published && condition.published && kind
-        ? publishedValue(published, condition.published, kind, metric, category ?? "total")
+        ? publishedValue(published, condition.published, kind, metricsTable[metric].name, category ?? "total")
         : undefined;
     if (theirs) {
       const difference = (cell.mean - theirs.mean) * 100;
@@ -200,11 +192,11 @@ function summarise(datasets: readonly DatasetTable[], results: readonly RunResul
     const wanted = new Set(
       datasets.filter(({ rows: all }) => all.some((each) => rows.includes(each))).map(({ dataset }) => dataset),
     ).size;
-    const of = rows.filter((each) => each.condition === condition && each.cells["I-AUROC"] && each.cells.AUPRO);
+    const of = rows.filter((each) => each.condition === condition && each.cells.imageAuroc && each.cells.aupro);
     if (condition === undefined || of.length === 0 || of.length < wanted) return null;
     return {
-      detection: 100 * mean(of.map(({ cells }) => cells["I-AUROC"]!.mean)),
-      localisation: 100 * mean(of.map(({ cells }) => cells.AUPRO!.mean)),
+      detection: 100 * mean(of.map(({ cells }) => cells.imageAuroc!.mean)),
+      localisation: 100 * mean(of.map(({ cells }) => cells.aupro!.mean)),
     };
   };
   const minus = (a: SummaryCell | null, b: SummaryCell | null): SummaryCell | null =>
@@ -281,6 +273,16 @@ export function tabulate(name: ProtocolName, all: Iterable<RunResult>, published
   };
 }
 
+/** The table as files have it, with the paper's names of the metrics. */
+export function tableDocument(table: ExperimentTable): Record<string, unknown> {
+  const datasets = table.datasets.map(({ metrics, rows, ...rest }) => ({
+    ...rest,
+    metrics: metrics.map((metric) => metricsTable[metric].name),
+    rows: rows.map((each) => ({ ...each, cells: byPaperName(each.cells) })),
+  }));
+  return { ...table, datasets };
+}
+
 const percent = (value: number): string => (value * 100).toFixed(2);
 const signed = (value: number): string => `${value < 0 ? "" : "+"}${value.toFixed(2)}`;
 const withStd = (value: { mean: number; std: number | null }): string =>
@@ -308,7 +310,10 @@ export function tableMarkdown({ protocol, title, versions, datasets, summary, no
       "",
       ...(several ? ["category"] : []),
       "seeds",
-      ...metrics.flatMap((metric) => [metric, ...(compared.includes(metric) ? ["published", "difference"] : [])]),
+      ...metrics.flatMap((metric) => [
+        metricsTable[metric].name,
+        ...(compared.includes(metric) ? ["published", "difference"] : []),
+      ]),
     ];
     const body = rows.map((each) => [
       each.title,

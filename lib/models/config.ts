@@ -2,8 +2,7 @@ import { z } from "zod";
 
 import { call, invalid, option, SuperSimpleNetError, text } from "../errors.js";
 import type { Architecture, Compute, NetworkConfig } from "../native/binding.js";
-import { checkBoolean, checkChoice, checkNumber } from "../options.js";
-import { check } from "../schema/check.js";
+import { check, checkValue } from "../schema/check.js";
 import { architectures } from "../schema/common.js";
 import { expectation } from "../schema/option.js";
 import type { Regime } from "../schema/regimes.js";
@@ -39,6 +38,16 @@ export interface Thresholds {
   calibrationNormal: number;
   calibrationAnomalous: number;
 }
+
+/** Neither threshold calibrated: score 0.5, map logit 0. */
+export const defaultThresholds: Readonly<Thresholds> = {
+  scoreLogit: 0,
+  pixelLogit: 0,
+  scoreMethod: "default",
+  pixelMethod: "default",
+  calibrationNormal: 0,
+  calibrationAnomalous: 0,
+};
 
 /** Everything about a model but its tensors. Stored as JSON in the model file's metadata, without times or paths. */
 export interface ModelConfig extends NetworkSettings {
@@ -124,19 +133,19 @@ export function checkNetworkSettings(where: string, settings: object): Required<
 export function checkConfig(where: string, config: unknown): asserts config is ModelConfig {
   const root = fields(where, "config", config);
   const backbone = fields(where, "backbone", root["backbone"]);
-  checkChoice(where, "backbone.architecture", backbone["architecture"], architectures);
-  checkBoolean(where, "backbone.trained", backbone["trained"]);
+  checkValue(where, "backbone.architecture", z.enum(architectures), backbone["architecture"]);
+  checkValue(where, "backbone.trained", z.boolean(), backbone["trained"]);
   if (typeof backbone["source"] !== "string")
     throw invalid(where, "backbone.source", "a file's name", backbone["source"]);
   if (!/^[0-9a-f]{64}$/.test(String(backbone["sha256"])))
     throw invalid(where, "backbone.sha256", "64 hexadecimal digits", backbone["sha256"]);
   checkNetworkSettings(where, root);
   const thresholds = fields(where, "thresholds", root["thresholds"]);
-  for (const name of ["scoreLogit", "pixelLogit"]) checkNumber(where, `thresholds.${name}`, thresholds[name]);
+  for (const name of ["scoreLogit", "pixelLogit"]) checkValue(where, `thresholds.${name}`, z.number(), thresholds[name]);
   for (const name of ["scoreMethod", "pixelMethod"])
-    checkChoice(where, `thresholds.${name}`, thresholds[name], thresholdMethods);
+    checkValue(where, `thresholds.${name}`, z.enum(thresholdMethods), thresholds[name]);
   for (const name of ["calibrationNormal", "calibrationAnomalous"])
-    checkNumber(where, `thresholds.${name}`, thresholds[name], { min: 0, integer: true });
+    checkValue(where, `thresholds.${name}`, z.int().min(0), thresholds[name]);
   if (root["training"] !== null) fields(where, "training", root["training"]);
 }
 

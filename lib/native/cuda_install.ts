@@ -2,33 +2,17 @@ import { existsSync } from "node:fs";
 import { readdir, rename, rm, stat, statfs } from "node:fs/promises";
 import path from "node:path";
 
-import {
-  checkTransfer,
-  type TransferOptions,
-  download,
-  downloadText,
-  fileSha256,
-  isAlive,
-} from "../download/download.js";
+import { type TransferOptions, download, downloadText, fileSha256, isAlive } from "../download/download.js";
 import { extract } from "../download/zip.js";
 import { SuperSimpleNetError, fileError } from "../errors.js";
-import { rejectUnknown } from "../options.js";
+import { check } from "../schema/check.js";
+import { installCudaOptions } from "../schema/downloads.js";
+import type { Settings } from "../schema/types.js";
 import { makeFolder, makeUniqueFolder } from "../write.js";
 import { type PinnedCuda, type Wheel, cudaCache, cudaInstall, isCheckout, pinned } from "./locate.js";
 
-export interface CudaInstallOptions extends Pick<
-  TransferOptions,
-  "signal" | "timeoutMs" | "attempts" | "retryDelayMs"
-> {
-  /** Folder that holds the wheels; then nothing is downloaded. Default: none. */
-  from?: string | undefined;
-  /** Installs again what is there. Default false. */
-  force?: boolean | undefined;
-  /**
-   * Python package index to download from: its "simple" address, answered as JSON (PEP 691), as the Python Package Index does. Default:
-   * SUPERSIMPLENET_WHEELS_URL, else PIP_INDEX_URL, as pip reads it; one of them, or `from`, is needed.
-   */
-  indexUrl?: string | undefined;
+/** Options of installCuda. */
+export interface CudaInstallOptions extends Settings<typeof installCudaOptions> {
   onProgress?: ((progress: CudaInstallProgress) => void) | undefined;
 }
 
@@ -56,12 +40,7 @@ export interface CudaInstalled {
  * platform), FILE_NOT_FOUND (wheels missing in `from`), CHECKSUM_MISMATCH, DOWNLOAD_FAILED, ABORTED, NO_SPACE, ...
  */
 export async function installCuda(options: CudaInstallOptions = {}): Promise<CudaInstalled> {
-  rejectUnknown(
-    options,
-    ["from", "force", "indexUrl", "onProgress", "signal", "timeoutMs", "attempts", "retryDelayMs"],
-    "installCuda",
-  );
-  checkTransfer("installCuda", options);
+  check("installCuda", installCudaOptions, options);
   return installWheels(pinned.cuda, cudaCache(), options);
 }
 

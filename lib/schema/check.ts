@@ -1,6 +1,8 @@
-import type { z } from "zod";
+import { z } from "zod";
 
 import { call, invalid, option, SuperSimpleNetError, text } from "../errors.js";
+import { isPath } from "./common.js";
+import { didYouMean } from "./nearest.js";
 import { bare, entries, expectation, rowOf } from "./option.js";
 
 /**
@@ -21,7 +23,39 @@ function explained(where: string, schema: z.ZodType, options: object, issue: z.c
   // A union reports what its forms say in an issue of its own.
   const unknown = unknownNames(issue);
   if (unknown && isPlain(value)) return unknownOption(where, schema, path, unknown, knownNames(type));
-  return invalid(where, path.join("."), expectation(type), value);
+  return invalid(where, path.join("."), expectation(type) + suggestion(type, value), value);
+}
+
+/** UNKNOWN_OPTION for a name that is not known, in an object that may be of any class. */
+export function checkNames(where: string, object: object, known: readonly string[]): void {
+  const unknown = Object.keys(object).filter((name) => !known.includes(name));
+  if (unknown.length > 0) throw unknownOption(where, z.unknown(), [], unknown, known);
+}
+
+/** One value that is no option of an object: an argument of its own, a variable of the environment, a field of a file. */
+export function checkValue<Type extends z.ZodType>(
+  where: string,
+  name: string,
+  type: Type,
+  value: unknown,
+): z.output<Type> {
+  const parsed = type.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw invalid(where, name, expectation(type) + suggestion(type, value), value);
+}
+
+/** The path of a file or folder. */
+export function checkPath(where: string, name: string, value: unknown, expected = "a path"): string {
+  if (!isPath(value)) throw invalid(where, name, expected, value);
+  return value;
+}
+
+/** " (did you mean 'train'?)" for a misspelt choice. */
+export function suggestion(type: z.ZodType, value: unknown): string {
+  const inner = bare(type);
+  if (!(inner instanceof z.ZodEnum) || typeof value !== "string") return "";
+  const near = didYouMean(value, inner.options.map(String));
+  return near === undefined ? "" : ` (did you mean '${near}'?)`;
 }
 
 function unknownNames(issue: z.core.$ZodIssue): readonly string[] | undefined {
@@ -73,24 +107,6 @@ function unknownOption(
   const place = path.length === 0 ? "" : `, ${path.join(".")},`;
   const what = text`${call(where)}${place} has no option '${name!}'.`;
   return new SuperSimpleNetError("UNKNOWN_OPTION", what, { option: full, fix });
-}
-
-/** The known name nearest to a misspelt one, if one is near enough to suggest. */
-export function didYouMean(name: string, known: readonly string[]): string | undefined {
-  const distances = known.map((candidate) => editDistance(name.toLowerCase(), candidate.toLowerCase()));
-  const least = Math.min(...distances);
-  return least <= Math.max(2, Math.floor(name.length / 3)) ? known[distances.indexOf(least)] : undefined;
-}
-
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++)
-      next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
-    row = next;
-  }
-  return row[b.length]!;
 }
 
 /** Also one of another realm (a vm context, Jest), whose Object is not ours. */

@@ -55,18 +55,18 @@ export const experimentOptions = z.strictObject({
     expected: "a folder",
   }),
   seeds: option(z.int().min(1).max(1000).default(5), {
-    help: "Trainings of each model, with the seeds from 0 on.",
+    help: "Number of trainings of each model; their seeds count from 0.",
     placeholder: "N",
   }),
   categories: option(z.array(z.string()).readonly().optional(), {
-    help: "Only these categories.",
+    help: "Use only these categories of the data sets.",
     placeholder: "NAME,...",
     defaultText: "those of the paper",
     expected: "a list of categories",
     read: readNames,
   }),
   shard: option(shardType.refine(({ index, count }) => index <= count).default({ index: 1, count: 1 }), {
-    help: "Do the I-th of N parts of the runs, for N machines; collect their results*.jsonl in one folder.",
+    help: "Do only the I-th of N parts of the runs, one for each machine; collect their results*.jsonl in one folder.",
     placeholder: "I/N",
     defaultText: "1/1",
     expected: "{ index, count } with an index from 1 to the count",
@@ -74,7 +74,7 @@ export const experimentOptions = z.strictObject({
     read: readShard,
   }),
   published: option(pathType.optional(), {
-    help: "File of the authors' results, to stand beside ours.",
+    help: "File of the authors' results, which the tables show beside ours.",
     placeholder: "FILE",
     defaultText: "no comparison",
     expected: "a path",

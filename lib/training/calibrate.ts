@@ -1,8 +1,8 @@
 import type { Sample } from "../datasets/types.js";
-import { calibrateThresholds, type CalibrationImage, defaultThresholds } from "../detection/thresholds.js";
+import { calibrateThresholds, type CalibrationImage } from "../detection/thresholds.js";
 import { loadImage, loadMask } from "../images/decode.js";
 import { prefetch } from "../images/pipeline.js";
-import { networkConfigOf, type Thresholds } from "../models/config.js";
+import { defaultThresholds, networkConfigOf, type Thresholds } from "../models/config.js";
 import type { NativeDetector, TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
 import type { FitCall, TrainingPlan } from "./plan.js";

@@ -7,7 +7,7 @@ import { applyRegime } from "../datasets/regime.js";
 import { limitSegmented } from "../datasets/segmented.js";
 import type { Dataset, Sample } from "../datasets/types.js";
 import { validateDataset } from "../datasets/validate.js";
-import { applyThreads, checkPrecision, type ChosenDevice, resolveDevice, trainerPrecisions } from "../native/device.js";
+import { applyThreads, checkPrecision, type ChosenDevice, resolveDevice } from "../native/device.js";
 import { engine } from "../native/engine.js";
 import { packageVersion } from "../version.js";
 import { type Checkpoint, type Fingerprint, readCheckpoint } from "./checkpoint.js";
@@ -44,7 +44,7 @@ export async function planTraining(options: CheckedOptions, data: Dataset, call:
   const { ranks, stages } = call;
   const { signal, out, resume } = call.options;
   const { device, reason: deviceReason } = chooseDevice(options, ranks?.settings);
-  checkPrecision("new Trainer", options.precision, device, trainerPrecisions);
+  checkPrecision("new Trainer", options.precision, device);
   // Missing weights are found out before all images are read.
   if (options.backboneWeights !== "random") weightsFile(options.backbone, options.backboneWeights);
   const { settings, fit, calibration, content, warnings } = await planData(options, data, call);

@@ -36,6 +36,6 @@ for (const regime of ["unsupervised", "weak", "mixed", "full"]) {
       env: { ...process.env, OMP_NUM_THREADS: "1", FORCE_COLOR: "0" },
     });
     assert.match(stdout, new RegExp(`^${regime} `));
-    assert.match(stdout, /'I-AUROC': \d/);
+    assert.match(stdout, /imageAuroc: \d/);
   });
 }
