@@ -8,6 +8,7 @@ import { protocols, type PublishedKind } from "../../lib/experiments/protocols.j
 import { checkPublished, publishedValue, readPublished } from "../../lib/experiments/published.js";
 import { appendResult, parseResults, readResults, type RunResult } from "../../lib/experiments/results.js";
 import { sampleStd, tableMarkdown, tabulate } from "../../lib/experiments/tables.js";
+import { checkOptions } from "../../lib/training/resolve.js";
 import { failure, temporaryFolder } from "../datasets/files.js";
 
 interface MadeUp {
@@ -304,15 +305,7 @@ test(
           kind,
           labels: { anomalous: 1, segmented: 1 },
           regime: "full",
-          base: {
-            epochs: 300,
-            batchSize: 32,
-            imageSize: [256, 256],
-            adaptorLearningRate: 1e-4,
-            headsLearningRate: 2e-4,
-            backbone: "wide_resnet50_2",
-            backboneWeights: "auto",
-          } as never,
+          base: checkOptions({}),
         });
         for (const { name, published: entry } of conditions) {
           if (entry === undefined) continue;
