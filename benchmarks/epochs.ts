@@ -53,9 +53,9 @@ async function main(): Promise<void> {
       batchSize: Number(values.batch),
       device: values.device,
       precision: values.precision as TrainerOptions["precision"] & string,
-      featureCacheMiB: Number(values["feature-cache-mib"]),
-      noiseStd: 0.015,
-      calibrationFraction: 0,
+      cache: { memoryMiB: Number(values["feature-cache-mib"]) },
+      anomalies: { noiseStd: 0.015 },
+      calibration: { fraction: 0 },
     };
     const start = performance.now();
     const seconds: number[] = [];

@@ -21,6 +21,7 @@ import sharp from "sharp";
 
 import { untrainedModel } from "../lib/benchmark/benchmark.js";
 import { renderScene } from "../lib/datasets/surface.js";
+import type { Architecture } from "../lib/native/binding.js";
 import { Random } from "../lib/random.js";
 import { machine, spread } from "./measure.js";
 import { Child } from "./pytorch/child.js";
@@ -152,7 +153,7 @@ async function measure(): Promise<void> {
   const server = await serve(libtorch);
   try {
     // The network for both, and an image that neither has to resize.
-    const model = await untrainedModel(values.architecture, [size, size], "random", undefined);
+    const model = await untrainedModel(values.architecture as Architecture, [size, size], "random", undefined);
     const models = { supersimplenet: at("model.safetensors"), onnxruntime: at("model.onnx") };
     await model.save(models.supersimplenet);
     const { pixels } = renderScene(new Random(0, "benchmark", 0), size, size);

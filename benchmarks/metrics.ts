@@ -102,7 +102,7 @@ async function main(): Promise<void> {
     const before = process.memoryUsage.rss();
     let aupro = NaN;
     const ours = (): Promise<number> =>
-      cpuTime(async () => void (aupro = (await evaluateMaps(images, { height: side, width: side, fprLimit })).AUPRO!));
+      cpuTime(async () => void (aupro = (await evaluateMaps(images, { height: side, width: side, fprLimit })).aupro!));
     const theirs = async (): Promise<Answer> => {
       const answer = await pytorch!.run(values.algorithm);
       if (Math.abs(answer.aupro - aupro) > 1e-6)

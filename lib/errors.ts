@@ -141,16 +141,31 @@ export class SuperSimpleNetError extends Error {
     return worded(this.#what, this.#fix, spelling);
   }
 
+  /** What to do, as another front end spells it. */
+  fixFor(spelling: Spelling): string | undefined {
+    return this.#fix === undefined ? undefined : spell(this.#fix, spelling);
+  }
+
   /** The same error with more to say: `what` replaces or continues its text. */
   with(what: (before: Text) => Text, cause: unknown = this): SuperSimpleNetError {
     const { option: name, value, path, problems } = this;
     const details = { cause, value, path, problems, fix: this.#fix, ...(name !== undefined && { option: name }) };
     return new SuperSimpleNetError(this.code, what(this.#what), details);
   }
+
+  /** The same error with one more sentence about what to do. */
+  advising(advice: string): SuperSimpleNetError {
+    const { code, option: name, value, path, problems } = this;
+    const fix = this.#fix === undefined ? advice : text`${this.#fix} ${advice}`;
+    const details = { cause: this, value, path, problems, fix, ...(name !== undefined && { option: name }) };
+    return new SuperSimpleNetError(code, this.#what, details);
+  }
 }
 
+/** What is wrong, and what to do. */
 function worded(what: Text, fix: Text | undefined, spelling: Spelling): string {
-  return fix === undefined ? spell(what, spelling) : `${spell(what, spelling)} ${spell(fix, spelling)}`;
+  const wrong = spell(what, spelling);
+  return fix === undefined ? wrong : `${wrong.replace(/(?<![.!?])$/, ".")} ${spell(fix, spelling)}`;
 }
 
 /** A value as an error text shows it. */

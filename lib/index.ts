@@ -28,24 +28,17 @@ export type {
 export type { Mask, RawImage, RgbImage } from "./images/decode.js";
 
 // training
-export { type Ablation, type AblationName, ablations } from "./training/ablations.js";
 export { Trainer } from "./training/trainer.js";
-export { publishedNoiseStd, regimePresets, trainerDefaults } from "./training/options.js";
-export type {
-  DistributedOptions,
-  EpochEvent,
-  FitOptions,
-  RelativeNoise,
-  StageEvent,
-  StartEvent,
-  StepEvent,
-  TrainerOptions,
-} from "./training/options.js";
+export type { EpochEvent, FitOptions, StageEvent, StartEvent, StepEvent } from "./training/events.js";
+export { mergeOptions } from "./schema/check.js";
+export { type Ablation, type AblationName, ablations, publishedNoiseStd, regimePresets } from "./schema/presets.js";
+export { trainerDefaults } from "./schema/training.js";
+export type { DistributedOptions, RelativeNoise, TrainerOptions } from "./schema/types.js";
 
 // models and backbone weights
 export { Model } from "./models/model.js";
-export type { SaveOptions } from "./models/model.js";
-export { modelFromCheckpoint, type ModelFromCheckpointOptions } from "./models/checkpoint.js";
+export type { ModelFromCheckpointOptions, SaveOptions } from "./schema/models.js";
+export { modelFromCheckpoint } from "./models/checkpoint.js";
 export { modelFormatVersion } from "./models/config.js";
 export type { BackboneInfo, ModelConfig, ThresholdMethod, Thresholds, TrainingInfo } from "./models/config.js";
 export { importWeights } from "./backbones/import.js";
@@ -56,30 +49,30 @@ export type { ListedWeights } from "./backbones/list.js";
 export type { Pulled, PullOptions } from "./backbones/pull.js";
 
 // detection
-export { Detector, detectorDefaults } from "./detection/detector.js";
-export type { AnomalyMap, Detection, DetectOptions, DetectorOptions, ImageSource, Timings } from "./detection/types.js";
+export { Detector } from "./detection/detector.js";
+export type { AnomalyMap, Detection, ImageSource, Timings } from "./detection/types.js";
+export type { DetectOptions, DetectorOptions } from "./schema/detection.js";
 
 // evaluation
 export { evaluate, type EvaluateOptions } from "./evaluation/evaluate.js";
 export { evaluateMaps, evaluateScores } from "./evaluation/metrics.js";
-export type { EvaluatedMap, EvaluateMapsOptions, MapMetrics, ScoreMetrics } from "./evaluation/metrics.js";
-export type { EvaluatedSample, Evaluation, Metrics } from "./evaluation/types.js";
+export type { EvaluatedMap, MapMetrics, ScoreMetrics } from "./evaluation/metrics.js";
+export { type MetricId, type Metrics, metricsTable } from "./evaluation/metrics_table.js";
+export type { EvaluatedSample, Evaluation } from "./evaluation/types.js";
+
+export type { EvaluateMapsOptions } from "./schema/evaluation.js";
 
 // the paper's experiments
 export { experiment } from "./experiments/experiment.js";
-export type {
-  ExperimentEvent,
-  ExperimentOptions,
-  ExperimentReport,
-  ExperimentTraining,
-} from "./experiments/experiment.js";
-export { experimentDefaults, protocols } from "./experiments/protocols.js";
+export type { ExperimentEvent, ExperimentOptions, ExperimentReport } from "./experiments/experiment.js";
+export type { ExperimentTraining } from "./schema/experiments.js";
+export { protocols } from "./experiments/protocols.js";
 export type { Condition, MetricName, Protocol, ProtocolName, PublishedKind } from "./experiments/protocols.js";
 export type { Misclassification, RunResult } from "./experiments/results.js";
 export type { Cell, DatasetTable, ExperimentTable, SummaryCell, SummaryRow, TableRow } from "./experiments/tables.js";
 
 // speed
-export { benchmark, benchmarkDefaults } from "./benchmark/benchmark.js";
+export { benchmark } from "./benchmark/benchmark.js";
 export type { Benchmark, BenchmarkOptions, Latency } from "./benchmark/benchmark.js";
 
 // pictures
@@ -89,7 +82,7 @@ export { contactSheet, heatMapPng, type OverlayInput, overlayPng } from "./repor
 
 // errors and diagnosis
 export { type ErrorCode, SuperSimpleNetError } from "./errors.js";
-export { type Diagnosis, diagnose, type Problem } from "./native/diagnose.js";
+export { type Diagnosis, diagnose, type Problem } from "./diagnose.js";
 export {
   type CudaInstalled,
   type CudaInstallOptions,

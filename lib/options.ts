@@ -1,5 +1,6 @@
 import { invalid, SuperSimpleNetError } from "./errors.js";
-import { didYouMean, isPlain } from "./schema/check.js";
+import { isPlain } from "./schema/check.js";
+import { didYouMean } from "./schema/nearest.js";
 
 export { didYouMean, invalid };
 

@@ -3,7 +3,8 @@ import path from "node:path";
 import { SuperSimpleNetError } from "../errors.js";
 import type { Architecture } from "../native/binding.js";
 import { cacheFolder } from "../native/cache.js";
-import { checkChoice } from "../options.js";
+import { checkValue } from "../schema/check.js";
+import { architecture as architectureType } from "../schema/models.js";
 
 /** One official file of ImageNet V1 weights. */
 export interface CatalogueEntry {
@@ -29,11 +30,9 @@ export const catalogue: readonly CatalogueEntry[] = [
   entry("resnet18", "f37072fd", 45),
 ];
 
-export const architectures: readonly Architecture[] = catalogue.map((e) => e.architecture);
-
 /** Throws INVALID_OPTION for a name that is not an architecture. */
 export function catalogueEntry(architecture: string, where = "weights"): CatalogueEntry {
-  const name = checkChoice(where, "architecture", architecture, architectures);
+  const name = checkValue(where, "architecture", architectureType, architecture);
   return catalogue.find((e) => e.architecture === name)!;
 }
 

@@ -4,7 +4,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { SuperSimpleNetError } from "../errors.js";
 import type { Architecture, NativeTensor, TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
-import { architectures } from "./catalogue.js";
+import { architectures } from "../schema/common.js";
 import { isFloating, toFloat32 } from "./float32.js";
 
 /** Of what a ResNet's file may hold, the part that runs here. layer4, fc and counters are ignored. */

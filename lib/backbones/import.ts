@@ -4,7 +4,7 @@ import path from "node:path";
 import { SuperSimpleNetError, fileError } from "../errors.js";
 import { readTensors } from "../files/tensors.js";
 import type { Architecture } from "../native/binding.js";
-import { checkPath } from "../options.js";
+import { checkPath } from "../schema/check.js";
 import { makeFolder } from "../write.js";
 import { catalogue, catalogueEntry, importedName, weightsFolder } from "./catalogue.js";
 import { backboneFrom, detectArchitecture, weightsInvalid } from "./check.js";

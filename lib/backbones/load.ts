@@ -1,25 +1,14 @@
 import { existsSync } from "node:fs";
 import path from "node:path";
 
-import { SuperSimpleNetError } from "../errors.js";
+import { command, option, SuperSimpleNetError, text } from "../errors.js";
 import { readTensors } from "../files/tensors.js";
 import type { Architecture, TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
-import { checkNumber, checkPath } from "../options.js";
+import { check } from "../schema/check.js";
+import { type LoadBackboneOptions, loadBackboneOptions } from "../schema/models.js";
 import { catalogueEntry, importedName, weightsFolder } from "./catalogue.js";
 import { backboneFrom, tensorsSha256 } from "./check.js";
-
-export interface LoadBackboneOptions {
-  architecture: Architecture;
-  /**
-   * "auto": the imported file in the cache folder, else the official one (no download). "random": untrained weights.
-   * Anything else: the path of a .pth (zip or legacy) or .safetensors file. Default "auto".
-   */
-  weights?: string;
-  /** Of random weights. Default 0. */
-  seed?: number;
-  signal?: AbortSignal | undefined;
-}
 
 export interface Backbone {
   architecture: Architecture;
@@ -50,15 +39,14 @@ export function cachedWeights(architecture: Architecture): string | undefined {
 export function weightsFile(architecture: Architecture, weights: string): string {
   const file = weights === "auto" ? cachedWeights(architecture) : weights;
   if (!file) {
-    throw new SuperSimpleNetError(
-      "WEIGHTS_MISSING",
-      `No trained weights of ${architecture} in ${weightsFolder()}. Download them once with 'supersimplenet weights pull ${architecture}', or on a machine ` +
-        `without internet access copy the file here and run 'supersimplenet weights import FILE'. For a trial without trained weights: '--backbone-weights random'.`,
-    );
+    throw new SuperSimpleNetError("WEIGHTS_MISSING", `No trained weights of ${architecture} in ${weightsFolder()}.`, {
+      fix: text`Download them once with ${command(`weights pull ${architecture}`)}, or on a machine without internet access copy the file here and run ${command("weights import FILE")}. For a trial without trained weights give ${option("backboneWeights")} 'random'.`,
+    });
   }
   if (!existsSync(file))
-    throw new SuperSimpleNetError("FILE_NOT_FOUND", `Cannot read ${file}: it does not exist. Check the path.`, {
+    throw new SuperSimpleNetError("FILE_NOT_FOUND", `Cannot read ${file}: it does not exist.`, {
       path: file,
+      fix: "Check the path.",
     });
   return file;
 }
@@ -68,14 +56,11 @@ export function weightsFile(architecture: Architecture, weights: string): string
  * (with every problem), FILE_NOT_FOUND, FILE_CORRUPT, PICKLE_REFUSED, ABORTED, INVALID_OPTION.
  */
 export async function loadBackbone(options: LoadBackboneOptions): Promise<Backbone> {
-  const where = "loadBackbone";
-  const { architecture } = catalogueEntry(options.architecture, where);
-  const weights = checkPath(where, "weights", options.weights ?? "auto", "'auto', 'random' or a path");
-  const seed = checkNumber(where, "seed", options.seed ?? 0, { integer: true, min: 0, max: Number.MAX_SAFE_INTEGER });
-  throwIfAborted(options.signal);
+  const { architecture, weights, seed, signal } = check("loadBackbone", loadBackboneOptions, options);
+  throwIfAborted(signal);
   if (weights === "random") {
     const tensors = await engine().randomBackbone(architecture, seed);
-    throwIfAborted(options.signal);
+    throwIfAborted(signal);
     return {
       architecture,
       tensors,
@@ -86,7 +71,7 @@ export async function loadBackbone(options: LoadBackboneOptions): Promise<Backbo
   }
   const file = weightsFile(architecture, weights);
   const tensors = backboneFrom(await readUsed(file), architecture, file);
-  throwIfAborted(options.signal);
+  throwIfAborted(signal);
   return { architecture, tensors, sha256: await tensorsSha256(tensors), source: path.basename(file), trained: true };
 }
 

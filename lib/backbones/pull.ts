@@ -2,16 +2,15 @@ import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import path from "node:path";
 
-import { rejectUnknown } from "../options.js";
+import { check } from "../schema/check.js";
+import { pullOptions } from "../schema/downloads.js";
+import type { Settings } from "../schema/types.js";
 import { catalogueEntry, weightsFolder, weightsUrl } from "./catalogue.js";
-import { checkTransfer, type DownloadOptions, download, fileSha256 } from "../download/download.js";
+import { type DownloadOptions, download, fileSha256 } from "../download/download.js";
 
-export interface PullOptions extends Pick<
-  DownloadOptions,
-  "onProgress" | "signal" | "timeoutMs" | "attempts" | "retryDelayMs"
-> {
-  /** Folder of the files on a mirror. Default: SUPERSIMPLENET_WEIGHTS_URL, else PyTorch's server. */
-  baseUrl?: string | undefined;
+/** Options of pullWeights. */
+export interface PullOptions extends Settings<typeof pullOptions> {
+  onProgress?: DownloadOptions["onProgress"];
 }
 
 export interface Pulled {
@@ -26,17 +25,19 @@ export interface Pulled {
  * honoured. Throws INVALID_OPTION, DOWNLOAD_FAILED, CHECKSUM_MISMATCH, ABORTED, NO_SPACE, NO_PERMISSION, FILE_ERROR.
  */
 export async function pullWeights(architecture: string, options: PullOptions = {}): Promise<Pulled> {
-  rejectUnknown(options, ["baseUrl", "onProgress", "signal", "timeoutMs", "attempts", "retryDelayMs"], "pullWeights");
-  checkTransfer("pullWeights", options);
+  const { baseUrl, signal, timeoutMs, attempts, retryDelayMs } = check("pullWeights", pullOptions, options);
   const entry = catalogueEntry(architecture, "pullWeights");
-  const { baseUrl, ...transfer } = options;
   const url = weightsUrl(entry, baseUrl);
   const file = path.join(weightsFolder(), entry.file);
-  if (existsSync(file) && (await fileSha256(file, options.signal)).startsWith(entry.sha256Prefix)) {
+  if (existsSync(file) && (await fileSha256(file, signal)).startsWith(entry.sha256Prefix)) {
     return { path: file, bytes: (await stat(file)).size, downloaded: false };
   }
   const { bytes } = await download({
-    ...transfer,
+    signal,
+    timeoutMs,
+    attempts,
+    retryDelayMs,
+    onProgress: options.onProgress,
     url,
     file,
     sha256Prefix: entry.sha256Prefix,

@@ -2,9 +2,9 @@ import type { NetworkConfig } from "../native/binding.js";
 
 /** Floating-point operations for one image and what is learnt of the network. */
 export interface Arithmetic {
-  /** Weights and biases of the backbone up to the last tap and of the heads; running statistics are not counted. */
+  /** Weights and biases of the backbone up to the last layer that is used and of the heads; running statistics are not counted. */
   parameters: number;
-  /** Backbone and direct heads (spec sections 1 and 2), the 5x5 convolution included. */
+  /** Backbone and direct heads (docs/method.md, Features and Heads), the 5x5 convolution included. */
   direct: number;
   /** Backbone and heads at the backbone's resolution: what runs by default. */
   lowResolution: number;

@@ -2,73 +2,30 @@ import { mkdtemp, rm, stat } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 
-import { architectures } from "../backbones/catalogue.js";
 import { cachedWeights, loadBackbone } from "../backbones/load.js";
 import { renderScene } from "../datasets/surface.js";
 import { Detector } from "../detection/detector.js";
-import { defaultThresholds } from "../detection/thresholds.js";
-import { SuperSimpleNetError } from "../errors.js";
+import { call, option, SuperSimpleNetError, text } from "../errors.js";
 import { sharp } from "../images/sharp.js";
-import { checkNetworkSettings, computeFor, type ModelConfig, networkConfigOf } from "../models/config.js";
+import { computeFor, defaultThresholds, type ModelConfig, networkConfigOf, networkSettings } from "../models/config.js";
 import { Model } from "../models/model.js";
 import type { Architecture, Precision } from "../native/binding.js";
-import { applyThreads, checkPrecision, detectorPrecisions, resolveDevice } from "../native/device.js";
+import { applyThreads, checkPrecision, resolveDevice } from "../native/device.js";
 import { engine } from "../native/engine.js";
-import { checkChoice, checkNumber, rejectUnknown } from "../options.js";
 import { Random } from "../random.js";
-import { trainerDefaults } from "../training/options.js";
+import { benchmarkOptions } from "../schema/benchmark.js";
+import { check } from "../schema/check.js";
+import { trainerDefaults } from "../schema/training.js";
+import type { Settings } from "../schema/types.js";
 import { packageVersion } from "../version.js";
 import { arithmetic } from "./arithmetic.js";
 
 const where = "benchmark";
 
-export interface BenchmarkOptions {
-  /** Model file. Default: a model with random heads on `backbone`; time does not depend on the weights. */
-  model?: string;
-  /** Without `model`. Default "wide_resnet50_2". */
-  backbone?: Architecture;
-  /** A path or "random". Default with `model`: as Detector.load; without: the cache folder, else random. */
-  backboneWeights?: string;
-  /** Without `model`: height, width. Default [256, 256]. */
-  imageSize?: readonly [number, number];
-  /** "auto" (default), "cpu", "cuda" or "cuda:1". */
-  device?: string;
-  /** As of DetectorOptions. Default "float32". */
-  precision?: Precision;
-  /** CPU threads. Default: as DetectorOptions. */
-  threads?: number;
-  /** Images per call. Default 1. */
-  batchSize?: number;
-  /** Default: "lowResolution" where the model has it, else "direct". */
-  heads?: "lowResolution" | "direct";
-  /** Timed calls of each kind. Default 50. */
-  repetitions?: number;
-  /** Calls before them. Default 5. */
-  warmup?: number;
-  signal?: AbortSignal | undefined;
+/** Options of benchmark. */
+export interface BenchmarkOptions extends Settings<typeof benchmarkOptions> {
   onProgress?(done: number, total: number): void;
 }
-
-/** Every default of BenchmarkOptions that is not the detector's. */
-export const benchmarkDefaults = {
-  backbone: trainerDefaults.backbone,
-  imageSize: trainerDefaults.imageSize,
-  device: "auto",
-  precision: "float32",
-  batchSize: 1,
-  repetitions: 50,
-  warmup: 5,
-} as const satisfies BenchmarkOptions;
-
-const optionNames: (keyof BenchmarkOptions)[] = [
-  ...(Object.keys(benchmarkDefaults) as (keyof typeof benchmarkDefaults)[]),
-  "model",
-  "backboneWeights",
-  "threads",
-  "heads",
-  "signal",
-  "onProgress",
-];
 
 /** Percentiles of the duration of a call (nearest rank: with fewer than 100 calls the 99th is the longest), and images per second. */
 export interface Latency {
@@ -115,24 +72,20 @@ export interface Benchmark {
  * Detector.load and, without `model`, of reading the backbone's weights.
  */
 export async function benchmark(options: BenchmarkOptions = {}): Promise<Benchmark> {
-  rejectUnknown(options, optionNames, where);
-  const { signal, onProgress } = options;
-  const given = Object.fromEntries(
-    Object.entries(options).filter(([, value]) => value !== undefined),
-  ) as BenchmarkOptions;
-  const { batchSize, repetitions, warmup, heads, precision, ...o } = { ...benchmarkDefaults, ...given };
-  checkNumber(where, "batchSize", batchSize, { min: 1, max: 4096, integer: true });
-  checkNumber(where, "repetitions", repetitions, { min: 1, max: 1e6, integer: true });
-  checkNumber(where, "warmup", warmup, { min: 0, max: 1e6, integer: true });
-  if (heads !== undefined) checkChoice(where, "heads", heads, ["lowResolution", "direct"]);
-  if (o.model !== undefined && (options.backbone !== undefined || options.imageSize !== undefined)) {
+  const { onProgress } = options;
+  const { signal, batchSize, repetitions, warmup, heads, precision, ...o } = check(where, benchmarkOptions, options);
+  if (o.model !== undefined && (o.backbone !== undefined || o.imageSize !== undefined)) {
     throw new SuperSimpleNetError(
       "INVALID_OPTION",
-      `${where}: a model has its own backbone and image size. Leave 'backbone' and 'imageSize' away, or 'model'.`,
+      text`${call(where)}: a model has its own backbone and image size.`,
+      {
+        option: "model",
+        fix: text`Leave out ${option("backbone")} and ${option("imageSize")}, or ${option("model")}.`,
+      },
     );
   }
   const { device } = resolveDevice(where, o.device);
-  checkPrecision(where, precision, device, detectorPrecisions);
+  checkPrecision(where, precision, device);
   const threads = await applyThreads(where, o.threads);
   const stopped = (): void => {
     if (signal?.aborted)
@@ -189,7 +142,7 @@ export async function benchmark(options: BenchmarkOptions = {}): Promise<Benchma
         engine().backboneTensors(config.backbone.architecture),
         engine().headTensors(engine().featureShape(networkConfig).channels, networkConfig),
       );
-      const computed = computeFor(where, config, heads);
+      const computed = computeFor(where, "heads", config, heads);
       return {
         model: {
           path: o.model ?? null,
@@ -233,20 +186,13 @@ export function percentile(values: readonly number[], percent: number): number {
 
 /** Random heads on a backbone whose weights are those of the cache folder if there are any, else random. */
 export async function untrainedModel(
-  backbone: string,
-  imageSize: readonly [number, number],
-  weights: string | undefined,
-  signal: AbortSignal | undefined,
+  architecture: Architecture = trainerDefaults.backbone,
+  imageSize: readonly [number, number] = trainerDefaults.imageSize,
+  weights?: string,
+  signal?: AbortSignal,
 ): Promise<Model> {
-  const architecture = checkChoice(where, "backbone", backbone, architectures);
-  const { layers, resize, variant, alignCorners } = trainerDefaults;
-  const settings = checkNetworkSettings(where, {
-    layers: [...layers],
-    imageSize: [...imageSize],
-    resize,
-    variant,
-    alignCorners,
-  });
+  const { layers, resize, variant, alignCorners } = trainerDefaults.network;
+  const settings = networkSettings({ layers, resize, variant, alignCorners, imageSize });
   const loaded = await loadBackbone({
     architecture,
     weights: weights ?? (cachedWeights(architecture) ? "auto" : "random"),

@@ -1,69 +1,42 @@
 import { existsSync } from "node:fs";
 import path from "node:path";
 
-import { architectures } from "../backbones/catalogue.js";
-import { SuperSimpleNetError } from "../errors.js";
-import { makeFolder } from "../write.js";
-import { choice, command, onOff, size, text, type ValueOption } from "./options.js";
-import { output } from "./output.js";
-import { refuseExisting, refuseInputs } from "./places.js";
-import { describeModel, given, shared, warnIfUntrained } from "./shared.js";
-import type { Architecture } from "../native/binding.js";
+import { z } from "zod";
 
-const backbone: ValueOption<Architecture> & { required: true } = {
-  ...choice(architectures, "network that the checkpoint was trained on"),
-  required: true,
-};
+import { modelFromCheckpointOptions } from "../schema/models.js";
+import { makeFolder } from "../write.js";
+import { command, wrongUsage } from "./command.js";
+import { refuseExisting, refuseInputs } from "./guards.js";
+import { describeModel, warnIfUntrained } from "./models.js";
+import * as rows from "./options.js";
+import { output } from "./output.js";
+
+const { checkpoint, backbone, imageSize, ...others } = modelFromCheckpointOptions.shape;
+
+const options = z.strictObject({
+  checkpoint,
+  backbone,
+  imageSize,
+  out: rows.required("FILE", "Model file to write."),
+  overwrite: rows.overwrite,
+  ...others,
+});
 
 export const convert = command({
   name: "convert",
-  summary: "read a PyTorch checkpoint of the authors' code or of anomalib",
   description:
-    "Writes a model file from a PyTorch checkpoint. Such checkpoints hold no thresholds: the score threshold is 0.5 until it is set. A backbone that does not come from the cache folder (anomalib's checkpoints hold their own) is stored in the model file.",
-  options: {
-    checkpoint: text("FILE", ".pth, .pt, .ckpt or .safetensors", { required: true }),
-    backbone,
-    "backbone-weights": text("FILE", "weights of the backbone", {
-      default: "the checkpoint's own, else the cache folder",
-    }),
-    "image-size": size("size that the network was trained at", { required: true }),
-    out: text("FILE", "the model file to write", { required: true }),
-    overwrite: shared.overwrite,
-    layout: choice(["auto", "authors", "anomalib"], "whose checkpoint it is", { default: "auto" }),
-    variant: choice(["jims", "icpr"], "which published network", { default: "jims" }),
-    "align-corners": onOff("of the feature upscaling", { default: "true for authors, false for anomalib" }),
-    resize: choice(["bilinear", "antialias"], "how images are resized", {
-      default: "bilinear for authors, antialias for anomalib",
-    }),
-    layers: {
-      placeholder: "NAME,...",
-      help: "layers that feed the heads",
-      default: "layer2,layer3",
-      parse: (value: string) => value.split(","),
-    },
-  },
+    "Writes a model file from a PyTorch checkpoint. Such checkpoints hold no thresholds: the score threshold is 0.5 until you set another. A backbone that does not come from the cache folder is stored in the model file; anomalib's checkpoints hold their own.",
+  options,
   examples: [
     "supersimplenet convert --checkpoint weights.pt --backbone wide_resnet50_2 --image-size 256x256 --out model.safetensors",
   ],
-  async run(values) {
-    const out = path.resolve(values.out);
-    refuseInputs("convert", "--out", [out], [values.checkpoint, values["backbone-weights"]]);
-    refuseExisting("convert", out, values.overwrite);
-    await refuseOwnModel(path.resolve(values.checkpoint));
+  async run({ out: file, overwrite = false, checkpoint: given, ...settings }) {
+    const [out, checkpoint] = [path.resolve(file), path.resolve(given)];
+    refuseInputs("out", [out], [checkpoint, settings.backboneWeights]);
+    refuseExisting("out", out, overwrite);
+    await refuseOwnModel(checkpoint);
     const { modelFromCheckpoint } = await import("../models/checkpoint.js");
-    const { model, layout } = await modelFromCheckpoint(
-      given({
-        checkpoint: path.resolve(values.checkpoint),
-        backbone: values.backbone,
-        backboneWeights: values["backbone-weights"],
-        imageSize: values["image-size"],
-        layout: values.layout,
-        variant: values.variant,
-        alignCorners: values["align-corners"],
-        resize: values.resize,
-        layers: values.layers,
-      }),
-    );
+    const { model, layout } = await modelFromCheckpoint({ checkpoint, ...settings });
     await makeFolder(path.dirname(out));
     await model.save(out);
     const { alignCorners, resize, variant } = model.config;
@@ -87,5 +60,5 @@ async function refuseOwnModel(file: string): Promise<void> {
     "supersimplenet-checkpoint": "a checkpoint of an unfinished training: continue it with 'train --resume'.",
   };
   if (format !== undefined && Object.hasOwn(hints, format))
-    throw new SuperSimpleNetError("INVALID_OPTION", `convert: ${file} is ${hints[format]}`, { path: file });
+    throw wrongUsage(`${file} is ${hints[format]}`, { option: "checkpoint", value: file, path: file });
 }

@@ -1,71 +1,64 @@
-import { SuperSimpleNetError } from "../errors.js";
-import { didYouMean } from "../options.js";
-import { interruptible } from "./interrupt.js";
-import { command, flag, text } from "./options.js";
-import { output, table } from "./output.js";
+import type { z } from "zod";
 
-const actions = ["install", "list"] as const;
+import { option, text } from "../errors.js";
+import { installCudaOptions } from "../schema/downloads.js";
+import { chooseAction, command, wrongUsage } from "./command.js";
+import { interruptible } from "./interrupt.js";
+import { output, table } from "./output.js";
+import { program } from "./spelling.js";
+
+const options = installCudaOptions.pick({ from: true, indexUrl: true, force: true });
+
+type Options = z.input<typeof options>;
 
 export const cuda = command({
   name: "cuda",
-  summary: "fetch the CUDA build of libtorch, for an NVIDIA GPU",
   description:
-    "'install' downloads the pinned CUDA build of libtorch (PyTorch's wheel and NVIDIA's) into the cache folder and checks every file; it goes on where an earlier call stopped. 'list' shows the wheels. docs/guides/gpu.md tells more.",
+    "'install' downloads the pinned CUDA build of libtorch (PyTorch's wheel and NVIDIA's) into the cache folder and checks every file; it goes on where an earlier call stopped. 'list' shows the wheels.",
   positionals: { usage: "install|list", min: 1, max: 1, what: "install or list" },
-  options: {
-    from: text("DIR", "take the wheels from this folder instead of downloading them"),
-    index: text(
-      "URL",
-      "Python package index to download from (default: SUPERSIMPLENET_WHEELS_URL, else PIP_INDEX_URL; without either, pip downloads)",
-    ),
-    force: flag("install again what is there"),
-  },
-  examples: ["supersimplenet cuda install", "supersimplenet cuda list", "supersimplenet cuda install --from wheels/"],
-  async run(values, [first]) {
-    const action = actions.find((name) => name === first);
-    if (action === undefined) {
-      const near = didYouMean(first ?? "", actions);
-      throw new SuperSimpleNetError(
-        "INVALID_OPTION",
-        `cuda: expected one of ${actions.join(", ")} but received '${first}'.${near ? ` Did you mean '${near}'?` : ""}`,
-      );
-    }
-    const { cudaWheels, installCuda } = await import("../native/cuda_install.js");
-    const { locateCudaAddon, pinned } = await import("../native/locate.js");
-    if (action === "list") {
-      if (values.from !== undefined || values.index !== undefined || values.force)
-        throw new SuperSimpleNetError(
-          "INVALID_OPTION",
-          "cuda list: --from, --index and --force belong to install. See 'supersimplenet cuda --help'.",
-        );
-      const wheels = cudaWheels();
-      output.result(
-        table([
-          ["WHEEL", "SIZE", "SHA-256"],
-          ...wheels.map(({ file, bytes, sha256 }) => [file, megabytes(bytes), sha256]),
-        ]),
-      );
-      output.document({ version: pinned.cuda.version, wheels });
-      return 0;
-    }
-    const installed = await interruptible(
-      (signal) =>
-        installCuda({ from: values.from, indexUrl: values.index, force: values.force, signal, onProgress: show() }),
-      "Stopping; what was downloaded is kept for the next time.",
-    );
-    output.done();
-    output.result(
-      `libtorch ${installed.version} for CUDA: ${installed.folder}${installed.installed ? "" : " (was there already)"}`,
-    );
-    if (!locateCudaAddon()) output.warn("the engine for CUDA is missing: 'supersimplenet doctor' tells how to get it.");
-    output.document(installed);
-    return 0;
+  options,
+  examples: [
+    "supersimplenet cuda install --index URL",
+    "supersimplenet cuda list",
+    "supersimplenet cuda install --from wheels/",
+  ],
+  async run(given, [first]) {
+    const action = chooseAction(first, ["install", "list"]);
+    if (action === "install") return install(given);
+    if (Object.keys(given).length === 0) return list();
+    const only = text`${option("from")}, ${option("indexUrl")} and ${option("force")} belong to install.`;
+    throw wrongUsage(only, { action });
   },
 });
 
+async function list(): Promise<number> {
+  const { cudaWheels } = await import("../native/cuda_install.js");
+  const { pinned } = await import("../native/locate.js");
+  const wheels = cudaWheels();
+  const rows = wheels.map(({ file, bytes, sha256 }) => [file, megabytes(bytes), sha256]);
+  output.result(table([["WHEEL", "SIZE", "SHA-256"], ...rows]));
+  output.document({ version: pinned.cuda.version, wheels });
+  return 0;
+}
+
+async function install(given: Options): Promise<number> {
+  const { installCuda } = await import("../native/cuda_install.js");
+  const { locateCudaAddon } = await import("../native/locate.js");
+  const installed = await interruptible(
+    (signal) => installCuda({ ...given, signal, onProgress: showBytes() }),
+    "Stopping; what was downloaded is kept for the next time.",
+  );
+  output.done();
+  const before = installed.installed ? "" : " (was there already)";
+  output.result(`libtorch ${installed.version} for CUDA: ${installed.folder}${before}`);
+  if (!locateCudaAddon()) output.warn(`the engine for CUDA is missing: '${program} doctor' tells how to get it.`);
+  output.document(installed);
+  return 0;
+}
+
 const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(1)} MB`;
 
-function show(): (progress: { stage: string; file: string; bytes: number; total: number }) => void {
+function showBytes(): (progress: { stage: string; file: string; bytes: number; total: number }) => void {
   let shown = "";
   return ({ stage, file, bytes, total }) => {
     output.progress(`${stage} ${megabytes(bytes)} of ${megabytes(total)}  ${file}`);

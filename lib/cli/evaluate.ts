@@ -1,90 +1,91 @@
 import path from "node:path";
 
+import { z } from "zod";
+
+import type { Dataset } from "../datasets/types.js";
+import { detectorOptions } from "../schema/detection.js";
+import { evaluateOptions } from "../schema/evaluation.js";
 import { writeWholeFile } from "../write.js";
+import { command } from "./command.js";
 import { evaluationDocument, evaluationText, overlayFiles, runEvaluation } from "./evaluation.js";
+import { refuseExisting, refuseInDataset, refuseInputs } from "./guards.js";
 import { interruptible } from "./interrupt.js";
-import { choice, command, text } from "./options.js";
+import { describeModel, warnIfUntrained, withDetector } from "./models.js";
+import * as rows from "./options.js";
 import { output } from "./output.js";
-import { refuseExisting, refuseInDataset, refuseInputs } from "./places.js";
-import { describeModel, given, shared, warnIfUntrained, withDetector } from "./shared.js";
+
+const { split, threshold, ...detection } = {
+  ...evaluateOptions.pick({ split: true }).shape,
+  ...detectorOptions.pick({
+    threshold: true,
+    backboneWeights: true,
+    device: true,
+    threads: true,
+    batchSize: true,
+    precision: true,
+  }).shape,
+};
+
+const options = z.strictObject({
+  model: rows.modelFile,
+  ...rows.dataset,
+  split,
+  threshold,
+  out: rows.output("FILE", "Write the JSON document to this file too."),
+  overwrite: rows.overwrite,
+  overlays: rows.output("DIR", "Draw a picture of every image in this folder: image, mask, heat map and contour."),
+  ...detection,
+});
+
+type Options = z.input<typeof options>;
 
 export const evaluate = command({
   name: "evaluate",
-  summary: "metrics of a model on a data set",
   description:
-    "Checks the split, then computes I-AUROC, AP-det, P-AUROC, AP-loc, AUPRO, seg-I-AUROC and seg-AP-det (docs/reference/metrics.md), and the decisions at the threshold.",
-  options: {
-    model: shared.model,
-    data: shared.data,
-    dataset: shared.dataset,
-    category: shared.category,
-    fold: shared.fold,
-    split: choice(["test", "train"], "which images", { default: "test" }),
-    threshold: shared.threshold,
-    out: text("FILE", "write what --json prints to this file too"),
-    overwrite: shared.overwrite,
-    overlays: text("DIR", "write one picture per image: image, mask, heat map, contour"),
-    "backbone-weights": shared.backboneWeights,
-    device: shared.device,
-    threads: shared.threads,
-    batch: shared.batch,
-    precision: shared.precision,
-  },
+    "Checks the data set's test split, then computes I-AUROC, AP-det, P-AUROC, AP-loc, AUPRO, seg-I-AUROC and seg-AP-det, and counts the right and wrong decisions at the threshold.",
+  options,
   examples: [
     "supersimplenet evaluate --model runs/bottle/model.safetensors --data data/bottle",
     "supersimplenet evaluate --model model.safetensors --data samples.csv --overlays pictures --json",
   ],
-  async run(values) {
-    const { datasets } = await import("../datasets/index.js");
-    const { Detector } = await import("../detection/detector.js");
-    const file = path.resolve(values.model);
-    return interruptible(async (signal) => {
-      const dataset = await datasets.open(values.data, {
-        kind: values.dataset,
-        category: values.category,
-        fold: values.fold,
-      });
-      const split = values.split ?? "test";
-      const inputs = [
-        file,
-        values.data,
-        values["backbone-weights"],
-        ...dataset.samples.flatMap(({ image, mask }) => [image, mask]),
-      ];
-      if (values.out !== undefined) {
-        refuseInDataset("evaluate", "--out", values.out, values.data);
-        refuseInputs("evaluate", "--out", [values.out], inputs);
-        refuseExisting("evaluate", path.resolve(values.out), values.overwrite);
-      }
-      if (values.overlays !== undefined) {
-        refuseInDataset("evaluate", "--overlays", values.overlays, values.data);
-        refuseInputs("evaluate", "--overlays", overlayFiles(values.overlays, dataset, split).values(), inputs);
-      }
-      const load = Detector.load(
-        file,
-        given({
-          backboneWeights: values["backbone-weights"],
-          device: values.device,
-          threads: values.threads,
-          batchSize: values.batch,
-          precision: values.precision,
-          threshold: values.threshold,
-        }),
-      );
-      return withDetector(load, async (detector) => {
-        warnIfUntrained(detector.model.config.backbone);
-        const evaluation = await runEvaluation(detector, dataset, { split, signal, overlays: values.overlays });
-        const document = {
-          model: describeModel(file, detector.model.config),
-          ...evaluationDocument(evaluation, dataset, split),
-        };
-        if (values.out !== undefined)
-          await writeWholeFile(path.resolve(values.out), `${JSON.stringify(document, null, 2)}\n`);
-        output.result(evaluationText(evaluation));
-        if (values.overlays !== undefined) output.result(`pictures: ${path.resolve(values.overlays)}`);
-        output.document(document);
-        return 0;
-      });
-    });
-  },
+  run: (given) => interruptible((signal) => run(given, signal)),
 });
+
+async function run(given: Options, signal: AbortSignal): Promise<number> {
+  const { model, data, kind, category, fold, split: _, out, overwrite, overlays, ...settings } = given;
+  const { datasets } = await import("../datasets/index.js");
+  const { Detector } = await import("../detection/detector.js");
+  const split = options.shape.split.parse(given.split);
+  const file = path.resolve(model);
+  const dataset = await datasets.open(data, { kind, category, fold });
+  refuseBadPlaces(given, dataset, split);
+  return withDetector(Detector.load(file, settings), async (detector) => {
+    warnIfUntrained(detector.model.config.backbone);
+    const evaluation = await runEvaluation(detector, dataset, { split, signal, overlays });
+    const document = {
+      model: describeModel(file, detector.model.config),
+      ...evaluationDocument(evaluation, dataset, split),
+    };
+    if (out !== undefined) await writeWholeFile(path.resolve(out), `${JSON.stringify(document, null, 2)}\n`);
+    output.result(evaluationText(evaluation));
+    if (overlays !== undefined) output.result(`pictures: ${path.resolve(overlays)}`);
+    output.document(document);
+    return 0;
+  });
+}
+
+/** Nothing that is read is written over. */
+function refuseBadPlaces(given: Options, dataset: Dataset, split: "train" | "test"): void {
+  const { model, data, out, overwrite = false, overlays } = given;
+  const images = dataset.samples.flatMap(({ image, mask }) => [image, mask]);
+  const inputs = [model, data, given.backboneWeights, ...images];
+  if (out !== undefined) {
+    refuseInDataset("out", out, data);
+    refuseInputs("out", [out], inputs);
+    refuseExisting("out", path.resolve(out), overwrite);
+  }
+  if (overlays !== undefined) {
+    refuseInDataset("overlays", overlays, data);
+    refuseInputs("overlays", overlayFiles(overlays, dataset, split).values(), inputs);
+  }
+}

@@ -3,6 +3,7 @@ import path from "node:path";
 import type { Dataset, Sample, Split } from "../datasets/types.js";
 import type { Detector } from "../detection/detector.js";
 import type { Detection } from "../detection/types.js";
+import { byPaperName } from "../evaluation/metrics_table.js";
 import type { Evaluation } from "../evaluation/types.js";
 import { overlaySuffix, pictureNames } from "../report/names.js";
 import { writeWholeFile } from "../write.js";
@@ -69,6 +70,7 @@ export function evaluationDocument(evaluation: Evaluation, dataset: Dataset, spl
     dataset: { kind: dataset.kind, name: dataset.name },
     split,
     ...evaluation,
+    metrics: byPaperName(evaluation.metrics),
     samples: evaluation.samples.map(({ id, label, defect, score, logit, anomalous }) => ({
       id,
       label,
@@ -82,9 +84,9 @@ export function evaluationDocument(evaluation: Evaluation, dataset: Dataset, spl
 
 /** For people: the metrics, the decisions, what looks wrong and what could not be computed. */
 export function evaluationText({ metrics, decisions, counts, notes }: Evaluation): string {
-  const rows = Object.entries(metrics).map(([name, value]) => [
+  const rows = Object.entries(byPaperName(metrics)).map(([name, value]) => [
     `  ${name}`,
-    value === null ? "undefined" : (value as number).toFixed(4),
+    value === null ? "undefined" : value.toFixed(4),
   ]);
   const { truePositive, trueNegative, falsePositive, falseNegative, threshold } = decisions;
   return [

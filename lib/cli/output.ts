@@ -1,4 +1,5 @@
-import { fileError, SuperSimpleNetError } from "../errors.js";
+import { fileError, type Spelling, SuperSimpleNetError } from "../errors.js";
+import { program, programSpelling } from "./spelling.js";
 
 const escaped = (character: string): string => {
   const code = character.charCodeAt(0);
@@ -30,8 +31,8 @@ export class Output {
   worksOn = false;
   /** Results could not be written to stdout. */
   lost = false;
-  /** Puts a warning of the library into the words of the command line. */
-  inFlags: (text: string) => string = (text) => text;
+  /** How errors are spelled, once the command is known. */
+  spelling: Spelling = programSpelling;
   /** When something was last written to stderr, in ms. */
   private lastLog = performance.now();
   /** The line of progress that a terminal shows now. */
@@ -64,7 +65,7 @@ export class Output {
   }
 
   warn(text: string): void {
-    this.log(`warning: ${this.inFlags(text)}`);
+    this.log(`warning: ${text}`);
   }
 
   /** Replaces the one live line of a terminal; elsewhere it is a line of log, if there was none for a while. */
@@ -120,32 +121,38 @@ export function exitCode(error: unknown): number {
 
 /** Prints an error for people on stderr, and with --json an `error` document on stdout. */
 export function report(error: unknown): void {
-  if (error instanceof SuperSimpleNetError) {
-    // The message of DATASET_INVALID may hold the problems already.
-    const problems = error.problems.filter((problem) => !error.message.includes(problem));
-    // Line ends of the message stay, those in file names do not.
-    const names = [error.path ?? "", ...process.argv.slice(2)].filter((name) => printable(name) !== name);
-    const message = names.reduce((text, name) => text.replaceAll(name, printable(name)), error.message);
-    output.log([`error [${error.code}] ${message}`, ...problems.map((problem) => `  - ${problem}`)].join("\n"));
-    if (error.code === "INTERNAL")
-      output.log("This is a fault of the program. Please report it with the output of 'supersimplenet doctor'.");
-    output.document({
-      error: {
-        code: error.code,
-        message: error.message,
-        ...(error.path === undefined ? {} : { path: error.path }),
-        problems: error.problems,
-      },
-      ...output.finished,
-    });
-    return;
-  }
+  if (!(error instanceof SuperSimpleNetError)) return reportUnexpected(error);
+  const message = error.messageFor(output.spelling);
+  // The message of DATASET_INVALID may hold the problems already.
+  const problems = error.problems.filter((problem) => !message.includes(problem));
+  // Line ends of the message stay, those in file names do not.
+  const names = [error.path ?? "", ...process.argv.slice(2)].filter((name) => printable(name) !== name);
+  const shown = names.reduce((text, name) => text.replaceAll(name, printable(name)), message);
+  output.log([`error [${error.code}] ${shown}`, ...problems.map((problem) => `  - ${problem}`)].join("\n"));
+  if (error.code === "INTERNAL")
+    output.log(`This is a fault of the program. Please report it with the output of '${program} doctor'.`);
+  output.document({ error: errorDocument(error), ...output.finished });
+}
+
+function reportUnexpected(error: unknown): void {
   const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  output.log(`error [INTERNAL] unexpected: ${stack}\nPlease report this with the output of 'supersimplenet doctor'.`);
-  output.document({
-    error: { code: "INTERNAL", message: error instanceof Error ? error.message : String(error), problems: [] },
-    ...output.finished,
-  });
+  output.log(`error [INTERNAL] unexpected: ${stack}\nPlease report this with the output of '${program} doctor'.`);
+  const message = error instanceof Error ? error.message : String(error);
+  output.document({ error: { code: "INTERNAL", message, problems: [] }, ...output.finished });
+}
+
+/** An error in a JSON document, in the words of the command line. What does not apply is left out. */
+export function errorDocument(error: SuperSimpleNetError): Record<string, unknown> {
+  const { code, option, value, path, problems } = error;
+  return {
+    code,
+    message: error.messageFor(output.spelling),
+    option: option && output.spelling.option(option).replace(/^'(.*)'$/, "$1"),
+    value,
+    path,
+    fix: error.fixFor(output.spelling),
+    problems,
+  };
 }
 
 export function duration(seconds: number): string {

@@ -1,17 +1,61 @@
 import { stat } from "node:fs/promises";
 import path from "node:path";
 
-import { some } from "../datasets/listing.js";
+import { z } from "zod";
+
+import { firstOf } from "../datasets/listing.js";
 import type { Detector } from "../detection/detector.js";
 import type { Detection } from "../detection/types.js";
-import { SuperSimpleNetError } from "../errors.js";
+import { option as flagOf, SuperSimpleNetError, text } from "../errors.js";
 import { isPictureName, mapSuffixes, overlaySuffix, pictureNames } from "../report/names.js";
+import { detectorOptions } from "../schema/detection.js";
+import { option } from "../schema/option.js";
 import { makeFolder, writeWholeFile } from "../write.js";
+import { command, wrongUsage } from "./command.js";
+import { filesBelow, refuseInDataset, refuseInputs } from "./guards.js";
 import { interruptible } from "./interrupt.js";
-import { choice, command, integer, text } from "./options.js";
-import { output, printable } from "./output.js";
-import { filesBelow, refuseInDataset, refuseInputs } from "./places.js";
-import { describeModel, given, shared, warnIfUntrained, withDetector } from "./shared.js";
+import { describeModel, warnIfUntrained, withDetector } from "./models.js";
+import * as rows from "./options.js";
+import { errorDocument, output, printable } from "./output.js";
+
+const { threshold, pixelThreshold, minAreaPx, backboneWeights, device, threads, batchSize, precision } =
+  detectorOptions.shape;
+
+const options = z.strictObject({
+  model: rows.modelFile,
+  threshold,
+  pixelThreshold,
+  minAreaPx,
+  maps: rows.output("DIR", "Write the anomaly map of every image to this folder."),
+  mapFormat: option(z.enum(["png", "npy"]).default("png"), {
+    help: "Format of the maps: png is a heat map, npy holds float32 logits at the model's input size.",
+  }),
+  overlays: rows.output("DIR", "Draw a picture of every image in this folder: image, heat map and contour."),
+  backboneWeights,
+  device,
+  threads,
+  batchSize,
+  precision,
+});
+
+type Options = z.input<typeof options>;
+
+export const predict = command({
+  name: "predict",
+  description:
+    "Prints the score, the decision and the regions of every image. A folder stands for all images in it and below; hidden ones, and the pictures that predict writes, are left out. An image that cannot be read is reported, the others go on, and the exit code is 1.",
+  positionals: { usage: "IMAGE...", min: 1, what: "IMAGE (a file or a folder)" },
+  options,
+  examples: [
+    "supersimplenet predict --model model.safetensors part.png",
+    "supersimplenet predict --model model.safetensors photos/ --json --maps maps --map-format npy",
+  ],
+  async run(given, images) {
+    output.worksOn = given.maps !== undefined || given.overlays !== undefined;
+    const plan = await planPrediction(given, images);
+    return interruptible((signal) => detectAll(plan, signal));
+  },
+});
 
 /** A file in a folder that was given, which was not looked at: its format is not read, or it is called like a picture that predict writes. */
 interface Skipped {
@@ -19,127 +63,101 @@ interface Skipped {
   reason: "format" | "picture";
 }
 
-type Outcome = { file: string; detection: Detection } | { file: string; error: SuperSimpleNetError };
+/** What is read and what is written. */
+interface Plan {
+  model: string;
+  settings: Omit<Options, "model" | "maps" | "mapFormat" | "overlays">;
+  files: string[];
+  skipped: Skipped[];
+  format: "png" | "npy";
+  /** The files to write, one per image, or none. */
+  maps: string[];
+  overlays: string[];
+}
 
-export const predict = command({
-  name: "predict",
-  summary: "find defects on images",
-  description:
-    "Prints score, decision and regions of every image. A folder stands for all images in it and below, hidden ones and the pictures that predict writes left out. An image that cannot be read is reported, the others go on, and the exit code is 1.",
-  positionals: { usage: "IMAGE...", min: 1, what: "IMAGE (a file or a folder)" },
-  options: {
-    model: shared.model,
-    threshold: shared.threshold,
-    "pixel-threshold": shared.pixelThreshold,
-    "min-area": integer("PX", "leave out regions with fewer pixels", { min: 0, default: 0 }),
-    maps: text("DIR", "write the anomaly map of every image"),
-    "map-format": choice(["png", "npy"], "png: a heat map, npy: float32 logits at the model's input size", {
-      default: "png",
-    }),
-    overlays: text("DIR", "write one picture per image: image, heat map, contour"),
-    "backbone-weights": shared.backboneWeights,
-    device: shared.device,
-    threads: shared.threads,
-    batch: shared.batch,
-    precision: shared.precision,
-  },
-  examples: [
-    "supersimplenet predict --model model.safetensors part.png",
-    "supersimplenet predict --model model.safetensors photos/ --json --maps maps --map-format npy",
-  ],
-  async run(values, positionals) {
-    output.worksOn = values.maps !== undefined || values.overlays !== undefined;
-    if (values["map-format"] !== undefined && values.maps === undefined)
-      throw new SuperSimpleNetError("INVALID_OPTION", "predict: --map-format needs --maps DIR.");
-    if (values.maps !== undefined) refuseInDataset("predict", "--maps", values.maps);
-    if (values.overlays !== undefined) refuseInDataset("predict", "--overlays", values.overlays);
-    const { files, skipped } = await imageFiles(positionals);
-    const format = values["map-format"] ?? "png";
-    const names = files.map((file) => path.relative(process.cwd(), path.resolve(file)));
-    const inFolder = (folder: string | undefined, suffix: string): string[] =>
-      folder === undefined ? [] : pictureNames(names, suffix).map((name) => path.join(folder, name));
-    const maps = inFolder(values.maps, mapSuffixes[format]);
-    const overlays = inFolder(values.overlays, overlaySuffix);
-    const inputs = [...files, values.model, values["backbone-weights"]];
-    refuseInputs("predict", "--maps", maps, inputs);
-    refuseInputs("predict", "--overlays", overlays, inputs);
-    for (const folder of [values.maps, values.overlays]) if (folder !== undefined) await makeFolder(folder);
-    for (const { reason, text } of await explained(skipped)) reason === "format" ? output.warn(text) : output.log(text);
-    const { Detector } = await import("../detection/detector.js");
-    const model = path.resolve(values.model);
-    const batchSize = values.batch ?? 8;
-    const load = Detector.load(
-      model,
-      given({
-        backboneWeights: values["backbone-weights"],
-        device: values.device,
-        threads: values.threads,
-        batchSize,
-        precision: values.precision,
-        threshold: values.threshold,
-        pixelThreshold: values["pixel-threshold"],
-        minAreaPx: values["min-area"],
-      }),
-    );
-    return interruptible(async (signal) =>
-      withDetector(load, async (detector) => {
-        const { config } = detector.model;
-        warnIfUntrained(config.backbone);
-        const pictures = await pictureWriter(
-          maps,
-          format,
-          overlays,
-          values["pixel-threshold"] ?? config.thresholds.pixelLogit,
-        );
-        const images: Record<string, unknown>[] = [];
-        output.finished = { model: describeModel(model, config), images, skipped };
-        let failed = 0;
-        try {
-          for await (const outcome of outcomes(detector, files, batchSize, signal)) {
-            if ("error" in outcome) {
-              const { code, message } = outcome.error;
-              output.log(`error [${code}] ${message.replaceAll(outcome.file, printable(outcome.file))}`);
-              images.push({ path: outcome.file, error: { code, message } });
-              failed++;
-            } else {
-              const image = document(outcome.file, outcome.detection);
-              await pictures.add(images.length, image, outcome.file, outcome.detection);
-              output.result(line(outcome.file, outcome.detection));
-              images.push(image);
-            }
-            output.progress(`${images.length}/${files.length}`);
-          }
-        } catch (error) {
-          // What was reported gets its pictures all the same. If that fails too, the first error still says why the run ended.
-          await pictures
-            .finish()
-            .catch((second: unknown) => output.warn(second instanceof Error ? second.message : String(second)));
-          const interrupted = error instanceof SuperSimpleNetError && error.code === "ABORTED";
-          throw interrupted
-            ? new SuperSimpleNetError("ABORTED", `Interrupted after ${images.length} of ${files.length} images.`, {
-                cause: error,
-              })
-            : error;
-        }
-        await pictures.finish();
-        output.done();
-        const anomalous = images.filter((image) => image["anomalous"] === true).length;
-        const left = skipped.filter(({ reason }) => reason === "format").length;
-        const others = `${failed > 0 ? `; ${failed} could not be read` : ""}${left > 0 ? `; ${left} skipped` : ""}`;
-        if (files.length + left > 1) output.log(`${anomalous} of ${files.length - failed} images anomalous${others}`);
-        output.document(output.finished);
-        return failed > 0 ? 1 : 0;
-      }),
-    );
-  },
-});
+async function planPrediction(given: Options, images: readonly string[]): Promise<Plan> {
+  const { model, maps: mapFolder, mapFormat, overlays: overlayFolder, ...settings } = given;
+  if (mapFormat !== undefined && mapFolder === undefined)
+    throw wrongUsage(text`${flagOf("mapFormat")} needs ${flagOf("maps")} DIR.`, { option: "mapFormat" });
+  if (mapFolder !== undefined) refuseInDataset("maps", mapFolder);
+  if (overlayFolder !== undefined) refuseInDataset("overlays", overlayFolder);
+  const { files, skipped } = await imageFiles(images);
+  const format = options.shape.mapFormat.parse(mapFormat);
+  const maps = picturesIn(mapFolder, files, mapSuffixes[format]);
+  const overlays = picturesIn(overlayFolder, files, overlaySuffix);
+  const inputs = [...files, model, settings.backboneWeights];
+  refuseInputs("maps", maps, inputs);
+  refuseInputs("overlays", overlays, inputs);
+  for (const folder of [mapFolder, overlayFolder]) if (folder !== undefined) await makeFolder(folder);
+  return { model: path.resolve(model), settings, files, skipped, format, maps, overlays };
+}
+
+/** The picture of every image in a folder. */
+function picturesIn(folder: string | undefined, files: readonly string[], suffix: string): string[] {
+  if (folder === undefined) return [];
+  const names = files.map((file) => path.relative(process.cwd(), path.resolve(file)));
+  return pictureNames(names, suffix).map((name) => path.join(folder, name));
+}
+
+async function detectAll(plan: Plan, signal: AbortSignal): Promise<number> {
+  const { model, settings, files, skipped } = plan;
+  for (const { reason, text } of await explained(skipped)) reason === "format" ? output.warn(text) : output.log(text);
+  const { Detector } = await import("../detection/detector.js");
+  return withDetector(Detector.load(model, settings), async (detector) => {
+    const { config } = detector.model;
+    warnIfUntrained(config.backbone);
+    const pictures = await pictureWriter(plan, settings.pixelThreshold ?? config.thresholds.pixelLogit);
+    const images: Record<string, unknown>[] = [];
+    output.finished = { model: describeModel(model, config), images, skipped };
+    try {
+      const batchSize = options.shape.batchSize.parse(settings.batchSize);
+      for await (const outcome of outcomes(detector, files, batchSize, signal)) {
+        images.push(await reported(outcome, pictures, images.length));
+        output.progress(`${images.length}/${files.length}`);
+      }
+    } catch (error) {
+      // What was reported gets its pictures all the same. If that fails too, the first error still says why the run ended.
+      await pictures
+        .finish()
+        .catch((second: unknown) => output.warn(second instanceof Error ? second.message : String(second)));
+      const interrupted = error instanceof SuperSimpleNetError && error.code === "ABORTED";
+      throw interrupted ? error.with(() => `Interrupted after ${images.length} of ${files.length} images.`) : error;
+    }
+    await pictures.finish();
+    output.done();
+    return tellSum(images, skipped);
+  });
+}
+
+/** The result of an image as JSON holds it; people read it at once, and its pictures are drawn. */
+async function reported(outcome: Outcome, pictures: PictureWriter, index: number): Promise<Record<string, unknown>> {
+  if ("error" in outcome) {
+    const { code, message } = errorDocument(outcome.error) as { code: string; message: string };
+    output.log(`error [${code}] ${message.replaceAll(outcome.file, printable(outcome.file))}`);
+    return { path: outcome.file, error: { code, message } };
+  }
+  const image = document(outcome.file, outcome.detection);
+  await pictures.add(index, image, outcome.file, outcome.detection);
+  output.result(line(outcome.file, outcome.detection));
+  return image;
+}
+
+function tellSum(images: readonly Record<string, unknown>[], skipped: readonly Skipped[]): number {
+  const failed = images.filter((image) => "error" in image).length;
+  const anomalous = images.filter((image) => image["anomalous"] === true).length;
+  const unread = skipped.filter(({ reason }) => reason === "format").length;
+  const others = `${failed > 0 ? `; ${failed} could not be read` : ""}${unread > 0 ? `; ${unread} skipped` : ""}`;
+  if (images.length + unread > 1) output.log(`${anomalous} of ${images.length - failed} images anomalous${others}`);
+  output.document(output.finished);
+  return failed > 0 ? 1 : 0;
+}
 
 /** Folders become the images below them, in natural order. */
-async function imageFiles(given: string[]): Promise<{ files: string[]; skipped: Skipped[] }> {
+async function imageFiles(names: readonly string[]): Promise<{ files: string[]; skipped: Skipped[] }> {
   const { isImageFile, isUnsupportedImage } = await import("../images/decode.js");
   const files: string[] = [];
   const skipped: Skipped[] = [];
-  for (const name of given) {
+  for (const name of names) {
     // A missing file is one bad image among others; it is reported when its turn comes.
     const isFolder = await stat(name).then(
       (found) => found.isDirectory(),
@@ -173,16 +191,13 @@ async function explained(skipped: readonly Skipped[]): Promise<{ reason: Skipped
   };
   return (["format", "picture"] as const).flatMap((reason) => {
     const names = skipped.filter((one) => one.reason === reason).map((one) => printable(one.path));
-    return names.length === 0
-      ? []
-      : [
-          {
-            reason,
-            text: `${names.length === 1 ? "1 image is" : `${names.length} images are`} skipped (${why[reason]}): ${some(names)}.`,
-          },
-        ];
+    if (names.length === 0) return [];
+    const count = names.length === 1 ? "1 image is" : `${names.length} images are`;
+    return [{ reason, text: `${count} skipped (${why[reason]}): ${firstOf(names)}.` }];
   });
 }
+
+type Outcome = { file: string; detection: Detection } | { file: string; error: SuperSimpleNetError };
 
 /** Batches for speed; where a batch fails, its images go one by one, so that only the bad ones are lost. */
 async function* outcomes(
@@ -233,13 +248,7 @@ interface PictureWriter {
   finish(): Promise<void>;
 }
 
-/** `maps` and `overlays` are the files to write, one per image, or empty. */
-async function pictureWriter(
-  maps: readonly string[],
-  format: "png" | "npy",
-  overlays: readonly string[],
-  pixelThreshold: number,
-): Promise<PictureWriter> {
+async function pictureWriter({ maps, format, overlays }: Plan, pixelThreshold: number): Promise<PictureWriter> {
   const { ColourScale } = await import("../report/scale.js");
   const { heatMapPng, overlayPng } = await import("../report/overlay.js");
   const { npyFile } = await import("../report/npy.js");

@@ -1,14 +1,8 @@
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 
 import { fileError } from "../errors.js";
-import {
-  type EpochEvent,
-  type FitOptions,
-  type StageEvent,
-  type StartEvent,
-  type StepEvent,
-  regimePresets,
-} from "../training/options.js";
+import { regimePresets } from "../schema/presets.js";
+import type { EpochEvent, FitOptions, StageEvent, StartEvent, StepEvent } from "../training/events.js";
 import { duration, output } from "./output.js";
 
 const stages: Record<StageEvent["stage"], string> = {
@@ -81,9 +75,9 @@ export function showTraining(
 
 function imagesPerEpoch(
   { regime, counts }: StartEvent,
-  balancedSampling = regimePresets[regime].balancedSampling,
+  balancedSampling = regimePresets[regime].optimizer.balancedSampling,
 ): number {
-  // Balanced: every anomalous image in four flips, and as many normal images (spec section 5).
+  // Balanced: every anomalous image in four flips, and as many normal images (docs/method.md, Training).
   return balancedSampling ? 8 * counts.trainAnomalous : counts.trainNormal + counts.trainAnomalous;
 }
 

@@ -1,7 +1,7 @@
 import path from "node:path";
 
 import { isImageFile } from "../images/decode.js";
-import { findName, isFolder, listFolder, notThisLayout, some } from "./listing.js";
+import { findName, isFolder, listFolder, notThisLayout, firstOf } from "./listing.js";
 import { chooseCategory, type Loader } from "./loader.js";
 import { countWarnings } from "./published.js";
 import type { Dataset, DatasetProblem, Sample } from "./types.js";
@@ -75,7 +75,7 @@ async function load(base: string, category: string): Promise<Dataset> {
     if (bare.length > 0)
       problems.push({
         split,
-        message: `${bare.length} images have no mask of the same name in ${split}/${name}/${maskFolder}: ${some(bare)}.`,
+        message: `${bare.length} images have no mask of the same name in ${split}/${name}/${maskFolder}: ${firstOf(bare)}.`,
       });
   }
   const dataset: Dataset = { kind: "bmad", name: `BMAD ${category}`, root: base, category, samples, problems };
@@ -85,7 +85,7 @@ async function load(base: string, category: string): Promise<Dataset> {
 /** BMAD (Bao et al., CVPR Workshops 2024): brain MRI with masks, histopathology with image labels; unsupervised. */
 export const bmad: Loader = {
   kind: "bmad",
-  summary: "BMAD's brain MRI and histopathology (--category)",
+  summary: "BMAD's brain MRI and histopathology",
   layout: LAYOUT,
   takes: ["category"],
   async matches(root, isAFile) {

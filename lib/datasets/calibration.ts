@@ -1,15 +1,10 @@
-import { checkNumber, rejectUnknown } from "../options.js";
 import { Random } from "../random.js";
+import { check } from "../schema/check.js";
+import { type CalibrationOptions, calibrationOptions } from "../schema/datasets.js";
 import type { Sample } from "./types.js";
 
 /** A threshold from fewer normal images than this would be a guess. */
 const LEAST_CALIBRATION_NORMALS = 4;
-
-export interface CalibrationOptions {
-  /** Share of the training images to hold out, 0 to 0.5. Default 0.1. */
-  fraction?: number;
-  seed?: number;
-}
 
 export interface CalibrationSplit {
   /** In the order given. */
@@ -26,9 +21,7 @@ export interface CalibrationSplit {
  * kind stays, and nothing is held out when fewer than 4 normal images would be.
  */
 export function splitCalibration(samples: readonly Sample[], options: CalibrationOptions = {}): CalibrationSplit {
-  rejectUnknown(options, ["fraction", "seed"], "splitCalibration");
-  const fraction = checkNumber("splitCalibration", "fraction", options.fraction ?? 0.1, { min: 0, max: 0.5 });
-  const seed = checkNumber("splitCalibration", "seed", options.seed ?? 0, { min: 0, integer: true });
+  const { fraction, seed } = check("splitCalibration", calibrationOptions, options);
   const whole = (reason: string): CalibrationSplit => ({ fit: [...samples], calibration: [], reason });
   if (fraction === 0) return whole("The calibration fraction is 0.");
 
@@ -41,7 +34,7 @@ export function splitCalibration(samples: readonly Sample[], options: Calibratio
   const held = Math.round(fraction * normals);
   if (held < LEAST_CALIBRATION_NORMALS) {
     const enough = Math.ceil((100 * (LEAST_CALIBRATION_NORMALS - 0.5)) / normals) / 100;
-    const way = enough <= 0.5 ? `calibrationFraction ${enough} would hold them out` : "that takes more images";
+    const way = enough <= 0.5 ? `a fraction of ${enough} would hold them out` : "that takes more images";
     return whole(
       `${normals} normal training images leave only ${held} for calibration at a fraction of ${fraction}; ${LEAST_CALIBRATION_NORMALS} are needed (${way}). All images are used for fitting.`,
     );

@@ -1,18 +1,10 @@
 import path from "node:path";
 
 import { IMAGE_EXTENSIONS, isImageFile } from "../images/decode.js";
-import { checkPath, rejectUnknown } from "../options.js";
-import { findName, listFolder as list, notThisLayout, sharedMask, some, spelling } from "./listing.js";
+import { check, checkPath } from "../schema/check.js";
+import { type FolderOptions, folderOptions } from "../schema/datasets.js";
+import { findName, listFolder as list, notThisLayout, sharedMask, firstOf, spelling } from "./listing.js";
 import type { Dataset, DatasetProblem, Sample, Split } from "./types.js";
-
-export interface FolderOptions {
-  /** Default: the folder's name. */
-  name?: string;
-  /** Names of the folders of normal images, in any case. Default: good, ok, normal. */
-  normalNames?: readonly string[];
-}
-
-const NORMAL_NAMES: readonly string[] = ["good", "ok", "normal"];
 
 export const FOLDER_LAYOUT = `  train/good/*.png              normal images
   train/<defect>/*.png          optional: defective images to learn from
@@ -60,9 +52,9 @@ const OTHER_CONVENTION =
  */
 export async function folder(root: string, options: FolderOptions = {}): Promise<Dataset> {
   checkPath("datasets.folder", "root", root, "a folder");
-  rejectUnknown(options, ["name", "normalNames"], "datasets.folder");
+  const settings = check("datasets.folder", folderOptions, options);
   const base = path.resolve(root);
-  const normalNames = (options.normalNames ?? NORMAL_NAMES).map(spelling);
+  const normalNames = settings.normalNames.map(spelling);
   const isNormal = (name: string): boolean => normalNames.includes(spelling(name));
   const relative = (file: string): string => path.relative(base, file).split(path.sep).join("/");
   const top = await list(base);
@@ -123,7 +115,7 @@ export async function folder(root: string, options: FolderOptions = {}): Promise
   const truth = findName(top.folders, "ground_truth");
   const normalMasks =
     truth === undefined ? [] : await attachMasks(path.join(base, truth), samples, problems, isNormal, relative);
-  return { kind: "folder", name: options.name ?? path.basename(base), root: base, samples, normalMasks, problems };
+  return { kind: "folder", name: settings.name ?? path.basename(base), root: base, samples, normalMasks, problems };
 }
 
 /** Sets `mask` of every sample that has one, notes what fits nothing, and returns the masks of normal images. */
@@ -214,7 +206,7 @@ async function attachMasks(
     if (renamed.length > 0)
       note(
         split,
-        `${relative(folder)} names ${renamed.length} masks in another way than their images: rename ${some(renamed, 2)}.`,
+        `${relative(folder)} names ${renamed.length} masks in another way than their images: rename ${firstOf(renamed, 2)}.`,
       );
   }
   return normalMasks;

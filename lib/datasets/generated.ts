@@ -2,80 +2,48 @@ import { readdir, readFile, rename, rm, rmdir, writeFile } from "node:fs/promise
 import path from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 
+import { z } from "zod";
+
 import { fileError, SuperSimpleNetError } from "../errors.js";
 import { prefetch, throwIfAborted } from "../images/pipeline.js";
 import { sharp } from "../images/sharp.js";
-import { checkChoice, checkNumber, checkPath, invalid, rejectUnknown } from "../options.js";
 import { Random } from "../random.js";
+import { check, checkPath, checkValue } from "../schema/check.js";
+import { generatedOptions } from "../schema/datasets.js";
+import type { Settings } from "../schema/types.js";
 import { makeFolder, makeUniqueFolder } from "../write.js";
 import { folder } from "./folder.js";
-import { type Defect, DEFECTS, renderScene } from "./surface.js";
+import { type Defect, renderScene } from "./surface.js";
 import type { Dataset } from "./types.js";
 
-export interface GeneratedOptions {
-  /** [height, width] in pixels, 64 to 2048. Default [256, 256]. */
-  imageSize?: readonly [number, number];
-  seed?: number;
-  /** Normal training images. Default 96. */
-  trainNormal?: number;
-  /** Anomalous training images. Default 0. */
-  trainAnomalous?: number;
-  /** How many of those get a mask. Default: all. */
-  trainSegmented?: number;
-  /** Default 24. */
-  testNormal?: number;
-  /** Default 24; each with a mask. */
-  testAnomalous?: number;
-  /** Which defects, taken in turn. Default: scratch, pits, missing_print, stain, dent. */
-  defects?: readonly Defect[];
-  signal?: AbortSignal | undefined;
+/** Options of datasets.generated. */
+export interface GeneratedOptions extends Settings<typeof generatedOptions> {
   onProgress?: (progress: { written: number; total: number }) => void;
 }
-
-type Recipe = Required<Omit<GeneratedOptions, "signal" | "onProgress">> & { generator: 1 };
 
 const WHERE = "datasets.generated";
 const RECIPE = "generated.json";
 
-function readOptions(options: GeneratedOptions): Recipe {
-  rejectUnknown(
-    options,
-    [
-      "imageSize",
-      "seed",
-      "trainNormal",
-      "trainAnomalous",
-      "trainSegmented",
-      "testNormal",
-      "testAnomalous",
-      "defects",
-      "signal",
-      "onProgress",
-    ],
-    WHERE,
-  );
-  const count = (name: string, value: number, max = 100_000): number =>
-    checkNumber(WHERE, name, value, { min: 0, max, integer: true });
-  const imageSize = options.imageSize ?? [256, 256];
-  if (!Array.isArray(imageSize) || imageSize.length !== 2)
-    throw invalid(WHERE, "imageSize", "[height, width]", imageSize);
-  for (const side of imageSize) checkNumber(WHERE, "imageSize", side, { min: 64, max: 2048, integer: true });
-  const defects = options.defects ?? DEFECTS;
-  if (!Array.isArray(defects) || defects.length === 0) throw invalid(WHERE, "defects", "at least one defect", defects);
-  for (const defect of defects) checkChoice(WHERE, "defects", defect, DEFECTS);
-  const trainAnomalous = count("trainAnomalous", options.trainAnomalous ?? 0);
+/** What decides the pixels, as it is written beside them. */
+function recipeOf(options: z.output<typeof generatedOptions>) {
+  const { imageSize, seed, trainNormal, trainAnomalous, trainSegmented = trainAnomalous } = options;
+  checkValue(WHERE, "trainSegmented", z.int().min(0).max(trainAnomalous), trainSegmented);
+  const { testNormal, testAnomalous, defects } = options;
+  // In the order of recipes that were written before.
   return {
     generator: 1,
-    imageSize: [imageSize[0]!, imageSize[1]!],
-    seed: checkNumber(WHERE, "seed", options.seed ?? 0, { min: 0, integer: true }),
-    trainNormal: count("trainNormal", options.trainNormal ?? 96),
+    imageSize,
+    seed,
+    trainNormal,
     trainAnomalous,
-    trainSegmented: count("trainSegmented", options.trainSegmented ?? trainAnomalous, trainAnomalous),
-    testNormal: count("testNormal", options.testNormal ?? 24),
-    testAnomalous: count("testAnomalous", options.testAnomalous ?? 24),
-    defects: [...defects],
+    trainSegmented,
+    testNormal,
+    testAnomalous,
+    defects,
   };
 }
+
+type Recipe = ReturnType<typeof recipeOf>;
 
 interface Plan {
   image: string;
@@ -120,9 +88,11 @@ function plan(recipe: Recipe): Plan[] {
  *     const data = await datasets.generated("plates", { trainNormal: 96, seed: 0 });
  */
 export async function generated(root: string, options: GeneratedOptions = {}): Promise<Dataset> {
-  checkPath("datasets.generated", "root", root, "a folder");
-  const recipe = readOptions(options);
-  const { signal, onProgress } = options;
+  checkPath(WHERE, "root", root, "a folder");
+  const settings = check(WHERE, generatedOptions, options);
+  const recipe = recipeOf(settings);
+  const { signal } = settings;
+  const { onProgress } = options;
   const base = path.resolve(root);
   const recipeText = `${JSON.stringify(recipe, undefined, 2)}\n`;
   const result = async (): Promise<Dataset> => ({ ...(await folder(base)), kind: "generated" });
@@ -130,7 +100,7 @@ export async function generated(root: string, options: GeneratedOptions = {}): P
   throwIfAborted(signal);
 
   const plans = plan(recipe);
-  const [height, width] = recipe.imageSize as [number, number];
+  const [height, width] = recipe.imageSize;
   let temporary: string | undefined;
   const writes = new Set<Promise<void>>(); // under way; they outlive a cancelled prefetch
   try {

@@ -2,7 +2,7 @@ import { folder } from "./folder.js";
 import { generated } from "./generated.js";
 import { manifest } from "./manifest.js";
 import { publishedSettings } from "./published.js";
-import { datasetKinds, open } from "./registry.js";
+import { kinds, open } from "./registry.js";
 import { validateDataset } from "./validate.js";
 
 /** Everything that makes or checks a data set. docs/guides/data.md shows the layouts. */
@@ -12,16 +12,14 @@ export const datasets = {
   generated,
   open,
   /** What `open` and the command line's --dataset know. */
-  kinds: datasetKinds,
+  kinds,
   publishedSettings,
   validate: validateDataset,
 } as const;
 
 export type { DatasetCounts } from "./counts.js";
-export type { FolderOptions } from "./folder.js";
 export type { GeneratedOptions } from "./generated.js";
-export type { OpenOptions } from "./loader.js";
-export type { ManifestOptions } from "./manifest.js";
+export type { FolderOptions, ManifestOptions, OpenOptions } from "../schema/datasets.js";
 export type { PublishedSettings } from "./published.js";
 export type { Defect } from "./surface.js";
 export type { Dataset, DatasetProblem, Label, Regime, Sample, Split } from "./types.js";

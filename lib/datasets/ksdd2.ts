@@ -3,7 +3,7 @@ import path from "node:path";
 import { SuperSimpleNetError } from "../errors.js";
 import { decodeMask } from "../images/decode.js";
 import { prefetch } from "../images/pipeline.js";
-import { isFile, isFolder, listFolder, notThisLayout, some } from "./listing.js";
+import { isFile, isFolder, listFolder, notThisLayout, firstOf } from "./listing.js";
 import type { Loader, OpenOptions } from "./loader.js";
 import { countWarnings } from "./published.js";
 import { readSplit, splitEntries } from "./splits.js";
@@ -36,11 +36,11 @@ async function listPairs(root: string, split: Split, problems: DatasetProblem[])
   if (bare.length > 0)
     problems.push({
       split,
-      message: `${bare.length} images in ${split}/ have no mask (${bare[0]}_GT.png), which every image of KSDD2 has, normal ones an empty one: ${some(bare)}. Unpack the data set again.`,
+      message: `${bare.length} images in ${split}/ have no mask (${bare[0]}_GT.png), which every image of KSDD2 has, normal ones an empty one: ${firstOf(bare)}. Unpack the data set again.`,
     });
   const alone = pngs.filter((file) => /_GT\.png$/i.test(file) && !present.has(file.replace(/_GT\.png$/i, ".png")));
   if (alone.length > 0)
-    problems.push({ split, message: `${alone.length} masks in ${split}/ have no image: ${some(alone)}.` });
+    problems.push({ split, message: `${alone.length} masks in ${split}/ have no image: ${firstOf(alone)}.` });
   return names
     .filter((name) => present.has(`${name}_GT.png`))
     .map((name) => ({
@@ -86,7 +86,7 @@ async function load(root: string, { segmentedCount }: OpenOptions): Promise<Data
       if (missing.length > 0)
         problems.push({
           split,
-          message: `${missing.length} images of ${path.basename(file!)} are not in ${split}/: ${some(missing)}. The download is incomplete.`,
+          message: `${missing.length} images of ${path.basename(file!)} are not in ${split}/: ${firstOf(missing)}. The download is incomplete.`,
         });
     }
     pairs = pairs.filter((pair) => listed[pair.split].has(pair.name));
@@ -129,7 +129,8 @@ async function matches(root: string, isAFile: boolean): Promise<boolean> {
  */
 export const ksdd2: Loader = {
   kind: "ksdd2",
-  summary: "KolektorSDD2, with SegDecNet's split files (--segmented-count)",
+  summary: "KolektorSDD2, with SegDecNet's split files",
+  takes: ["segmentedCount"],
   layout: LAYOUT,
   matches,
   load,

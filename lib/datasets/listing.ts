@@ -53,7 +53,7 @@ export async function isFile(name: string): Promise<boolean> {
 }
 
 /** "a, b, c, ... (12 in all)". */
-export function some(names: readonly string[], shown = 5): string {
+export function firstOf(names: readonly string[], shown = 5): string {
   return names.slice(0, shown).join(", ") + (names.length > shown ? `, ... (${names.length} in all)` : "");
 }
 

@@ -4,14 +4,11 @@ import path from "node:path";
 import { CsvError, parse } from "csv-parse/sync";
 
 import { fileError, SuperSimpleNetError } from "../errors.js";
-import { checkPath, didYouMean, rejectUnknown } from "../options.js";
-import { some } from "./listing.js";
+import { check, checkPath } from "../schema/check.js";
+import { type ManifestOptions, manifestOptions } from "../schema/datasets.js";
+import { didYouMean } from "../schema/nearest.js";
+import { firstOf } from "./listing.js";
 import type { Dataset, Label, Sample, Split } from "./types.js";
-
-export interface ManifestOptions {
-  /** Default: the name of the manifest's folder. */
-  name?: string;
-}
 
 /** What a folder's manifest is called when only the folder is given. */
 const MANIFEST_NAMES: readonly string[] = ["samples.csv", "samples.jsonl"];
@@ -66,7 +63,7 @@ export async function findManifest(folder: string): Promise<string | undefined> 
  */
 export async function manifest(file: string, options: ManifestOptions = {}): Promise<Dataset> {
   checkPath("datasets.manifest", "file", file);
-  rejectUnknown(options, ["name"], "datasets.manifest");
+  const { name } = check("datasets.manifest", manifestOptions, options);
   const full = path.resolve(file);
   const root = path.dirname(full);
   let bytes: Buffer;
@@ -139,7 +136,7 @@ export async function manifest(file: string, options: ManifestOptions = {}): Pro
     samples.push(sample);
   }
   if (problems.length > 0) fail();
-  return { kind: "manifest", name: options.name ?? path.basename(root), root, samples };
+  return { kind: "manifest", name: name ?? path.basename(root), root, samples };
 }
 
 /** Tells whether a file does not exist; other failures are left to the reading of the image, which explains them. */
@@ -186,7 +183,8 @@ function csvRows(text: string, problems: string[]): Row[] {
     first.record.length > 1
       ? `The first line names the columns: ${COLUMNS.join()}`
       : "They are separated by commas, semicolons or tabs, or by X after a first line sep=X";
-  if (!checkColumns(names, problems, first.info.lines, `Columns read: ${some(first.record, 8)}. ${rule}.`)) return [];
+  if (!checkColumns(names, problems, first.info.lines, `Columns read: ${firstOf(first.record, 8)}. ${rule}.`))
+    return [];
   return records.map(({ record, info }) => {
     if (record.length !== names.length)
       problems.push(`line ${info.lines}: ${record.length} fields, but the header has ${names.length}.`);
@@ -221,7 +219,7 @@ function jsonRows(text: string, problems: string[]): Row[] {
       entries.map(([name]) => name),
       problems,
       line,
-      `Keys read: ${some(Object.keys(parsed), 8)}.`,
+      `Keys read: ${firstOf(Object.keys(parsed), 8)}.`,
     );
     rows.push({ line, values: known(entries.map(([name, value]) => [name, String(value).trim()])) });
   });

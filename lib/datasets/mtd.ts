@@ -1,7 +1,7 @@
 import path from "node:path";
 
 import { hash32 } from "../random.js";
-import { isFolder, listFolder, notThisLayout, sharedMask, some } from "./listing.js";
+import { isFolder, listFolder, notThisLayout, sharedMask, firstOf } from "./listing.js";
 import { chooseFold, type Loader, type OpenOptions } from "./loader.js";
 import { countWarnings } from "./published.js";
 import type { Dataset, DatasetProblem, Sample, Split } from "./types.js";
@@ -68,7 +68,7 @@ async function load(root: string, options: OpenOptions): Promise<Dataset> {
     }
     if (bare.length > 0)
       problems.push({
-        message: `${bare.length} images in ${kind}/Imgs have no mask of the same name, .png: ${some(bare)}.`,
+        message: `${bare.length} images in ${kind}/Imgs have no mask of the same name, .png: ${firstOf(bare)}.`,
       });
   }
   const dataset: Dataset = {
@@ -96,7 +96,7 @@ async function matches(root: string, isAFile: boolean): Promise<boolean> {
  */
 export const mtd: Loader = {
   kind: "mtd",
-  summary: "magnetic tile defects: MT_* folders (--fold for supervised training)",
+  summary: "magnetic tile defects: MT_* folders, in folds for supervised training",
   layout: LAYOUT,
   takes: ["fold"],
   matches,

@@ -1,7 +1,7 @@
 import path from "node:path";
 
 import { folder } from "./folder.js";
-import { isFolder, listFolder, notThisLayout, some } from "./listing.js";
+import { isFolder, listFolder, notThisLayout, firstOf } from "./listing.js";
 import { chooseCategory, type Loader } from "./loader.js";
 import { countWarnings, mvtecCategories } from "./published.js";
 import type { Dataset } from "./types.js";
@@ -41,7 +41,7 @@ export async function categoryDataset(root: string, kind: string, category: stri
   if (bare.length > 0)
     problems.push({
       split: "test",
-      message: `${bare.length} anomalous test images have no mask in ground_truth/: ${some(bare.map((sample) => sample.id))}. Unpack the data set again.`,
+      message: `${bare.length} anomalous test images have no mask in ground_truth/: ${firstOf(bare.map((sample) => sample.id))}. Unpack the data set again.`,
     });
   return { ...dataset, problems, warnings: countWarnings(dataset) };
 }
@@ -49,7 +49,7 @@ export async function categoryDataset(root: string, kind: string, category: stri
 /** MVTec AD (Bergmann et al., CVPR 2019): 15 categories, unsupervised. */
 export const mvtec: Loader = {
   kind: "mvtec",
-  summary: "MVTec AD: a folder per category (--category)",
+  summary: "MVTec AD: a folder per category",
   layout: LAYOUT,
   takes: ["category"],
   // A single category looks like any other folder of images, so that is only taken when asked for by name.

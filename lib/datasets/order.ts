@@ -21,7 +21,7 @@ export interface EpochOrderOptions {
 }
 
 /**
- * The examples of one epoch, shuffled (spec section 5). A pure function of its arguments: a resumed run gets the same
+ * The examples of one epoch, shuffled (docs/method.md, Training). A pure function of its arguments: a resumed run gets the same
  * epochs as an uninterrupted one. Unsupervised training: `balanced` and `flips` off.
  */
 export function epochOrder({ labels, seed, epoch, balanced, flips }: EpochOrderOptions): Draw[] {

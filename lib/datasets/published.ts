@@ -1,14 +1,14 @@
-import { invalid } from "../options.js";
-import type { TrainerOptions } from "../training/options.js";
+import { invalid } from "../errors.js";
+import type { TrainerOptions } from "../schema/types.js";
 import { countSamples } from "./counts.js";
 import type { Dataset } from "./types.js";
 
 /** Settings that belong to a data set, not to the regime. */
-export type PublishedSettings = Pick<TrainerOptions, "imageSize" | "perlinThreshold">;
+export type PublishedSettings = Pick<TrainerOptions, "imageSize" | "anomalies">;
 
 const settings: Record<string, PublishedSettings | Record<string, PublishedSettings>> = {
-  mvtec: { imageSize: [256, 256], perlinThreshold: 0.2 },
-  visa: { imageSize: [256, 256], perlinThreshold: 0.6 },
+  mvtec: { imageSize: [256, 256], anomalies: { perlinThreshold: 0.2 } },
+  visa: { imageSize: [256, 256], anomalies: { perlinThreshold: 0.6 } },
   ksdd2: { imageSize: [640, 232] },
   sensum: { capsule: { imageSize: [320, 192] }, softgel: { imageSize: [144, 144] } },
   // The paper gives no size for its medical experiment; 256 x 256 is that of its other unsupervised ones.

@@ -1,8 +1,5 @@
 import { SuperSimpleNetError } from "../errors.js";
-import { checkChoice } from "../options.js";
 import type { Dataset, Regime } from "./types.js";
-
-export const REGIMES: readonly Regime[] = ["unsupervised", "weak", "mixed", "full"];
 
 /** The regime that the labels of the training split allow: masks count only there, for test masks serve evaluation. */
 export function inferRegime(dataset: Dataset): Regime {
@@ -18,7 +15,6 @@ export function inferRegime(dataset: Dataset): Regime {
  * split is never touched. Throws DATASET_INVALID when labels are missing.
  */
 export function applyRegime(dataset: Dataset, regime: Regime | "auto"): Dataset {
-  checkChoice("applyRegime", "regime", regime, [...REGIMES, "auto"]);
   if (regime === "auto") return dataset;
   if (regime === "unsupervised") {
     return {

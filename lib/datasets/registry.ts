@@ -1,18 +1,19 @@
 import { stat } from "node:fs/promises";
 import path from "node:path";
 
-import { fileError, SuperSimpleNetError } from "../errors.js";
+import { call, fileError, option, SuperSimpleNetError, text } from "../errors.js";
 import { isImageFile } from "../images/decode.js";
-import { checkChoice, checkPath, rejectUnknown } from "../options.js";
+import { check, checkPath } from "../schema/check.js";
+import { type DatasetKind, datasetKinds, type OpenOptions, openOptions } from "../schema/datasets.js";
 import { bmad } from "./bmad.js";
 import { folder, FOLDER_LAYOUT } from "./folder.js";
 import { ksdd2 } from "./ksdd2.js";
 import { listFolder, notThisLayout } from "./listing.js";
-import type { Loader, OpenOptions } from "./loader.js";
+import type { Loader } from "./loader.js";
 import { findManifest, manifest } from "./manifest.js";
 import { mtd } from "./mtd.js";
 import { mvtec } from "./mvtec.js";
-import { checkSegmented, limitSegmented } from "./segmented.js";
+import { limitSegmented } from "./segmented.js";
 import { sensum } from "./sensum.js";
 import type { Dataset } from "./types.js";
 import { visa } from "./visa.js";
@@ -36,16 +37,25 @@ const folderLoader: Loader = {
   load: async (root) => folder(root),
 };
 
-const loaders: readonly Loader[] = [manifestLoader, visa, ksdd2, sensum, mtd, bmad, mvtec, folderLoader];
+const byKind: Record<DatasetKind, Loader> = {
+  manifest: manifestLoader,
+  visa,
+  ksdd2,
+  sensum,
+  mtd,
+  bmad,
+  mvtec,
+  folder: folderLoader,
+};
+const loaders = datasetKinds.map((kind) => byKind[kind]);
 
-/** Names for `kind`, and what they stand for. */
-export const datasetKinds: readonly { kind: string; summary: string }[] = loaders.map(({ kind, summary }) => ({
-  kind,
-  summary,
-}));
+/** Names for `kind`, what they stand for, and the options of `open` that they take. */
+export const kinds: readonly Required<Pick<Loader, "kind" | "summary" | "takes">>[] = loaders.map(
+  ({ kind, summary, takes = [] }) => ({ kind, summary, takes }),
+);
 
 /** The kind that a data set shows by its files: what `open` would take. Errors: FILE_NOT_FOUND and other file errors. */
-export async function kindOf(root: string): Promise<string> {
+export async function kindOf(root: string): Promise<DatasetKind> {
   const full = path.resolve(root);
   const isFile = await stat(full).then(
     (found) => !found.isDirectory(),
@@ -54,12 +64,12 @@ export async function kindOf(root: string): Promise<string> {
   return (await choose(full, isFile, undefined)).kind;
 }
 
-async function choose(root: string, isFile: boolean, kind: string | undefined): Promise<Loader> {
+async function choose(root: string, isFile: boolean, kind: DatasetKind | undefined): Promise<Loader> {
   if (kind === undefined) {
     for (const loader of loaders) if (await loader.matches(root, isFile)) return loader;
     return folderLoader;
   }
-  const loader = loaders.find((candidate) => candidate.kind === kind)!;
+  const loader = byKind[kind];
   const accepts = (where: string, file: boolean): Promise<boolean> => (loader.accepts ?? loader.matches)(where, file);
   if (await accepts(root, isFile)) return loader;
   // Archives often unpack into a folder of their own.
@@ -85,15 +95,7 @@ async function choose(root: string, isFile: boolean, kind: string | undefined): 
 export async function open(root: string, options: OpenOptions = {}): Promise<Dataset> {
   const where = "datasets.open";
   checkPath(where, "root", root, "a folder or a manifest file");
-  rejectUnknown(options, ["kind", "category", "fold", "segmentedRatio", "segmentedCount"], where);
-  if (options.kind !== undefined)
-    checkChoice(
-      where,
-      "kind",
-      options.kind,
-      loaders.map((loader) => loader.kind),
-    );
-  checkSegmented(where, options);
+  check(where, openOptions, options);
   const full = path.resolve(root);
   let isFile: boolean;
   try {
@@ -113,7 +115,8 @@ export async function open(root: string, options: OpenOptions = {}): Promise<Dat
     const others = loaders.filter((other) => other.takes?.includes(name)).map((other) => other.kind);
     throw new SuperSimpleNetError(
       "INVALID_OPTION",
-      `${where}: a data set of kind '${loader.kind}' has no '${name}'; these have: ${others.join(", ")}.`,
+      text`${call(where)}: a data set of kind '${loader.kind}' has no ${option(name)}; these have: ${others.join(", ")}.`,
+      { option: name, value: options[name] },
     );
   }
   return limitSegmented(await loader.load(full, options), options);

@@ -2,7 +2,7 @@ import path from "node:path";
 
 import { SuperSimpleNetError } from "../errors.js";
 import { hash32 } from "../random.js";
-import { isFile, isFolder, listFolder, notThisLayout, some } from "./listing.js";
+import { isFile, isFolder, listFolder, notThisLayout, firstOf } from "./listing.js";
 import { chooseCategory, chooseFold, type Loader, type OpenOptions } from "./loader.js";
 import { countWarnings } from "./published.js";
 import { readSplit, type SplitEntry, splitEntries } from "./splits.js";
@@ -99,7 +99,7 @@ async function load(root: string, options: OpenOptions): Promise<Dataset> {
     if (missing.length > 0)
       problems.push({
         split,
-        message: `${missing.length} images of ${path.relative(root, file)} are not in ${folders[label]}: ${some(missing)}. The download is incomplete.`,
+        message: `${missing.length} images of ${path.relative(root, file)} are not in ${folders[label]}: ${firstOf(missing)}. The download is incomplete.`,
       });
     return { ...listed, images: listed.images.filter((image) => files[label].has(image)) };
   };
@@ -129,11 +129,11 @@ async function load(root: string, options: OpenOptions): Promise<Dataset> {
   }
   if (bare.length > 0)
     problems.push({
-      message: `${bare.length} images of ${folders.positive} have no mask of the same name in ${folders.annotation}: ${some(bare)}.`,
+      message: `${bare.length} images of ${folders.positive} have no mask of the same name in ${folders.annotation}: ${firstOf(bare)}.`,
     });
   const twice = samples.map(({ id }) => id).filter((id, i, ids) => ids.indexOf(id) !== i);
   if (published && twice.length > 0) {
-    const problem = `The split files of fold ${fold} list images for training and for testing: ${some(twice)}.`;
+    const problem = `The split files of fold ${fold} list images for training and for testing: ${firstOf(twice)}.`;
     throw new SuperSimpleNetError("DATASET_INVALID", `Data set ${root}: ${problem}`, {
       path: root,
       problems: [problem],
@@ -161,9 +161,9 @@ async function matches(root: string, isAFile: boolean): Promise<boolean> {
 /** SensumSODF (Rački et al., 2021): two kinds of capsules, evaluated in three folds with the split files of the paper's authors. */
 export const sensum: Loader = {
   kind: "sensum",
-  summary: "SensumSODF in three folds (--category, --fold, --segmented-ratio)",
+  summary: "SensumSODF in three folds",
   layout: LAYOUT,
-  takes: ["category", "fold"],
+  takes: ["category", "fold", "segmentedRatio"],
   matches,
   accepts: async (root, isAFile) =>
     (await matches(root, isAFile)) || (!isAFile && (await isFolder(path.join(root, "sensum_splits")))),

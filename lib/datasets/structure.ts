@@ -1,5 +1,6 @@
-import { SuperSimpleNetError } from "../errors.js";
-import { checkPath, invalid, isPath } from "../options.js";
+import { invalid, SuperSimpleNetError } from "../errors.js";
+import { checkPath } from "../schema/check.js";
+import { isPath } from "../schema/common.js";
 import type { Dataset } from "./types.js";
 
 /**

@@ -1,4 +1,5 @@
 import { Random } from "../random.js";
+import type { defects } from "../schema/datasets.js";
 
 /**
  * A procedural inspection scene: brushed metal sheet with a printed screen of dots, as a camera sees one piece after the
@@ -7,8 +8,7 @@ import { Random } from "../random.js";
  * is drawn into fields of its own, so its mask is exact.
  */
 
-export const DEFECTS = ["scratch", "pits", "missing_print", "stain", "dent"] as const;
-export type Defect = (typeof DEFECTS)[number];
+export type Defect = (typeof defects)[number];
 
 /** Changes to a clean surface, each height x width. */
 interface Damage {

@@ -1,12 +1,10 @@
+import type { splits } from "../schema/datasets.js";
+
+export type { Regime } from "../schema/regimes.js";
+
 /** What a sample is known to be. */
 export type Label = "normal" | "anomalous";
-export type Split = "train" | "test";
-
-/**
- * How much is labelled. `unsupervised`: only normal images; `weak`: image labels; `mixed`: image labels, and masks for
- * some of the anomalous images; `full`: a mask for every anomalous image.
- */
-export type Regime = "unsupervised" | "weak" | "mixed" | "full";
+export type Split = (typeof splits)[number];
 
 export interface Sample {
   /** Unique in the data set and stable between machines: the image's path relative to the root, with forward slashes. */

@@ -4,24 +4,18 @@ import path from "node:path";
 import { SuperSimpleNetError } from "../errors.js";
 import { decodeImage, decodeMask, imageSize as readSize, leftOutOfMask, readImageFile } from "../images/decode.js";
 import { prefetch } from "../images/pipeline.js";
-import { checkBoolean, checkChoice, checkNumber, rejectUnknown } from "../options.js";
+import { check } from "../schema/check.js";
+import { validateOptions } from "../schema/datasets.js";
+import type { Settings } from "../schema/types.js";
 import { countSamples, type DatasetCounts } from "./counts.js";
-import { some } from "./listing.js";
+import { firstOf } from "./listing.js";
 import { hasPublishedMasks } from "./published.js";
 import { applyRegime, inferRegime } from "./regime.js";
 import { checkStructure } from "./structure.js";
 import type { Dataset, Regime, Sample, Split } from "./types.js";
 
-export interface ValidateOptions {
-  /** Model size [height, width] in pixels; warns of images that are less than half of it. */
-  imageSize?: readonly [number, number];
-  /** Check what this regime uses. Default "auto": what the labels allow. */
-  regime?: Regime | "auto";
-  /** Check this split alone, as it is evaluated: no training images are needed. Default: both, as they are trained on. */
-  split?: Split | undefined;
-  /** Decode no images, for that is about to be done anyway, and compare none. Masks are decoded. Default false. */
-  headersOnly?: boolean | undefined;
-  signal?: AbortSignal | undefined;
+/** Options of datasets.validate. */
+export interface ValidateOptions extends Settings<typeof validateOptions> {
   onProgress?: (progress: { checked: number; total: number }) => void;
 }
 
@@ -51,7 +45,7 @@ interface Checked {
 }
 
 /** Reads a sample. Only errors about the data become problems; a bug stays an exception. */
-async function check(sample: Sample, headersOnly: boolean): Promise<Checked> {
+async function readSample(sample: Sample, headersOnly: boolean): Promise<Checked> {
   const result: Checked = { sample, problems: [], marked: 0, width: 0, height: 0 };
   const attempt = async (action: () => Promise<void>): Promise<void> => {
     try {
@@ -102,14 +96,9 @@ async function check(sample: Sample, headersOnly: boolean): Promise<Checked> {
  * fires.
  */
 export async function validateDataset(dataset: Dataset, options: ValidateOptions = {}): Promise<ValidationResult> {
-  rejectUnknown(options, ["imageSize", "regime", "split", "headersOnly", "signal", "onProgress"], "validateDataset");
-  const { regime = "auto", split, headersOnly = false, imageSize, signal, onProgress } = options;
-  if (split !== undefined) checkChoice("validateDataset", "split", split, ["train", "test"]);
-  checkBoolean("validateDataset", "headersOnly", headersOnly);
-  if (imageSize !== undefined)
-    for (const side of [0, 1])
-      checkNumber("validateDataset", "imageSize", imageSize?.[side], { min: 1, integer: true });
-  checkStructure("validateDataset", dataset);
+  const { regime, split, headersOnly, imageSize, signal } = check("datasets.validate", validateOptions, options);
+  const { onProgress } = options;
+  checkStructure("datasets.validate", dataset);
   const concerns = (part: Split | undefined): boolean => split === undefined || part === undefined || part === split;
   const problems: string[] = (dataset.problems ?? [])
     .filter((problem) => concerns(problem.split))
@@ -161,7 +150,7 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
   const least = imageSize ? ([imageSize[0] / 2, imageSize[1] / 2] as const) : ([32, 32] as const);
   const content = createHash("sha256");
   let checked = 0;
-  for await (const result of prefetch(used.samples, (sample) => check(sample, headersOnly), { signal })) {
+  for await (const result of prefetch(used.samples, (sample) => readSample(sample, headersOnly), { signal })) {
     problems.push(...result.problems);
     onProgress?.({ checked: ++checked, total: used.samples.length });
     if (result.hash === undefined) continue;
@@ -195,19 +184,19 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
     .map(({ sample, hash }) => `${sample.id} = ${trained.get(hash!)!}`);
   if (leaked.length > 0)
     warnings.push(
-      `${leaked.length === 1 ? "1 test image is also a training image" : `${leaked.length} test images are also training images`}, which flatters every metric: ${some(leaked)}.`,
+      `${leaked.length === 1 ? "1 test image is also a training image" : `${leaked.length} test images are also training images`}, which flatters every metric: ${firstOf(leaked)}.`,
     );
   if (small.length > 0) {
     const wanted = imageSize
       ? `less than half of the model's ${imageSize[1]} x ${imageSize[0]}`
       : "smaller than 32 pixels";
     warnings.push(
-      `${small.length === 1 ? "1 image is" : `${small.length} images are`} ${wanted}: ${some(small.map(({ sample, width, height }) => `${sample.id} (${width} x ${height})`))}.`,
+      `${small.length === 1 ? "1 image is" : `${small.length} images are`} ${wanted}: ${firstOf(small.map(({ sample, width, height }) => `${sample.id} (${width} x ${height})`))}.`,
     );
   }
   if (full.length > 0) {
     warnings.push(
-      `${full.length === 1 ? "1 mask marks" : `${full.length} masks mark`} more than half of the image: ${some(full.map(({ sample, marked }) => `${sample.id} (${Math.floor(100 * marked)} %)`))}. What is not black is defect, transparent or not: are they inverted?`,
+      `${full.length === 1 ? "1 mask marks" : `${full.length} masks mark`} more than half of the image: ${firstOf(full.map(({ sample, marked }) => `${sample.id} (${Math.floor(100 * marked)} %)`))}. What is not black is defect, transparent or not: are they inverted?`,
     );
   }
 

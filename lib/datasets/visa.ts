@@ -4,7 +4,7 @@ import path from "node:path";
 import { CsvError, parse } from "csv-parse/sync";
 
 import { fileError, SuperSimpleNetError } from "../errors.js";
-import { isFile, isFolder, notThisLayout, some } from "./listing.js";
+import { isFile, isFolder, notThisLayout, firstOf } from "./listing.js";
 import { chooseCategory, type Loader } from "./loader.js";
 import { categoryDataset, categoryFolders } from "./mvtec.js";
 import { visaCategories } from "./published.js";
@@ -90,18 +90,21 @@ async function fromSplitFile(root: string, wanted: string | undefined): Promise<
   if (missing.length > 0)
     throw notThisLayout(
       root,
-      `${missing.length} files of ${SPLIT_FILE} are missing: ${some(missing)}. The download or its unpacking is incomplete.`,
+      `${missing.length} files of ${SPLIT_FILE} are missing: ${firstOf(missing)}. The download or its unpacking is incomplete.`,
       LAYOUT,
     );
   if (problems.length > 0)
-    throw new SuperSimpleNetError("DATASET_INVALID", `Data set ${root}: ${some(problems)}`, { path: root, problems });
+    throw new SuperSimpleNetError("DATASET_INVALID", `Data set ${root}: ${firstOf(problems)}`, {
+      path: root,
+      problems,
+    });
   return { kind: "visa", name: category, root, category, samples };
 }
 
 /** VisA (Zou et al., ECCV 2022): 12 categories, unsupervised, by the official one-class split. Masks hold defect classes. */
 export const visa: Loader = {
   kind: "visa",
-  summary: "VisA by its one-class split file (--category)",
+  summary: "VisA by its one-class split file",
   layout: LAYOUT,
   takes: ["category"],
   matches: async (root, isAFile) => !isAFile && (await isFile(path.join(root, SPLIT_FILE))),

@@ -1,49 +1,22 @@
 import { types } from "node:util";
 
+import type { z } from "zod";
+
 import { weightsFile } from "../backbones/load.js";
-import { SuperSimpleNetError } from "../errors.js";
+import { call, invalid, SuperSimpleNetError, text } from "../errors.js";
 import { type LoadedImage, loadImage } from "../images/decode.js";
 import { prefetch, throwIfAborted } from "../images/pipeline.js";
 import { computeFor } from "../models/config.js";
 import { Model, releaseBackbone } from "../models/model.js";
 import type { NativeDetector, Region, ResizeMethod } from "../native/binding.js";
-import {
-  type ChosenDevice,
-  applyThreads,
-  checkPrecision,
-  detectorPrecisions,
-  resolveDevice,
-} from "../native/device.js";
+import { type ChosenDevice, applyThreads, checkPrecision, resolveDevice } from "../native/device.js";
 import { engine } from "../native/engine.js";
-import { checkChoice, checkNumber, checkPath, invalid, rejectUnknown } from "../options.js";
+import { check } from "../schema/check.js";
+import { type DetectOptions, detectOptions, type DetectorOptions, detectorOptions } from "../schema/detection.js";
 import { scaleRegion } from "./regions.js";
-import type { AnomalyMap, DetectOptions, Detection, DetectorOptions, ImageSource } from "./types.js";
+import type { AnomalyMap, Detection, ImageSource } from "./types.js";
 
 const where = "Detector.load";
-const optionNames: (keyof DetectorOptions)[] = [
-  "device",
-  "threads",
-  "backboneWeights",
-  "threshold",
-  "pixelThreshold",
-  "minAreaPx",
-  "mapSize",
-  "batchSize",
-  "precision",
-  "cudaGraphs",
-  "heads",
-];
-
-/** Every default of DetectorOptions that is not the model's. */
-export const detectorDefaults = {
-  device: "auto",
-  backboneWeights: "auto",
-  minAreaPx: 0,
-  mapSize: "model",
-  batchSize: 8,
-  precision: "float32",
-  cudaGraphs: 4,
-} as const satisfies DetectorOptions;
 
 /** An image at model size, on its way to the engine. */
 interface Decoded {
@@ -51,6 +24,8 @@ interface Decoded {
   image: LoadedImage;
   decodeMs: number;
 }
+
+type Settings = z.output<typeof detectorOptions>;
 
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
 
@@ -62,7 +37,7 @@ export class Detector {
   /** Why that device. */
   readonly deviceReason: string;
   readonly #native: NativeDetector;
-  readonly #options: Required<Pick<DetectorOptions, keyof typeof detectorDefaults>>;
+  readonly #settings: Settings;
   readonly #scoreLogit: number;
   readonly #threshold: number;
   readonly #pixelThreshold: number;
@@ -71,19 +46,21 @@ export class Detector {
   readonly #resize: ResizeMethod;
   #disposed = false;
 
-  private constructor(model: Model, chosen: ChosenDevice, native: NativeDetector, options: DetectorOptions) {
+  private constructor(model: Model, chosen: ChosenDevice, native: NativeDetector, settings: Settings) {
     this.model = model;
     this.device = chosen.device;
     this.deviceReason = chosen.reason;
     this.#native = native;
-    this.#options = { ...detectorDefaults, ...defined(options) };
+    this.#settings = settings;
     const { thresholds, imageSize, resize } = model.config;
     this.#size = { height: imageSize[0], width: imageSize[1] };
     this.#resize = resize;
     this.#scoreLogit =
-      options.threshold === undefined ? thresholds.scoreLogit : Math.log(options.threshold / (1 - options.threshold));
-    this.#threshold = options.threshold ?? sigmoid(thresholds.scoreLogit);
-    this.#pixelThreshold = options.pixelThreshold ?? thresholds.pixelLogit;
+      settings.threshold === undefined
+        ? thresholds.scoreLogit
+        : Math.log(settings.threshold / (1 - settings.threshold));
+    this.#threshold = settings.threshold ?? sigmoid(thresholds.scoreLogit);
+    this.#pixelThreshold = settings.pixelThreshold ?? thresholds.pixelLogit;
   }
 
   /**
@@ -93,22 +70,14 @@ export class Detector {
    * `backboneWeights`, and WEIGHTS_MISSING or CHECKSUM_MISMATCH when the model file does not hold its backbone.
    */
   static async load(source: string | Model, options: DetectorOptions = {}): Promise<Detector> {
-    rejectUnknown(options, optionNames, where);
-    const settings = { ...detectorDefaults, ...defined(options) };
-    if (options.threshold !== undefined) checkNumber(where, "threshold", options.threshold, { min: 0, max: 1 });
-    if (options.pixelThreshold !== undefined) checkNumber(where, "pixelThreshold", options.pixelThreshold);
-    checkNumber(where, "minAreaPx", settings.minAreaPx, { min: 0 });
-    checkPath(where, "backboneWeights", settings.backboneWeights, "'auto' or a path");
-    checkNumber(where, "batchSize", settings.batchSize, { min: 1, max: 4096, integer: true });
-    checkNumber(where, "cudaGraphs", settings.cudaGraphs, { min: 0, max: 64, integer: true });
-    checkChoice(where, "mapSize", settings.mapSize, ["model", "image"]);
+    const settings = check(where, detectorOptions, options);
     const chosen = resolveDevice(where, settings.device);
-    checkPrecision(where, settings.precision, chosen.device, detectorPrecisions);
+    checkPrecision(where, settings.precision, chosen.device);
     const model = typeof source === "string" ? await Model.load(source) : source;
     if (!(model instanceof Model)) throw invalid(where, "source", "a model file's path or a Model", typeof source);
     if (model === source) model.check(where);
-    const compute = computeFor(where, model.config, settings.heads);
-    await applyThreads(where, options.threads);
+    const compute = computeFor(where, "heads", model.config, settings.heads);
+    await applyThreads(where, settings.threads);
     // The file may not be needed, but a wrong name is a mistake all the same.
     if (settings.backboneWeights !== "auto" && settings.backboneWeights !== "random")
       weightsFile(model.config.backbone.architecture, settings.backboneWeights);
@@ -125,7 +94,7 @@ export class Detector {
       model.heads,
     );
     if (model !== source) releaseBackbone(model);
-    return new Detector(model, chosen, native, options);
+    return new Detector(model, chosen, native, settings);
   }
 
   /**
@@ -156,15 +125,14 @@ export class Detector {
     sources: Iterable<ImageSource>,
     options: DetectOptions = {},
   ): AsyncGenerator<Detection, void, undefined> {
-    rejectUnknown(options, ["signal"], "detector.detect");
+    const { signal } = check("detector.detect", detectOptions, options);
     // Strings and buffers are iterable, but not over images.
     if (typeof sources === "string" || types.isUint8Array(sources) || typeof sources?.[Symbol.iterator] !== "function")
       throw invalid("detector.detectEach", "sources", "a list of images", sources);
     this.#assertUsable();
-    const { signal } = options;
     const resize = this.#resize;
     const { height, width } = this.#size;
-    const { batchSize } = this.#options;
+    const { batchSize } = this.#settings;
     const load = async (source: ImageSource): Promise<Decoded | { failure: unknown }> => {
       const start = performance.now();
       try {
@@ -202,7 +170,10 @@ export class Detector {
 
   #assertUsable(): void {
     if (this.#disposed)
-      throw new SuperSimpleNetError("INVALID_OPTION", "detector.detect: this detector was disposed. Load it again.");
+      throw new SuperSimpleNetError(
+        "INVALID_OPTION",
+        text`${call("detector.detect")}: this detector was disposed. Load it again.`,
+      );
   }
 
   async #run(batch: readonly Decoded[]): Promise<Detection[]> {
@@ -255,18 +226,18 @@ export class Detector {
     // A first sieve in pixels of the map; the area that is reported decides.
     const minArea = Math.max(
       1,
-      Math.floor(((this.#options.minAreaPx - 1) * width * height) / (imageWidth * imageHeight)),
+      Math.floor(((this.#settings.minAreaPx - 1) * width * height) / (imageWidth * imageHeight)),
     );
     const found = await engine().regions(map, height, width, this.#pixelThreshold, minArea);
     const scaled = found.map((region) =>
       scaleRegion(region, { height, width }, { height: imageHeight, width: imageWidth }),
     );
-    return scaled.filter(({ area }) => area >= this.#options.minAreaPx);
+    return scaled.filter(({ area }) => area >= this.#settings.minAreaPx);
   }
 
   async #map(data: Float32Array, imageWidth: number, imageHeight: number): Promise<AnomalyMap> {
     const { height, width } = this.#size;
-    if (this.#options.mapSize === "model" || (imageWidth === width && imageHeight === height))
+    if (this.#settings.mapSize === "model" || (imageWidth === width && imageHeight === height))
       return { data, width, height };
     return {
       data: await engine().resizeMap(data, height, width, imageHeight, imageWidth),
@@ -283,9 +254,4 @@ export class Detector {
     this.#disposed = true;
     this.#native.dispose();
   }
-}
-
-/** Without the keys whose value is undefined, so that they do not hide defaults. */
-function defined<T extends object>(options: T): Partial<T> {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>;
 }

@@ -1,4 +1,4 @@
-import type { Thresholds } from "../models/config.js";
+import { defaultThresholds, type Thresholds } from "../models/config.js";
 import { engine } from "../native/engine.js";
 
 /** What the finished model says about one held-out training image. */
@@ -13,16 +13,6 @@ export interface CalibrationImage {
 
 /** Share of normal images that should stay below a threshold set without defects. */
 const normalQuantile = 0.99;
-
-/** Neither threshold calibrated: score 0.5, map logit 0. */
-export const defaultThresholds: Readonly<Thresholds> = {
-  scoreLogit: 0,
-  pixelLogit: 0,
-  scoreMethod: "default",
-  pixelMethod: "default",
-  calibrationNormal: 0,
-  calibrationAnomalous: 0,
-};
 
 /** The q-quantile, linearly interpolated. */
 export function quantile(values: readonly number[], q: number): number {

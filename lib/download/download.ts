@@ -5,7 +5,6 @@ import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 
 import { SuperSimpleNetError, fileError } from "../errors.js";
-import { checkNumber } from "../options.js";
 import { makeFolder } from "../write.js";
 import { type GetOptions, type Response, TransferError, get } from "./http.js";
 
@@ -27,13 +26,6 @@ export interface TransferOptions {
   attempts?: number | undefined;
   /** Pause before the second attempt, in milliseconds; doubles each time. Default 1000. */
   retryDelayMs?: number | undefined;
-}
-
-/** Throws INVALID_OPTION for what an endless or a senseless transfer would come of. */
-export function checkTransfer(where: string, { timeoutMs, attempts, retryDelayMs }: Partial<TransferOptions>): void {
-  if (timeoutMs !== undefined) checkNumber(where, "timeoutMs", timeoutMs, { min: 1, max: 2 ** 31 - 1 });
-  if (attempts !== undefined) checkNumber(where, "attempts", attempts, { min: 1, max: 100, integer: true });
-  if (retryDelayMs !== undefined) checkNumber(where, "retryDelayMs", retryDelayMs, { min: 0, max: 600_000 });
 }
 
 export interface DownloadOptions extends TransferOptions {

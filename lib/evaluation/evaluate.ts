@@ -1,24 +1,24 @@
-import { SuperSimpleNetError } from "../errors.js";
-import type { Dataset, Sample, Split } from "../datasets/types.js";
+import { call, invalid, option, SuperSimpleNetError, text } from "../errors.js";
+import type { Dataset, Sample } from "../datasets/types.js";
 import { validateDataset } from "../datasets/validate.js";
 import type { Detector } from "../detection/detector.js";
 import type { Detection } from "../detection/types.js";
 import { loadMask } from "../images/decode.js";
-import { checkChoice, invalid, rejectUnknown } from "../options.js";
+import { check } from "../schema/check.js";
+import { evaluateOptions } from "../schema/evaluation.js";
+import type { Settings } from "../schema/types.js";
 import { type EvaluatedMap, evaluateMaps, evaluateScores } from "./metrics.js";
 import type { EvaluatedSample, Evaluation } from "./types.js";
 
-export interface EvaluateOptions {
-  /** Default "test". */
-  split?: Split;
-  signal?: AbortSignal | undefined;
+/** Options of evaluate. */
+export interface EvaluateOptions extends Settings<typeof evaluateOptions> {
   onProgress?: (done: number, total: number) => void;
-  /** Each image's result, e.g. for pictures; awaited before the next. */
+  /** The result of each image, such as for pictures. Awaited before the next one. */
   onDetection?: (sample: Sample, detection: Detection) => void | Promise<void>;
 }
 
 /**
- * The paper's metrics of a detector on a data set (spec section 8): scores and maps of every image of the split, maps and
+ * The paper's metrics of a detector on a data set (docs/method.md, Metrics): scores and maps of every image of the split, maps and
  * masks compared at the model's input size. Decisions are made at the detector's own threshold, which never comes from
  * this data. The split is checked first, as before a training; `notes` begins with the warnings. Errors: DATASET_INVALID with
  * all that is wrong in the split, and for an empty one; those of Detector.detect, ABORTED.
@@ -28,11 +28,10 @@ export async function evaluate(
   dataset: Dataset,
   options: EvaluateOptions = {},
 ): Promise<Evaluation> {
-  rejectUnknown(options, ["split", "signal", "onProgress", "onDetection"], "evaluate");
-  const split = checkChoice("evaluate", "split", options.split ?? "test", ["test", "train"]);
+  const { split, signal } = check("evaluate", evaluateOptions, options);
   if (typeof detector?.detectEach !== "function") throw invalid("evaluate", "detector", "a Detector", detector);
   const { imageSize } = detector.model.config;
-  const { warnings } = await validateDataset(dataset, { split, headersOnly: true, imageSize, signal: options.signal });
+  const { warnings } = await validateDataset(dataset, { split, headersOnly: true, imageSize, signal });
   const used = dataset.samples.filter((sample) => sample.split === split);
   const [height, width] = imageSize;
 
@@ -41,7 +40,7 @@ export async function evaluate(
   const decisions = { threshold: 0, truePositive: 0, trueNegative: 0, falsePositive: 0, falseNegative: 0 };
   for await (const detection of detector.detectEach(
     used.map((sample) => sample.image),
-    { signal: options.signal },
+    { signal },
   )) {
     const sample = used[samples.length]!;
     const mask = sample.mask === undefined ? undefined : (await loadMask(sample.mask, { height, width })).pixels;
@@ -76,18 +75,18 @@ export async function evaluate(
     samples.map((sample) => sample.label),
   );
   const maps = await evaluateMaps(images, { height, width });
-  const threshold = scores["F1-max threshold"];
+  const threshold = scores.f1MaxThreshold;
   return {
     metrics: {
-      "I-AUROC": scores["I-AUROC"],
-      "AP-det": scores["AP-det"],
-      "F1-max": scores["F1-max"],
-      "F1-max threshold": threshold === null ? null : 1 / (1 + Math.exp(-threshold)),
-      "P-AUROC": maps["P-AUROC"],
-      "AP-loc": maps["AP-loc"],
-      AUPRO: maps.AUPRO,
-      "seg-I-AUROC": maps["seg-I-AUROC"],
-      "seg-AP-det": maps["seg-AP-det"],
+      imageAuroc: scores.imageAuroc,
+      imageAveragePrecision: scores.imageAveragePrecision,
+      imageF1Max: scores.imageF1Max,
+      f1MaxThreshold: threshold === null ? null : 1 / (1 + Math.exp(-threshold)),
+      pixelAuroc: maps.pixelAuroc,
+      pixelAveragePrecision: maps.pixelAveragePrecision,
+      aupro: maps.aupro,
+      segmentedImageAuroc: maps.segmentedImageAuroc,
+      segmentedImageAveragePrecision: maps.segmentedImageAveragePrecision,
     },
     decisions,
     counts: {
@@ -102,8 +101,9 @@ export async function evaluate(
 
 function mapAtModelSize({ map }: Detection, height: number, width: number): Float32Array {
   if (map.height === height && map.width === width) return map.data;
-  throw new SuperSimpleNetError(
-    "INVALID_OPTION",
-    "evaluate: maps are compared at model size; load the detector with mapSize 'model'.",
-  );
+  const what = text`${call("evaluate")}: maps are compared at the model's input size.`;
+  throw new SuperSimpleNetError("INVALID_OPTION", what, {
+    option: "mapSize",
+    fix: text`Load the detector with ${option("mapSize")} 'model'.`,
+  });
 }

@@ -1,22 +1,29 @@
 import { types } from "node:util";
 
 import type { Label } from "../datasets/types.js";
-import { SuperSimpleNetError } from "../errors.js";
+import { invalid, SuperSimpleNetError } from "../errors.js";
 import { engine } from "../native/engine.js";
-import { checkNumber, invalid, rejectUnknown } from "../options.js";
-import type { Metrics } from "./types.js";
+import { check } from "../schema/check.js";
+import { type EvaluateMapsOptions, evaluateMapsOptions } from "../schema/evaluation.js";
+import type { Metrics } from "./metrics_table.js";
 
 /** Metrics of the image scores. */
-export interface ScoreMetrics extends Pick<Metrics, "I-AUROC" | "AP-det" | "F1-max" | "F1-max threshold"> {
+export interface ScoreMetrics extends Pick<
+  Metrics,
+  "imageAuroc" | "imageAveragePrecision" | "imageF1Max" | "f1MaxThreshold"
+> {
   /** Why a metric is null. */
   notes: string[];
 }
 
 /** Metrics of the anomaly maps. */
-export interface MapMetrics extends Pick<Metrics, "P-AUROC" | "AP-loc" | "AUPRO" | "seg-I-AUROC" | "seg-AP-det"> {
+export interface MapMetrics extends Pick<
+  Metrics,
+  "pixelAuroc" | "pixelAveragePrecision" | "aupro" | "segmentedImageAuroc" | "segmentedImageAveragePrecision"
+> {
   /** Largest F1 over all pixels, and the highest map value that reaches it: defect means value >= threshold. */
-  "P-F1-max": number | null;
-  "P-F1-max threshold": number | null;
+  pixelF1Max: number | null;
+  pixelF1MaxThreshold: number | null;
   /** `inPixelMetrics`: images whose pixels count; `withoutMask`: anomalous images left out of them for want of a mask. */
   counts: { images: number; inPixelMetrics: number; withoutMask: number; regions: number };
   /** Why a metric is null, and what was left out. */
@@ -30,13 +37,6 @@ export interface EvaluatedMap {
   map: Float32Array;
   /** Ground truth, height x width, non-zero is defect. Needed for anomalous images only. */
   mask?: Uint8Array | null;
-}
-
-export interface EvaluateMapsOptions {
-  height: number;
-  width: number;
-  /** False-positive rate up to which AUPRO is taken, above 0 and at most 1. Default 0.3. */
-  fprLimit?: number;
 }
 
 const finite = (value: number): number | null => (Number.isNaN(value) ? null : value);
@@ -88,10 +88,10 @@ export async function evaluateScores(scores: ArrayLike<number>, labels: ArrayLik
     if (values[i] === metrics.f1Threshold && (threshold === null || scores[i]! < threshold)) threshold = scores[i]!;
   }
   return {
-    "I-AUROC": finite(metrics.auroc),
-    "AP-det": finite(metrics.averagePrecision),
-    "F1-max": finite(metrics.f1Max),
-    "F1-max threshold": threshold,
+    imageAuroc: finite(metrics.auroc),
+    imageAveragePrecision: finite(metrics.averagePrecision),
+    imageF1Max: finite(metrics.f1Max),
+    f1MaxThreshold: threshold,
     notes,
   };
 }
@@ -121,10 +121,7 @@ function maximum(map: Float32Array, where: string): number {
  */
 export async function evaluateMaps(images: readonly EvaluatedMap[], options: EvaluateMapsOptions): Promise<MapMetrics> {
   const where = "evaluateMaps";
-  rejectUnknown(options, ["height", "width", "fprLimit"], where);
-  const height = checkNumber(where, "height", options.height, { min: 1, integer: true });
-  const width = checkNumber(where, "width", options.width, { min: 1, integer: true });
-  const fprLimit = checkNumber(where, "fprLimit", options.fprLimit ?? 0.3, { above: 0, max: 1 });
+  const { height, width, fprLimit } = check(where, evaluateMapsOptions, options);
   const pixels = height * width;
   if (pixels >= 2 ** 31) throw invalid(where, "height x width", "fewer than 2^31 pixels", pixels);
 
@@ -163,7 +160,7 @@ export async function evaluateMaps(images: readonly EvaluatedMap[], options: Eva
   );
   const pixel = await engine().pixelMetrics(maps, masks, height, width, fprLimit);
 
-  if (scores["I-AUROC"] === null)
+  if (scores.imageAuroc === null)
     notes.push(...scores.notes.map((note) => note.replace("I-AUROC, AP-det, F1-max", "seg-I-AUROC, seg-AP-det")));
   if (Number.isNaN(pixel.auroc)) {
     const reason =
@@ -183,13 +180,13 @@ export async function evaluateMaps(images: readonly EvaluatedMap[], options: Eva
       `${emptyMasks} anomalous image${emptyMasks > 1 ? "s have" : " has"} an empty mask: ${emptyMasks > 1 ? "their" : "its"} pixels count as normal`,
     );
   return {
-    "P-AUROC": finite(pixel.auroc),
-    "AP-loc": finite(pixel.averagePrecision),
-    AUPRO: finite(pixel.aupro),
-    "P-F1-max": finite(pixel.f1Max),
-    "P-F1-max threshold": finite(pixel.f1Threshold),
-    "seg-I-AUROC": scores["I-AUROC"],
-    "seg-AP-det": scores["AP-det"],
+    pixelAuroc: finite(pixel.auroc),
+    pixelAveragePrecision: finite(pixel.averagePrecision),
+    aupro: finite(pixel.aupro),
+    pixelF1Max: finite(pixel.f1Max),
+    pixelF1MaxThreshold: finite(pixel.f1Threshold),
+    segmentedImageAuroc: scores.imageAuroc,
+    segmentedImageAveragePrecision: scores.imageAveragePrecision,
     counts: { images: images.length, inPixelMetrics: maps.length, withoutMask, regions: pixel.regions },
     notes,
   };

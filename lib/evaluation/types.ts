@@ -1,18 +1,5 @@
 import type { Label } from "../datasets/types.js";
-
-/** The paper's metrics (spec section 8); null where the data cannot define one, `notes` says why. */
-export interface Metrics {
-  "I-AUROC": number | null;
-  "AP-det": number | null;
-  "F1-max": number | null;
-  /** Score (0 to 1) at which F1 is highest on the test split. For reports: thresholds are never taken from here. */
-  "F1-max threshold": number | null;
-  "P-AUROC": number | null;
-  "AP-loc": number | null;
-  AUPRO: number | null;
-  "seg-I-AUROC": number | null;
-  "seg-AP-det": number | null;
-}
+import type { Metrics } from "./metrics_table.js";
 
 export interface EvaluatedSample {
   id: string;

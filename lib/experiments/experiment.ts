@@ -3,53 +3,28 @@ import path from "node:path";
 import { weightsFile } from "../backbones/load.js";
 import type { Dataset } from "../datasets/types.js";
 import { Detector } from "../detection/detector.js";
-import { SuperSimpleNetError } from "../errors.js";
+import { call, invalid, option, SuperSimpleNetError, text } from "../errors.js";
 import { evaluate } from "../evaluation/evaluate.js";
 import { evaluateScores } from "../evaluation/metrics.js";
 import type { Evaluation } from "../evaluation/types.js";
 import { decodeMask } from "../images/decode.js";
 import { throwIfAborted } from "../images/pipeline.js";
-import type { Architecture } from "../native/binding.js";
-import { checkPath, invalid, rejectUnknown } from "../options.js";
-import type { EpochEvent, TrainerOptions } from "../training/options.js";
-import { trainerDefaults } from "../training/options.js";
+import { check } from "../schema/check.js";
+import { experimentOptions, type ExperimentSettings } from "../schema/experiments.js";
+import { trainerDefaults } from "../schema/training.js";
+import type { TrainerOptions } from "../schema/types.js";
+import type { EpochEvent } from "../training/events.js";
 import { Trainer } from "../training/trainer.js";
 import { packageVersion } from "../version.js";
 import { makeFolder, writeWholeFile } from "../write.js";
-import { decisive, Parts, plan, type PlannedRun, type Shard, shardOf } from "./plan.js";
-import { checkProtocol, experimentDefaults, type Protocol, type ProtocolName, protocols } from "./protocols.js";
-import { readPublished } from "./published.js";
+import { decisive, Parts, plan, type PlannedRun, shardOf } from "./plan.js";
+import { checkProtocol, type Protocol, type ProtocolName, protocols } from "./protocols.js";
+import { type Published, readPublished } from "./published.js";
 import { appendResult, type Misclassification, optionDifferences, readResults, type RunResult } from "./results.js";
-import { type ExperimentTable, tableMarkdown, tabulate } from "./tables.js";
+import { type ExperimentTable, tableDocument, tableMarkdown, tabulate } from "./tables.js";
 
-/** Options of the training that the protocol leaves free. */
-export type ExperimentTraining = Omit<
-  TrainerOptions,
-  "regime" | "seed" | "segmentedRatio" | "segmentedCount" | "distributed"
->;
-
-export interface ExperimentOptions {
-  /**
-   * One data set, or several by name: those of the paper as mvtec, visa, ksdd2, sensum, bmad, others by any name. Without it
-   * nothing is trained and the tables are made of the results in `out`.
-   */
-  data?: string | Readonly<Record<string, string>>;
-  /** Folder for results and tables. What is done there already is not done again. */
-  out: string;
-  /** Number of seeds, from 0 on. Default 5, as in the paper. */
-  seeds?: number;
-  /** Only these categories. Default: those of the paper. */
-  categories?: readonly string[];
-  /** Do only this part of the runs. Default: all. */
-  shard?: Shard;
-  /** File of the authors' results (docs/guides/evaluate.md has its form). Default: the tables have no published numbers. */
-  published?: string;
-  /**
-   * Over the data set's published settings; what the protocol varies goes before them. Default: the trainer's, but
-   * `calibrationFraction` 0, for the paper trains on every training image.
-   */
-  training?: ExperimentTraining;
-  signal?: AbortSignal | undefined;
+/** Options of experiment. */
+export interface ExperimentOptions extends ExperimentSettings {
   onEvent?: (event: ExperimentEvent) => void;
 }
 
@@ -66,27 +41,22 @@ export interface ExperimentReport {
   table: ExperimentTable;
   /** The files that hold it. */
   files: { markdown: string; json: string };
-  /** Runs of this call's shard: all, those that were done before, those that diverged and have no result. */
+  /** This call's runs: how many there are, how many were done before, and which diverged and so have no result. */
   runs: { planned: number; skipped: number; diverged: string[] };
 }
 
-const optionNames: (keyof ExperimentOptions)[] = [
-  "data",
-  "out",
-  "seeds",
-  "categories",
-  "shard",
-  "published",
-  "training",
-  "signal",
-  "onEvent",
-];
-const fixed = ["regime", "seed", "segmentedRatio", "segmentedCount", "distributed"];
+/** A run that is still to be done, with its data. */
+interface PreparedRun {
+  run: PlannedRun;
+  dataset: Dataset;
+  data: RunResult["data"];
+}
 
 /**
- * Runs a protocol of the paper's experimental section: every run that `out` does not hold yet, then the tables `NAME.md` and
- * `NAME.json` there. All data sets are opened, and their labels checked, before the first training. A run whose loss diverges
- * is reported and left out; any other error ends the experiment, and the next call goes on with the run that failed.
+ * Runs a protocol of the paper's experimental section: every run that `out` does not hold yet, then writes the tables
+ * `NAME.md` and `NAME.json` there. All data sets are opened, and their labels checked, before the first training. A run
+ * whose loss diverges is reported and left out. Any other error ends the experiment; the next call goes on with the run
+ * that failed.
  *
  * Errors: INVALID_OPTION, also when a run is in `out` with other options or data; DATASET_INVALID; WEIGHTS_MISSING;
  * FILE_CORRUPT for damaged results or published numbers; those of training and evaluation; ABORTED.
@@ -94,131 +64,134 @@ const fixed = ["regime", "seed", "segmentedRatio", "segmentedCount", "distribute
 export async function experiment(name: ProtocolName, options: ExperimentOptions): Promise<ExperimentReport> {
   checkProtocol("experiment", name);
   const where = `experiment ${name}`;
-  rejectUnknown(options, optionNames, where);
-  const {
-    data,
-    out,
-    seeds = experimentDefaults.seeds,
-    categories,
-    shard = { index: 1, count: 1 },
-    training = {},
-    signal,
-    onEvent,
-  } = options;
-  checkPath(where, "out", out, "a folder");
-  if (options.published !== undefined) checkPath(where, "published", options.published);
-  if (data !== undefined && typeof data !== "string" && (typeof data !== "object" || data === null))
-    throw invalid(where, "data", "a data set, or several by name", data);
-  new Trainer(training);
-  for (const option of fixed)
-    if (option in training)
-      throw invalid(
-        where,
-        `training.${option}`,
-        "nothing, for the protocol decides it,",
-        (training as Record<string, unknown>)[option],
-      );
-  const published = options.published === undefined ? undefined : await readPublished(options.published);
-  const report: ExperimentReport["runs"] = { planned: 0, skipped: 0, diverged: [] };
-
-  const finish = async (): Promise<Omit<ExperimentReport, "runs">> => {
-    const table = tabulate(name, (await readResults(out)).values(), published);
-    const files = { markdown: path.join(out, `${name}.md`), json: path.join(out, `${name}.json`) };
-    await writeWholeFile(files.markdown, tableMarkdown(table));
-    await writeWholeFile(files.json, `${JSON.stringify(table, null, 2)}\n`);
-    return { table, files };
-  };
-
+  const { out, seeds, shard, published: publishedFile } = check(where, experimentOptions, options);
+  const { data, categories, training = {}, signal, onEvent } = options;
+  new Trainer(training as TrainerOptions); // the rules across its options
+  const published = publishedFile === undefined ? undefined : await readPublished(publishedFile);
   if (data === undefined) {
-    for (const option of ["seeds", "categories", "shard", "training"] as const)
-      if (options[option] !== undefined) throw invalid(where, "data", `a data set, for '${option}' is given,`, data);
-    if (![...(await readResults(out)).values()].some((result) => result.protocol === name))
-      throw invalid(where, "data", `a data set, for ${out} has no results of ${name} to make tables of,`, data);
-    return { ...(await finish()), runs: report };
+    await checkTablesOnly(where, name, options);
+    return { ...(await writeTables(name, out, published)), runs: { planned: 0, skipped: 0, diverged: [] } };
   }
 
   const parts = new Parts();
-  const runs = shardOf(await plan(name, { data, seeds, training, ...(categories && { categories }) }, parts), shard);
+  const planned = await plan(name, { data, seeds, training, ...(categories && { categories }) }, parts);
+  const runs = shardOf(planned, shard);
   throwIfAborted(signal);
-  for (const { condition, options: settings } of runs)
-    checkWeights(where, settings, condition.options.backbone !== undefined);
-  const done = await readResults(out);
-  const prepared = new Map<PlannedRun, { dataset: Dataset; data: RunResult["data"] }>();
+  for (const run of runs) checkWeights(where, run);
+  const prepared = await prepareRuns(where, runs, parts, options);
+  const skipped = runs.length - prepared.length;
+  onEvent?.({ type: "plan", runs: runs.length, done: skipped, warnings: datasetWarnings(prepared) });
+  await makeFolder(out);
+  const file = path.join(out, shard.count === 1 ? "results.jsonl" : `results-${shard.index}-of-${shard.count}.jsonl`);
+  let done = skipped;
+  try {
+    const diverged = await performRuns(name, prepared, file, options, () => done++);
+    return { ...(await writeTables(name, out, published)), runs: { planned: runs.length, skipped, diverged } };
+  } catch (error) {
+    // The runs that are done get their tables, whatever ended the others.
+    if (done > 0) await writeTables(name, out, published);
+    throw error;
+  }
+}
+
+/** Without data there must be results in the folder, and no option that only trainings have. */
+async function checkTablesOnly(where: string, name: ProtocolName, options: ExperimentOptions): Promise<void> {
+  for (const trainingOption of ["seeds", "categories", "shard", "training"] as const)
+    if (options[trainingOption] !== undefined)
+      throw invalid(where, "data", text`a data set, for ${option(trainingOption)} is given,`, options.data);
+  const results = await readResults(options.out);
+  if (![...results.values()].some((result) => result.protocol === name)) {
+    const expected = `a data set, for ${options.out} has no results of ${name} to make tables of,`;
+    throw invalid(where, "data", expected, options.data);
+  }
+}
+
+async function writeTables(
+  name: ProtocolName,
+  out: string,
+  published: Published | undefined,
+): Promise<Omit<ExperimentReport, "runs">> {
+  const table = tabulate(name, (await readResults(out)).values(), published);
+  const files = { markdown: path.join(out, `${name}.md`), json: path.join(out, `${name}.json`) };
+  await writeWholeFile(files.markdown, tableMarkdown(table));
+  await writeWholeFile(files.json, `${JSON.stringify(tableDocument(table), null, 2)}\n`);
+  return { table, files };
+}
+
+/** Finds out before hours of training that weights are missing. One file cannot serve several backbones. */
+function checkWeights(where: string, { condition, options }: PlannedRun): void {
+  const { backbone = trainerDefaults.backbone, backboneWeights = trainerDefaults.backboneWeights } = options;
+  if (backboneWeights === "random") return;
+  if (condition.options.backbone !== undefined && backboneWeights !== "auto") {
+    const expected = "'auto' or 'random', for the protocol uses several backbones,";
+    throw invalid(where, "training.backboneWeights", expected, backboneWeights);
+  }
+  weightsFile(backbone, backboneWeights);
+}
+
+/** Opens the data of the runs that `out` does not hold. Refuses a run that it holds with other options or data. */
+async function prepareRuns(
+  where: string,
+  runs: readonly PlannedRun[],
+  parts: Parts,
+  { out, signal }: ExperimentOptions,
+): Promise<PreparedRun[]> {
+  const results = await readResults(out);
+  const prepared: PreparedRun[] = [];
   for (const run of runs) {
     throwIfAborted(signal);
-    const found = await parts.of(run);
-    const before = done.get(run.key);
+    const { dataset, data } = await parts.of(run);
+    const before = results.get(run.key);
     if (before === undefined) {
-      prepared.set(run, found);
+      prepared.push({ run, dataset, data });
       continue;
     }
     const differences = optionDifferences(before.options, decisive(run));
-    if (before.data.samples !== found.data.samples) differences.push("other images or labels");
-    if (differences.length > 0)
-      throw new SuperSimpleNetError(
-        "INVALID_OPTION",
-        `${where}: ${out} holds ${run.key} with other options: ${differences.join(", ")}. Give the same again, or another folder.`,
-        { path: out },
-      );
+    if (before.data.samples !== data.samples) differences.push("other images or labels");
+    if (differences.length === 0) continue;
+    const what = text`${call(where)}: ${out} holds ${run.key} with other options: ${differences.join(", ")}.`;
+    const fix = "Give the same again, or another folder.";
+    throw new SuperSimpleNetError("INVALID_OPTION", what, { option: "out", path: out, fix });
   }
-  report.planned = runs.length;
-  report.skipped = runs.length - prepared.size;
-  const warnings = [
-    ...new Set(
-      [...prepared.values()].flatMap(({ dataset }) =>
-        (dataset.warnings ?? []).map((warning) => `${dataset.name}: ${warning}`),
-      ),
-    ),
-  ];
-  onEvent?.({ type: "plan", runs: runs.length, done: report.skipped, warnings });
-  await makeFolder(out);
-
-  const file = path.join(out, shard.count === 1 ? "results.jsonl" : `results-${shard.index}-of-${shard.count}.jsonl`);
-  let index = 0;
-  try {
-    for (const [run, { dataset, data: content }] of prepared) {
-      throwIfAborted(signal);
-      onEvent?.({ type: "run", key: run.key, index: ++index, runs: prepared.size });
-      try {
-        const result = await perform(name, run, dataset, content, options);
-        await appendResult(file, result);
-        onEvent?.({ type: "done", key: run.key, result, left: prepared.size - index });
-      } catch (error) {
-        if (!(error instanceof SuperSimpleNetError && error.code === "DIVERGED")) throw error;
-        report.diverged.push(run.key);
-        onEvent?.({ type: "diverged", key: run.key, error });
-      }
-    }
-  } catch (error) {
-    // What is done has its tables, whatever ended the rest.
-    if (index > 1 || report.skipped > 0) await finish();
-    throw error;
-  }
-  return { ...(await finish()), runs: report };
+  return prepared;
 }
 
-/** Missing weights are found out before hours of training with others. One file cannot serve several backbones. */
-function checkWeights(
-  where: string,
-  { backbone = trainerDefaults.backbone, backboneWeights = trainerDefaults.backboneWeights }: TrainerOptions,
-  varied: boolean,
-): void {
-  if (backboneWeights === "random") return;
-  if (varied && backboneWeights !== "auto")
-    throw invalid(
-      where,
-      "backboneWeights",
-      "'auto' or 'random', for the protocol uses several backbones,",
-      backboneWeights,
-    );
-  weightsFile(backbone as Architecture, backboneWeights);
+function datasetWarnings(prepared: readonly PreparedRun[]): string[] {
+  const all = prepared.flatMap(({ dataset: { name, warnings = [] } }) => warnings.map((text) => `${name}: ${text}`));
+  return [...new Set(all)];
+}
+
+/** Trains and evaluates every run and appends its result to the file. Returns the keys of the runs that diverged. */
+async function performRuns(
+  name: ProtocolName,
+  prepared: readonly PreparedRun[],
+  file: string,
+  options: ExperimentOptions,
+  onFinished: () => void,
+): Promise<string[]> {
+  const { signal, onEvent } = options;
+  const diverged: string[] = [];
+  for (const [i, one] of prepared.entries()) {
+    const { key } = one.run;
+    throwIfAborted(signal);
+    onEvent?.({ type: "run", key, index: i + 1, runs: prepared.length });
+    try {
+      const result = await perform(name, one, options);
+      await appendResult(file, result);
+      onEvent?.({ type: "done", key, result, left: prepared.length - i - 1 });
+    } catch (error) {
+      if (!(error instanceof SuperSimpleNetError && error.code === "DIVERGED")) throw error;
+      diverged.push(key);
+      onEvent?.({ type: "diverged", key, error });
+    }
+    onFinished();
+  }
+  return diverged;
 }
 
 async function perform(
   name: ProtocolName,
-  run: PlannedRun,
-  dataset: Dataset,
-  data: RunResult["data"],
+  { run, dataset, data }: PreparedRun,
   { signal, onEvent }: ExperimentOptions,
 ): Promise<RunResult> {
   const began = performance.now();
@@ -238,7 +211,7 @@ async function perform(
       ...abort,
       onProgress: (done, total) => onEvent?.({ type: "evaluate", key, done, total }),
     });
-    const { name: condition_, title, summary, published } = condition;
+    const { title, summary, published } = condition;
     const protocol: Protocol = protocols[name];
     return {
       format: 1,
@@ -246,7 +219,7 @@ async function perform(
       protocol: name,
       dataset: source.name,
       published: source.published ?? null,
-      condition: { name: condition_, title, ...(summary && { summary }), ...(published && { published }) },
+      condition: { name: condition.name, title, ...(summary && { summary }), ...(published && { published }) },
       order,
       part: part.name,
       category: part.category ?? null,
@@ -272,7 +245,7 @@ export async function misclassification({ samples }: Pick<Evaluation, "samples">
     samples.map(({ logit }) => logit),
     samples.map(({ label }) => label),
   );
-  const threshold = scores["F1-max threshold"];
+  const threshold = scores.f1MaxThreshold;
   if (threshold === null)
     throw new SuperSimpleNetError("METRIC_UNDEFINED", `Misclassification: ${scores.notes.join("; ")}.`);
   const counted: Misclassification = {

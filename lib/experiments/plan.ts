@@ -4,13 +4,16 @@ import path from "node:path";
 import { countSamples, type DatasetCounts } from "../datasets/counts.js";
 import { publishedSettings } from "../datasets/published.js";
 import { applyRegime, inferRegime } from "../datasets/regime.js";
-import { datasetKinds, kindOf, open } from "../datasets/registry.js";
+import { kindOf, open } from "../datasets/registry.js";
 import { limitSegmented } from "../datasets/segmented.js";
 import type { Dataset } from "../datasets/types.js";
-import { SuperSimpleNetError } from "../errors.js";
-import { checkNumber, checkPath, invalid } from "../options.js";
-import { trainerDefaults, type TrainerOptions } from "../training/options.js";
-import { reproducible, Trainer } from "../training/trainer.js";
+import { call, invalid, SuperSimpleNetError, text } from "../errors.js";
+import { mergeOptions } from "../schema/check.js";
+import { type DatasetKind, datasetKinds } from "../schema/datasets.js";
+import { experimentTraining, type ExperimentTraining, type Shard } from "../schema/experiments.js";
+import type { TrainerOptions } from "../schema/types.js";
+import { checkOptions, recordedOptions } from "../training/resolve.js";
+import { Trainer } from "../training/trainer.js";
 import {
   type Condition,
   isPublished,
@@ -28,7 +31,7 @@ export interface Source {
   name: string;
   root: string;
   /** How it is opened. */
-  kind: string;
+  kind: DatasetKind;
   /** Undefined for data of one's own. */
   published: PublishedKind | undefined;
 }
@@ -45,7 +48,7 @@ export interface PlannedRun {
   key: string;
   source: Source;
   condition: Condition;
-  /** Of the condition in the protocol. */
+  /** Place of the condition in the protocol. */
   order: number;
   part: Part;
   /** All parts of the data set: a seed counts when all of them are done. */
@@ -58,16 +61,19 @@ export interface PlanOptions {
   data: string | Readonly<Record<string, string>>;
   seeds: number;
   categories?: readonly string[];
-  training: TrainerOptions;
+  training: ExperimentTraining;
 }
 
-/** Everything that decides a run's result but the data and the version: stored with it and compared when a run is found done. */
+/**
+ * Returns everything that decides a run's result, besides the data and the version. Results are stored with it; a run
+ * that is done already must have the same.
+ */
 export function decisive(run: PlannedRun): Record<string, unknown> {
   const { options } = new Trainer(run.options);
   const { normalShare = 1, anomalousShare = 1 } = run.condition;
   return JSON.parse(
     JSON.stringify({
-      ...reproducible(options),
+      ...recordedOptions(options),
       backboneWeights: options.backboneWeights === "random" ? "random" : "trained",
       normalShare,
       anomalousShare,
@@ -76,7 +82,7 @@ export function decisive(run: PlannedRun): Record<string, unknown> {
   ) as Record<string, unknown>;
 }
 
-/** Which data sets were given, matched to those of the protocol. INVALID_OPTION when they do not fit. */
+/** Matches the data sets to those of the protocol. Throws INVALID_OPTION when they do not fit. */
 async function findSources(name: ProtocolName, data: PlanOptions["data"]): Promise<Source[]> {
   const where = `experiment ${name}`;
   const protocol: Protocol = protocols[name];
@@ -85,23 +91,22 @@ async function findSources(name: ProtocolName, data: PlanOptions["data"]): Promi
   if (named.length === 0) throw invalid(where, "data", `a data set (${wanted})`, "none");
   const sources: Source[] = [];
   for (const [given, root] of named) {
-    checkPath(where, "data", root, "a folder or a manifest file");
-    const kind = given !== undefined && datasetKinds.some((known) => known.kind === given) ? given : await kindOf(root);
+    const kind = datasetKinds.find((known) => known === given) ?? (await kindOf(root));
     const published = (given === undefined || given === kind) && isPublished(kind) ? kind : undefined;
     const source = { name: given ?? published ?? path.parse(path.resolve(root)).name, root, kind, published };
     if (!/^[\w.-]+$/.test(source.name))
       throw invalid(where, "data", "a name of letters, digits, '.', '_' and '-' (NAME=DIR)", source.name);
     if (published !== undefined && protocol.kinds[published] === undefined) {
-      throw new SuperSimpleNetError(
-        "INVALID_OPTION",
-        `${where}: it runs on ${wanted}, but ${root} is ${published}. To run it on the images as data of your own give another name: NAME=${root}.`,
-        { path: root },
-      );
+      const what = text`${call(where)}: it runs on ${wanted}, but ${root} is ${published}.`;
+      const fix = `To run it on the images as data of your own give another name: NAME=${root}.`;
+      throw new SuperSimpleNetError("INVALID_OPTION", what, { option: "data", path: root, fix });
     }
     if (published === undefined && protocol.notOwn !== undefined)
-      throw new SuperSimpleNetError("INVALID_OPTION", `${where} runs on ${wanted} alone: ${protocol.notOwn}.`, {
-        path: root,
-      });
+      throw new SuperSimpleNetError(
+        "INVALID_OPTION",
+        text`${call(where)} runs on ${wanted} alone: ${protocol.notOwn}.`,
+        { option: "data", path: root },
+      );
     sources.push(source);
   }
   return sources;
@@ -112,7 +117,7 @@ const hasCategories = ({ kind }: Source): boolean => isPublished(kind) && publis
 function partsOf(where: string, source: Source, protocol: Protocol, chosen: readonly string[] | undefined): Part[] {
   const { categories: all, folds } =
     source.published === undefined ? { categories: undefined, folds: undefined } : publishedData[source.published];
-  // Data of one's own in the layout of a data set with categories has those that are named.
+  // Your own data in a layout with categories: the categories are those that were asked for.
   const available =
     source.published === undefined
       ? hasCategories(source)
@@ -141,16 +146,17 @@ function partsOf(where: string, source: Source, protocol: Protocol, chosen: read
 export class Parts {
   private readonly opened = new Map<string, Promise<Dataset>>();
 
-  open(source: Source, part: Part, { segmentedRatio, segmentedCount }: TrainerOptions = {}): Promise<Dataset> {
-    const options = { kind: source.kind, category: part.category, fold: part.fold, segmentedRatio, segmentedCount };
-    const key = JSON.stringify([source.root, options]);
-    // KSDD2 alone opens its published splits by a number, SensumSODF by a share; elsewhere the choice is made on one opened data set.
-    const found = this.opened.get(key) ?? open(source.root, options);
+  open(source: Source, part: Part, options: TrainerOptions = {}): Promise<Dataset> {
+    const { segmentedRatio, segmentedCount } = options.masks ?? {};
+    const how = { kind: source.kind, category: part.category, fold: part.fold, segmentedRatio, segmentedCount };
+    const key = JSON.stringify([source.root, how]);
+    // KSDD2 has published splits by number and SensumSODF by share: each is a data set to open.
+    const found = this.opened.get(key) ?? open(source.root, how);
     this.opened.set(key, found);
     return found;
   }
 
-  /** The data of one run. Errors: those of opening; DATASET_INVALID when it lacks labels that the run needs, or test images. */
+  /** Returns the data of one run. Throws DATASET_INVALID when labels that the run needs, or test images, are missing. */
   async of({
     source,
     part,
@@ -158,8 +164,8 @@ export class Parts {
     options,
   }: PlannedRun): Promise<{ dataset: Dataset; data: { counts: DatasetCounts; samples: string } }> {
     const dataset = limitTraining(await this.open(source, part, options), condition);
-    const { segmentedRatio, segmentedCount, regime } = options;
-    const used = applyRegime(limitSegmented(dataset, { segmentedRatio, segmentedCount }), regime ?? "auto");
+    const { segmentedRatio, segmentedCount } = options.masks ?? {};
+    const used = applyRegime(limitSegmented(dataset, { segmentedRatio, segmentedCount }), options.regime ?? "auto");
     if (!dataset.samples.some((sample) => sample.split === "test"))
       throw new SuperSimpleNetError("DATASET_INVALID", `Data set ${dataset.root} has no test images to evaluate on.`, {
         path: dataset.root,
@@ -171,14 +177,15 @@ export class Parts {
   }
 }
 
-/** The runs of a protocol in the order in which they are done: seed by seed, so that whole seeds are there early. */
+const { calibration } = experimentTraining.parse({});
+
+/** Returns the runs of a protocol in the order in which they are done: seed by seed, so that whole seeds are there early. */
 export async function plan(
   name: ProtocolName,
   { data, seeds, categories, training }: PlanOptions,
   opened: Parts,
 ): Promise<PlannedRun[]> {
   const where = `experiment ${name}`;
-  checkNumber(where, "seeds", seeds, { min: 1, max: 1000, integer: true });
   const protocol: Protocol = protocols[name];
   const runs: PlannedRun[] = [];
   const sources = await findSources(name, data);
@@ -189,19 +196,13 @@ export async function plan(
     const first = await opened.open(source, parts[0]!);
     const { trainAnomalous: anomalous, trainSegmented: segmented } = countSamples(first);
     for (const part of parts) {
-      const settings = {
-        ...publishedSettings({ kind: source.kind, ...(part.category !== undefined && { category: part.category }) }),
-        calibrationFraction: 0,
-        ...training,
-      };
-      const base = { ...structuredClone(trainerDefaults as TrainerOptions), ...settings } as Parameters<
-        Protocol["conditions"]
-      >[0]["base"];
+      const published = publishedSettings({ kind: source.kind, ...(part.category && { category: part.category }) });
+      const settings = mergeOptions<TrainerOptions>(published, { calibration }, training);
       const conditions = protocol.conditions({
         kind: source.published,
         labels: { anomalous, segmented },
         regime: inferRegime(first),
-        base,
+        base: checkOptions(settings),
       });
       for (const [order, condition] of conditions.entries()) {
         for (let seed = 0; seed < seeds; seed++) {
@@ -214,7 +215,7 @@ export async function plan(
             part,
             parts: parts.map((each) => each.name),
             seed,
-            options: { ...settings, ...condition.options, seed },
+            options: mergeOptions<TrainerOptions>(settings, condition.options, { seed }),
           });
         }
       }
@@ -226,15 +227,7 @@ export async function plan(
     .map(({ run }) => run);
 }
 
-export interface Shard {
-  /** From 1. */
-  index: number;
-  count: number;
-}
-
-/** Every count-th run, by position: the shards of one plan are disjoint and together all of it. */
+/** Returns every count-th run: the shards of one plan are disjoint and together are the whole plan. */
 export function shardOf<T>(runs: readonly T[], { index, count }: Shard): T[] {
-  checkNumber("experiment", "shard count", count, { min: 1, integer: true });
-  checkNumber("experiment", "shard index", index, { min: 1, max: count, integer: true });
   return runs.filter((_, i) => i % count === index - 1);
 }

@@ -1,19 +1,16 @@
 import { mvtecCategories, visaCategories } from "../datasets/published.js";
 import type { Regime } from "../datasets/types.js";
-import { SuperSimpleNetError } from "../errors.js";
-import type { Metrics } from "../evaluation/types.js";
+import { call, command, invalid, SuperSimpleNetError, text } from "../errors.js";
+import type { MetricId } from "../evaluation/metrics_table.js";
 import type { Architecture } from "../native/binding.js";
-import { checkChoice } from "../options.js";
-import { type AblationName, ablations } from "../training/ablations.js";
-import {
-  publishedNoiseStd,
-  regimePresets,
-  relativeNoise,
-  trainerDefaults,
-  type TrainerOptions,
-} from "../training/options.js";
+import { mergeOptions } from "../schema/check.js";
+import { didYouMean } from "../schema/nearest.js";
+import { type AblationName, ablations, regimePresets } from "../schema/presets.js";
+import { trainerDefaults } from "../schema/training.js";
+import type { TrainerOptions } from "../schema/types.js";
+import { type CheckedOptions, defaultNoise } from "../training/resolve.js";
 
-export type MetricName = Exclude<keyof Metrics, "F1-max threshold">;
+export type MetricName = Exclude<MetricId, "f1MaxThreshold">;
 
 /** One row of a table: how the model is trained. */
 export interface Condition {
@@ -21,7 +18,7 @@ export interface Condition {
   name: string;
   /** For people. */
   title: string;
-  /** Over the data set's published settings and the caller's. */
+  /** They replace the data set's published settings and the caller's. */
   options: TrainerOptions;
   /** Share of the normal or anomalous training images that are used, above 0, to 1. Default 1. */
   normalShare?: number;
@@ -34,21 +31,21 @@ export interface Condition {
 
 /** What the conditions of a protocol may depend on. */
 export interface Context {
-  /** Published data set, or undefined for data of one's own. */
+  /** Published data set, or undefined for your own data. */
   kind: PublishedKind | undefined;
-  /** Labels of the training split; of a published data set as published. */
+  /** Numbers of labels in the training split. */
   labels: { anomalous: number; segmented: number };
   regime: Regime;
-  /** Settings that a condition varies: the trainer's defaults, the data set's and the caller's. */
-  base: Omit<Required<Pick<TrainerOptions, keyof typeof trainerDefaults>>, "regime"> & TrainerOptions;
+  /** The trainer's options before the condition changes them: its defaults, the data set's settings, the caller's options. */
+  base: CheckedOptions;
 }
 
 export interface Protocol {
   /** What it is in the paper. */
   title: string;
-  /** Published data sets that it runs on, and with which categories: all by default. */
+  /** The published data sets it runs on. Default: all their categories. */
   kinds: Partial<Record<PublishedKind, { categories?: readonly string[] }>>;
-  /** Why data of one's own makes no sense here; undefined where it does. */
+  /** Why your own data makes no sense here; undefined where it does. */
   notOwn?: string;
   conditions(context: Context): Condition[];
   /** Shown in the Markdown table, by data set; the JSON has all. Default: metricsOf. */
@@ -70,11 +67,13 @@ export const publishedData = {
 export type PublishedKind = keyof typeof publishedData;
 export const isPublished = (kind: string): kind is PublishedKind => Object.hasOwn(publishedData, kind);
 
-/** What the paper reports on a data set (section 4.2); for other data detection and localisation by both. */
+/** The metrics that the paper reports on a data set (section 4.2). Your own data gets both of each kind. */
 export function metricsOf(kind: PublishedKind | undefined): readonly MetricName[] {
-  if (kind === "ksdd2") return ["AP-det", "AP-loc"];
-  if (kind === "bmad") return ["I-AUROC", "P-AUROC"];
-  return kind === undefined ? ["I-AUROC", "AP-det", "AUPRO", "AP-loc"] : ["I-AUROC", "AUPRO"];
+  if (kind === "ksdd2") return ["imageAveragePrecision", "pixelAveragePrecision"];
+  if (kind === "bmad") return ["imageAuroc", "pixelAuroc"];
+  return kind === undefined
+    ? ["imageAuroc", "imageAveragePrecision", "aupro", "pixelAveragePrecision"]
+    : ["imageAuroc", "aupro"];
 }
 
 const unsupervised = (published?: Condition["published"]): Condition => ({
@@ -93,7 +92,7 @@ const weak = (published?: Condition["published"]): Condition => ({
 /** The key of full supervision in the published file: the number or the share of the masks. */
 const fullKey = ({ kind }: Context): string => (kind === "ksdd2" ? "246" : "1");
 
-/** All the labels there are: `full`, or what a data set of one's own allows. */
+/** Trains with every label: `full` on a published data set, the regime that the labels allow on your own. */
 function everyLabel(context: Context): Condition {
   const regime = context.kind === undefined ? context.regime : "full";
   return {
@@ -104,14 +103,14 @@ function everyLabel(context: Context): Condition {
   };
 }
 
-/** From no mask to all of them. Published splits where the data set has them, else shares of the masks there are. */
+/** Varies the number of masks: published splits where the data set has them, else shares of its masks. */
 function maskSweep(context: Context): Condition[] {
   const { kind, labels } = context;
   if (kind === "ksdd2") {
     return [16, 53, 126].map((count): Condition => ({
       name: `masks-${count}`,
       title: `${count} masks`,
-      options: { regime: "mixed", segmentedCount: count },
+      options: { regime: "mixed", masks: { segmentedCount: count } },
       published: ["mixed", String(count)],
     }));
   }
@@ -120,7 +119,7 @@ function maskSweep(context: Context): Condition[] {
     return shares.map((share): Condition => ({
       name: `masks-${share}`,
       title: `${share * 100} % of the masks`,
-      options: { regime: "mixed", segmentedRatio: share },
+      options: { regime: "mixed", masks: { segmentedRatio: share } },
       published: ["mixed", String(share)],
     }));
   const counts = [...new Set(shares.map((share) => Math.round(share * labels.segmented)))].filter(
@@ -129,7 +128,7 @@ function maskSweep(context: Context): Condition[] {
   return counts.map((count): Condition => ({
     name: `masks-${count}`,
     title: `${count} of ${labels.segmented} masks`,
-    options: { regime: "mixed", segmentedCount: count },
+    options: { regime: "mixed", masks: { segmentedCount: count } },
   }));
 }
 
@@ -139,7 +138,7 @@ function mixedSweep(context: Context): Condition[] {
   return [...withoutMasks, ...maskSweep(context), { ...everyLabel(context), published: ["mixed", fullKey(context)] }];
 }
 
-/** First more normal images, then anomalous ones with a label, then their masks (paper, figure 12). */
+/** Adds normal images, then anomalous ones with a label, then their masks (paper, figure 12). */
 function labelSweep(context: Context): Condition[] {
   const percent = (share: number): string => `${share * 100} %`;
   const conditions: Condition[] = [];
@@ -171,7 +170,7 @@ function labelSweep(context: Context): Condition[] {
   return conditions;
 }
 
-/** One setting at a time away from the defaults (paper, appendix B). */
+/** Changes one setting at a time (paper, appendix B). */
 function sensitivity(context: Context): Condition[] {
   const { base } = context;
   const standard = everyLabel(context);
@@ -181,18 +180,15 @@ function sensitivity(context: Context): Condition[] {
     title,
     options: { regime, ...options },
   });
-  const threshold = base.perlinThreshold ?? regimePresets[regime].perlinThreshold;
-  const noise =
-    base.noiseStd ??
-    (base.backbone === "wide_resnet50_2" && base.backboneWeights !== "random"
-      ? publishedNoiseStd
-      : { relative: relativeNoise });
+  const threshold = base.anomalies.perlinThreshold ?? regimePresets[regime].anomalies.perlinThreshold;
+  const noise = base.anomalies.noiseStd ?? defaultNoise(base);
+  const { adaptorLearningRate, headsLearningRate } = base.optimizer;
   const rounded = (value: number): number => Number(value.toPrecision(6));
   const times = (value: number, factor: number): number => rounded(value * factor);
   return [
     {
       ...standard,
-      title: `defaults: batch ${base.batchSize}, learning rates ${base.adaptorLearningRate} and ${base.headsLearningRate}, ${base.epochs} epochs, threshold ${threshold}, noise ${typeof noise === "number" ? noise : `relative ${noise.relative}`}`,
+      title: `defaults: batch ${base.batchSize}, learning rates ${adaptorLearningRate} and ${headsLearningRate}, ${base.epochs} epochs, threshold ${threshold}, noise ${typeof noise === "number" ? noise : `relative ${noise.relative}`}`,
     },
     ...[0.25, 0.5, 2].map((factor) => {
       const batchSize = Math.max(1, Math.round(base.batchSize * factor));
@@ -200,13 +196,13 @@ function sensitivity(context: Context): Condition[] {
     }),
     ...[0.25, 0.5, 2, 4].map((factor) => {
       const rates = {
-        adaptorLearningRate: times(base.adaptorLearningRate, factor),
-        headsLearningRate: times(base.headsLearningRate, factor),
+        adaptorLearningRate: times(adaptorLearningRate, factor),
+        headsLearningRate: times(headsLearningRate, factor),
       };
       return row(
         `learning-rate-x${factor}`,
         `learning rates ${rates.adaptorLearningRate} and ${rates.headsLearningRate}`,
-        rates,
+        { optimizer: rates },
       );
     }),
     ...[1 / 6, 1 / 3, 2 / 3, 4 / 3].map((factor) => {
@@ -216,20 +212,20 @@ function sensitivity(context: Context): Condition[] {
     ...[0.2, 0.4, 0.6, 0.8]
       .filter((value) => value !== threshold)
       .map((perlinThreshold) =>
-        row(`threshold-${perlinThreshold}`, `threshold ${perlinThreshold}`, { perlinThreshold }),
+        row(`threshold-${perlinThreshold}`, `threshold ${perlinThreshold}`, { anomalies: { perlinThreshold } }),
       ),
     ...[1 / 3, 2 / 3, 4 / 3, 2].map((factor) => {
       const noiseStd = typeof noise === "number" ? times(noise, factor) : { relative: times(noise.relative, factor) };
       return row(
         `noise-x${factor.toFixed(2)}`,
         `noise ${typeof noiseStd === "number" ? noiseStd : `relative ${noiseStd.relative}`}`,
-        { noiseStd },
+        { anomalies: { noiseStd } },
       );
     }),
   ];
 }
 
-/** Variants, on a supervised data set with all labels and without them on any other; both on data of one's own with labels. */
+/** Trains variants with all labels on a supervised data set, without labels on another, and both ways on your own labelled data. */
 function variants(
   context: Context,
   rows: readonly { name: string; title: string; options: TrainerOptions; only?: "supervised" | "unsupervised" }[],
@@ -249,7 +245,7 @@ function variants(
         {
           name: `${group}-${name}`,
           title: `${title}, ${labels}`,
-          options: { ...options, regime: labels },
+          options: mergeOptions<TrainerOptions>(options, { regime: labels }),
           summary: { group, row: title },
           ...(index === 0 && { published }),
         },
@@ -258,7 +254,7 @@ function variants(
   );
 }
 
-/** Rows that change nothing without real defects, that need them, or that are for one kind of supervision. */
+/** Rows of one kind of supervision: without real defects they change nothing or cannot be trained. */
 const onlyWith: Partial<Record<AblationName, "supervised" | "unsupervised">> = {
   overlap: "supervised",
   noDistanceWeight: "supervised",
@@ -271,7 +267,7 @@ function ablationRows(context: Context): Condition[] {
   const rows = (Object.keys(ablations) as AblationName[]).map((name) => {
     const { title, options } = ablations[name];
     const only = onlyWith[name];
-    // SimpleNet's own number of epochs shrinks as the others do.
+    // SimpleNet has its own number of epochs; it shrinks in proportion when the caller asks for fewer.
     const epochs =
       options.epochs && Math.max(1, Math.round((options.epochs * context.base.epochs) / trainerDefaults.epochs));
     return { name, title, options: { ...options, ...(epochs && { epochs }) }, ...(only && { only }) };
@@ -279,19 +275,19 @@ function ablationRows(context: Context): Condition[] {
   return variants(context, [{ name: "ours", title: "ours", options: {} }, ...rows]);
 }
 
-/** With and without synthetic anomalies; without them there must be real ones. */
+/** Trains with and without synthetic anomalies, if there are real ones. */
 function withAndWithoutSynthetic(context: Context): Condition[] {
   const all = everyLabel(context);
   if (all.options.regime === "unsupervised") return [all];
   const { title, options } = ablations.noSyntheticAnomalies;
-  return [all, { name: "no-synthetic", title, options: { ...options, ...all.options } }];
+  return [all, { name: "no-synthetic", title, options: mergeOptions(options, all.options) }];
 }
 
 const backbones: readonly Architecture[] = ["wide_resnet50_2", "wide_resnet101_2", "resnet50", "resnet101"];
 const supervisedData = { sensum: {}, ksdd2: {} };
-const averaged = ["I-AUROC", "AUPRO"] as const;
+const averaged = ["imageAuroc", "aupro"] as const;
 
-/** The paper's experimental section. A new protocol is one more entry. */
+/** The tables and figures of the paper's experimental section. A new protocol is one more entry. */
 export const protocols = {
   table2: {
     title: "Table 2: full supervision",
@@ -377,15 +373,15 @@ export const protocols = {
 export type ProtocolName = keyof typeof protocols;
 export const protocolNames = Object.keys(protocols) as ProtocolName[];
 
-/** Seeds: as many as in the paper. */
-export const experimentDefaults = { seeds: 5 } as const;
-
-/** INVALID_OPTION for a name that is no protocol. */
+/** Throws INVALID_OPTION for a name that is no protocol. */
 export function checkProtocol(where: string, name: unknown): ProtocolName {
+  if (protocolNames.includes(name as ProtocolName)) return name as ProtocolName;
   if (name === "table9")
-    throw new SuperSimpleNetError(
-      "INVALID_OPTION",
-      `${where}: table9 is about speed and trains nothing: 'supersimplenet benchmark --image-size 512' measures it, size by size.`,
-    );
-  return checkChoice(where, "name", name, protocolNames);
+    throw new SuperSimpleNetError("INVALID_OPTION", text`${call(where)}: table9 is about speed and trains nothing.`, {
+      value: name,
+      fix: text`${command("benchmark --image-size 512")} measures it, size by size.`,
+    });
+  const near = typeof name === "string" ? didYouMean(name, protocolNames) : undefined;
+  const choices = protocolNames.map((one) => `'${one}'`).join(", ");
+  throw invalid(where, "name", `one of ${choices}${near ? ` (did you mean '${near}'?)` : ""}`, name);
 }

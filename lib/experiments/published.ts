@@ -2,7 +2,10 @@ import { readFile } from "node:fs/promises";
 
 import { fileError, SuperSimpleNetError } from "../errors.js";
 
-/** Results as the authors' evaluation writes them: regime, share or number of masks, "avg" or "std", data set, metric, category or "total"; 0 to 1. */
+/**
+ * Results as the authors' evaluation writes them, from 0 to 1: by regime, share or number of masks, "avg" or "std", data
+ * set, metric, and category or "total".
+ */
 export type Published = Record<
   string,
   Record<string, Record<"avg" | "std", Record<string, Record<string, Record<string, number>>>>>
@@ -16,7 +19,7 @@ export interface PublishedValue {
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** Throws FILE_CORRUPT with the place in the file that is not as it should be. */
+/** Throws FILE_CORRUPT, naming the place in the file that is wrong. */
 export function checkPublished(value: unknown, file: string): Published {
   const refuse = (where: readonly string[], expected: string): never => {
     throw new SuperSimpleNetError(
@@ -74,7 +77,7 @@ export async function readPublished(file: string): Promise<Published> {
   return checkPublished(value, file);
 }
 
-/** The authors' mean and standard deviation; `category` "total" is the mean over all. Undefined when the file has none. */
+/** Returns the authors' mean and standard deviation, if the file has them. `category` "total": over all categories. */
 export function publishedValue(
   published: Published,
   [regime, key]: readonly [string, string],

@@ -4,10 +4,10 @@ import path from "node:path";
 import { listFolder } from "../datasets/listing.js";
 import type { DatasetCounts } from "../datasets/counts.js";
 import { fileError, SuperSimpleNetError } from "../errors.js";
-import type { Metrics } from "../evaluation/types.js";
+import { byIdentifier, byPaperName, type Metrics } from "../evaluation/metrics_table.js";
 import type { Condition, PublishedKind } from "./protocols.js";
 
-/** Hits and misses at the threshold of the highest F1 on the test split (spec section 8). */
+/** Hits and misses at the threshold of the highest F1 on the test split (docs/method.md, Metrics). */
 export interface Misclassification {
   /** Score logit from which an image is called anomalous. */
   threshold: number;
@@ -28,7 +28,7 @@ export interface RunResult {
   dataset: string;
   published: PublishedKind | null;
   condition: Pick<Condition, "name" | "title" | "summary" | "published">;
-  /** Of the condition in the protocol. */
+  /** Place of the condition in the protocol. */
   order: number;
   part: string;
   category: string | null;
@@ -55,7 +55,7 @@ const isResult = (value: unknown): value is RunResult => {
   );
 };
 
-/** The results in one file. A last line without its end is what an interrupted write left, and does not count. */
+/** Parses one file of results. Skips a last line without its end, which an interrupted write left. */
 export function parseResults(text: string, file: string): RunResult[] {
   const lines = text
     .slice(0, text.lastIndexOf("\n") + 1)
@@ -68,7 +68,7 @@ export function parseResults(text: string, file: string): RunResult[] {
     } catch {
       value = undefined;
     }
-    if (isResult(value)) return value;
+    if (isResult(value)) return { ...value, metrics: byIdentifier({ ...value.metrics }) as Metrics };
     throw new SuperSimpleNetError(
       "FILE_CORRUPT",
       `${file}, line ${i + 1}, is not a result of this version of 'experiment'. Remove the line; its run will be done again.`,
@@ -77,7 +77,7 @@ export function parseResults(text: string, file: string): RunResult[] {
   });
 }
 
-/** All results in the files results*.jsonl of a folder, by key; none when there is no folder. Of a run that two machines did, the first counts. */
+/** Reads the files results*.jsonl of a folder, if it exists. Where two machines did the same run, the first result counts. */
 export async function readResults(folder: string): Promise<Map<string, RunResult>> {
   const found = new Map<string, RunResult>();
   let files: string[];
@@ -98,8 +98,8 @@ export async function readResults(folder: string): Promise<Map<string, RunResult
 }
 
 /**
- * Appends one line. What an interrupted write left behind the last whole line is cut off first, the line is written at
- * once and flushed, so that earlier lines are never touched.
+ * Appends one line and flushes it. First cuts off what an interrupted write left behind the last whole line; earlier
+ * lines are never touched.
  */
 export async function appendResult(file: string, result: RunResult): Promise<void> {
   let handle: FileHandle | undefined;
@@ -108,7 +108,7 @@ export async function appendResult(file: string, result: RunResult): Promise<voi
     const text = await handle.readFile();
     const whole = text.lastIndexOf(0x0a) + 1;
     if (whole < text.length) await handle.truncate(whole);
-    await handle.appendFile(`${JSON.stringify(result)}\n`);
+    await handle.appendFile(`${JSON.stringify({ ...result, metrics: byPaperName(result.metrics) })}\n`);
     await handle.sync();
   } catch (error) {
     throw fileError(error, "write results", file);
@@ -117,7 +117,7 @@ export async function appendResult(file: string, result: RunResult): Promise<voi
   }
 }
 
-/** What differs between two sets of decisive options, for people: "epochs 5 instead of 300". */
+/** Says what differs between two sets of decisive options: "epochs 5 instead of 300". */
 export function optionDifferences(
   have: Record<string, unknown>,
   want: Record<string, unknown>,

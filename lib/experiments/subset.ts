@@ -2,8 +2,9 @@ import { hash32 } from "../random.js";
 import type { Dataset, Label, Sample } from "../datasets/types.js";
 
 /**
- * Keeps a share of the normal and of the anomalous training images, at least the two normal ones and the one anomalous that a
- * training needs. Which ones depends on their ids alone, and a smaller choice lies within every larger one; the test split stays.
+ * Keeps a share of the normal and of the anomalous training images, at least the two normal ones and the anomalous one
+ * that a training needs. The choice depends on the ids alone, and a smaller choice lies within every larger one. The test
+ * split stays.
  */
 export function limitTraining(dataset: Dataset, shares: { normalShare?: number; anomalousShare?: number }): Dataset {
   const keep = (label: Label, share: number, least: number): Set<Sample> => {

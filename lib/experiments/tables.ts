@@ -1,4 +1,5 @@
-import { SuperSimpleNetError } from "../errors.js";
+import { call, SuperSimpleNetError, text } from "../errors.js";
+import { byPaperName, metricIds, metricsTable } from "../evaluation/metrics_table.js";
 import {
   type MetricName,
   metricsOf,
@@ -15,7 +16,10 @@ export interface Cell {
   mean: number;
   /** Sample standard deviation over the seeds, as the authors'; null for one seed. */
   std: number | null;
-  /** The authors' result; `difference` is ours less theirs in percentage points, and `verdict` says on which side of one published standard deviation it lies. */
+  /**
+   * The authors' result. `difference`: ours less theirs, in percentage points. `verdict`: whether it lies above, within or
+   * below one published standard deviation.
+   */
   published?: { mean: number; std: number; difference: number; verdict: "above" | "within" | "below" };
 }
 
@@ -59,7 +63,7 @@ export interface SummaryCell {
 export interface ExperimentTable {
   protocol: ProtocolName;
   title: string;
-  /** Of the package, that the results are from. */
+  /** Versions of the package that the results are from. */
   versions: string[];
   /** Whether published numbers were given. */
   compared: boolean;
@@ -84,7 +88,7 @@ function groupBy<T, K>(items: readonly T[], key: (item: T) => K): Map<K, T[]> {
   return groups;
 }
 
-/** Results that differ in more than the seed have no common mean. */
+/** Throws INVALID_OPTION for results of one row that differ in more than the seed: they have no common mean. */
 function requireSameOptions(results: readonly RunResult[]): void {
   for (const same of groupBy(results, ({ dataset, condition, part }) =>
     JSON.stringify([dataset, condition.name, part]),
@@ -94,7 +98,8 @@ function requireSameOptions(results: readonly RunResult[]): void {
       if (differences.length > 0)
         throw new SuperSimpleNetError(
           "INVALID_OPTION",
-          `experiment: ${other.key} and ${same[0]!.key} were run with different options: ${differences.join(", ")}. Keep them in different folders.`,
+          text`${call("experiment")}: ${other.key} and ${same[0]!.key} were run with different options: ${differences.join(", ")}.`,
+          { option: "out", fix: "Keep them in different folders." },
         );
     }
   }
@@ -110,16 +115,7 @@ function seedValue(results: readonly RunResult[], metric: MetricName): number | 
     : mean(byCategory.map((folds) => mean(folds as number[])));
 }
 
-const allMetrics: readonly MetricName[] = [
-  "I-AUROC",
-  "AP-det",
-  "F1-max",
-  "P-AUROC",
-  "AP-loc",
-  "AUPRO",
-  "seg-I-AUROC",
-  "seg-AP-det",
-];
+const allMetrics = metricIds.filter((id): id is MetricName => id !== "f1MaxThreshold");
 
 function row(results: readonly RunResult[], category: string | null, published: Published | undefined): TableRow {
   const { condition, published: kind, options } = results[0]!;
@@ -139,7 +135,7 @@ function row(results: readonly RunResult[], category: string | null, published: 
     const cell: Cell = { mean: mean(values as number[]), std: sampleStd(values as number[]) };
     const theirs =
       published && condition.published && kind
-        ? publishedValue(published, condition.published, kind, metric, category ?? "total")
+        ? publishedValue(published, condition.published, kind, metricsTable[metric].name, category ?? "total")
         : undefined;
     if (theirs) {
       const difference = (cell.mean - theirs.mean) * 100;
@@ -196,11 +192,11 @@ function summarise(datasets: readonly DatasetTable[], results: readonly RunResul
     const wanted = new Set(
       datasets.filter(({ rows: all }) => all.some((each) => rows.includes(each))).map(({ dataset }) => dataset),
     ).size;
-    const of = rows.filter((each) => each.condition === condition && each.cells["I-AUROC"] && each.cells.AUPRO);
+    const of = rows.filter((each) => each.condition === condition && each.cells.imageAuroc && each.cells.aupro);
     if (condition === undefined || of.length === 0 || of.length < wanted) return null;
     return {
-      detection: 100 * mean(of.map(({ cells }) => cells["I-AUROC"]!.mean)),
-      localisation: 100 * mean(of.map(({ cells }) => cells.AUPRO!.mean)),
+      detection: 100 * mean(of.map(({ cells }) => cells.imageAuroc!.mean)),
+      localisation: 100 * mean(of.map(({ cells }) => cells.aupro!.mean)),
     };
   };
   const minus = (a: SummaryCell | null, b: SummaryCell | null): SummaryCell | null =>
@@ -228,9 +224,9 @@ function summarise(datasets: readonly DatasetTable[], results: readonly RunResul
 }
 
 /**
- * The table of a protocol from its results, whatever their order: per seed the mean over folds and categories, then mean and
- * standard deviation over the seeds (spec section 8). Seeds of which a part is missing are left out and noted.
- * Errors: INVALID_OPTION when results that belong together were run with different options.
+ * Makes the table of a protocol of its results, in any order: for each seed the mean over folds and categories, then mean
+ * and standard deviation over the seeds (docs/method.md, Metrics). Leaves out, with a note, seeds of which a part is
+ * missing. Throws INVALID_OPTION when results that belong together were run with different options.
  */
 export function tabulate(name: ProtocolName, all: Iterable<RunResult>, published?: Published): ExperimentTable {
   const protocol: Protocol = protocols[name];
@@ -263,8 +259,7 @@ export function tabulate(name: ProtocolName, all: Iterable<RunResult>, published
   const untrained = results.filter(({ options }) => options["backboneWeights"] === "random").length;
   if (untrained > 0)
     notes.push(`${untrained} of ${results.length} runs have a backbone with random weights: a trial, no result.`);
-  if (published === undefined)
-    notes.push("No file of published numbers was given (--published FILE): nothing to compare with.");
+  if (published === undefined) notes.push("No file of published numbers was given: nothing to compare with.");
   else if (!datasets.some(({ rows }) => rows.some(({ cells }) => Object.values(cells).some((cell) => cell.published))))
     notes.push("The file of published numbers has none for these rows.");
   return {
@@ -276,6 +271,16 @@ export function tabulate(name: ProtocolName, all: Iterable<RunResult>, published
     summary: protocol.summary && results.length > 0 ? summarise(datasets, results) : null,
     notes,
   };
+}
+
+/** The table as files have it, with the paper's names of the metrics. */
+export function tableDocument(table: ExperimentTable): Record<string, unknown> {
+  const datasets = table.datasets.map(({ metrics, rows, ...rest }) => ({
+    ...rest,
+    metrics: metrics.map((metric) => metricsTable[metric].name),
+    rows: rows.map((each) => ({ ...each, cells: byPaperName(each.cells) })),
+  }));
+  return { ...table, datasets };
 }
 
 const percent = (value: number): string => (value * 100).toFixed(2);
@@ -305,7 +310,10 @@ export function tableMarkdown({ protocol, title, versions, datasets, summary, no
       "",
       ...(several ? ["category"] : []),
       "seeds",
-      ...metrics.flatMap((metric) => [metric, ...(compared.includes(metric) ? ["published", "difference"] : [])]),
+      ...metrics.flatMap((metric) => [
+        metricsTable[metric].name,
+        ...(compared.includes(metric) ? ["published", "difference"] : []),
+      ]),
     ];
     const body = rows.map((each) => [
       each.title,

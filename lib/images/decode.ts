@@ -3,11 +3,12 @@ import path from "node:path";
 import { types } from "node:util";
 
 import type { Metadata } from "sharp";
+import { z } from "zod";
 
-import { fileError, SuperSimpleNetError } from "../errors.js";
+import { fileError, invalid, SuperSimpleNetError } from "../errors.js";
 import { engine } from "../native/engine.js";
 import type { ResizeMethod } from "../native/binding.js";
-import { checkNumber, checkPath, invalid, rejectUnknownNames } from "../options.js";
+import { checkNames, checkPath, checkValue } from "../schema/check.js";
 import { sharp } from "./sharp.js";
 
 /** Pixels that are already decoded: uint8, row-major, channels interleaved. One channel is grey; a fourth (alpha) is dropped. */
@@ -119,11 +120,13 @@ export async function readImageFile(file: string): Promise<Buffer> {
   return bytes;
 }
 
+const side = z.int().min(1);
+
 function checkRaw(image: RawImage): void {
   const where = "raw image";
-  rejectUnknownNames(image, ["data", "width", "height", "channels"], where);
-  checkNumber(where, "width", image.width, { min: 1, integer: true });
-  checkNumber(where, "height", image.height, { min: 1, integer: true });
+  checkNames(where, image, ["data", "width", "height", "channels"]);
+  checkValue(where, "width", side, image.width);
+  checkValue(where, "height", side, image.height);
   if (![1, 3, 4].includes(image.channels)) throw invalid(where, "channels", "1, 3 or 4", image.channels);
   if (!types.isUint8Array(image.data)) throw invalid(where, "data", "a Uint8Array", image.data);
   const expected = image.width * image.height * image.channels;
@@ -321,7 +324,7 @@ export interface LoadedImage extends RgbImage {
   sourceHeight: number;
 }
 
-/** Decodes an image and resizes it to model size with the engine's exact resize (spec section 1); the aspect is not kept. */
+/** Decodes an image and resizes it to model size with the engine's exact resize (docs/method.md, Features); the aspect is not kept. */
 export async function loadImage(
   source: ImageSource,
   { height, width, resize = "bilinear" }: LoadOptions,

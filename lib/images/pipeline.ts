@@ -1,5 +1,6 @@
+import assert from "node:assert/strict";
+
 import { SuperSimpleNetError } from "../errors.js";
-import { checkNumber } from "../options.js";
 
 export interface PrefetchOptions {
   /** How many items are loaded or being loaded beyond the one in the caller's hands. Default 4: libuv's pool size. */
@@ -38,7 +39,7 @@ export async function* prefetch<T, R>(
   load: (item: T, index: number) => Promise<R>,
   { ahead = 4, signal }: PrefetchOptions = {},
 ): AsyncGenerator<R, void, undefined> {
-  checkNumber("prefetch", "ahead", ahead, { min: 1, integer: true });
+  assert(Number.isInteger(ahead) && ahead >= 1, "ahead is a positive integer");
   throwIfAborted(signal);
   const source = items[Symbol.iterator]();
   const running: Promise<R>[] = [];

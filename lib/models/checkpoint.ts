@@ -1,43 +1,19 @@
 import path from "node:path";
 
-import { architectures } from "../backbones/catalogue.js";
 import { backboneFrom, tensorsSha256 } from "../backbones/check.js";
 import { loadBackbone } from "../backbones/load.js";
-import { defaultThresholds } from "../detection/thresholds.js";
-import { SuperSimpleNetError } from "../errors.js";
-import type { Architecture, ResizeMethod, TensorMap, Variant } from "../native/binding.js";
+import { option, SuperSimpleNetError, text } from "../errors.js";
+import type { Architecture, TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
-import { checkChoice, checkPath, rejectUnknown } from "../options.js";
+import { check } from "../schema/check.js";
+import { type ModelFromCheckpointOptions, modelFromCheckpointOptions } from "../schema/models.js";
 import { packageVersion } from "../version.js";
 import { type CheckpointLayout, convertCheckpoint } from "./convert.js";
-import { type BackboneInfo, checkNetworkSettings, networkConfigOf } from "./config.js";
+import { type BackboneInfo, checkNetworkSettings, defaultThresholds, networkConfigOf } from "./config.js";
 import { Model } from "./model.js";
 
-export interface ModelFromCheckpointOptions {
-  /** PyTorch (.pth, .pt, .ckpt) or .safetensors file of the authors' code or of anomalib. */
-  checkpoint: string;
-  backbone: Architecture;
-  /**
-   * The backbone's weights: a file, or "auto" for the cache folder. Default: those in the checkpoint, if it holds them
-   * (anomalib's do), else "auto".
-   */
-  backboneWeights?: string;
-  /** Height, width: what the network was trained at. */
-  imageSize: readonly [number, number];
-  /** Default "auto": by the names of the tensors. */
-  layout?: "auto" | CheckpointLayout;
-  /** Default "jims". */
-  variant?: Variant;
-  /** Default true for the authors' layout, false for anomalib's. */
-  alignCorners?: boolean;
-  /** Default "bilinear" for the authors' layout, "antialias" for anomalib's. */
-  resize?: ResizeMethod;
-  /** Default ["layer2", "layer3"]. */
-  layers?: readonly string[];
-}
-
 /**
- * A PyTorch checkpoint as a model (spec section 7). Its thresholds are not calibrated: score 0.5, map logit 0. Throws
+ * A PyTorch checkpoint as a model (docs/method.md, Checkpoints and file formats). Its thresholds are not calibrated: score 0.5, map logit 0. Throws
  * INVALID_OPTION before anything is read, WEIGHTS_INVALID with every problem, CHECKSUM_MISMATCH when the checkpoint holds another backbone than `backboneWeights`,
  * and what convertCheckpoint and loadBackbone throw.
  */
@@ -45,32 +21,19 @@ export async function modelFromCheckpoint(
   options: ModelFromCheckpointOptions,
 ): Promise<{ model: Model; layout: CheckpointLayout }> {
   const where = "modelFromCheckpoint";
-  rejectUnknown(
-    options,
-    ["checkpoint", "backbone", "backboneWeights", "imageSize", "layout", "variant", "alignCorners", "resize", "layers"],
-    where,
-  );
-  checkPath(where, "checkpoint", options.checkpoint);
-  const architecture = checkChoice(where, "backbone", options.backbone, architectures);
-  // Both of the last two depend on the file when they are not given.
-  const {
-    resize = "bilinear",
-    alignCorners = true,
-    layers = ["layer2", "layer3"],
-    variant = "jims",
-    imageSize,
-  } = options;
+  const { checkpoint, backbone: architecture, ...given } = check(where, modelFromCheckpointOptions, options);
+  const { layers, imageSize, variant, resize = "bilinear", alignCorners = true } = given;
   const settings = checkNetworkSettings(where, { layers, imageSize, resize, variant, alignCorners });
   const { channels } = engine().featureShape(networkConfigOf(architecture, settings));
-  const converted = await convertCheckpoint({ path: options.checkpoint, layout: options.layout, channels });
+  const converted = await convertCheckpoint({ path: checkpoint, layout: given.layout, channels });
   const { layout } = converted;
   const backbone = await chooseBackbone(options, converted.backbone);
   const model = new Model(
     {
       ...settings,
       backbone: backbone.info,
-      resize: options.resize ?? (layout === "anomalib" ? "antialias" : "bilinear"),
-      alignCorners: options.alignCorners ?? layout === "authors",
+      resize: given.resize ?? (layout === "anomalib" ? "antialias" : "bilinear"),
+      alignCorners: given.alignCorners ?? layout === "authors",
       thresholds: { ...defaultThresholds },
       training: null,
       createdBy: `supersimplenet ${packageVersion}`,
@@ -95,8 +58,8 @@ async function chooseBackbone(
   if (sha256 !== undefined && loaded.sha256 !== sha256) {
     throw new SuperSimpleNetError(
       "CHECKSUM_MISMATCH",
-      `${checkpoint} holds its own ${architecture}, and '${loaded.source}' is another one. Leave --backbone-weights away to use the checkpoint's.`,
-      { path: checkpoint },
+      `${checkpoint} holds its own ${architecture}, and '${loaded.source}' is another one.`,
+      { path: checkpoint, fix: text`Leave out ${option("backboneWeights")} to use the checkpoint's.` },
     );
   }
   const { trained, source } = loaded;

@@ -1,15 +1,13 @@
-import { architectures } from "../backbones/catalogue.js";
-import type { Regime } from "../datasets/types.js";
-import { SuperSimpleNetError } from "../errors.js";
-import type {
-  Architecture,
-  ClassificationHead,
-  Compute,
-  NetworkConfig,
-  ResizeMethod,
-  Variant,
-} from "../native/binding.js";
-import { checkBoolean, checkChoice, checkNumber, invalid } from "../options.js";
+import { z } from "zod";
+
+import { call, invalid, option, SuperSimpleNetError, text } from "../errors.js";
+import type { Architecture, Compute, NetworkConfig } from "../native/binding.js";
+import { check, checkValue } from "../schema/check.js";
+import { architectures } from "../schema/common.js";
+import { expectation } from "../schema/option.js";
+import type { Regime } from "../schema/regimes.js";
+import { ablationShape, networkShape, trainerOptions } from "../schema/training.js";
+import type { AblationSettings, NetworkSettings } from "../schema/types.js";
 
 /** Newest version of the model file that this package writes and the newest that it reads. */
 export const modelFormatVersion = 1;
@@ -41,20 +39,19 @@ export interface Thresholds {
   calibrationAnomalous: number;
 }
 
+/** Neither threshold calibrated: score 0.5, map logit 0. */
+export const defaultThresholds: Readonly<Thresholds> = {
+  scoreLogit: 0,
+  pixelLogit: 0,
+  scoreMethod: "default",
+  pixelMethod: "default",
+  calibrationNormal: 0,
+  calibrationAnomalous: 0,
+};
+
 /** Everything about a model but its tensors. Stored as JSON in the model file's metadata, without times or paths. */
-export interface ModelConfig {
+export interface ModelConfig extends NetworkSettings {
   backbone: BackboneInfo;
-  layers: readonly string[];
-  /** Height, width. */
-  imageSize: readonly [number, number];
-  resize: ResizeMethod;
-  variant: Variant;
-  alignCorners: boolean;
-  /** Features are upscaled to twice the largest tap's size. This and the next two are ablations (docs/method.md); absent: networkDefaults. */
-  upscale?: boolean;
-  classificationHead?: ClassificationHead;
-  /** The classification head sees the map. */
-  mapInput?: boolean;
   thresholds: Thresholds;
   /** Null for converted checkpoints. */
   training: TrainingInfo | null;
@@ -76,115 +73,80 @@ export interface TrainingInfo {
   trainSegmented: number;
 }
 
-/** What decides the network and its input; the trainer's options, a model's configuration and a conversion have it in common. */
-export type NetworkSettings = Pick<ModelConfig, "layers" | "imageSize" | "resize" | "variant" | "alignCorners"> &
-  Required<Pick<ModelConfig, keyof typeof networkDefaults>>;
+const { imageSize } = trainerOptions.shape;
+const requiredShape = { imageSize, ...networkShape };
+const ablationSchema = z.object(ablationShape);
+const networkSchema = z.object({ ...requiredShape, ...ablationShape });
 
-/** The paper's network, for configurations that do not say otherwise. */
-export const networkDefaults = { upscale: true, classificationHead: "standard", mapInput: true } as const;
+/** Returns the network's settings alone, with the defaults filled in. */
+export const networkSettings = (settings: NetworkSettings): Required<NetworkSettings> => networkSchema.parse(settings);
 
-/** The settings that the engine needs, with the defaults filled in. */
-export function networkConfigOf(
-  architecture: Architecture,
-  settings: Omit<NetworkSettings, "resize" | keyof typeof networkDefaults> &
-    Pick<ModelConfig, keyof typeof networkDefaults>,
-): NetworkConfig {
-  const { layers, imageSize, variant, alignCorners } = settings;
-  const {
-    upscale = networkDefaults.upscale,
-    classificationHead = networkDefaults.classificationHead,
-    mapInput = networkDefaults.mapInput,
-  } = settings;
-  return {
-    architecture,
-    layers,
-    imageHeight: imageSize[0],
-    imageWidth: imageSize[1],
-    variant,
-    alignCorners,
-    upscale,
-    classificationHead,
-    mapInput,
-  };
+/** Returns what the engine needs to know of the network. */
+export function networkConfigOf(architecture: Architecture, settings: NetworkSettings): NetworkConfig {
+  const { imageSize: size, resize: _, ...network } = networkSettings(settings);
+  return { architecture, imageHeight: size[0], imageWidth: size[1], ...network };
 }
 
 /**
- * How the heads are computed: as asked, else the fast way where it exists. It exists for the paper's classification head only
- * ("standard" with the map as input); asking for it with another one throws INVALID_OPTION.
+ * Returns how the heads are computed: as asked, else the fast way where it exists, which is for the paper's
+ * classification head only. Asking for it with another head throws INVALID_OPTION for the option `path`.
  */
 export function computeFor(
   where: string,
-  {
-    classificationHead = networkDefaults.classificationHead,
-    mapInput = networkDefaults.mapInput,
-  }: Pick<ModelConfig, "classificationHead" | "mapInput">,
+  path: string,
+  network: Partial<AblationSettings>,
   asked: Compute | undefined,
 ): Compute {
-  if (asked !== undefined) checkChoice(where, "heads", asked, ["lowResolution", "direct"]);
+  const { classificationHead, mapInput } = ablationSchema.parse(network);
   if (classificationHead === "standard" && mapInput) return asked ?? "lowResolution";
-  if (asked === "lowResolution")
-    throw invalid(
-      where,
-      "heads",
-      `'direct' (the only form for classificationHead '${classificationHead}', mapInput ${mapInput})`,
-      asked,
-    );
-  return "direct";
+  if (asked !== "lowResolution") return "direct";
+  const head = classificationHead === "standard" ? "without the map as input" : `'${classificationHead}'`;
+  throw invalid(where, path, `'direct', the only form of the classification head ${head},`, asked);
 }
 
-/** Throws INVALID_OPTION for the first that is wrong. */
-export function checkNetworkSettings(
+/** Throws INVALID_OPTION for the option `path` where the score is the map's maximum and yet must not see the map. */
+export function checkClassificationHead(
   where: string,
-  settings: { [Name in keyof NetworkSettings]?: unknown },
-): NetworkSettings {
-  const { layers, imageSize, resize, variant, alignCorners } = settings;
-  const {
-    upscale = networkDefaults.upscale,
-    classificationHead = networkDefaults.classificationHead,
-    mapInput = networkDefaults.mapInput,
-  } = settings;
-  if (!Array.isArray(layers) || layers.length === 0 || new Set(layers).size !== layers.length)
-    throw invalid(where, "layers", "a list of different layers", layers);
-  if (!Array.isArray(imageSize) || imageSize.length !== 2)
-    throw invalid(where, "imageSize", "[height, width]", imageSize);
-  const side = (value: unknown): number =>
-    checkNumber(where, "imageSize", value, { min: 32, max: 8192, integer: true });
-  if (classificationHead === "mapMax" && mapInput === false)
+  path: string,
+  { classificationHead, mapInput }: AblationSettings,
+): void {
+  if (classificationHead === "mapMax" && !mapInput)
     throw invalid(
       where,
-      "mapInput",
-      "true (classificationHead 'mapMax' has no head that could do without the map)",
-      mapInput,
+      path,
+      "true, because the classification head 'mapMax' is nothing but the map's maximum,",
+      false,
     );
-  return {
-    layers: layers.map((layer: unknown) => checkChoice(where, "layers", layer, ["layer1", "layer2", "layer3"])),
-    imageSize: [side(imageSize[0]), side(imageSize[1])],
-    resize: checkChoice(where, "resize", resize, ["bilinear", "antialias"]),
-    variant: checkChoice(where, "variant", variant, ["jims", "icpr"]),
-    alignCorners: checkBoolean(where, "alignCorners", alignCorners),
-    upscale: checkBoolean(where, "upscale", upscale),
-    classificationHead: checkChoice(where, "classificationHead", classificationHead, ["standard", "complex", "mapMax"]),
-    mapInput: checkBoolean(where, "mapInput", mapInput),
-  };
 }
 
-/** A configuration from outside: of a file, or of a program that made the model itself. Throws INVALID_OPTION for the first field that is wrong. */
+/** Throws INVALID_OPTION for the first setting that is wrong, or missing and no ablation. */
+export function checkNetworkSettings(where: string, settings: object): Required<NetworkSettings> {
+  for (const [name, type] of Object.entries(requiredShape))
+    if ((settings as Record<string, unknown>)[name] === undefined)
+      throw invalid(where, name, expectation(type), undefined);
+  const checked = check(where, networkSchema, settings);
+  checkClassificationHead(where, "mapInput", checked);
+  return checked;
+}
+
+/** Checks the configuration of a model file, or of a model that a program made. Throws INVALID_OPTION for the first wrong field. */
 export function checkConfig(where: string, config: unknown): asserts config is ModelConfig {
   const root = fields(where, "config", config);
   const backbone = fields(where, "backbone", root["backbone"]);
-  checkChoice(where, "backbone.architecture", backbone["architecture"], architectures);
-  checkBoolean(where, "backbone.trained", backbone["trained"]);
+  checkValue(where, "backbone.architecture", z.enum(architectures), backbone["architecture"]);
+  checkValue(where, "backbone.trained", z.boolean(), backbone["trained"]);
   if (typeof backbone["source"] !== "string")
     throw invalid(where, "backbone.source", "a file's name", backbone["source"]);
   if (!/^[0-9a-f]{64}$/.test(String(backbone["sha256"])))
     throw invalid(where, "backbone.sha256", "64 hexadecimal digits", backbone["sha256"]);
-  checkNetworkSettings(where, root as { [Name in keyof NetworkSettings]?: unknown });
+  checkNetworkSettings(where, root);
   const thresholds = fields(where, "thresholds", root["thresholds"]);
-  for (const name of ["scoreLogit", "pixelLogit"]) checkNumber(where, `thresholds.${name}`, thresholds[name]);
+  for (const name of ["scoreLogit", "pixelLogit"])
+    checkValue(where, `thresholds.${name}`, z.number(), thresholds[name]);
   for (const name of ["scoreMethod", "pixelMethod"])
-    checkChoice(where, `thresholds.${name}`, thresholds[name], thresholdMethods);
+    checkValue(where, `thresholds.${name}`, z.enum(thresholdMethods), thresholds[name]);
   for (const name of ["calibrationNormal", "calibrationAnomalous"])
-    checkNumber(where, `thresholds.${name}`, thresholds[name], { min: 0, integer: true });
+    checkValue(where, `thresholds.${name}`, z.int().min(0), thresholds[name]);
   if (root["training"] !== null) fields(where, "training", root["training"]);
 }
 
@@ -194,10 +156,9 @@ function fields(where: string, name: string, value: unknown): Record<string, unk
   return value as Record<string, unknown>;
 }
 
-/** For a model whose random backbone would be in no file at all. */
-export function randomNotEmbedded(where: string): SuperSimpleNetError {
-  return new SuperSimpleNetError(
-    "INVALID_OPTION",
-    `${where}: a model on a random backbone must hold it, because no file has it. Leave embedBackbone away, or give trained weights.`,
-  );
+/** For a model whose random backbone would be in no file at all; `path` is the option that says so. */
+export function randomNotEmbedded(where: string, path: string): SuperSimpleNetError {
+  const what = text`${call(where)}: a model on a random backbone must hold it, because no file has it.`;
+  const fix = text`Leave ${option(path)} away, or give trained weights.`;
+  return new SuperSimpleNetError("INVALID_OPTION", what, { option: path, value: false, fix });
 }

@@ -2,18 +2,10 @@ import { backboneFrom, detectArchitecture, pickTensors, weightsInvalid } from ".
 import { readTensors } from "../files/tensors.js";
 import type { Architecture, TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
-import { checkChoice, checkNumber, rejectUnknown } from "../options.js";
+import { check } from "../schema/check.js";
+import { type ConvertOptions, convertOptions, layouts } from "../schema/models.js";
 
-export type CheckpointLayout = "authors" | "anomalib";
-
-export interface ConvertOptions {
-  /** A PyTorch (zip or legacy, Lightning too) or safetensors file. */
-  path: string;
-  /** Whose tensor names the file uses. Default "auto". */
-  layout?: "auto" | CheckpointLayout;
-  /** Feature channels C: the sum over the taps, 1536 for layer2 and layer3 of a bottleneck net. */
-  channels: number;
-}
+export type CheckpointLayout = (typeof layouts)[number];
 
 export interface ConvertedCheckpoint {
   /** By the authors' names, float32; `headTensors` of the binding gives the shapes. */
@@ -23,7 +15,7 @@ export interface ConvertedCheckpoint {
   backbone?: { architecture: Architecture; tensors: TensorMap };
 }
 
-/** The authors' name in each layout (spec section 7). */
+/** The authors' name in each layout (docs/method.md, Checkpoints and file formats). */
 const nameIn: Record<CheckpointLayout, (name: string) => string> = {
   authors: (name) => name,
   anomalib: (name) =>
@@ -40,21 +32,17 @@ const nameIn: Record<CheckpointLayout, (name: string) => string> = {
  * non-floating or non-finite tensor, and the file errors of readTensors.
  */
 export async function convertCheckpoint(options: ConvertOptions): Promise<ConvertedCheckpoint> {
-  const where = "convertCheckpoint";
-  rejectUnknown(options, ["path", "layout", "channels"], where);
-  const wanted = engine().headTensors(
-    checkNumber(where, "channels", options.channels, { integer: true, min: 1, max: 65536 }),
-  );
-  const asked = checkChoice(where, "layout", options.layout ?? "auto", ["auto", "authors", "anomalib"] as const);
-  const { tensors } = await readTensors(options.path);
-  const { layout, prefix } = detectLayout(tensors, Object.keys(wanted), asked, options.path);
+  const { path, layout: asked, channels } = check("convertCheckpoint", convertOptions, options);
+  const wanted = engine().headTensors(channels);
+  const { tensors } = await readTensors(path);
+  const { layout, prefix } = detectLayout(tensors, Object.keys(wanted), asked, path);
 
   const problems: string[] = [];
   const heads = pickTensors(tensors, wanted, (name) => prefix + nameIn[layout](name), problems);
   if (problems.length > 0)
     throw weightsInvalid(
-      options.path,
-      `does not hold the heads for ${options.channels} feature channels in the ${layout} layout`,
+      path,
+      `does not hold the heads for ${channels} feature channels in the ${layout} layout`,
       problems,
     );
 
@@ -62,7 +50,7 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
   const inside = Object.fromEntries(Object.entries(tensors).filter(([name]) => name.startsWith(extractor)));
   const architecture = layout === "anomalib" ? detectArchitecture(inside) : undefined;
   return architecture
-    ? { heads, layout, backbone: { architecture, tensors: backboneFrom(inside, architecture, options.path) } }
+    ? { heads, layout, backbone: { architecture, tensors: backboneFrom(inside, architecture, path) } }
     : { heads, layout };
 }
 
@@ -75,7 +63,7 @@ function detectLayout(
 ): { layout: CheckpointLayout; prefix: string } {
   const names = Object.keys(tensors);
   let best: { layout: CheckpointLayout; prefix: string; found: number } | undefined;
-  for (const layout of ["authors", "anomalib"] as const) {
+  for (const layout of layouts) {
     if (asked !== "auto" && asked !== layout) continue;
     const found = new Map<string, number>();
     for (const head of wanted.map(nameIn[layout])) {
@@ -93,7 +81,7 @@ function detectLayout(
     file,
     asked === "auto" ? "holds no SuperSimpleNet heads" : `holds no heads in the ${asked} layout`,
     [
-      `expected names such as ${(asked === "auto" ? (["authors", "anomalib"] as const) : [asked]).map((layout) => nameIn[layout]("feature_adaptor.projection.weight")).join(" or ")}, found ${sample}`,
+      `expected names such as ${(asked === "auto" ? layouts : [asked]).map((layout) => nameIn[layout]("feature_adaptor.projection.weight")).join(" or ")}, found ${sample}`,
     ],
   );
 }

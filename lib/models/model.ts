@@ -1,22 +1,18 @@
 import { resolve } from "node:path";
 import { types } from "node:util";
 
-import { fileError, SuperSimpleNetError } from "../errors.js";
+import { command, type ErrorDetails, fileError, option, SuperSimpleNetError, text } from "../errors.js";
 import { loadBackbone } from "../backbones/load.js";
 import { pickTensors, tensorsSha256 } from "../backbones/check.js";
 import { readTensors, writeTensors } from "../files/tensors.js";
 import type { NetworkConfig, TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
-import { checkBoolean, checkNumber, checkPath, rejectUnknown } from "../options.js";
+import { check, checkPath } from "../schema/check.js";
+import { type SaveOptions, saveOptions, type ThresholdOptions, thresholdOptions } from "../schema/models.js";
 import { checkConfig, type ModelConfig, modelFormatVersion, networkConfigOf, randomNotEmbedded } from "./config.js";
 
 const formatName = "supersimplenet";
 const backbonePrefix = "backbone.";
-
-export interface SaveOptions {
-  /** Store the backbone in the file; a random one must be. Default: as the model was trained or loaded. */
-  embedBackbone?: boolean;
-}
 
 /**
  * Lets go of a backbone that can be read again from the model's file, when that is needed: a detector has its own copy, laid
@@ -63,19 +59,25 @@ export class Model {
   static async load(path: string): Promise<Model> {
     checkPath("Model.load", "path", path);
     const { tensors, metadata, format } = await readTensors(path);
-    const fail = (reason: string, cause?: unknown): never => {
-      throw new SuperSimpleNetError("MODEL_INVALID", `${path} is not a usable model file: ${reason}`, { path, cause });
+    const fail: Fail = (reason, { cause, fix } = {}) => {
+      const what = `${path} is not a usable model file: ${reason}`;
+      throw new SuperSimpleNetError("MODEL_INVALID", what, { path, cause, fix });
     };
     if (format !== "safetensors" || metadata["format"] !== formatName) {
-      fail("it was not written by supersimplenet. PyTorch checkpoints are read by 'supersimplenet convert'.");
+      fail("it was not written by supersimplenet.", {
+        fix: text`PyTorch checkpoints are read by ${command("convert")}.`,
+      });
     }
     const version = Number(metadata["format_version"]);
     if (!Number.isInteger(version) || version < 1) fail(`its format version is '${metadata["format_version"]}'.`);
     if (version > modelFormatVersion) {
       throw new SuperSimpleNetError(
         "MODEL_TOO_NEW",
-        `${path} has model format ${version}; this version of supersimplenet reads up to ${modelFormatVersion}. Upgrade it: 'npm install supersimplenet@latest', or in a checkout 'git pull' and 'npm run build'.`,
-        { path },
+        `${path} has model format ${version}; this version of supersimplenet reads up to ${modelFormatVersion}.`,
+        {
+          path,
+          fix: "Upgrade it: 'npm install supersimplenet@latest', or in a checkout 'git pull' and 'npm run build'.",
+        },
       );
     }
     const config = configOf(metadata["config"], fail);
@@ -142,7 +144,8 @@ export class Model {
     if (loaded.sha256 !== sha256) {
       throw new SuperSimpleNetError(
         "CHECKSUM_MISMATCH",
-        `The model was trained on ${architecture} with the weights of '${source}', but '${loaded.source}' holds others. Give the original file with --backbone-weights (option backboneWeights).`,
+        `The model was trained on ${architecture} with the weights of '${source}', but '${loaded.source}' holds others.`,
+        { option: "backboneWeights", fix: text`Give the original file with ${option("backboneWeights")}.` },
       );
     }
     return (this.#backbone = loaded.tensors);
@@ -154,10 +157,9 @@ export class Model {
    */
   async save(path: string, options: SaveOptions = {}): Promise<void> {
     checkPath("model.save", "path", path);
-    rejectUnknown(options, ["embedBackbone"], "model.save");
-    const embed = checkBoolean("model.save", "embedBackbone", options.embedBackbone ?? this.#embedded);
+    const { embedBackbone: embed = this.#embedded } = check("model.save", saveOptions, options);
     this.check("model.save");
-    if (!embed && !this.config.backbone.trained) throw randomNotEmbedded("model.save");
+    if (!embed && !this.config.backbone.trained) throw randomNotEmbedded("model.save", "embedBackbone");
     const tensors: TensorMap = { ...this.heads };
     if (embed) {
       for (const [name, tensor] of Object.entries(await this.backbone())) tensors[backbonePrefix + name] = tensor;
@@ -174,11 +176,8 @@ export class Model {
   }
 
   /** Sets thresholds by hand; `save` keeps them. `score` is between 0 and 1, exclusive; `pixelLogit` any finite number. */
-  setThresholds(thresholds: { score?: number; pixelLogit?: number }): void {
-    rejectUnknown(thresholds, ["score", "pixelLogit"], "model.setThresholds");
-    const { score, pixelLogit } = thresholds;
-    if (score !== undefined) checkNumber("model.setThresholds", "score", score, { above: 0, max: 1 - Number.EPSILON });
-    if (pixelLogit !== undefined) checkNumber("model.setThresholds", "pixelLogit", pixelLogit);
+  setThresholds(thresholds: ThresholdOptions): void {
+    const { score, pixelLogit } = check("model.setThresholds", thresholdOptions, thresholds);
     if (score !== undefined) {
       Object.assign(this.config.thresholds, { scoreLogit: Math.log(score / (1 - score)), scoreMethod: "manual" });
     }
@@ -188,17 +187,19 @@ export class Model {
   }
 }
 
-function configOf(json: string | undefined, fail: (reason: string, cause?: unknown) => never): ModelConfig {
+type Fail = (reason: string, details?: Pick<ErrorDetails, "cause" | "fix">) => never;
+
+function configOf(json: string | undefined, fail: Fail): ModelConfig {
   let config: unknown;
   try {
     config = JSON.parse(json ?? "");
   } catch (error) {
-    return fail("its configuration is not JSON.", error);
+    return fail("its configuration is not JSON.", { cause: error });
   }
   try {
     checkConfig("its configuration", config);
   } catch (error) {
-    return fail((error as Error).message, error);
+    return fail((error as Error).message, { cause: error });
   }
   return config;
 }

@@ -288,7 +288,7 @@ export interface TargetOptions {
   alignCorners: boolean;
   /** Side of the square that dilates the mask first; 0 or 1 does not. */
   dilation: number;
-  /** Distance weight (spec section 4); null gives weight 1 everywhere. */
+  /** Distance weight (docs/method.md, Targets and distance weight); null gives weight 1 everywhere. */
   distanceWeight: { w: number; p: number } | null;
   /** 0 none, 1 vertical, 2 horizontal, 3 both. */
   flips: number[];
@@ -436,7 +436,7 @@ export interface NativeBinding {
   featureShape(config: NetworkConfig): { channels: number; height: number; width: number };
   /** Untrained weights. */
   randomBackbone(architecture: Architecture, seed: number): Promise<TensorMap>;
-  /** Every tensor of the heads for C feature channels, by the authors' names (spec section 2). */
+  /** Every tensor of the heads for C feature channels, by the authors' names (docs/method.md, Heads). */
   headTensors(channels: number, layout?: HeadLayout): Record<string, number[]>;
   /** Untrained heads. */
   randomHeads(channels: number, seed: number, layout?: HeadLayout): Promise<TensorMap>;

@@ -2,8 +2,8 @@ import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, realpathSync } from "node:fs";
 import path from "node:path";
 
-import { SuperSimpleNetError } from "../errors.js";
-import { invalid } from "../options.js";
+import { invalid, SuperSimpleNetError } from "../errors.js";
+
 import type { CudaStatus } from "./binding.js";
 import { checkGlibc } from "./glibc.js";
 import { openLoader } from "./loader.js";

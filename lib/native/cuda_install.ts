@@ -1,22 +1,16 @@
 import { existsSync } from "node:fs";
 import path from "node:path";
 
-import { checkTransfer } from "../download/download.js";
 import { SuperSimpleNetError } from "../errors.js";
-import { rejectUnknown } from "../options.js";
+import { check } from "../schema/check.js";
+import { installCudaOptions } from "../schema/downloads.js";
+import type { Settings } from "../schema/types.js";
 import { type PinnedBuild, type Wheel, cudaCache, cudaInstall, isCheckout, pinned } from "./locate.js";
-import { type WheelOptions, type WheelProgress, fromIndex, installWheels, withPip } from "./wheels.js";
+import { type WheelProgress, fromIndex, installWheels, withPip } from "./wheels.js";
 
-export interface CudaInstallOptions extends WheelOptions {
-  /** Folder that holds the wheels; then nothing is downloaded. Default: none. */
-  from?: string | undefined;
-  /** Installs again what is there. Default false. */
-  force?: boolean | undefined;
-  /**
-   * Python package index to download from: its "simple" address, answered as JSON (PEP 691) or as a page of links.
-   * Default: SUPERSIMPLENET_WHEELS_URL, else PIP_INDEX_URL; without either, pip downloads from where it is set up to.
-   */
-  indexUrl?: string | undefined;
+/** Options of installCuda. */
+export interface CudaInstallOptions extends Settings<typeof installCudaOptions> {
+  onProgress?: ((progress: CudaInstallProgress) => void) | undefined;
 }
 
 export type CudaInstallProgress = WheelProgress;
@@ -36,12 +30,7 @@ export interface CudaInstalled {
  * FILE_NOT_FOUND (wheels missing in `from`), CHECKSUM_MISMATCH, DOWNLOAD_FAILED, ABORTED, NO_SPACE, ...
  */
 export async function installCuda(options: CudaInstallOptions = {}): Promise<CudaInstalled> {
-  rejectUnknown(
-    options,
-    ["from", "force", "indexUrl", "onProgress", "signal", "timeoutMs", "attempts", "retryDelayMs"],
-    "installCuda",
-  );
-  checkTransfer("installCuda", options);
+  check("installCuda", installCudaOptions, options);
   return installBuild(pinned.cuda, cudaCache(), options);
 }
 

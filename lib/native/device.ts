@@ -1,16 +1,10 @@
 import os from "node:os";
 
-import { SuperSimpleNetError } from "../errors.js";
-import { checkChoice, checkNumber, invalid } from "../options.js";
+import { call, command, option, SuperSimpleNetError, text } from "../errors.js";
+import { checkValue } from "../schema/check.js";
+import { threads as threadsOption } from "../schema/common.js";
 import type { Precision } from "./binding.js";
 import { engine, engineFiles } from "./engine.js";
-
-/** Throws INVALID_OPTION for what cannot be a device's name anywhere. */
-export function checkDevice(where: string, device: unknown): string {
-  if (typeof device !== "string" || !/^(auto|cpu|cuda(:\d+)?)$/.test(device))
-    throw invalid(where, "device", "'auto', 'cpu', 'cuda' or 'cuda:N'", device);
-  return device;
-}
 
 /** Where the network runs, and why there. */
 export interface ChosenDevice {
@@ -24,7 +18,6 @@ export interface ChosenDevice {
  * DEVICE_UNAVAILABLE with what was found and what is needed, never a silent fallback.
  */
 export function resolveDevice(where: string, device: string): ChosenDevice {
-  checkDevice(where, device);
   const present = engine(device).devices();
   const gpu = present.find((name) => name.startsWith("cuda"));
   const { choice, libtorch } = engineFiles();
@@ -37,28 +30,16 @@ export function resolveDevice(where: string, device: string): ChosenDevice {
   const why = gpu ? "there is no GPU of that number." : `${choice.reason}. ${choice.fix ?? ""}`.trimEnd();
   throw new SuperSimpleNetError(
     "DEVICE_UNAVAILABLE",
-    `${where}: device '${device}' is not usable here: ${why} Available: ${present.join(", ")}. 'supersimplenet doctor' tells more.`,
+    text`${call(where)}: device '${device}' is not usable here: ${why} Available: ${present.join(", ")}. ${command("doctor")} tells more.`,
   );
 }
 
-export const detectorPrecisions = ["float32", "tf32", "bfloat16", "float16"] as const;
-export const trainerPrecisions = ["float32", "tf32", "bfloat16"] as const;
-
-/** Throws INVALID_OPTION for another precision than `choices`, and for float16 and tf32 without CUDA. `device`: as resolveDevice gave it. */
-export function checkPrecision<P extends Precision>(
-  where: string,
-  precision: unknown,
-  device: string,
-  choices: readonly P[],
-): P {
-  const checked = checkChoice(where, "precision", precision, choices);
-  if ((checked === "float16" || checked === "tf32") && device === "cpu") {
-    throw new SuperSimpleNetError(
-      "INVALID_OPTION",
-      `${where}: precision '${checked}' is for CUDA, but the device is 'cpu'. Use 'float32', or 'bfloat16' where the processor is faster with it.`,
-    );
-  }
-  return checked;
+/** Throws INVALID_OPTION for float16 and tf32 without CUDA. `device`: as resolveDevice gave it. */
+export function checkPrecision(where: string, precision: Precision, device: string): void {
+  if ((precision !== "float16" && precision !== "tf32") || device !== "cpu") return;
+  const what = text`${call(where)}: ${option("precision")} '${precision}' is for CUDA, but the device is 'cpu'.`;
+  const fix = "Use 'float32', or 'bfloat16' where the processor is faster with it.";
+  throw new SuperSimpleNetError("INVALID_OPTION", what, { option: "precision", value: precision, fix });
 }
 
 /** What the engine of this JavaScript thread was last set to. */
@@ -73,11 +54,7 @@ export async function applyThreads(where: string, threads: number | undefined): 
   if (threads === undefined && applied !== undefined) return applied;
   const variable = process.env["SUPERSIMPLENET_THREADS"];
   const value = threads ?? (variable ? Number(variable) : os.availableParallelism());
-  checkNumber(where, threads === undefined && variable ? "SUPERSIMPLENET_THREADS" : "threads", value, {
-    min: 1,
-    max: 1024,
-    integer: true,
-  });
+  checkValue(where, threads === undefined && variable ? "SUPERSIMPLENET_THREADS" : "threads", threadsOption, value);
   const before = applied;
   applied = value;
   try {

@@ -4,7 +4,10 @@
  * chroma as sRGB can show, up to a limit. So the order of the values can be read even in a grey print.
  */
 
-import { checkNumber, invalid } from "../options.js";
+import { z } from "zod";
+
+import { invalid } from "../errors.js";
+import { checkValue } from "../schema/check.js";
 
 export type Colour = readonly [red: number, green: number, blue: number];
 
@@ -59,7 +62,7 @@ export interface ColourRange {
  */
 export function colourRange(maps: readonly Float32Array[], pixelThreshold: number): ColourRange {
   if (!Array.isArray(maps)) throw invalid("colourRange", "maps", "a list of maps", maps);
-  checkNumber("colourRange", "pixelThreshold", pixelThreshold);
+  checkValue("colourRange", "pixelThreshold", z.number(), pixelThreshold);
   const values: number[] = [];
   const perMap = Math.max(64, Math.min(8192, Math.floor(2 ** 18 / maps.length))); // to be sorted in milliseconds
   for (const map of maps) {

@@ -1,6 +1,6 @@
 import { types } from "node:util";
 
-import { invalid } from "../options.js";
+import { invalid } from "../errors.js";
 
 /** A NumPy .npy file (format 1.0) of float32, little-endian, row-major: `numpy.load` gives an array of that shape. Throws INVALID_OPTION for another number of values. */
 export function npyFile(data: Float32Array, shape: readonly number[]): Buffer {

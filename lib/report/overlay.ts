@@ -1,10 +1,13 @@
 import { types } from "node:util";
 
+import { z } from "zod";
+
 import type { Label } from "../datasets/types.js";
 import type { AnomalyMap, Detection } from "../detection/types.js";
+import { invalid } from "../errors.js";
 import type { Mask, RgbImage } from "../images/decode.js";
 import { sharp } from "../images/sharp.js";
-import { checkNumber, invalid } from "../options.js";
+import { checkValue } from "../schema/check.js";
 import { Canvas, encodePng, fitText, textHeight, textWidth } from "./canvas.js";
 import { type Colour, type ColourRange, heatColours, heatPixels } from "./colours.js";
 import { drawContour, drawTint, resizeField, smoothField } from "./contour.js";
@@ -38,8 +41,8 @@ const legendHeight = textHeight() + 2 * gap;
 
 function checkRange(where: string, range: ColourRange): void {
   const { low, high } = (range ?? {}) as ColourRange;
-  checkNumber(where, "range.low", low);
-  checkNumber(where, "range.high", high);
+  checkValue(where, "range.low", z.number(), low);
+  checkValue(where, "range.high", z.number(), high);
   if (low >= high) throw invalid(where, "range", "low below high", { low, high });
 }
 

@@ -1,6 +1,8 @@
-import type { z } from "zod";
+import { z } from "zod";
 
 import { call, invalid, option, SuperSimpleNetError, text } from "../errors.js";
+import { isPath } from "./common.js";
+import { didYouMean } from "./nearest.js";
 import { bare, choicesOf, entries, expectation, rowOf } from "./option.js";
 
 /**
@@ -20,13 +22,7 @@ function explained(where: string, schema: z.ZodType, options: object, found: z.c
   const { path, type } = nearest(schema, issue.path.map(String));
   const value = path.reduce<unknown>((at, name) => (at as Record<string, unknown>)[name], options);
   if (issue.code === "unrecognized_keys") return unknownOption(where, schema, path, issue.keys, knownNames(type));
-  return invalid(where, path.join("."), `${expectation(type)}${suggestion(type, value)}`, value);
-}
-
-function suggestion(type: z.ZodType, value: unknown): string {
-  const choices = choicesOf(type);
-  const near = choices && typeof value === "string" ? didYouMean(value, choices) : undefined;
-  return near === undefined ? "" : ` (did you mean '${near}'?)`;
+  return invalid(where, path.join("."), expectation(type) + suggestion(type, value), value);
 }
 
 /** A union reports what each of its forms says; what is said of the inside of an object is about that object's form. */
@@ -34,6 +30,40 @@ function innermost(issue: z.core.$ZodIssue): z.core.$ZodIssue {
   if (issue.code !== "invalid_union") return issue;
   const inside = issue.errors.flat().find(({ path, code }) => path.length > 0 || code === "unrecognized_keys");
   return inside ? innermost({ ...inside, path: [...issue.path, ...inside.path] } as z.core.$ZodIssue) : issue;
+}
+
+/** UNKNOWN_OPTION for a name that is not known, in an object that may be of any class. */
+export function checkNames(where: string, object: object, known: readonly string[]): void {
+  const unknown = Object.keys(object).filter((name) => !known.includes(name));
+  if (unknown.length > 0) throw unknownOption(where, z.unknown(), [], unknown, known);
+}
+
+/** One value that is no option of an object: an argument of its own, a variable of the environment, a field of a file. */
+export function checkValue<Type extends z.ZodType>(
+  where: string,
+  name: string,
+  type: Type,
+  value: unknown,
+): z.output<Type> {
+  const parsed = type.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw invalid(where, name, expectation(type) + suggestion(type, value), value);
+}
+
+/** The path of a file or folder. */
+export function checkPath(where: string, name: string, value: unknown, expected = "a path"): string {
+  if (!isPath(value)) throw invalid(where, name, expected, value);
+  return value;
+}
+
+/** " (did you mean 'train'?)" for a misspelt choice. */
+export function suggestion(type: z.ZodType, value: unknown): string {
+  const inner = bare(type);
+  const choices = choicesOf(inner instanceof z.ZodArray ? (inner.element as z.ZodType) : inner);
+  if (!choices) return "";
+  const wrong: unknown = Array.isArray(value) ? value.find((each) => !choices.includes(each as string)) : value;
+  const near = typeof wrong === "string" ? didYouMean(wrong, choices) : undefined;
+  return near === undefined ? "" : ` (did you mean '${near}'?)`;
 }
 
 /** The deepest option or group on the way to what is wrong: what a list holds is told as the whole list. */
@@ -79,24 +109,6 @@ function unknownOption(
   const place = path.length === 0 ? "" : `, ${path.join(".")},`;
   const what = text`${call(where)}${place} has no option '${name!}'.`;
   return new SuperSimpleNetError("UNKNOWN_OPTION", what, { option: full, fix });
-}
-
-/** The known name nearest to a misspelt one, if one is near enough to suggest. */
-export function didYouMean(name: string, known: readonly string[]): string | undefined {
-  const distances = known.map((candidate) => editDistance(name.toLowerCase(), candidate.toLowerCase()));
-  const least = Math.min(...distances);
-  return least <= Math.max(2, Math.floor(name.length / 3)) ? known[distances.indexOf(least)] : undefined;
-}
-
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++)
-      next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
-    row = next;
-  }
-  return row[b.length]!;
 }
 
 /** Also one of another realm (a vm context, Jest), whose Object is not ours. */

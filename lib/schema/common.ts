@@ -52,7 +52,7 @@ export const device = option(
     .regex(/^(auto|cpu|cuda(:\d+)?)$/)
     .default("auto"),
   {
-    help: "Where the network runs: auto, cpu, cuda, or cuda:1 for the second GPU.",
+    help: "Where the network runs; cuda:1 is the second GPU, auto takes a GPU if one is usable.",
     placeholder: "auto|cpu|cuda",
     expected: "'auto', 'cpu', 'cuda' or 'cuda:N'",
     record: false,
@@ -60,9 +60,9 @@ export const device = option(
 );
 
 export const threads = option(z.int().min(1).max(1024).optional(), {
-  help: "CPU threads of the engine, for everything that it does from now on.",
+  help: "CPU threads of the engine; the number holds for the whole process until another is given.",
   placeholder: "N",
-  defaultText: "SUPERSIMPLENET_THREADS, or the number of cores; later calls keep the number in force",
+  defaultText: "SUPERSIMPLENET_THREADS, else the number of cores",
   record: false,
 });
 
@@ -79,7 +79,7 @@ export function readSize(written: string): readonly [number, number] | undefined
 export const imageSizeRow = {
   placeholder: "HxW",
   expected: "[height, width], each an integer at least 32 and at most 8192",
-  written: "HEIGHTxWIDTH in pixels, each from 32 to 8192, such as 256x256",
+  written: "HEIGHTxWIDTH in pixels, each from 32 to 8192, such as 256x256, or one number for a square",
   read: readSize,
 } as const;
 
@@ -94,7 +94,7 @@ export function readNumbers(written: string): number[] | undefined {
 
 export const headsForms = ["lowResolution", "direct"] as const;
 export const headsRow = {
-  help: "How the heads are computed: the fast low-resolution form, or the direct form, which is slow and for checking.",
+  help: "How the heads are computed: in the fast low-resolution form, or directly, which is slow and serves as a check.",
   placeholder: "low-resolution|direct",
   written: "low-resolution or direct",
   defaultText: "low-resolution, where the network has it",

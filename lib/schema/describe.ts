@@ -1,7 +1,7 @@
 import { z } from "zod";
 
 import { flagName, placeholder } from "./flags.js";
-import { bare, defaultOf, type Entry, expectation } from "./option.js";
+import { bare, defaultOf, type Entry, expectation, type OptionRow } from "./option.js";
 import { regimePresets } from "./presets.js";
 import { regimes } from "./regimes.js";
 
@@ -18,15 +18,16 @@ function regimeDefaults(path: readonly string[], write: (value: unknown) => stri
   const groups = new Map<string, string[]>();
   for (const regime of regimes) {
     const preset: unknown = regimePresets[regime];
-    const value = write(path.reduce<unknown>((at, name) => (at as Record<string, unknown>)[name], preset));
+    // An experiment has the options of a training one level deeper.
+    const value = write(path.slice(-2).reduce<unknown>((at, name) => (at as Record<string, unknown>)[name], preset));
     groups.set(value, [...(groups.get(value) ?? []), regime]);
   }
   return [...groups].map(([value, names]) => `${value} ${names.join(", ")}`).join("; ");
 }
 
 /** A value as the command line writes it. */
-export function asWritten(value: unknown): string {
-  if (value === false) return "false";
+export function asWritten(value: unknown, { off }: OptionRow): string {
+  if (value === false && off !== undefined) return "none";
   if (Array.isArray(value)) return value.join(value.length === 2 && value.every((side) => side >= 32) ? "x" : ",");
   if (typeof value === "object" && value !== null) return Object.values(value).join(",");
   return String(value);
@@ -66,6 +67,6 @@ export function typeText(type: z.ZodType, given?: string): string {
 /** One row of the reference: option, flag, what it takes, default, what it does. */
 export function tableRow(entry: Entry): [option: string, flag: string, takes: string, standard: string, help: string] {
   const { path, type, row } = entry;
-  const flag = row.flag === false ? "" : `--${flagName(entry)} ${placeholder(entry)}`;
+  const flag = row.flag === false ? "" : `--${flagName(entry)}${row.switch ? "" : ` ${placeholder(entry)}`}`;
   return [path.join("."), flag, expectation(type), defaultText(entry, asCode) ?? "", row.help];
 }

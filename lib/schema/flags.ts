@@ -1,20 +1,27 @@
 import { z } from "zod";
 
 import { invalid } from "../errors.js";
-import { didYouMean } from "./check.js";
+import { suggestion } from "./check.js";
 import { bare, choicesOf, type Entry, entries, expectation } from "./option.js";
 
 /** A flag of the command line, made of one option. */
 export interface Flag extends Entry {
   /** Without dashes. */
   name: string;
+  /** What a flag without a value sets: true, or false for --no-NAME. Undefined: the flag takes a value. */
+  sets?: boolean;
 }
 
 /** The flags of a schema, in its order. */
 export function flagsOf(schema: z.ZodType): Flag[] {
   return entries(schema)
     .filter(({ row }) => row.flag !== false)
-    .map((entry) => ({ ...entry, name: flagName(entry) }));
+    .flatMap((entry): Flag[] => {
+      const { off, switch: isSwitch } = entry.row;
+      const flag = { ...entry, name: flagName(entry), ...(isSwitch && { sets: true }) };
+      if (off === undefined) return [flag];
+      return [flag, { ...entry, row: { help: off }, name: `no-${flag.name}`, sets: false }];
+    });
 }
 
 export function flagName({ path, row }: Entry): string {
@@ -23,10 +30,22 @@ export function flagName({ path, row }: Entry): string {
     : path.at(-1)!.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
+/** A flag as --help shows it, with what it takes. */
+export function flagTerm(flag: Flag): string {
+  return flag.sets === undefined ? `--${flag.name} ${placeholder(flag)}` : `--${flag.name}`;
+}
+
 /** What the value of a flag is called in --help. */
 export function placeholder({ type, row }: Entry): string {
   if (row.placeholder !== undefined) return row.placeholder;
   return choicesOf(type)?.join("|") ?? (bare(type) instanceof z.ZodBoolean ? "true|false" : "VALUE");
+}
+
+/** The flag that stands for an option of this path; a call inside may name it without its outer groups. */
+export function flagFor(flags: readonly Flag[], path: string): Flag | undefined {
+  const positive = flags.filter(({ sets }) => sets !== false);
+  const inside = positive.filter((flag) => flag.path.join(".").endsWith(`.${path}`));
+  return positive.find((flag) => flag.path.join(".") === path) ?? (inside.length === 1 ? inside[0] : undefined);
 }
 
 /** The value that a flag's text stands for. `before`: what the same flag gave earlier. Throws INVALID_OPTION. */
@@ -46,10 +65,9 @@ function readByType(type: z.ZodType, written: string): unknown {
 
 function writtenExpectation({ type, row }: Flag, written: string): string {
   if (row.written !== undefined) return row.written;
+  if (bare(type) instanceof z.ZodBoolean) return "one of true, false";
   const choices = choicesOf(type);
-  if (!choices) return expectation(type);
-  const near = didYouMean(written, choices);
-  return `one of ${choices.join(", ")}${near === undefined ? "" : ` (did you mean '${near}'?)`}`;
+  return choices ? `one of ${choices.join(", ")}${suggestion(type, written)}` : expectation(type);
 }
 
 /** Options, in their groups, of the values that flags gave. */

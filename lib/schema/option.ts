@@ -18,6 +18,8 @@ export interface OptionRow {
   written?: string;
   /** Help of a second flag --no-NAME, which sets the option to false. */
   off?: string;
+  /** The flag takes no value: whoever gives it means true. */
+  switch?: true;
   /** Name in the checkpoint's fingerprint and the model's record. False: the option does not decide results. Default: its name. */
   record?: string | false;
   /** The default depends on the regime: lib/schema/presets.ts. */
@@ -63,24 +65,28 @@ export interface Entry {
   path: readonly string[];
   type: z.ZodType;
   row: OptionRow;
+  /** What the group that it stands in is about. */
+  group?: string | undefined;
 }
 
 /** Every option of a schema, groups followed, in the order in which they are written. */
-export function entries(schema: z.ZodType, path: readonly string[] = []): Entry[] {
+export function entries(schema: z.ZodType, path: readonly string[] = [], group?: string): Entry[] {
   const object = bare(schema);
   if (!(object instanceof z.ZodObject)) return [];
   return Object.entries(object.shape as Record<string, z.ZodType>).flatMap(([name, type]) => {
     const row = rows.get(type);
     const here = [...path, name];
-    return row ? [{ path: here, type, row }, ...members(type, here)] : entries(type, here);
+    return row
+      ? [{ path: here, type, row, group }, ...members(type, here, group)]
+      : entries(type, here, type.description);
   });
 }
 
 /** An option may itself have options, one of the forms of a union ("auto", false or an object). */
-function members(type: z.ZodType, path: readonly string[]): Entry[] {
+function members(type: z.ZodType, path: readonly string[], group: string | undefined): Entry[] {
   const inner = bare(type);
   const forms = inner instanceof z.ZodUnion ? (inner.options as z.ZodType[]) : [inner];
-  return forms.flatMap((form) => entries(form, path));
+  return forms.flatMap((form) => entries(form, path, group));
 }
 
 export function rowOf(type: z.ZodType): OptionRow | undefined {

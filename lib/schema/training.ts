@@ -50,13 +50,13 @@ export const networkShape = {
 
 export const ablationShape = {
   upscale: option(z.boolean().default(true), {
-    help: "Ablation: upscale the features to twice the size of the largest layer.",
+    help: "Ablation: whether features are upscaled to twice the size of the largest layer.",
   }),
   classificationHead: option(z.enum(["standard", "complex", "mapMax"]).default("standard"), {
-    help: "Ablation: what makes the score: one convolutional block, three, or the maximum of the map without a head.",
+    help: "Ablation: what computes the score: one convolutional block, three, or no head but the maximum of the map.",
   }),
   mapInput: option(z.boolean().default(true), {
-    help: "Ablation: the classification head sees the map.",
+    help: "Ablation: whether the classification head sees the map.",
   }),
 };
 
@@ -64,7 +64,7 @@ export const ablationShape = {
 const positive = (high = Infinity): z.ZodNumber => (high === Infinity ? z.number().gt(0) : z.number().gt(0).max(high));
 const share = (high = 1): z.ZodNumber => z.number().min(0).max(high);
 const mebibytes = z
-  .int()
+  .number()
   .min(0)
   .max(2 ** 32);
 
@@ -96,38 +96,38 @@ export const distributedOptions = z.strictObject({
     flag: false,
   }),
   timeoutSeconds: option(z.number().min(1).max(86400).default(60), {
-    help: "Seconds after which a process that is not heard from has failed.",
+    help: "Seconds of silence after which another process counts as failed.",
     placeholder: "S",
     flag: "rank-timeout",
   }),
   joinTimeoutSeconds: option(z.number().min(1).max(86400).default(300), {
-    help: "Seconds to wait for all processes to come.",
+    help: "Seconds to wait until all processes have joined.",
     placeholder: "S",
     flag: "join-timeout",
   }),
   nccl: option(z.boolean().default(true), {
-    help: "Sum gradients by NCCL where every process has a GPU of its own.",
+    help: "Several processes: sum gradients with NCCL if each has a GPU of its own.",
   }),
 });
 
 /** Every option of Trainer. What most people set stands first; the rest is in groups. */
 export const trainerOptions = z.strictObject({
   backbone: option(z.enum(architectures).default("wide_resnet50_2"), {
-    help: "Frozen ResNet whose features are used.",
+    help: `Frozen ResNet whose features are used: ${architectures.join(", ")}.`,
     placeholder: "NAME",
   }),
   backboneWeights: option(pathType.default("auto"), {
-    help: "Weights of the backbone: a .safetensors or .pth file; auto takes the cache folder; random is for tests.",
+    help: "Weights of the backbone: a .safetensors or .pth file; auto takes them from the cache folder; random is for tests.",
     placeholder: "FILE",
     expected: "'auto', 'random' or a path",
     record: false,
   }),
   imageSize: option(imageSizeType.default([256, 256]), {
     ...imageSizeRow,
-    help: "Size in pixels to which images are resized, without keeping the aspect.",
+    help: "Images are resized to this size; the aspect is not kept.",
   }),
   regime: option(z.enum(["auto", ...regimes]).default("auto"), {
-    help: "Which labels to learn from; auto goes by the labels found.",
+    help: "Which labels to learn from; auto goes by the labels that are there.",
   }),
   epochs: option(z.int().min(1).max(1e6).default(300), {
     help: "Passes over the training images.",
@@ -139,16 +139,16 @@ export const trainerOptions = z.strictObject({
     flag: "batch",
   }),
   seed: option(z.int().min(0).default(0), {
-    help: "Same seed, data, machine and threads: the same model file, bit for bit (CPU).",
+    help: "Seed of the training. On the CPU, the same seed, data, machine and threads give the same file, bit for bit.",
     placeholder: "N",
   }),
   device,
   threads,
   precision: option(z.enum(["float32", "tf32", "bfloat16"]).default("float32"), {
-    help: "Operands of the wide matrix products; all else stays float32. tf32 is for CUDA.",
+    help: "Number format of the wide matrix products' operands; everything else stays float32. tf32 is for CUDA.",
   }),
   distributed: option(z.union([z.literal("auto"), z.literal(false), distributedOptions]).default("auto"), {
-    help: "Train with other processes: auto does so if the environment says so, as torchrun sets it.",
+    help: "Train together with other processes: auto does so if the environment names them, as under torchrun.",
     placeholder: "auto|off",
     expected: "'auto', false or an object",
     written: "auto or off",
@@ -193,23 +193,23 @@ export const trainerOptions = z.strictObject({
       flag: "lr-factor",
     }),
     gradientClip: option(z.number().min(0).optional(), {
-      help: "Limit of the global gradient norm; 0 does not clip.",
+      help: "Limit of the global gradient norm; 0 sets none.",
       placeholder: "X",
       byRegime: true,
     }),
     stopGradient: option(z.boolean().optional(), {
-      help: "Keep the gradient of the score out of the map.",
+      help: "Keep the gradient of the score's loss out of the map.",
       byRegime: true,
     }),
     balancedSampling: option(z.boolean().optional(), {
-      help: "As many normal as anomalous images per epoch, the anomalous ones in four flips.",
+      help: "Use as many normal as anomalous images per epoch, each anomalous one in four flips.",
       byRegime: true,
     }),
   }),
 
   anomalies: group("Synthetic anomalies.", {
     noiseStd: option(z.union([positive(), z.strictObject({ relative: positive() })]).optional(), {
-      help: "Latent noise: a standard deviation, or R times the standard deviation of each channel.",
+      help: "Strength of the latent noise: a standard deviation, or R times the standard deviation of each channel.",
       placeholder: "S|relative:R",
       defaultText: `${publishedNoiseStd} for the trained wide_resnet50_2, else relative`,
       expected: "a number above 0, or { relative: a number above 0 }",
@@ -226,7 +226,7 @@ export const trainerOptions = z.strictObject({
 
   masks: group("Pixel labels.", {
     dilation: option(z.int().min(0).max(255).optional(), {
-      help: "Side in pixels of the square that dilates training masks; 0 does not.",
+      help: "Side in pixels of the square by which training masks are dilated; 0 leaves them as they are.",
       placeholder: "PX",
       flag: "mask-dilation",
       record: "maskDilation",
@@ -237,7 +237,7 @@ export const trainerOptions = z.strictObject({
       {
         help: "Weight and power of the distance weight on defect pixels.",
         placeholder: "W,P",
-        written: "two numbers separated by commas",
+        written: "2 numbers separated by commas",
         off: "Weigh all pixels the same.",
         expected: "{ w, p } with w above 0 and at most 1000, p at least 0 and at most 100, or false",
         read: readDistanceWeight,
@@ -250,7 +250,7 @@ export const trainerOptions = z.strictObject({
       defaultText: "all masks there are",
     }),
     segmentedCount: option(z.int().min(0).optional(), {
-      help: "Number of anomalous training images that keep their masks.",
+      help: "Number of anomalous training images that keep their masks, instead of a share.",
       placeholder: "N",
     }),
   }),
@@ -298,9 +298,9 @@ export const trainerOptions = z.strictObject({
     }),
   }),
 
-  cuda: group("Work on a GPU.", {
+  cuda: group("Only on a GPU.", {
     graphs: option(z.int().min(0).max(64).default(32), {
-      help: "For how many sizes of steps the work is kept as a CUDA graph, which starts faster; 0: none.",
+      help: "Number of step sizes for which the work is kept as a CUDA graph, which starts faster; 0 keeps none.",
       placeholder: "N",
       flag: "cuda-graphs",
       record: false,
@@ -310,16 +310,19 @@ export const trainerOptions = z.strictObject({
   ablation: group("The paper's ablations.", {
     ...ablationShape,
     syntheticAnomalies: option(z.enum(["perlin", "simplenet", "none"]).default("perlin"), {
-      help: "Ablation: noise within Perlin masks, noise on the whole second copy of a batch, or real defects only.",
+      help: "Ablation: noise within Perlin masks, noise on the whole second copy of a batch, or no noise, only real defects.",
     }),
     overlap: option(z.boolean().default(false), {
-      help: "Ablation: synthetic anomalies on real defects too.",
+      help: "Ablation: whether synthetic anomalies are put on real defects too.",
     }),
     loss: option(z.enum(["default", "truncatedL1"]).default("default"), {
-      help: "Ablation: truncatedL1 leaves out the map's focal term.",
+      help: "Ablation: which loss the map has; truncatedL1 leaves out the focal term.",
     }),
   }),
 });
+
+/** Every default that does not depend on the regime. */
+export const trainerDefaults = trainerOptions.parse({});
 
 /** relative:R, or a number. */
 function readNoise(written: string): number | { relative: number } | undefined {
@@ -347,11 +350,11 @@ export const fitOptions = z.strictObject({
     flag: false,
   }),
   resume: option(z.boolean().default(false), {
-    help: "Continue from the checkpoint in the folder. It must exist and come from the same options and data.",
-    flag: false,
+    help: "Continue from the checkpoint in the folder, which must come from the same options and data.",
+    switch: true,
   }),
   overwrite: option(z.boolean().default(false), {
-    help: "Replace the checkpoint of another training in the folder.",
-    flag: false,
+    help: "Replace the earlier training in the folder.",
+    switch: true,
   }),
 });

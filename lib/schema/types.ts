@@ -1,6 +1,6 @@
 import type { z } from "zod";
 
-import type { distributedOptions, fitOptions, trainerOptions } from "./training.js";
+import type { ablationShape, distributedOptions, fitOptions, networkShape, trainerOptions } from "./training.js";
 
 // The build turns Settings<...> into plain interfaces with comments (scripts/lib/declarations.mjs).
 
@@ -17,6 +17,14 @@ export type DistributedOptions = Settings<typeof distributedOptions>;
 
 /** Options of trainer.fit, without its callbacks. */
 export type FitSettings = Settings<typeof fitOptions>;
+
+/** How the network departs from the paper's. What is left out: as in the paper. */
+export type AblationSettings = z.output<z.ZodObject<typeof ablationShape>>;
+
+/** What decides the network and its input, besides the backbone; model files have it. */
+export type NetworkSettings = Pick<z.output<typeof trainerOptions>, "imageSize"> &
+  z.output<z.ZodObject<typeof networkShape>> &
+  z.input<z.ZodObject<typeof ablationShape>>;
 
 /** A scale relative to the backbone's features: the noise of channel c has `relative` times the standard deviation of that channel. */
 export interface RelativeNoise {

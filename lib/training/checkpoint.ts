@@ -4,7 +4,7 @@ import path from "node:path";
 import { types } from "node:util";
 
 import { badValues } from "../backbones/check.js";
-import { fileError, SuperSimpleNetError } from "../errors.js";
+import { call, fileError, option, SuperSimpleNetError, text } from "../errors.js";
 import { readMetadata, readTensors, writeTensors } from "../files/tensors.js";
 import type { TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
@@ -21,7 +21,10 @@ export interface Checkpoint {
   epochsDone: number;
   heads: TensorMap;
   optimizer: TensorMap;
-  /** CPU threads it was computed with; undefined when the file does not say. Not in the fingerprint: another number changes the last bits only. */
+  /**
+   * CPU threads it was computed with; undefined when the file does not say. Not in the fingerprint: another number
+   * changes the last bits only.
+   */
   threads: number | undefined;
 }
 
@@ -46,8 +49,8 @@ export async function writeCheckpoint(out: string, checkpoint: Checkpoint, finge
 }
 
 /**
- * Keeps other trainings out of `out`, which is created, until the function that this returns is called or the process ends. Throws
- * FILE_ERROR when another one is there, and what makes a folder unusable.
+ * Creates `out` and keeps other trainings out of it, until the returned function is called or the process ends. Throws
+ * FILE_ERROR when another training writes there, and what makes a folder unusable.
  */
 export async function lockFolder(out: string): Promise<() => Promise<void>> {
   const removeEmpty = emptyFolders(out);
@@ -67,15 +70,17 @@ export async function lockFolder(out: string): Promise<() => Promise<void>> {
   };
 }
 
+const withoutResume = text`Start without ${option("resume")}.`;
+
 /** Throws FILE_NOT_FOUND when there is nothing to resume in `out`. */
 export function requireCheckpoint(out: string): void {
   const file = checkpointFile(out);
   if (!existsSync(file))
-    throw new SuperSimpleNetError(
-      "FILE_NOT_FOUND",
-      `There is nothing to resume: ${file} does not exist. Start without resume.`,
-      { path: file },
-    );
+    throw new SuperSimpleNetError("FILE_NOT_FOUND", `There is nothing to resume: ${file} does not exist.`, {
+      option: "resume",
+      path: file,
+      fix: withoutResume,
+    });
 }
 
 /** Throws INVALID_OPTION when there is a checkpoint in `out`, which would be lost. */
@@ -84,12 +89,16 @@ export function refuseCheckpoint(out: string): void {
   if (existsSync(file))
     throw new SuperSimpleNetError(
       "INVALID_OPTION",
-      `trainer.fit: ${out} holds the checkpoint of a training already. Continue it (resume), replace it (overwrite), or choose another folder (out).`,
-      { path: file },
+      text`${call("trainer.fit")}: ${out} holds the checkpoint of a training already.`,
+      {
+        option: "out",
+        path: file,
+        fix: text`Continue it with ${option("resume")}, replace it with ${option("overwrite")}, or choose another folder.`,
+      },
     );
 }
 
-/** What a training that starts from the first epoch leaves of the one before: nothing that could be resumed. */
+/** Removes what a training before left, so that a new one cannot be resumed from it. */
 export async function removeCheckpoint(out: string): Promise<void> {
   const folder = path.dirname(checkpointFile(out));
   await rm(folder, { recursive: true, force: true }).catch((error: unknown) =>
@@ -98,8 +107,8 @@ export async function removeCheckpoint(out: string): Promise<void> {
 }
 
 /**
- * Before anything else is read: throws CHECKPOINT_MISMATCH when `out`'s checkpoint was made with other values than those that are
- * known by now (what depends on the data is undefined, or "auto"), and FILE_CORRUPT.
+ * Throws CHECKPOINT_MISMATCH when `out`'s checkpoint was made with other options, and FILE_CORRUPT. Options that depend on
+ * the data are undefined, or "auto", and are compared later: this one is called before anything else is read.
  */
 export async function checkCheckpoint(out: string, known: Fingerprint): Promise<void> {
   const file = checkpointFile(out);
@@ -162,17 +171,15 @@ function compare(file: string, saved: Fingerprint, now: Fingerprint, keys: reado
   const shown = differing.map((key) => `${key} ${short(saved[key])}, which is now ${short(now[key])}`);
   throw new SuperSimpleNetError(
     "CHECKPOINT_MISMATCH",
-    `Cannot resume from ${file}: it was made with ${shown.join("; ")}. Use the same options and data, or start without resume.`,
-    { path: file },
+    `Cannot resume from ${file}: it was made with ${shown.join("; ")}.`,
+    { path: file, fix: text`Use the same options and data, or start without ${option("resume")}.` },
   );
 }
 
 /** FILE_CORRUPT for a checkpoint; `what` says what is wrong with it. */
 export function corrupt(file: string, what: string, cause?: unknown): SuperSimpleNetError {
-  return new SuperSimpleNetError("FILE_CORRUPT", `Cannot resume from ${file}: ${what}. Start without resume.`, {
-    path: file,
-    cause,
-  });
+  const fix = withoutResume;
+  return new SuperSimpleNetError("FILE_CORRUPT", `Cannot resume from ${file}: ${what}.`, { path: file, cause, fix });
 }
 
 function parsed(fingerprint: string | undefined): Fingerprint | undefined {

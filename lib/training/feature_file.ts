@@ -13,7 +13,7 @@ import type { ResolvedOptions } from "./resolve.js";
 export const contentOf = (pixels: Uint8Array): Uint8Array => createHash("sha256").update(pixels).digest();
 
 /**
- * The cache file of a training; undefined without `featureCacheFileMiB`. Its name and header hold a digest of everything
+ * Returns the cache file of a training, or undefined where none is kept. Its name and header hold a digest of everything
  * besides the pixels that decides a feature to the last bit, the machine and the number of threads included. Creates the folder:
  * NO_PERMISSION, NO_SPACE, FILE_ERROR.
  */
@@ -21,8 +21,8 @@ export async function featureFile(
   settings: ResolvedOptions,
   where: { backboneSha256: string; device: string; threads: number },
 ): Promise<TrainerConfig["featureCacheFile"]> {
-  const { backbone, layers, imageSize, featureCacheFileMiB, featureCachePrecision } = settings;
-  if (featureCacheFileMiB === 0) return undefined;
+  const { backbone, imageSize, network, cache } = settings;
+  if (cache.fileMiB === 0) return undefined;
   const { libtorch, cpuCapability, mkldnn } = engine().versions();
   const machine = [
     os.cpus()[0]?.model,
@@ -39,16 +39,16 @@ export async function featureFile(
       JSON.stringify([
         backbone,
         where.backboneSha256,
-        layers,
+        network.layers,
         imageSize,
-        settings.resize,
-        featureCachePrecision,
+        network.resize,
+        cache.precision,
         machine,
       ]),
     )
     .digest();
-  const folder = path.resolve(settings.featureCacheDir ?? path.join(cacheFolder(), "features"));
+  const folder = path.resolve(cache.dir ?? path.join(cacheFolder(), "features"));
   await makeFolder(folder);
-  const name = `${backbone}-${imageSize.join("x")}-${featureCachePrecision}-${identity.toString("hex").slice(0, 16)}.features`;
-  return { path: path.join(folder, name), bytes: featureCacheFileMiB * 2 ** 20, identity };
+  const name = `${backbone}-${imageSize.join("x")}-${cache.precision}-${identity.toString("hex").slice(0, 16)}.features`;
+  return { path: path.join(folder, name), bytes: cache.fileMiB * 2 ** 20, identity };
 }

@@ -1,10 +1,10 @@
-import { SuperSimpleNetError } from "../errors.js";
+import { call, invalid, option, shown, SuperSimpleNetError, text } from "../errors.js";
 import type { NativeGroup } from "../native/binding.js";
 import { engine } from "../native/engine.js";
-import { checkBoolean, checkNumber, invalid, rejectUnknown } from "../options.js";
-import type { DistributedOptions, TrainerOptions } from "./options.js";
+import { distributedOptions } from "../schema/training.js";
+import type { DistributedOptions, TrainerOptions } from "../schema/types.js";
 
-/** One process of a training with several, everything settled (docs/guides/several-processes.md). */
+/** One process of a training with several, everything settled (docs/distributed.md). */
 export interface RankSettings extends Required<Omit<DistributedOptions, "localRank">> {
   localRank: number | undefined;
   /** Processes on this machine, if the launcher says. */
@@ -13,90 +13,68 @@ export interface RankSettings extends Required<Omit<DistributedOptions, "localRa
   launcherStore: boolean;
 }
 
-/** Defaults in seconds. */
-export const rankDefaults = { timeoutSeconds: 60, joinTimeoutSeconds: 300 } as const;
-
-/** The environment variables that torchrun sets, and which of the options stand for them. */
+/** The environment variables that stand for options, as torchrun sets them. */
 const variables = {
   rank: "RANK",
   worldSize: "WORLD_SIZE",
   masterAddress: "MASTER_ADDR",
   masterPort: "MASTER_PORT",
-  localRank: "LOCAL_RANK",
 } as const;
-const names = [...Object.keys(variables), ...Object.keys(rankDefaults), "nccl"];
 
-/** Throws UNKNOWN_OPTION or INVALID_OPTION for what is wrong in the option itself. */
-export function checkDistributed(where: string, option: unknown): void {
-  if (option === "auto" || option === false) return;
-  if (typeof option !== "object" || option === null || Array.isArray(option))
-    throw invalid(where, "distributed", "'auto', false or an object", option);
-  rejectUnknown(option, names, `${where}, distributed`);
-  const o = option as DistributedOptions;
-  const integer = (name: "rank" | "worldSize" | "masterPort" | "localRank", min: number, max: number): void => {
-    if (o[name] !== undefined) checkNumber(where, `distributed.${name}`, o[name], { min, max, integer: true });
-  };
-  integer("worldSize", 1, 4096);
-  integer("rank", 0, (o.worldSize ?? 4096) - 1);
-  integer("masterPort", 1, 65535);
-  integer("localRank", 0, 4095);
-  if (o.masterAddress !== undefined && (typeof o.masterAddress !== "string" || o.masterAddress === ""))
-    throw invalid(where, "distributed.masterAddress", "a host name or an address", o.masterAddress);
-  if (o.timeoutSeconds !== undefined)
-    checkNumber(where, "distributed.timeoutSeconds", o.timeoutSeconds, { min: 1, max: 86400 });
-  if (o.joinTimeoutSeconds !== undefined)
-    checkNumber(where, "distributed.joinTimeoutSeconds", o.joinTimeoutSeconds, { min: 1, max: 86400 });
-  if (o.nccl !== undefined) checkBoolean(where, "distributed.nccl", o.nccl);
-}
+type Distributed = NonNullable<TrainerOptions["distributed"]>;
 
-/** The option, with what it leaves open taken from the environment; undefined for a training by this process alone. Throws INVALID_OPTION. */
-export function rankSettings(
-  where: string,
-  option: NonNullable<TrainerOptions["distributed"]>,
-): RankSettings | undefined {
-  if (option === false) return undefined;
-  const given = option === "auto" ? {} : option;
-  const variable = (name: string, min: number, max: number): number | undefined => {
-    const text = process.env[name];
-    if (text === undefined || text === "") return undefined;
-    const value = /^\d+$/.test(text) ? Number(text) : NaN;
-    if (!(value >= min && value <= max))
-      throw invalid(where, name, `an integer from ${min} to ${max} in the environment`, text);
-    return value;
-  };
-  const worldSize = given.worldSize ?? variable("WORLD_SIZE", 1, 4096) ?? 1;
-  if (worldSize === 1) return undefined;
-  const settings = {
-    worldSize,
-    rank: given.rank ?? variable("RANK", 0, worldSize - 1),
-    masterAddress: given.masterAddress ?? (process.env["MASTER_ADDR"] || undefined),
-    masterPort: given.masterPort ?? variable("MASTER_PORT", 1, 65535),
-  };
-  for (const [name, value] of Object.entries(settings)) {
-    if (value !== undefined) continue;
-    const message = `${where}: there are ${worldSize} processes, but ${variables[name as keyof typeof settings]} is not set, so this one does not know its ${name}. Start it as docs/guides/several-processes.md says, or set distributed to false (--distributed off).`;
-    throw new SuperSimpleNetError("INVALID_OPTION", message);
-  }
-  if (settings.rank! >= worldSize)
+/** Throws INVALID_OPTION for a rank that there is not. */
+export function checkRank(where: string, distributed: Distributed): void {
+  if (typeof distributed !== "object") return;
+  const { rank, worldSize = Infinity } = distributed;
+  if (rank !== undefined && rank >= worldSize)
     throw invalid(
       where,
       "distributed.rank",
       `an integer from 0 to ${worldSize - 1}, as there are ${worldSize} processes,`,
-      settings.rank,
+      rank,
     );
+}
+
+/** A number that the environment gives. Throws INVALID_OPTION. */
+function environmentNumber(where: string, name: string, min: number, max: number): number | undefined {
+  const written = process.env[name];
+  if (written === undefined || written === "") return undefined;
+  const value = /^\d+$/.test(written) ? Number(written) : NaN;
+  if (value >= min && value <= max) return value;
+  const what = text`${call(where)}: expected an integer from ${min} to ${max} for ${name} in the environment but received ${shown(written)}.`;
+  throw new SuperSimpleNetError("INVALID_OPTION", what, { value: written });
+}
+
+/**
+ * Settles the option with what the environment says. Undefined for a training by this process alone. Throws
+ * INVALID_OPTION.
+ */
+export function rankSettings(where: string, distributed: Distributed): RankSettings | undefined {
+  if (distributed === false) return undefined;
+  const given = distributedOptions.parse(distributed === "auto" ? {} : distributed);
+  const number = environmentNumber.bind(undefined, where);
+  const worldSize = given.worldSize ?? number("WORLD_SIZE", 1, 4096) ?? 1;
+  if (worldSize === 1) return undefined;
+  const settings = {
+    worldSize,
+    rank: given.rank ?? number("RANK", 0, worldSize - 1),
+    masterAddress: given.masterAddress ?? (process.env["MASTER_ADDR"] || undefined),
+    masterPort: given.masterPort ?? number("MASTER_PORT", 1, 65535),
+  };
+  for (const [name, value] of Object.entries(settings)) {
+    if (value !== undefined) continue;
+    const variable = variables[name as keyof typeof settings];
+    const what = text`${call(where)}: there are ${worldSize} processes, but ${variable} is not set, so this one does not know its ${name}.`;
+    const fix = text`Start it as docs/distributed.md says, or set ${option("distributed")} to off.`;
+    throw new SuperSimpleNetError("INVALID_OPTION", what, { option: `distributed.${name}`, fix });
+  }
+  checkRank(where, settings);
   return {
+    ...given,
     ...(settings as { [Name in keyof typeof settings]: NonNullable<(typeof settings)[Name]> }),
-    ...rankDefaults,
-    ...Object.fromEntries(
-      Object.keys(rankDefaults).flatMap((name) =>
-        given[name as keyof typeof rankDefaults] === undefined
-          ? []
-          : [[name, given[name as keyof typeof rankDefaults]]],
-      ),
-    ),
-    localRank: given.localRank ?? variable("LOCAL_RANK", 0, 4095),
-    localWorldSize: variable("LOCAL_WORLD_SIZE", 1, 4096),
-    nccl: given.nccl ?? true,
+    localRank: given.localRank ?? number("LOCAL_RANK", 0, 4095),
+    localWorldSize: number("LOCAL_WORLD_SIZE", 1, 4096),
     launcherStore: process.env["TORCHELASTIC_USE_AGENT_STORE"] === "True",
   };
 }

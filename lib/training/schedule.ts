@@ -1,6 +1,6 @@
 /**
- * Factor on the learning rates in an epoch (from 0): `factor` for every milestone, a share of all epochs, that is done
- * (spec section 5).
+ * Returns the factor on the learning rates in an epoch (from 0): `factor` for every milestone, a share of all epochs,
+ * that is done (docs/method.md, Training).
  */
 export function learningRateScale(
   epoch: number,

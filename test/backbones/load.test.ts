@@ -5,7 +5,7 @@ import os from "node:os";
 import path from "node:path";
 import { after, before, beforeEach, test } from "node:test";
 
-import { architectures } from "../../lib/backbones/catalogue.js";
+import { architectures } from "../../lib/schema/common.js";
 import { detectArchitecture, tensorsSha256 } from "../../lib/backbones/check.js";
 import { importWeights } from "../../lib/backbones/import.js";
 import { listWeights } from "../../lib/backbones/list.js";

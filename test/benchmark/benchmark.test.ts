@@ -94,9 +94,9 @@ test("a model file brings its own network", async () => {
     backbone: "resnet18",
     backboneWeights: "random",
     imageSize: [64, 64],
-    variant: "icpr",
+    network: { variant: "icpr" },
     epochs: 1,
-    calibrationFraction: 0,
+    calibration: { fraction: 0 },
     threads: 1,
     device: "cpu",
   });

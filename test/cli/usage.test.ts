@@ -4,7 +4,7 @@ import os from "node:os";
 import path from "node:path";
 import { after, before, test } from "node:test";
 
-import { trainerDefaults } from "../../lib/training/options.js";
+import { trainerDefaults } from "../../lib/schema/training.js";
 import { supersimplenet } from "./run.js";
 
 const commands = [
@@ -83,13 +83,13 @@ const wrong: [name: string, args: string[], message: RegExp][] = [
   [
     "fraction for an integer",
     ["train", "--data", "x", "--out", "y", "--epochs", "1.5"],
-    /expected an integer at least 1 for --epochs but received '1\.5'/,
+    /expected an integer at least 1 and at most 1000000 for --epochs but received '1\.5'/,
   ],
   ["zero epochs", ["train", "--data", "x", "--out", "y", "--epochs", "0"], /expected an integer at least 1/],
   [
     "blank number",
     ["train", "--data", "x", "--out", "y", "--heads-lr", " "],
-    /expected a number at least 0 for --heads-lr/,
+    /expected a number above 0 and at most 1 for --heads-lr but received ' '/,
   ],
   ["negative number", ["train", "--data", "x", "--out", "y", "--heads-lr", "-1"], /but received '-1'/],
   ["size", ["train", "--data", "x", "--out", "y", "--image-size", "256x"], /expected HEIGHTxWIDTH in pixels/],
@@ -139,8 +139,18 @@ for (const [name, args, message] of wrong) {
 test("with --json an error is one JSON document too", async () => {
   const { code, stdout, stderr } = await supersimplenet(["train", "--epoch", "3", "--json"], { env });
   assert.equal(code, 2);
-  assert.equal((JSON.parse(stdout) as { error: { code: string } }).error.code, "UNKNOWN_OPTION");
+  const { error } = JSON.parse(stdout) as { error: Record<string, unknown> };
+  assert.deepEqual([error["code"], error["option"]], ["UNKNOWN_OPTION", "--epoch"]);
+  assert.match(String(error["fix"]), /^See '.* train --help'\.$/);
   assert.match(stderr, /UNKNOWN_OPTION/);
+  const value = await supersimplenet(["train", "--gradient-clip", "-1", "--json"], { env });
+  assert.deepEqual((JSON.parse(value.stdout) as { error: unknown }).error, {
+    code: "INVALID_OPTION",
+    message: "train: expected a number at least 0 for --gradient-clip but received '-1'.",
+    option: "--gradient-clip",
+    value: "-1",
+    problems: [],
+  });
 });
 
 test("--name=value and the last of two values", async () => {

@@ -6,7 +6,8 @@ import { test } from "node:test";
 
 import { datasets } from "../../lib/datasets/index.js";
 import { inferRegime } from "../../lib/datasets/regime.js";
-import { DEFECTS, renderScene } from "../../lib/datasets/surface.js";
+import { renderScene } from "../../lib/datasets/surface.js";
+import { defects as DEFECTS } from "../../lib/schema/datasets.js";
 import { Random } from "../../lib/random.js";
 import { failure, temporaryFolder } from "./files.js";
 

@@ -215,7 +215,10 @@ test("open finds the kind of a data set", async (t) => {
   await writeTree(root, ["train/good/0.png"]);
   assert.equal((await datasets.open(root)).kind, "folder");
   assert.equal((await datasets.open(root, { kind: "folder" })).kind, "folder");
-  await assert.rejects(datasets.open(root, { kind: "manifset" }), failure("INVALID_OPTION", "did you mean 'manifest'"));
+  await assert.rejects(
+    datasets.open(root, { kind: "manifset" as "manifest" }),
+    failure("INVALID_OPTION", "did you mean 'manifest'"),
+  );
   await assert.rejects(datasets.open(root, { kind: "manifest" }), failure("FILE_NOT_FOUND", "samples.csv"));
   await assert.rejects(datasets.open(path.join(root, "none")), failure("FILE_NOT_FOUND", "none"));
 });

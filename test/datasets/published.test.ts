@@ -113,7 +113,7 @@ test("options that a kind has no use for are refused", async (t) => {
     open(root, { category: "cable", fold: 1 }),
     failure("INVALID_OPTION", "'mvtec' has no 'fold'", "sensum, mtd"),
   );
-  await assert.rejects(open(root, { kind: "mvtex" }), failure("INVALID_OPTION", "did you mean 'mvtec'"));
+  await assert.rejects(open(root, { kind: "mvtex" as "mvtec" }), failure("INVALID_OPTION", "did you mean 'mvtec'"));
   await assert.rejects(open(root, { catgory: "x" } as object), failure("UNKNOWN_OPTION", "category"));
 });
 

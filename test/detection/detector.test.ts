@@ -89,7 +89,7 @@ before(async () => {
     samples.push({ id: `bad-${i}`, image, mask, label: "anomalous", split: "train" });
   }
   const dataset: Dataset = { kind: "test", name: "squares", root: folder, samples };
-  model = await train(dataset, { epochs: 6, adaptorLearningRate: 1e-3, headsLearningRate: 2e-3 });
+  model = await train(dataset, { epochs: 6, optimizer: { adaptorLearningRate: 1e-3, headsLearningRate: 2e-3 } });
   images = [
     (await draw("a", 64, 64, 20)).image,
     (await draw("b", 160, 96, 21, { left: 100, top: 20, side: 32 })).image,

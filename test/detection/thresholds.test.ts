@@ -1,12 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import {
-  type CalibrationImage,
-  calibrateThresholds,
-  defaultThresholds,
-  quantile,
-} from "../../lib/detection/thresholds.js";
+import { type CalibrationImage, calibrateThresholds, quantile } from "../../lib/detection/thresholds.js";
+import { defaultThresholds } from "../../lib/models/config.js";
 
 const size = { height: 1, width: 4 };
 const flat = Float32Array.of(-1, -1, -1, -1);

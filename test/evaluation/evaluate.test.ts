@@ -41,8 +41,9 @@ test("with masks: the metrics of its own scores and of the detector's maps", asy
     found.samples.map(({ score }) => score),
     found.samples.map(({ label }) => label),
   );
-  for (const name of ["I-AUROC", "AP-det", "F1-max"] as const) assert.equal(found.metrics[name], scores[name]);
-  assert.ok(Math.abs(found.metrics["F1-max threshold"]! - scores["F1-max threshold"]!) < 1e-6);
+  for (const name of ["imageAuroc", "imageAveragePrecision", "imageF1Max"] as const)
+    assert.equal(found.metrics[name], scores[name]);
+  assert.ok(Math.abs(found.metrics.f1MaxThreshold! - scores.f1MaxThreshold!) < 1e-6);
 
   const images: EvaluatedMap[] = [];
   for (const sample of tests()) {
@@ -54,7 +55,13 @@ test("with masks: the metrics of its own scores and of the detector's maps", asy
     });
   }
   const maps = await evaluateMaps(images, size);
-  for (const name of ["P-AUROC", "AP-loc", "AUPRO", "seg-I-AUROC", "seg-AP-det"] as const) {
+  for (const name of [
+    "pixelAuroc",
+    "pixelAveragePrecision",
+    "aupro",
+    "segmentedImageAuroc",
+    "segmentedImageAveragePrecision",
+  ] as const) {
     assert.equal(typeof found.metrics[name], "number");
     assert.equal(found.metrics[name], maps[name], name);
   }
@@ -75,8 +82,14 @@ test("without masks: pixel metrics are null and the notes say why; image metrics
     ...data,
     samples: data.samples.map((sample) => ({ ...sample, mask: undefined })),
   });
-  for (const name of ["P-AUROC", "AP-loc", "AUPRO"] as const) assert.equal(without.metrics[name], null);
-  for (const name of ["I-AUROC", "AP-det", "seg-I-AUROC", "seg-AP-det"] as const)
+  for (const name of ["pixelAuroc", "pixelAveragePrecision", "aupro"] as const)
+    assert.equal(without.metrics[name], null);
+  for (const name of [
+    "imageAuroc",
+    "imageAveragePrecision",
+    "segmentedImageAuroc",
+    "segmentedImageAveragePrecision",
+  ] as const)
     assert.equal(without.metrics[name], withMasks.metrics[name]);
   assert.equal(without.counts.withMask, 0);
   assert.ok(without.notes.some((note) => note.includes("no masks")));
@@ -84,8 +97,8 @@ test("without masks: pixel metrics are null and the notes say why; image metrics
 
 test("one class only: null with a reason", async () => {
   const found = await evaluate(detector, { ...data, samples: tests().filter(({ label }) => label === "normal") });
-  assert.equal(found.metrics["I-AUROC"], null);
-  assert.equal(found.metrics["F1-max threshold"], null);
+  assert.equal(found.metrics.imageAuroc, null);
+  assert.equal(found.metrics.f1MaxThreshold, null);
   assert.ok(found.notes.some((note) => note.includes("all test images are normal")));
 });
 

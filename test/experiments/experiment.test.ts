@@ -99,8 +99,8 @@ test("runs are kept and not done again; more seeds are added; other options or d
   assert.deepEqual(second.runs, { planned: 2, skipped: 1, diverged: [] });
   const both = lines("out", "results.jsonl").map((each) => JSON.parse(each) as typeof result);
   assert.equal(JSON.stringify(both[0]), line);
-  const cell = second.table.datasets[0]!.rows[0]!.cells["I-AUROC"]!;
-  assert.ok(Math.abs(cell.mean - (both[0]!.metrics["I-AUROC"]! + both[1]!.metrics["I-AUROC"]!) / 2) < 1e-12);
+  const cell = second.table.datasets[0]!.rows[0]!.cells.imageAuroc!;
+  assert.ok(Math.abs(cell.mean - (both[0]!.metrics.imageAuroc! + both[1]!.metrics.imageAuroc!) / 2) < 1e-12);
   assert.deepEqual(
     JSON.parse(readFileSync(at("out", "table3.json"), "utf8")),
     JSON.parse(JSON.stringify(second.table)),

@@ -5,10 +5,11 @@ import { mkdtempSync, rmSync } from "node:fs";
 import os from "node:os";
 
 import { datasets, Trainer } from "../../lib/index.js";
+import { experiment } from "../../lib/experiments/experiment.js";
 import { decisive, Parts, plan, shardOf, type PlanOptions, type PlannedRun } from "../../lib/experiments/plan.js";
 import { type ProtocolName, protocolNames } from "../../lib/experiments/protocols.js";
 import { limitTraining } from "../../lib/experiments/subset.js";
-import { ablations } from "../../lib/training/ablations.js";
+import { ablations } from "../../lib/schema/presets.js";
 import { failure, writeMask, writeTree } from "../datasets/files.js";
 
 let folder: string;
@@ -59,7 +60,7 @@ test("table2 on SensumSODF: both categories, three folds, every seed; trained on
   assert.equal(runs.length, 2 * 3 * 5);
   assert.equal(new Set(runs.map(({ key }) => key)).size, runs.length);
   assert.equal(runs[0]!.key, "table2/sensum/full/capsule/fold0/seed0");
-  assert.deepEqual(runs[0]!.options, { imageSize: [320, 192], calibrationFraction: 0, regime: "full", seed: 0 });
+  assert.deepEqual(runs[0]!.options, { imageSize: [320, 192], calibration: { fraction: 0 }, regime: "full", seed: 0 });
   assert.deepEqual(runs.at(-1)!.options.imageSize, [144, 144]);
   assert.deepEqual(
     runs.map(({ seed }) => seed),
@@ -74,7 +75,7 @@ test("several data sets by name; categories can be chosen", async () => {
     ["table4/mvtec/unsupervised/cable/seed0", "table4/mine/unsupervised/all/seed0"],
   );
   assert.deepEqual(
-    runs.map(({ options }) => options.perlinThreshold),
+    runs.map(({ options }) => options.anomalies?.perlinThreshold),
     [0.2, undefined],
   );
 });
@@ -90,7 +91,10 @@ test("the mixed sweep: published shares on SensumSODF, shares of the masks there
     "masks-0.8",
     "full",
   ]);
-  assert.deepEqual(published.find(({ condition }) => condition.name === "masks-0.4")!.options.segmentedRatio, 0.4);
+  assert.deepEqual(
+    published.find(({ condition }) => condition.name === "masks-0.4")!.options.masks?.segmentedRatio,
+    0.4,
+  );
   const mine = await planned("fig6", { data: own });
   assert.deepEqual(names(mine), ["unsupervised", "weak", "masks-2", "masks-4", "masks-6", "masks-8", "full"]);
   const counts = await Promise.all(mine.map(async (run) => (await new Parts().of(run)).data.counts));
@@ -120,7 +124,7 @@ test("fig7: the published numbers of masks; a download that has fewer is refused
     await writeMask(path.join(ksdd2, `${name}_GT.png`), { empty: true });
   const runs = await planned("fig7", { data: ksdd2 });
   assert.deepEqual(names(runs), ["unsupervised", "weak", "masks-16", "masks-53", "masks-126", "full"]);
-  assert.deepEqual([runs[2]!.options.segmentedCount, runs[2]!.options.imageSize], [16, [640, 232]]);
+  assert.deepEqual([runs[2]!.options.masks?.segmentedCount, runs[2]!.options.imageSize], [16, [640, 232]]);
   await assert.rejects(new Parts().of(runs[2]!), failure("DATASET_INVALID", "asks for 16 masks, but only 1 of 1"));
 });
 
@@ -207,9 +211,9 @@ test("fig13 changes one setting at a time, relative to the caller's own", async 
     ...times("noiseStd", 4),
   ]);
   assert.deepEqual(runs.map(({ options }) => options.epochs).slice(8, 12), [5, 10, 20, 40]);
-  assert.deepEqual(runs.at(-1)!.options.noiseStd, { relative: 1 });
+  assert.deepEqual(runs.at(-1)!.options.anomalies?.noiseStd, { relative: 1 });
   const trained = await planned("fig13", { data: sensum });
-  assert.deepEqual(trained.at(-1)!.options.noiseStd, 0.03);
+  assert.deepEqual(trained.at(-1)!.options.anomalies?.noiseStd, 0.03);
 });
 
 test("table6 on data of one's own: with all labels, and without", async () => {
@@ -284,7 +288,11 @@ test("shards are disjoint and together everything, the same on every machine", a
     runs.map(({ key }) => key).sort(),
   );
   for (const shard of shards) assert.ok(Math.abs(shard.length - runs.length / 4) < 1);
-  assert.throws(() => shardOf(runs, { index: 5, count: 4 }), failure("INVALID_OPTION", "shard index"));
+  const shard = { index: 5, count: 4 };
+  await assert.rejects(
+    experiment("fig12", { data: sensum, out: path.join(folder, "none"), shard }),
+    failure("INVALID_OPTION", "shard", "index"),
+  );
 });
 
 test("data that does not fit is refused before any training", async () => {

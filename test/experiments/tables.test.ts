@@ -8,6 +8,7 @@ import { protocols, type PublishedKind } from "../../lib/experiments/protocols.j
 import { checkPublished, publishedValue, readPublished } from "../../lib/experiments/published.js";
 import { appendResult, parseResults, readResults, type RunResult } from "../../lib/experiments/results.js";
 import { sampleStd, tableMarkdown, tabulate } from "../../lib/experiments/tables.js";
+import { checkOptions } from "../../lib/training/resolve.js";
 import { failure, temporaryFolder } from "../datasets/files.js";
 
 interface MadeUp {
@@ -62,15 +63,15 @@ function result({
       samples: "0",
     },
     metrics: {
-      "I-AUROC": auroc,
-      "AP-det": 0.5,
-      "F1-max": 0.5,
-      "F1-max threshold": 0.5,
-      "P-AUROC": 0.5,
-      "AP-loc": 0.5,
-      AUPRO: aupro,
-      "seg-I-AUROC": 0.5,
-      "seg-AP-det": 0.5,
+      imageAuroc: auroc,
+      imageAveragePrecision: 0.5,
+      imageF1Max: 0.5,
+      f1MaxThreshold: 0.5,
+      pixelAuroc: 0.5,
+      pixelAveragePrecision: 0.5,
+      aupro,
+      segmentedImageAuroc: 0.5,
+      segmentedImageAveragePrecision: 0.5,
     },
     ...(misclassification && { misclassification }),
     seconds: 1,
@@ -103,10 +104,10 @@ test("per seed the mean over folds and categories, then mean and sample standard
     [null, "capsule", "softgel"],
   );
   assert.equal(all!.seeds, 2);
-  assert.ok(Math.abs(all!.cells["I-AUROC"]!.mean - 0.725) < 1e-12);
-  assert.ok(Math.abs(all!.cells["I-AUROC"]!.std! - 0.15 / Math.SQRT2) < 1e-12);
-  assert.ok(Math.abs(capsule!.cells["I-AUROC"]!.mean - 0.8) < 1e-12);
-  assert.ok(Math.abs(softgel!.cells["I-AUROC"]!.mean - 0.65) < 1e-12);
+  assert.ok(Math.abs(all!.cells.imageAuroc!.mean - 0.725) < 1e-12);
+  assert.ok(Math.abs(all!.cells.imageAuroc!.std! - 0.15 / Math.SQRT2) < 1e-12);
+  assert.ok(Math.abs(capsule!.cells.imageAuroc!.mean - 0.8) < 1e-12);
+  assert.ok(Math.abs(softgel!.cells.imageAuroc!.mean - 0.65) < 1e-12);
 });
 
 test("the standard deviation divides by n - 1; one value has none", () => {
@@ -121,7 +122,7 @@ test("beside the published numbers: difference in percentage points and its side
     [0.68, -2, "below"],
   ] as const) {
     const table = tabulate("table2", [result({ auroc })], published);
-    const cell = table.datasets[0]!.rows[0]!.cells["I-AUROC"]!.published!;
+    const cell = table.datasets[0]!.rows[0]!.cells.imageAuroc!.published!;
     assert.ok(Math.abs(cell.difference - difference) < 1e-9);
     assert.equal(cell.verdict, verdict);
     assert.match(
@@ -136,7 +137,7 @@ test("beside the published numbers: difference in percentage points and its side
     parts.map((part) => result({ parts, part, auroc: 0.6 })),
     published,
   ).datasets[0]!.rows[1]!;
-  assert.deepEqual([category.category, category.cells["I-AUROC"]!.published!.mean], ["capsule", 0.8]);
+  assert.deepEqual([category.category, category.cells.imageAuroc!.published!.mean], ["capsule", 0.8]);
 });
 
 test("without a published file the table has no such columns and says so", () => {
@@ -153,7 +154,7 @@ test("a seed with a missing part is left out and named", () => {
   const { datasets, notes } = tabulate("table2", results);
   const [all, capsule] = datasets[0]!.rows;
   assert.deepEqual([all!.seeds, capsule!.seeds], [1, 1]);
-  assert.ok(Math.abs(all!.cells["I-AUROC"]!.mean - 0.6) < 1e-12);
+  assert.ok(Math.abs(all!.cells.imageAuroc!.mean - 0.6) < 1e-12);
   assert.match(notes[0]!, /seed 1: left out of the mean, for 3 of 4 parts are not done \(capsule\/fold1, /);
 });
 
@@ -168,8 +169,8 @@ test("a metric that one part does not define has no mean", () => {
     }),
   );
   const [all, brain] = tabulate("table7", results).datasets[0]!.rows;
-  assert.equal(all!.cells["I-AUROC"], undefined);
-  assert.equal(brain!.cells["I-AUROC"]!.mean, 0.9);
+  assert.equal(all!.cells.imageAuroc, undefined);
+  assert.equal(brain!.cells.imageAuroc!.mean, 0.9);
 });
 
 test("results of different options are not averaged", () => {
@@ -304,15 +305,7 @@ test(
           kind,
           labels: { anomalous: 1, segmented: 1 },
           regime: "full",
-          base: {
-            epochs: 300,
-            batchSize: 32,
-            imageSize: [256, 256],
-            adaptorLearningRate: 1e-4,
-            headsLearningRate: 2e-4,
-            backbone: "wide_resnet50_2",
-            backboneWeights: "auto",
-          } as never,
+          base: checkOptions({}),
         });
         for (const { name, published: entry } of conditions) {
           if (entry === undefined) continue;

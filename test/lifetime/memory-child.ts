@@ -41,11 +41,11 @@ const options: TrainerOptions = {
   device,
   backbone: "resnet18",
   backboneWeights: "random",
-  layers: ["layer2"],
+  network: { layers: ["layer2"] },
   imageSize: [32, 32],
   batchSize: 2,
   threads: 1,
-  calibrationFraction: 0,
+  calibration: { fraction: 0 },
 };
 const images = (): Promise<Dataset> =>
   datasets.generated(folder, {
@@ -69,10 +69,13 @@ async function release(): Promise<void> {
     testAnomalous: 1,
   });
   const print = () => console.log(JSON.stringify({ round: 0, ...measured() }));
-  await new Trainer({ ...options, layers: ["layer2", "layer3"], imageSize: [128, 128], batchSize: 16, epochs: 2 }).fit(
-    data,
-    { onEpoch: ({ epoch }) => void (epoch === 2 && print()) },
-  );
+  await new Trainer({
+    ...options,
+    network: { layers: ["layer2", "layer3"] },
+    imageSize: [128, 128],
+    batchSize: 16,
+    epochs: 2,
+  }).fit(data, { onEpoch: ({ epoch }) => void (epoch === 2 && print()) });
   print();
 }
 

@@ -69,7 +69,7 @@ test("in another realm: train, save, load, detect, evaluate, fail", async () => 
       await evaluateMaps([{ label: "anomalous", map: new Float32Array(4), mask: Uint8Array.of(1, 0, 0, 0) }], { height: 2, width: 2 });
       detector.dispose();
       const failed = await Model.load(folder + "/none").catch((error) => error);
-      return { mapSize: map.data.length, auroc: metrics["I-AUROC"], typed: failed instanceof SuperSimpleNetError && failed instanceof Error, code: failed.code };
+      return { mapSize: map.data.length, auroc: metrics.imageAuroc, typed: failed instanceof SuperSimpleNetError && failed instanceof Error, code: failed.code };
     })`,
     context,
   ) as (given: typeof inside) => Promise<Record<string, unknown>>;

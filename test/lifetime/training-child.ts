@@ -18,7 +18,7 @@ const trainerOptions: TrainerOptions = {
   batchSize: 4,
   epochs: 4,
   threads: 1,
-  calibrationFraction: 0,
+  calibration: { fraction: 0 },
 };
 
 async function fit({ data, out }: Job, options: FitOptions = {}): Promise<void> {

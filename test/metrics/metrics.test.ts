@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { evaluateMaps, type EvaluatedMap, evaluateScores } from "../../lib/evaluation/metrics.js";
+import { metricsTable } from "../../lib/evaluation/metrics_table.js";
 import { golden, goldenJson, skip } from "../golden/vectors.js";
 
 const [height, width] = [2, 3];
@@ -21,8 +22,9 @@ test("seg-I-AUROC takes the maximum of the map", { skip }, async () => {
     return { label: mask.some(Boolean) ? "anomalous" : "normal", map: data.slice(i * pixels, (i + 1) * pixels), mask };
   });
   const metrics = await evaluateMaps(images, { height: shape[1]!, width: shape[2]! });
-  for (const name of ["P-AUROC", "AP-loc", "AUPRO", "seg-I-AUROC"] as const) {
-    assert.ok(Math.abs(metrics[name]! - (goldenJson("metrics", name) as number)) < 1e-9, name);
+  for (const id of ["pixelAuroc", "pixelAveragePrecision", "aupro", "segmentedImageAuroc"] as const) {
+    const { name } = metricsTable[id];
+    assert.ok(Math.abs(metrics[id]! - (goldenJson("metrics", name) as number)) < 1e-9, name);
   }
   assert.deepEqual(metrics.notes, []);
 });
@@ -30,11 +32,11 @@ test("seg-I-AUROC takes the maximum of the map", { skip }, async () => {
 test("scores: the threshold decides as F1 was computed, for scores finer than float32 too", async () => {
   const scores = [0.1, 0.2, 0.9000000001, 0.9];
   const metrics = await evaluateScores(scores, ["normal", "normal", "anomalous", "anomalous"]);
-  assert.deepEqual(metrics, { "I-AUROC": 1, "AP-det": 1, "F1-max": 1, "F1-max threshold": 0.9, notes: [] });
+  assert.deepEqual(metrics, { imageAuroc: 1, imageAveragePrecision: 1, imageF1Max: 1, f1MaxThreshold: 0.9, notes: [] });
 });
 
 test("scores: one class gives null and says why", async () => {
-  const expected = { "I-AUROC": null, "AP-det": null, "F1-max": null, "F1-max threshold": null };
+  const expected = { imageAuroc: null, imageAveragePrecision: null, imageF1Max: null, f1MaxThreshold: null };
   assert.deepEqual(await evaluateScores([1, 2], ["normal", "normal"]), {
     ...expected,
     notes: ["I-AUROC, AP-det, F1-max: all test images are normal"],
@@ -56,10 +58,10 @@ test("maps: anomalous images without a mask stay out of the pixel metrics only",
     defect(null, 9, 9, 9, 9, 9, 9),
   ];
   const metrics = await evaluateMaps(images, { height, width });
-  assert.equal(metrics["P-AUROC"], 1);
-  assert.equal(metrics.AUPRO, 1);
-  assert.equal(metrics["seg-I-AUROC"], 1);
-  assert.equal(metrics["P-F1-max threshold"], 5);
+  assert.equal(metrics.pixelAuroc, 1);
+  assert.equal(metrics.aupro, 1);
+  assert.equal(metrics.segmentedImageAuroc, 1);
+  assert.equal(metrics.pixelF1MaxThreshold, 5);
   assert.deepEqual(metrics.counts, { images: 3, inPixelMetrics: 2, withoutMask: 1, regions: 1 });
   assert.deepEqual(metrics.notes, ["1 anomalous image has no mask and is left out of the pixel metrics"]);
 });
@@ -68,12 +70,12 @@ test("maps: without masks the pixel metrics are null and the image ones are not"
   const metrics = await evaluateMaps([normal(0, 0, 0, 0, 0, 1), defect(null, 0, 0, 0, 0, 0, 2)], { height, width });
   assert.deepEqual(
     [
-      metrics["P-AUROC"],
-      metrics["AP-loc"],
-      metrics.AUPRO,
-      metrics["P-F1-max"],
-      metrics["seg-I-AUROC"],
-      metrics["seg-AP-det"],
+      metrics.pixelAuroc,
+      metrics.pixelAveragePrecision,
+      metrics.aupro,
+      metrics.pixelF1Max,
+      metrics.segmentedImageAuroc,
+      metrics.segmentedImageAveragePrecision,
     ],
     [null, null, null, null, 1, 1],
   );

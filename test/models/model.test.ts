@@ -27,7 +27,7 @@ let tensors: TensorMap;
 let metadata: Record<string, string>;
 before(async () => {
   const data = labelledFor(await smallDataset(folder), "unsupervised");
-  model = await train(data, { ...tinier, calibrationFraction: 0.4 });
+  model = await train(data, { ...tinier, calibration: { fraction: 0.4 } });
   await writeTensors(at("resnet18.safetensors"), await engine().randomBackbone("resnet18", 0), {});
   onFile = await train(data, { ...tinier, backboneWeights: at("resnet18.safetensors") });
   await model.save(at("model.safetensors"));
@@ -114,7 +114,7 @@ test("the backbone is stored unless every machine can have it, or as asked for",
   const data = labelledFor(await smallDataset(folder), "unsupervised");
   assert.equal(onFile.embedsBackbone, true, "by path");
   assert.equal(
-    (await train(data, { ...tinier, backboneWeights: weights, embedBackbone: false })).embedsBackbone,
+    (await train(data, { ...tinier, backboneWeights: weights, network: { embedBackbone: false } })).embedsBackbone,
     false,
     "as asked for",
   );

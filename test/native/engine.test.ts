@@ -5,7 +5,7 @@ import os from "node:os";
 import path from "node:path";
 import test from "node:test";
 
-import { type Diagnosis, diagnose } from "../../lib/native/diagnose.js";
+import { type Diagnosis, diagnose } from "../../lib/diagnose.js";
 import { engine, engineFiles } from "../../lib/native/engine.js";
 import { minor, pinned } from "../../lib/native/locate.js";
 

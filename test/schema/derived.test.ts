@@ -55,14 +55,17 @@ test("a flag that cannot be read says what it takes", () => {
   assert.match(message("epochs", ""), /but received ''/);
   assert.match(message("resize", "bilinera"), /one of bilinear, antialias \(did you mean 'bilinear'\?\)/);
   assert.match(message("image-size", "16x"), /HEIGHTxWIDTH in pixels/);
-  assert.match(message("align-corners", "yes"), /true or false/);
+  assert.match(message("align-corners", "yes"), /true, false/);
   assert.match(message("noise-std", "-1"), /a number above 0, or relative:NUMBER/);
   assert.match(message("lr-milestones", "0.5,2"), /numbers from 0 to 1 separated by commas/);
 });
 
 test("defaults by regime come from the presets", () => {
   const entry = entries(trainerOptions).find(({ path }) => path.join(".") === "masks.distanceWeight")!;
-  assert.equal(defaultText(entry, asWritten), "false unsupervised, weak; 3,2 mixed, full");
+  assert.equal(
+    defaultText(entry, (value) => asWritten(value, entry.row)),
+    "none unsupervised, weak; 3,2 mixed, full",
+  );
 });
 
 test("the record has the options that decide results, by the names of files written before", () => {

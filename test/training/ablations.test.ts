@@ -8,6 +8,7 @@ import {
   ablations,
   type Dataset,
   Detector,
+  mergeOptions,
   Model,
   type StepEvent,
   Trainer,
@@ -24,7 +25,9 @@ import type {
   TrainerConfig,
 } from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
-import { checkOptions, resolveOptions } from "../../lib/training/resolve.js";
+import { recordOf } from "../../lib/schema/record.js";
+import { trainerOptions } from "../../lib/schema/training.js";
+import { checkOptions, recordedOptions, resolveOptions } from "../../lib/training/resolve.js";
 import { failure } from "../datasets/files.js";
 import { config, trainerConfig } from "../golden/cases.js";
 import { assertClose, norm, numbers } from "../golden/compare.js";
@@ -34,7 +37,11 @@ import { bytesOf, distance, headsOf, labelledFor, scratchFolder, smallDataset, t
 const folder = scratchFolder();
 let data: Dataset;
 /** Anomalies so large that they meet the real ones. */
-const small = { ...tinier, perlinThreshold: 0, calibrationFraction: 0.3 } as const satisfies TrainerOptions;
+const small = {
+  ...tinier,
+  anomalies: { perlinThreshold: 0 },
+  calibration: { fraction: 0.3 },
+} as const satisfies TrainerOptions;
 /** The heads of the default network, trained so. */
 let plain: Record<string, Float32Array>;
 before(async () => {
@@ -395,9 +402,8 @@ test("simplenet: noise on the whole map of the second copy, none on the first; n
 });
 
 test("every ablation resolves to the defaults but for its own options", () => {
-  const resolved = (options: TrainerOptions, regime: "full" | "unsupervised"): Record<string, unknown> => ({
-    ...resolveOptions(checkOptions(options), regime),
-  });
+  const resolved = (options: TrainerOptions, regime: "full" | "unsupervised"): Record<string, unknown> =>
+    recordedOptions(resolveOptions(checkOptions(options), regime));
   for (const [name, { options }] of Object.entries(ablations)) {
     const regime = options.regime === "unsupervised" ? "unsupervised" : "full";
     const [own, base] = [resolved(options, regime), resolved({}, regime)];
@@ -405,12 +411,14 @@ test("every ablation resolves to the defaults but for its own options", () => {
     assert.ok(changed.length > 0, name);
     for (const key of changed)
       assert.ok(
-        Object.hasOwn(options, key) || (key === "heads" && own["heads"] === "direct"),
+        Object.hasOwn(recordOf(trainerOptions, options), key) || (key === "heads" && own["heads"] === "direct"),
         `${name} changes ${key}`,
       );
     assert.equal(
       own["heads"],
-      options.classificationHead !== undefined || options.mapInput === false ? "direct" : "lowResolution",
+      options.ablation?.classificationHead !== undefined || options.ablation?.mapInput === false
+        ? "direct"
+        : "lowResolution",
       name,
     );
   }
@@ -421,21 +429,19 @@ for (const name of Object.keys(ablations) as AblationName[]) {
     const steps: StepEvent[] = [];
     const { options } = ablations[name];
     // Batches and epochs are not what is tested here.
-    const model = await train(
-      data,
-      { ...small, ...options, epochs: 1, batchSize: 4 },
-      { onStep: (event) => steps.push(event) },
-    );
-    for (const [key, value] of Object.entries(options))
+    const model = await train(data, mergeOptions<TrainerOptions>(small, options, { epochs: 1, batchSize: 4 }), {
+      onStep: (event) => steps.push(event),
+    });
+    for (const [key, value] of Object.entries(recordOf(trainerOptions, options)))
       if (key !== "epochs" && key !== "batchSize") assert.deepEqual(model.config.training!.options[key], value, key);
     assert.ok(steps.every(({ total }) => Number.isFinite(total)));
     assert.equal(
       steps.every(({ focalMap }) => focalMap === 0),
-      options.loss === "truncatedL1",
+      options.ablation?.loss === "truncatedL1",
     );
     assert.equal(
       steps.every(({ focalScore }) => focalScore === 0),
-      options.classificationHead === "mapMax",
+      options.ablation?.classificationHead === "mapMax",
     );
     const heads = headsOf(model);
     const names = Object.keys(heads).filter(
@@ -461,31 +467,37 @@ for (const name of Object.keys(ablations) as AblationName[]) {
 test("the low-resolution form is refused where it does not exist", async () => {
   const make = (options: TrainerOptions) => () => new Trainer(options);
   for (const options of [
-    { classificationHead: "complex" },
-    { classificationHead: "mapMax" },
-    { mapInput: false },
+    { ablation: { classificationHead: "complex" } },
+    { ablation: { classificationHead: "mapMax" } },
+    { ablation: { mapInput: false } },
   ] as const) {
     assert.throws(
-      make({ ...options, heads: "lowResolution" }),
+      make({ ...options, network: { heads: "lowResolution" } }),
       failure("INVALID_OPTION", "heads", "direct", "lowResolution"),
     );
-    assert.equal(new Trainer(options).options.heads, "direct");
+    assert.equal(new Trainer(options).options.network.heads, "direct");
   }
-  assert.equal(new Trainer({ upscale: false, overlap: true, loss: "truncatedL1" }).options.heads, "lowResolution");
-  const model = await train(data, { ...tinier, classificationHead: "mapMax" });
+  assert.equal(
+    new Trainer({ ablation: { upscale: false, overlap: true, loss: "truncatedL1" } }).options.network.heads,
+    "lowResolution",
+  );
+  const model = await train(data, { ...tinier, ablation: { classificationHead: "mapMax" } });
   await assert.rejects(Detector.load(model, { heads: "lowResolution" }), failure("INVALID_OPTION", "heads", "direct"));
-  assert.throws(make({ classificationHead: "mapMax", mapInput: false }), failure("INVALID_OPTION", "mapInput"));
+  assert.throws(
+    make({ ablation: { classificationHead: "mapMax", mapInput: false } }),
+    failure("INVALID_OPTION", "mapInput"),
+  );
 });
 
 test("without synthetic anomalies the unsupervised regime has nothing to learn from", async () => {
   await assert.rejects(
-    train(labelledFor(data, "unsupervised"), { ...tinier, syntheticAnomalies: "none" }),
+    train(labelledFor(data, "unsupervised"), { ...tinier, ablation: { syntheticAnomalies: "none" } }),
     failure("INVALID_OPTION", "syntheticAnomalies", "unsupervised"),
   );
 });
 
 test("an ablated training continues as it would have gone on", async () => {
-  const options = { ...tinier, ...ablations.complexClassificationHead.options, epochs: 2 };
+  const options = mergeOptions<TrainerOptions>(tinier, ablations.complexClassificationHead.options, { epochs: 2 });
   const whole = await train(data, options);
   const out = path.join(folder, "interrupted");
   const stop = new AbortController();
@@ -495,7 +507,7 @@ test("an ablated training continues as it would have gone on", async () => {
   const resumed = await train(data, options, { out, resume: true });
   assert.ok((await bytesOf(resumed, folder)).equals(await bytesOf(whole, folder)));
   await assert.rejects(
-    train(data, { ...options, overlap: true }, { out, resume: true }),
+    train(data, mergeOptions(options, { ablation: { overlap: true } }), { out, resume: true }),
     failure("CHECKPOINT_MISMATCH", "overlap"),
   );
 });

@@ -22,10 +22,10 @@ test("two runs with one seed write the same bytes, another seed others", async (
 });
 
 test("the feature cache changes nothing: none, room for a few images, room for all", async () => {
-  const none = await trained({ ...tinier, epochs: 2, featureCacheMiB: 0 });
+  const none = await trained({ ...tinier, epochs: 2, cache: { memoryMiB: 0 } });
   // 128 x 4 x 4 and 256 x 2 x 2 floats are 12 KiB an image.
-  for (const featureCacheMiB of [0.05, 64])
-    assert.ok(none.equals(await trained({ ...tinier, epochs: 2, featureCacheMiB })), `${featureCacheMiB} MiB`);
+  for (const memoryMiB of [0.05, 64])
+    assert.ok(none.equals(await trained({ ...tinier, epochs: 2, cache: { memoryMiB } })), `${memoryMiB} MiB`);
 });
 
 test("two trainings at once do not touch each other", async () => {
@@ -38,8 +38,10 @@ test("two trainings at once do not touch each other", async () => {
 test("direct heads learn the same weights as the low-resolution ones", async () => {
   const options = { ...tinier, epochs: 2 } as const;
   const fast = headsOf(await train(data, options));
-  const direct = headsOf(await train(data, { ...options, heads: "direct" }));
-  const start = headsOf(await train(data, { ...options, adaptorLearningRate: 1e-12, headsLearningRate: 1e-12 }));
+  const direct = headsOf(await train(data, { ...options, network: { heads: "direct" } }));
+  const start = headsOf(
+    await train(data, { ...options, optimizer: { adaptorLearningRate: 1e-12, headsLearningRate: 1e-12 } }),
+  );
   for (const [name, weights] of Object.entries(direct)) {
     // Both round differently, and AdamW's step is about the learning rate however small a gradient is: where a gradient
     // is near zero its sign is rounding. So weights cannot agree to 1e-6 of their size, but what was learned agrees to a
@@ -63,7 +65,7 @@ test("direct heads learn the same weights as the low-resolution ones", async () 
 });
 
 test("interrupted in epoch 3 of 4 and resumed: the bytes of an uninterrupted run", async () => {
-  const options = { ...tinier, epochs: 4, learningRateMilestones: [0.5, 0.75] };
+  const options = { ...tinier, epochs: 4, optimizer: { learningRateMilestones: [0.5, 0.75] } };
   const whole = await trained(options);
   const out = path.join(folder, "run");
   const controller = new AbortController();
@@ -82,7 +84,7 @@ test("interrupted in epoch 3 of 4 and resumed: the bytes of an uninterrupted run
   // Where it runs may change: the cache's size and the thread count are not part of the result.
   const model = await train(
     data,
-    { ...options, featureCacheMiB: 1 },
+    { ...options, cache: { memoryMiB: 1 } },
     {
       out,
       resume: true,

@@ -345,7 +345,7 @@ test("a divergence in an epoch's last step is that epoch's error: what was good 
   /** Noise that breaks a step, unless both of its masks are empty, as a quarter are. */
   const fit = async (seed: number, out: string): Promise<{ steps: number; code: unknown }> => {
     let steps = 0;
-    const fitted = new Trainer({ ...tinier, batchSize: 1, noiseStd: 1e30, seed }).fit(data, {
+    const fitted = new Trainer({ ...tinier, batchSize: 1, anomalies: { noiseStd: 1e30 }, seed }).fit(data, {
       out,
       onStep: () => void steps++,
     });

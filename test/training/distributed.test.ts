@@ -6,7 +6,7 @@ import { createServer, type AddressInfo } from "node:net";
 import path from "node:path";
 import { before, test } from "node:test";
 
-import { datasets, Model, Trainer, type TrainerOptions } from "../../lib/index.js";
+import { datasets, Model, Trainer } from "../../lib/index.js";
 import { engine } from "../../lib/native/engine.js";
 import { checkpointFile } from "../../lib/training/checkpoint.js";
 import { supersimplenet } from "../cli/run.js";
@@ -112,14 +112,14 @@ const trainings: Training[] = [
   {
     name: "unsupervised",
     regime: "unsupervised",
-    options: { ...tinier, epochs: 2, batchSize: 3, calibrationFraction: 0.5 },
+    options: { ...tinier, epochs: 2, batchSize: 3, calibration: { fraction: 0.5 } },
   },
   { name: "full", regime: "full", options: { ...tinier, batchSize: 7 } },
-  { name: "mixed", regime: "mixed", options: { ...tinier, batchSize: 11, variant: "icpr" } },
+  { name: "mixed", regime: "mixed", options: { ...tinier, batchSize: 11, network: { variant: "icpr" } } },
   {
     name: "direct",
     regime: "full",
-    options: { ...tinier, batchSize: 9, heads: "direct", classificationHead: "complex" },
+    options: { ...tinier, batchSize: 9, network: { heads: "direct" }, ablation: { classificationHead: "complex" } },
   },
 ];
 
@@ -147,7 +147,7 @@ async function trainedAlone({ name, regime, options }: Training): Promise<Alone>
 }
 
 /** How far two models of one seed are apart, as a part of the way that training took them. */
-async function apart(actual: Model, expected: Model, heads: TrainerOptions["heads"]): Promise<number> {
+async function apart(actual: Model, expected: Model, heads: "direct" | "lowResolution" | undefined): Promise<number> {
   const { channels } = engine().featureShape(expected.networkConfig);
   const start = await engine().randomHeads(channels, 0, expected.networkConfig);
   const [a, b] = [headsOf(actual), headsOf(expected)];
@@ -205,7 +205,7 @@ for (const { where, ranks, count, more = () => ({}) } of [
         );
       });
       const actual = await Model.load(path.join(models, `${name}.safetensors`));
-      const distance = await apart(actual, expected.model, training.options.heads);
+      const distance = await apart(actual, expected.model, training.options.network?.heads);
       assert.ok(distance < 5e-3, `${name}: ${distance}`);
       const [a, b] = [actual.config, expected.model.config];
       assert.ok(Math.abs(a.training!.noiseStd - b.training!.noiseStd) < 1e-5 * b.training!.noiseStd);

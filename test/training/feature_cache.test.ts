@@ -14,7 +14,7 @@ import {
 import path from "node:path";
 import { before, test } from "node:test";
 
-import { type Dataset, datasets, type EpochEvent, type TrainerOptions } from "../../lib/index.js";
+import { type Dataset, datasets, type EpochEvent, mergeOptions, type TrainerOptions } from "../../lib/index.js";
 import type { TrainerConfig } from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
 import { failure } from "../datasets/files.js";
@@ -24,14 +24,14 @@ const folder = scratchFolder();
 let data: Dataset;
 before(async () => void (data = await smallDataset(folder)));
 
-const options = { ...tinier, epochs: 2, featureCacheMiB: 0 } satisfies TrainerOptions;
+const options = { ...tinier, epochs: 2, cache: { memoryMiB: 0 } } satisfies TrainerOptions;
 const header = 64;
 /** 128 x 4 x 4 and 256 x 2 x 2 numbers after a head of 64 bytes. */
 const record = (bytes: number): number => 64 + 3072 * bytes;
 
 let caches = 0;
 const newCache = (): string => path.join(folder, `cache-${caches++}`);
-const withFile = (featureCacheDir: string): TrainerOptions => ({ ...options, featureCacheFileMiB: 8, featureCacheDir });
+const withFile = (dir: string): TrainerOptions => mergeOptions<TrainerOptions>(options, { cache: { fileMiB: 8, dir } });
 
 interface Run {
   bytes: Buffer;
@@ -43,17 +43,13 @@ interface Run {
 async function run(more: TrainerOptions, dataset = data): Promise<Run> {
   const features: Run["features"] = [];
   const warnings: string[] = [];
-  const model = await train(
-    dataset,
-    { ...options, ...more },
-    {
-      onStart: (event) => warnings.push(...event.warnings),
-      onEpoch: (event) => {
-        features.push(event.features);
-        warnings.push(...event.warnings);
-      },
+  const model = await train(dataset, mergeOptions<TrainerOptions>(options, more), {
+    onStart: (event) => warnings.push(...event.warnings),
+    onEpoch: (event) => {
+      features.push(event.features);
+      warnings.push(...event.warnings);
     },
-  );
+  });
   return {
     bytes: await bytesOf(model, folder),
     features,
@@ -78,10 +74,10 @@ async function filled(): Promise<{ cache: string; file: string; first: Run }> {
 
 test("memory, file, both and none give the same bytes; the file spares the second training all computing, in every flip", async () => {
   const none = await run({});
-  const memory = await run({ featureCacheMiB: 64 });
+  const memory = await run({ cache: { memoryMiB: 64 } });
   const { cache, file, first } = await filled();
   const second = await run(withFile(cache));
-  const both = await run({ ...withFile(cache), featureCacheMiB: 64 });
+  const both = await run(mergeOptions(withFile(cache), { cache: { memoryMiB: 64 } }));
   for (const other of [memory, first, second, both]) assert.ok(none.bytes.equals(other.bytes));
 
   // Without a limit, each image and flip is computed once: balanced epochs repeat normal images.
@@ -100,12 +96,12 @@ test("another image, backbone, size or precision never gets features of the old 
   for (const changed of [
     { seed: 1 },
     { imageSize: [32, 64] },
-    { layers: ["layer2"] },
-    { resize: "antialias" },
-    { featureCachePrecision: "float16" },
+    { network: { layers: ["layer2"] } },
+    { network: { resize: "antialias" } },
+    { cache: { precision: "float16" } },
   ] satisfies TrainerOptions[]) {
     const expected = await run({ ...changed, epochs: 1 });
-    const got = await run({ ...withFile(cache), ...changed, epochs: 1 });
+    const got = await run(mergeOptions<TrainerOptions>(withFile(cache), changed, { epochs: 1 }));
     assert.ok(expected.bytes.equals(got.bytes), JSON.stringify(changed));
     assert.ok(got.features[0]!.computed > 0);
   }
@@ -228,7 +224,7 @@ test("the limit holds, for a file that was larger too", async () => {
   const none = await run({});
   const cache = newCache();
   const limit = header + 5 * record(4) + 100;
-  const small = { ...withFile(cache), featureCacheFileMiB: limit / 2 ** 20 };
+  const small = mergeOptions(withFile(cache), { cache: { fileMiB: limit / 2 ** 20 } });
   const got = await run(small);
   assert.ok(none.bytes.equals(got.bytes));
   assert.match(got.warnings.join("\n"), /reached its limit with 5 entries/);
@@ -306,22 +302,22 @@ test("a process that is killed while it fills the file leaves one that is right"
 });
 
 test("float16: half the space, the same bytes from memory, file and neither, and weights near those of float32", async () => {
-  const half = { featureCachePrecision: "float16" } as const;
+  const half = { cache: { precision: "float16" } } as const;
   const none = await run(half);
   const cache = newCache();
-  const first = await run({ ...withFile(cache), ...half });
-  const second = await run({ ...withFile(cache), ...half });
-  for (const other of [first, second, await run({ ...half, featureCacheMiB: 64 })])
+  const first = await run(mergeOptions(withFile(cache), half));
+  const second = await run(mergeOptions(withFile(cache), half));
+  for (const other of [first, second, await run(mergeOptions<TrainerOptions>(half, { cache: { memoryMiB: 64 } }))])
     assert.ok(none.bytes.equals(other.bytes));
   assert.equal(computed(second), 0);
   assert.equal((statSync(cacheFile(cache)).size - header) / record(2), computed(first));
 
   const heads = async (more: TrainerOptions) =>
-    headsOf(await train(data, { ...options, ...more }))["discriminator.seg.0.weight"]!;
+    headsOf(await train(data, mergeOptions<TrainerOptions>(options, more)))["discriminator.seg.0.weight"]!;
   const [full, rounded, start] = [
     await heads({}),
     await heads(half),
-    await heads({ adaptorLearningRate: 1e-12, headsLearningRate: 1e-12 }),
+    await heads({ optimizer: { adaptorLearningRate: 1e-12, headsLearningRate: 1e-12 } }),
   ];
   const difference = distance(full, rounded);
   assert.ok(
@@ -343,11 +339,11 @@ test("a folder that cannot be made is an error before the training; none is made
   try {
     await run({});
     assert.ok(!existsSync(own));
-    await run({ featureCacheFileMiB: 1 });
+    await run({ cache: { fileMiB: 1 } });
     assert.equal(readdirSync(path.join(own, "features")).length, 1);
   } finally {
     if (previous === undefined) delete process.env["SUPERSIMPLENET_CACHE"];
     else process.env["SUPERSIMPLENET_CACHE"] = previous;
   }
-  await assert.rejects(run({ featureCacheDir: own }), failure("INVALID_OPTION", "featureCacheFileMiB"));
+  await assert.rejects(run({ cache: { dir: own } }), failure("INVALID_OPTION", "cache.fileMiB"));
 });

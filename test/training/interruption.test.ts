@@ -87,7 +87,7 @@ for (const stage of ["validate", "measure", "calibrate"] as const) {
       signal: controller.signal,
       onStage: (event) => event.stage === stage && event.done === 2 && controller.abort(),
     };
-    await assert.rejects(train(data, { ...tinier, calibrationFraction: 0.4 }, fit), { code: "ABORTED" });
+    await assert.rejects(train(data, { ...tinier, calibration: { fraction: 0.4 } }, fit), { code: "ABORTED" });
   });
 }
 
@@ -110,7 +110,7 @@ test("noise beyond float32's range: DIVERGED in the first step, and no model", a
     for (const noiseStd of [1e25, 1e38]) {
       const out = newRun();
       await assert.rejects(
-        train(data, { ...tinier, noiseStd, heads }, { out }),
+        train(data, { ...tinier, anomalies: { noiseStd }, network: { heads } }, { out }),
         failure("DIVERGED", "learning rate"),
         `${heads} ${noiseStd}`,
       );
@@ -135,9 +135,9 @@ test("resume with other options, data or weights: CHECKPOINT_MISMATCH names what
     [{ epochs: 4 }, "epochs 3, which is now 4"],
     [{ batchSize: 5 }, "batchSize 4, which is now 5"],
     [{ seed: 1 }, "seed 0, which is now 1"],
-    [{ noiseStd: 0.1 }, "noiseStd"],
+    [{ anomalies: { noiseStd: 0.1 } }, "noiseStd"],
     [
-      { imageSize: [32, 64], stopGradient: false },
+      { imageSize: [32, 64], optimizer: { stopGradient: false } },
       "imageSize [32,32], which is now [32,64]",
       "stopGradient true, which is now false",
     ],

@@ -6,7 +6,7 @@ import { epochOrder } from "../../lib/datasets/order.js";
 import { loadImage } from "../../lib/images/decode.js";
 import type { TrainerConfig } from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
-import { regimePresets, relativeNoise } from "../../lib/training/options.js";
+import { regimePresets, relativeNoise } from "../../lib/schema/presets.js";
 import { labelledFor, scratchFolder, smallDataset, tinier, train } from "./support.js";
 
 const folder = scratchFolder();
@@ -24,7 +24,7 @@ const config: TrainerConfig = {
   compute: "lowResolution",
   seed: 0,
   noiseStd: Float32Array.of(1),
-  perlinThreshold: regimePresets.unsupervised.perlinThreshold,
+  perlinThreshold: regimePresets.unsupervised.anomalies.perlinThreshold,
   featureCacheBytes: 0,
   stopGradient: true,
   gradientClip: 0,
@@ -89,7 +89,11 @@ test("relative noise is the given multiple of each channel's own standard deviat
 
   const relative = 0.7;
   const steps: StepEvent[] = [];
-  const model = await train(data, { ...tinier, noiseStd: { relative } }, { onStep: (event) => steps.push(event) });
+  const model = await train(
+    data,
+    { ...tinier, anomalies: { noiseStd: { relative } } },
+    { onStep: (event) => steps.push(event) },
+  );
   const mean = (relative * observed.reduce((sum, value) => sum + value, 0)) / observed.length;
   assert.ok(Math.abs(model.config.training!.noiseStd - mean) < 1e-6 * mean);
   assert.equal(model.config.training!.noiseRelative, relative);
@@ -110,7 +114,7 @@ test("relative noise is the given multiple of each channel's own standard deviat
 });
 
 test("a number is the standard deviation itself; random weights default to relative noise", async () => {
-  const { training } = (await train(data, { ...tinier, noiseStd: 0.03 })).config;
+  const { training } = (await train(data, { ...tinier, anomalies: { noiseStd: 0.03 } })).config;
   assert.deepEqual([training!.noiseStd, training!.noiseRelative], [0.03, null]);
   assert.equal((await train(data, tinier)).config.training!.noiseRelative, relativeNoise);
 });

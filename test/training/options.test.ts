@@ -9,7 +9,10 @@ import {
   trainerDefaults,
   type TrainerOptions,
 } from "../../lib/index.js";
-import { relativeNoise } from "../../lib/training/options.js";
+import { assemble } from "../../lib/schema/flags.js";
+import { entries } from "../../lib/schema/option.js";
+import { relativeNoise } from "../../lib/schema/presets.js";
+import { trainerOptions } from "../../lib/schema/training.js";
 import { checkOptions, resolveOptions } from "../../lib/training/resolve.js";
 import { learningRateScale } from "../../lib/training/schedule.js";
 import { failure } from "../datasets/files.js";
@@ -17,14 +20,15 @@ import { failure } from "../datasets/files.js";
 /** Whatever JavaScript may pass. */
 const make = (options: unknown): Trainer => new Trainer(options as TrainerOptions);
 
-const wrong: Record<keyof TrainerOptions, unknown[]> = {
+/** Wrong values of every option. */
+const wrong: Record<string, unknown[]> = {
   backbone: ["resnet52", 18, null, ""],
   backboneWeights: ["", 3, null],
-  layers: [[], ["layer4"], ["layer2", "layer2"], "layer2", [2], null],
+  "network.layers": [[], ["layer4"], ["layer2", "layer2"], "layer2", [2], null],
   imageSize: [256, [256], [256, 256, 3], [31, 64], [64, 8193], [64.5, 64], ["64", "64"], [64, NaN], null],
-  resize: ["nearest", true],
-  variant: ["JIMS", 1],
-  alignCorners: ["true", 1, null],
+  "network.resize": ["nearest", true],
+  "network.variant": ["JIMS", 1],
+  "network.alignCorners": ["true", 1, null],
   regime: ["supervised", null],
   epochs: [0, -1, 1.5, NaN, Infinity, "3", null],
   batchSize: [0, 2.5, 5000, "8"],
@@ -32,35 +36,35 @@ const wrong: Record<keyof TrainerOptions, unknown[]> = {
   threads: [0, 1.5, 2000, "2"],
   device: ["gpu", "cuda:", "cuda:-1", "CPU", "", 0, null],
   precision: ["float16", "bf16", 16],
-  adaptorLearningRate: [0, -1e-4, 1.1, NaN],
-  headsLearningRate: [0, Infinity, "1e-4"],
-  adaptorWeightDecay: [-0.1, 1.1, NaN],
-  headsWeightDecay: [-1e-9, "0"],
-  learningRateMilestones: [0.8, [1.1], [-0.1], ["0.8"], [NaN], null],
-  learningRateFactor: [0, 1.5, NaN],
-  gradientClip: [-1, NaN, Infinity, "1"],
-  noiseStd: [0, -0.1, NaN, Infinity, "0.015", null, {}, { relative: 0 }, { relative: "1" }, []],
-  perlinThreshold: [NaN, 3, -3, "0.2"],
-  maskDilation: [-1, 2.5, 300],
-  distanceWeight: [true, 3, {}, { w: 3 }, { w: -1, p: 2 }, { w: 3, p: -1 }, { w: 3, p: NaN }, null],
-  stopGradient: [0, "false", null],
-  balancedSampling: [1, "true"],
-  segmentedRatio: [-0.1, 1.1, NaN, "0.4"],
-  segmentedCount: [-1, 1.5, NaN, "53"],
-  calibrationFraction: [-0.1, 0.6, NaN, "0.1"],
-  featureCacheMiB: [-1, NaN, Infinity, "64"],
-  featureCacheHostMiB: [-1, NaN, Infinity, "64"],
-  featureCacheFileMiB: [-1, NaN, Infinity, "64"],
-  cudaGraphs: [-1, 0.5, 65, true],
-  featureCacheDir: ["", 3, null],
-  featureCachePrecision: ["bfloat16", 16, null],
-  heads: ["fast", true, null],
-  upscale: [0, "true", null],
-  classificationHead: ["simple", "mapmax", true, null],
-  mapInput: [0, "false", null],
-  syntheticAnomalies: ["Perlin", false, null],
-  overlap: [1, "true", null],
-  loss: ["old", true, null],
+  "optimizer.adaptorLearningRate": [0, -1e-4, 1.1, NaN],
+  "optimizer.headsLearningRate": [0, Infinity, "1e-4"],
+  "optimizer.adaptorWeightDecay": [-0.1, 1.1, NaN],
+  "optimizer.headsWeightDecay": [-1e-9, "0"],
+  "optimizer.learningRateMilestones": [0.8, [1.1], [-0.1], ["0.8"], [NaN], null],
+  "optimizer.learningRateFactor": [0, 1.5, NaN],
+  "optimizer.gradientClip": [-1, NaN, Infinity, "1"],
+  "anomalies.noiseStd": [0, -0.1, NaN, Infinity, "0.015", null, {}, { relative: 0 }, { relative: "1" }, []],
+  "anomalies.perlinThreshold": [NaN, 3, -3, "0.2"],
+  "masks.dilation": [-1, 2.5, 300],
+  "masks.distanceWeight": [true, 3, {}, { w: 3 }, { w: -1, p: 2 }, { w: 3, p: -1 }, { w: 3, p: NaN }, null],
+  "optimizer.stopGradient": [0, "false", null],
+  "optimizer.balancedSampling": [1, "true"],
+  "masks.segmentedRatio": [-0.1, 1.1, NaN, "0.4"],
+  "masks.segmentedCount": [-1, 1.5, NaN, "53"],
+  "calibration.fraction": [-0.1, 0.6, NaN, "0.1"],
+  "cache.memoryMiB": [-1, NaN, Infinity, "64"],
+  "cache.hostMiB": [-1, NaN, Infinity, "64"],
+  "cache.fileMiB": [-1, NaN, Infinity, "64"],
+  "cuda.graphs": [-1, 0.5, 65, true],
+  "cache.dir": ["", 3, null],
+  "cache.precision": ["bfloat16", 16, null],
+  "network.heads": ["fast", true, null],
+  "ablation.upscale": [0, "true", null],
+  "ablation.classificationHead": ["simple", "mapmax", true, null],
+  "ablation.mapInput": [0, "false", null],
+  "ablation.syntheticAnomalies": ["Perlin", false, null],
+  "ablation.overlap": [1, "true", null],
+  "ablation.loss": ["old", true, null],
   distributed: [
     true,
     "on",
@@ -74,14 +78,19 @@ const wrong: Record<keyof TrainerOptions, unknown[]> = {
     { timeoutSeconds: 0 },
     { joinTimeoutSeconds: "5" },
   ],
-  embedBackbone: [1, "yes", null],
+  "network.embedBackbone": [1, "yes", null],
 };
+
+test("the table above has every option", () => {
+  const paths = entries(trainerOptions).map(({ path }) => path.join("."));
+  assert.deepEqual(Object.keys(wrong).sort(), paths.filter((name) => !name.startsWith("distributed.")).sort());
+});
 
 for (const [name, values] of Object.entries(wrong)) {
   test(`${name}: wrong values are refused with the value`, () => {
     for (const value of values)
       assert.throws(
-        () => make({ [name]: value }),
+        () => make(assemble([[name.split("."), value]])),
         failure("INVALID_OPTION", name),
         `${name}: ${JSON.stringify(value)}`,
       );
@@ -90,8 +99,11 @@ for (const [name, values] of Object.entries(wrong)) {
 
 test("unknown options are refused, with the nearest name", () => {
   assert.throws(() => make({ batchsize: 3 }), failure("UNKNOWN_OPTION", "Did you mean 'batchSize'?"));
-  assert.throws(() => make({ noiseStd: { relativ: 1 } }), failure("UNKNOWN_OPTION", "Did you mean 'relative'?"));
-  assert.throws(() => make({ distanceWeight: { w: 3, q: 2 } }), failure("UNKNOWN_OPTION", "'q'"));
+  assert.throws(
+    () => make({ anomalies: { noiseStd: { relativ: 1 } } }),
+    failure("UNKNOWN_OPTION", "Did you mean 'relative'?"),
+  );
+  assert.throws(() => make({ masks: { distanceWeight: { w: 3, q: 2 } } }), failure("UNKNOWN_OPTION", "'q'"));
   assert.throws(() => make({ colour: 3 }), failure("UNKNOWN_OPTION", "It takes: ", "batchSize"));
   for (const options of [null, "resnet18", 3]) assert.throws(() => make(options), failure("INVALID_OPTION", "options"));
 });
@@ -181,15 +193,15 @@ test("lists are not shared: neither with the caller nor with the defaults", () =
   assert.throws(() => void ((trainer.options as { epochs: number }).epochs = 0), TypeError, "what was checked stays");
   assert.throws(() => (trainer.options.imageSize as unknown as number[]).push(3), TypeError);
   const resolved = resolveOptions(make({}).options, "full");
-  for (const list of [resolved.imageSize, resolved.layers, resolved.learningRateMilestones])
+  for (const list of [resolved.imageSize, resolved.network.layers, resolved.optimizer.learningRateMilestones])
     (list as unknown[]).push("changed");
-  (resolved.distanceWeight as { w: number }).w = 99;
+  (resolved.masks.distanceWeight as { w: number }).w = 99;
   assert.deepEqual(
-    [make({}).options.imageSize, resolveOptions(make({}).options, "full").distanceWeight],
+    [make({}).options.imageSize, resolveOptions(make({}).options, "full").masks.distanceWeight],
     [[256, 256], { w: 3, p: 2 }],
   );
   assert.deepEqual(
-    [trainerDefaults.layers, trainerDefaults.learningRateMilestones],
+    [trainerDefaults.network.layers, trainerDefaults.optimizer.learningRateMilestones],
     [
       ["layer2", "layer3"],
       [0.8, 0.9],
@@ -199,19 +211,19 @@ test("lists are not shared: neither with the caller nor with the defaults", () =
 
 test("a random backbone must be in the model file", () => {
   assert.throws(
-    () => make({ backboneWeights: "random", embedBackbone: false }),
+    () => make({ backboneWeights: "random", network: { embedBackbone: false } }),
     failure("INVALID_OPTION", "random backbone"),
   );
-  make({ backboneWeights: "random", embedBackbone: true });
+  make({ backboneWeights: "random", network: { embedBackbone: true } });
 });
 
 test("the published noise scale is for the trained network it was tuned to", () => {
-  const noise = (options: TrainerOptions) => resolveOptions(checkOptions(options), "unsupervised").noiseStd;
+  const noise = (options: TrainerOptions) => resolveOptions(checkOptions(options), "unsupervised").anomalies.noiseStd;
   assert.equal(noise({}), 0.015);
   assert.equal(noise({ backboneWeights: "a.pth" }), 0.015);
   assert.deepEqual(noise({ backboneWeights: "random" }), { relative: relativeNoise });
   assert.deepEqual(noise({ backbone: "resnet50" }), { relative: relativeNoise });
-  assert.equal(noise({ backbone: "resnet50", noiseStd: 0.2 }), 0.2);
+  assert.equal(noise({ backbone: "resnet50", anomalies: { noiseStd: 0.2 } }), 0.2);
 });
 
 test("the learning rates' factor: by the share of epochs that is done", () => {

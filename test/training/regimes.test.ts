@@ -5,12 +5,15 @@ import {
   type Dataset,
   Detector,
   type EpochEvent,
+  mergeOptions,
   type Regime,
   regimePresets,
   type StartEvent,
   type StepEvent,
   type TrainerOptions,
 } from "../../lib/index.js";
+import { recordOf } from "../../lib/schema/record.js";
+import { trainerOptions } from "../../lib/schema/training.js";
 import { bytesOf, distance, headsOf, labelledFor, scratchFolder, smallDataset, tinier, train } from "./support.js";
 
 const folder = scratchFolder();
@@ -21,19 +24,15 @@ async function run(dataset: Dataset, options: TrainerOptions = {}) {
   const steps: StepEvent[] = [];
   const epochs: EpochEvent[] = [];
   let start: StartEvent | undefined;
-  const model = await train(
-    dataset,
-    { ...tinier, ...options },
-    {
-      onStart: (event) => (start = event),
-      onStep: (event) => steps.push(event),
-      onEpoch: (event) => epochs.push(event),
-    },
-  );
+  const model = await train(dataset, mergeOptions<TrainerOptions>(tinier, options), {
+    onStart: (event) => (start = event),
+    onStep: (event) => steps.push(event),
+    onEpoch: (event) => epochs.push(event),
+  });
   return { model, start: start!, steps, epochs, used: model.config.training!.options };
 }
 
-// Spec sections 2 to 5, written out a second time on purpose.
+// docs/method.md, Regimes, written out a second time on purpose.
 const expected: Record<Regime, { preset: object; counts: number[]; steps: number }> = {
   // Every normal image once: 10 in batches of 4, the last with 2.
   unsupervised: {
@@ -149,20 +148,20 @@ test("a preset written out is the preset; every option that differs from it chan
   const preset = await run(data, { ...regimePresets.full });
   assert.ok((await bytesOf(base.model, folder)).equals(await bytesOf(preset.model, folder)));
   const overrides: TrainerOptions[] = [
-    { gradientClip: 1e-3 },
-    { perlinThreshold: 0.1 },
-    { maskDilation: 0 },
-    { distanceWeight: false },
-    { distanceWeight: { w: 5, p: 1 } },
-    { stopGradient: true },
-    { balancedSampling: false },
-    { variant: "icpr" },
-    { alignCorners: false },
+    { optimizer: { gradientClip: 1e-3 } },
+    { anomalies: { perlinThreshold: 0.1 } },
+    { masks: { dilation: 0 } },
+    { masks: { distanceWeight: false } },
+    { masks: { distanceWeight: { w: 5, p: 1 } } },
+    { optimizer: { stopGradient: true } },
+    { optimizer: { balancedSampling: false } },
+    { network: { variant: "icpr" } },
+    { network: { alignCorners: false } },
   ];
   for (const override of overrides) {
     const { model, used, steps } = await run(data, override);
-    const name = Object.keys(override)[0]!;
-    assert.deepEqual(used[name], override[name as keyof TrainerOptions]);
+    const [[name, value]] = Object.entries(recordOf(trainerOptions, override)) as [[string, unknown]];
+    assert.deepEqual(used[name], value);
     assert.notDeepEqual(headsOf(model), headsOf(base.model), name);
     if (name === "balancedSampling") assert.equal(steps.length, 4, "13 images once each");
   }
@@ -170,9 +169,11 @@ test("a preset written out is the preset; every option that differs from it chan
 
 test("a gradient clipped to nearly nothing moves nearly nothing", async () => {
   const weight = "discriminator.seg.0.weight";
-  const still = headsOf((await run(data, { headsLearningRate: 1e-12, adaptorLearningRate: 1e-12 })).model)[weight]!;
+  const still = headsOf(
+    (await run(data, { optimizer: { headsLearningRate: 1e-12, adaptorLearningRate: 1e-12 } })).model,
+  )[weight]!;
   const moved = (heads: Record<string, Float32Array>): number => distance(heads[weight]!, still);
-  const clipped = await run(data, { gradientClip: 1e-12, headsWeightDecay: 0, adaptorWeightDecay: 0 });
+  const clipped = await run(data, { optimizer: { gradientClip: 1e-12, headsWeightDecay: 0, adaptorWeightDecay: 0 } });
   const free = await run(data);
   assert.ok(clipped.steps[0]!.gradientNorm > 1e-3, "the norm that is reported is the one before clipping");
   // AdamW divides by the gradient's own size plus 1e-8, so only a clip far below that shows.
@@ -182,8 +183,7 @@ test("a gradient clipped to nearly nothing moves nearly nothing", async () => {
 test("learning rates fall at the milestones", async () => {
   const { epochs } = await run(labelledFor(data, "unsupervised"), {
     epochs: 5,
-    learningRateMilestones: [0.4, 0.8],
-    learningRateFactor: 0.5,
+    optimizer: { learningRateMilestones: [0.4, 0.8], learningRateFactor: 0.5 },
   });
   const rates = epochs.map(({ adaptorLearningRate, headsLearningRate }) => [adaptorLearningRate, headsLearningRate]);
   assert.deepEqual(rates, [
@@ -198,12 +198,12 @@ test("learning rates fall at the milestones", async () => {
 const shapes: [string, TrainerOptions][] = [
   ["not square", { imageSize: [32, 64] }],
   ["no multiple of 32", { imageSize: [45, 75] }],
-  ["one layer, the deeper", { layers: ["layer3"] }],
-  ["one layer, the shallower", { layers: ["layer1"] }],
-  ["three layers", { layers: ["layer1", "layer2", "layer3"] }],
-  ["layers in another order", { layers: ["layer3", "layer2"] }],
-  ["icpr with the other corners", { variant: "icpr", alignCorners: false }],
-  ["antialias", { resize: "antialias" }],
+  ["one layer, the deeper", { network: { layers: ["layer3"] } }],
+  ["one layer, the shallower", { network: { layers: ["layer1"] } }],
+  ["three layers", { network: { layers: ["layer1", "layer2", "layer3"] } }],
+  ["layers in another order", { network: { layers: ["layer3", "layer2"] } }],
+  ["icpr with the other corners", { network: { variant: "icpr", alignCorners: false } }],
+  ["antialias", { network: { resize: "antialias" } }],
   ["one batch for all", { batchSize: 100 }],
   ["ResNet-34", { backbone: "resnet34" }],
 ];
@@ -228,7 +228,7 @@ test("batches of one, and one image drawn several times in one batch", async () 
   const normals = few.samples.filter(({ split, label }) => split === "train" && label === "normal").length;
   assert.equal(normals, 2);
   // 12 anomalous draws and 12 of two normal images in one batch, with no cache behind them.
-  const together = await run(few, { batchSize: 24, featureCacheMiB: 0 });
+  const together = await run(few, { batchSize: 24, cache: { memoryMiB: 0 } });
   assert.equal(together.steps.length, 1);
   const cached = await run(few, { batchSize: 24 });
   assert.deepEqual(headsOf(together.model), headsOf(cached.model));

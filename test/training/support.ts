@@ -10,6 +10,7 @@ import {
   type Model,
   type Regime,
   type Sample,
+  mergeOptions,
   Trainer,
   type TrainerOptions,
 } from "../../lib/index.js";
@@ -54,14 +55,14 @@ export const tiny = {
   batchSize: 4,
   epochs: 2,
   threads: 1,
-  calibrationFraction: 0,
+  calibration: { fraction: 0 },
 } as const satisfies TrainerOptions;
 
 /** A quarter of the work of 64 x 64, where only the wiring is tested. */
 export const tinier = { ...tiny, imageSize: [32, 32], epochs: 1 } as const satisfies TrainerOptions;
 
 export function train(dataset: Dataset, options: TrainerOptions = {}, fit: FitOptions = {}): Promise<Model> {
-  return new Trainer({ ...tiny, ...options }).fit(dataset, fit);
+  return new Trainer(mergeOptions<TrainerOptions>(tiny, options)).fit(dataset, fit);
 }
 
 let files = 0;

@@ -75,9 +75,7 @@ async function featureCache(data: Dataset, expected: Model): Promise<void> {
   const options = {
     ...tinier,
     epochs: 2,
-    featureCacheMiB: 0,
-    featureCacheFileMiB: 64,
-    featureCacheDir: path.join(small, "features"),
+    cache: { memoryMiB: 0, fileMiB: 64, dir: path.join(small, "features") },
   };
   const train = async (): Promise<{ warnings: string[]; model: Model; kept: number }> => {
     const warnings: string[] = [];

@@ -3,13 +3,13 @@ import { existsSync, readFileSync, readdirSync, statSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 
-import { type ErrorCode, SuperSimpleNetError } from "../errors.js";
-import { openSharp } from "../images/sharp.js";
-import { cacheFolder } from "./cache.js";
-import { type EngineChoice, nvidiaDriver } from "./cuda.js";
-import { engine } from "./engine.js";
-import { checkGlibc, glibcNeeded, glibcVersion } from "./glibc.js";
-import { openLoader } from "./loader.js";
+import { type ErrorCode, SuperSimpleNetError } from "./errors.js";
+import { openSharp } from "./images/sharp.js";
+import { cacheFolder } from "./native/cache.js";
+import { type EngineChoice, nvidiaDriver } from "./native/cuda.js";
+import { engine } from "./native/engine.js";
+import { checkGlibc, glibcNeeded, glibcVersion } from "./native/glibc.js";
+import { openLoader } from "./native/loader.js";
 import {
   type Addon,
   fetchCommand,
@@ -22,7 +22,7 @@ import {
   packageFolder,
   pinned,
   setupCommand,
-} from "./locate.js";
+} from "./native/locate.js";
 
 /** Something that keeps the package, or part of it, from working. */
 export interface Problem {
@@ -156,7 +156,7 @@ export function diagnose(): Diagnosis {
 
 /** Opens the engine in a process of its own: a libtorch that crashes there (wrong CPU, broken driver) is a finding, not the end. */
 function probeEngine(): Probe {
-  const script = `const { engine, engineFiles } = require(${JSON.stringify(path.join(__dirname, "engine.js"))}), e = engine();
+  const script = `const { engine, engineFiles } = require(${JSON.stringify(path.join(__dirname, "native", "engine.js"))}), e = engine();
     process.stdout.write("\\n" + JSON.stringify({ versions: e.versions(), devices: e.devices(), choice: engineFiles().choice }));`;
   const run = spawnSync(process.execPath, ["-e", script], { encoding: "utf8", timeout: 120_000 });
   const answer = run.stdout?.split("\n").at(-1);

@@ -14,7 +14,7 @@ import os from "node:os";
 import path from "node:path";
 import { after, before, test } from "node:test";
 
-import { filesBelow } from "../../lib/cli/places.js";
+import { filesBelow } from "../../lib/cli/guards.js";
 import { datasets } from "../../lib/index.js";
 import { locateLibtorch } from "../../lib/native/locate.js";
 import { supersimplenet } from "./run.js";

@@ -3,8 +3,9 @@ import { realpath } from "node:fs/promises";
 import path from "node:path";
 
 import { listFolder } from "../datasets/listing.js";
-import { fileError, SuperSimpleNetError } from "../errors.js";
+import { fileError, option, SuperSimpleNetError, type Text, text } from "../errors.js";
 import { emptyFolders } from "../write.js";
+import { wrongUsage } from "./command.js";
 
 /** Where a path leads, links followed; of what does not exist yet, the part that does. */
 function realPlace(file: string): string {
@@ -17,32 +18,32 @@ function realPlace(file: string): string {
   }
 }
 
-/** Throws INVALID_OPTION when one of the files that `option` writes is a file that the command reads. */
-export function refuseInputs(
-  command: string,
-  option: string,
-  outputs: Iterable<string>,
-  inputs: Iterable<string | undefined>,
-): void {
+/** INVALID_OPTION about the place that an option names. */
+const badPlace = (name: string, file: string, why: Text, fix: Text): SuperSimpleNetError =>
+  wrongUsage(why, { option: name, value: file, path: file, fix });
+
+/** Throws INVALID_OPTION when one of the files that the option writes is a file that the command reads. */
+export function refuseInputs(name: string, outputs: Iterable<string>, inputs: Iterable<string | undefined>): void {
   const read = new Set<string>();
   for (const input of inputs) if (input !== undefined) read.add(realPlace(input));
-  for (const output of outputs) {
-    if (!read.has(realPlace(output))) continue;
-    throw new SuperSimpleNetError(
-      "INVALID_OPTION",
-      `${command}: ${option} would write over ${output}, which is an input. Choose another place.`,
-      { path: output },
-    );
-  }
+  for (const file of outputs)
+    if (read.has(realPlace(file)))
+      throw badPlace(
+        name,
+        file,
+        text`${option(name)} would write over ${file}, which is an input.`,
+        "Choose another place.",
+      );
 }
 
-/** Throws INVALID_OPTION when --out exists and may not be replaced. */
-export function refuseExisting(command: string, out: string, overwrite: boolean): void {
-  if (existsSync(out) && !overwrite)
-    throw new SuperSimpleNetError(
-      "INVALID_OPTION",
-      `${command}: ${out} exists already. Give another --out, or --overwrite to replace it.`,
-      { path: out },
+/** Throws INVALID_OPTION when the file that the option writes exists and may not be replaced. */
+export function refuseExisting(name: string, file: string, overwrite: boolean): void {
+  if (existsSync(file) && !overwrite)
+    throw badPlace(
+      name,
+      file,
+      `${file} exists already.`,
+      text`Give another ${option(name)}, or ${option("overwrite")} to replace it.`,
     );
 }
 
@@ -57,20 +58,22 @@ function isSplitFolder(folder: string): boolean {
 }
 
 /**
- * Throws INVALID_OPTION when `out` lies below train/, test/ or ground_truth/ of a data set: of `data`, and of any other that
- * shows as one by its folder of normal images. What is written there would be read as images.
+ * Throws INVALID_OPTION when the folder that the option names lies below train/, test/ or ground_truth/ of a data set:
+ * of `data`, or of any other that shows as one by its folder of normal images. What is written there would be read as
+ * images.
  */
-export function refuseInDataset(command: string, option: string, out: string, data?: string): void {
-  const place = realPlace(out);
+export function refuseInDataset(name: string, folder: string, data?: string): void {
+  const place = realPlace(folder);
   const inData = data === undefined ? [] : path.relative(realPlace(data), place).split(path.sep);
   let inside = splitFolders.includes(inData[0]?.toLowerCase() ?? "");
-  for (let folder = place; !inside && path.dirname(folder) !== folder; folder = path.dirname(folder))
-    inside = isSplitFolder(folder);
+  for (let above = place; !inside && path.dirname(above) !== above; above = path.dirname(above))
+    inside = isSplitFolder(above);
   if (inside)
-    throw new SuperSimpleNetError(
-      "INVALID_OPTION",
-      `${command}: ${option} ${out} lies among the images of a data set. Choose a folder outside of it.`,
-      { path: out },
+    throw badPlace(
+      name,
+      folder,
+      text`${option(name)} ${folder} lies among the images of a data set.`,
+      "Choose a folder outside of it.",
     );
 }
 
@@ -85,7 +88,10 @@ export async function withoutEmptyFolders<T>(folder: string, work: () => Promise
   }
 }
 
-/** The files below a folder, in the order of data sets and without what they leave out: hidden files and folders. Links are followed, each folder is read once. */
+/**
+ * The files below a folder, in the order of data sets, without hidden files and folders. Links are followed; each folder
+ * is read once.
+ */
 export async function filesBelow(root: string): Promise<string[]> {
   const files: string[] = [];
   const seen = new Set<string>();

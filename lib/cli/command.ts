@@ -1,0 +1,37 @@
+import type { z } from "zod";
+
+import { call, type ErrorDetails, SuperSimpleNetError, type Text, text } from "../errors.js";
+import { didYouMean } from "../schema/nearest.js";
+
+/** What a command takes and does. Its flags, their checks and --help follow from the schema of its options. */
+export interface Command<Schema extends z.ZodObject = z.ZodObject> {
+  name: string;
+  /** What it does, for its own --help. */
+  description: string;
+  options: Schema;
+  /** Arguments that are not options; absent when it takes none. */
+  positionals?: { usage: string; min: number; max?: number; what: string };
+  examples: readonly string[];
+  /** `options`: what was given, in groups as in the schema, without defaults. Resolves to the exit code. */
+  run(options: z.input<Schema>, positionals: readonly string[]): Promise<number>;
+}
+
+/** Infers the types of `run`'s options from the schema. */
+export function command<Schema extends z.ZodObject>(definition: Command<Schema>): Command<Schema> {
+  return definition;
+}
+
+/** INVALID_OPTION that begins with the name of the command that runs, and of its action if it has several. */
+export function wrongUsage(what: Text, details: ErrorDetails & { action?: string } = {}): SuperSimpleNetError {
+  const action = details.action === undefined ? "" : ` ${details.action}`;
+  return new SuperSimpleNetError("INVALID_OPTION", text`${call("supersimplenet")}${action}: ${what}`, details);
+}
+
+/** The action of a command that has several. */
+export function chooseAction<Action extends string>(written: string | undefined, actions: readonly Action[]): Action {
+  const action = actions.find((name) => name === written);
+  if (action !== undefined) return action;
+  const near = didYouMean(written ?? "", actions);
+  const details = near === undefined ? {} : { fix: `Did you mean '${near}'?` };
+  throw wrongUsage(`expected one of ${actions.join(", ")} but received '${written}'.`, details);
+}

@@ -1,0 +1,63 @@
+import type { Command } from "./command.js";
+
+/** A command before it is loaded. */
+export interface CommandEntry {
+  name: string;
+  /** One line for the list of commands. */
+  summary: string;
+  load(): Promise<Command>;
+}
+
+/** Every command. It is loaded when it is called: the list, and a misspelt name, need neither schema nor engine. */
+export const commands: readonly CommandEntry[] = [
+  {
+    name: "train",
+    summary: "train a model on a folder of images and evaluate it",
+    load: async () => (await import("./train.js")).train,
+  },
+  {
+    name: "evaluate",
+    summary: "compute the metrics of a model on a data set",
+    load: async () => (await import("./evaluate.js")).evaluate,
+  },
+  {
+    name: "experiment",
+    summary: "run the paper's experiments on its data or your own",
+    load: async () => (await import("./experiment.js")).experiment,
+  },
+  {
+    name: "predict",
+    summary: "find defects on images",
+    load: async () => (await import("./predict.js")).predict,
+  },
+  {
+    name: "convert",
+    summary: "convert a PyTorch checkpoint of the authors' code or of anomalib",
+    load: async () => (await import("./convert.js")).convert,
+  },
+  {
+    name: "weights",
+    summary: "list, download or import trained backbone weights",
+    load: async () => (await import("./weights.js")).weights,
+  },
+  {
+    name: "cuda",
+    summary: "download the CUDA build of libtorch for an NVIDIA GPU",
+    load: async () => (await import("./cuda.js")).cuda,
+  },
+  {
+    name: "benchmark",
+    summary: "measure how fast detection is on this machine",
+    load: async () => (await import("./benchmark.js")).benchmark,
+  },
+  {
+    name: "doctor",
+    summary: "check the installation and name the command that fixes what is wrong",
+    load: async () => (await import("./doctor.js")).doctor,
+  },
+  {
+    name: "quickstart",
+    summary: "see it work in some minutes: it generates its images and downloads nothing",
+    load: async () => (await import("./quickstart.js")).quickstart,
+  },
+];

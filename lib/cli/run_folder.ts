@@ -1,0 +1,69 @@
+import { existsSync, rmSync } from "node:fs";
+import path from "node:path";
+
+import { fileError, option, SuperSimpleNetError, text } from "../errors.js";
+import type { Model } from "../models/model.js";
+import { wrongUsage } from "./command.js";
+
+/** The files of a training. */
+export interface RunFiles {
+  model: string;
+  metrics: string;
+  log: string;
+  checkpoint: string;
+  /** Says that the folder is quickstart's own. */
+  quickstart: string;
+}
+
+export const runFiles = (out: string): RunFiles => ({
+  model: path.join(out, "model.safetensors"),
+  metrics: path.join(out, "metrics.json"),
+  log: path.join(out, "log.jsonl"),
+  checkpoint: path.join(out, "checkpoint"),
+  quickstart: path.join(out, "quickstart.json"),
+});
+
+/** Refuses to mix two trainings in one folder. Nothing is written. */
+export function refuseOtherRun(out: string, resume: boolean, overwrite: boolean): void {
+  if (resume && overwrite) throw wrongUsage(text`${option("resume")} and ${option("overwrite")} exclude each other.`);
+  if (resume || overwrite) return;
+  const files = runFiles(out);
+  const found = existsSync(files.model)
+    ? "a finished model"
+    : existsSync(files.checkpoint)
+      ? "the checkpoint of an unfinished training"
+      : undefined;
+  if (found === undefined) return;
+  throw wrongUsage(`${out} already holds ${found}.`, {
+    option: "out",
+    value: out,
+    path: out,
+    fix: text`Give another ${option("out")}, ${option("resume")} to continue it, or ${option("overwrite")} to replace it.`,
+  });
+}
+
+export function removeFile(file: string): void {
+  try {
+    rmSync(file, { recursive: true, force: true });
+  } catch (error) {
+    throw fileError(error, "remove", file);
+  }
+}
+
+/** Writes the model. Metrics of another model never stand beside it. */
+export async function saveRun(files: RunFiles, model: Model): Promise<void> {
+  removeFile(files.metrics);
+  await model.save(files.model);
+}
+
+/**
+ * The error that ended a training, with what is kept and the command that continues it. After a divergence the
+ * checkpoint would lead to the same again.
+ */
+export function withWhatIsKept(error: unknown, resume: string, { checkpoint }: RunFiles): unknown {
+  if (!(error instanceof SuperSimpleNetError) || error.code === "DIVERGED") return error;
+  const ended = error.code === "ABORTED" ? error.with(() => "Interrupted.") : error;
+  if (!existsSync(checkpoint)) return ended.advising("No epoch was finished, so nothing is kept.");
+  const where = error.code === "RANK_FAILED" ? " on all ranks" : "";
+  return ended.advising(`The checkpoint of the last whole epoch is kept; continue${where} with: ${resume}`);
+}

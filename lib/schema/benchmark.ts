@@ -1,0 +1,47 @@
+import { z } from "zod";
+
+import { architectures, callback, device, imageSizeRow, imageSizeType, pathType, signal, threads } from "./common.js";
+import { heads, precision } from "./detection.js";
+import { option } from "./option.js";
+import { trainerOptions } from "./training.js";
+
+const { backbone } = trainerOptions.shape;
+
+/** Options of benchmark. */
+export const benchmarkOptions = z.strictObject({
+  model: option(pathType.optional(), {
+    help: "Model file that train or convert wrote.",
+    placeholder: "FILE",
+    defaultText: "random heads on the backbone",
+    expected: "a path",
+  }),
+  backbone: option(backbone.unwrap().optional(), {
+    help: `Backbone to measure where no model file is given: ${architectures.join(", ")}.`,
+    placeholder: "NAME",
+    defaultText: backbone.def.defaultValue,
+  }),
+  backboneWeights: option(pathType.optional(), {
+    help: "Weights of the backbone: a .safetensors or .pth file, or random.",
+    placeholder: "FILE",
+    defaultText: "the cache folder, else random without a model file",
+    expected: "'auto', 'random' or a path",
+  }),
+  imageSize: option(imageSizeType.optional(), {
+    ...imageSizeRow,
+    help: "Input size in pixels where no model file is given.",
+    defaultText: "256x256",
+  }),
+  device,
+  precision,
+  heads,
+  threads,
+  batchSize: option(z.int().min(1).max(4096).default(1), {
+    help: "Images per call.",
+    placeholder: "N",
+    flag: "batch",
+  }),
+  repetitions: option(z.int().min(1).max(1e6).default(50), { help: "Timed calls of each kind.", placeholder: "N" }),
+  warmup: option(z.int().min(0).max(1e6).default(5), { help: "Calls before the timed ones.", placeholder: "N" }),
+  signal,
+  onProgress: callback("How many of the calls are done."),
+});

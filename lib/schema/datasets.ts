@@ -1,0 +1,128 @@
+import { z } from "zod";
+
+import { callback, imageSizeRow, imageSizeType, signal } from "./common.js";
+import { option } from "./option.js";
+import { regimes } from "./regimes.js";
+import { trainerOptions } from "./training.js";
+import type { Settings } from "./types.js";
+
+/** Names for `kind`, in the order in which a folder is tried. */
+export const datasetKinds = ["manifest", "visa", "ksdd2", "sensum", "mtd", "bmad", "mvtec", "folder"] as const;
+
+export type DatasetKind = (typeof datasetKinds)[number];
+
+export const splits = ["train", "test"] as const;
+export const split = z.enum(splits);
+
+const { segmentedRatio, segmentedCount } = trainerOptions.shape.masks.unwrap().shape;
+
+/** Options of datasets.open. */
+export const openOptions = z.strictObject({
+  kind: option(z.enum(datasetKinds).optional(), {
+    help: `How the data set is read: ${datasetKinds.join(", ")}.`,
+    placeholder: "KIND",
+    flag: "dataset",
+    defaultText: "found from the files",
+  }),
+  category: option(z.string().optional(), {
+    help: "Category of a published data set, such as bottle, pcb1, softgel or brain.",
+    placeholder: "NAME",
+    expected: "a category's name",
+  }),
+  fold: option(z.int().min(0).optional(), {
+    help: "Cross-validation fold of a published data set, from 0.",
+    placeholder: "N",
+  }),
+  segmentedRatio,
+  segmentedCount,
+});
+
+/** How a data set is opened. */
+export type OpenOptions = Settings<typeof openOptions>;
+
+const name = (standard: string): z.ZodOptional<z.ZodString> =>
+  option(z.string().optional(), { help: "Name of the data set.", expected: "a text", defaultText: standard });
+
+/** Options of datasets.folder. */
+export const folderOptions = z.strictObject({
+  name: name("the folder's name"),
+  normalNames: option(z.array(z.string()).readonly().default(["good", "ok", "normal"]), {
+    help: "Names of the folders of normal images, in any case.",
+    expected: "a list of names",
+  }),
+});
+
+export type FolderOptions = Settings<typeof folderOptions>;
+
+/** Options of datasets.manifest. */
+export const manifestOptions = z.strictObject({ name: name("the name of the manifest's folder") });
+
+export type ManifestOptions = Settings<typeof manifestOptions>;
+
+export const defects = ["scratch", "pits", "missing_print", "stain", "dent"] as const;
+
+const images = z.int().min(0).max(100_000);
+const generatedSide = z.int().min(64).max(2048);
+
+/** Options of datasets.generated. */
+export const generatedOptions = z.strictObject({
+  imageSize: option(z.tuple([generatedSide, generatedSide]).readonly().default([256, 256]), {
+    ...imageSizeRow,
+    help: "Size of the images in pixels.",
+    expected: "[height, width], each an integer at least 64 and at most 2048",
+    written: "HEIGHTxWIDTH in pixels, each from 64 to 2048, such as 256x256",
+  }),
+  seed: option(z.int().min(0).default(0), {
+    help: "The same seed and options give the same pixels.",
+    placeholder: "N",
+  }),
+  trainNormal: option(images.default(96), { help: "Normal training images." }),
+  trainAnomalous: option(images.default(0), { help: "Anomalous training images." }),
+  trainSegmented: option(images.optional(), {
+    help: "Anomalous training images that get a mask.",
+    defaultText: "all of them",
+  }),
+  testNormal: option(images.default(24), { help: "Normal test images." }),
+  testAnomalous: option(images.default(24), { help: "Anomalous test images, each with a mask." }),
+  defects: option(
+    z
+      .array(z.enum(defects))
+      .min(1)
+      .readonly()
+      .default([...defects]),
+    {
+      help: "Which defects are drawn, taken in turn.",
+      expected: `a list of at least one of ${defects.map((defect) => `'${defect}'`).join(", ")}`,
+    },
+  ),
+  signal,
+  onProgress: callback("How many of the images are written."),
+});
+
+/** Options of datasets.validate. */
+export const validateOptions = z.strictObject({
+  imageSize: option(imageSizeType.optional(), {
+    ...imageSizeRow,
+    help: "Size of the model's input in pixels; warns of images that are less than half of it.",
+  }),
+  regime: option(z.enum(["auto", ...regimes]).default("auto"), {
+    help: "Checks what this regime uses; auto: what the labels allow.",
+  }),
+  split: option(split.optional(), {
+    help: "Checks this split alone, as it is evaluated: no training images are needed.",
+    defaultText: "both, as they are trained on",
+  }),
+  headersOnly: option(z.boolean().default(false), {
+    help: "Decodes masks but no images, and compares none, where the images are about to be decoded anyway.",
+  }),
+  signal,
+  onProgress: callback("How many of the images are checked."),
+});
+
+/** Options of splitCalibration. */
+export const calibrationOptions = z.strictObject({
+  fraction: trainerOptions.shape.calibration.unwrap().shape.fraction,
+  seed: trainerOptions.shape.seed,
+});
+
+export type CalibrationOptions = Settings<typeof calibrationOptions>;

@@ -1,0 +1,69 @@
+import { z } from "zod";
+
+import { device, headsForms, headsRow, pathType, signal, threads } from "./common.js";
+import { option } from "./option.js";
+import type { Settings } from "./types.js";
+
+export const precision = option(z.enum(["float32", "tf32", "bfloat16", "float16"]).default("float32"), {
+  help:
+    "Number format of the backbone and of the wide products of the heads: bfloat16 is faster on processors with " +
+    "instructions for it; float16 and tf32 are for CUDA.",
+  record: false,
+});
+
+export const heads = option(z.enum(headsForms).optional(), headsRow);
+
+/** The weights of a model whose file does not hold them. */
+export const backboneWeights = option(pathType.default("auto"), {
+  help: "Weights of the backbone, for a model file that does not hold them: a .safetensors or .pth file; auto takes the cache folder.",
+  placeholder: "FILE",
+  expected: "'auto' or a path",
+  record: false,
+});
+
+/** Options of Detector.load. */
+export const detectorOptions = z.strictObject({
+  device,
+  threads,
+  backboneWeights,
+  threshold: option(z.number().min(0).max(1).optional(), {
+    help: "Score from 0 to 1 at and above which an image is anomalous.",
+    placeholder: "SCORE",
+    defaultText: "the model's own",
+  }),
+  pixelThreshold: option(z.number().optional(), {
+    help: "Map logit at and above which a pixel belongs to a region.",
+    placeholder: "LOGIT",
+    defaultText: "the model's own",
+  }),
+  minAreaPx: option(z.number().min(0).default(0), {
+    help: "Leave out regions with fewer pixels than this.",
+    placeholder: "PX",
+    flag: "min-area",
+  }),
+  mapSize: option(z.enum(["model", "image"]).default("model"), {
+    help: "Size of the anomaly map: the model's input size, or the image's own.",
+    flag: false,
+  }),
+  batchSize: option(z.int().min(1).max(4096).default(8), {
+    help: "Images per forward pass.",
+    placeholder: "N",
+    flag: "batch",
+  }),
+  precision,
+  cudaGraphs: option(z.int().min(0).max(64).default(4), {
+    help:
+      "With a GPU: for how many batch sizes the work is kept as a CUDA graph, which starts faster from the second batch " +
+      "of that size on and takes GPU memory; 0: none.",
+    placeholder: "N",
+    flag: false,
+  }),
+  heads,
+});
+
+/** Options of Detector.load. */
+export type DetectorOptions = Settings<typeof detectorOptions>;
+
+/** Options of detector.detect and detector.detectEach. */
+export const detectOptions = z.strictObject({ signal });
+export type DetectOptions = Settings<typeof detectOptions>;

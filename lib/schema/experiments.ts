@@ -1,0 +1,105 @@
+import { existsSync } from "node:fs";
+
+import { z } from "zod";
+
+import { callback, pathType, readNames, signal } from "./common.js";
+import { group, option, rowOf } from "./option.js";
+import { trainerOptions } from "./training.js";
+import type { Settings } from "./types.js";
+
+const decided = option(z.undefined().optional(), {
+  help: "Left out: the protocol decides it.",
+  expected: "nothing, because the protocol decides it,",
+  flag: false,
+  record: false,
+  type: "undefined",
+});
+
+const { masks, calibration } = trainerOptions.shape;
+const { fraction } = calibration.unwrap().shape;
+
+/** Options of the trainings of an experiment. */
+export const experimentTraining = trainerOptions.extend({
+  regime: decided,
+  seed: decided,
+  distributed: decided,
+  masks: group("Pixel labels.", { ...masks.unwrap().shape, segmentedRatio: decided, segmentedCount: decided }),
+  calibration: group("How the thresholds are set.", {
+    // The paper trains on every training image.
+    fraction: option(fraction.unwrap().default(0), rowOf(fraction)!),
+  }),
+});
+
+/** What the protocol leaves free. */
+export type ExperimentTraining = Settings<typeof experimentTraining>;
+
+const shardType = z.strictObject({ index: z.int().min(1), count: z.int().min(1) });
+
+/** One of `count` machines that share the runs of an experiment; `index` is from 1. */
+export type Shard = z.output<typeof shardType>;
+
+/** Options of experiment. */
+export const experimentOptions = z.strictObject({
+  data: option(z.union([pathType, z.record(z.string(), pathType)]).optional(), {
+    help:
+      "A data set, or several by name: mvtec, visa, ksdd2, sensum, bmad, or a name for one of your own. " +
+      "Without it the tables are made of the results that are there.",
+    placeholder: "[NAME=]DIR",
+    expected: "a data set, or several by name",
+    written: "DIR, or NAME=DIR with another name for each of several data sets",
+    read: readData,
+  }),
+  out: option(pathType, {
+    help: "Folder for results and tables. What is done there already is not done again.",
+    placeholder: "OUT",
+    expected: "a folder",
+  }),
+  seeds: option(z.int().min(1).max(1000).default(5), {
+    help: "Number of trainings of each model; their seeds count from 0.",
+    placeholder: "N",
+  }),
+  categories: option(z.array(z.string()).readonly().optional(), {
+    help: "Use only these categories of the data sets.",
+    placeholder: "NAME,...",
+    defaultText: "those of the paper",
+    expected: "a list of categories",
+    read: readNames,
+  }),
+  shard: option(shardType.refine(({ index, count }) => index <= count).default({ index: 1, count: 1 }), {
+    help: "Do only the I-th of N parts of the runs, one for each machine; collect their results*.jsonl in one folder.",
+    placeholder: "I/N",
+    defaultText: "1/1",
+    expected: "{ index, count } with an index from 1 to the count",
+    written: "I/N with I from 1 to N",
+    read: readShard,
+  }),
+  published: option(pathType.optional(), {
+    help: "File of the authors' results, which the tables show beside ours.",
+    placeholder: "FILE",
+    defaultText: "no comparison",
+    expected: "a path",
+  }),
+  training: experimentTraining
+    .prefault({})
+    .describe(
+      "Options of the trainings. They replace a data set's published settings, and the protocol's replace them.",
+    ),
+  signal,
+  onEvent: callback("What the experiment does."),
+});
+
+export type ExperimentSettings = Settings<typeof experimentOptions>;
+
+/** DIR, or NAME=DIR as often as there are data sets. A folder may have "=" in its name. */
+function readData(written: string, before?: unknown): string | Record<string, string> | undefined {
+  const [, name, root] = /^([\w.-]+)=(.+)$/.exec(written) ?? [];
+  if (name === undefined || root === undefined || existsSync(written))
+    return before === undefined ? written : undefined;
+  const others = (before ?? {}) as string | Record<string, string>;
+  return typeof others === "string" || others[name] !== undefined ? undefined : { ...others, [name]: root };
+}
+
+function readShard(written: string): Shard | undefined {
+  const [, index, count] = /^(\d+)\/(\d+)$/.exec(written) ?? [];
+  return index === undefined ? undefined : { index: Number(index), count: Number(count) };
+}

@@ -1,0 +1,100 @@
+import { z } from "zod";
+
+import { architectures, imageSizeRow, imageSizeType, pathType, signal } from "./common.js";
+import { option } from "./option.js";
+import { networkShape, trainerOptions } from "./training.js";
+import type { Settings } from "./types.js";
+
+export const architecture = trainerOptions.shape.backbone.unwrap();
+
+/** Options of loadBackbone. */
+export const loadBackboneOptions = z.strictObject({
+  architecture: option(architecture, { help: "Whose weights are read." }),
+  weights: option(pathType.default("auto"), {
+    help:
+      "auto: the imported file in the cache folder, else the official one; random: untrained weights; else the path " +
+      "of a .pth or .safetensors file.",
+    expected: "'auto', 'random' or a path",
+  }),
+  seed: option(z.int().min(0).default(0), { help: "Seed of random weights." }),
+  signal,
+});
+
+export type LoadBackboneOptions = Settings<typeof loadBackboneOptions>;
+
+/** Options of model.save. */
+export const saveOptions = z.strictObject({
+  embedBackbone: option(z.boolean().optional(), {
+    help: "Store the backbone in the file. Random weights must be stored.",
+    defaultText: "as the model was trained or loaded",
+  }),
+});
+
+export type SaveOptions = Settings<typeof saveOptions>;
+
+/** Options of model.setThresholds. */
+export const thresholdOptions = z.strictObject({
+  score: option(
+    z
+      .number()
+      .gt(0)
+      .max(1 - Number.EPSILON)
+      .optional(),
+    { help: "Score at and above which an image is anomalous.", expected: "a number above 0 and below 1" },
+  ),
+  pixelLogit: option(z.number().optional(), { help: "Map logit at and above which a pixel belongs to a region." }),
+});
+
+export type ThresholdOptions = Settings<typeof thresholdOptions>;
+
+export const layouts = ["authors", "anomalib"] as const;
+const layout = option(z.enum(["auto", ...layouts]).default("auto"), {
+  help: "Whose code wrote the checkpoint; auto goes by the names of its tensors.",
+});
+
+/** Options of modelFromCheckpoint. */
+export const modelFromCheckpointOptions = z.strictObject({
+  checkpoint: option(pathType, {
+    help: "PyTorch (.pth, .pt, .ckpt) or .safetensors file of the authors' code or of anomalib.",
+    placeholder: "FILE",
+    expected: "a path",
+  }),
+  backbone: option(architecture, {
+    help: `Backbone that the checkpoint was trained on: ${architectures.join(", ")}.`,
+    placeholder: "NAME",
+  }),
+  backboneWeights: option(pathType.optional(), {
+    help: "Weights of the backbone: a .safetensors or .pth file; auto takes the cache folder.",
+    placeholder: "FILE",
+    defaultText: "the checkpoint's own if it holds them, as anomalib's do, else auto",
+    expected: "'auto', 'random' or a path",
+  }),
+  imageSize: option(imageSizeType, {
+    ...imageSizeRow,
+    help: "Size in pixels of the images that the network was trained on.",
+  }),
+  layout,
+  variant: networkShape.variant,
+  alignCorners: option(networkShape.alignCorners.unwrap().optional(), {
+    help: "Whether feature upscaling aligns corners, as in the paper.",
+    defaultText: "true for the authors' layout, false for anomalib's",
+  }),
+  resize: option(networkShape.resize.unwrap().optional(), {
+    help: "How images are resized.",
+    defaultText: "bilinear for the authors' layout, antialias for anomalib's",
+  }),
+  layers: networkShape.layers,
+});
+
+export type ModelFromCheckpointOptions = Settings<typeof modelFromCheckpointOptions>;
+
+/** Options of convertCheckpoint. */
+export const convertOptions = z.strictObject({
+  path: option(pathType, { help: "A PyTorch (zip or legacy, Lightning too) or safetensors file.", expected: "a path" }),
+  layout,
+  channels: option(z.int().min(1).max(65536), {
+    help: "Feature channels: the sum over the layers, 1536 for layer2 and layer3 of a bottleneck net.",
+  }),
+});
+
+export type ConvertOptions = Settings<typeof convertOptions>;

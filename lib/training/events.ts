@@ -1,0 +1,104 @@
+import { types } from "node:util";
+
+import type { Architecture, StepLosses } from "../native/binding.js";
+import type { Regime } from "../schema/regimes.js";
+import type { FitSettings } from "../schema/types.js";
+
+export interface StepEvent extends StepLosses {
+  epoch: number;
+  epochs: number;
+  /** Step within the epoch, from 1. */
+  step: number;
+  steps: number;
+}
+
+export interface EpochEvent {
+  /** From 1. */
+  epoch: number;
+  epochs: number;
+  /** Mean of the total loss over the epoch's steps. */
+  loss: number;
+  l1Normal: number;
+  l1Anomalous: number;
+  focalMap: number;
+  focalScore: number;
+  gradientNorm: number;
+  adaptorLearningRate: number;
+  headsLearningRate: number;
+  /**
+   * Images of this process by where their features came from: memory, page-locked memory of the host (with a GPU), the
+   * cache file, or the backbone, which computed them. The first epoch's numbers include the measuring of the noise.
+   */
+  features: { memory: number; host: number; file: number; computed: number };
+  /** What came up during the epoch: a cache file that is damaged, full, or cannot be written. */
+  warnings: string[];
+  seconds: number;
+}
+
+/** What the training settled on before the first epoch. */
+export interface StartEvent {
+  regime: Regime;
+  counts: {
+    trainNormal: number;
+    trainAnomalous: number;
+    trainSegmented: number;
+    calibrationNormal: number;
+    calibrationAnomalous: number;
+  };
+  warnings: string[];
+  backbone: { architecture: Architecture; source: string; trained: boolean };
+  /** Mean over the channels. */
+  noiseStd: number;
+  noise: "absolute" | "relative";
+  device: string;
+  /** This process and the number of processes that train together: 0 of 1 when it is alone. */
+  rank: number;
+  ranks: number;
+  /** Why that device. */
+  deviceReason: string;
+  /** 0, or the number of epochs already done when a run is resumed. */
+  epochsDone: number;
+  epochs: number;
+  stepsPerEpoch: number;
+}
+
+/** Work before the first and after the last epoch. */
+export interface StageEvent {
+  stage: "validate" | "load" | "measure" | "calibrate";
+  done: number;
+  total: number;
+}
+
+/** Options of trainer.fit. Training waits for the promise of an asynchronous callback; what one fails with ends the training. */
+export interface FitOptions extends FitSettings {
+  onStage?: (event: StageEvent) => void;
+  onStart?: (event: StartEvent) => void;
+  onStep?: (event: StepEvent) => void;
+  onEpoch?: (event: EpochEvent) => void;
+}
+
+/**
+ * Calls `onStage`, which may return a promise. Nothing can wait for it where the work is reported, so the promises are
+ * collected; `settled` awaits them.
+ */
+export class StageReporter {
+  readonly #onStage: FitOptions["onStage"];
+  #promises: Promise<unknown> = Promise.resolve();
+
+  constructor(onStage: FitOptions["onStage"]) {
+    this.#onStage = onStage;
+  }
+
+  report(stage: StageEvent["stage"], done: number, total: number): void {
+    const called: unknown = this.#onStage?.({ stage, done, total });
+    this.#promises = this.#promises.then(() => called);
+    // `settled` throws what a promise fails with; until then it must not count as unhandled.
+    this.#promises.catch(() => undefined);
+    if (types.isPromise(called)) called.catch(() => undefined);
+  }
+
+  /** Throws what a callback failed with. */
+  async settled(): Promise<void> {
+    await this.#promises;
+  }
+}

@@ -1,0 +1,113 @@
+import { createHash } from "node:crypto";
+import os from "node:os";
+
+import { type Backbone, loadBackbone, weightsFile } from "../backbones/load.js";
+import { splitCalibration } from "../datasets/calibration.js";
+import { applyRegime } from "../datasets/regime.js";
+import { limitSegmented } from "../datasets/segmented.js";
+import type { Dataset, Sample } from "../datasets/types.js";
+import { validateDataset } from "../datasets/validate.js";
+import { applyThreads, checkPrecision, type ChosenDevice, resolveDevice } from "../native/device.js";
+import { engine } from "../native/engine.js";
+import { packageVersion } from "../version.js";
+import { type Checkpoint, type Fingerprint, readCheckpoint } from "./checkpoint.js";
+import type { FitOptions, StageReporter } from "./events.js";
+import type { Ranks, RankSettings } from "./ranks.js";
+import { type CheckedOptions, recordedOptions, type ResolvedOptions, resolveOptions } from "./resolve.js";
+
+/** A call of fit. `options.out` is absent where another process writes the files. */
+export interface FitCall {
+  options: FitOptions;
+  ranks: Ranks | undefined;
+  stages: StageReporter;
+}
+
+/** What one training does, settled before its first step. */
+export interface TrainingPlan {
+  settings: ResolvedOptions;
+  device: string;
+  deviceReason: string;
+  threads: number;
+  backbone: Backbone;
+  /** Training images whose labels the regime allows. */
+  fit: readonly Sample[];
+  /** Training images held out to set the thresholds. */
+  calibration: readonly Sample[];
+  fingerprint: Fingerprint;
+  /** Where a training that is resumed goes on. */
+  checkpoint: Checkpoint | undefined;
+  warnings: string[];
+}
+
+/** Checks the data, loads backbone and checkpoint, and makes sure that all processes train the same. */
+export async function planTraining(options: CheckedOptions, data: Dataset, call: FitCall): Promise<TrainingPlan> {
+  const { ranks, stages } = call;
+  const { signal, out, resume } = call.options;
+  const { device, reason: deviceReason } = chooseDevice(options, ranks?.settings);
+  checkPrecision("new Trainer", options.precision, device);
+  // Missing weights are found out before all images are read.
+  if (options.backboneWeights !== "random") weightsFile(options.backbone, options.backboneWeights);
+  const { settings, fit, calibration, content, warnings } = await planData(options, data, call);
+
+  stages.report("load", 0, 1);
+  const threads = await applyThreads("new Trainer", settings.threads ?? threadsOf(ranks?.settings));
+  const { backbone: architecture, backboneWeights: weights, seed } = settings;
+  const backbone = await loadBackbone({ architecture, weights, seed, signal });
+  if (!backbone.trained)
+    warnings.push("The backbone has random weights: fine for a trial, not for finding real defects.");
+  const fingerprint = { ...recordedOptions(settings), backboneSha256: backbone.sha256, trainingData: content };
+  await ranks?.agree({ version: packageVersion, ...fingerprint });
+  const checkpoint = resume ? await readCheckpoint(out!, fingerprint) : undefined;
+  if (checkpoint?.threads !== undefined && checkpoint.threads !== threads && device === "cpu")
+    warnings.push(
+      `The checkpoint was computed with ${checkpoint.threads} threads and goes on with ${threads}: the model differs in the last bits from one trained without interruption.`,
+    );
+  stages.report("load", 1, 1);
+  return { settings, device, deviceReason, threads, backbone, fit, calibration, fingerprint, checkpoint, warnings };
+}
+
+interface DataPlan extends Pick<TrainingPlan, "settings" | "fit" | "calibration" | "warnings"> {
+  /** Number and digest of the training images, for the fingerprint. */
+  content: string;
+}
+
+/** Reads every image once, settles the regime and holds out the images of the calibration. */
+async function planData(options: CheckedOptions, data: Dataset, call: FitCall): Promise<DataPlan> {
+  const { imageSize, regime, masks } = options;
+  const { segmentedRatio, segmentedCount } = masks;
+  const dataset = limitSegmented(data, { segmentedRatio, segmentedCount });
+  const validated = await validateDataset(dataset, {
+    imageSize,
+    regime,
+    signal: call.options.signal,
+    onProgress: ({ checked, total }) => call.stages.report("validate", checked, total),
+  });
+  const settings = resolveOptions(options, validated.regime);
+  const training = applyRegime(dataset, settings.regime).samples.filter((sample) => sample.split === "train");
+  const { fraction } = settings.calibration;
+  const { fit, calibration, reason } = splitCalibration(training, { fraction, seed: settings.seed });
+  const warnings = [...validated.warnings];
+  if (reason && fraction > 0)
+    warnings.push(`${reason} The thresholds stay at 0.5: give thresholds of your own when detecting.`);
+  return { settings, fit, calibration, content: contentDigest(training, validated.trainingContent), warnings };
+}
+
+function contentDigest(training: readonly Sample[], content: string): string {
+  const digest = createHash("sha256").update(content);
+  for (const sample of training) digest.update(JSON.stringify([sample.id, sample.label, sample.mask !== undefined]));
+  return `${training.length} images, ${digest.digest("hex").slice(0, 16)}`;
+}
+
+/** With several processes on a machine, each takes the GPU of its number there. */
+export function chooseDevice({ device }: CheckedOptions, ranks: RankSettings | undefined): ChosenDevice {
+  const { localRank } = ranks ?? {};
+  const own =
+    localRank !== undefined && (device === "cuda" || (device === "auto" && engine(device).devices().length > 1));
+  return resolveDevice("new Trainer", own ? `cuda:${localRank}` : device);
+}
+
+/** The processes on a machine share its cores. Undefined: nothing to share, or the environment says how many. */
+function threadsOf(ranks: RankSettings | undefined): number | undefined {
+  if (ranks?.localWorldSize === undefined || process.env["SUPERSIMPLENET_THREADS"]) return undefined;
+  return Math.max(1, Math.floor(os.availableParallelism() / ranks.localWorldSize));
+}

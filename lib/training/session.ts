@@ -1,0 +1,275 @@
+import { epochOrder } from "../datasets/order.js";
+import type { Sample } from "../datasets/types.js";
+import { SuperSimpleNetError } from "../errors.js";
+import { decodeMask, loadImage } from "../images/decode.js";
+import { prefetch, throwIfAborted } from "../images/pipeline.js";
+import { networkConfigOf } from "../models/config.js";
+import type { NativeTrainer, PlannedStep, StepItem, StepLosses, Target, TrainerConfig } from "../native/binding.js";
+import { engine } from "../native/engine.js";
+import { type Checkpoint, checkpointFile, corrupt } from "./checkpoint.js";
+import type { EpochEvent, FitOptions } from "./events.js";
+import { contentOf, featureFile } from "./feature_file.js";
+import type { FitCall, TrainingPlan } from "./plan.js";
+import type { Ranks } from "./ranks.js";
+import { networkOf, type ResolvedOptions } from "./resolve.js";
+import { learningRateScale } from "./schedule.js";
+
+/** Key of a sample in one of its four flips, for the engine's features and targets. */
+const keyOf = (sample: number, flip: number): number => sample * 4 + flip;
+
+interface LearningRates {
+  adaptorLearningRate: number;
+  headsLearningRate: number;
+}
+
+/** The engine's trainer at work on the samples of a plan. */
+export class Session {
+  #features: EpochEvent["features"] = { memory: 0, host: 0, file: 0, computed: 0 };
+  #plannedEpoch = -1;
+
+  private constructor(
+    readonly native: NativeTrainer,
+    private readonly settings: ResolvedOptions,
+    private readonly samples: readonly Sample[],
+    private readonly hasCacheFile: boolean,
+    private readonly signal: AbortSignal | undefined,
+    private readonly ranks: Ranks | undefined,
+  ) {}
+
+  static async open(plan: TrainingPlan, { ranks, options }: FitCall): Promise<Session> {
+    const { settings, backbone, fit } = plan;
+    const config = await trainerConfig(plan, ranks);
+    const heads = await engine().randomHeads(engine().featureShape(config).channels, settings.seed, config);
+    const native = await (ranks?.native ?? engine()).createTrainer(config, backbone.tensors, heads);
+    return new Session(native, settings, fit, config.featureCacheFile !== undefined, options.signal, ranks);
+  }
+
+  /** Says what each image is trained towards, at the size of the features. */
+  async setTargets(): Promise<void> {
+    const { imageSize, masks, network, optimizer, backbone } = this.settings;
+    const [imageHeight, imageWidth] = imageSize;
+    const shape = engine().featureShape(networkConfigOf(backbone, networkOf(this.settings)));
+    const load = async (sample: Sample, index: number): Promise<Target[]> => {
+      const label = sample.label === "anomalous" ? 1 : 0;
+      const flips = label === 1 && optimizer.balancedSampling ? [0, 1, 2, 3] : [0];
+      if (sample.mask === undefined)
+        return flips.map((flip) => ({ key: keyOf(index, flip), label, segmented: label === 0 }));
+      const mask = await decodeMask(sample.mask);
+      const targets = await engine().trainingTargets(mask.pixels, mask.height, mask.width, {
+        imageHeight,
+        imageWidth,
+        featureHeight: shape.height,
+        featureWidth: shape.width,
+        // The preliminary version downsamples masks with half-pixel centres (docs/method.md, Targets and distance weight).
+        alignCorners: network.alignCorners && network.variant === "jims",
+        dilation: masks.dilation,
+        distanceWeight: masks.distanceWeight === false ? null : masks.distanceWeight,
+        flips,
+      });
+      return targets.map((target, i) => ({ key: keyOf(index, flips[i]!), label, segmented: true, ...target }));
+    };
+    for await (const targets of prefetch(this.samples, load, { signal: this.signal }))
+      await this.native.setTargets(targets);
+  }
+
+  /** Settles the noise; relative noise needs the features of the normal images. Returns its mean over the channels. */
+  async settleNoise(onProgress: (done: number, total: number) => void): Promise<number> {
+    const { noiseStd } = this.settings.anomalies;
+    if (typeof noiseStd === "number") return noiseStd;
+    const all = this.samples.flatMap((sample, i) => (sample.label === "normal" ? [keyOf(i, 0)] : []));
+    const { first, count } = this.#share(all.length);
+    const normal = all.slice(first, first + count);
+    let done = 0;
+    onProgress(0, normal.length);
+    for await (const item of prefetch(normal, (key) => this.#item(key), { signal: this.signal })) {
+      await this.#withFeatures([item], (items) => this.native.observeFeatures(items));
+      onProgress(++done, normal.length);
+    }
+    const scaled = (await this.native.featureStd()).map((value) => value * noiseStd.relative);
+    await this.native.setNoiseStd(scaled);
+    return scaled.reduce((sum, value) => sum + value, 0) / scaled.length;
+  }
+
+  /** Goes on from a checkpoint. What the checkpoint itself is to blame for is FILE_CORRUPT. */
+  async restore(checkpoint: Checkpoint, out: string): Promise<void> {
+    try {
+      await this.native.restore(checkpoint);
+    } catch (error) {
+      const damaged =
+        error instanceof SuperSimpleNetError && (error.code === "WEIGHTS_INVALID" || error.code === "FILE_CORRUPT");
+      throw damaged ? corrupt(checkpointFile(out), error.message, error) : error;
+    }
+  }
+
+  get stepsPerEpoch(): number {
+    return Math.ceil(this.#order(0).length / this.settings.batchSize);
+  }
+
+  /** Trains one epoch, from 0. */
+  async epoch(epoch: number, onStep: FitOptions["onStep"]): Promise<EpochEvent> {
+    const { epochs } = this.settings;
+    const start = performance.now();
+    const rates = this.#learningRates(epoch);
+    const batches = this.#batches(epoch);
+    const steps = batches.length;
+    const means: StepLosses = { l1Normal: 0, l1Anomalous: 0, focalMap: 0, focalScore: 0, total: 0, gradientNorm: 0 };
+    let step = 0;
+    await this.#steps(epoch, batches, rates, async (losses) => {
+      for (const name of Object.keys(means) as (keyof StepLosses)[]) means[name] += losses[name] / steps;
+      await onStep?.({ ...losses, epoch: epoch + 1, epochs, step: ++step, steps });
+    });
+    const { total: loss, ...others } = means;
+    const { features, warnings } = this.#cacheReport();
+    const seconds = (performance.now() - start) / 1000;
+    return { epoch: epoch + 1, epochs, loss, ...others, ...rates, features, warnings, seconds };
+  }
+
+  /** `report` gets the losses of every step, in order; on a GPU they come some steps late. */
+  async #steps(
+    epoch: number,
+    batches: readonly PlannedStep[],
+    rates: LearningRates,
+    report: (losses: StepLosses) => Promise<void>,
+  ): Promise<void> {
+    const { settings, signal, native } = this;
+    const reportAll = async (known: readonly StepLosses[]): Promise<void> => {
+      for (const losses of known) await report(losses);
+    };
+    if (this.#plannedEpoch !== epoch) await this.#plan(epoch, batches);
+    // A batch is decoded ahead while the engine computes the one before.
+    const decoded = prefetch(
+      batches.flatMap((batch) => batch.keys),
+      (key) => this.#item(key),
+      { ahead: Math.max(1, batches[0]!.keys.length), signal },
+    );
+    try {
+      for (const { index, share, keys } of batches) {
+        const batch: StepItem[] = [];
+        while (batch.length < keys.length) batch.push((await decoded.next()).value as StepItem);
+        await reportAll(
+          await this.#withFeatures(batch, (items) => native.step({ index, items, ...(share && { share }), ...rates })),
+        );
+        throwIfAborted(signal);
+      }
+      // Plan the next epoch before waiting for the losses: a GPU is then waited for once.
+      if (epoch + 1 < settings.epochs) await this.#plan(epoch + 1, this.#batches(epoch + 1));
+      // The losses before a divergence come first, then its error.
+      for (let known = await native.finishSteps(); known.length > 0; known = await native.finishSteps())
+        await reportAll(known);
+    } finally {
+      await decoded.return();
+    }
+  }
+
+  async #plan(epoch: number, batches: readonly PlannedStep[]): Promise<void> {
+    await this.native.plan([...batches]);
+    this.#plannedEpoch = epoch;
+  }
+
+  #learningRates(epoch: number): LearningRates {
+    const { epochs, optimizer } = this.settings;
+    const { learningRateMilestones, learningRateFactor } = optimizer;
+    const scale = learningRateScale(epoch, epochs, learningRateMilestones, learningRateFactor);
+    return {
+      adaptorLearningRate: optimizer.adaptorLearningRate * scale,
+      headsLearningRate: optimizer.headsLearningRate * scale,
+    };
+  }
+
+  #order(epoch: number): number[] {
+    const { seed, optimizer } = this.settings;
+    const balanced = optimizer.balancedSampling;
+    const labels = this.samples.map((sample) => sample.label);
+    return epochOrder({ labels, seed, epoch, balanced, flips: balanced }).map(({ sample, flip }) =>
+      keyOf(sample, flip),
+    );
+  }
+
+  /** This process's part of `total` images. */
+  #share(total: number): { first: number; count: number } {
+    return this.ranks?.share(total) ?? { first: 0, count: total };
+  }
+
+  #batches(epoch: number): PlannedStep[] {
+    const { batchSize } = this.settings;
+    const all = this.#order(epoch);
+    const steps = Math.ceil(all.length / batchSize);
+    return Array.from({ length: steps }, (_, step) => {
+      const whole = all.slice(step * batchSize, (step + 1) * batchSize);
+      const { first, count } = this.#share(whole.length);
+      return {
+        index: epoch * steps + step,
+        share: { first, total: whole.length },
+        keys: whole.slice(first, first + count),
+      };
+    });
+  }
+
+  /** An image for the engine: decoded unless its features are cached. */
+  async #item(key: number): Promise<StepItem> {
+    return this.native.missing([key]).length === 0 ? { key } : this.#decoded(key);
+  }
+
+  async #decoded(key: number): Promise<StepItem> {
+    const { imageSize, network } = this.settings;
+    const [height, width] = imageSize;
+    const sample = this.samples[Math.floor(key / 4)]!;
+    const flip = key % 4;
+    const image = await loadImage(sample.image, { height, width, resize: network.resize });
+    const pixels = flip === 0 ? image.pixels : engine().flipImage(image.pixels, height, width, 3, flip);
+    return this.hasCacheFile ? { key, pixels, content: contentOf(pixels) } : { key, pixels };
+  }
+
+  /** Calls the engine; once more with all pixels if features in the cache file have become unreadable. */
+  async #withFeatures<R>(items: StepItem[], call: (items: StepItem[]) => Promise<R>): Promise<R> {
+    try {
+      return await call(items);
+    } catch (error) {
+      if (!(error instanceof SuperSimpleNetError && error.code === "FILE_CORRUPT")) throw error;
+      return call(await Promise.all(items.map(({ key }) => this.#decoded(key))));
+    }
+  }
+
+  /** What has come up since the last report. */
+  #cacheReport(): Pick<EpochEvent, "features" | "warnings"> {
+    const { warnings, ...now } = this.native.cacheReport();
+    const before = this.#features;
+    this.#features = now;
+    const features = {
+      memory: now.memory - before.memory,
+      host: now.host - before.host,
+      file: now.file - before.file,
+      computed: now.computed - before.computed,
+    };
+    return { features, warnings };
+  }
+}
+
+async function trainerConfig(plan: TrainingPlan, ranks: Ranks | undefined): Promise<TrainerConfig> {
+  const { settings, backbone, device, threads } = plan;
+  const { cache, precision, seed } = settings;
+  const { noiseStd, perlinThreshold } = settings.anomalies;
+  return {
+    ...networkConfigOf(settings.backbone, networkOf(settings)),
+    ...settings.optimizer,
+    ...settings.ablation,
+    device,
+    compute: settings.network.heads,
+    seed,
+    noiseStd: Float32Array.of(typeof noiseStd === "number" ? noiseStd : 1),
+    perlinThreshold,
+    precision,
+    featureCacheBytes: cache.memoryMiB * 2 ** 20,
+    featureCacheHostBytes: cache.hostMiB * 2 ** 20,
+    featureCachePrecision: cache.precision,
+    featureCacheFile: await featureFile(settings, { backboneSha256: backbone.sha256, device, threads }),
+    cudaGraphs: settings.cuda.graphs,
+    nccl: await allUseNccl(device, ranks),
+  };
+}
+
+/** NCCL is used by all ranks or by none. */
+async function allUseNccl(device: string, ranks: Ranks | undefined): Promise<boolean> {
+  if (ranks === undefined) return false;
+  return (await ranks.gather(ranks.settings.nccl && device.startsWith("cuda"))).every(Boolean);
+}

@@ -1,0 +1,61 @@
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import path from "node:path";
+import { test } from "node:test";
+
+import ts from "typescript";
+
+import { packageFolder } from "../lib/native/locate.js";
+
+/** From the ground up: a file imports from its own floor and from lower ones. Files in lib/ itself stand with folders. */
+const floors: readonly (readonly string[])[] = [
+  ["errors"],
+  ["schema"],
+  ["download", "native", "write", "random", "version"],
+  ["images", "backbones"],
+  ["models", "datasets"],
+  ["detection"],
+  ["training", "evaluation", "experiments", "benchmark", "report"],
+  ["diagnose", "index"],
+  ["cli"],
+];
+
+const lib = path.join(packageFolder, "lib");
+
+/** The folder below lib/, or the name of a file in lib/ itself. */
+const roomOf = (file: string): string => path.relative(lib, file).split(path.sep)[0]!.replace(/\.ts$/, "");
+
+function floorOf(file: string): number {
+  const floor = floors.findIndex((rooms) => rooms.includes(roomOf(file)));
+  assert.notEqual(floor, -1, `lib/${roomOf(file)} has no floor: add it to the list in this test.`);
+  return floor;
+}
+
+/** What a file imports from lib: statements, types and import() alike. */
+function importsOf(file: string): string[] {
+  const { importedFiles } = ts.preProcessFile(readFileSync(file, "utf8"), true, true);
+  const own = importedFiles.map(({ fileName }) => fileName).filter((name) => name.startsWith("."));
+  return own.map((name) => path.resolve(path.dirname(file), name.replace(/\.js$/, ".ts")));
+}
+
+const files = readdirSync(lib, { recursive: true, encoding: "utf8" })
+  .filter((name) => name.endsWith(".ts"))
+  .map((name) => path.join(lib, name));
+
+test("nothing in lib imports from a floor above its own", () => {
+  const shown = (file: string): string => path.relative(packageFolder, file);
+  const upwards = files.flatMap((file) =>
+    importsOf(file)
+      .filter((imported) => floorOf(imported) > floorOf(file))
+      .map((imported) => `${shown(file)} imports ${shown(imported)}, which stands above it`),
+  );
+  assert.deepEqual(upwards, []);
+});
+
+test("the schema imports nothing but errors and zod", () => {
+  const others = files
+    .filter((file) => roomOf(file) === "schema")
+    .flatMap((file) => importsOf(file))
+    .filter((imported) => !["schema", "errors"].includes(roomOf(imported)));
+  assert.deepEqual(others, []);
+});
