@@ -53,8 +53,11 @@ export function checkPath(where: string, name: string, value: unknown, expected 
 /** " (did you mean 'train'?)" for a misspelt choice. */
 export function suggestion(type: z.ZodType, value: unknown): string {
   const inner = bare(type);
-  if (!(inner instanceof z.ZodEnum) || typeof value !== "string") return "";
-  const near = didYouMean(value, inner.options.map(String));
+  const one = inner instanceof z.ZodArray ? bare(inner.element as z.ZodType) : inner;
+  if (!(one instanceof z.ZodEnum)) return "";
+  const choices = one.options.map(String);
+  const wrong: unknown = Array.isArray(value) ? value.find((each) => !choices.includes(each as string)) : value;
+  const near = typeof wrong === "string" ? didYouMean(wrong, choices) : undefined;
   return near === undefined ? "" : ` (did you mean '${near}'?)`;
 }
 
