@@ -4,101 +4,66 @@
  *     const model = await new Trainer().fit(await datasets.open("data/bottle"));
  *     const detector = await Detector.load(model);
  *     const { score, anomalous, map, regions } = await detector.detect("part.png");
+ *
+ * What stands under "stable" keeps its meaning within a major version; "experimental" may change in any. Types that occur
+ * only inside others are reached through them, such as `Detection["map"]` or `Evaluation["samples"]`.
  */
 
-// data
+// stable: data
 export { datasets } from "./datasets/index.js";
-export type {
-  Dataset,
-  DatasetCounts,
-  DatasetProblem,
-  Defect,
-  FolderOptions,
-  GeneratedOptions,
-  Label,
-  ManifestOptions,
-  OpenOptions,
-  PublishedSettings,
-  Regime,
-  Sample,
-  Split,
-  ValidateOptions,
-  ValidationResult,
-} from "./datasets/index.js";
-export type { Mask, RawImage, RgbImage } from "./images/decode.js";
+export type { Dataset, Label, Regime, Sample } from "./datasets/types.js";
+export type { GeneratedOptions } from "./datasets/generated.js";
+export type { ValidateOptions } from "./datasets/validate.js";
+export type { FolderOptions, ManifestOptions, OpenOptions } from "./schema/datasets.js";
 
-// training
+// stable: training
 export { Trainer } from "./training/trainer.js";
-export type { EpochEvent, FitOptions, StageEvent, StartEvent, StepEvent } from "./training/events.js";
+export type { EpochEvent, FitOptions, StartEvent, StepEvent } from "./training/events.js";
+export type { DistributedOptions, TrainerOptions } from "./schema/types.js";
 export { mergeOptions } from "./schema/check.js";
-export { type Ablation, type AblationName, ablations, publishedNoiseStd, regimePresets } from "./schema/presets.js";
+export { regimePresets } from "./schema/presets.js";
 export { trainerDefaults } from "./schema/training.js";
-export type { DistributedOptions, RelativeNoise, TrainerOptions } from "./schema/types.js";
 
-// models and backbone weights
+// stable: models and backbone weights
 export { Model } from "./models/model.js";
-export type { ModelFromCheckpointOptions, SaveOptions } from "./schema/models.js";
 export { modelFromCheckpoint } from "./models/checkpoint.js";
-export { modelFormatVersion } from "./models/config.js";
-export type { BackboneInfo, ModelConfig, ThresholdMethod, Thresholds, TrainingInfo } from "./models/config.js";
+export { type ModelConfig, modelFormatVersion, type Thresholds } from "./models/config.js";
+export type { ModelFromCheckpointOptions } from "./schema/models.js";
 export { importWeights } from "./backbones/import.js";
 export { listWeights } from "./backbones/list.js";
-export { pullWeights } from "./backbones/pull.js";
-export type { Imported } from "./backbones/import.js";
-export type { ListedWeights } from "./backbones/list.js";
-export type { Pulled, PullOptions } from "./backbones/pull.js";
+export { pullWeights, type PullOptions } from "./backbones/pull.js";
 
-// detection
+// stable: detection
 export { Detector } from "./detection/detector.js";
-export type { AnomalyMap, Detection, ImageSource, Timings } from "./detection/types.js";
+export type { Detection, ImageSource } from "./detection/types.js";
+export type { RawImage } from "./images/decode.js";
 export type { DetectOptions, DetectorOptions } from "./schema/detection.js";
+export type { Architecture, Precision, Region, TensorMap } from "./native/binding.js";
 
-// evaluation
+// stable: evaluation
 export { evaluate, type EvaluateOptions } from "./evaluation/evaluate.js";
 export { evaluateMaps, evaluateScores } from "./evaluation/metrics.js";
 export type { EvaluatedMap, MapMetrics, ScoreMetrics } from "./evaluation/metrics.js";
 export { type MetricId, type Metrics, metricsTable } from "./evaluation/metrics_table.js";
-export type { EvaluatedSample, Evaluation } from "./evaluation/types.js";
-
+export type { Evaluation } from "./evaluation/types.js";
 export type { EvaluateMapsOptions } from "./schema/evaluation.js";
 
-// the paper's experiments
+// stable: errors and diagnosis
+export { type ErrorCode, SuperSimpleNetError } from "./errors.js";
+export { type Diagnosis, diagnose } from "./diagnose.js";
+export { type CudaInstallOptions, installCuda } from "./native/cuda_install.js";
+
+// experimental: the paper's experiments
 export { experiment } from "./experiments/experiment.js";
 export type { ExperimentEvent, ExperimentOptions, ExperimentReport } from "./experiments/experiment.js";
-export type { ExperimentTraining } from "./schema/experiments.js";
-export { protocols } from "./experiments/protocols.js";
-export type { Condition, MetricName, Protocol, ProtocolName, PublishedKind } from "./experiments/protocols.js";
-export type { Misclassification, RunResult } from "./experiments/results.js";
-export type { Cell, DatasetTable, ExperimentTable, SummaryCell, SummaryRow, TableRow } from "./experiments/tables.js";
+export type { ExperimentTable } from "./experiments/tables.js";
+export { type ProtocolName, protocols } from "./experiments/protocols.js";
+export { type AblationName, ablations } from "./schema/presets.js";
 
-// speed
-export { benchmark } from "./benchmark/benchmark.js";
-export type { Benchmark, BenchmarkOptions, Latency } from "./benchmark/benchmark.js";
+// experimental: speed
+export { benchmark, type Benchmark, type BenchmarkOptions } from "./benchmark/benchmark.js";
 
-// pictures
+// experimental: pictures
 export { type ColourRange, colourRange } from "./report/colours.js";
 export { npyFile } from "./report/npy.js";
 export { contactSheet, heatMapPng, type OverlayInput, overlayPng } from "./report/overlay.js";
-
-// errors and diagnosis
-export { type ErrorCode, SuperSimpleNetError } from "./errors.js";
-export { type Diagnosis, diagnose, type Problem } from "./diagnose.js";
-export {
-  type CudaInstalled,
-  type CudaInstallOptions,
-  type CudaInstallProgress,
-  installCuda,
-} from "./native/cuda_install.js";
-export type {
-  Architecture,
-  ClassificationHead,
-  Compute,
-  Loss,
-  Precision,
-  Region,
-  ResizeMethod,
-  StepLosses,
-  SyntheticAnomalies,
-  TensorMap,
-  Variant,
-} from "./native/binding.js";

@@ -11,7 +11,7 @@ export const datasets = {
   manifest,
   generated,
   open,
-  /** What `open` and the command line's --dataset know. */
+  /** The kinds that `open` knows. */
   kinds,
   publishedSettings,
   validate: validateDataset,

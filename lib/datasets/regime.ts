@@ -1,4 +1,8 @@
+import { z } from "zod";
+
 import { SuperSimpleNetError } from "../errors.js";
+import { checkValue } from "../schema/check.js";
+import { regimes } from "../schema/regimes.js";
 import type { Dataset, Regime } from "./types.js";
 
 /** The regime that the labels of the training split allow: masks count only there, for test masks serve evaluation. */
@@ -15,6 +19,7 @@ export function inferRegime(dataset: Dataset): Regime {
  * split is never touched. Throws DATASET_INVALID when labels are missing.
  */
 export function applyRegime(dataset: Dataset, regime: Regime | "auto"): Dataset {
+  checkValue("applyRegime", "regime", z.enum(["auto", ...regimes]), regime);
   if (regime === "auto") return dataset;
   if (regime === "unsupervised") {
     return {

@@ -13,7 +13,7 @@ import type { Loader } from "./loader.js";
 import { findManifest, manifest } from "./manifest.js";
 import { mtd } from "./mtd.js";
 import { mvtec } from "./mvtec.js";
-import { limitSegmented } from "./segmented.js";
+import { checkSegmented, limitSegmented } from "./segmented.js";
 import { sensum } from "./sensum.js";
 import type { Dataset } from "./types.js";
 import { visa } from "./visa.js";
@@ -96,6 +96,7 @@ export async function open(root: string, options: OpenOptions = {}): Promise<Dat
   const where = "datasets.open";
   checkPath(where, "root", root, "a folder or a manifest file");
   check(where, openOptions, options);
+  checkSegmented(where, options);
   const full = path.resolve(root);
   let isFile: boolean;
   try {

@@ -1,22 +1,20 @@
-import { SuperSimpleNetError } from "../errors.js";
-import { checkNumber } from "../options.js";
+import { call, option, SuperSimpleNetError, type Text, text } from "../errors.js";
 import { hash32 } from "../random.js";
+import { check } from "../schema/check.js";
+import { type SegmentedOptions, segmentedOptions } from "../schema/datasets.js";
 import type { Dataset, Sample } from "./types.js";
-
-/** How many of the anomalous training images keep their masks. At most one of the two; neither keeps all. */
-export interface SegmentedOptions {
-  /** Share of the anomalous training images, 0 to 1, rounded to the nearest image. */
-  segmentedRatio?: number | undefined;
-  segmentedCount?: number | undefined;
-}
 
 /** Throws INVALID_OPTION. */
 export function checkSegmented(where: string, { segmentedRatio, segmentedCount }: SegmentedOptions): void {
-  if (segmentedRatio !== undefined) checkNumber(where, "segmentedRatio", segmentedRatio, { min: 0, max: 1 });
-  if (segmentedCount !== undefined) checkNumber(where, "segmentedCount", segmentedCount, { min: 0, integer: true });
-  if (segmentedRatio !== undefined && segmentedCount !== undefined)
-    throw new SuperSimpleNetError("INVALID_OPTION", `${where}: segmentedRatio and segmentedCount exclude each other.`);
+  check(where, segmentedOptions, { segmentedRatio, segmentedCount });
+  if (segmentedRatio === undefined || segmentedCount === undefined) return;
+  const what = text`${call(where)}: ${option("segmentedRatio")} and ${option("segmentedCount")} exclude each other.`;
+  throw new SuperSimpleNetError("INVALID_OPTION", what, { option: "segmentedCount", value: segmentedCount });
 }
+
+/** "'segmentedCount' 53" */
+const choice = (ratio: number | undefined, count: number | undefined): Text =>
+  ratio === undefined ? text`${option("segmentedCount")} ${count!}` : text`${option("segmentedRatio")} ${ratio}`;
 
 /**
  * Turns a fully annotated training split into a mixed one: only so many anomalous training images keep their masks (paper,
@@ -32,16 +30,16 @@ export function limitSegmented(dataset: Dataset, options: SegmentedOptions): Dat
   checkSegmented("limitSegmented", options);
   const { segmentedRatio: ratio, segmentedCount: count } = options;
   if (ratio === undefined && count === undefined) return dataset;
-  const asked = ratio === undefined ? `segmentedCount ${count}` : `segmentedRatio ${ratio}`;
+  const asked = choice(ratio, count);
 
   const { segmented } = dataset;
   if (segmented !== undefined) {
     if (segmented.ratio === ratio && segmented.count === count) return dataset;
-    const opened =
-      segmented.ratio === undefined ? `segmentedCount ${segmented.count}` : `segmentedRatio ${segmented.ratio}`;
+    const opened = choice(segmented.ratio, segmented.count);
     throw new SuperSimpleNetError(
       "INVALID_OPTION",
-      `The data set was opened with ${opened} (${segmented.file}) and cannot be trained with ${asked}. Open it with ${asked}.`,
+      text`The data set was opened with ${opened} (${segmented.file}) and cannot be trained with ${asked}.`,
+      { fix: text`Open it with ${asked}.` },
     );
   }
 
@@ -51,9 +49,9 @@ export function limitSegmented(dataset: Dataset, options: SegmentedOptions): Dat
   if (anomalous.length === 0 || wanted > masked.length) {
     const problem =
       anomalous.length === 0
-        ? `${asked} needs anomalous training images and there are none.`
-        : `${asked} asks for ${wanted} masks, but only ${masked.length} of ${anomalous.length} anomalous training images have one.`;
-    throw new SuperSimpleNetError("DATASET_INVALID", `Data set ${dataset.root}: ${problem}`, {
+        ? "there are no anomalous training images that could keep their masks."
+        : `only ${masked.length} of ${anomalous.length} anomalous training images have a mask, and ${wanted} masks are asked for.`;
+    throw new SuperSimpleNetError("DATASET_INVALID", text`Data set ${dataset.root}: with ${asked}, ${problem}`, {
       path: dataset.root,
       problems: [problem],
     });

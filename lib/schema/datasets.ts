@@ -37,6 +37,11 @@ export const openOptions = z.strictObject({
   segmentedCount,
 });
 
+/** How many of the anomalous training images keep their masks. */
+export const segmentedOptions = openOptions.pick({ segmentedRatio: true, segmentedCount: true });
+
+export type SegmentedOptions = Settings<typeof segmentedOptions>;
+
 /** How a data set is opened. */
 export type OpenOptions = Settings<typeof openOptions>;
 

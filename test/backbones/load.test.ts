@@ -163,7 +163,7 @@ test("without weights, the message names every way out", async () => {
   await fails(
     loadBackbone({ architecture: "resnet18" }),
     "WEIGHTS_MISSING",
-    /weights pull resnet18.*weights import FILE.*--backbone-weights random/,
+    /weights pull resnet18.*weights import FILE.*'backboneWeights' 'random'/,
   );
   await fails(loadBackbone({ architecture: "resnet19" as "resnet18" }), "INVALID_OPTION", /did you mean/);
   await fails(

@@ -61,7 +61,7 @@ test("mvtec: a category of the whole data set, or a category's own folder", asyn
 
 test("mvtec: what is wrong is said", async (t) => {
   const root = await mvtecTree(t);
-  await assert.rejects(open(root), failure("INVALID_OPTION", "choose one", "bottle, cable"));
+  await assert.rejects(open(root), failure("INVALID_OPTION", "Choose one with 'category'", "bottle, cable"));
   await assert.rejects(
     open(root, { category: "botle" }),
     failure("INVALID_OPTION", "'bottle', 'cable'", "did you mean 'bottle'"),
@@ -454,11 +454,11 @@ test("mtd: unsupervised without a fold, three stratified folds with one", async 
 test("published settings", () => {
   assert.deepEqual(publishedSettings({ kind: "mvtec", category: "bottle" }), {
     imageSize: [256, 256],
-    perlinThreshold: 0.2,
+    anomalies: { perlinThreshold: 0.2 },
   });
   assert.deepEqual(publishedSettings({ kind: "visa", category: "pcb1" }), {
     imageSize: [256, 256],
-    perlinThreshold: 0.6,
+    anomalies: { perlinThreshold: 0.6 },
   });
   assert.deepEqual(publishedSettings({ kind: "ksdd2" }), { imageSize: [640, 232] });
   assert.deepEqual(publishedSettings({ kind: "sensum", category: "softgel" }), { imageSize: [144, 144] });

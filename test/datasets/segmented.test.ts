@@ -90,9 +90,12 @@ test("a published choice goes before ours, and another number is refused", () =>
   assert.equal(limitSegmented(chosen, { segmentedCount: 53 }), chosen);
   assert.throws(
     () => limitSegmented(chosen, { segmentedCount: 16 }),
-    failure("INVALID_OPTION", "segmentedCount 53", "split_weakly_53.pyb", "segmentedCount 16"),
+    failure("INVALID_OPTION", "'segmentedCount' 53", "split_weakly_53.pyb", "'segmentedCount' 16"),
   );
-  assert.throws(() => limitSegmented(chosen, { segmentedRatio: 0.5 }), failure("INVALID_OPTION", "segmentedRatio 0.5"));
+  assert.throws(
+    () => limitSegmented(chosen, { segmentedRatio: 0.5 }),
+    failure("INVALID_OPTION", "'segmentedRatio' 0.5"),
+  );
 });
 
 test("impossible requests say why", () => {

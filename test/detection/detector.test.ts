@@ -416,7 +416,7 @@ test("wrong options and sources", async () => {
   await assert.rejects(Detector.load(3 as unknown as string), failure("INVALID_OPTION", "source"));
   await assert.rejects(
     Detector.load(model, { device: "cpu", precision: "float16" }),
-    failure("INVALID_OPTION", "precision 'float16' is for CUDA"),
+    failure("INVALID_OPTION", "'precision' 'float16' is for CUDA"),
   );
   if (engine().devices().length === 1)
     await assert.rejects(Detector.load(model, { device: "cuda" }), failure("DEVICE_UNAVAILABLE"));
