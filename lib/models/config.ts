@@ -141,7 +141,8 @@ export function checkConfig(where: string, config: unknown): asserts config is M
     throw invalid(where, "backbone.sha256", "64 hexadecimal digits", backbone["sha256"]);
   checkNetworkSettings(where, root);
   const thresholds = fields(where, "thresholds", root["thresholds"]);
-  for (const name of ["scoreLogit", "pixelLogit"]) checkValue(where, `thresholds.${name}`, z.number(), thresholds[name]);
+  for (const name of ["scoreLogit", "pixelLogit"])
+    checkValue(where, `thresholds.${name}`, z.number(), thresholds[name]);
   for (const name of ["scoreMethod", "pixelMethod"])
     checkValue(where, `thresholds.${name}`, z.enum(thresholdMethods), thresholds[name]);
   for (const name of ["calibrationNormal", "calibrationAnomalous"])

@@ -50,7 +50,7 @@ export const installCudaOptions = z.strictObject({
     help: "Python package index to download from: the address that pip's --index-url takes.",
     placeholder: "URL",
     flag: "index",
-    defaultText: "SUPERSIMPLENET_WHEELS_URL, else PIP_INDEX_URL",
+    defaultText: "SUPERSIMPLENET_WHEELS_URL, else PIP_INDEX_URL; without either, pip downloads",
     expected: "an http or https address",
   }),
   force: option(z.boolean().default(false), { help: "Install again, even if it is there already.", switch: true }),

@@ -150,7 +150,7 @@ export const trainerOptions = z.strictObject({
   distributed: option(
     z.union([z.literal("auto"), z.literal(false), z.strictObject(distributedShape)]).default("auto"),
     {
-      help: "Train together with other processes: auto does so if the environment names them, as under torchrun.",
+      help: "Train together with other processes: auto does so if the environment names them, as under torchrun (docs/guides/several-processes.md).",
       placeholder: "auto|off",
       expected: "'auto', false or an object",
       written: "auto or off",
