@@ -14,14 +14,10 @@ type Options = z.input<typeof options>;
 export const cuda = command({
   name: "cuda",
   description:
-    "'install' downloads the pinned CUDA build of libtorch (PyTorch's wheel and NVIDIA's) into the cache folder and checks every file; it goes on where an earlier call stopped. 'list' shows the wheels.",
+    "'install' downloads the pinned CUDA build of libtorch (PyTorch's wheel and NVIDIA's) into the cache folder and checks every file; it goes on where an earlier call stopped. 'list' shows the wheels. docs/guides/gpu.md tells more.",
   positionals: { usage: "install|list", min: 1, max: 1, what: "install or list" },
   options,
-  examples: [
-    "supersimplenet cuda install --index URL",
-    "supersimplenet cuda list",
-    "supersimplenet cuda install --from wheels/",
-  ],
+  examples: ["supersimplenet cuda install", "supersimplenet cuda list", "supersimplenet cuda install --from wheels/"],
   async run(given, [first]) {
     const action = chooseAction(first, ["install", "list"]);
     if (action === "install") return install(given);

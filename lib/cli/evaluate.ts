@@ -42,7 +42,7 @@ type Options = z.input<typeof options>;
 export const evaluate = command({
   name: "evaluate",
   description:
-    "Checks the data set's test split, then computes I-AUROC, AP-det, P-AUROC, AP-loc, AUPRO, seg-I-AUROC and seg-AP-det, and counts the right and wrong decisions at the threshold.",
+    "Checks the data set's test split, then computes I-AUROC, AP-det, P-AUROC, AP-loc, AUPRO, seg-I-AUROC and seg-AP-det (docs/reference/metrics.md), and counts the right and wrong decisions at the threshold.",
   options,
   examples: [
     "supersimplenet evaluate --model runs/bottle/model.safetensors --data data/bottle",

@@ -17,7 +17,7 @@ type Options = z.input<typeof options>;
 export const experiment = command({
   name: "experiment",
   description:
-    "Trains and evaluates every model of one table or figure of the paper and writes OUT/NAME.md and OUT/NAME.json. " +
+    "Trains and evaluates every model of one table or figure of the paper and writes OUT/NAME.md and OUT/NAME.json (docs/guides/evaluate.md). " +
     `Runs that OUT holds already are not repeated. Repeat --data NAME=DIR for several data sets. NAME is one of: ${protocolNames.join(", ")}.`,
   positionals: { usage: "NAME", min: 1, max: 1, what: "NAME, a table or figure of the paper," },
   options,

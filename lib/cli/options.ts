@@ -22,6 +22,6 @@ export const overwrite = option(z.boolean().optional(), { help: "Replace the fil
 
 /** A data set and how it is read. */
 export const dataset = {
-  data: required("DIR", "Data set: a folder, or a manifest file."),
+  data: required("DIR", "Data set: a folder, or a manifest file (docs/guides/data.md)."),
   ...openOptions.pick({ kind: true, category: true, fold: true }).shape,
 };

@@ -44,7 +44,7 @@ const options = z.strictObject({
 /** Good images, and a few defects with masks: what a random backbone cannot know, the labels tell in few epochs. */
 const trainImages = { trainNormal: 60, trainAnomalous: 15 } as const;
 
-/** Louder than the default, which is chosen for trainings of hundreds of epochs. */
+/** Louder than the default, which is chosen for trainings of hundreds of epochs (docs/measurements/noise.md). */
 const noiseStd = { relative: 1.5 };
 
 /** Pictures of the report: this many defects, of as many kinds as there are, and this many good parts. */
@@ -211,7 +211,7 @@ function whatToDoNext({ files, data, pictures }: Plan, contactSheet: string, sec
     "",
     `${duration(seconds)} in all. With your own images:`,
     `  ${program} weights pull wide_resnet50_2`,
-    `  ${program} train --data DIR --out runs/first        (DIR/train/good, DIR/test/good, DIR/test/<defect>)`,
+    `  ${program} train --data DIR --out runs/first        (DIR/train/good, DIR/test/good, DIR/test/<defect>: docs/guides/data.md)`,
     `  ${program} predict --model ${shorter(files.model)} ${shorter(path.join(data, "test"))}`,
   ].join("\n");
 }

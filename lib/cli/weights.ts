@@ -13,7 +13,7 @@ import { program } from "./spelling.js";
 export const weights = command({
   name: "weights",
   description:
-    "'list' shows which weights are known and which of them are in the cache folder. 'pull NAME' downloads the official file and checks it. 'import FILE' copies a file that is on this machine already, for machines without internet access.",
+    "'list' shows which weights are known and which of them are in the cache folder. 'pull NAME' downloads the official file and checks it. 'import FILE' copies a file that is on this machine already, for machines without internet access. docs/guides/weights.md tells more.",
   positionals: { usage: "list|pull NAME|import FILE", min: 1, max: 2, what: "list, pull NAME or import FILE" },
   options: z.strictObject({
     backbone: option(architecture.optional(), {

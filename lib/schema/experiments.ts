@@ -81,9 +81,7 @@ export const experimentOptions = z.strictObject({
   }),
   training: experimentTraining
     .prefault({})
-    .describe(
-      "Options of the trainings. They replace a data set's published settings, and the protocol's replace them.",
-    ),
+    .describe("Options of the trainings, over the data set's published settings and under the protocol's."),
   signal,
   onEvent: callback("What the experiment does."),
 });

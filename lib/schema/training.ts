@@ -148,7 +148,7 @@ export const trainerOptions = z.strictObject({
     help: "Number format of the wide matrix products' operands; everything else stays float32. tf32 is for CUDA.",
   }),
   distributed: option(z.union([z.literal("auto"), z.literal(false), distributedOptions]).default("auto"), {
-    help: "Train together with other processes: auto does so if the environment names them, as under torchrun.",
+    help: "Train together with other processes: auto does so if the environment names them, as under torchrun (docs/guides/several-processes.md).",
     placeholder: "auto|off",
     expected: "'auto', false or an object",
     written: "auto or off",
