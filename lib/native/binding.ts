@@ -6,6 +6,8 @@
  * Promises run on the engine thread (libtorch) unless marked "pool" (libuv pool, no libtorch).
  */
 
+import type { NativeWarning } from "./errors.js";
+
 export type Dtype =
   "float32" | "float64" | "float16" | "bfloat16" | "int64" | "int32" | "int16" | "int8" | "uint8" | "bool";
 
@@ -124,7 +126,7 @@ export interface CacheReport {
   file: number;
   computed: number;
   /** About the cache file, since the last report. */
-  warnings: string[];
+  warnings: NativeWarning[];
 }
 
 /** A step that will come. */

@@ -27,6 +27,7 @@ import type {
 } from "../native/binding.js";
 import { applyThreads, checkPrecision, resolveDevice, trainerPrecisions } from "../native/device.js";
 import { engine } from "../native/engine.js";
+import { warningText } from "../native/errors.js";
 import { checkBoolean, checkPath, invalid, rejectUnknown } from "../options.js";
 import { packageVersion } from "../version.js";
 import {
@@ -189,7 +190,7 @@ export class Trainer {
     const session = await Session.open(settings, device, backbone.tensors, fit, cacheFile, signal, ranks);
     try {
       const noise = await session.prepare((done, total) => stage("measure", done, total));
-      warnings.push(...session.native.cacheReport().warnings);
+      warnings.push(...session.native.cacheReport().warnings.map(warningText));
       if (checkpoint)
         await session.native.restore(checkpoint).catch((error: unknown) => Promise.reject(restoreError(error, out!)));
       const epochsDone = ranks ? await ranks.fromFirst(checkpoint?.epochsDone ?? 0) : (checkpoint?.epochsDone ?? 0);
@@ -516,7 +517,7 @@ class Session {
       adaptorLearningRate,
       headsLearningRate,
       features,
-      warnings,
+      warnings: warnings.map(warningText),
       seconds: (performance.now() - start) / 1000,
     };
   }

@@ -91,10 +91,10 @@ void setTeam(int threads) {
     if (found < threads + kSpare) {
       const std::string most =
           std::to_string(std::max(1, found - 2 * kSpare));  // with room for what changes before the next try
-      throw Error("INVALID_OPTION", "Only about " + most + " threads can be started here, not " +
-                                        std::to_string(threads) +
-                                        ": a limit of processes ('ulimit -u', or a container's) or of memory stops it. "
-                                        "Set 'threads' or SUPERSIMPLENET_THREADS to less.");
+      throw Error("INVALID_OPTION",
+                  "Only about " + most + " threads can be started here, not " + std::to_string(threads) +
+                      ": a limit of processes ('ulimit -u', or a container's) or of memory stops it.",
+                  /*path=*/"", "fewerThreads");
     }
   }
   // libtorch has a second pool, of as many threads as it is first told and for libraries that are not used here: of
@@ -185,11 +185,12 @@ void shutdown(const Napi::CallbackInfo& info) { EngineThread::of(info.Env()).shu
 
 }  // namespace
 
-Napi::Object init(Napi::Env env, Napi::Object exports) {
+Napi::Object init(Napi::Env env, Napi::Object createError) {
   // The library is initialised once for each environment; the allocator belongs to the process.
   static std::once_flag allocator;
   std::call_once(allocator, installRecyclingAllocator);
-  Environment::create(env);
+  Environment::create(env, createError.As<Napi::Function>());
+  Napi::Object exports = Napi::Object::New(env);
   addFunction<versions>(env, exports, "versions");
   addFunction<devices>(env, exports, "devices");
   addFunction<setThreads>(env, exports, "setThreads");
@@ -211,7 +212,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
 
 }  // namespace ssn::addon
 
+// `createError` (lib/native/errors.ts) stands where node-addon-api expects a module's exports. Returns the exports.
 extern "C" __attribute__((visibility("default"))) napi_value supersimplenet_engine_init(napi_env env,
-                                                                                        napi_value exports) {
-  return Napi::RegisterModule(env, exports, ssn::addon::init);
+                                                                                        napi_value createError) {
+  return Napi::RegisterModule(env, createError, ssn::addon::init);
 }

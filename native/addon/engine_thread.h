@@ -50,7 +50,7 @@ class EngineThread {
   template <class Result>
   Napi::Value run(Napi::Env env, std::function<Result()> work, std::function<Napi::Value(Napi::Env, Result&)> convert) {
     auto job = std::make_unique<PromiseJob<Result>>(env, std::move(work), std::move(convert));
-    Napi::Promise promise = job->deferred.Promise();
+    Napi::Promise promise = withErrors(env, job->deferred.Promise());
     push(env, std::move(job));
     return promise;
   }

@@ -10,11 +10,13 @@ namespace ssn::addon {
 struct Environment {
   // First of all in an environment: instance data is finalised after what is made later, objects of the classes
   // included.
-  static void create(Napi::Env env);
+  static void create(Napi::Env env, Napi::Function createError);
   static Environment& of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
 
   explicit Environment(Napi::Env env) : engine(env) {}
   EngineThread engine;
+  // createError of lib/native/errors.ts, and the handler of rejections that throws what it makes.
+  Napi::FunctionReference createError, throwFailure;
   // Defined once (registerDetector and its like): what a definition takes is not freed before the environment ends.
   Napi::FunctionReference detector, trainer, group;
 };

@@ -158,7 +158,8 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
     out.Set("file", static_cast<double>(report.file));
     out.Set("computed", static_cast<double>(report.computed));
     Napi::Array warnings = Napi::Array::New(env);
-    for (const std::string& warning : report.warnings) warnings.Set(warnings.Length(), warning);
+    for (const auto& [message, remedy] : report.warnings)
+      warnings.Set(warnings.Length(), Failure{/*code=*/"", message, /*path=*/"", remedy}.toJs(env));
     out.Set("warnings", warnings);
     return out;
   }

@@ -64,9 +64,8 @@ FeatureCache::Taps FeatureCache::offer(int64_t key, const Taps& taps) {
   for (const at::Tensor& tap : taps) {
     stored.push_back(tap.to(dtype_));
     if (dtype_ == at::kHalf && !stored.back().isfinite().all().item<bool>())
-      throw Error("INVALID_OPTION",
-                  "featureCachePrecision 'float16' cannot hold features above 65504, and this backbone has them: use "
-                  "'float32'");
+      throw Error("INVALID_OPTION", "float16 cannot hold features above 65504, and this backbone has them.",
+                  /*path=*/"", "float32Features");
   }
   std::optional<Digest> content;
   {
@@ -99,10 +98,10 @@ void FeatureCache::keep(int64_t key, const Taps& taps) {
                                          tap.options().device(at::kCPU).pinned_memory(device_.is_cuda())));
     } catch (const c10::Error& error) {
       hostLimit_ = hostBytes_;
-      warnings_.push_back("The machine gives no more page-locked memory for features after " +
-                          std::to_string(hostBytes_ >> 20) +
-                          " MiB: the others are computed in every epoch. Lower featureCacheHostMiB. (" +
-                          error.what_without_backtrace() + ")");
+      warnings_.push_back({"The machine gives no more page-locked memory for features after " +
+                               std::to_string(hostBytes_ >> 20) + " MiB (" + error.what_without_backtrace() +
+                               "): the others are computed in every epoch.",
+                           "lessHostMemory"});
       return;
     }
     for (size_t l = 0; l < taps.size(); ++l) kept[l].copy_(taps[l]);
@@ -129,7 +128,7 @@ FeatureCache::Taps FeatureCache::widened(const Taps& taps) const {
 }
 
 FeatureCache::Report FeatureCache::report() {
-  std::vector<std::string> warnings = file_ ? file_->takeWarnings() : std::vector<std::string>();
+  std::vector<Warning> warnings = file_ ? file_->takeWarnings() : std::vector<Warning>();
   std::lock_guard lock(mutex_);
   warnings.insert(warnings.end(), warnings_.begin(), warnings_.end());
   warnings_.clear();

@@ -43,7 +43,7 @@ class FeatureCache {
 
   struct Report {
     int64_t memory, host, file, computed;  // where the taps of find() and offer() came from, since the beginning
-    std::vector<std::string> warnings;     // since the last call
+    std::vector<Warning> warnings;         // since the last call
   };
   Report report();
 
@@ -58,7 +58,7 @@ class FeatureCache {
   std::unique_ptr<FeatureFile> file_;
   std::unordered_map<int64_t, Taps> entries_, hostEntries_;
   std::unordered_map<int64_t, Digest> contents_;
-  std::vector<std::string> warnings_;
+  std::vector<Warning> warnings_;
   bool locked_ = false;  // page-locked memory was asked for
   int64_t memory_ = 0, host_ = 0, read_ = 0, computed_ = 0;
 };

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "backbone/resnet.h"
+#include "error.h"
 
 namespace ssn {
 
@@ -43,7 +44,7 @@ class FeatureFile {
   // Stores them if there is room and this process may write. A write that fails ends the writing, with a warning.
   void offer(const Digest& content, const std::vector<at::Tensor>& taps);
   // Since the last call.
-  std::vector<std::string> takeWarnings();
+  std::vector<Warning> takeWarnings();
 
  private:
   struct DigestHash {
@@ -72,7 +73,7 @@ class FeatureFile {
   mutable std::mutex mutex_;  // of what follows: JavaScript asks what is stored while the engine thread trains
   std::unordered_map<Digest, int64_t, DigestHash> index_;  // content -> slot
   std::vector<int64_t> free_;                              // slots without a valid record
-  std::vector<std::string> warnings_;
+  std::vector<Warning> warnings_;
   int64_t damaged_ = 0;
 };
 
