@@ -1,6 +1,6 @@
 /**
- * The whole C++ surface as one type. Only lib/native/engine.ts opens the addon; nothing else touches it.
- * Validation happens before these calls: the C++ side trusts what it gets.
+ * What the product calls of C++, as one type. Only lib/native/engine.ts opens the addon; nothing else touches it.
+ * Validation happens before these calls: the C++ side asserts (INTERNAL).
  *
  * Conventions: images are uint8, row-major, RGB interleaved (H x W x 3). Maps are float32 logits, row-major.
  * Promises run on the engine thread (libtorch) unless marked "pool" (libuv pool, no libtorch).
@@ -37,12 +37,12 @@ export type Compute = "direct" | "lowResolution";
 export type SyntheticAnomalies = "perlin" | "simplenet" | "none";
 export type Loss = "default" | "truncatedL1";
 
-/** What of the classification head there is. Without a field: as in the paper. */
+/** Which parts the classification head has. */
 export interface HeadLayout {
-  /** "standard" (default): one convolutional block; "complex": three; "mapMax": none, the score is the maximum of the map. */
-  classificationHead?: ClassificationHead;
-  /** The classification head sees the map. Default true. */
-  mapInput?: boolean;
+  /** "standard": one convolutional block, as in the paper; "complex": three; "mapMax": none, the score is the maximum of the map. */
+  classificationHead: ClassificationHead;
+  /** The classification head sees the map, as in the paper. */
+  mapInput: boolean;
 }
 
 /** What fixes the function that the network computes. */
@@ -54,8 +54,8 @@ export interface NetworkConfig extends HeadLayout {
   imageWidth: number;
   variant: Variant;
   alignCorners: boolean;
-  /** Features are upscaled to twice the largest tap's size. Default true. */
-  upscale?: boolean;
+  /** Features are upscaled to twice the largest tap's size. */
+  upscale: boolean;
 }
 
 export interface EngineConfig extends NetworkConfig {
@@ -74,8 +74,8 @@ export interface DetectorConfig extends EngineConfig {
    * float32 always, and so are the direct heads. "tf32" and "float16" need CUDA.
    */
   precision: Precision;
-  /** CUDA: for how many batch sizes a captured graph is kept. Default 0: none. */
-  cudaGraphs?: number;
+  /** CUDA: for how many batch sizes a captured graph is kept; 0: none. */
+  cudaGraphs: number;
 }
 
 export interface TrainerConfig extends EngineConfig {
@@ -83,20 +83,19 @@ export interface TrainerConfig extends EngineConfig {
   /** Standard deviation of the latent noise: one value per feature channel, or one for all. */
   noiseStd: Float32Array;
   perlinThreshold: number;
-  /** Default "perlin". */
-  syntheticAnomalies?: SyntheticAnomalies;
-  /** Noise on real defects too. Default false. */
-  overlap?: boolean;
-  /** "truncatedL1" leaves the map's focal loss out. Default "default". */
-  loss?: Loss;
-  /** Of the wide matrix products' operands; parameters, optimiser and everything else stay float32. "tf32" is for CUDA. Absent: "float32". */
-  precision?: Exclude<Precision, "float16">;
-  /** Upper limit of the memory, of the device, that cached backbone features may take. */
+  syntheticAnomalies: SyntheticAnomalies;
+  /** Noise on real defects too. */
+  overlap: boolean;
+  /** "truncatedL1" leaves the map's focal loss out. */
+  loss: Loss;
+  /** Operands of the wide matrix products; parameters, optimiser and everything else stay float32. "tf32" needs CUDA. */
+  precision: Exclude<Precision, "float16">;
+  /** Upper limit of the device's memory that cached backbone features may take. */
   featureCacheBytes: number;
-  /** Where the device is not the CPU: page-locked memory of the host for the features that do not fit there. Default 0. */
-  featureCacheHostBytes?: number;
-  /** Of cached features, and of all features that training sees. Absent: "float32". */
-  featureCachePrecision?: "float32" | "float16";
+  /** Page-locked memory of the host for the features that do not fit on the device. Not used where the device is the CPU. */
+  featureCacheHostBytes: number;
+  /** Element type of cached features. Training sees the features as they are cached. */
+  featureCachePrecision: "float32" | "float16";
   /** Cached features that outlive the process; `identity` (32 bytes) names what they depend on besides the pixels. */
   featureCacheFile?: { path: string; bytes: number; identity: Uint8Array };
   /** Stop the gradient from the classification head into the map (unsupervised training). */
@@ -105,10 +104,10 @@ export interface TrainerConfig extends EngineConfig {
   gradientClip: number;
   adaptorWeightDecay: number;
   headsWeightDecay: number;
-  /** CUDA: for how many sizes of steps a captured graph is kept. Default 0: none. */
-  cudaGraphs?: number;
-  /** In a group, the same on all ranks, whose devices are GPUs: sum gradients by NCCL, if each has one of its own. Default false. */
-  nccl?: boolean;
+  /** CUDA: for how many sizes of steps a captured graph is kept; 0: none. */
+  cudaGraphs: number;
+  /** In a group of ranks on GPUs, the same on all ranks: sum gradients by NCCL, if each rank has a GPU of its own. */
+  nccl: boolean;
 }
 
 /** One image of a training batch. `key` names (sample, flip); pixels are needed when the features of `key` are not cached. */
@@ -245,49 +244,6 @@ export interface NativeDetector {
   dispose(): void;
 }
 
-/** For golden tests and inspection: one forward pass in inference mode on normalised input (b x 3 x H x W). */
-export interface ForwardResult {
-  /** The backbone's maps, one per layer, in float32 whatever the precision. */
-  taps: NativeTensor[];
-  features: NativeTensor;
-  mapLogits: NativeTensor;
-  anomalyMap: NativeTensor;
-  scoreLogit: NativeTensor;
-}
-
-export interface GoldenStepInput {
-  config: TrainerConfig;
-  backbone: TensorMap;
-  heads: TensorMap;
-  /** b x 3 x H x W, normalised. */
-  input: NativeTensor;
-  /** 2b x C x h x w. */
-  noise: NativeTensor;
-  /** 2b x 1 x h x w. */
-  perlinMask: NativeTensor;
-  /** b x 1 x h x w. */
-  mask: NativeTensor;
-  /** b. */
-  label: NativeTensor;
-  isSegmented: NativeTensor;
-  /** b x 1 x h x w. */
-  distanceWeight: NativeTensor;
-  adaptorLearningRate: number;
-  headsLearningRate: number;
-}
-
-export interface GoldenStepResult {
-  losses: StepLosses;
-  mapLogits: NativeTensor;
-  scoreLogit: NativeTensor;
-  targetMask: NativeTensor;
-  targetLabel: NativeTensor;
-  /** Before clipping. */
-  gradients: TensorMap;
-  /** Heads after one AdamW step. */
-  after: TensorMap;
-}
-
 export interface TargetOptions {
   imageHeight: number;
   imageWidth: number;
@@ -351,12 +307,6 @@ export interface NativeBinding {
   cudaStatus(): CudaStatus | null;
   /** Bytes that libtorch's allocator has taken of a GPU's memory, now and at most: since the last call with `resetPeak`. null in the CPU engine. */
   cudaMemory(index: number, resetPeak?: boolean): { reserved: number; peakReserved: number } | null;
-  /** For tests: true runs on the CPU what is written for other devices, until it is set to false. */
-  setPortable(portable: boolean): Promise<void>;
-  /** For tests: bytes that malloc has handed out to the whole process; null where it does not count them (glibc before 2.33, macOS). */
-  allocatedBytes(): number | null;
-  /** For tests: bytes outside its heap that V8 has been told of, array buffers among them. */
-  externalBytes(): number;
   /** Synchronous: cancels, joins the engine thread. Nothing may be called afterwards. */
   shutdown(): void;
 
@@ -399,8 +349,6 @@ export interface NativeBinding {
   ): Promise<{ mask: Float32Array; weight: Float32Array }[]>;
   /** Bilinear, half-pixel centres, float32 (maps to the image's own size). */
   resizeMap(map: Float32Array, height: number, width: number, toHeight: number, toWidth: number): Promise<Float32Array>;
-  distanceWeight(mask: Uint8Array, height: number, width: number, w: number, p: number): Float32Array;
-  dilate(mask: Uint8Array, height: number, width: number, size: number): Uint8Array;
 
   // metrics (pool)
   imageMetrics(scores: Float32Array, labels: Uint8Array): Promise<ImageMetrics>;
@@ -414,35 +362,6 @@ export interface NativeBinding {
   ): Promise<PixelMetrics>;
   regions(map: Float32Array, height: number, width: number, threshold: number, minArea: number): Promise<Region[]>;
 
-  // anomalies
-  /** Perlin noise of a given lattice of gradient angles (fractions of a turn), times sqrt(2): height x width. */
-  perlinNoise(
-    height: number,
-    width: number,
-    latticeY: number,
-    latticeX: number,
-    anglesOver2Pi: Float32Array,
-  ): Float32Array;
-  /** The synthetic-anomaly masks that training step `index` draws: count x height x width of 0/1. */
-  perlinMasks(
-    seed: number,
-    index: number,
-    count: number,
-    height: number,
-    width: number,
-    threshold: number,
-    device?: string,
-  ): Float32Array;
-  /** The latent noise of unit variance that training step `index` draws at the given flat positions: positions x channels. */
-  latentNoise(
-    seed: number,
-    index: number,
-    sample: number,
-    positions: Int32Array,
-    channels: number,
-    device?: string,
-  ): Float32Array;
-
   // network
   /** Every tensor that an architecture needs, up to layer3, with torchvision's names. */
   backboneTensors(architecture: Architecture): Record<string, number[]>;
@@ -450,13 +369,11 @@ export interface NativeBinding {
   featureShape(config: NetworkConfig): { channels: number; height: number; width: number };
   /** Untrained weights. */
   randomBackbone(architecture: Architecture, seed: number): Promise<TensorMap>;
-  /** Every tensor of the heads for C feature channels, by the authors' names (spec section 2). */
+  /** Every tensor of the heads for C feature channels, by the authors' names. Without `layout`: the paper's heads. */
   headTensors(channels: number, layout?: HeadLayout): Record<string, number[]>;
   /** Untrained heads. */
   randomHeads(channels: number, seed: number, layout?: HeadLayout): Promise<TensorMap>;
   createTrainer(config: TrainerConfig, backbone: TensorMap, heads: TensorMap): Promise<NativeTrainer>;
   createDetector(config: DetectorConfig, backbone: TensorMap, heads: TensorMap): Promise<NativeDetector>;
   createGroup(options: GroupOptions): NativeGroup;
-  forward(config: DetectorConfig, backbone: TensorMap, heads: TensorMap, input: NativeTensor): Promise<ForwardResult>;
-  goldenStep(input: GoldenStepInput): Promise<GoldenStepResult>;
 }

@@ -534,7 +534,7 @@ async function calibrated(
 ): Promise<Thresholds> {
   const [height, width] = settings.imageSize;
   const detector = await engine().createDetector(
-    { ...model.networkConfig, device, compute: settings.heads, precision: "float32" },
+    { ...model.networkConfig, device, compute: settings.heads, precision: "float32", cudaGraphs: 0 },
     backbone,
     model.heads,
   );

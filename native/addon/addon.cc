@@ -2,7 +2,6 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
-#include <dlfcn.h>
 #include <napi.h>
 #include <torch/csrc/api/include/torch/version.h>
 
@@ -25,7 +24,6 @@
 #include "addon/register.h"
 #include "cuda/status.h"
 #include "error.h"
-#include "host_path.h"
 #include "memory.h"
 
 namespace ssn::addon {
@@ -148,39 +146,6 @@ Napi::Value cudaMemoryToJs(const Napi::CallbackInfo& info) {
   return out;
 }
 
-// For tests.
-Napi::Value setPortable(const Napi::CallbackInfo& info) {
-  const bool portable = info[0].As<Napi::Boolean>();
-  return runOnEngine<bool>(
-      info.Env(),
-      [portable] {
-        portableOnly = portable;
-        return true;
-      },
-      [](Napi::Env env, bool&) { return env.Undefined(); });
-}
-
-// For tests: bytes that malloc has handed out, null where it does not count them. By name, because glibc before 2.33
-// lacks it.
-Napi::Value allocatedBytes(const Napi::CallbackInfo& info) {
-#ifdef __GLIBC__
-  struct Counts {  // struct mallinfo2
-    size_t arena, ordblks, smblks, hblks, hblkhd, usmblks, fsmblks, uordblks, fordblks, keepcost;
-  };
-  if (const auto count = reinterpret_cast<Counts (*)()>(dlsym(RTLD_DEFAULT, "mallinfo2"))) {
-    const Counts counts = count();
-    return Napi::Number::New(info.Env(), static_cast<double>(counts.uordblks + counts.hblkhd));
-  }
-#endif
-  return info.Env().Null();
-}
-
-// For tests: the bytes outside its heap that V8 was told of.
-Napi::Value externalBytes(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(),
-                           static_cast<double>(Napi::MemoryManagement::AdjustExternalMemory(info.Env(), 0)));
-}
-
 void shutdown(const Napi::CallbackInfo& info) { EngineThread::of(info.Env()).shutdown(); }
 
 }  // namespace
@@ -196,17 +161,14 @@ Napi::Object init(Napi::Env env, Napi::Object createError) {
   addFunction<setThreads>(env, exports, "setThreads");
   addFunction<cudaStatusToJs>(env, exports, "cudaStatus");
   addFunction<cudaMemoryToJs>(env, exports, "cudaMemory");
-  addFunction<setPortable>(env, exports, "setPortable");
-  addFunction<allocatedBytes>(env, exports, "allocatedBytes");
-  addFunction<externalBytes>(env, exports, "externalBytes");
   addFunction<shutdown>(env, exports, "shutdown");
   registerFiles(env, exports);
   registerImages(env, exports);
   registerMetrics(env, exports);
-  registerAnomalies(env, exports);
   registerTrainer(env, exports);
   registerGroup(env, exports);
   registerDetector(env, exports);
+  registerTesting(env, exports);
   return exports;
 }
 

@@ -27,15 +27,13 @@ class NcclSum;
 
 struct TrainerConfig : EngineConfig {
   uint64_t seed;
-  at::Tensor noiseStd;                    // C, or 1 for all channels
-  at::ScalarType precision = at::kFloat;  // of the operands of the wide products
-  bool nccl = false;  // CUDA, in a group whose ranks all say so: gradients are summed by NCCL, if every one has a GPU
-                      // of its own
-  bool tf32 = false;  // CUDA: float32 products may round their operands to TF32
+  at::Tensor noiseStd;       // C, or 1 for all channels
+  at::ScalarType precision;  // of the operands of the wide products
+  bool tf32;                 // CUDA: float32 products may round their operands to TF32
+  bool nccl;                 // CUDA, in a group whose ranks all say so: sum gradients by NCCL, if each has its own GPU
   double perlinThreshold;
   int64_t featureCacheBytes;
-  int64_t featureCacheHostBytes =
-      0;  // where the device is not the CPU: page-locked memory of the host for what does not fit there
+  int64_t featureCacheHostBytes;         // page-locked memory of the host, where the device is not the CPU
   at::ScalarType featureCachePrecision;  // float or half
   struct File {
     std::string path;
@@ -43,13 +41,13 @@ struct TrainerConfig : EngineConfig {
     Digest identity;
   };
   std::optional<File> featureCacheFile;
-  AnomalyMaskOptions::Kind synthetic = AnomalyMaskOptions::kPerlin;
-  bool overlap = false;
-  bool focalMap = true;
+  AnomalyMaskOptions::Kind synthetic;
+  bool overlap;   // noise on real defects too
+  bool focalMap;  // the map's focal loss
   bool stopGradient;
   double gradientClip;  // 0: none
   double adaptorWeightDecay, headsWeightDecay;
-  int64_t graphs = 0;  // CUDA: for how many sizes of steps a graph is kept
+  int64_t graphs;  // CUDA: for how many sizes of steps a graph is kept
 };
 
 struct StepItem {

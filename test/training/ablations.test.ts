@@ -14,10 +14,8 @@ import {
 } from "../../lib/index.js";
 import type {
   EngineConfig,
-  GoldenStepInput,
-  GoldenStepResult,
-  HeadLayout,
   NativeTensor,
+  NetworkConfig,
   StepLosses,
   TensorMap,
   TrainerConfig,
@@ -29,6 +27,8 @@ import { config, trainerConfig } from "../golden/cases.js";
 import { assertClose, norm, numbers } from "../golden/compare.js";
 import { formulaBackbone, formulaHeads, uniform } from "../golden/formula.js";
 import { bytesOf, distance, headsOf, labelledFor, scratchFolder, smallDataset, tinier, train } from "./support.js";
+import { type GoldenStepInput, type GoldenStepResult, testing } from "../support/native.js";
+import { networkConfig } from "../support/trainer_config.js";
 
 const folder = scratchFolder();
 let data: Dataset;
@@ -46,7 +46,7 @@ const features = 384;
 const input = uniform("ablations/input", [2, 3, ...size], 1.7);
 
 function forward(heads: TensorMap, changed: Partial<EngineConfig> = {}) {
-  return engine().forward(
+  return testing().forward(
     { ...config("jims", "direct", ...size), ...changed },
     formulaBackbone("resnet18"),
     heads,
@@ -66,7 +66,7 @@ function step(changed: Partial<TrainerConfig> = {}, given: Partial<GoldenStepInp
   (mask.data as Float32Array).fill(1, 40, 90);
   const perlinMask = filled([4, 1, 16, 16], 0);
   (perlinMask.data as Float32Array).forEach((_, i, all) => (all[i] = i % 5 < 2 ? 1 : 0));
-  return engine().goldenStep({
+  return testing().goldenStep({
     config: { ...trainerConfig(config("jims", "direct", ...size), "supervised"), ...changed },
     backbone: formulaBackbone("resnet18"),
     heads: formulaHeads(features, changed),
@@ -84,9 +84,9 @@ function step(changed: Partial<TrainerConfig> = {}, given: Partial<GoldenStepInp
 }
 
 /** Names and shapes that `layout` has more of, less of or otherwise than the paper's heads. */
-function difference(layout: HeadLayout): Record<string, number[] | undefined> {
+function difference(layout: Partial<NetworkConfig>): Record<string, number[] | undefined> {
   const standard = engine().headTensors(features);
-  const other = engine().headTensors(features, layout);
+  const other = engine().headTensors(features, networkConfig(layout));
   const names = new Set([...Object.keys(standard), ...Object.keys(other)]);
   return Object.fromEntries(
     [...names].filter((name) => String(standard[name]) !== String(other[name])).map((name) => [name, other[name]]),
@@ -114,7 +114,7 @@ test("the paper's heads have 17 tensors of these shapes", () => {
 });
 
 test("upscale: false leaves the features at the largest tap's size, and nothing else is new", async () => {
-  assert.deepEqual(difference({ upscale: false } as HeadLayout), {});
+  assert.deepEqual(difference({ upscale: false }), {});
   const result = await forward(formulaHeads(features), { upscale: false });
   assert.deepEqual(
     [result.features.shape, result.mapLogits.shape, result.anomalyMap.shape],
@@ -351,12 +351,12 @@ async function synthetic(
   const noise = filled([4, features, 16, 16], 0);
   const positions = Int32Array.from({ length: 256 }, (_, i) => i);
   for (let sample = 0; sample < 4; sample++) {
-    const unit = engine().latentNoise(settings.seed, 3, sample, positions, features);
+    const unit = testing().latentNoise(settings.seed, 3, sample, positions, features);
     for (let p = 0; p < 256; p++)
       for (let c = 0; c < features; c++) noise.data[(sample * features + c) * 256 + p] = 0.3 * unit[p * features + c]!;
   }
   const normal = { mask: filled([2, 1, 16, 16], 0), label: filled([2], 0) };
-  const { losses } = await engine().goldenStep({
+  const { losses } = await testing().goldenStep({
     config: settings,
     ...weights,
     input: normalised,
@@ -376,7 +376,7 @@ test("simplenet: noise on the whole map of the second copy, none on the first; n
   const perlin = {
     dtype: "float32",
     shape: [4, 1, 16, 16],
-    data: engine().perlinMasks(0, 3, 4, 16, 16, 0.2),
+    data: testing().perlinMasks(0, 3, 4, 16, 16, 0.2),
   } as NativeTensor;
   for (const [kind, mask] of [
     ["simplenet", second],

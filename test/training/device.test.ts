@@ -17,6 +17,7 @@ import { config, devices, trainerConfig } from "../golden/cases.js";
 import { norm, numbers } from "../golden/compare.js";
 import { formulaBackbone, formulaHeads } from "../golden/formula.js";
 import { filesUnder, scratchFolder, tinier } from "./support.js";
+import { testing } from "../support/native.js";
 
 const images = [0, 1, 2].map((image) =>
   Uint8Array.from({ length: 64 * 64 * 3 }, (_, i) => (i * (37 + image) + image * 11) % 256),
@@ -83,11 +84,11 @@ async function train(changes: Partial<TrainerConfig>, { planned = batches.length
 }
 
 async function portable<T>(body: () => Promise<T>): Promise<T> {
-  await engine().setPortable(true);
+  await testing().setPortable(true);
   try {
     return await body();
   } finally {
-    await engine().setPortable(false);
+    await testing().setPortable(false);
   }
 }
 

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 
-import type { GoldenStepInput, NativeTensor, TrainerConfig } from "../../lib/native/binding.js";
-import { engine } from "../../lib/native/engine.js";
+import type { NativeTensor, TrainerConfig } from "../../lib/native/binding.js";
 import { type Convention, config, testOnDevices, trainerConfig } from "../golden/cases.js";
 import { assertClose, assertCloseInNorm, norm, numbers } from "../golden/compare.js";
 import { formulaBackbone, formulaHeads, uniform } from "../golden/formula.js";
+import { type GoldenStepInput, testing } from "../support/native.js";
 
 /** Blobs of 0/1 made from a formula; `share` about the part that is set, 0 none, 1 all. */
 function mask(name: string, shape: number[], share: number): NativeTensor {
@@ -204,7 +204,7 @@ for (const c of cases) {
   testOnDevices(`low-resolution step equals the direct one: ${c.name}`, { skip: false }, async (device) => {
     const weights = { backbone: formulaBackbone("resnet18"), heads: formulaHeads(384) };
     const run = (compute: "direct" | "lowResolution") =>
-      engine().goldenStep({
+      testing().goldenStep({
         ...stepInput(c),
         ...weights,
         config: { ...trainerConfig(config(c.convention, compute, ...c.size, device), c.regime), ...c.ablation },
