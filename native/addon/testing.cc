@@ -156,7 +156,7 @@ Napi::Value goldenStep(const Napi::CallbackInfo& info) {
        backbone = tensorMapFromJs(options.Get("backbone")), heads = tensorMapFromJs(options.Get("heads")), in,
        rates = learningRatesFromJs(options)] {
         Trainer trainer(config, backbone, heads);
-        const DeviceStep::Use use = trainer.use();
+        const auto use = trainer.use();
         const auto on = [&](const char* name) { return in.at(name).to(config.device); };
         StepInput input{trainer.taps(in.at("input")), on("mask"),       on("label"), on("isSegmented"),
                         on("distanceWeight"),         on("perlinMask"), nullptr};

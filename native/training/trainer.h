@@ -14,10 +14,10 @@
 #include "memory.h"
 #include "network_config.h"
 #include "training/adamw.h"
-#include "training/device_step.h"
 #include "training/feature_cache.h"
 #include "training/readback.h"
 #include "training/step.h"
+#include "training/step_runner.h"
 
 namespace ssn {
 
@@ -126,7 +126,7 @@ class Trainer {
 
   // What follows is for tests. It returns tensors that may still be computed, on the trainer's own stream: while this
   // lives, the calling thread's work is on it too.
-  DeviceStep::Use use() const { return DeviceStep::Use(deviceStep_.get()); }
+  std::unique_ptr<StepRunner::Use> use() const { return runner_->use(); }
   // Clips, then updates every parameter; returns the gradient norm before clipping (double, on the device).
   at::Tensor update(const std::vector<at::Tensor>& gradients, LearningRates rates);
   StepOutput forwardBackward(const StepInput& input);
@@ -135,19 +135,13 @@ class Trainer {
 
  private:
   std::vector<at::Tensor> tapsOf(const StepItem& item);
-  AnomalyMaskOptions anomalies() const;
   StepStreams streams(int64_t index, int64_t images, Share share) const;
   const TrainingImage& target(int64_t key) const;
-  StepInput stepInput(const StepStreams& streams, const std::vector<StepItem>& items,
-                      const std::vector<std::vector<at::Tensor>>& images) const;  // on the CPU
   // The step itself, from what goes in to the values it leaves (kStepValues doubles).
-  at::Tensor compute(const StepInput& input, const AdamWRates& adaptor, const AdamWRates& heads);
+  at::Tensor compute(const StepInput& input);
   std::vector<StepLosses> known(bool all);
   static at::Tensor gradientNorm(const std::vector<at::Tensor>& gradients);
-  void apply(const std::vector<at::Tensor>& gradients, const at::Tensor& norm, const AdamWRates& adaptor,
-             const AdamWRates& heads);
-  std::pair<AdamWRates, AdamWRates> nextRates(
-      LearningRates rates);  // also in the device's memory, with all that an update needs
+  void prepareUpdate(LearningRates rates);
   void sumGradients(std::vector<at::Tensor>& gradients);
 
   RecyclingUser recycling_;
@@ -158,7 +152,7 @@ class Trainer {
   Heads heads_;
   LowResolutionGeometry geometry_;
   FeatureCache cache_;
-  DeviceStep::Images targets_;
+  StepRunner::Images targets_;
   std::vector<AdamWState> optimizer_;
   int64_t weightBytes_;
   int64_t updates_ = 0;
@@ -167,8 +161,8 @@ class Trainer {
     int64_t positions;  // that were planned to have noise; -1: not known
   };
   std::deque<Pending> pending_;
-  std::shared_ptr<cuda::NcclSum> nccl_;     // of gradients, where every rank has a GPU of its own
-  std::unique_ptr<DeviceStep> deviceStep_;  // where hostPath(device) does not hold
+  std::shared_ptr<cuda::NcclSum> nccl_;  // of gradients, where every rank has a GPU of its own
+  std::unique_ptr<StepRunner> runner_;
   std::vector<double> sum_, sumOfSquares_;
   double observed_ = 0;
 };
