@@ -22,12 +22,12 @@ struct NetworkConfig {
   HeadLayout layout;
 };
 
-inline std::vector<TapShape> tapShapes(const NetworkConfig& config) {
-  return tapShapes(architectureNamed(config.architecture), config.layers, config.imageHeight, config.imageWidth);
+inline std::vector<LayerShape> layerShapes(const NetworkConfig& config) {
+  return layerShapes(architectureNamed(config.architecture), config.layers, config.imageHeight, config.imageWidth);
 }
 
 inline FeatureShape featureShape(const NetworkConfig& config) {
-  return featureShape(tapShapes(config), config.upscale);
+  return featureShape(layerShapes(config), config.upscale);
 }
 
 struct EngineConfig : NetworkConfig {

@@ -15,7 +15,7 @@
 #include "anomalies/masks.h"
 #include "anomalies/perlin.h"
 #include "detection/detector.h"
-#include "host_path.h"
+#include "runs_on_host.h"
 
 namespace ssn::addon {
 namespace {
@@ -127,9 +127,9 @@ Napi::Value forward(const Napi::CallbackInfo& info) {
        input = tensorFromJs(info[3])] { return Detector(config, backbone, heads).inspect(input); },
       [](Napi::Env e, Detector::Inspection& result) {
         Napi::Object out = Napi::Object::New(e);
-        Napi::Array taps = Napi::Array::New(e, result.taps.size());
-        for (uint32_t i = 0; i < result.taps.size(); ++i) taps.Set(i, tensorToJs(e, result.taps[i]));
-        out.Set("taps", taps);
+        Napi::Array layerMaps = Napi::Array::New(e, result.layerMaps.size());
+        for (uint32_t i = 0; i < result.layerMaps.size(); ++i) layerMaps.Set(i, tensorToJs(e, result.layerMaps[i]));
+        out.Set("layerMaps", layerMaps);
         out.Set("features", tensorToJs(e, result.features));
         out.Set("mapLogits", tensorToJs(e, result.mapLogits));
         out.Set("anomalyMap", tensorToJs(e, result.anomalyMap));
@@ -158,8 +158,13 @@ Napi::Value goldenStep(const Napi::CallbackInfo& info) {
         Trainer trainer(config, backbone, heads);
         const auto use = trainer.use();
         const auto on = [&](const char* name) { return in.at(name).to(config.device); };
-        StepInput input{trainer.taps(in.at("input")), on("mask"),       on("label"), on("isSegmented"),
-                        on("distanceWeight"),         on("perlinMask"), nullptr};
+        StepInput input{trainer.layerMaps(in.at("input")),
+                        on("mask"),
+                        on("label"),
+                        on("isSegmented"),
+                        on("distanceWeight"),
+                        on("perlinMask"),
+                        nullptr};
         // 2b x C x H x W -> (2b H W) x C; a cell of -1 has none.
         input.noise = [noise = on("noise").permute({0, 2, 3, 1}).flatten(0, 2)](const at::Tensor& cells) {
           return noise.index_select(0, cells.clamp_min(0)) * cells.ge(0).unsqueeze(1);

@@ -7,7 +7,7 @@
 #include <bit>
 
 #include "anomalies/perlin.h"
-#include "host_path.h"
+#include "runs_on_host.h"
 #include "kernels/perlin.h"
 #include "kernels/run.h"
 
@@ -35,7 +35,7 @@ kernels::AnomalyField fieldOf(const AnomalyMaskOptions& options, uint64_t seed) 
 at::Tensor anomalyMasks(const AnomalyMaskOptions& options, const StepStreams& streams, at::Device device) {
   const int64_t b = streams.images;
   streams.check();
-  if (!hostPath(device)) {
+  if (!runsOnHost(device)) {
     const at::Tensor out =
         at::empty({2 * b, 1, options.height, options.width}, at::TensorOptions().device(device).dtype(at::kFloat));
     forEach(device, out.numel(),

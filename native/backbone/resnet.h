@@ -32,14 +32,14 @@ std::map<std::string, std::vector<int64_t>> backboneTensors(const Architecture& 
 TensorMap randomBackbone(const Architecture& architecture, uint64_t seed);
 
 // Channels and size of one tap.
-struct TapShape {
+struct LayerShape {
   int64_t channels, height, width;
 };
 
 // Of each of `layers` ("layer1".."layer3") for an image of height x width. Throws Error("INVALID_OPTION") for another
 // layer.
-std::vector<TapShape> tapShapes(const Architecture& architecture, const std::vector<std::string>& layers,
-                                int64_t height, int64_t width);
+std::vector<LayerShape> layerShapes(const Architecture& architecture, const std::vector<std::string>& layers,
+                                    int64_t height, int64_t width);
 
 class Backbone {
  public:
@@ -65,7 +65,7 @@ class Backbone {
   at::ScalarType dtype_;
   Convolution stem_;
   std::vector<std::vector<Block>> stages_;
-  std::vector<int> taps_;  // stage index of each tap
+  std::vector<int> resultStages_;  // stage index of each tap
 };
 
 }  // namespace ssn

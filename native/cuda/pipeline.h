@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "cuda/graph.h"
-#include "recent.h"
+#include "lru_cache.h"
 
 namespace ssn::cuda {
 
@@ -38,7 +38,7 @@ class Pipeline {
   Work work_;
   GraphMemory memory_;  // one for all: results are copied out before the next batch
   std::pair<at::Tensor, at::Tensor> staging_;
-  Recent<int64_t, Batch> batches_;  // by number of images
+  LruCache<int64_t, Batch> batches_;  // by number of images
 };
 
 }  // namespace ssn::cuda

@@ -15,10 +15,10 @@ struct FeatureShape {
   int64_t channels, height, width;
 };
 
-FeatureShape featureShape(const std::vector<TapShape>& taps, bool upscale);
+FeatureShape featureShape(const std::vector<LayerShape>& layers, bool upscale);
 
 // The plain way: taps (b x C_l x h_l x w_l) -> F (b x C x H x W).
-at::Tensor pooledFeatures(const std::vector<at::Tensor>& taps, bool alignCorners, bool upscale);
+at::Tensor pooledFeatures(const std::vector<at::Tensor>& layerMaps, bool alignCorners, bool upscale);
 
 // Upscaling from `in` to `out` samples followed by 1-D average pooling, as an out x in matrix. Per channel
 // F = U X V^T with U for the rows and V for the columns (spec/low resolution: both steps are separable and linear).

@@ -13,7 +13,7 @@ class FoldedHeads {
               at::ScalarType precision);
 
   // taps: n x C_l x h_l x w_l of type `precision`, in which the wide products run; everything behind them is float32.
-  HeadsOutput operator()(const std::vector<at::Tensor>& taps) const;
+  HeadsOutput operator()(const std::vector<at::Tensor>& layerMaps) const;
 
   // That the large of its tensors take.
   int64_t bytes() const {
@@ -24,7 +24,7 @@ class FoldedHeads {
   }
 
  private:
-  HeadsOutput withKernels(const std::vector<at::Tensor>& taps) const;
+  HeadsOutput withKernels(const std::vector<at::Tensor>& layerMaps) const;
 
   LowResolutionGeometry geometry_;
   std::vector<at::Tensor> segmentation_;     // C_l x 1024: (W1 Wa)_l transposed; `precision`

@@ -22,7 +22,7 @@ namespace ssn {
 
 class LowResolutionGeometry {
  public:
-  LowResolutionGeometry(const std::vector<TapShape>& taps, bool alignCorners, bool upscale, at::Device device);
+  LowResolutionGeometry(const std::vector<LayerShape>& layers, bool alignCorners, bool upscale, at::Device device);
 
   // sum_l U_l Z_l V_l^T into `out` (b x H x W x K, contiguous). z[l]: b x h_l x w_l x K.
   void upscale(const std::vector<at::Tensor>& z, at::Tensor out) const { upscale(plain_, 1, z, std::move(out)); }
@@ -45,8 +45,8 @@ class LowResolutionGeometry {
   // (H W) x 25: 1 where tap (dx, dy) of the 5x5 convolution lies inside the map, 0 in the zero padding.
   const at::Tensor& insideTaps() const { return insideTaps_; }
 
-  // Upscaling for kernels (native/kernels), where hostPath(device) does not hold: columns of each tap, then the rows of
-  // all taps one below the other, `side` to each row of a tap. The shifted forms have side 5.
+  // Upscaling for kernels (native/kernels), where runsOnHost(device) does not hold: columns of each tap, then the rows
+  // of all taps one below the other, `side` to each row of a tap. The shifted forms have side 5.
   struct Sparse {
     int64_t side, rows;  // rows: sum_l h_l side
     const DeviceAxisMap& map;
@@ -60,10 +60,10 @@ class LowResolutionGeometry {
 
   int64_t height() const { return shape_.height; }
   int64_t width() const { return shape_.width; }
-  const std::vector<TapShape>& taps() const { return taps_; }
+  const std::vector<LayerShape>& layers() const { return layers_; }
 
  private:
-  std::vector<TapShape> taps_;
+  std::vector<LayerShape> layers_;
   FeatureShape shape_;
   struct Form {
     RowUpscale rows;  // on the CPU

@@ -82,7 +82,8 @@ struct AnomalyField {
     const PerlinChoice choice = perlinChoice(philox4x32({0, 0, tag, step}, key0, key1));
     if (choice.emptied) return false;
     if (gridHeight == height && gridWidth == width) return noise(tag, step, choice, y, x) > threshold;
-    const BilinearTap row = bilinearTap(y, gridHeight, height, false), column = bilinearTap(x, gridWidth, width, false);
+    const BilinearSamples row = bilinearSamples(y, gridHeight, height, false),
+                          column = bilinearSamples(x, gridWidth, width, false);
     const float up = 1.0f - row.weight, left = 1.0f - column.weight;
     return up * (left * noise(tag, step, choice, row.low, column.low) +
                  column.weight * noise(tag, step, choice, row.low, column.high)) +

@@ -12,7 +12,7 @@
 #include "anomalies/latent_noise.h"
 #include "cancel.h"
 #include "heads/parameters.h"
-#include "recent.h"
+#include "lru_cache.h"
 #ifdef SSN_CUDA
 #include "cuda/graph.h"
 #endif
@@ -26,7 +26,7 @@ struct DeviceStep::Repeated {
   Repeated(at::Device device, int64_t limit) : stream(device), memory(stream.device()), graphs(limit) {}
   cuda::Stream stream;
   cuda::GraphMemory memory;
-  Recent<Sizes, cuda::Graph> graphs;
+  LruCache<Sizes, cuda::Graph> graphs;
 };
 
 struct DeviceStep::StreamUse final : StepRunner::Use {
@@ -125,14 +125,14 @@ void DeviceStep::plan(const std::vector<Step>& steps, const Images& images) {
 void DeviceStep::reserve(int64_t images, int64_t capacity) {
   const int64_t plane = config_.anomalies.height * config_.anomalies.width;
   int64_t channels = 0;
-  for (const TapShape& shape : config_.taps) channels += shape.channels;
+  for (const LayerShape& shape : config_.layers) channels += shape.channels;
   const auto floats = at::TensorOptions().device(config_.device).dtype(at::kFloat);
-  if (images > reserved_ || taps_.empty()) {
+  if (images > reserved_ || layerMaps_.empty()) {
     settle();
     reserved_ = images;
-    taps_.clear();
-    for (const TapShape& shape : config_.taps)
-      taps_.push_back(at::empty({reserved_, shape.height, shape.width, shape.channels}, floats));
+    layerMaps_.clear();
+    for (const LayerShape& shape : config_.layers)
+      layerMaps_.push_back(at::empty({reserved_, shape.height, shape.width, shape.channels}, floats));
     integers_ = at::zeros({1 + reserved_}, floats.dtype(at::kLong));
     numbers_ = at::zeros({2 * reserved_}, floats);
     weights_ = at::ones({reserved_, plane}, floats);
@@ -148,7 +148,7 @@ void DeviceStep::reserve(int64_t images, int64_t capacity) {
   }
 }
 
-void DeviceStep::begin(const Step& step, const Images& images, const std::vector<std::vector<at::Tensor>>& taps) {
+void DeviceStep::begin(const Step& step, const Images& images, const std::vector<std::vector<at::Tensor>>& layerMaps) {
   prepareImages(images);
   step.streams.check();
   images_ = static_cast<int64_t>(step.keys.size());
@@ -173,8 +173,8 @@ void DeviceStep::begin(const Step& step, const Images& images, const std::vector
     numbers.data_ptr<float>()[i] = static_cast<float>(image.label);
     numbers.data_ptr<float>()[reserved_ + i] = static_cast<float>(image.segmented);
     if (image.weight.defined()) weights[i].copy_(image.weight.view({-1}));
-    for (size_t l = 0; l < config_.taps.size(); ++l)
-      taps_[l][i].copy_(taps[static_cast<size_t>(i)][l][0].permute({1, 2, 0}), /*non_blocking=*/true);
+    for (size_t l = 0; l < config_.layers.size(); ++l)
+      layerMaps_[l][i].copy_(layerMaps[static_cast<size_t>(i)][l][0].permute({1, 2, 0}), /*non_blocking=*/true);
   }
   integers_.slice(0, 0, 1 + images_).copy_(integers, /*non_blocking=*/true);
   numbers_.copy_(numbers, /*non_blocking=*/true);
@@ -202,7 +202,8 @@ void DeviceStep::update(const std::vector<Heads::Named>& parameters, const std::
 StepInput DeviceStep::input(const at::Tensor& noiseStd) const {
   const int64_t b = images_, h = config_.anomalies.height, w = config_.anomalies.width;
   StepInput input;
-  for (const at::Tensor& taps : taps_) input.taps.push_back(taps.slice(0, 0, b).permute({0, 3, 1, 2}));
+  for (const at::Tensor& layerMaps : layerMaps_)
+    input.layerMaps.push_back(layerMaps.slice(0, 0, b).permute({0, 3, 1, 2}));
   const at::Tensor rows = integers_.slice(0, 1, 1 + b);
   input.mask = at::index_select(masks_, 0, rows).view({b, 1, h, w}).to(at::kFloat);
   input.weight = weights_.slice(0, 0, b).view({b, 1, h, w});
@@ -223,9 +224,9 @@ StepInput DeviceStep::input(const at::Tensor& noiseStd) const {
 }
 
 StepRunner::Result DeviceStep::run(const Step& step, const Images& images,
-                                   const std::vector<std::vector<at::Tensor>>& taps, const at::Tensor& noiseStd,
+                                   const std::vector<std::vector<at::Tensor>>& layerMaps, const at::Tensor& noiseStd,
                                    const Work& work) {
-  begin(step, images, taps);
+  begin(step, images, layerMaps);
   throwIfCancelled();
   const auto whole = [&] { values_.copy_(work(input(noiseStd))); };
   const Result result{values_, config_.lowResolution ? positions_ : -1};

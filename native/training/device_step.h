@@ -22,7 +22,7 @@ class DeviceStep final : public StepRunner {
   // Finds out how many positions of steps will have noise, by waiting for the device once. A step that was not planned
   // is waited for when it begins.
   void plan(const std::vector<Step>& steps, const Images& images) override;
-  Result run(const Step& step, const Images& images, const std::vector<std::vector<at::Tensor>>& taps,
+  Result run(const Step& step, const Images& images, const std::vector<std::vector<at::Tensor>>& layerMaps,
              const at::Tensor& noiseStd, const Work& work) override;
   void prepareUpdate(const AdamWRates& adaptor, const AdamWRates& heads, const std::vector<Heads::Named>& parameters,
                      std::vector<AdamWState>& optimizer) override;
@@ -36,7 +36,7 @@ class DeviceStep final : public StepRunner {
   struct StreamUse;
 
   // Fills in features (1 x C_l x h_l x w_l for each image and tap), targets and random streams.
-  void begin(const Step& step, const Images& images, const std::vector<std::vector<at::Tensor>>& taps);
+  void begin(const Step& step, const Images& images, const std::vector<std::vector<at::Tensor>>& layerMaps);
   // What begin() has filled in.
   StepInput input(const at::Tensor& noiseStd) const;
   void prepareImages(const Images& images);
@@ -60,7 +60,7 @@ class DeviceStep final : public StepRunner {
   std::unordered_map<int64_t, Planned> planned_;  // by number of the step
   int64_t reserved_ = 0, images_ = 0, positions_ = 0, capacity_ = 0;
   StepStreams streams_{};
-  std::vector<at::Tensor> taps_;             // reserved x h_l x w_l x C_l
+  std::vector<at::Tensor> layerMaps_;        // reserved x h_l x w_l x C_l
   at::Tensor integers_, numbers_, weights_;  // step, then rows; labels, then whether segmented; reserved x HW
   at::Tensor rowSpace_, noiseSpace_;         // of StepInput
   at::Tensor rates_, values_;                // double

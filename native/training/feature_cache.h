@@ -19,7 +19,7 @@ namespace ssn {
 
 class FeatureCache {
  public:
-  using Taps = std::vector<at::Tensor>;
+  using LayerMaps = std::vector<at::Tensor>;
 
   // Everything holds elements of type `dtype`: up to limitBytes on `device`; where that is not the CPU, up to hostBytes
   // more in page-locked memory of the host, from where a GPU fetches them without a detour; `file`, which may be null.
@@ -30,7 +30,7 @@ class FeatureCache {
 
   // float32, on the device. `content`: the digest of the pixels, where they are at hand; a key whose digest was given
   // once is found in the file without it.
-  std::optional<Taps> find(int64_t key, const std::optional<Digest>& content);
+  std::optional<LayerMaps> find(int64_t key, const std::optional<Digest>& content);
 
   bool contains(int64_t key) const;
 
@@ -39,7 +39,7 @@ class FeatureCache {
 
   // Takes computed taps, keeps them where they fit, and returns them as find() would. Throws INVALID_OPTION for
   // features that float16 cannot hold.
-  Taps offer(int64_t key, const Taps& taps);
+  LayerMaps offer(int64_t key, const LayerMaps& layerMaps);
 
   struct Report {
     int64_t memory, host, file, computed;  // where the taps of find() and offer() came from, since the beginning
@@ -48,15 +48,15 @@ class FeatureCache {
   Report report();
 
  private:
-  void keep(int64_t key, const Taps& taps);
-  Taps widened(const Taps& taps) const;
+  void keep(int64_t key, const LayerMaps& layerMaps);
+  LayerMaps widened(const LayerMaps& layerMaps) const;
 
   mutable std::mutex mutex_;  // JavaScript asks what is cached while the engine thread trains
   int64_t limit_, hostLimit_, bytes_ = 0, hostBytes_ = 0;
   at::ScalarType dtype_;
   at::Device device_;
   std::unique_ptr<FeatureFile> file_;
-  std::unordered_map<int64_t, Taps> entries_, hostEntries_;
+  std::unordered_map<int64_t, LayerMaps> entries_, hostEntries_;
   std::unordered_map<int64_t, Digest> contents_;
   std::vector<Warning> warnings_;
   bool locked_ = false;  // page-locked memory was asked for

@@ -55,16 +55,16 @@ int64_t sizeOf(int file) {
   return ::fstat(file, &status) == 0 ? static_cast<int64_t>(status.st_size) : 0;
 }
 
-int64_t elements(const TapShape& shape) { return shape.channels * shape.height * shape.width; }
+int64_t elements(const LayerShape& shape) { return shape.channels * shape.height * shape.width; }
 
 }  // namespace
 
-FeatureFile::FeatureFile(std::string path, const Digest& identity, std::vector<TapShape> shapes, at::ScalarType dtype,
+FeatureFile::FeatureFile(std::string path, const Digest& identity, std::vector<LayerShape> shapes, at::ScalarType dtype,
                          int64_t limitBytes)
     : path_(std::move(path)), identity_(identity), shapes_(std::move(shapes)), dtype_(dtype), limit_(limitBytes) {
   checkPath(path_);
   recordBytes_ = sizeof(RecordHead);
-  for (const TapShape& shape : shapes_)
+  for (const LayerShape& shape : shapes_)
     recordBytes_ += elements(shape) * static_cast<int64_t>(c10::elementSize(dtype_));
   file_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   if (file_ < 0) fail(errno, path_);
@@ -138,19 +138,19 @@ std::optional<std::vector<at::Tensor>> FeatureFile::find(const Digest& content) 
   RecordHead head;
   bool valid = readAt(&head, sizeof head, offsetOf(slot)) && head.content == content &&
                head.checksum == headChecksum(head, slot);
-  std::vector<at::Tensor> taps;
+  std::vector<at::Tensor> layerMaps;
   uint64_t checksum = 0;
   int64_t offset = offsetOf(slot) + static_cast<int64_t>(sizeof head);
-  for (const TapShape& shape : shapes_) {
+  for (const LayerShape& shape : shapes_) {
     if (!valid) break;
-    taps.push_back(at::empty({1, shape.channels, shape.height, shape.width},
-                             at::TensorOptions().dtype(dtype_).memory_format(at::MemoryFormat::ChannelsLast)));
-    const int64_t bytes = static_cast<int64_t>(taps.back().nbytes());
-    valid = readAt(taps.back().data_ptr(), bytes, offset);
-    checksum = checksumOf(taps.back().data_ptr(), bytes, checksum);
+    layerMaps.push_back(at::empty({1, shape.channels, shape.height, shape.width},
+                                  at::TensorOptions().dtype(dtype_).memory_format(at::MemoryFormat::ChannelsLast)));
+    const int64_t bytes = static_cast<int64_t>(layerMaps.back().nbytes());
+    valid = readAt(layerMaps.back().data_ptr(), bytes, offset);
+    checksum = checksumOf(layerMaps.back().data_ptr(), bytes, checksum);
     offset += bytes;
   }
-  if (valid && checksum == head.dataChecksum) return taps;
+  if (valid && checksum == head.dataChecksum) return layerMaps;
   std::lock_guard lock(mutex_);
   ++damaged_;
   index_.erase(content);
@@ -158,7 +158,7 @@ std::optional<std::vector<at::Tensor>> FeatureFile::find(const Digest& content) 
   return std::nullopt;
 }
 
-void FeatureFile::offer(const Digest& content, const std::vector<at::Tensor>& taps) {
+void FeatureFile::offer(const Digest& content, const std::vector<at::Tensor>& layerMaps) {
   if (!writable_ || contains(content)) return;
   const bool reused = !free_.empty();
   const int64_t slot = reused ? free_.back() : slots_;
@@ -176,8 +176,8 @@ void FeatureFile::offer(const Digest& content, const std::vector<at::Tensor>& ta
   // A reused slot first loses what its head may still say.
   const RecordHead none{};
   bool written = !reused || writeAt(&none, sizeof none, offsetOf(slot));
-  for (const at::Tensor& tap : taps) {
-    const at::Tensor data = tap.cpu().contiguous(at::MemoryFormat::ChannelsLast);
+  for (const at::Tensor& layerMap : layerMaps) {
+    const at::Tensor data = layerMap.cpu().contiguous(at::MemoryFormat::ChannelsLast);
     const int64_t bytes = static_cast<int64_t>(data.nbytes());
     written = written && writeAt(data.data_ptr(), bytes, offset);
     head.dataChecksum = checksumOf(data.data_ptr(), bytes, head.dataChecksum);

@@ -31,7 +31,7 @@ class FeatureFile {
  public:
   // Opens or creates the file; what is in it under another identity, size or format is dropped with a warning. Throws
   // the file system's error codes when it cannot be opened.
-  FeatureFile(std::string path, const Digest& identity, std::vector<TapShape> shapes, at::ScalarType dtype,
+  FeatureFile(std::string path, const Digest& identity, std::vector<LayerShape> shapes, at::ScalarType dtype,
               int64_t limitBytes);
   ~FeatureFile();
   FeatureFile(const FeatureFile&) = delete;
@@ -42,7 +42,7 @@ class FeatureFile {
   // dropped.
   std::optional<std::vector<at::Tensor>> find(const Digest& content);
   // Stores them if there is room and this process may write. A write that fails ends the writing, with a warning.
-  void offer(const Digest& content, const std::vector<at::Tensor>& taps);
+  void offer(const Digest& content, const std::vector<at::Tensor>& layerMaps);
   // Since the last call.
   std::vector<Warning> takeWarnings();
 
@@ -65,7 +65,7 @@ class FeatureFile {
 
   std::string path_;
   Digest identity_;
-  std::vector<TapShape> shapes_;
+  std::vector<LayerShape> shapes_;
   at::ScalarType dtype_;
   int64_t recordBytes_, limit_, slots_ = 0;
   int file_ = -1;

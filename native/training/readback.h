@@ -8,7 +8,7 @@
 
 #include <optional>
 
-#include "host_path.h"
+#include "runs_on_host.h"
 
 namespace ssn {
 
@@ -24,7 +24,7 @@ class Readback {
   }
 
   // In tests, where the CPU stands for another device, never before it is waited for.
-  bool arrived() const { return arrived_ ? arrived_->query() : hostPath(host_); }
+  bool arrived() const { return arrived_ ? arrived_->query() : runsOnHost(host_); }
 
   // On the CPU. Waits until they are there.
   const at::Tensor& wait() {

@@ -49,7 +49,7 @@ StepOutput stepDirect(Heads& heads, const StepInput& input, const StepOptions& o
   Perturbation perturbed;
   {
     at::NoGradGuard guard;
-    features = pooledFeatures(input.taps, options.alignCorners, options.upscale);
+    features = pooledFeatures(input.layerMaps, options.alignCorners, options.upscale);
     perturbed = perturbation(input, options.overlap);
     // Dense, zero where the mask is: noise x noise mask of spec section 3.
     const int64_t samples = perturbed.noiseMask.size(0), channels = features.size(1), h = features.size(2),

@@ -19,12 +19,12 @@ using NoiseSource = std::function<at::Tensor(const at::Tensor& cells)>;
 
 // Of b images, all on one device; in a group b is this rank's share of the batch, and may be 0.
 struct StepInput {
-  std::vector<at::Tensor> taps;  // b x C_l x h_l x w_l, channels-last
-  at::Tensor mask;               // b x 1 x H x W of 0/1, the real defects
-  at::Tensor label;              // b
-  at::Tensor segmented;          // b
-  at::Tensor weight;             // b x 1 x H x W
-  at::Tensor perlinMask;         // 2b x 1 x H x W of 0/1
+  std::vector<at::Tensor> layerMaps;  // b x C_l x h_l x w_l, channels-last
+  at::Tensor mask;                    // b x 1 x H x W of 0/1, the real defects
+  at::Tensor label;                   // b
+  at::Tensor segmented;               // b
+  at::Tensor weight;                  // b x 1 x H x W
+  at::Tensor perlinMask;              // 2b x 1 x H x W of 0/1
   NoiseSource noise;
   int64_t capacity =
       0;  // elsewhere than on the CPU, for the low-resolution form: no fewer than positions that have noise

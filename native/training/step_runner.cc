@@ -8,7 +8,7 @@
 #include <ATen/ops/zeros.h>
 
 #include "anomalies/latent_noise.h"
-#include "host_path.h"
+#include "runs_on_host.h"
 #include "training/device_step.h"
 
 namespace ssn {
@@ -20,9 +20,9 @@ class HostStep final : public StepRunner {
 
   bool valuesAtHand() const override { return true; }
 
-  Result run(const Step& step, const Images& images, const std::vector<std::vector<at::Tensor>>& taps,
+  Result run(const Step& step, const Images& images, const std::vector<std::vector<at::Tensor>>& layerMaps,
              const at::Tensor& noiseStd, const Work& work) override {
-    return {work(input(step, images, taps, noiseStd))};
+    return {work(input(step, images, layerMaps, noiseStd))};
   }
 
   void prepareUpdate(const AdamWRates& adaptor, const AdamWRates& heads, const std::vector<Heads::Named>&,
@@ -41,16 +41,16 @@ class HostStep final : public StepRunner {
   }
 
  private:
-  StepInput input(const Step& step, const Images& images, const std::vector<std::vector<at::Tensor>>& taps,
+  StepInput input(const Step& step, const Images& images, const std::vector<std::vector<at::Tensor>>& layerMaps,
                   const at::Tensor& noiseStd) const {
     const int64_t b = step.streams.images, h = config_.anomalies.height, w = config_.anomalies.width;
     StepInput input;
-    for (size_t l = 0; l < config_.taps.size(); ++l) {
-      const TapShape& shape = config_.taps[l];
-      std::vector<at::Tensor> tap;
-      for (const auto& image : taps) tap.push_back(image[l]);
-      input.taps.push_back(b > 0 ? at::cat(tap, 0)
-                                 : at::empty({0, shape.channels, shape.height, shape.width}, at::kFloat));
+    for (size_t l = 0; l < config_.layers.size(); ++l) {
+      const LayerShape& shape = config_.layers[l];
+      std::vector<at::Tensor> layerMap;
+      for (const auto& image : layerMaps) layerMap.push_back(image[l]);
+      input.layerMaps.push_back(b > 0 ? at::cat(layerMap, 0)
+                                      : at::empty({0, shape.channels, shape.height, shape.width}, at::kFloat));
     }
     input.mask = at::zeros({b, 1, h, w});
     input.weight = at::ones({b, 1, h, w});
@@ -77,7 +77,7 @@ class HostStep final : public StepRunner {
 }  // namespace
 
 std::unique_ptr<StepRunner> StepRunner::create(const Config& config) {
-  if (hostPath(config.device)) return std::make_unique<HostStep>(config);
+  if (runsOnHost(config.device)) return std::make_unique<HostStep>(config);
   return std::make_unique<DeviceStep>(config);
 }
 

@@ -31,7 +31,7 @@ class StepRunner {
   using Images = std::unordered_map<int64_t, TrainingImage>;  // by key
 
   struct Config {
-    std::vector<TapShape> taps;
+    std::vector<LayerShape> layers;
     AnomalyMaskOptions anomalies;
     bool overlap, lowResolution;
     at::Device device;
@@ -69,7 +69,7 @@ class StepRunner {
   };
   using Work = std::function<at::Tensor(const StepInput&)>;
   // Runs `work`, which returns kStepValues doubles. taps: 1 x C_l x h_l x w_l for each image and tap, on the device.
-  virtual Result run(const Step& step, const Images& images, const std::vector<std::vector<at::Tensor>>& taps,
+  virtual Result run(const Step& step, const Images& images, const std::vector<std::vector<at::Tensor>>& layerMaps,
                      const at::Tensor& noiseStd, const Work& work) = 0;
 
   // The rates of the next update. Before run(), because a graph finds them in the device's memory.

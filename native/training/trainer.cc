@@ -33,7 +33,7 @@ void checkFinite(double loss, double gradientNorm, double statistics) {
 std::unique_ptr<FeatureFile> openFeatureFile(const TrainerConfig& config) {
   if (!config.featureCacheFile) return nullptr;
   const auto& [path, bytes, identity] = *config.featureCacheFile;
-  return std::make_unique<FeatureFile>(path, identity, tapShapes(config), config.featureCachePrecision, bytes);
+  return std::make_unique<FeatureFile>(path, identity, layerShapes(config), config.featureCachePrecision, bytes);
 }
 
 }  // namespace
@@ -46,7 +46,7 @@ Trainer::Trainer(const TrainerConfig& config, const TensorMap& backbone, const T
                 config.device),
       shape_(featureShape(config)),
       heads_(headsFromTensors(heads, shape_.channels, config.layout, config.device)),
-      geometry_(tapShapes(config), config.alignCorners, config.upscale, config.device),
+      geometry_(layerShapes(config), config.alignCorners, config.upscale, config.device),
       cache_(config.featureCacheBytes, config.featureCacheHostBytes, config.featureCachePrecision, config.device,
              openFeatureFile(config)),
       optimizer_(trainedParameters(heads_).size()),
@@ -58,7 +58,7 @@ Trainer::Trainer(const TrainerConfig& config, const TensorMap& backbone, const T
   // Ranks wait for each other within a step, and the direct heads for the positions of the noise: no graph repeats
   // that.
   runner_ =
-      StepRunner::create({tapShapes(config),
+      StepRunner::create({layerShapes(config),
                           {config.synthetic, shape_.height, shape_.width, static_cast<float>(config.perlinThreshold)},
                           config.overlap,
                           !config.direct,
@@ -101,7 +101,7 @@ void Trainer::plan(const std::vector<Plan>& steps) {
   runner_->plan(planned, targets_);
 }
 
-std::vector<at::Tensor> Trainer::tapsOf(const StepItem& item) {
+std::vector<at::Tensor> Trainer::layerMapsOf(const StepItem& item) {
   if (auto found = cache_.find(item.key, item.content)) return *std::move(found);
   if (!item.pixels.defined())
     throw Error(config_.featureCacheFile ? "FILE_CORRUPT" : "INTERNAL",
@@ -109,10 +109,10 @@ std::vector<at::Tensor> Trainer::tapsOf(const StepItem& item) {
   throwIfCancelled();
   // One image at a time: convolution libraries choose their algorithm by batch size, and features must not depend on
   // which other images share the batch.
-  std::vector<at::Tensor> taps =
+  std::vector<at::Tensor> layerMaps =
       backbone_.forward(normalisedImages(item.pixels.data_ptr<uint8_t>(), 1, config_.imageHeight, config_.imageWidth));
-  for (at::Tensor& tap : taps) tap = tap.contiguous(at::MemoryFormat::ChannelsLast);
-  return cache_.offer(item.key, taps);
+  for (at::Tensor& layerMap : layerMaps) layerMap = layerMap.contiguous(at::MemoryFormat::ChannelsLast);
+  return cache_.offer(item.key, layerMaps);
 }
 
 StepOutput Trainer::forwardBackward(const StepInput& input) {
@@ -197,7 +197,7 @@ std::vector<StepLosses> Trainer::step(int64_t index, const std::vector<StepItem>
   for (const StepItem& item : items) {
     target(item.key);
     keys.push_back(item.key);
-    images.push_back(tapsOf(item));
+    images.push_back(layerMapsOf(item));
   }
   prepareUpdate(rates);
   const StepRunner::Result result = runner_->run({streams, keys}, targets_, images, config_.noiseStd,
@@ -242,7 +242,8 @@ void Trainer::observe(const std::vector<StepItem>& items) {
   sum_.resize(shape_.channels);
   sumOfSquares_.resize(shape_.channels);
   for (const StepItem& item : items) {
-    const at::Tensor features = pooledFeatures(tapsOf(item), config_.alignCorners, config_.upscale).to(at::kDouble);
+    const at::Tensor features =
+        pooledFeatures(layerMapsOf(item), config_.alignCorners, config_.upscale).to(at::kDouble);
     const at::Tensor sum = features.sum({0, 2, 3}).cpu(), squares = features.square().sum({0, 2, 3}).cpu();
     for (int64_t c = 0; c < shape_.channels; ++c) {
       sum_[c] += sum.data_ptr<double>()[c];

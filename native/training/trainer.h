@@ -130,11 +130,11 @@ class Trainer {
   // Clips, then updates every parameter; returns the gradient norm before clipping (double, on the device).
   at::Tensor update(const std::vector<at::Tensor>& gradients, LearningRates rates);
   StepOutput forwardBackward(const StepInput& input);
-  std::vector<at::Tensor> taps(const at::Tensor& normalised) const { return backbone_.forward(normalised); }
+  std::vector<at::Tensor> layerMaps(const at::Tensor& normalised) const { return backbone_.forward(normalised); }
   Heads& heads() { return heads_; }
 
  private:
-  std::vector<at::Tensor> tapsOf(const StepItem& item);
+  std::vector<at::Tensor> layerMapsOf(const StepItem& item);
   StepStreams streams(int64_t index, int64_t images, Share share) const;
   const TrainingImage& target(int64_t key) const;
   // The step itself, from what goes in to the values it leaves (kStepValues doubles).

@@ -35,17 +35,17 @@ for (const [architecture, layers] of Object.entries(expected))
         compute: "direct",
       });
       const heads = await engine().randomHeads(engine().featureShape(network).channels, 0);
-      const { taps } = await testing().forward(
+      const { layerMaps } = await testing().forward(
         network,
         formulaBackbone(architecture as Architecture),
         heads,
         uniform("backbone/input", [1, 3, 75, 64], 1.7),
       );
       names.forEach((name, i) => {
-        const tap = taps[i]!;
+        const layerMap = layerMaps[i]!;
         const want = layers[name]!;
-        const values = Array.from(numbers(tap));
-        assert.deepEqual(tap.shape, want.shape);
+        const values = Array.from(numbers(layerMap));
+        assert.deepEqual(layerMap.shape, want.shape);
         assertClose([total(values) / values.length], [want.mean], 1e-4, `${name} mean`);
         const rms = Math.sqrt(total(values.map((v) => v * v)) / values.length);
         assertClose([rms], [want.rms], 1e-4, `${name} root mean square`);

@@ -52,15 +52,15 @@ for (const convention of Object.keys(conventions) as Convention[]) {
         ): Promise<void> => {
           const result = await forward(changes);
           assert.deepEqual(
-            result.taps.map(({ dtype, shape }) => [dtype, shape]),
-            direct.taps.map(({ shape }) => ["float32", shape]),
+            result.layerMaps.map(({ dtype, shape }) => [dtype, shape]),
+            direct.layerMaps.map(({ shape }) => ["float32", shape]),
           );
           for (const part of ["mapLogits", "anomalyMap"] as const)
             assertClose(numbers(result[part]), numbers(direct[part]), tolerance.map, `${what}, ${part}`);
           assertScores(result.scoreLogit, direct.scoreLogit, tolerance.score, what);
           if (changes.precision !== undefined)
             assert.ok(
-              relativeDifference(numbers(result.taps[0]!), numbers(direct.taps[0]!)) > 1e-4,
+              relativeDifference(numbers(result.layerMaps[0]!), numbers(direct.layerMaps[0]!)) > 1e-4,
               `${what} is computed in less than float32`,
             );
         };

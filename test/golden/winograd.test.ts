@@ -28,11 +28,19 @@ for (const [architecture, batch, height, width] of cases) {
     const network = detectorConfig({ architecture, layers: names, imageHeight: height, imageWidth: width });
     const heads = await engine().randomHeads(engine().featureShape(network).channels, 0);
     const input = uniform(`winograd/${height}x${width}`, [batch, 3, height, width], 1.7);
-    const taps = async () => (await testing().forward(network, formulaBackbone(architecture), heads, input)).taps;
-    const actual = await taps();
+    const layerMaps = async () =>
+      (
+        await testing().forward(
+          network,
+          formulaBackbone(architecture),
+          heads,
+          input,
+        )
+      ).layerMaps;
+    const actual = await layerMaps();
     await testing().setPortable(true);
     try {
-      const expected = await taps();
+      const expected = await layerMaps();
       names.forEach((name, i) => assertClose(numbers(actual[i]!), numbers(expected[i]!), 2e-5, name));
     } finally {
       await testing().setPortable(false);

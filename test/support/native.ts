@@ -4,7 +4,7 @@ import { engine } from "../../lib/native/engine.js";
 /** For golden tests and inspection: one forward pass in inference mode on normalised input (b x 3 x H x W). */
 export interface ForwardResult {
   /** The backbone's maps, one per layer, in float32 whatever the precision. */
-  taps: NativeTensor[];
+  layerMaps: NativeTensor[];
   features: NativeTensor;
   mapLogits: NativeTensor;
   anomalyMap: NativeTensor;

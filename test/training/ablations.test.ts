@@ -12,14 +12,7 @@ import {
   Trainer,
   type TrainerOptions,
 } from "../../lib/index.js";
-import type {
-  EngineConfig,
-  NativeTensor,
-  NetworkConfig,
-  StepLosses,
-  TensorMap,
-  TrainerConfig,
-} from "../../lib/native/binding.js";
+import type { EngineConfig, NativeTensor, NetworkConfig, StepLosses, TensorMap, TrainerConfig } from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
 import { checkOptions, resolveOptions } from "../../lib/training/resolve.js";
 import { failure } from "../datasets/files.js";
@@ -113,7 +106,7 @@ test("the paper's heads have 17 tensors of these shapes", () => {
   });
 });
 
-test("upscale: false leaves the features at the largest tap's size, and nothing else is new", async () => {
+test("upscale: false leaves the features at the largest layer map's size, and nothing else is new", async () => {
   assert.deepEqual(difference({ upscale: false }), {});
   const result = await forward(formulaHeads(features), { upscale: false });
   assert.deepEqual(
@@ -128,9 +121,9 @@ test("upscale: false leaves the features at the largest tap's size, and nothing 
   const expected = new Float64Array(2 * 384 * 64);
   for (let image = 0; image < 2; image++) {
     for (let channel = 0; channel < 384; channel++) {
-      const [tap, own, count] = channel < 128 ? [result.taps[0]!, channel, 128] : [result.taps[1]!, channel - 128, 256];
-      const side = tap.shape[2]!;
-      const at = (y: number, x: number): number => Number(tap.data[((image * count + own) * side + y) * side + x]);
+      const [layerMap, own, count] = channel < 128 ? [result.layerMaps[0]!, channel, 128] : [result.layerMaps[1]!, channel - 128, 256];
+      const side = layerMap.shape[2]!;
+      const at = (y: number, x: number): number => Number(layerMap.data[((image * count + own) * side + y) * side + x]);
       const value = (y: number, x: number): number => {
         if (Math.min(y, x) < 0 || Math.max(y, x) > 7) return 0;
         const [sy, sx] = [(y * (side - 1)) / 7, (x * (side - 1)) / 7];

@@ -168,27 +168,27 @@ for (const [where, run] of elsewhere) {
   });
 
   test(`training ${where}: features that do not fit on the device are kept in the host's memory, up to its limit`, async () => {
-    const taps = (128 * 8 * 8 + 256 * 4 * 4) * 4; // of one image
+    const layerMaps = (128 * 8 * 8 + 256 * 4 * 4) * 4; // of one image
     const [first, second, third] = [0, 1, 2].map((key) => batches.flat().filter((other) => other === key).length) as [
       number,
       number,
       number,
     ];
-    assert.deepEqual((await run({ featureCacheBytes: taps })).cache, {
+    assert.deepEqual((await run({ featureCacheBytes: layerMaps })).cache, {
       memory: first - 1,
       host: 0,
       file: 0,
       computed: 1 + second + third,
       warnings: [],
     });
-    assert.deepEqual((await run({ featureCacheBytes: taps, featureCacheHostBytes: taps })).cache, {
+    assert.deepEqual((await run({ featureCacheBytes: layerMaps, featureCacheHostBytes: layerMaps })).cache, {
       memory: first - 1,
       host: second - 1,
       file: 0,
       computed: 2 + third,
       warnings: [],
     });
-    assert.deepEqual((await run({ featureCacheBytes: 0, featureCacheHostBytes: 2 * taps })).cache, {
+    assert.deepEqual((await run({ featureCacheBytes: 0, featureCacheHostBytes: 2 * layerMaps })).cache, {
       memory: 0,
       host: first + second - 2,
       file: 0,

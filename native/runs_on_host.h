@@ -12,7 +12,7 @@ namespace ssn {
 // one.
 inline std::atomic<bool> portableOnly{false};
 
-inline bool hostPath(at::Device device) { return device.is_cpu() && !portableOnly; }
-inline bool hostPath(const at::Tensor& tensor) { return hostPath(tensor.device()); }
+inline bool runsOnHost(at::Device device) { return device.is_cpu() && !portableOnly; }
+inline bool runsOnHost(const at::Tensor& tensor) { return runsOnHost(tensor.device()); }
 
 }  // namespace ssn

@@ -9,9 +9,9 @@
 namespace ssn {
 
 template <class Key, class Value>
-class Recent {
+class LruCache {
  public:
-  explicit Recent(int64_t limit) : limit_(limit) {}
+  explicit LruCache(int64_t limit) : limit_(limit) {}
 
   // Not with a limit of 0. Made from `key` alone where there is none; the one not used for longest goes when there are
   // too many.
