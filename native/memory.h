@@ -1,11 +1,11 @@
-// Memory of large tensors on the CPU. A training step needs the same few hundred MB each time; handing them back to the
-// operating system and faulting every page in again costs up to a quarter of the time. So what is freed is kept for the
-// next allocation of about the same size.
+// Recycles the memory of large tensors on the CPU. A training step needs the same few hundred MB each time. Handing
+// them back to the operating system and faulting every page in again costs up to a quarter of the time, so freed memory
+// is kept for the next allocation of about the same size.
 #pragma once
 
 namespace ssn {
 
-// Puts the recycling allocator behind at::empty, for all threads of the process. Once, before the first tensor.
+// Installs the recycling allocator behind at::empty for the whole process. Call it once, before the first tensor.
 void installRecyclingAllocator();
 
 // While one exists, large allocations of this thread are recycled. Never more is kept than such allocations have taken
@@ -18,7 +18,7 @@ class RecyclingScope {
   RecyclingScope& operator=(const RecyclingScope&) = delete;
 };
 
-// Held by what works in scopes (a trainer): when the last one goes, everything kept is freed.
+// A trainer, which works in scopes, holds one. When the last one goes, all kept memory is freed.
 class RecyclingUser {
  public:
   RecyclingUser();

@@ -8,8 +8,7 @@
 
 namespace ssn {
 
-// Set by tests, which run the operations meant for other devices on the CPU. Read once per call, never changed during
-// one.
+// Tests set it to run the operations for other devices on the CPU. Read once per call; it never changes during one.
 inline std::atomic<bool> portableOnly{false};
 
 inline bool runsOnHost(at::Device device) { return device.is_cpu() && !portableOnly; }

@@ -50,7 +50,7 @@ export interface ModelConfig {
   resize: ResizeMethod;
   variant: Variant;
   alignCorners: boolean;
-  /** Features are upscaled to twice the largest tap's size. This and the next two are ablations (docs/ablations.md); absent: networkDefaults. */
+  /** Features are upscaled to twice the largest layer map's size. This and the next two are ablations (docs/ablations.md); absent: networkDefaults. */
   upscale?: boolean;
   classificationHead?: ClassificationHead;
   /** The classification head sees the map. */

@@ -10,7 +10,7 @@ export interface ConvertOptions {
   path: string;
   /** Whose tensor names the file uses. Default "auto". */
   layout?: "auto" | CheckpointLayout;
-  /** Feature channels C: the sum over the taps, 1536 for layer2 and layer3 of a bottleneck net. */
+  /** Feature channels C: the sum over the layers, 1536 for layer2 and layer3 of a bottleneck net. */
   channels: number;
 }
 

@@ -39,7 +39,7 @@ export type Loss = "default" | "truncatedL1";
 
 /** Which parts the classification head has. */
 export interface HeadLayout {
-  /** "standard": one convolutional block, as in the paper; "complex": three; "mapMax": none, the score is the maximum of the map. */
+  /** "standard": one convolutional block, as in the paper; "complex": three; "mapMax": none, the score is the map's maximum. */
   classificationHead: ClassificationHead;
   /** The classification head sees the map, as in the paper. */
   mapInput: boolean;
@@ -48,20 +48,20 @@ export interface HeadLayout {
 /** What fixes the function that the network computes. */
 export interface NetworkConfig extends HeadLayout {
   architecture: Architecture;
-  /** Taps, in the order in which their channels are concatenated. */
+  /** Layers of the backbone that feed the heads, in the order in which their channels are concatenated. */
   layers: readonly string[];
   imageHeight: number;
   imageWidth: number;
   variant: Variant;
   alignCorners: boolean;
-  /** Features are upscaled to twice the largest tap's size. */
+  /** Features are upscaled to twice the size of the largest layer map. */
   upscale: boolean;
 }
 
 export interface EngineConfig extends NetworkConfig {
   /** "cpu" or "cuda" or "cuda:1". */
   device: string;
-  /** "direct" computes the heads at full resolution (the oracle); "lowResolution" is the same function, faster, for the standard HeadLayout only. */
+  /** "direct": heads at full resolution (the oracle). "lowResolution": the same function, faster, standard HeadLayout only. */
   compute: Compute;
 }
 
@@ -70,8 +70,8 @@ export type Precision = "float32" | "tf32" | "bfloat16" | "float16";
 
 export interface DetectorConfig extends EngineConfig {
   /**
-   * Element type of the backbone and of the wide matrix products of the low-resolution heads. What reduces or decides is
-   * float32 always, and so are the direct heads. "tf32" and "float16" need CUDA.
+   * Element type of the backbone and of the wide matrix products of the low-resolution heads. Sums, statistics, decisions
+   * and the direct heads are always float32. "tf32" and "float16" need CUDA.
    */
   precision: Precision;
   /** CUDA: for how many batch sizes a captured graph is kept; 0: none. */
@@ -110,16 +110,16 @@ export interface TrainerConfig extends EngineConfig {
   nccl: boolean;
 }
 
-/** One image of a training batch. `key` names (sample, flip); pixels are needed when the features of `key` are not cached. */
+/** One image of a training batch. `key` names (sample, flip). Give pixels when the features of `key` are not cached. */
 export interface StepItem {
   key: number;
   pixels?: Uint8Array;
-  /** SHA-256 of the pixels; given with them when there is a cache file. */
+  /** SHA-256 of the pixels. Give it with them when there is a cache file. */
   content?: Uint8Array;
 }
 
 export interface CacheReport {
-  /** Images whose features came from memory, from page-locked memory of the host, from the cache file, were computed: since the trainer was made. */
+  /** Counts images since the trainer was made, by where their features came from; `host` is page-locked host memory. */
   memory: number;
   host: number;
   file: number;
@@ -174,17 +174,17 @@ export interface NativeTrainer {
   missing(keys: number[]): number[];
   cacheReport(): CacheReport;
   /**
-   * Tells of the steps that will come, once all targets are set: a GPU then draws their noise without being waited for in each
-   * of them. Replaces the plan before. Without a GPU, nothing.
+   * Announces the next steps, so that the host need not wait for a GPU within each of them. Call it once all targets are
+   * set. Replaces the plan before. Does nothing on the CPU.
    */
   plan(steps: PlannedStep[]): Promise<void>;
   /**
-   * One optimiser step. Resolves to the losses that have become known, in the order of the steps: its own, or on a GPU those of
-   * steps before, because it is not waited for (DIVERGED comes late likewise). FILE_CORRUPT: features without pixels have become unreadable in
-   * the cache file; again with pixels.
+   * One optimiser step. Resolves to the losses known by now, in the order of the steps. On the CPU these are its own. On
+   * a GPU, which runs behind, they belong to earlier steps, and DIVERGED comes late too. FILE_CORRUPT: the cache file can
+   * no longer be read for an image without pixels; nothing has happened, try again with pixels.
    */
   step(options: StepOptions): Promise<StepLosses[]>;
-  /** The losses that no step has returned; waits for them. To be called until there are none: those before a divergence come first, then DIVERGED. */
+  /** Waits for the losses that no step has returned. Call it until there are none: DIVERGED comes after the losses before it. */
   finishSteps(): Promise<StepLosses[]>;
   /** Adds images to the statistics of the pooled features. */
   observeFeatures(items: StepItem[]): Promise<void>;
@@ -200,7 +200,7 @@ export interface NativeTrainer {
   dispose(): void;
 }
 
-/** Where this process stands among those that train together, and where they meet. */
+/** This process's rank in the group that trains together, and where the ranks meet. */
 export interface GroupOptions {
   rank: number;
   worldSize: number;
@@ -208,26 +208,26 @@ export interface GroupOptions {
   masterPort: number;
   /** The launcher serves the store at that port (torchrun does); otherwise rank 0 does. */
   launcherStore: boolean;
-  /** Of the keys in the store; groups that follow one another share it. */
+  /** Prefix of the keys in the store, which successive groups share. */
   prefix: string;
-  /** A rank from which nothing comes for so long has failed. */
+  /** A rank that sends nothing for this long has failed. */
   timeoutSeconds: number;
   joinTimeoutSeconds: number;
 }
 
 /**
- * Processes that train together. Collective calls, a trainer's among them, are made by every rank in the same order, and
+ * Processes that train together. Every rank makes the collective calls, a trainer's included, in the same order. They
  * fail with RANK_FAILED when another rank has ended, fallen silent or failed.
  */
 export interface NativeGroup {
-  /** Once, at first. Resolves when all ranks are there. RANK_FAILED, RANKS_DIFFER. */
+  /** Call it first, once. Resolves when all ranks are there. RANK_FAILED, RANKS_DIFFER. */
   join(): Promise<void>;
   /** What every rank gave, by rank. Collective. */
   allGather(bytes: Uint8Array): Promise<Uint8Array[]>;
   createTrainer(config: TrainerConfig, backbone: TensorMap, heads: TensorMap): Promise<NativeTrainer>;
-  /** Makes the collective calls of all ranks, and this one's join, fail: this one's with that code, the others' with RANK_FAILED. At once, also while one runs. */
+  /** Makes collective calls and join fail at once, running ones too: here with `code`, at other ranks with RANK_FAILED. */
   fail(code: string, message: string): void;
-  /** Disconnects, after three seconds at most for the others to take what was sent. */
+  /** Disconnects. Gives the others three seconds at most to receive what was sent. */
   leave(): Promise<void>;
 }
 
@@ -249,11 +249,11 @@ export interface TargetOptions {
   imageWidth: number;
   featureHeight: number;
   featureWidth: number;
-  /** Of the mask's downsampling to feature size. */
+  /** How the mask is downsampled to feature size. */
   alignCorners: boolean;
   /** Side of the square that dilates the mask first; 0 or 1 does not. */
   dilation: number;
-  /** Distance weight (spec section 4); null gives weight 1 everywhere. */
+  /** Distance weight (docs/method.md, Targets and distance weight); null gives weight 1 everywhere. */
   distanceWeight: { w: number; p: number } | null;
   /** 0 none, 1 vertical, 2 horizontal, 3 both. */
   flips: number[];
@@ -268,7 +268,10 @@ export interface ImageMetrics {
 }
 
 export interface PixelMetrics extends ImageMetrics {
-  /** Area under the per-region-overlap curve up to the false-positive-rate limit, divided by the limit. NaN without defect regions or without normal pixels. */
+  /**
+   * Area under the per-region-overlap curve up to the false-positive-rate limit, divided by the limit. NaN without defect
+   * regions or without normal pixels.
+   */
   aupro: number;
   regions: number;
 }
@@ -301,11 +304,11 @@ export interface NativeBinding {
   versions(): { libtorch: string; cpuCapability: string; mkldnn: string; nodeApi: number };
   /** Every device the engine can use; "cpu" first. */
   devices(): string[];
-  /** INVALID_OPTION, with about the number that can be, when they cannot all be started; nothing has changed then. */
+  /** INVALID_OPTION when they cannot all be started, with about the number that can; then nothing has changed. */
   setThreads(threads: number): Promise<void>;
-  /** Tries every GPU, which makes a CUDA context on each: call it in a process of its own. null in the CPU engine. */
+  /** Tries every GPU, which makes a CUDA context on each: call it in a separate process. null in the CPU engine. */
   cudaStatus(): CudaStatus | null;
-  /** Bytes that libtorch's allocator has taken of a GPU's memory, now and at most: since the last call with `resetPeak`. null in the CPU engine. */
+  /** Bytes of a GPU that libtorch's allocator holds, now and at most since the last `resetPeak`. null in the CPU engine. */
   cudaMemory(index: number, resetPeak?: boolean): { reserved: number; peakReserved: number } | null;
   /** Synchronous: cancels, joins the engine thread. Nothing may be called afterwards. */
   shutdown(): void;
@@ -318,14 +321,17 @@ export interface NativeBinding {
    * Fails with FILE_CORRUPT, PICKLE_REFUSED, WEIGHTS_INVALID (element type without a form here) and the file codes.
    */
   readTensors(path: string, names?: string[]): Promise<TensorFile>;
-  /** safetensors with a checksum, which readTensors of the whole file verifies; to a temporary name, then renamed. The same input gives the same bytes. */
+  /**
+   * Writes safetensors to a temporary name, then renames it. readTensors of the whole file verifies the checksum in it.
+   * The same input gives the same bytes.
+   */
   writeTensors(path: string, tensors: TensorMap, metadata: Record<string, string>): Promise<void>;
   /**
    * Unpickles a plain Python pickle of builtin containers, strings and numbers (data set split files). Lists, tuples and
    * sets become arrays, dictionaries Map, None null, bytes Buffer; integers beyond 2^53 become bigint.
    */
   readPickle(path: string): Promise<unknown>;
-  /** Locks an open file or folder for this descriptor, until it is closed or the process ends. False if another one has it. */
+  /** Locks an open file or folder until it is closed or the process ends. False if another descriptor has the lock. */
   tryLock(descriptor: number): boolean;
 
   // images (pool)
@@ -365,7 +371,7 @@ export interface NativeBinding {
   // network
   /** Every tensor that an architecture needs, up to layer3, with torchvision's names. */
   backboneTensors(architecture: Architecture): Record<string, number[]>;
-  /** Size of F, and of the map logits: twice the largest tap's, or the largest tap's without upscaling. */
+  /** Size of F and of the map logits: twice that of the largest layer map, or the same as its size without upscaling. */
   featureShape(config: NetworkConfig): { channels: number; height: number; width: number };
   /** Untrained weights. */
   randomBackbone(architecture: Architecture, seed: number): Promise<TensorMap>;

@@ -48,8 +48,8 @@ Napi::Value devices(const Napi::CallbackInfo& info) {
   return out;
 }
 
-// How many threads, of `wanted`, this process can still start. Tried, because nobody can be asked: users and containers
-// have limits of processes, and stacks take memory.
+// How many of `wanted` threads this process can still start. It tries, because no call tells: users and containers have
+// limits of processes, and stacks take memory.
 int startable(int wanted) {
   std::latch tried(1);
   std::vector<std::thread> threads;
@@ -79,8 +79,7 @@ int startable(int wanted) {
   return static_cast<int>(threads.size());
 }
 
-// On the engine thread. libgomp ends the process when it cannot start a thread, so it is to start them all here and
-// now.
+// On the engine thread. libgomp ends the process when it cannot start a thread, so start them all here, after a test.
 void setTeam(int threads) {
   constexpr int kSpare = 8;   // for what starts its threads later: libuv's pool, the image library
   thread_local int team = 1;  // that libgomp keeps for this thread, which is one of them
@@ -95,7 +94,7 @@ void setTeam(int threads) {
                   /*path=*/"", "fewerThreads");
     }
   }
-  // libtorch has a second pool, of as many threads as it is first told and for libraries that are not used here: of
+  // libtorch's second pool gets the first number that it is told. It is for libraries that are not used here: give it
   // none.
   static std::once_flag pool;
   std::call_once(pool, [] { at::set_num_threads(1); });

@@ -20,7 +20,7 @@ namespace ssn::addon {
 at::Tensor tensorFromJs(const Napi::Value& value, const std::string& name = "");
 TensorMap tensorMapFromJs(const Napi::Value& value);
 
-// May share memory with the tensor, if that is contiguous and on the CPU: it is not to be changed.
+// May share memory with a tensor that is contiguous and on the CPU: do not change the tensor afterwards.
 Napi::Value tensorToJs(Napi::Env env, const at::Tensor& tensor);
 Napi::Value tensorMapToJs(Napi::Env env, const TensorMap& tensors);
 // The data alone, copied into a Float32Array (the tensor must be float32).

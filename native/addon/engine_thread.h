@@ -55,8 +55,8 @@ class EngineThread {
     return promise;
   }
 
-  // Drops the reference on the engine thread, after what was queued before: to end what belongs to a GPU means to wait
-  // for it. For what a job has made: the thread runs, so this does not throw. Once it is stopping, the reference dies
+  // Drops the reference on the engine thread, after the jobs queued before: freeing what a GPU uses waits for the GPU.
+  // For what a job has made: the thread runs, so this does not throw. Once the thread is stopping, the reference dies
   // here.
   void discard(Napi::Env env, std::shared_ptr<void> reference);
 

@@ -11,7 +11,7 @@
 namespace ssn::addon {
 namespace {
 
-// Of libtorch's message, which is for programmers: what could not be had, and what a GPU has.
+// libtorch's message is for programmers: keep what could not be allocated, and what the GPU has.
 Failure outOfMemory(const std::string& message) {
   std::string what = "Not enough memory";
   const auto after = [&](const std::string& words) {

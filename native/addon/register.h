@@ -1,4 +1,4 @@
-// Every file of this folder that adds to the addon's surface has one function here; addon.cc calls them all.
+// One function for each file of this folder that adds to the addon's surface; addon.cc calls them all.
 #pragma once
 
 #include <napi.h>

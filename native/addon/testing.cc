@@ -31,8 +31,8 @@ Napi::Value setPortable(const Napi::CallbackInfo& info) {
       [](Napi::Env env, bool&) { return env.Undefined(); });
 }
 
-// Bytes that malloc has handed out, null where it does not count them. By name, because glibc before 2.33
-// lacks it.
+// Bytes that malloc has handed out; null where it does not count them. mallinfo2 is looked up by name, because glibc
+// before 2.33 lacks it.
 Napi::Value allocatedBytes(const Napi::CallbackInfo& info) {
 #ifdef __GLIBC__
   struct Counts {  // struct mallinfo2

@@ -166,8 +166,8 @@ std::vector<at::Tensor> Backbone::forward(const at::Tensor& input) const {
     for (const Block& block : stage) {
       at::Tensor y = x;
       for (size_t i = 0; i + 1 < block.branch.size(); ++i) y = block.branch[i].relu(y);
-      // Without a shortcut x itself is overwritten: only the first block of a stage reads the last one's output, a tap,
-      // and from the second stage on that block has a shortcut.
+      // Without a shortcut x itself is overwritten: only the first block of a stage reads the last one's output, a
+      // layer map, and from the second stage on that block has a shortcut.
       x = block.branch.back().addRelu(y, block.shortcut.empty() ? x : block.shortcut.front()(x));
     }
     stageOutputs.push_back(x);

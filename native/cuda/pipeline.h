@@ -1,5 +1,5 @@
-// Inference on a GPU without gaps: a stream of its own, page-locked memory at both ends so that copies need no detour,
-// and a CUDA graph for each batch size that comes again. CUDA engine only.
+// Inference on a GPU without gaps: a private stream, page-locked memory at both ends for direct copies, and a CUDA
+// graph for each batch size that comes again. CUDA engine only.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -15,8 +15,7 @@ namespace ssn::cuda {
 
 class Pipeline {
  public:
-  // From images on the device to results on the device: always the same operations for one shape, without waiting for
-  // any.
+  // From images on the device to results on the device. Must run the same operations for one shape, and never wait.
   using Work = std::function<std::pair<at::Tensor, at::Tensor>(const at::Tensor&)>;
 
   // `graphs`: for how many batch sizes a graph is kept, each with its input; 0: none.

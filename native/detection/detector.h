@@ -35,7 +35,7 @@ class Detector {
   // Every stage, for normalised input n x 3 x H x W.
   Inspection inspect(const at::Tensor& input) const;
 
-  // That the weights take, in the memory of the device. (A GPU's is as short as the machine's.)
+  // Bytes of the weights, in the device's memory. (A GPU's memory is as scarce as the machine's.)
   int64_t bytes() const { return backbone_.bytes() + (folded_ ? folded_->bytes() : direct_->bytes()); }
 
  private:

@@ -12,10 +12,11 @@ class FoldedHeads {
   FoldedHeads(const Heads& heads, bool adaptedClassification, const LowResolutionGeometry& geometry,
               at::ScalarType precision);
 
-  // taps: n x C_l x h_l x w_l of type `precision`, in which the wide products run; everything behind them is float32.
+  // layerMaps: n x C_l x h_l x w_l of type `precision`, in which the wide products run; everything behind them is
+  // float32.
   HeadsOutput operator()(const std::vector<at::Tensor>& layerMaps) const;
 
-  // That the large of its tensors take.
+  // Bytes of its large tensors.
   int64_t bytes() const {
     int64_t out = bytesOf(classificationBias_);
     for (const at::Tensor& weight : segmentation_) out += bytesOf(weight);

@@ -18,7 +18,7 @@ namespace {
 // Intermediate results take about this many floats (256 MiB) at a time; an image of 256x256 has about 8 million.
 constexpr int64_t kPiece = 64 << 20;
 
-// n x R x W x K: the products of every tap with its columns, upscaled along the lines.
+// n x R x W x K: the products of every layer map with its columns, upscaled along the lines.
 at::Tensor widened(const std::vector<at::Tensor>& layerMaps, const std::vector<at::Tensor>& weights,
                    const LowResolutionGeometry& geometry, bool shifted) {
   const LowResolutionGeometry::Sparse map = geometry.sparse(shifted);

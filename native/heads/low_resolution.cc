@@ -62,8 +62,8 @@ LowResolutionGeometry::LowResolutionGeometry(const std::vector<LayerShape>& laye
                     .to(device);
 }
 
-// Elsewhere than on the CPU both directions go through the taps one below the other, already at full width (columns
-// first, because the taps are smaller there).
+// Off the CPU both directions go through an intermediate: all layers one below the other, at full width. Columns come
+// first, because the layers are smaller there.
 void LowResolutionGeometry::upscale(const Form& form, int64_t side, const std::vector<at::Tensor>& z,
                                     at::Tensor out) const {
   if (runsOnHost(out)) return form.rows.forward(z, out);

@@ -21,7 +21,7 @@ struct BilinearSamples {
   float weight;
 };
 
-// Of target sample i. float32 throughout, like torch, so that rounded values agree with it.
+// The source samples of target sample i. float32 throughout, like torch, so that rounded values agree with it.
 SSN_KERNEL BilinearSamples bilinearSamples(int64_t i, int64_t from, int64_t to, bool alignCorners) {
   const float scale = alignCorners ? (to > 1 ? static_cast<float>(from - 1) / static_cast<float>(to - 1) : 0.0f)
                                    : static_cast<float>(from) / static_cast<float>(to);

@@ -1,5 +1,5 @@
-// The masks of synthetic anomalies (spec section 3.3; native/anomalies/perlin.h), as the CPU and a GPU both draw them:
-// the same bits.
+// The masks of synthetic anomalies (docs/method.md, Synthetic anomalies; native/anomalies/perlin.h), as the CPU and a
+// GPU both draw them: the same bits.
 #pragma once
 
 #include <cstdint>
@@ -69,7 +69,7 @@ SSN_KERNEL PerlinChoice perlinChoice(const PhiloxBlock& block) {
 namespace kernels {
 
 // Where the samples of a duplicated batch have synthetic anomalies, before real defects are taken out. `stream`: of
-// RandomStream, for a sample; `step` likewise.
+// RandomStream, for a sample; so is `step`.
 struct AnomalyField {
   enum Kind { kPerlin, kWholeSecondCopy, kNone } kind;
   uint32_t key0, key1;

@@ -35,7 +35,7 @@ class DeviceStep final : public StepRunner {
   struct Repeated;
   struct StreamUse;
 
-  // Fills in features (1 x C_l x h_l x w_l for each image and tap), targets and random streams.
+  // Fills in features (1 x C_l x h_l x w_l for each image and layer), targets and random streams.
   void begin(const Step& step, const Images& images, const std::vector<std::vector<at::Tensor>>& layerMaps);
   // What begin() has filled in.
   StepInput input(const at::Tensor& noiseStd) const;
@@ -48,7 +48,7 @@ class DeviceStep final : public StepRunner {
   Config config_;
   std::unique_ptr<Repeated> repeated_;  // stream and graphs, where the device is a GPU
 
-  // Masks of the images that have one: rows x HW, uint8. Row 0 stands for the others.
+  // Masks of the images that have one: rows x HW, uint8. Row 0 is empty: for images without a mask.
   bool stale_ = true, weighted_ = false;  // weighted_: some image has a weight
   at::Tensor masks_;
   std::unordered_map<int64_t, int64_t> rows_;  // by key

@@ -1,6 +1,6 @@
-// The frozen backbone's taps for one image and one flip never change: kept in memory up to a limit, and in a file for
-// the next training if one is given. What does not fit is computed again; results do not depend on what is cached,
-// because features are always computed image by image, and rounded to the cache's precision wherever they come from.
+// The frozen backbone's layer maps of one image and one flip never change. They are kept in memory up to a limit, and
+// in a file for the next training if one is given. The others are computed again. Results do not depend on what is
+// cached: features are always computed image by image and rounded to the cache's precision.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -28,21 +28,21 @@ class FeatureCache {
 
   ~FeatureCache();
 
-  // float32, on the device. `content`: the digest of the pixels, where they are at hand; a key whose digest was given
-  // once is found in the file without it.
+  // Returns float32 on the device. `content`: the digest of the pixels, if they are at hand. Given once for a key, it
+  // need not be given again.
   std::optional<LayerMaps> find(int64_t key, const std::optional<Digest>& content);
 
   bool contains(int64_t key) const;
 
-  // In memory, the device's and the host's.
+  // Bytes in the memory of the device and of the host.
   int64_t bytes() const;
 
-  // Takes computed taps, keeps them where they fit, and returns them as find() would. Throws INVALID_OPTION for
+  // Takes computed layer maps, keeps them where they fit, and returns them as find() would. Throws INVALID_OPTION for
   // features that float16 cannot hold.
   LayerMaps offer(int64_t key, const LayerMaps& layerMaps);
 
   struct Report {
-    int64_t memory, host, file, computed;  // where the taps of find() and offer() came from, since the beginning
+    int64_t memory, host, file, computed;  // where the layer maps of find() and offer() came from, since the beginning
     std::vector<Warning> warnings;         // since the last call
   };
   Report report();

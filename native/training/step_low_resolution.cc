@@ -25,7 +25,7 @@ namespace ssn {
 namespace {
 
 // Large intermediate results are made in pieces of about this many floats: 64 MiB on the CPU, 256 MiB elsewhere.
-int64_t pieceFloats(const at::Tensor& there) { return runsOnHost(there) ? 16 << 20 : 64 << 20; }
+int64_t pieceFloats(const at::Tensor& tensor) { return runsOnHost(tensor) ? 16 << 20 : 64 << 20; }
 
 // Everything the two branches share.
 struct Batch {
@@ -156,7 +156,7 @@ SegmentationGradients segmentationBackward(const Heads& heads, const Batch& batc
 
 // --- classification head -------------------------------------------------------------------------------------------
 
-// Calls body(from, to) for consecutive ranges of images whose taps' products have about so many floats.
+// Calls body(from, to) for consecutive ranges of images whose layers' products have about this many floats.
 template <class Body>
 void inPieces(int64_t images, int64_t floatsPerImage, int64_t floats, Body&& body) {
   const int64_t most = std::max<int64_t>(1, floats / floatsPerImage);
@@ -172,8 +172,8 @@ int64_t tapFloats(const LowResolutionGeometry& geometry) {
   return cells * kTaps * kClassificationHidden;
 }
 
-// The wide convolution without its map channel: 2b x H x W x 128. `kernel` acts on the noise, `baseKernel` on the taps
-// (both (25 128) x C); they differ only if the head sees adapted features.
+// The wide convolution without its map channel: 2b x H x W x 128. `kernel` acts on the noise, `baseKernel` on the layer
+// maps (both (25 128) x C); they differ only if the head sees adapted features.
 at::Tensor classificationForward(const Batch& batch, const LowResolutionGeometry& geometry, const at::Tensor& kernel,
                                  const at::Tensor& baseKernel, at::ScalarType precision) {
   const int64_t b = batch.images;
@@ -196,7 +196,7 @@ at::Tensor classificationForward(const Batch& batch, const LowResolutionGeometry
 }
 
 struct KernelGradients {
-  at::Tensor kernel, baseKernel;  // (25 128) x C: of the noise's path and of the taps'
+  at::Tensor kernel, baseKernel;  // (25 128) x C: of the noise and of the layer maps
 };
 
 KernelGradients classificationBackward(const Batch& batch, const LowResolutionGeometry& geometry,
@@ -329,7 +329,7 @@ StepOutput stepLowResolution(Heads& heads, const StepInput& input, const StepOpt
       at::cat({fromTapMajor(dKernel, kClassificationHidden),
                dMapKernel.view({kClassificationHidden, 1, kTapSide, kTapSide})},
               1),
-      at::zeros_like(heads.clsBias),  // likewise
+      at::zeros_like(heads.clsBias),  // zero for the same reason
       poolGradients.normWeight,
       poolGradients.normBias,
       fcWeight.grad(),

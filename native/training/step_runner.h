@@ -68,7 +68,8 @@ class StepRunner {
     int64_t positions = -1;  // that were planned to have noise; -1: not known
   };
   using Work = std::function<at::Tensor(const StepInput&)>;
-  // Runs `work`, which returns kStepValues doubles. taps: 1 x C_l x h_l x w_l for each image and tap, on the device.
+  // Runs `work`, which returns kStepValues doubles. layerMaps: 1 x C_l x h_l x w_l for each image and layer, on the
+  // device.
   virtual Result run(const Step& step, const Images& images, const std::vector<std::vector<at::Tensor>>& layerMaps,
                      const at::Tensor& noiseStd, const Work& work) = 0;
 
@@ -80,7 +81,7 @@ class StepRunner {
   virtual void update(const std::vector<Heads::Named>& parameters, const std::vector<at::Tensor>& gradients,
                       std::vector<AdamWState>& optimizer, const at::Tensor& norm, double clip) const = 0;
 
-  // Before anything that steps read or write is put elsewhere: waits for them.
+  // Waits for the steps: call it before moving anything that they read or write.
   virtual void settle() {}
 };
 

@@ -60,12 +60,13 @@ struct StepLosses {
   double l1Normal, l1Anomalous, focalMap, focalScore, total, gradientNorm;
 };
 
-// Which of a batch's `total` images a step has: in a group the others are at other ranks, and it may have none.
+// Which of a batch's `total` images this rank has. In a group the others are at other ranks, and this one may have
+// none.
 struct Share {
   int64_t first, total;
 };
 
-// How many steps a GPU may have before it: enough to keep it busy, few enough for progress and cancellation to be near.
+// How many steps may be queued on a GPU: enough to keep it busy, few enough for prompt progress and cancellation.
 constexpr size_t kStepsAhead = 8;
 
 struct LearningRates {
@@ -83,8 +84,7 @@ class Trainer {
 
   void setTarget(int64_t key, TrainingImage target);
 
-  // Steps that will come, of images whose targets are set. Saves a GPU from being waited for in each of them; a CPU
-  // needs none.
+  // Announces the next steps, whose targets are set, so that the host need not wait for a GPU within each of them.
   struct Plan {
     int64_t index;
     std::vector<int64_t> keys;
@@ -92,19 +92,19 @@ class Trainer {
   };
   void plan(const std::vector<Plan>& steps);
 
-  // Spec sections 3 to 5 for the given images, `share` of the batch. `index` counts steps over the whole training; with
-  // the seed and an image's place in the batch it alone picks the random numbers. Throws Error("DIVERGED") if the loss
-  // or the gradient is not finite, and Error("FILE_CORRUPT") if features without pixels have become unreadable in the
-  // cache file: nothing has happened then, and pixels help. Returns the losses that have become known since: of this
-  // step, or on a GPU of steps before, which it lags behind by kStepsAhead at most. A step that diverged is told of
-  // when its losses would be.
+  // One step for the given images, `share` of the batch (docs/method.md, Synthetic anomalies, Losses, Training).
+  // `index` counts steps over the whole training; with the seed and an image's place in the batch it alone picks the
+  // random numbers. Throws Error("DIVERGED") if the loss or the gradient is not finite, and Error("FILE_CORRUPT") if
+  // the cache file can no longer be read for an image without pixels: nothing has happened, try again with pixels.
+  // Returns the losses known by now: on the CPU this step's, on a GPU those of earlier steps, at most kStepsAhead
+  // behind. DIVERGED comes when the losses would.
   std::vector<StepLosses> step(int64_t index, const std::vector<StepItem>& items, Share share, LearningRates rates);
 
-  // The losses not yet returned; waits for them. Those before a step that diverged are returned first, and the next
-  // call throws.
+  // Waits for the losses not yet returned. If a step diverged, the losses before it come first and the next call
+  // throws.
   std::vector<StepLosses> finishSteps();
 
-  // Adds images to the statistics of F. Then the standard deviation of each channel, over the images of all ranks.
+  // Adds images to the statistics of F. featureStd() gives each channel's standard deviation over all ranks' images.
   void observe(const std::vector<StepItem>& items);
   std::vector<float> featureStd();
   void setNoiseStd(const at::Tensor& noiseStd);
@@ -116,16 +116,16 @@ class Trainer {
   void restore(const State& state);
   void shareState();  // rank 0's heads and optimiser to all
 
-  // Safe to ask from another thread while a step runs.
+  // Safe to call from another thread while a step runs.
   bool cached(int64_t key) const { return cache_.contains(key); }
   FeatureCache::Report cacheReport() { return cache_.report(); }
-  // That weights and moments take, and cached features: those there are, because the limit may never be reached. What a
-  // step takes besides is all trainers' together (memory.h). Likewise safe.
+  // Bytes of weights, moments and the features cached so far (the limit may never be reached). All
+  // trainers share the other memory of steps (memory.h). Also safe to call from another thread.
   int64_t bytes() const { return weightBytes_ + cache_.bytes(); }
   FeatureShape shape() const { return shape_; }
 
-  // What follows is for tests. It returns tensors that may still be computed, on the trainer's own stream: while this
-  // lives, the calling thread's work is on it too.
+  // The rest is for tests. The tensors that it returns may still be in work on the steps' own stream; while this lives,
+  // the calling thread uses that stream too.
   std::unique_ptr<StepRunner::Use> use() const { return runner_->use(); }
   // Clips, then updates every parameter; returns the gradient norm before clipping (double, on the device).
   at::Tensor update(const std::vector<at::Tensor>& gradients, LearningRates rates);
@@ -137,7 +137,7 @@ class Trainer {
   std::vector<at::Tensor> layerMapsOf(const StepItem& item);
   StepStreams streams(int64_t index, int64_t images, Share share) const;
   const TrainingImage& target(int64_t key) const;
-  // The step itself, from what goes in to the values it leaves (kStepValues doubles).
+  // The step itself: from its input to kStepValues doubles.
   at::Tensor compute(const StepInput& input);
   std::vector<StepLosses> known(bool all);
   static at::Tensor gradientNorm(const std::vector<at::Tensor>& gradients);
@@ -161,7 +161,7 @@ class Trainer {
     int64_t positions;  // that were planned to have noise; -1: not known
   };
   std::deque<Pending> pending_;
-  std::shared_ptr<cuda::NcclSum> nccl_;  // of gradients, where every rank has a GPU of its own
+  std::shared_ptr<cuda::NcclSum> nccl_;  // sums gradients, where every rank has a GPU of its own
   std::unique_ptr<StepRunner> runner_;
   std::vector<double> sum_, sumOfSquares_;
   double observed_ = 0;

@@ -29,14 +29,7 @@ for (const [architecture, batch, height, width] of cases) {
     const heads = await engine().randomHeads(engine().featureShape(network).channels, 0);
     const input = uniform(`winograd/${height}x${width}`, [batch, 3, height, width], 1.7);
     const layerMaps = async () =>
-      (
-        await testing().forward(
-          network,
-          formulaBackbone(architecture),
-          heads,
-          input,
-        )
-      ).layerMaps;
+      (await testing().forward(network, formulaBackbone(architecture), heads, input)).layerMaps;
     const actual = await layerMaps();
     await testing().setPortable(true);
     try {

@@ -12,7 +12,14 @@ import {
   Trainer,
   type TrainerOptions,
 } from "../../lib/index.js";
-import type { EngineConfig, NativeTensor, NetworkConfig, StepLosses, TensorMap, TrainerConfig } from "../../lib/native/binding.js";
+import type {
+  EngineConfig,
+  NativeTensor,
+  NetworkConfig,
+  StepLosses,
+  TensorMap,
+  TrainerConfig,
+} from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
 import { checkOptions, resolveOptions } from "../../lib/training/resolve.js";
 import { failure } from "../datasets/files.js";
@@ -121,7 +128,8 @@ test("upscale: false leaves the features at the largest layer map's size, and no
   const expected = new Float64Array(2 * 384 * 64);
   for (let image = 0; image < 2; image++) {
     for (let channel = 0; channel < 384; channel++) {
-      const [layerMap, own, count] = channel < 128 ? [result.layerMaps[0]!, channel, 128] : [result.layerMaps[1]!, channel - 128, 256];
+      const [layerMap, own, count] =
+        channel < 128 ? [result.layerMaps[0]!, channel, 128] : [result.layerMaps[1]!, channel - 128, 256];
       const side = layerMap.shape[2]!;
       const at = (y: number, x: number): number => Number(layerMap.data[((image * count + own) * side + y) * side + x]);
       const value = (y: number, x: number): number => {
