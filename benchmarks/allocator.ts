@@ -12,9 +12,10 @@ import { once } from "node:events";
 import { parseArgs } from "node:util";
 
 import { renderScene } from "../lib/datasets/surface.js";
-import type { Architecture, EngineConfig } from "../lib/native/binding.js";
+import type { Architecture } from "../lib/native/binding.js";
 import { engine } from "../lib/native/engine.js";
 import { Random } from "../lib/random.js";
+import { trainerConfig } from "../test/support/trainer_config.js";
 import { machine, memory, resetPeakMemory, spread } from "./measure.js";
 
 interface Case {
@@ -36,29 +37,15 @@ interface Step {
 /** In a child: two steps to warm up, then one for each message. */
 async function answer(c: Case): Promise<void> {
   const native = engine("cpu");
-  const config: EngineConfig = {
+  const config = trainerConfig({
     architecture: c.backbone,
-    layers: ["layer2", "layer3"],
     imageHeight: c.size,
     imageWidth: c.size,
-    variant: "jims",
-    alignCorners: true,
-    device: "cpu",
-    compute: "lowResolution",
-  };
+    noiseStd: Float32Array.of(0.015),
+    featureCacheBytes: 2 ** 33,
+  });
   const trainer = await native.createTrainer(
-    {
-      ...config,
-      precision: "float32",
-      seed: 0,
-      noiseStd: Float32Array.of(0.015),
-      perlinThreshold: 0.2,
-      featureCacheBytes: 2 ** 33,
-      stopGradient: true,
-      gradientClip: 0,
-      adaptorWeightDecay: 0.01,
-      headsWeightDecay: 1e-5,
-    },
+    config,
     await native.randomBackbone(c.backbone, 0),
     await native.randomHeads(native.featureShape(config).channels, 0),
   );

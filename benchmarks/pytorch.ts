@@ -23,7 +23,7 @@ import { renderScene } from "../lib/datasets/surface.js";
 import { writeTensors } from "../lib/files/tensors.js";
 import type {
   Architecture,
-  EngineConfig,
+  DetectorConfig,
   Precision,
   StepLosses,
   TensorMap,
@@ -34,6 +34,8 @@ import { Random } from "../lib/random.js";
 import { machine, memory, resetPeakMemory, spread } from "./measure.js";
 import { OnnxNetwork } from "./onnxruntime.js";
 import { Child } from "./pytorch/child.js";
+import { testing } from "../test/support/native.js";
+import { detectorConfig, trainerConfig } from "../test/support/trainer_config.js";
 
 interface Case {
   architecture: Architecture;
@@ -130,24 +132,15 @@ function agreement(what: string, ours: ArrayLike<number>, theirs: ArrayLike<numb
   return relative;
 }
 
-function networkOf({ architecture, size, device }: Case): EngineConfig {
-  return {
-    architecture,
-    layers: ["layer2", "layer3"],
-    imageHeight: size,
-    imageWidth: size,
-    variant: "jims",
-    alignCorners: true,
-    device,
-    compute: "lowResolution",
-  };
+function networkOf({ architecture, size, device }: Case): DetectorConfig {
+  return detectorConfig({ architecture, imageHeight: size, imageWidth: size, device });
 }
 
 /** The weights, also as the file that PyTorch reads; the images likewise. */
 async function prepare(
   c: Case,
   child: Child,
-): Promise<{ config: EngineConfig; backbone: TensorMap; heads: TensorMap; images: Uint8Array[]; torch: string }> {
+): Promise<{ config: DetectorConfig; backbone: TensorMap; heads: TensorMap; images: Uint8Array[]; torch: string }> {
   const config = networkOf(c);
   const backbone = await native.randomBackbone(c.architecture, 0);
   const heads = await native.randomHeads(native.featureShape(config).channels, 0);
@@ -257,20 +250,15 @@ async function inference(
 async function training(c: Case, child: Child): Promise<Record<string, unknown>> {
   const { config, backbone, heads, images, torch } = await prepare(c, child);
   const shape = native.featureShape(config);
-  const trainerConfig: TrainerConfig = {
+  const settings = trainerConfig({
     ...config,
     precision: c.precision as TrainerConfig["precision"],
-    seed: 0,
     noiseStd: Float32Array.of(noiseStd),
     perlinThreshold,
     featureCacheBytes: 2 ** 33,
-    stopGradient: true,
-    gradientClip: 0,
-    adaptorWeightDecay: 0.01,
-    headsWeightDecay: 1e-5,
     cudaGraphs: 32,
-  };
-  const trainer = await native.createTrainer(trainerConfig, backbone, heads);
+  });
+  const trainer = await native.createTrainer(settings, backbone, heads);
   const items = images.map((pixels, key) => ({ key, pixels }));
   await trainer.setTargets(items.map(({ key }) => ({ key, label: 0, segmented: true })));
   await trainer.observeFeatures(items);
@@ -299,7 +287,7 @@ async function training(c: Case, child: Child): Promise<Record<string, unknown>>
     return [...known, ...(await trainer.finishSteps())].at(-1)!.total;
   };
   const masks = (step: number): Float32Array => {
-    const data = native.perlinMasks(0, step, 2 * c.batch, shape.height, shape.width, perlinThreshold);
+    const data = testing().perlinMasks(0, step, 2 * c.batch, shape.height, shape.width, perlinThreshold);
     writeFileSync(at("mask"), bytesOf(data));
     return data;
   };
@@ -377,7 +365,11 @@ function noiseAt(
       const positions = Int32Array.from(
         Array.from({ length: plane }, (_, i) => i).filter((i) => mask[sample * plane + i] !== 0),
       );
-      return bytesOf(native.latentNoise(0, step, sample, positions, shape.channels).map((value) => value * noiseStd));
+      return bytesOf(
+        testing()
+          .latentNoise(0, step, sample, positions, shape.channels)
+          .map((value) => value * noiseStd),
+      );
     }),
   );
 }

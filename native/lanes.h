@@ -14,7 +14,7 @@
 
 namespace ssn {
 
-// Spelled out because GCC 12 takes integer vectors of a dependent size for something else.
+// Written out, because GCC 12 misreads integer vectors of a dependent size.
 template <int lanes>
 struct Integers;
 template <>
@@ -57,15 +57,15 @@ using Baseline = Register<4>;  // x86-64 without extensions, and other architect
 using Avx2 = Register<8>;
 using Avx512 = Register<16>;
 
-// The entry for this processor; ATEN_CPU_CAPABILITY=avx2 or default, libtorch's own switch, chooses another. An entry
-// that the compiler cannot make is the baseline's.
+// The entry for this processor; ATEN_CPU_CAPABILITY=avx2 or default, libtorch's own switch, chooses another. The
+// baseline stands in for an entry that the compiler cannot make.
 template <class Entry>
 Entry forProcessor(const Entry& baseline, const Entry& avx2, const Entry& avx512) {
   const std::string capability = at::get_cpu_capability();
   return capability == "AVX512" ? avx512 : capability == "AVX2" ? avx2 : baseline;
 }
 
-// Channels come in runs of 128, summed in registers: all at once with AVX-512, in parts of eight registers elsewhere.
+// Channels come in runs of 128, summed in registers: all at once with AVX-512, else in parts of eight registers.
 constexpr int64_t kRun = 128;
 constexpr int64_t kSums = 8;
 

@@ -18,16 +18,16 @@ struct NetworkConfig {
   int64_t imageHeight, imageWidth;
   bool adaptedClassification;  // the icpr variant
   bool alignCorners;
-  bool upscale = true;
+  bool upscale;
   HeadLayout layout;
 };
 
-inline std::vector<TapShape> tapShapes(const NetworkConfig& config) {
-  return tapShapes(architectureNamed(config.architecture), config.layers, config.imageHeight, config.imageWidth);
+inline std::vector<LayerShape> layerShapes(const NetworkConfig& config) {
+  return layerShapes(architectureNamed(config.architecture), config.layers, config.imageHeight, config.imageWidth);
 }
 
 inline FeatureShape featureShape(const NetworkConfig& config) {
-  return featureShape(tapShapes(config), config.upscale);
+  return featureShape(layerShapes(config), config.upscale);
 }
 
 struct EngineConfig : NetworkConfig {
@@ -40,8 +40,8 @@ struct EngineConfig : NetworkConfig {
 
 struct DetectorConfig : EngineConfig {
   at::ScalarType precision;  // of the backbone and of the wide matrix products
-  int64_t graphs = 0;        // CUDA: for how many batch sizes a captured graph is kept
-  bool tf32 = false;         // CUDA, precision float: products and convolutions may round their operands to TF32
+  int64_t graphs;            // CUDA: for how many batch sizes a captured graph is kept
+  bool tf32;                 // CUDA, precision float: products and convolutions may round their operands to TF32
 };
 
 }  // namespace ssn

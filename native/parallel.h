@@ -1,12 +1,12 @@
-// Sharing independent pieces of work among the engine's threads.
+// Shares independent pieces of work among the engine's threads.
 #pragma once
 
 #include <ATen/Parallel.h>
 
 namespace ssn {
 
-// Each item on one thread if that keeps all of them busy, else one after the other with the threads inside the body
-// (a parallel_for within a parallel_for runs on the calling thread alone).
+// Runs each item on one thread if that keeps all threads busy. Otherwise runs the items in turn, and the threads work
+// inside the body (a parallel_for within a parallel_for runs on the calling thread alone).
 template <class Body>
 void forEachShared(int64_t count, Body&& body) {
   if (count >= at::get_num_threads()) {

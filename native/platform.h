@@ -11,5 +11,5 @@
 #define SSN_VECTORISED
 #endif
 
-// What functions of one instruction set share must be inlined into them, or it would be compiled for the baseline.
+// Code that functions of one instruction set share must be inlined, or it would be compiled for the baseline.
 #define SSN_INLINE inline __attribute__((always_inline))

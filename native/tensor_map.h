@@ -10,7 +10,7 @@ namespace ssn {
 
 using TensorMap = std::map<std::string, at::Tensor>;
 
-// That its elements take; 0 where it is undefined.
+// Bytes of its elements; 0 where it is undefined.
 inline int64_t bytesOf(const at::Tensor& tensor) {
   return tensor.defined() ? tensor.numel() * static_cast<int64_t>(tensor.element_size()) : 0;
 }

@@ -1,5 +1,5 @@
-// TF32 for the float32 products and convolutions of a GPU, for as long as this lives. A setting of the process: another
-// thread that computes in float32 on a GPU meanwhile gets it too.
+// Allows TF32 in the float32 products and convolutions of a GPU while it lives. The setting belongs to the process:
+// another thread that computes in float32 on a GPU at that time gets it too.
 #pragma once
 
 #include <ATen/Context.h>

@@ -2,7 +2,7 @@ import type { NetworkConfig } from "../native/binding.js";
 
 /** Floating-point operations for one image and what is learnt of the network. */
 export interface Arithmetic {
-  /** Weights and biases of the backbone up to the last layer that is used and of the heads; running statistics are not counted. */
+  /** Weights and biases of the backbone up to the last layer used and of the heads; running statistics are not counted. */
   parameters: number;
   /** Backbone and direct heads (docs/method.md, Features and Heads), the 5x5 convolution included. */
   direct: number;
@@ -12,7 +12,7 @@ export interface Arithmetic {
 
 const segmentationHidden = 1024;
 const classificationHidden = 128;
-const taps = 5 * 5;
+const kernelTaps = 5 * 5;
 
 type Shapes = Readonly<Record<string, readonly number[]>>;
 
@@ -53,7 +53,7 @@ export function arithmetic(
   }
 
   const stages = config.layers.map(stageOf);
-  // The map has twice the height and width of the largest tap, unless the features are not upscaled.
+  // The map has twice the height and width of the largest layer map, unless the features are not upscaled.
   const plane =
     (config.upscale === false ? 1 : 4) *
     Math.max(...stages.map((stage) => sizes[stage - 1]!.height)) *
@@ -65,10 +65,11 @@ export function arithmetic(
     if (shape.length > 1) direct += product(shape) * (shape.length === 4 ? plane : 1);
   }
   const wide = stages.reduce(
-    (sum, stage) => sum + positions(stage) * channels[stage]! * (segmentationHidden + taps * classificationHidden),
+    (sum, stage) =>
+      sum + positions(stage) * channels[stage]! * (segmentationHidden + kernelTaps * classificationHidden),
     0,
   );
-  const lowResolution = wide + plane * (segmentationHidden + taps * classificationHidden) + score;
+  const lowResolution = wide + plane * (segmentationHidden + kernelTaps * classificationHidden) + score;
   return { parameters, direct: 2 * (multiplyAdds + direct), lowResolution: 2 * (multiplyAdds + lowResolution) };
 }
 

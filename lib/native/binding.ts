@@ -1,10 +1,13 @@
 /**
- * The whole C++ surface as one type. Only lib/native/engine.ts opens the addon; nothing else touches it.
- * Validation happens before these calls: the C++ side trusts what it gets.
+ * What the product calls of C++, as one type. Only lib/native/engine.ts opens the addon; nothing else touches it.
+ * Validation happens before these calls: the C++ side asserts (INTERNAL).
  *
  * Conventions: images are uint8, row-major, RGB interleaved (H x W x 3). Maps are float32 logits, row-major.
  * Promises run on the engine thread (libtorch) unless marked "pool" (libuv pool, no libtorch).
  */
+
+import type { AblationGroup, OptimizerGroup } from "../schema/types.js";
+import type { NativeWarning } from "./errors.js";
 
 export type Dtype =
   "float32" | "float64" | "float16" | "bfloat16" | "int64" | "int32" | "int16" | "int8" | "uint8" | "bool";
@@ -25,34 +28,32 @@ export type ResizeMethod = "bilinear" | "antialias";
 
 export type ClassificationHead = "standard" | "complex" | "mapMax";
 export type Compute = "direct" | "lowResolution";
-export type SyntheticAnomalies = "perlin" | "simplenet" | "none";
-export type Loss = "default" | "truncatedL1";
 
-/** What of the classification head there is. Without a field: as in the paper. */
+/** Which parts the classification head has. */
 export interface HeadLayout {
-  /** "standard" (default): one convolutional block; "complex": three; "mapMax": none, the score is the maximum of the map. */
-  classificationHead?: ClassificationHead;
-  /** The classification head sees the map. Default true. */
-  mapInput?: boolean;
+  /** "standard": one convolutional block, as in the paper; "complex": three; "mapMax": none, the score is the map's maximum. */
+  classificationHead: ClassificationHead;
+  /** The classification head sees the map, as in the paper. */
+  mapInput: boolean;
 }
 
 /** What fixes the function that the network computes. */
 export interface NetworkConfig extends HeadLayout {
   architecture: Architecture;
-  /** Taps, in the order in which their channels are concatenated. */
+  /** Layers of the backbone that feed the heads, in the order in which their channels are concatenated. */
   layers: readonly string[];
   imageHeight: number;
   imageWidth: number;
   variant: Variant;
   alignCorners: boolean;
-  /** Features are upscaled to twice the largest tap's size. Default true. */
-  upscale?: boolean;
+  /** Features are upscaled to twice the size of the largest layer map. */
+  upscale: boolean;
 }
 
 export interface EngineConfig extends NetworkConfig {
   /** "cpu" or "cuda" or "cuda:1". */
   device: string;
-  /** "direct" computes the heads at full resolution (the oracle); "lowResolution" is the same function, faster, for the standard HeadLayout only. */
+  /** "direct": heads at full resolution (the oracle). "lowResolution": the same function, faster, standard HeadLayout only. */
   compute: Compute;
 }
 
@@ -61,12 +62,12 @@ export type Precision = "float32" | "tf32" | "bfloat16" | "float16";
 
 export interface DetectorConfig extends EngineConfig {
   /**
-   * Element type of the backbone and of the wide matrix products of the low-resolution heads. What reduces or decides is
-   * float32 always, and so are the direct heads. "tf32" and "float16" need CUDA.
+   * Element type of the backbone and of the wide matrix products of the low-resolution heads. Sums, statistics, decisions
+   * and the direct heads are always float32. "tf32" and "float16" need CUDA.
    */
   precision: Precision;
-  /** CUDA: for how many batch sizes a captured graph is kept. Default 0: none. */
-  cudaGraphs?: number;
+  /** CUDA: for how many batch sizes a captured graph is kept; 0: none. */
+  cudaGraphs: number;
 }
 
 export interface TrainerConfig extends EngineConfig {
@@ -74,50 +75,41 @@ export interface TrainerConfig extends EngineConfig {
   /** Standard deviation of the latent noise: one value per feature channel, or one for all. */
   noiseStd: Float32Array;
   perlinThreshold: number;
-  /** Default "perlin". */
-  syntheticAnomalies?: SyntheticAnomalies;
-  /** Noise on real defects too. Default false. */
-  overlap?: boolean;
-  /** "truncatedL1" leaves the map's focal loss out. Default "default". */
-  loss?: Loss;
-  /** Of the wide matrix products' operands; parameters, optimiser and everything else stay float32. "tf32" is for CUDA. Absent: "float32". */
-  precision?: Exclude<Precision, "float16">;
-  /** Upper limit of the memory, of the device, that cached backbone features may take. */
+  /** The groups of the trainer's options, with everything filled in. */
+  optimizer: OptimizerGroup;
+  ablation: AblationGroup;
+  /** Operands of the wide matrix products; parameters, optimiser and everything else stay float32. "tf32" needs CUDA. */
+  precision: Exclude<Precision, "float16">;
+  /** Upper limit of the device's memory that cached backbone features may take. */
   featureCacheBytes: number;
-  /** Where the device is not the CPU: page-locked memory of the host for the features that do not fit there. Default 0. */
-  featureCacheHostBytes?: number;
-  /** Of cached features, and of all features that training sees. Absent: "float32". */
-  featureCachePrecision?: "float32" | "float16";
+  /** Page-locked memory of the host for the features that do not fit on the device. Not used where the device is the CPU. */
+  featureCacheHostBytes: number;
+  /** Element type of cached features. Training sees the features as they are cached. */
+  featureCachePrecision: "float32" | "float16";
   /** Cached features that outlive the process; `identity` (32 bytes) names what they depend on besides the pixels. */
   featureCacheFile?: { path: string; bytes: number; identity: Uint8Array };
-  /** Stop the gradient from the classification head into the map (unsupervised training). */
-  stopGradient: boolean;
-  /** Clip the global gradient norm to this; 0 does not clip. */
-  gradientClip: number;
-  adaptorWeightDecay: number;
-  headsWeightDecay: number;
-  /** CUDA: for how many sizes of steps a captured graph is kept. Default 0: none. */
-  cudaGraphs?: number;
-  /** In a group, the same on all ranks, whose devices are GPUs: sum gradients by NCCL, if each has one of its own. Default false. */
-  nccl?: boolean;
+  /** CUDA: for how many sizes of steps a captured graph is kept; 0: none. */
+  cudaGraphs: number;
+  /** In a group of ranks on GPUs, the same on all ranks: sum gradients by NCCL, if each rank has a GPU of its own. */
+  nccl: boolean;
 }
 
-/** One image of a training batch. `key` names (sample, flip); pixels are needed when the features of `key` are not cached. */
+/** One image of a training batch. `key` names (sample, flip). Give pixels when the features of `key` are not cached. */
 export interface StepItem {
   key: number;
   pixels?: Uint8Array;
-  /** SHA-256 of the pixels; given with them when there is a cache file. */
+  /** SHA-256 of the pixels. Give it with them when there is a cache file. */
   content?: Uint8Array;
 }
 
 export interface CacheReport {
-  /** Images whose features came from memory, from page-locked memory of the host, from the cache file, were computed: since the trainer was made. */
+  /** Counts images since the trainer was made, by where their features came from; `host` is page-locked host memory. */
   memory: number;
   host: number;
   file: number;
   computed: number;
   /** About the cache file, since the last report. */
-  warnings: string[];
+  warnings: NativeWarning[];
 }
 
 /** A step that will come. */
@@ -166,17 +158,17 @@ export interface NativeTrainer {
   missing(keys: number[]): number[];
   cacheReport(): CacheReport;
   /**
-   * Tells of the steps that will come, once all targets are set: a GPU then draws their noise without being waited for in each
-   * of them. Replaces the plan before. Without a GPU, nothing.
+   * Announces the next steps, so that the host need not wait for a GPU within each of them. Call it once all targets are
+   * set. Replaces the plan before. Does nothing on the CPU.
    */
   plan(steps: PlannedStep[]): Promise<void>;
   /**
-   * One optimiser step. Resolves to the losses that have become known, in the order of the steps: its own, or on a GPU those of
-   * steps before, because it is not waited for (DIVERGED comes late likewise). FILE_CORRUPT: features without pixels have become unreadable in
-   * the cache file; again with pixels.
+   * One optimiser step. Resolves to the losses known by now, in the order of the steps. On the CPU these are its own. On
+   * a GPU, which runs behind, they belong to earlier steps, and DIVERGED comes late too. FILE_CORRUPT: the cache file can
+   * no longer be read for an image without pixels; nothing has happened, try again with pixels.
    */
   step(options: StepOptions): Promise<StepLosses[]>;
-  /** The losses that no step has returned; waits for them. To be called until there are none: those before a divergence come first, then DIVERGED. */
+  /** Waits for the losses that no step has returned. Call it until there are none: DIVERGED comes after the losses before it. */
   finishSteps(): Promise<StepLosses[]>;
   /** Adds images to the statistics of the pooled features. */
   observeFeatures(items: StepItem[]): Promise<void>;
@@ -192,7 +184,7 @@ export interface NativeTrainer {
   dispose(): void;
 }
 
-/** Where this process stands among those that train together, and where they meet. */
+/** This process's rank in the group that trains together, and where the ranks meet. */
 export interface GroupOptions {
   rank: number;
   worldSize: number;
@@ -200,26 +192,26 @@ export interface GroupOptions {
   masterPort: number;
   /** The launcher serves the store at that port (torchrun does); otherwise rank 0 does. */
   launcherStore: boolean;
-  /** Of the keys in the store; groups that follow one another share it. */
+  /** Prefix of the keys in the store, which successive groups share. */
   prefix: string;
-  /** A rank from which nothing comes for so long has failed. */
+  /** A rank that sends nothing for this long has failed. */
   timeoutSeconds: number;
   joinTimeoutSeconds: number;
 }
 
 /**
- * Processes that train together. Collective calls, a trainer's among them, are made by every rank in the same order, and
+ * Processes that train together. Every rank makes the collective calls, a trainer's included, in the same order. They
  * fail with RANK_FAILED when another rank has ended, fallen silent or failed.
  */
 export interface NativeGroup {
-  /** Once, at first. Resolves when all ranks are there. RANK_FAILED, RANKS_DIFFER. */
+  /** Call it first, once. Resolves when all ranks are there. RANK_FAILED, RANKS_DIFFER. */
   join(): Promise<void>;
   /** What every rank gave, by rank. Collective. */
   allGather(bytes: Uint8Array): Promise<Uint8Array[]>;
   createTrainer(config: TrainerConfig, backbone: TensorMap, heads: TensorMap): Promise<NativeTrainer>;
-  /** Makes the collective calls of all ranks, and this one's join, fail: this one's with that code, the others' with RANK_FAILED. At once, also while one runs. */
+  /** Makes collective calls and join fail at once, running ones too: here with `code`, at other ranks with RANK_FAILED. */
   fail(code: string, message: string): void;
-  /** Disconnects, after three seconds at most for the others to take what was sent. */
+  /** Disconnects. Gives the others three seconds at most to receive what was sent. */
   leave(): Promise<void>;
 }
 
@@ -236,55 +228,12 @@ export interface NativeDetector {
   dispose(): void;
 }
 
-/** For golden tests and inspection: one forward pass in inference mode on normalised input (b x 3 x H x W). */
-export interface ForwardResult {
-  /** The backbone's maps, one per layer, in float32 whatever the precision. */
-  taps: NativeTensor[];
-  features: NativeTensor;
-  mapLogits: NativeTensor;
-  anomalyMap: NativeTensor;
-  scoreLogit: NativeTensor;
-}
-
-export interface GoldenStepInput {
-  config: TrainerConfig;
-  backbone: TensorMap;
-  heads: TensorMap;
-  /** b x 3 x H x W, normalised. */
-  input: NativeTensor;
-  /** 2b x C x h x w. */
-  noise: NativeTensor;
-  /** 2b x 1 x h x w. */
-  perlinMask: NativeTensor;
-  /** b x 1 x h x w. */
-  mask: NativeTensor;
-  /** b. */
-  label: NativeTensor;
-  isSegmented: NativeTensor;
-  /** b x 1 x h x w. */
-  distanceWeight: NativeTensor;
-  adaptorLearningRate: number;
-  headsLearningRate: number;
-}
-
-export interface GoldenStepResult {
-  losses: StepLosses;
-  mapLogits: NativeTensor;
-  scoreLogit: NativeTensor;
-  targetMask: NativeTensor;
-  targetLabel: NativeTensor;
-  /** Before clipping. */
-  gradients: TensorMap;
-  /** Heads after one AdamW step. */
-  after: TensorMap;
-}
-
 export interface TargetOptions {
   imageHeight: number;
   imageWidth: number;
   featureHeight: number;
   featureWidth: number;
-  /** Of the mask's downsampling to feature size. */
+  /** How the mask is downsampled to feature size. */
   alignCorners: boolean;
   /** Side of the square that dilates the mask first; 0 or 1 does not. */
   dilation: number;
@@ -303,7 +252,10 @@ export interface ImageMetrics {
 }
 
 export interface PixelMetrics extends ImageMetrics {
-  /** Area under the per-region-overlap curve up to the false-positive-rate limit, divided by the limit. NaN without defect regions or without normal pixels. */
+  /**
+   * Area under the per-region-overlap curve up to the false-positive-rate limit, divided by the limit. NaN without defect
+   * regions or without normal pixels.
+   */
   aupro: number;
   regions: number;
 }
@@ -336,18 +288,12 @@ export interface NativeBinding {
   versions(): { libtorch: string; cpuCapability: string; mkldnn: string; nodeApi: number };
   /** Every device the engine can use; "cpu" first. */
   devices(): string[];
-  /** INVALID_OPTION, with about the number that can be, when they cannot all be started; nothing has changed then. */
+  /** INVALID_OPTION when they cannot all be started, with about the number that can; then nothing has changed. */
   setThreads(threads: number): Promise<void>;
-  /** Tries every GPU, which makes a CUDA context on each: call it in a process of its own. null in the CPU engine. */
+  /** Tries every GPU, which makes a CUDA context on each: call it in a separate process. null in the CPU engine. */
   cudaStatus(): CudaStatus | null;
-  /** Bytes that libtorch's allocator has taken of a GPU's memory, now and at most: since the last call with `resetPeak`. null in the CPU engine. */
+  /** Bytes of a GPU that libtorch's allocator holds, now and at most since the last `resetPeak`. null in the CPU engine. */
   cudaMemory(index: number, resetPeak?: boolean): { reserved: number; peakReserved: number } | null;
-  /** For tests: true runs on the CPU what is written for other devices, until it is set to false. */
-  setPortable(portable: boolean): Promise<void>;
-  /** For tests: bytes that malloc has handed out to the whole process; null where it does not count them (glibc before 2.33, macOS). */
-  allocatedBytes(): number | null;
-  /** For tests: bytes outside its heap that V8 has been told of, array buffers among them. */
-  externalBytes(): number;
   /** Synchronous: cancels, joins the engine thread. Nothing may be called afterwards. */
   shutdown(): void;
 
@@ -361,7 +307,7 @@ export interface NativeBinding {
    * sets become arrays, dictionaries Map, None null, bytes Buffer; integers beyond 2^53 become bigint.
    */
   readPickle(path: string): Promise<unknown>;
-  /** Locks an open file or folder for this descriptor, until it is closed or the process ends. False if another one has it. */
+  /** Locks an open file or folder until it is closed or the process ends. False if another descriptor has the lock. */
   tryLock(descriptor: number): boolean;
 
   // images (pool)
@@ -385,8 +331,6 @@ export interface NativeBinding {
   ): Promise<{ mask: Float32Array; weight: Float32Array }[]>;
   /** Bilinear, half-pixel centres, float32 (maps to the image's own size). */
   resizeMap(map: Float32Array, height: number, width: number, toHeight: number, toWidth: number): Promise<Float32Array>;
-  distanceWeight(mask: Uint8Array, height: number, width: number, w: number, p: number): Float32Array;
-  dilate(mask: Uint8Array, height: number, width: number, size: number): Uint8Array;
 
   // metrics (pool)
   imageMetrics(scores: Float32Array, labels: Uint8Array): Promise<ImageMetrics>;
@@ -400,49 +344,18 @@ export interface NativeBinding {
   ): Promise<PixelMetrics>;
   regions(map: Float32Array, height: number, width: number, threshold: number, minArea: number): Promise<Region[]>;
 
-  // anomalies
-  /** Perlin noise of a given lattice of gradient angles (fractions of a turn), times sqrt(2): height x width. */
-  perlinNoise(
-    height: number,
-    width: number,
-    latticeY: number,
-    latticeX: number,
-    anglesOver2Pi: Float32Array,
-  ): Float32Array;
-  /** The synthetic-anomaly masks that training step `index` draws: count x height x width of 0/1. */
-  perlinMasks(
-    seed: number,
-    index: number,
-    count: number,
-    height: number,
-    width: number,
-    threshold: number,
-    device?: string,
-  ): Float32Array;
-  /** The latent noise of unit variance that training step `index` draws at the given flat positions: positions x channels. */
-  latentNoise(
-    seed: number,
-    index: number,
-    sample: number,
-    positions: Int32Array,
-    channels: number,
-    device?: string,
-  ): Float32Array;
-
   // network
   /** Every tensor that an architecture needs, up to layer3, with torchvision's names. */
   backboneTensors(architecture: Architecture): Record<string, number[]>;
-  /** Size of F, and of the map logits: twice the largest tap's, or the largest tap's without upscaling. */
+  /** Size of F and of the map logits: twice that of the largest layer map, or the same as its size without upscaling. */
   featureShape(config: NetworkConfig): { channels: number; height: number; width: number };
   /** Untrained weights. */
   randomBackbone(architecture: Architecture, seed: number): Promise<TensorMap>;
-  /** Every tensor of the heads for C feature channels, by the authors' names (docs/method.md, Heads). */
+  /** Every tensor of the heads for C feature channels, by the authors' names. Without `layout`: the paper's heads. */
   headTensors(channels: number, layout?: HeadLayout): Record<string, number[]>;
   /** Untrained heads. */
   randomHeads(channels: number, seed: number, layout?: HeadLayout): Promise<TensorMap>;
   createTrainer(config: TrainerConfig, backbone: TensorMap, heads: TensorMap): Promise<NativeTrainer>;
   createDetector(config: DetectorConfig, backbone: TensorMap, heads: TensorMap): Promise<NativeDetector>;
   createGroup(options: GroupOptions): NativeGroup;
-  forward(config: DetectorConfig, backbone: TensorMap, heads: TensorMap, input: NativeTensor): Promise<ForwardResult>;
-  goldenStep(input: GoldenStepInput): Promise<GoldenStepResult>;
 }

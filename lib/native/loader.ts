@@ -1,5 +1,6 @@
 import { SuperSimpleNetError } from "../errors.js";
 import type { NativeBinding } from "./binding.js";
+import type { createError } from "./errors.js";
 import { olderSystem } from "./glibc.js";
 import { type Addon, sourceBuild } from "./locate.js";
 
@@ -7,7 +8,7 @@ import { type Addon, sourceBuild } from "./locate.js";
 export interface Loader {
   /** The libtorch version whose headers the engine was compiled with, such as "2.13.0". */
   libtorch: string;
-  load(libraries: string[], engine: string): NativeBinding;
+  load(libraries: string[], engine: string, errors: typeof createError): NativeBinding;
 }
 
 /** supersimplenet.node, which can be opened without libtorch. Throws ENGINE_NOT_BUILT, GLIBC_TOO_OLD. */

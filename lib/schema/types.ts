@@ -26,6 +26,12 @@ export type NetworkSettings = Pick<z.output<typeof trainerOptions>, "imageSize">
   z.output<z.ZodObject<typeof networkShape>> &
   z.input<z.ZodObject<typeof ablationShape>>;
 
+/** The group of the trainer's options, with everything filled in, as the engine takes it. */
+export type OptimizerGroup = Required<z.output<typeof trainerOptions>["optimizer"]>;
+
+/** The same of the ablations. */
+export type AblationGroup = z.output<typeof trainerOptions>["ablation"];
+
 /** A scale relative to the backbone's features: the noise of channel c has `relative` times the standard deviation of that channel. */
 export interface RelativeNoise {
   relative: number;

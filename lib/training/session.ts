@@ -6,6 +6,7 @@ import { prefetch, throwIfAborted } from "../images/pipeline.js";
 import { networkConfigOf } from "../models/config.js";
 import type { NativeTrainer, PlannedStep, StepItem, StepLosses, Target, TrainerConfig } from "../native/binding.js";
 import { engine } from "../native/engine.js";
+import { warningText } from "../native/errors.js";
 import { type Checkpoint, checkpointFile, corrupt } from "./checkpoint.js";
 import type { EpochEvent, FitOptions } from "./events.js";
 import { contentOf, featureFile } from "./feature_file.js";
@@ -241,7 +242,7 @@ export class Session {
       file: now.file - before.file,
       computed: now.computed - before.computed,
     };
-    return { features, warnings };
+    return { features, warnings: warnings.map(warningText) };
   }
 }
 
@@ -251,8 +252,8 @@ async function trainerConfig(plan: TrainingPlan, ranks: Ranks | undefined): Prom
   const { noiseStd, perlinThreshold } = settings.anomalies;
   return {
     ...networkConfigOf(settings.backbone, networkOf(settings)),
-    ...settings.optimizer,
-    ...settings.ablation,
+    optimizer: settings.optimizer,
+    ablation: settings.ablation,
     device,
     compute: settings.network.heads,
     seed,

@@ -5,6 +5,7 @@ import { throwIfAborted } from "../images/pipeline.js";
 import { networkSettings, type Thresholds, type TrainingInfo } from "../models/config.js";
 import { Model } from "../models/model.js";
 import type { TensorMap } from "../native/binding.js";
+import { warningText } from "../native/errors.js";
 import { check } from "../schema/check.js";
 import { fitOptions } from "../schema/training.js";
 import type { TrainerOptions } from "../schema/types.js";
@@ -120,7 +121,7 @@ async function prepare(
   const { out, onStart } = call.options;
   await session.setTargets();
   const noiseStd = await session.settleNoise((done, total) => stages.report("measure", done, total));
-  warnings.push(...session.native.cacheReport().warnings);
+  warnings.push(...session.native.cacheReport().warnings.map(warningText));
   if (checkpoint) await session.restore(checkpoint, out!);
   const own = checkpoint?.epochsDone ?? 0;
   const epochsDone = ranks ? await ranks.fromFirst(own) : own;

@@ -2,7 +2,6 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
-#include <dlfcn.h>
 #include <napi.h>
 #include <torch/csrc/api/include/torch/version.h>
 
@@ -25,7 +24,6 @@
 #include "addon/register.h"
 #include "cuda/status.h"
 #include "error.h"
-#include "host_path.h"
 #include "memory.h"
 
 namespace ssn::addon {
@@ -50,8 +48,8 @@ Napi::Value devices(const Napi::CallbackInfo& info) {
   return out;
 }
 
-// How many threads, of `wanted`, this process can still start. Tried, because nobody can be asked: users and containers
-// have limits of processes, and stacks take memory.
+// How many of `wanted` threads this process can still start. It tries, because no call tells: users and containers have
+// limits of processes, and stacks take memory.
 int startable(int wanted) {
   std::latch tried(1);
   std::vector<std::thread> threads;
@@ -81,8 +79,7 @@ int startable(int wanted) {
   return static_cast<int>(threads.size());
 }
 
-// On the engine thread. libgomp ends the process when it cannot start a thread, so it is to start them all here and
-// now.
+// On the engine thread. libgomp ends the process when it cannot start a thread, so start them all here, after a test.
 void setTeam(int threads) {
   constexpr int kSpare = 8;   // for what starts its threads later: libuv's pool, the image library
   thread_local int team = 1;  // that libgomp keeps for this thread, which is one of them
@@ -91,13 +88,13 @@ void setTeam(int threads) {
     if (found < threads + kSpare) {
       const std::string most =
           std::to_string(std::max(1, found - 2 * kSpare));  // with room for what changes before the next try
-      throw Error("INVALID_OPTION", "Only about " + most + " threads can be started here, not " +
-                                        std::to_string(threads) +
-                                        ": a limit of processes ('ulimit -u', or a container's) or of memory stops it. "
-                                        "Set 'threads' or SUPERSIMPLENET_THREADS to less.");
+      throw Error("INVALID_OPTION",
+                  "Only about " + most + " threads can be started here, not " + std::to_string(threads) +
+                      ": a limit of processes ('ulimit -u', or a container's) or of memory stops it.",
+                  /*path=*/"", "fewerThreads");
     }
   }
-  // libtorch has a second pool, of as many threads as it is first told and for libraries that are not used here: of
+  // libtorch's second pool gets the first number that it is told. It is for libraries that are not used here: give it
   // none.
   static std::once_flag pool;
   std::call_once(pool, [] { at::set_num_threads(1); });
@@ -148,70 +145,36 @@ Napi::Value cudaMemoryToJs(const Napi::CallbackInfo& info) {
   return out;
 }
 
-// For tests.
-Napi::Value setPortable(const Napi::CallbackInfo& info) {
-  const bool portable = info[0].As<Napi::Boolean>();
-  return runOnEngine<bool>(
-      info.Env(),
-      [portable] {
-        portableOnly = portable;
-        return true;
-      },
-      [](Napi::Env env, bool&) { return env.Undefined(); });
-}
-
-// For tests: bytes that malloc has handed out, null where it does not count them. By name, because glibc before 2.33
-// lacks it.
-Napi::Value allocatedBytes(const Napi::CallbackInfo& info) {
-#ifdef __GLIBC__
-  struct Counts {  // struct mallinfo2
-    size_t arena, ordblks, smblks, hblks, hblkhd, usmblks, fsmblks, uordblks, fordblks, keepcost;
-  };
-  if (const auto count = reinterpret_cast<Counts (*)()>(dlsym(RTLD_DEFAULT, "mallinfo2"))) {
-    const Counts counts = count();
-    return Napi::Number::New(info.Env(), static_cast<double>(counts.uordblks + counts.hblkhd));
-  }
-#endif
-  return info.Env().Null();
-}
-
-// For tests: the bytes outside its heap that V8 was told of.
-Napi::Value externalBytes(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(),
-                           static_cast<double>(Napi::MemoryManagement::AdjustExternalMemory(info.Env(), 0)));
-}
-
 void shutdown(const Napi::CallbackInfo& info) { EngineThread::of(info.Env()).shutdown(); }
 
 }  // namespace
 
-Napi::Object init(Napi::Env env, Napi::Object exports) {
+Napi::Object init(Napi::Env env, Napi::Object createError) {
   // The library is initialised once for each environment; the allocator belongs to the process.
   static std::once_flag allocator;
   std::call_once(allocator, installRecyclingAllocator);
-  Environment::create(env);
+  Environment::create(env, createError.As<Napi::Function>());
+  Napi::Object exports = Napi::Object::New(env);
   addFunction<versions>(env, exports, "versions");
   addFunction<devices>(env, exports, "devices");
   addFunction<setThreads>(env, exports, "setThreads");
   addFunction<cudaStatusToJs>(env, exports, "cudaStatus");
   addFunction<cudaMemoryToJs>(env, exports, "cudaMemory");
-  addFunction<setPortable>(env, exports, "setPortable");
-  addFunction<allocatedBytes>(env, exports, "allocatedBytes");
-  addFunction<externalBytes>(env, exports, "externalBytes");
   addFunction<shutdown>(env, exports, "shutdown");
   registerFiles(env, exports);
   registerImages(env, exports);
   registerMetrics(env, exports);
-  registerAnomalies(env, exports);
   registerTrainer(env, exports);
   registerGroup(env, exports);
   registerDetector(env, exports);
+  registerTesting(env, exports);
   return exports;
 }
 
 }  // namespace ssn::addon
 
+// `createError` (lib/native/errors.ts) stands where node-addon-api expects a module's exports. Returns the exports.
 extern "C" __attribute__((visibility("default"))) napi_value supersimplenet_engine_init(napi_env env,
-                                                                                        napi_value exports) {
-  return Napi::RegisterModule(env, exports, ssn::addon::init);
+                                                                                        napi_value createError) {
+  return Napi::RegisterModule(env, createError, ssn::addon::init);
 }

@@ -3,10 +3,9 @@
 #include <ATen/ops/empty.h>
 
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <new>
-
-#include "error.h"
 
 namespace ssn::addon {
 namespace {
@@ -25,16 +24,16 @@ constexpr Dtype kDtypes[] = {
     {"int8", at::kChar, napi_int8_array},        {"int16", at::kShort, napi_int16_array},
 };
 
-const Dtype& dtypeNamed(Napi::Env env, const std::string& name) {
+const Dtype& dtypeNamed(const std::string& name) {
   for (const Dtype& dtype : kDtypes)
     if (name == dtype.name) return dtype;
-  throw Napi::TypeError::New(env, "unknown tensor dtype '" + name + "'");
+  throw Error("INTERNAL", "unknown tensor dtype '" + name + "'");
 }
 
-const Dtype& dtypeOf(Napi::Env env, at::ScalarType type) {
+const Dtype& dtypeOf(at::ScalarType type) {
   for (const Dtype& dtype : kDtypes)
     if (type == dtype.type) return dtype;
-  throw Napi::TypeError::New(env, std::string("tensor dtype ") + c10::toString(type) + " has no JavaScript form");
+  throw Error("INTERNAL", std::string("tensor dtype ") + c10::toString(type) + " has no JavaScript form");
 }
 
 Napi::TypedArray arrayOver(Napi::Env env, Napi::ArrayBuffer buffer, napi_typedarray_type type, size_t elements) {
@@ -84,23 +83,39 @@ Napi::ArrayBuffer bufferOf(Napi::Env env, const at::Tensor& dense) {
 
 Napi::Value field(const Napi::Object& object, const char* name) {
   Napi::Value value = object.Get(name);
-  if (value.IsUndefined())
-    throw Napi::TypeError::New(object.Env(), std::string("missing native option '") + name + "'");
+  check(!value.IsUndefined(), std::string("missing native option '") + name + "'");
   return value;
 }
 
 }  // namespace
 
+void check(bool ok, const std::string& what) {
+  if (!ok) throw Error("INTERNAL", what);
+}
+
+bool isSize(int64_t size) { return size >= 1 && size <= std::numeric_limits<int32_t>::max(); }
+
+Napi::Uint8Array imageFromJs(const Napi::Value& value, int64_t height, int64_t width, int64_t channels) {
+  check(value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == napi_uint8_array,
+        "an image must be a Uint8Array");
+  check(isSize(height) && isSize(width) && (channels == 1 || channels == 3), "image sizes must be at least 1");
+  const Napi::Uint8Array pixels = value.As<Napi::Uint8Array>();
+  check(pixels.ElementLength() / (static_cast<uint64_t>(width) * channels) == static_cast<uint64_t>(height) &&
+            pixels.ElementLength() % (static_cast<uint64_t>(width) * channels) == 0,
+        "image data does not match its sizes");
+  return pixels;
+}
+
 at::Tensor tensorFromJs(const Napi::Value& value, const std::string& name) {
   Napi::Env env = value.Env();
   Napi::Object object = value.As<Napi::Object>();
-  const Dtype& dtype = dtypeNamed(env, getString(object, "dtype"));
+  const Dtype& dtype = dtypeNamed(getString(object, "dtype"));
   Napi::Array shape = field(object, "shape").As<Napi::Array>();
   std::vector<int64_t> sizes(shape.Length());
   int64_t elements = 1;
   for (uint32_t i = 0; i < shape.Length(); ++i) elements *= sizes[i] = shape.Get(i).As<Napi::Number>().Int64Value();
   Napi::Value data = field(object, "data");
-  if (!data.IsTypedArray()) throw Napi::TypeError::New(env, "tensor data must be a typed array");
+  check(data.IsTypedArray(), "tensor data must be a typed array");
   // Not the ArrayBuffer of node-addon-api: a SharedArrayBuffer is none to it.
   napi_typedarray_type type;
   size_t count;
@@ -128,7 +143,7 @@ TensorMap tensorMapFromJs(const Napi::Value& value) {
 }
 
 Napi::Value tensorToJs(Napi::Env env, const at::Tensor& tensor) {
-  const Dtype& dtype = dtypeOf(env, tensor.scalar_type());
+  const Dtype& dtype = dtypeOf(tensor.scalar_type());
   Napi::Object out = Napi::Object::New(env);
   out.Set("dtype", dtype.name);
   Napi::Array shape = Napi::Array::New(env, tensor.dim());
@@ -146,7 +161,7 @@ Napi::Value tensorMapToJs(Napi::Env env, const TensorMap& tensors) {
 }
 
 Napi::Value float32ToJs(Napi::Env env, const at::Tensor& tensor) {
-  if (tensor.scalar_type() != at::kFloat) throw Napi::TypeError::New(env, "float32ToJs needs a float32 tensor");
+  check(tensor.scalar_type() == at::kFloat, "float32ToJs needs a float32 tensor");
   const at::Tensor dense = tensor.detach().cpu().contiguous();
   return arrayOver(env, copied(env, dense.data_ptr(), dense.nbytes()), napi_float32_array, dense.numel());
 }

@@ -1,4 +1,4 @@
-// NativeDetector of lib/native/binding.ts, and the inspection of a forward pass.
+// NativeDetector of lib/native/binding.ts.
 #include <ATen/ops/empty.h>
 
 #include <cstring>
@@ -101,32 +101,11 @@ Napi::Value createDetector(const Napi::CallbackInfo& info) {
       [](Napi::Env e, Made& made) { return Environment::of(e).detector.New({Napi::External<Made>::New(e, &made)}); });
 }
 
-Napi::Value forward(const Napi::CallbackInfo& info) {
-  Napi::Env env = info.Env();
-  return runOnEngine<Detector::Inspection>(
-      env,
-      [config = detectorConfigFromJs(info[0].As<Napi::Object>()), backbone = tensorMapFromJs(info[1]),
-       heads = tensorMapFromJs(info[2]),
-       input = tensorFromJs(info[3])] { return Detector(config, backbone, heads).inspect(input); },
-      [](Napi::Env e, Detector::Inspection& result) {
-        Napi::Object out = Napi::Object::New(e);
-        Napi::Array taps = Napi::Array::New(e, result.taps.size());
-        for (uint32_t i = 0; i < result.taps.size(); ++i) taps.Set(i, tensorToJs(e, result.taps[i]));
-        out.Set("taps", taps);
-        out.Set("features", tensorToJs(e, result.features));
-        out.Set("mapLogits", tensorToJs(e, result.mapLogits));
-        out.Set("anomalyMap", tensorToJs(e, result.anomalyMap));
-        out.Set("scoreLogit", tensorToJs(e, result.scoreLogit));
-        return out;
-      });
-}
-
 }  // namespace
 
 void registerDetector(Napi::Env env, Napi::Object exports) {
   Environment::of(env).detector = Napi::Persistent(NativeDetector::define(env));
   addFunction<createDetector>(env, exports, "createDetector");
-  addFunction<forward>(env, exports, "forward");
 }
 
 }  // namespace ssn::addon

@@ -11,8 +11,12 @@ EngineThread::EngineThread(Napi::Env env) {
   callback_.Unref(env);
 }
 
-void Environment::create(Napi::Env env) {
+void Environment::create(Napi::Env env, Napi::Function createError) {
   auto* self = new Environment(env);
+  self->createError = Napi::Persistent(createError);
+  self->throwFailure = Napi::Persistent(Napi::Function::New(env, [](const Napi::CallbackInfo& info) {
+    throw Napi::Error(info.Env(), Environment::of(info.Env()).createError.Call({info[0]}));
+  }));
   // Instance data lives until the environment is gone, after every clean-up hook.
   env.SetInstanceData<Environment>(self);
   // Hooks run in reverse order of registration: this one, added after the thread-safe function, runs before that is

@@ -50,13 +50,13 @@ class EngineThread {
   template <class Result>
   Napi::Value run(Napi::Env env, std::function<Result()> work, std::function<Napi::Value(Napi::Env, Result&)> convert) {
     auto job = std::make_unique<PromiseJob<Result>>(env, std::move(work), std::move(convert));
-    Napi::Promise promise = job->deferred.Promise();
+    Napi::Promise promise = withErrors(env, job->deferred.Promise());
     push(env, std::move(job));
     return promise;
   }
 
-  // Drops the reference on the engine thread, after what was queued before: to end what belongs to a GPU means to wait
-  // for it. For what a job has made: the thread runs, so this does not throw. Once it is stopping, the reference dies
+  // Drops the reference on the engine thread, after the jobs queued before: freeing what a GPU uses waits for the GPU.
+  // For what a job has made: the thread runs, so this does not throw. Once the thread is stopping, the reference dies
   // here.
   void discard(Napi::Env env, std::shared_ptr<void> reference);
 

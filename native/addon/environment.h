@@ -8,19 +8,20 @@
 namespace ssn::addon {
 
 struct Environment {
-  // First of all in an environment: instance data is finalised after what is made later, objects of the classes
-  // included.
-  static void create(Napi::Env env);
+  // Call it first in an environment: instance data is finalised after everything that is made later, objects included.
+  static void create(Napi::Env env, Napi::Function createError);
   static Environment& of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
 
   explicit Environment(Napi::Env env) : engine(env) {}
   EngineThread engine;
-  // Defined once (registerDetector and its like): what a definition takes is not freed before the environment ends.
+  // createError of lib/native/errors.ts, and the handler of rejections that throws what it makes.
+  Napi::FunctionReference createError, throwFailure;
+  // Each class is defined once (registerDetector and the others): a definition lives until the environment ends.
   Napi::FunctionReference detector, trainer, group;
 };
 
-// The memory outside its heap that an object has told V8 of, so that garbage is collected when there is much of it. Of
-// the JavaScript thread; to be set to 0 before it goes.
+// Tells V8 how much memory outside its heap an object holds, so that V8 collects garbage when there is much of it. Use
+// it on the JavaScript thread; set it to 0 before the object goes.
 class ExternalMemory {
  public:
   void set(Napi::Env env, int64_t bytes) {

@@ -5,12 +5,13 @@
 #include <cstdlib>
 #include <new>
 
+#include "addon/environment.h"
 #include "error.h"
 
 namespace ssn::addon {
 namespace {
 
-// Of libtorch's message, which is for programmers: what could not be had, and what a GPU has.
+// libtorch's message is for programmers: keep what could not be allocated, and what the GPU has.
 Failure outOfMemory(const std::string& message) {
   std::string what = "Not enough memory";
   const auto after = [&](const std::string& words) {
@@ -27,25 +28,31 @@ Failure outOfMemory(const std::string& message) {
   } else {
     what += ".";
   }
-  return {"OUT_OF_MEMORY", what +
-                               " Take smaller batches (batchSize), or train with smaller images (imageSize) or a "
-                               "smaller feature cache (featureCacheMiB)."};
+  return {"OUT_OF_MEMORY", what, /*path=*/"", "lessMemory"};
 }
 
 }  // namespace
 
 Napi::Value Failure::toJs(Napi::Env env) const {
-  Napi::Error error = Napi::Error::New(env, message);
-  error.Value().Set("code", code);
-  if (!path.empty()) error.Value().Set("path", path);
-  return error.Value();
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("code", code);
+  out.Set("message", message);
+  if (!path.empty()) out.Set("path", path);
+  if (!remedy.empty()) out.Set("remedy", remedy);
+  return out;
+}
+
+Napi::Error Failure::toError(Napi::Env env) const { return {env, Environment::of(env).createError.Call({toJs(env)})}; }
+
+Napi::Promise withErrors(Napi::Env env, const Napi::Promise& promise) {
+  return promise.Catch(Environment::of(env).throwFailure.Value());
 }
 
 Failure currentFailure() {
   try {
     throw;
   } catch (const Error& error) {
-    return {error.code(), error.what(), error.path()};
+    return {error.code(), error.what(), error.path(), error.remedy()};
   } catch (const c10::OutOfMemoryError& error) {
     return outOfMemory(error.what_without_backtrace());
   } catch (const c10::Error& error) {

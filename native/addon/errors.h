@@ -1,4 +1,4 @@
-// What a C++ exception becomes in JavaScript: an Error with a `code`; lib/errors.ts turns it into the public class.
+// What a C++ exception becomes in JavaScript: createError of lib/native/errors.ts makes the public error class of it.
 #pragma once
 
 #include <napi.h>
@@ -11,9 +11,14 @@ namespace ssn::addon {
 struct Failure {
   std::string code;
   std::string message;
-  std::string path = {};  // of the file it is about
-  Napi::Value toJs(Napi::Env env) const;
+  std::string path = {}, remedy = {};        // as of an Error
+  Napi::Value toJs(Napi::Env env) const;     // NativeFailure of lib/native/errors.ts
+  Napi::Error toError(Napi::Env env) const;  // what createError makes of it
 };
+
+// `promise`, which rejects with a Failure, as one that rejects with what createError makes of it. The error is made in
+// a microtask of the promise: only there V8 knows who awaits it, for the error's stack.
+Napi::Promise withErrors(Napi::Env env, const Napi::Promise& promise);
 
 // The exception that is being handled, as a Failure. Call inside a catch block only.
 Failure currentFailure();
@@ -28,7 +33,7 @@ std::optional<Failure> capture(Body&& body) {
   }
 }
 
-// Runs `body` on the JavaScript thread; a C++ exception is thrown as a JavaScript error with a code.
+// Runs `body` on the JavaScript thread; a C++ exception is thrown as what createError makes of it.
 template <class Body>
 auto guarded(Napi::Env env, Body&& body) {
   try {
@@ -36,13 +41,12 @@ auto guarded(Napi::Env env, Body&& body) {
   } catch (const Napi::Error&) {
     throw;
   } catch (...) {
-    const Failure failure = currentFailure();
-    throw Napi::Error(env, failure.toJs(env));
+    throw currentFailure().toError(env);
   }
 }
 
-// Settles `deferred` with the failure, or with convert(env, result), or with whatever convert throws. A Napi::Error
-// leaves it only while the environment is being torn down.
+// Settles `deferred`, whose promise went through withErrors, with the failure, with convert(env, result), or with what
+// convert throws. A Napi::Error leaves it only while the environment is being torn down.
 template <class Result, class Convert>
 void settlePromise(Napi::Env env, const Napi::Promise::Deferred& deferred, std::optional<Failure>& failure,
                    std::optional<Result>& result, Convert& convert) {
@@ -50,8 +54,6 @@ void settlePromise(Napi::Env env, const Napi::Promise::Deferred& deferred, std::
   if (!failure) {
     try {
       value = convert(env, *result);
-    } catch (const Napi::Error& error) {
-      return deferred.Reject(error.Value());
     } catch (...) {
       failure = currentFailure();
     }

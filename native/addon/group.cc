@@ -1,4 +1,4 @@
-// NativeGroup of lib/native/binding.ts: this process among those that train together.
+// NativeGroup of lib/native/binding.ts: this process as one rank of a group that trains together.
 #include "distributed/group.h"
 
 #include "addon/convert.h"
@@ -39,8 +39,8 @@ class NativeGroup : public Napi::ObjectWrap<NativeGroup> {
     const auto array = info[0].As<Napi::Uint8Array>();
     return runOnEngine<std::vector<Group::Bytes>>(
         info.Env(),
-        [group = group_, mine = Group::Bytes(array.Data(), array.Data() + array.ByteLength())] {
-          return group->allGather(mine);
+        [group = group_, bytes = Group::Bytes(array.Data(), array.Data() + array.ByteLength())] {
+          return group->allGather(bytes);
         },
         [](Napi::Env env, std::vector<Group::Bytes>& parts) {
           Napi::Array out = Napi::Array::New(env, parts.size());

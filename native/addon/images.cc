@@ -1,39 +1,15 @@
 // Image operations and training targets. Promises run on the libuv pool; masks and maps are copied first, because
 // JavaScript may change or transfer its buffers meanwhile. Photographs are not: see resizeImageToJs.
-#include <limits>
 #include <memory>
 
 #include "addon/convert.h"
 #include "addon/pool_worker.h"
 #include "addon/register.h"
-#include "anomalies/distance_weight.h"
 #include "anomalies/targets.h"
-#include "error.h"
 #include "images/resize.h"
 
 namespace ssn::addon {
 namespace {
-
-int64_t integer(const Napi::Value& value) { return value.As<Napi::Number>().Int64Value(); }
-
-void check(bool ok, const char* what) {
-  if (!ok) throw Error("INTERNAL", what);
-}
-
-// An axis below 2^31 keeps every product of two sizes inside int64.
-bool isSize(int64_t size) { return size >= 1 && size <= std::numeric_limits<int32_t>::max(); }
-
-// The bytes of an image after checking that they are as many as its sizes say.
-Napi::Uint8Array imageFromJs(const Napi::Value& value, int64_t height, int64_t width, int64_t channels) {
-  check(value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == napi_uint8_array,
-        "an image must be a Uint8Array");
-  check(isSize(height) && isSize(width) && (channels == 1 || channels == 3), "image sizes must be at least 1");
-  const Napi::Uint8Array pixels = value.As<Napi::Uint8Array>();
-  check(pixels.ElementLength() / (static_cast<uint64_t>(width) * channels) == static_cast<uint64_t>(height) &&
-            pixels.ElementLength() % (static_cast<uint64_t>(width) * channels) == 0,
-        "image data does not match its sizes");
-  return pixels;
-}
 
 std::vector<uint8_t> copied(const Napi::Uint8Array& array) {
   return {array.Data(), array.Data() + array.ElementLength()};
@@ -44,17 +20,13 @@ Flip flipNumbered(int64_t number) {
   return static_cast<Flip>(number);
 }
 
-ResizeMethod methodNamed(const std::string& name) {
-  if (name == "bilinear") return ResizeMethod::bilinear;
-  if (name == "antialias") return ResizeMethod::antialias;
-  check(name == "nearest", "unknown resize method");
-  return ResizeMethod::nearest;
-}
-
 Napi::Value resizeImageToJs(const Napi::CallbackInfo& info) {
   const int64_t height = integer(info[1]), width = integer(info[2]), channels = integer(info[3]);
   const int64_t toHeight = integer(info[4]), toWidth = integer(info[5]);
-  const ResizeMethod method = methodNamed(info[6].As<Napi::String>());
+  const auto method = choice<ResizeMethod>("resize method", info[6].As<Napi::String>(),
+                                           {{"bilinear", ResizeMethod::bilinear},
+                                            {"antialias", ResizeMethod::antialias},
+                                            {"nearest", ResizeMethod::nearest}});
   check(isSize(toHeight) && isSize(toWidth), "image sizes must be at least 1");
   const Napi::Uint8Array pixels = imageFromJs(info[0], height, width, channels);
   // Not copied: for 12 megapixels that takes several times as long as bilinear resizing, on JavaScript's thread. The
@@ -142,24 +114,6 @@ Napi::Value resizeMapToJs(const Napi::CallbackInfo& info) {
       [](Napi::Env env, std::vector<float>& out) { return vectorToJs(env, out); });
 }
 
-Napi::Value distanceWeightToJs(const Napi::CallbackInfo& info) {
-  const int64_t height = integer(info[1]), width = integer(info[2]);
-  const Napi::Uint8Array mask = imageFromJs(info[0], height, width, /*channels=*/1);
-  std::vector<float> out(mask.ElementLength());
-  distanceWeight(mask.Data(), height, width, info[3].As<Napi::Number>().FloatValue(),
-                 info[4].As<Napi::Number>().FloatValue(), out.data());
-  return vectorToJs(info.Env(), out);
-}
-
-Napi::Value dilateToJs(const Napi::CallbackInfo& info) {
-  const int64_t height = integer(info[1]), width = integer(info[2]), size = integer(info[3]);
-  check(size >= 0, "dilation must not be negative");
-  const Napi::Uint8Array mask = imageFromJs(info[0], height, width, /*channels=*/1);
-  std::vector<uint8_t> out(mask.ElementLength());
-  dilate(mask.Data(), height, width, size, out.data());
-  return vectorToJs(info.Env(), out);
-}
-
 }  // namespace
 
 void registerImages(Napi::Env env, Napi::Object exports) {
@@ -167,8 +121,6 @@ void registerImages(Napi::Env env, Napi::Object exports) {
   addFunction<flipImageToJs>(env, exports, "flipImage");
   addFunction<trainingTargetsToJs>(env, exports, "trainingTargets");
   addFunction<resizeMapToJs>(env, exports, "resizeMap");
-  addFunction<distanceWeightToJs>(env, exports, "distanceWeight");
-  addFunction<dilateToJs>(env, exports, "dilate");
 }
 
 }  // namespace ssn::addon

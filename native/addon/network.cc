@@ -6,46 +6,50 @@
 #include <cstring>
 
 #include "addon/convert.h"
-#include "error.h"
 #include "tf32.h"
 
 namespace ssn::addon {
 namespace {
 
-bool given(const Napi::Object& options, const char* name) { return !options.Get(name).IsUndefined(); }
+struct Precision {
+  at::ScalarType type;
+  bool tf32;
+};
+
+Precision precisionFromJs(const Napi::Object& options) {
+  return getChoice<Precision>(options, "precision",
+                              {{"float32", {at::kFloat, false}},
+                               {"tf32", {at::kFloat, true}},
+                               {"bfloat16", {at::kBFloat16, false}},
+                               {"float16", {at::kHalf, false}}});
+}
 
 }  // namespace
 
 HeadLayout headLayoutFromJs(const Napi::Value& value) {
-  HeadLayout layout;
-  if (value.IsUndefined()) return layout;
+  if (value.IsUndefined()) return {};
   const auto options = value.As<Napi::Object>();
-  if (given(options, "classificationHead")) {
-    const std::string head = getString(options, "classificationHead");
-    layout.classification = head == "complex"  ? HeadLayout::kComplex
-                            : head == "mapMax" ? HeadLayout::kMapMax
-                                               : HeadLayout::kStandard;
-  }
-  if (given(options, "mapInput")) layout.mapInput = getBool(options, "mapInput");
-  return layout;
+  return {
+      getChoice<HeadLayout::Classification>(
+          options, "classificationHead",
+          {{"standard", HeadLayout::kStandard}, {"complex", HeadLayout::kComplex}, {"mapMax", HeadLayout::kMapMax}}),
+      getBool(options, "mapInput")};
 }
 
 NetworkConfig networkConfigFromJs(const Napi::Object& options) {
-  NetworkConfig config;
-  config.architecture = getString(options, "architecture");
-  config.layers = getStrings(options, "layers");
-  config.imageHeight = getInt(options, "imageHeight");
-  config.imageWidth = getInt(options, "imageWidth");
-  config.adaptedClassification = getString(options, "variant") == "icpr";
-  config.alignCorners = getBool(options, "alignCorners");
-  if (given(options, "upscale")) config.upscale = getBool(options, "upscale");
-  config.layout = headLayoutFromJs(options);
-  return config;
+  return {getString(options, "architecture"),
+          getStrings(options, "layers"),
+          getInt(options, "imageHeight"),
+          getInt(options, "imageWidth"),
+          getChoice<bool>(options, "variant", {{"jims", false}, {"icpr", true}}),
+          getBool(options, "alignCorners"),
+          getBool(options, "upscale"),
+          headLayoutFromJs(options)};
 }
 
 EngineConfig engineConfigFromJs(const Napi::Object& options) {
   EngineConfig config{networkConfigFromJs(options), at::Device(getString(options, "device")),
-                      getString(options, "compute") == "direct"};
+                      getChoice<bool>(options, "compute", {{"lowResolution", false}, {"direct", true}})};
   if (config.device.is_cuda() && !at::hasCUDA())
     throw Error("DEVICE_UNAVAILABLE",
                 "device '" + config.device.str() + "' was asked for, but this libtorch has no usable CUDA device");
@@ -58,57 +62,71 @@ EngineConfig engineConfigFromJs(const Napi::Object& options) {
 }
 
 DetectorConfig detectorConfigFromJs(const Napi::Object& options) {
-  const std::string precision = getString(options, "precision");
-  return {engineConfigFromJs(options),
-          precision == "bfloat16"  ? at::kBFloat16
-          : precision == "float16" ? at::kHalf
-                                   : at::kFloat,
-          given(options, "cudaGraphs") ? getInt(options, "cudaGraphs") : 0, precision == "tf32"};
+  const auto [type, tf32] = precisionFromJs(options);
+  return {engineConfigFromJs(options), type, getInt(options, "cudaGraphs"), tf32};
 }
 
 TrainerConfig trainerConfigFromJs(const Napi::Object& options) {
   TrainerConfig config;
   static_cast<EngineConfig&>(config) = engineConfigFromJs(options);
   config.seed = static_cast<uint64_t>(getInt(options, "seed"));
-  const Napi::Float32Array noise = options.Get("noiseStd").As<Napi::Float32Array>();
-  config.noiseStd = at::empty({static_cast<int64_t>(noise.ElementLength())}, at::kFloat);
-  std::memcpy(config.noiseStd.data_ptr(), noise.Data(), noise.ByteLength());
+  config.noiseStd = float32FromJs(options.Get("noiseStd"));
+  const auto [type, tf32] = precisionFromJs(options);
+  check(type != at::kHalf, "training knows no float16");
+  config.precision = type;
+  config.tf32 = tf32;
+  config.nccl = getBool(options, "nccl");
   config.perlinThreshold = getNumber(options, "perlinThreshold");
   config.featureCacheBytes = getInt(options, "featureCacheBytes");
-  if (given(options, "featureCacheHostBytes")) config.featureCacheHostBytes = getInt(options, "featureCacheHostBytes");
-  if (given(options, "nccl")) config.nccl = getBool(options, "nccl");
-  if (given(options, "cudaGraphs")) config.graphs = getInt(options, "cudaGraphs");
+  config.featureCacheHostBytes = getInt(options, "featureCacheHostBytes");
   config.featureCachePrecision =
-      options.Has("featureCachePrecision") && getString(options, "featureCachePrecision") == "float16" ? at::kHalf
-                                                                                                       : at::kFloat;
-  if (const Napi::Value value = options.Get("featureCacheFile"); !value.IsUndefined()) {
-    const auto file = value.As<Napi::Object>();
+      getChoice<at::ScalarType>(options, "featureCachePrecision", {{"float32", at::kFloat}, {"float16", at::kHalf}});
+  if (isDefined(options, "featureCacheFile")) {
+    const auto file = options.Get("featureCacheFile").As<Napi::Object>();
     config.featureCacheFile = {getString(file, "path"), getInt(file, "bytes"), digestFromJs(file.Get("identity"))};
   }
-  if (given(options, "syntheticAnomalies")) {
-    const std::string synthetic = getString(options, "syntheticAnomalies");
-    config.synthetic = synthetic == "simplenet" ? AnomalyMaskOptions::kWholeSecondCopy
-                       : synthetic == "none"    ? AnomalyMaskOptions::kNone
-                                                : AnomalyMaskOptions::kPerlin;
-  }
-  if (given(options, "precision")) {
-    const std::string precision = getString(options, "precision");
-    config.tf32 = precision == "tf32";
-    if (precision == "bfloat16") config.precision = at::kBFloat16;
-  }
-  if (given(options, "overlap")) config.overlap = getBool(options, "overlap");
-  if (given(options, "loss")) config.focalMap = getString(options, "loss") != "truncatedL1";
-  config.stopGradient = getBool(options, "stopGradient");
-  config.gradientClip = getNumber(options, "gradientClip");
-  config.adaptorWeightDecay = getNumber(options, "adaptorWeightDecay");
-  config.headsWeightDecay = getNumber(options, "headsWeightDecay");
+  const auto ablation = options.Get("ablation").As<Napi::Object>();
+  config.synthetic = getChoice<AnomalyMaskOptions::Kind>(ablation, "syntheticAnomalies",
+                                                         {{"perlin", AnomalyMaskOptions::kPerlin},
+                                                          {"simplenet", AnomalyMaskOptions::kWholeSecondCopy},
+                                                          {"none", AnomalyMaskOptions::kNone}});
+  config.overlap = getBool(ablation, "overlap");
+  config.focalMap = getChoice<bool>(ablation, "loss", {{"default", true}, {"truncatedL1", false}});
+  const auto optimizer = options.Get("optimizer").As<Napi::Object>();
+  config.stopGradient = getBool(optimizer, "stopGradient");
+  config.gradientClip = getNumber(optimizer, "gradientClip");
+  config.adaptorWeightDecay = getNumber(optimizer, "adaptorWeightDecay");
+  config.headsWeightDecay = getNumber(optimizer, "headsWeightDecay");
+  config.graphs = getInt(options, "cudaGraphs");
   return config;
+}
+
+LearningRates learningRatesFromJs(const Napi::Object& options) {
+  return {getNumber(options, "adaptorLearningRate"), getNumber(options, "headsLearningRate")};
+}
+
+Napi::Object lossesToJs(Napi::Env env, const StepLosses& losses) {
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("l1Normal", losses.l1Normal);
+  out.Set("l1Anomalous", losses.l1Anomalous);
+  out.Set("focalMap", losses.focalMap);
+  out.Set("focalScore", losses.focalScore);
+  out.Set("total", losses.total);
+  out.Set("gradientNorm", losses.gradientNorm);
+  return out;
+}
+
+at::Tensor float32FromJs(const Napi::Value& value) {
+  const auto array = value.As<Napi::Float32Array>();
+  at::Tensor out = at::empty({static_cast<int64_t>(array.ElementLength())}, at::kFloat);
+  std::memcpy(out.data_ptr(), array.Data(), array.ByteLength());
+  return out;
 }
 
 Digest digestFromJs(const Napi::Value& value) {
   const auto array = value.As<Napi::Uint8Array>();
   Digest out;
-  if (array.ByteLength() != out.size()) throw Error("INTERNAL", "a digest has 32 bytes");
+  check(array.ByteLength() == out.size(), "a digest has 32 bytes");
   std::memcpy(out.data(), array.Data(), out.size());
   return out;
 }

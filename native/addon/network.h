@@ -13,6 +13,9 @@ NetworkConfig networkConfigFromJs(const Napi::Object& options);
 EngineConfig engineConfigFromJs(const Napi::Object& options);
 DetectorConfig detectorConfigFromJs(const Napi::Object& options);
 TrainerConfig trainerConfigFromJs(const Napi::Object& options);
-Digest digestFromJs(const Napi::Value& value);  // Uint8Array of 32 bytes
+LearningRates learningRatesFromJs(const Napi::Object& options);
+Napi::Object lossesToJs(Napi::Env env, const StepLosses& losses);
+at::Tensor float32FromJs(const Napi::Value& value);  // Float32Array, copied
+Digest digestFromJs(const Napi::Value& value);       // Uint8Array of 32 bytes
 
 }  // namespace ssn::addon

@@ -51,7 +51,7 @@ template <class Result>
 Napi::Value runOnPool(Napi::Env env, std::function<Result()> work,
                       std::function<Napi::Value(Napi::Env, Result&)> convert) {
   auto* worker = new PoolWorker<Result>(env, std::move(work), std::move(convert));
-  Napi::Promise promise = worker->deferred.Promise();
+  Napi::Promise promise = withErrors(env, worker->deferred.Promise());
   worker->Queue();
   return promise;
 }

@@ -1,4 +1,4 @@
-// Every file of this folder that adds to the addon's surface has one function here; addon.cc calls them all.
+// One function for each file of this folder that adds to the addon's surface; addon.cc calls them all.
 #pragma once
 
 #include <napi.h>
@@ -24,13 +24,13 @@ void addFunction(Napi::Env env, Napi::Object exports, const char* name) {
   exports.Set(name, Napi::Function::New<guardedFunction<Function>>(env, name));
 }
 
-void registerFiles(Napi::Env env, Napi::Object exports);      // tensor files
-void registerImages(Napi::Env env, Napi::Object exports);     // resize, training targets
-void registerMetrics(Napi::Env env, Napi::Object exports);    // ROC, AP, AUPRO, regions
-void registerAnomalies(Napi::Env env, Napi::Object exports);  // Perlin noise, latent noise (for tests and inspection)
+void registerFiles(Napi::Env env, Napi::Object exports);    // tensor files
+void registerImages(Napi::Env env, Napi::Object exports);   // resize, training targets
+void registerMetrics(Napi::Env env, Napi::Object exports);  // ROC, AP, AUPRO, regions
 void registerTrainer(Napi::Env env, Napi::Object exports);
 void registerDetector(Napi::Env env, Napi::Object exports);
-void registerGroup(Napi::Env env, Napi::Object exports);  // several processes that train together
+void registerGroup(Napi::Env env, Napi::Object exports);    // several processes that train together
+void registerTesting(Napi::Env env, Napi::Object exports);  // `testing`: what only tests call
 
 // createTrainer(config, backbone, heads), within a group or (null) alone.
 Napi::Value createTrainerIn(std::shared_ptr<Group> group, const Napi::CallbackInfo& info);

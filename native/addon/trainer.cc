@@ -34,25 +34,10 @@ at::Tensor planeFromJs(const Napi::Value& value, FeatureShape shape) {
   return out;
 }
 
-Napi::Object lossesToJs(Napi::Env env, const StepLosses& losses) {
-  Napi::Object out = Napi::Object::New(env);
-  out.Set("l1Normal", losses.l1Normal);
-  out.Set("l1Anomalous", losses.l1Anomalous);
-  out.Set("focalMap", losses.focalMap);
-  out.Set("focalScore", losses.focalScore);
-  out.Set("total", losses.total);
-  out.Set("gradientNorm", losses.gradientNorm);
-  return out;
-}
-
 Napi::Value lossListToJs(Napi::Env env, std::vector<StepLosses>& losses) {
   Napi::Array out = Napi::Array::New(env, losses.size());
   for (uint32_t i = 0; i < losses.size(); ++i) out.Set(i, lossesToJs(env, losses[i]));
   return out;
-}
-
-LearningRates ratesFromJs(const Napi::Object& options) {
-  return {getNumber(options, "adaptorLearningRate"), getNumber(options, "headsLearningRate")};
 }
 
 class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
@@ -158,7 +143,8 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
     out.Set("file", static_cast<double>(report.file));
     out.Set("computed", static_cast<double>(report.computed));
     Napi::Array warnings = Napi::Array::New(env);
-    for (const std::string& warning : report.warnings) warnings.Set(warnings.Length(), warning);
+    for (const auto& [message, remedy] : report.warnings)
+      warnings.Set(warnings.Length(), Failure{/*code=*/"", message, /*path=*/"", remedy}.toJs(env));
     out.Set("warnings", warnings);
     return out;
   }
@@ -198,7 +184,7 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
     return runOnEngine<std::vector<StepLosses>>(
         env,
         [trainer = trainer(env), index = getInt(options, "index"), items = std::move(items), share,
-         rates = ratesFromJs(options)] { return trainer->step(index, items, share, rates); },
+         rates = learningRatesFromJs(options)] { return trainer->step(index, items, share, rates); },
         lossListToJs);
   }
 
@@ -225,12 +211,9 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
   }
 
   Napi::Value setNoiseStd(const Napi::CallbackInfo& info) {
-    const auto array = info[0].As<Napi::Float32Array>();
-    at::Tensor noise = at::empty({static_cast<int64_t>(array.ElementLength())}, at::kFloat);
-    std::memcpy(noise.data_ptr(), array.Data(), array.ByteLength());
     return runOnEngine<bool>(
         info.Env(),
-        [trainer = trainer(info.Env()), noise] {
+        [trainer = trainer(info.Env()), noise = float32FromJs(info[0])] {
           trainer->setNoiseStd(noise);
           return true;
         },
@@ -338,65 +321,6 @@ Napi::Value randomHeadsToJs(const Napi::CallbackInfo& info) {
             layout = headLayoutFromJs(info[2])] { return randomHeads(channels, layout, static_cast<uint64_t>(seed)); });
 }
 
-// One training step with everything random given (GoldenStepInput).
-Napi::Value goldenStep(const Napi::CallbackInfo& info) {
-  Napi::Env env = info.Env();
-  const auto options = info[0].As<Napi::Object>();
-  struct Result {
-    StepOutput output;
-    StepLosses losses;
-    TensorMap gradients, after;
-  };
-  TensorMap in;
-  for (const char* name : {"input", "noise", "perlinMask", "mask", "label", "isSegmented", "distanceWeight"})
-    in[name] = tensorFromJs(options.Get(name));
-  return runOnEngine<Result>(
-      env,
-      [config = trainerConfigFromJs(options.Get("config").As<Napi::Object>()),
-       backbone = tensorMapFromJs(options.Get("backbone")), heads = tensorMapFromJs(options.Get("heads")), in,
-       rates = ratesFromJs(options)] {
-        Trainer trainer(config, backbone, heads);
-        const DeviceStep::Use use = trainer.use();
-        const auto on = [&](const char* name) { return in.at(name).to(config.device); };
-        StepInput input{trainer.taps(in.at("input")), on("mask"),       on("label"), on("isSegmented"),
-                        on("distanceWeight"),         on("perlinMask"), nullptr};
-        // 2b x C x H x W -> (2b H W) x C; a cell of -1 has none.
-        input.noise = [noise = on("noise").permute({0, 2, 3, 1}).flatten(0, 2)](const at::Tensor& cells) {
-          return noise.index_select(0, cells.clamp_min(0)) * cells.ge(0).unsqueeze(1);
-        };
-        input.capacity =
-            capacityFor(perturbation(input, config.overlap).noiseMask.sum().item<int64_t>(), input.perlinMask.numel());
-        Result result;
-        result.output = trainer.forwardBackward(input);
-        const auto parameters = trainedParameters(trainer.heads());
-        for (size_t i = 0; i < parameters.size(); ++i)
-          result.gradients[parameters[i].name] = result.output.gradients[i].clone();
-        const auto value = [](const at::Tensor& t) { return t.item<double>(); };
-        result.losses = {value(result.output.l1Normal),
-                         value(result.output.l1Anomalous),
-                         value(result.output.focalMap),
-                         value(result.output.focalScore),
-                         0,
-                         0};
-        result.losses.total =
-            result.losses.l1Normal + result.losses.l1Anomalous + result.losses.focalMap + result.losses.focalScore;
-        result.losses.gradientNorm = value(trainer.update(result.output.gradients, rates));
-        result.after = headsToTensors(trainer.heads());
-        return result;
-      },
-      [](Napi::Env e, Result& result) {
-        Napi::Object out = Napi::Object::New(e);
-        out.Set("losses", lossesToJs(e, result.losses));
-        out.Set("mapLogits", tensorToJs(e, result.output.map));
-        out.Set("scoreLogit", tensorToJs(e, result.output.score));
-        out.Set("targetMask", tensorToJs(e, result.output.targets.mask));
-        out.Set("targetLabel", tensorToJs(e, result.output.targets.label));
-        out.Set("gradients", tensorMapToJs(e, result.gradients));
-        out.Set("after", tensorMapToJs(e, result.after));
-        return out;
-      });
-}
-
 }  // namespace
 
 Napi::Value createTrainerIn(std::shared_ptr<Group> group, const Napi::CallbackInfo& info) {
@@ -418,7 +342,6 @@ void registerTrainer(Napi::Env env, Napi::Object exports) {
   addFunction<randomBackboneToJs>(env, exports, "randomBackbone");
   addFunction<headTensorsToJs>(env, exports, "headTensors");
   addFunction<randomHeadsToJs>(env, exports, "randomHeads");
-  addFunction<goldenStep>(env, exports, "goldenStep");
 }
 
 }  // namespace ssn::addon

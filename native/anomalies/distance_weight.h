@@ -1,6 +1,6 @@
-// Weight of the segmentation losses inside annotated defects (spec section 4; paper section 3.4, taken over from
-// SegDecNet): per 8-connected component, w * (d / max d)^p with d the Euclidean distance to the nearest pixel outside;
-// 1 outside the defects. No libtorch.
+// Weight of the segmentation losses inside annotated defects (docs/method.md, Targets and distance weight; paper
+// section 3.4, taken over from SegDecNet): per 8-connected component, w * (d / max d)^p with d the Euclidean distance
+// to the nearest pixel outside; 1 outside the defects. No libtorch.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Random tensors of initial weights: a pure function of (seed, tensor name), so the same on every machine and device.
+// Random initial weights: a pure function of (seed, tensor name), so the same on every machine and device.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "host_path.h"
+#include "runs_on_host.h"
 #include "kernels/noise.h"
 #include "kernels/run.h"
 
@@ -59,7 +59,7 @@ void latentNoise(const StepStreams& streams, int64_t plane, const at::Tensor& ce
   const int64_t* cell = cells.data_ptr<int64_t>();
   const float* scale = std.defined() ? std.data_ptr<float>() : nullptr;
   float* to = out.data_ptr<float>();
-  if (!hostPath(cells)) {
+  if (!runsOnHost(cells)) {
     streams.check();
     const kernels::LatentNoise body{static_cast<uint32_t>(streams.seed),
                                     static_cast<uint32_t>(streams.seed >> 32),

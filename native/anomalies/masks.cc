@@ -7,7 +7,7 @@
 #include <bit>
 
 #include "anomalies/perlin.h"
-#include "host_path.h"
+#include "runs_on_host.h"
 #include "kernels/perlin.h"
 #include "kernels/run.h"
 
@@ -35,7 +35,7 @@ kernels::AnomalyField fieldOf(const AnomalyMaskOptions& options, uint64_t seed) 
 at::Tensor anomalyMasks(const AnomalyMaskOptions& options, const StepStreams& streams, at::Device device) {
   const int64_t b = streams.images;
   streams.check();
-  if (!hostPath(device)) {
+  if (!runsOnHost(device)) {
     const at::Tensor out =
         at::empty({2 * b, 1, options.height, options.width}, at::TensorOptions().device(device).dtype(at::kFloat));
     forEach(device, out.numel(),
@@ -74,14 +74,15 @@ std::vector<int64_t> anomalyCounts(const AnomalyMaskOptions& options, const std:
     }
     first += static_cast<size_t>(step.images);
   }
-  const at::Tensor there = table.to(device), counts = at::empty({samples}, there.options().dtype(at::kInt));
-  const int64_t* columns = there.data_ptr<int64_t>();
+  const at::Tensor tableOnDevice = table.to(device),
+                   counts = at::empty({samples}, tableOnDevice.options().dtype(at::kInt));
+  const int64_t* columns = tableOnDevice.data_ptr<int64_t>();
   reduceRows(device, samples,
              kernels::AnomalyCounts{fieldOf(options, steps[0].seed), columns, columns + samples, columns + 2 * samples,
                                     columns + 3 * samples, real.defined() ? real.data_ptr<uint8_t>() : nullptr,
                                     counts.data_ptr<int32_t>()});
-  const at::Tensor known = counts.cpu();
-  const int32_t* count = known.data_ptr<int32_t>();
+  const at::Tensor countsOnHost = counts.cpu();
+  const int32_t* count = countsOnHost.data_ptr<int32_t>();
   for (size_t i = 0; i < steps.size(); ++i)
     for (int64_t s = 0; s < 2 * steps[i].images; ++s) out[i] += *count++;
   return out;

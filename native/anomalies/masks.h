@@ -1,5 +1,5 @@
-// Where a training step has synthetic anomalies, before real defects are taken out (spec section 3.3, and the ablations
-// of section 9).
+// Where a training step has synthetic anomalies, before real defects are taken out (docs/method.md, Synthetic
+// anomalies, Ablations).
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -13,7 +13,7 @@ namespace ssn {
 
 struct AnomalyMaskOptions {
   enum Kind {
-    kPerlin,           // spec section 3
+    kPerlin,           // the paper's
     kWholeSecondCopy,  // SimpleNet's: the whole map of the second copy of the batch, the first stays clean
     kNone,
   } kind = kPerlin;

@@ -1,4 +1,4 @@
-// Perlin noise and the synthetic-anomaly masks made from it (spec section 3.3; paper section 3.3).
+// Perlin noise and the synthetic-anomaly masks made from it (docs/method.md, Synthetic anomalies; paper section 3.3).
 #pragma once
 
 #include <ATen/core/Tensor.h>

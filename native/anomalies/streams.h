@@ -16,8 +16,8 @@ struct StepStreams {
   uint64_t seed;
   int64_t step;
   int64_t images, first, second;
-  // Where hostPath(device) does not hold: `step` as one int64 in the device's memory. Kernels read it there, because a
-  // graph of the step is replayed for others.
+  // `step` as one int64 in the device's memory, where runsOnHost(device) is false. Kernels read it there, because a
+  // graph is replayed for other steps.
   at::Tensor stepOnDevice;
 
   int64_t of(int64_t sample) const { return sample < images ? first + sample : second + sample - images; }

@@ -1,4 +1,5 @@
-// From a mask at the image's own size to what one image is trained towards (spec sections 1, 3 and 4). No libtorch.
+// Makes the training targets of one image from a mask at the image's own size (docs/method.md, Targets and distance
+// weight). No libtorch.
 #pragma once
 
 #include <cstdint>

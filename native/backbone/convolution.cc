@@ -10,7 +10,7 @@
 #include <optional>
 #include <string_view>
 
-#include "host_path.h"
+#include "runs_on_host.h"
 #include "kernels/dispatch.h"
 #include "kernels/inference.h"
 #include "kernels/run.h"
@@ -62,12 +62,12 @@ bool computable(at::ScalarType type) {
 Convolution::Convolution(const at::Tensor& weight, const at::Tensor& bias, int64_t stride, int64_t padding,
                          int64_t height, int64_t width)
     : weight_(weight.contiguous(at::MemoryFormat::ChannelsLast)), bias_(bias), stride_(stride), padding_(padding) {
-  if (const int64_t tile = hostPath(weight) ? Winograd::tile(weight, stride, padding, height, width) : 0; tile != 0) {
+  if (const int64_t tile = runsOnHost(weight) ? Winograd::tile(weight, stride, padding, height, width) : 0; tile != 0) {
     winograd_.emplace(weight, bias, tile);
     weight_.reset();
     return;
   }
-  if (!hostPath(weight) || !computable(weight.scalar_type()) || operators() == nullptr) return;
+  if (!runsOnHost(weight) || !computable(weight.scalar_type()) || operators() == nullptr) return;
   packed_ = operators()->pack.call(weight_, {padding, padding}, {stride, stride}, {1, 1}, 1,
                                    at::OptionalIntArrayRef({1, weight.size(1), height, width}));
   weight_.reset();
@@ -88,7 +88,7 @@ at::Tensor Convolution::finished(const at::Tensor& x, const at::Tensor& residual
 
 at::Tensor Convolution::operator()(const at::Tensor& x) const {
   if (winograd_) return (*winograd_)(x, false);
-  if (!hostPath(x)) return finished(x, {}, /*relu=*/false);
+  if (!runsOnHost(x)) return finished(x, {}, /*relu=*/false);
   if (!packed_.defined()) return at::conv2d(x, weight_, bias_, stride_, padding_);
   return operators()->unary.call(x, packed_, bias_, {padding_, padding_}, {stride_, stride_}, {1, 1}, 1, "none",
                                  Scalars(), std::nullopt);
@@ -96,7 +96,7 @@ at::Tensor Convolution::operator()(const at::Tensor& x) const {
 
 at::Tensor Convolution::relu(const at::Tensor& x) const {
   if (winograd_) return (*winograd_)(x, true);
-  if (!hostPath(x)) return finished(x, {}, /*relu=*/true);
+  if (!runsOnHost(x)) return finished(x, {}, /*relu=*/true);
   if (!packed_.defined()) return at::conv2d(x, weight_, bias_, stride_, padding_).relu_();
   return operators()->unary.call(x, packed_, bias_, {padding_, padding_}, {stride_, stride_}, {1, 1}, 1, "relu",
                                  Scalars(), std::nullopt);
@@ -104,7 +104,7 @@ at::Tensor Convolution::relu(const at::Tensor& x) const {
 
 at::Tensor Convolution::addRelu(const at::Tensor& x, at::Tensor residual) const {
   if (winograd_) return winograd_->addRelu(x, residual);
-  if (!hostPath(x)) return finished(x, residual, /*relu=*/true);
+  if (!runsOnHost(x)) return finished(x, residual, /*relu=*/true);
   if (!packed_.defined()) return residual.add_(at::conv2d(x, weight_, bias_, stride_, padding_)).relu_();
   return operators()->binary.call(residual, x, packed_, bias_, {padding_, padding_}, {stride_, stride_}, {1, 1}, 1,
                                   "add", std::nullopt, "relu", Scalars(), std::nullopt);

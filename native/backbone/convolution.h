@@ -1,8 +1,8 @@
-// A frozen convolution with bias, and what may follow it in the same pass: ReLU, or the residual branch's sum and ReLU.
-// On the CPU 3x3 ones in float32 run by Winograd's algorithm where that is faster, the others in oneDNN, through the
-// operators that libtorch has for its compiler (namespace mkldnn): weights are laid out once, for the image size, and
-// the element-wise part is applied while the result is in registers. Where libtorch comes without oneDNN, and on other
-// devices, it is at::conv2d; there one kernel does what follows.
+// A frozen convolution with bias, fused with ReLU, or with the residual branch's sum and ReLU. On the CPU, 3x3 float32
+// convolutions use Winograd's algorithm where that is faster. The others use oneDNN through the operators that libtorch
+// has for its compiler (namespace mkldnn): weights are laid out once, for the image size, and the element-wise part is
+// applied while the result is in registers. Without oneDNN, and on other devices, it is at::conv2d and one kernel for
+// the rest.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -28,7 +28,7 @@ class Convolution {
   // relu(convolution(x) + residual); may overwrite `residual`.
   at::Tensor addRelu(const at::Tensor& x, at::Tensor residual) const;
 
-  // That its weights take, as they are laid out.
+  // Bytes of its weights, as they are laid out.
   int64_t bytes() const {
     return bytesOf(weight_) + bytesOf(bias_) + bytesOf(packed_) + (winograd_ ? winograd_->bytes() : 0);
   }

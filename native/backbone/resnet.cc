@@ -136,11 +136,11 @@ Convolution Backbone::folded(const TensorMap& tensors, const std::string& conv, 
 Backbone::Backbone(const Architecture& architecture, const TensorMap& tensors, const std::vector<std::string>& layers,
                    int64_t height, int64_t width, at::Device device, at::ScalarType dtype)
     : device_(device), dtype_(dtype) {
-  for (const std::string& layer : layers) taps_.push_back(stageNamed(layer));
-  if (taps_.empty()) throw Error("INVALID_OPTION", "no layer is named");
+  for (const std::string& layer : layers) resultStages_.push_back(stageNamed(layer));
+  if (resultStages_.empty()) throw Error("INVALID_OPTION", "no layer is named");
   stem_ = folded(tensors, "conv1", "bn1", 2, 3, height, width);
   height = halved(halved(height)), width = halved(halved(width));
-  const int last = *std::max_element(taps_.begin(), taps_.end());
+  const int last = *std::max_element(resultStages_.begin(), resultStages_.end());
   for (int stage = 0; stage <= last; ++stage) {
     std::vector<Block> blocks;
     for (const BlockLayers& source : stageLayers(architecture, stage)) {
@@ -166,14 +166,14 @@ std::vector<at::Tensor> Backbone::forward(const at::Tensor& input) const {
     for (const Block& block : stage) {
       at::Tensor y = x;
       for (size_t i = 0; i + 1 < block.branch.size(); ++i) y = block.branch[i].relu(y);
-      // Without a shortcut x itself is overwritten: only the first block of a stage reads the last one's output, a tap,
-      // and from the second stage on that block has a shortcut.
+      // Without a shortcut x itself is overwritten: only the first block of a stage reads the last one's output, a
+      // layer map, and from the second stage on that block has a shortcut.
       x = block.branch.back().addRelu(y, block.shortcut.empty() ? x : block.shortcut.front()(x));
     }
     stageOutputs.push_back(x);
   }
   std::vector<at::Tensor> out;
-  for (int tap : taps_) out.push_back(stageOutputs[tap]);
+  for (int stage : resultStages_) out.push_back(stageOutputs[stage]);
   return out;
 }
 
@@ -187,20 +187,20 @@ int64_t Backbone::bytes() const {
   return out;
 }
 
-std::vector<TapShape> tapShapes(const Architecture& architecture, const std::vector<std::string>& layers,
-                                int64_t height, int64_t width) {
+std::vector<LayerShape> layerShapes(const Architecture& architecture, const std::vector<std::string>& layers,
+                                    int64_t height, int64_t width) {
   constexpr int64_t kLargest = 1 << 16;
   if (layers.empty()) throw Error("INVALID_OPTION", "no layer is named");
   if (height < 1 || width < 1 || height > kLargest || width > kLargest)
     throw Error("INVALID_OPTION",
                 "an image size of " + std::to_string(height) + "x" + std::to_string(width) + " is out of range");
-  std::vector<TapShape> stages;
+  std::vector<LayerShape> stages;
   int64_t h = halved(halved(height)), w = halved(halved(width));
   for (int stage = 0; stage < 3; ++stage) {
     if (stage > 0) h = halved(h), w = halved(w);
     stages.push_back({stageWidth(architecture, stage), h, w});
   }
-  std::vector<TapShape> out;
+  std::vector<LayerShape> out;
   for (const std::string& layer : layers) out.push_back(stages[stageNamed(layer)]);
   return out;
 }

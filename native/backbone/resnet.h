@@ -1,6 +1,6 @@
 // The ResNet family of torchvision up to layer3 (layer4 and fc are never built), frozen, in eval mode, with every batch
-// norm folded into the convolution before it: w' = w g / sqrt(v + eps), b' = beta - m g / sqrt(v + eps). Spec
-// section 1.
+// norm folded into the convolution before it: w' = w g / sqrt(v + eps), b' = beta - m g / sqrt(v + eps).
+// docs/method.md, Features.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -31,27 +31,27 @@ std::map<std::string, std::vector<int64_t>> backboneTensors(const Architecture& 
 // deep nets' activations stay in range without running statistics.
 TensorMap randomBackbone(const Architecture& architecture, uint64_t seed);
 
-// Channels and size of one tap.
-struct TapShape {
+// Channels and size of the map that one layer gives.
+struct LayerShape {
   int64_t channels, height, width;
 };
 
-// Of each of `layers` ("layer1".."layer3") for an image of height x width. Throws Error("INVALID_OPTION") for another
-// layer.
-std::vector<TapShape> tapShapes(const Architecture& architecture, const std::vector<std::string>& layers,
-                                int64_t height, int64_t width);
+// Returns the shape of each of `layers` ("layer1".."layer3") for an image of height x width. Throws
+// Error("INVALID_OPTION") for another layer.
+std::vector<LayerShape> layerShapes(const Architecture& architecture, const std::vector<std::string>& layers,
+                                    int64_t height, int64_t width);
 
 class Backbone {
  public:
-  // `tensors` holds at least backboneTensors(); `layers` are the taps ("layer1".."layer3"), in the order of the result;
-  // height, width: of the images.
+  // `tensors` holds at least backboneTensors(); `layers` are the layers taken ("layer1".."layer3"), in the order of the
+  // result; height, width: of the images.
   Backbone(const Architecture& architecture, const TensorMap& tensors, const std::vector<std::string>& layers,
            int64_t height, int64_t width, at::Device device, at::ScalarType dtype = at::kFloat);
 
-  // b x 3 x H x W, normalised -> one map per tap, b x C_l x h_l x w_l, channels-last.
+  // b x 3 x H x W, normalised -> one map per layer, b x C_l x h_l x w_l, channels-last.
   std::vector<at::Tensor> forward(const at::Tensor& input) const;
 
-  int64_t bytes() const;  // that its weights take
+  int64_t bytes() const;  // of its weights
 
  private:
   struct Block {
@@ -65,7 +65,7 @@ class Backbone {
   at::ScalarType dtype_;
   Convolution stem_;
   std::vector<std::vector<Block>> stages_;
-  std::vector<int> taps_;  // stage index of each tap
+  std::vector<int> resultStages_;  // stage index of each result
 };
 
 }  // namespace ssn

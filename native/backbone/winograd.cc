@@ -79,8 +79,8 @@ struct Layer {
 // The tiles that one thread has at hand. They are taken in groups of as many as one product holds in registers; v and
 // products keep what belongs to a group together, so that the frequencies of a tile lie on few pages.
 struct Block {
-  const float* const* in;  // per tile n x n places of the input, n = m + 2
-  float* const* out;       // per tile m x m places of the output
+  const float* const* in;  // per tile n x n positions of the input, n = m + 2
+  float* const* out;       // per tile m x m positions of the output
   int64_t tiles;
   float* v;         // transformed input: group x in/lanes x n x n x tile x lanes
   float* products;  // group x n x n x tile x outputs of one product
@@ -283,9 +283,9 @@ void Winograd::run(const at::Tensor& x, const at::Tensor& out, bool add, bool re
                products = std::make_unique_for_overwrite<float[]>(n * n * size * outputs);
     std::vector<float> zeros(layer.in), beyond(layer.out);
     std::vector<const float*> in(size * n * n);
-    std::vector<float*> places(size * m * m);
+    std::vector<float*> outputPositions(size * m * m);
     for (int64_t begin = first; begin < last; begin += size) {
-      const Block block{in.data(), places.data(), std::min(size, last - begin), v.get(), products.get()};
+      const Block block{in.data(), outputPositions.data(), std::min(size, last - begin), v.get(), products.get()};
       for (int64_t t = 0; t < block.tiles; ++t) {
         const int64_t image = (begin + t) / (down * across), y0 = (begin + t) / across % down * m,
                       x0 = (begin + t) % across * m;
@@ -297,7 +297,7 @@ void Winograd::run(const at::Tensor& x, const at::Tensor& out, bool add, bool re
         }
         for (int64_t i = 0; i < m * m; ++i) {
           const int64_t py = y0 + i / m, px = x0 + i % m;
-          places[t * m * m + i] =
+          outputPositions[t * m * m + i] =
               py < height && px < width ? to + ((image * height + py) * width + px) * layer.out : beyond.data();
         }
       }

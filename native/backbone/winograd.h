@@ -1,7 +1,7 @@
 // A 3x3 convolution of stride 1 and padding 1 by Winograd's algorithm (A. Lavin, S. Gray, "Fast Algorithms for
 // Convolutional Neural Networks", 2015), float32 on the CPU: the same sums by exact algebra with fewer products. Tiles
-// of m x m outputs: each (m+2)x(m+2) piece of the input is transformed, so is the weight (once, in double), and what
-// was a sum over 9 places is one product per frequency: m^2 9 / (m+2)^2 times fewer, 4 for m = 4 and 2.25 for m = 2.
+// of m x m outputs: each (m+2)x(m+2) piece of the input is transformed, so is the weight (once, in double), and the
+// sum over 9 positions becomes one product per frequency: m^2 9 / (m+2)^2 times fewer, 4 for m = 4 and 2.25 for m = 2.
 #pragma once
 
 #include <ATen/core/Tensor.h>

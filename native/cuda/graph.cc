@@ -30,7 +30,7 @@ namespace {
 // While one thread of the process records, others must not wait for the whole device or give memory back to it.
 std::mutex recording;
 
-// Streams that nobody has, by device. Not libtorch's: those are 32, and then come again.
+// Streams that nobody uses now, by device. Not from libtorch's pool: it has 32 and hands them out again.
 std::mutex idleMutex;
 std::map<c10::DeviceIndex, std::vector<c10::cuda::CUDAStream>> idle;
 
@@ -60,7 +60,7 @@ Stream::Stream(at::Device device) : handle_(new Handle{takeStream(device)}) {
 Stream::~Stream() {
   try {
     synchronize();
-  } catch (...) {  // what had failed on the stream was reported where it was waited for
+  } catch (...) {  // a failure on the stream was reported where it was waited for
   }
   const std::lock_guard lock(idleMutex);
   idle[handle_->value.device_index()].push_back(handle_->value);

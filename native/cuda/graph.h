@@ -1,4 +1,4 @@
-// A stream of one's own, and work on it that a CUDA graph repeats: all kernels at one start. CUDA engine only.
+// A private stream, and work on it that a CUDA graph repeats: one launch starts all kernels. CUDA engine only.
 //
 // cuBLAS keeps a workspace for each stream, made when it is first used there, and graphs write to it. libtorch frees it
 // when a graph of that stream ends (2.14), though others go on. So a stream belongs to one object at a time, which uses
@@ -15,7 +15,7 @@
 
 namespace ssn::cuda {
 
-// Taken from those that others have given back, because libtorch keeps memory for every stream that was ever used.
+// Reuses a stream that was given back, because libtorch keeps memory for every stream that was ever used.
 class Stream {
  public:
   // Of `device`, or the current one. Waits for what the device is doing, so whatever was started before may be read on

@@ -60,7 +60,7 @@ const Nccl& library() {
   return found;
 }
 
-// Names the GPU among those of all machines; empty if NCCL cannot be used here.
+// A name for this GPU that is unique among all machines; empty if NCCL cannot be used here.
 Group::Bytes identity(at::Device device) {
   cudaDeviceProp properties;
   if (!library().complete() || cudaGetDeviceProperties(&properties, device.index()) != cudaSuccess) return {};

@@ -1,5 +1,5 @@
-// Inference on a GPU without gaps: a stream of its own, page-locked memory at both ends so that copies need no detour,
-// and a CUDA graph for each batch size that comes again. CUDA engine only.
+// Inference on a GPU without gaps: a private stream, page-locked memory at both ends for direct copies, and a CUDA
+// graph for each batch size that comes again. CUDA engine only.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -9,14 +9,13 @@
 #include <utility>
 
 #include "cuda/graph.h"
-#include "recent.h"
+#include "lru_cache.h"
 
 namespace ssn::cuda {
 
 class Pipeline {
  public:
-  // From images on the device to results on the device: always the same operations for one shape, without waiting for
-  // any.
+  // From images on the device to results on the device. Must run the same operations for one shape, and never wait.
   using Work = std::function<std::pair<at::Tensor, at::Tensor>(const at::Tensor&)>;
 
   // `graphs`: for how many batch sizes a graph is kept, each with its input; 0: none.
@@ -38,7 +37,7 @@ class Pipeline {
   Work work_;
   GraphMemory memory_;  // one for all: results are copied out before the next batch
   std::pair<at::Tensor, at::Tensor> staging_;
-  Recent<int64_t, Batch> batches_;  // by number of images
+  LruCache<int64_t, Batch> batches_;  // by number of images
 };
 
 }  // namespace ssn::cuda

@@ -13,7 +13,7 @@ struct CudaStatus {
     std::string name;
     int major, minor;   // compute capability
     int64_t bytes;      // memory
-    std::string error;  // of a matrix product and a convolution there; empty: both gave the right numbers
+    std::string error;  // why a matrix product or a convolution failed; empty: both gave the right numbers
   };
   int driver, runtime;  // 13000 is CUDA 13.0; driver 0: none
   std::string error;    // why there is no device; empty if there are some

@@ -13,7 +13,7 @@
 #include "error.h"
 #include "features/features.h"
 #include "features/input.h"
-#include "host_path.h"
+#include "runs_on_host.h"
 #include "kernels/inference.h"
 #include "kernels/run.h"
 #include "tf32.h"
@@ -24,9 +24,9 @@ namespace {
 
 constexpr int64_t kDeviceBatch = 64;  // images that a device other than the CPU computes at once: bounds its memory
 
-std::vector<at::Tensor> inFloat(const std::vector<at::Tensor>& taps) {
+std::vector<at::Tensor> inFloat(const std::vector<at::Tensor>& layerMaps) {
   std::vector<at::Tensor> out;
-  for (const at::Tensor& tap : taps) out.push_back(tap.to(at::kFloat));
+  for (const at::Tensor& layerMap : layerMaps) out.push_back(layerMap.to(at::kFloat));
   return out;
 }
 
@@ -44,12 +44,12 @@ Detector::Detector(const DetectorConfig& config, const TensorMap& backbone, cons
     direct_ = loaded;
   } else {
     folded_.emplace(loaded, config.adaptedClassification,
-                    LowResolutionGeometry(tapShapes(config), config.alignCorners, config.upscale, config.device),
+                    LowResolutionGeometry(layerShapes(config), config.alignCorners, config.upscale, config.device),
                     config.precision);
   }
   const at::Tensor rows = upscaleBlurMatrix(shape.height, config.imageHeight),
                    columns = upscaleBlurMatrix(shape.width, config.imageWidth);
-  if (hostPath(config.device)) {
+  if (runsOnHost(config.device)) {
     mapRows_ = rows;
     mapColumns_ = columns.t().contiguous();
   } else {
@@ -63,9 +63,9 @@ Detector::Detector(const DetectorConfig& config, const TensorMap& backbone, cons
 #endif
 }
 
-HeadsOutput Detector::heads(const std::vector<at::Tensor>& taps) const {
-  if (folded_) return (*folded_)(taps);
-  const at::Tensor features = pooledFeatures(inFloat(taps), config_.alignCorners, config_.upscale);
+HeadsOutput Detector::heads(const std::vector<at::Tensor>& layerMaps) const {
+  if (folded_) return (*folded_)(layerMaps);
+  const at::Tensor features = pooledFeatures(inFloat(layerMaps), config_.alignCorners, config_.upscale);
   const at::Tensor adaptedFeatures = adapted(*direct_, features);
   return headsDirect(*direct_, adaptedFeatures, config_.adaptedClassification ? adaptedFeatures : features,
                      /*training=*/false, /*stopGradient=*/false);
@@ -85,7 +85,7 @@ Detector::Output Detector::detect(const at::Tensor& pixels) const {
   at::NoGradGuard guard;
   const int64_t n = pixels.size(0);
   std::vector<at::Tensor> scores, maps;
-  if (!hostPath(config_.device)) {
+  if (!runsOnHost(config_.device)) {
     const AllowTf32 allow(config_.device, config_.tf32);
     for (int64_t i = 0; i < n; i += kDeviceBatch) {
       throwIfCancelled();
@@ -121,9 +121,9 @@ std::pair<at::Tensor, at::Tensor> Detector::onDevice(const at::Tensor& pixels) c
 Detector::Inspection Detector::inspect(const at::Tensor& input) const {
   at::NoGradGuard guard;
   const AllowTf32 allow(config_.device, config_.tf32);
-  const auto taps = backbone_.forward(input);
-  const HeadsOutput out = heads(taps);
-  const auto wide = inFloat(taps);
+  const auto layerMaps = backbone_.forward(input);
+  const HeadsOutput out = heads(layerMaps);
+  const auto wide = inFloat(layerMaps);
   return {wide, pooledFeatures(wide, config_.alignCorners, config_.upscale).contiguous(), out.map, anomalyMap(out.map),
           out.score};
 }

@@ -29,18 +29,18 @@ class Detector {
   Output detect(const at::Tensor& pixels) const;
 
   struct Inspection {
-    std::vector<at::Tensor> taps;  // float32, as everything here
+    std::vector<at::Tensor> layerMaps;  // float32, as everything here
     at::Tensor features, mapLogits, anomalyMap, scoreLogit;
   };
   // Every stage, for normalised input n x 3 x H x W.
   Inspection inspect(const at::Tensor& input) const;
 
-  // That the weights take, in the memory of the device. (A GPU's is as short as the machine's.)
+  // Bytes of the weights, in the device's memory. (A GPU's memory is as scarce as the machine's.)
   int64_t bytes() const { return backbone_.bytes() + (folded_ ? folded_->bytes() : direct_->bytes()); }
 
  private:
   std::pair<at::Tensor, at::Tensor> onDevice(const at::Tensor& pixels) const;  // scores and maps where the pixels are
-  HeadsOutput heads(const std::vector<at::Tensor>& taps) const;
+  HeadsOutput heads(const std::vector<at::Tensor>& layerMaps) const;
   at::Tensor anomalyMap(const at::Tensor& map) const;  // n x 1 x h x w -> n x 1 x H x W
 
   DetectorConfig config_;
@@ -48,7 +48,7 @@ class Detector {
   std::optional<Heads> direct_;
   std::optional<FoldedHeads> folded_;
   at::Tensor mapRows_, mapColumns_;
-  DeviceAxisMap mapRowsSparse_, mapColumnsSparse_;  // where hostPath(device) does not hold
+  DeviceAxisMap mapRowsSparse_, mapColumnsSparse_;  // where runsOnHost(device) does not hold
   std::shared_ptr<cuda::Pipeline> pipeline_;        // on a GPU
 };
 

@@ -1,4 +1,4 @@
-// From the map logits to the anomaly map (spec section 6): bilinear upscaling to the model's input size
+// From the map logits to the anomaly map (docs/method.md, Inference): bilinear upscaling to the model's input size
 // (align_corners=False), then Gaussian blur, sigma 4, kernel 25, reflect padding. Both are linear and separable, so the
 // whole is R M C^T with one matrix per axis.
 #pragma once

@@ -1,5 +1,5 @@
-// A linear map along one axis whose matrix is banded: bilinear upscaling followed by pooling, and its shifted forms,
-// mix a handful of neighbours. Only the non-zero entries, in the memory of a device, for kernels.
+// A linear map along one axis with a banded matrix: bilinear upscaling followed by pooling, and its shifted forms, mix
+// only a few neighbours. Keeps the non-zero entries in a device's memory, for kernels.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -11,26 +11,27 @@
 
 namespace ssn {
 
-FeatureShape featureShape(const std::vector<TapShape>& taps, bool upscale) {
+FeatureShape featureShape(const std::vector<LayerShape>& layers, bool upscale) {
   const int64_t factor = upscale ? 2 : 1;
   FeatureShape shape{0, 0, 0};
-  for (const auto& tap : taps) {
-    shape.channels += tap.channels;
-    shape.height = std::max(shape.height, factor * tap.height);
-    shape.width = std::max(shape.width, factor * tap.width);
+  for (const auto& layer : layers) {
+    shape.channels += layer.channels;
+    shape.height = std::max(shape.height, factor * layer.height);
+    shape.width = std::max(shape.width, factor * layer.width);
   }
   return shape;
 }
 
-at::Tensor pooledFeatures(const std::vector<at::Tensor>& taps, bool alignCorners, bool upscale) {
+at::Tensor pooledFeatures(const std::vector<at::Tensor>& layerMaps, bool alignCorners, bool upscale) {
   const int64_t factor = upscale ? 2 : 1;
   int64_t height = 0, width = 0;
-  for (const at::Tensor& tap : taps) {
-    height = std::max(height, factor * tap.size(2));
-    width = std::max(width, factor * tap.size(3));
+  for (const at::Tensor& layerMap : layerMaps) {
+    height = std::max(height, factor * layerMap.size(2));
+    width = std::max(width, factor * layerMap.size(3));
   }
   std::vector<at::Tensor> upscaled;
-  for (const at::Tensor& tap : taps) upscaled.push_back(at::upsample_bilinear2d(tap, {height, width}, alignCorners));
+  for (const at::Tensor& layerMap : layerMaps)
+    upscaled.push_back(at::upsample_bilinear2d(layerMap, {height, width}, alignCorners));
   return at::avg_pool2d(at::cat(upscaled, 1), {3, 3}, {1, 1}, {1, 1}, /*ceil_mode=*/false, /*count_include_pad=*/true);
 }
 

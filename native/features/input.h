@@ -1,4 +1,4 @@
-// What goes into the backbone (spec section 1).
+// What goes into the backbone (docs/method.md, Features).
 #pragma once
 
 #include <ATen/core/Tensor.h>

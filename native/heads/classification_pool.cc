@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "heads/row_kernels.h"
-#include "host_path.h"
+#include "runs_on_host.h"
 #include "parallel.h"
 #include "platform.h"
 
@@ -66,7 +66,7 @@ ClassificationPool classificationPool(const at::Tensor& rows, int64_t samples, i
   out.statistics =
       rowStatistics({rows, at::ones({rows.size(0)}, rows.options()), static_cast<double>(rows.size(0))}, group);
   const at::Tensor scale = norm.weight * out.statistics.inverseStd, shift = norm.bias - out.statistics.mean * scale;
-  if (!hostPath(rows)) {
+  if (!runsOnHost(rows)) {
     row_kernels::pool(out, samples, plane, scale, shift);
     return out;
   }
@@ -97,7 +97,7 @@ PoolGradients classificationPoolBackward(ClassificationPool& pool, const BatchNo
   const at::Tensor meanShare = (meanGradient / static_cast<double>(plane)).contiguous();
   const at::Tensor dense = maximumGradient.contiguous();
   const double count = pool.statistics.count;
-  if (!hostPath(pool.rows)) {
+  if (!runsOnHost(pool.rows)) {
     const PoolGradients grads = row_kernels::poolGradients(pool, norm, plane, meanShare, dense);
     const at::Tensor dBias = sumOverRanks(grads.normBias, group), dWeight = sumOverRanks(grads.normWeight, group);
     row_kernels::poolInputGradient(pool, norm, plane, meanShare, dense, dBias / count, dWeight / count);

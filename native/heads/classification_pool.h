@@ -22,7 +22,7 @@ ClassificationPool classificationPool(const at::Tensor& rows, int64_t samples, i
 struct PoolGradients {
   at::Tensor normWeight, normBias;  // K
 };
-// From the gradients of maximum and mean (n x K). pool.rows becomes the gradient of the rows. The gradients of the
+// Takes the gradients of maximum and mean (n x K). pool.rows becomes the gradient of the rows. The gradients of the
 // parameters are this rank's share.
 PoolGradients classificationPoolBackward(ClassificationPool& pool, const BatchNorm& norm, int64_t plane,
                                          const at::Tensor& maximumGradient, const at::Tensor& meanGradient,

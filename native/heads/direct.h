@@ -16,9 +16,9 @@ struct HeadsOutput {
 // A = adaptor(F): n x C x H x W.
 at::Tensor adapted(const Heads& heads, const at::Tensor& features);
 
-// Spec section 2, or the ablation that heads.layout says. `classificationInput` is F (jims) or A (icpr), each already
-// perturbed in training. training: batch statistics, over all ranks of a group, and the running ones are updated.
-// stopGradient: none flows from the score into the map.
+// docs/method.md, Heads, or the ablation that heads.layout names. `classificationInput` is F (jims) or A (icpr), each
+// already perturbed in training. training: batch statistics, over all ranks of a group, and the running ones are
+// updated. stopGradient: none flows from the score into the map.
 HeadsOutput headsDirect(const Heads& heads, const at::Tensor& adaptedFeatures, const at::Tensor& classificationInput,
                         bool training, bool stopGradient, Group* group = nullptr);
 

@@ -9,7 +9,7 @@
 
 #include "cancel.h"
 #include "heads/folded_rows.h"
-#include "host_path.h"
+#include "runs_on_host.h"
 
 namespace ssn {
 
@@ -49,16 +49,16 @@ FoldedHeads::FoldedHeads(const Heads& heads, bool adaptedClassification, const L
   fcBias_ = heads.fcBias;
 }
 
-HeadsOutput FoldedHeads::operator()(const std::vector<at::Tensor>& taps) const {
-  if (!hostPath(taps[0])) return withKernels(taps);
-  const int64_t n = taps[0].size(0), h = geometry_.height(), w = geometry_.width();
+HeadsOutput FoldedHeads::operator()(const std::vector<at::Tensor>& layerMaps) const {
+  if (!runsOnHost(layerMaps[0])) return withKernels(layerMaps);
+  const int64_t n = layerMaps[0].size(0), h = geometry_.height(), w = geometry_.width();
   std::vector<at::Tensor> maps, pooled;
   for (int64_t i = 0; i < n; ++i) {  // image by image: the working set stays small
     throwIfCancelled();
     std::vector<at::Tensor> z, t;
-    for (size_t l = 0; l < taps.size(); ++l) {
-      const auto& tap = geometry_.taps()[l];
-      const at::Tensor x = taps[l][i].permute({1, 2, 0}).reshape({tap.height * tap.width, tap.channels});
+    for (size_t l = 0; l < layerMaps.size(); ++l) {
+      const auto& layer = geometry_.layers()[l];
+      const at::Tensor x = layerMaps[l][i].permute({1, 2, 0}).reshape({layer.height * layer.width, layer.channels});
       z.push_back(at::mm(x, segmentation_[l]));
       t.push_back(at::mm(x, classification_[l]));
     }

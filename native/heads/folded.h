@@ -12,10 +12,11 @@ class FoldedHeads {
   FoldedHeads(const Heads& heads, bool adaptedClassification, const LowResolutionGeometry& geometry,
               at::ScalarType precision);
 
-  // taps: n x C_l x h_l x w_l of type `precision`, in which the wide products run; everything behind them is float32.
-  HeadsOutput operator()(const std::vector<at::Tensor>& taps) const;
+  // layerMaps: n x C_l x h_l x w_l of type `precision`, in which the wide products run; everything behind them is
+  // float32.
+  HeadsOutput operator()(const std::vector<at::Tensor>& layerMaps) const;
 
-  // That the large of its tensors take.
+  // Bytes of its large tensors.
   int64_t bytes() const {
     int64_t out = bytesOf(classificationBias_);
     for (const at::Tensor& weight : segmentation_) out += bytesOf(weight);
@@ -24,7 +25,7 @@ class FoldedHeads {
   }
 
  private:
-  HeadsOutput withKernels(const std::vector<at::Tensor>& taps) const;
+  HeadsOutput withKernels(const std::vector<at::Tensor>& layerMaps) const;
 
   LowResolutionGeometry geometry_;
   std::vector<at::Tensor> segmentation_;     // C_l x 1024: (W1 Wa)_l transposed; `precision`

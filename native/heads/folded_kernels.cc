@@ -18,55 +18,55 @@ namespace {
 // Intermediate results take about this many floats (256 MiB) at a time; an image of 256x256 has about 8 million.
 constexpr int64_t kPiece = 64 << 20;
 
-// n x R x W x K: the products of every tap with its columns, upscaled along the lines.
-at::Tensor widened(const std::vector<at::Tensor>& taps, const std::vector<at::Tensor>& weights,
+// n x R x W x K: the products of every layer map with its columns, upscaled along the lines.
+at::Tensor widened(const std::vector<at::Tensor>& layerMaps, const std::vector<at::Tensor>& weights,
                    const LowResolutionGeometry& geometry, bool shifted) {
   const LowResolutionGeometry::Sparse map = geometry.sparse(shifted);
-  const at::Device device = taps[0].device();
-  const int64_t n = taps[0].size(0), channels = weights[0].size(1) / (map.side * map.side), w = geometry.width();
-  at::Tensor wide = at::empty({n, map.rows, w, channels}, taps[0].options().dtype(at::kFloat));
+  const at::Device device = layerMaps[0].device();
+  const int64_t n = layerMaps[0].size(0), channels = weights[0].size(1) / (map.side * map.side), w = geometry.width();
+  at::Tensor wide = at::empty({n, map.rows, w, channels}, layerMaps[0].options().dtype(at::kFloat));
   int64_t firstRow = 0;
-  for (size_t l = 0; l < taps.size(); ++l) {
-    const auto& tap = geometry.taps()[l];
-    const at::Tensor z =
-        at::mm(taps[l].permute({0, 2, 3, 1}).reshape({n * tap.height * tap.width, tap.channels}), weights[l]);
+  for (size_t l = 0; l < layerMaps.size(); ++l) {
+    const auto& layer = geometry.layers()[l];
+    const at::Tensor z = at::mm(
+        layerMaps[l].permute({0, 2, 3, 1}).reshape({n * layer.height * layer.width, layer.channels}), weights[l]);
     withElement(z.scalar_type(), [&](auto element) {
       using T = decltype(element);
       const kernels::WidenColumns<T> body{z.data_ptr<T>(),
                                           wide.data_ptr<float>(),
                                           map.columns[l].rows(),
-                                          tap.height,
-                                          tap.width,
+                                          layer.height,
+                                          layer.width,
                                           map.side,
                                           channels,
                                           map.rows,
                                           firstRow,
                                           w};
-      forEach(device, n * tap.height * map.side * w * (channels / 4), body);
+      forEach(device, n * layer.height * map.side * w * (channels / 4), body);
     });
-    firstRow += tap.height * map.side;
+    firstRow += layer.height * map.side;
   }
   return wide;
 }
 
 }  // namespace
 
-HeadsOutput FoldedHeads::withKernels(const std::vector<at::Tensor>& taps) const {
+HeadsOutput FoldedHeads::withKernels(const std::vector<at::Tensor>& layerMaps) const {
   const int64_t h = geometry_.height(), w = geometry_.width();
   const auto floats = [&](const LowResolutionGeometry::Sparse& map, int64_t channels) {
     return 2 * map.rows * w * channels;
   };  // with the products
   const int64_t piece = std::max<int64_t>(1, kPiece / (floats(geometry_.sparse(false), kSegmentationHidden) +
                                                        floats(geometry_.sparse(true), kClassificationHidden)));
-  const int64_t n = taps[0].size(0);
-  const at::Device device = taps[0].device();
-  const auto options = taps[0].options().dtype(at::kFloat);
+  const int64_t n = layerMaps[0].size(0);
+  const at::Device device = layerMaps[0].device();
+  const auto options = layerMaps[0].options().dtype(at::kFloat);
   HeadsOutput out{at::empty({n, 1, h, w}, options), at::empty({n}, options)};
   for (int64_t from = 0; from < n; from += piece) {
     throwIfCancelled();
     const int64_t count = std::min(piece, n - from);
     std::vector<at::Tensor> part;
-    for (const at::Tensor& tap : taps) part.push_back(tap.slice(0, from, from + count));
+    for (const at::Tensor& layerMap : layerMaps) part.push_back(layerMap.slice(0, from, from + count));
     float* map = out.map.data_ptr<float>() + from * h * w;
     {
       const LowResolutionGeometry::Sparse plain = geometry_.sparse(false);

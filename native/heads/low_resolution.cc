@@ -7,7 +7,7 @@
 #include <ATen/ops/ones.h>
 #include <ATen/ops/stack.h>
 
-#include "host_path.h"
+#include "runs_on_host.h"
 
 namespace ssn {
 namespace {
@@ -25,8 +25,8 @@ LowResolutionGeometry::Form LowResolutionGeometry::form(const std::vector<at::Te
                                                         const std::vector<at::Tensor>& columns, int64_t side,
                                                         int64_t channels, at::Device device) const {
   Form out;
-  if (hostPath(device)) {
-    out.rows = RowUpscale(taps_, rows, columns, side, channels);
+  if (runsOnHost(device)) {
+    out.rows = RowUpscale(layers_, rows, columns, side, channels);
   } else {
     const at::Tensor all = at::cat(rows, 1);
     out.denseRows = all.to(device);
@@ -39,13 +39,13 @@ LowResolutionGeometry::Form LowResolutionGeometry::form(const std::vector<at::Te
   return out;
 }
 
-LowResolutionGeometry::LowResolutionGeometry(const std::vector<TapShape>& taps, bool alignCorners, bool upscale,
+LowResolutionGeometry::LowResolutionGeometry(const std::vector<LayerShape>& layers, bool alignCorners, bool upscale,
                                              at::Device device)
-    : taps_(taps), shape_(featureShape(taps, upscale)) {
+    : layers_(layers), shape_(featureShape(layers, upscale)) {
   std::vector<at::Tensor> rows, columns, tapRows, tapColumns;
-  for (const auto& tap : taps) {
-    rows.push_back(upscalePoolMatrix(tap.height, shape_.height, alignCorners));
-    columns.push_back(upscalePoolMatrix(tap.width, shape_.width, alignCorners));
+  for (const auto& layer : layers) {
+    rows.push_back(upscalePoolMatrix(layer.height, shape_.height, alignCorners));
+    columns.push_back(upscalePoolMatrix(layer.width, shape_.width, alignCorners));
     tapRows.push_back(withShifts(rows.back()));
     tapColumns.push_back(withShifts(columns.back()));
   }
@@ -62,22 +62,22 @@ LowResolutionGeometry::LowResolutionGeometry(const std::vector<TapShape>& taps, 
                     .to(device);
 }
 
-// Elsewhere than on the CPU both directions go through the taps one below the other, already at full width (columns
-// first, because the taps are smaller there).
+// Off the CPU both directions go through an intermediate: all layers one below the other, at full width. Columns come
+// first, because the layers are smaller there.
 void LowResolutionGeometry::upscale(const Form& form, int64_t side, const std::vector<at::Tensor>& z,
                                     at::Tensor out) const {
-  if (hostPath(out)) return form.rows.forward(z, out);
+  if (runsOnHost(out)) return form.rows.forward(z, out);
   const int64_t b = z[0].size(0), k = out.size(3), rows = form.denseRows.size(1), line = shape_.width * k;
   at::Tensor wide = at::empty({b, rows, line}, out.options());
   int64_t row = 0;
   for (size_t l = 0; l < z.size(); ++l) {
-    const auto& tap = taps_[l];
-    const at::Tensor x = at::bmm(form.denseColumns[l].expand({b * tap.height, shape_.width, tap.width * side}),
-                                 z[l].view({b * tap.height, tap.width * side, side * k}));
-    wide.slice(1, row, row + tap.height * side)
-        .view({b, tap.height, side, shape_.width, k})
-        .copy_(x.view({b, tap.height, shape_.width, side, k}).transpose(2, 3));
-    row += tap.height * side;
+    const auto& layer = layers_[l];
+    const at::Tensor x = at::bmm(form.denseColumns[l].expand({b * layer.height, shape_.width, layer.width * side}),
+                                 z[l].view({b * layer.height, layer.width * side, side * k}));
+    wide.slice(1, row, row + layer.height * side)
+        .view({b, layer.height, side, shape_.width, k})
+        .copy_(x.view({b, layer.height, shape_.width, side, k}).transpose(2, 3));
+    row += layer.height * side;
   }
   at::Tensor lines = out.view({b, shape_.height, line});
   at::bmm_out(lines, form.denseRows.expand({b, shape_.height, rows}), wide);
@@ -87,23 +87,23 @@ std::vector<at::Tensor> LowResolutionGeometry::upscaleAdjoint(const Form& form, 
                                                               const at::Tensor& gradient) const {
   const int64_t b = gradient.size(0), k = gradient.size(3), line = shape_.width * k;
   std::vector<at::Tensor> out;
-  for (const auto& tap : taps_)
-    out.push_back(at::empty({b, tap.height, tap.width, side * side * k}, gradient.options()));
-  if (hostPath(gradient)) {
+  for (const auto& layer : layers_)
+    out.push_back(at::empty({b, layer.height, layer.width, side * side * k}, gradient.options()));
+  if (runsOnHost(gradient)) {
     form.rows.adjoint(gradient.contiguous(), out);
     return out;
   }
   const at::Tensor wide = at::bmm(form.denseRows.t().expand({b, form.denseRows.size(1), shape_.height}),
                                   gradient.reshape({b, shape_.height, line}));
   int64_t row = 0;
-  for (size_t l = 0; l < taps_.size(); ++l) {
-    const auto& tap = taps_[l];
+  for (size_t l = 0; l < layers_.size(); ++l) {
+    const auto& layer = layers_[l];
     const at::Tensor part =
-        wide.slice(1, row, row + tap.height * side).view({b, tap.height, side, shape_.width, k}).transpose(2, 3);
-    at::Tensor lines = out[l].view({b * tap.height, tap.width * side, side * k});
-    at::bmm_out(lines, form.denseColumns[l].t().expand({b * tap.height, tap.width * side, shape_.width}),
-                part.reshape({b * tap.height, shape_.width, side * k}));
-    row += tap.height * side;
+        wide.slice(1, row, row + layer.height * side).view({b, layer.height, side, shape_.width, k}).transpose(2, 3);
+    at::Tensor lines = out[l].view({b * layer.height, layer.width * side, side * k});
+    at::bmm_out(lines, form.denseColumns[l].t().expand({b * layer.height, layer.width * side, shape_.width}),
+                part.reshape({b * layer.height, shape_.width, side * k}));
+    row += layer.height * side;
   }
   return out;
 }
@@ -116,9 +116,9 @@ LowResolutionGeometry::Sparse LowResolutionGeometry::sparse(bool shifted) const 
 std::vector<at::Tensor> LowResolutionGeometry::split(const at::Tensor& matrix) const {
   std::vector<at::Tensor> out;
   int64_t column = 0;
-  for (const auto& tap : taps_) {
-    out.push_back(matrix.slice(1, column, column + tap.channels));
-    column += tap.channels;
+  for (const auto& layer : layers_) {
+    out.push_back(matrix.slice(1, column, column + layer.channels));
+    column += layer.channels;
   }
   return out;
 }

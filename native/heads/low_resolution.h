@@ -1,5 +1,5 @@
 // Upscaling, pooling, concatenation, adaptor and the first convolution of each head are linear, so the wide
-// convolutions run on the small taps and only their few output channels are upscaled. The same function as
+// convolutions run on the small layer maps and only their few output channels are upscaled. The same function as
 // heads/direct up to rounding.
 //
 //   1x1:  conv(F)    = sum_l U_l (W_l X_l) V_l^T
@@ -22,16 +22,16 @@ namespace ssn {
 
 class LowResolutionGeometry {
  public:
-  LowResolutionGeometry(const std::vector<TapShape>& taps, bool alignCorners, bool upscale, at::Device device);
+  LowResolutionGeometry(const std::vector<LayerShape>& layers, bool alignCorners, bool upscale, at::Device device);
 
   // sum_l U_l Z_l V_l^T into `out` (b x H x W x K, contiguous). z[l]: b x h_l x w_l x K.
   void upscale(const std::vector<at::Tensor>& z, at::Tensor out) const { upscale(plain_, 1, z, std::move(out)); }
-  // Its transpose: b x H x W x K -> one b x h_l x w_l x K per tap.
+  // Its transpose: b x H x W x K -> one b x h_l x w_l x K per layer.
   std::vector<at::Tensor> upscaleAdjoint(const at::Tensor& gradient) const {
     return upscaleAdjoint(plain_, 1, gradient);
   }
 
-  // The 5x5 form. t[l]: b x h_l x w_l x (25 K), the 25 taps in the order dx, dy (tapMajor below).
+  // The 5x5 form. t[l]: b x h_l x w_l x (25 K), the 25 kernel taps in the order dx, dy (tapMajor below).
   void upscaleTaps(const std::vector<at::Tensor>& t, at::Tensor out) const {
     upscale(shifted_, kTapSide, t, std::move(out));
   }
@@ -39,14 +39,14 @@ class LowResolutionGeometry {
     return upscaleAdjoint(shifted_, kTapSide, gradient);
   }
 
-  // Columns of `matrix` (K x C) that belong to each tap.
+  // Columns of `matrix` (K x C) that belong to each layer.
   std::vector<at::Tensor> split(const at::Tensor& matrix) const;
 
   // (H W) x 25: 1 where tap (dx, dy) of the 5x5 convolution lies inside the map, 0 in the zero padding.
   const at::Tensor& insideTaps() const { return insideTaps_; }
 
-  // Upscaling for kernels (native/kernels), where hostPath(device) does not hold: columns of each tap, then the rows of
-  // all taps one below the other, `side` to each row of a tap. The shifted forms have side 5.
+  // Upscaling for kernels (native/kernels), where runsOnHost(device) does not hold: columns of each layer, then the
+  // rows of all layers one below the other, `side` to each row of a layer. The shifted forms have side 5.
   struct Sparse {
     int64_t side, rows;  // rows: sum_l h_l side
     const DeviceAxisMap& map;
@@ -60,14 +60,14 @@ class LowResolutionGeometry {
 
   int64_t height() const { return shape_.height; }
   int64_t width() const { return shape_.width; }
-  const std::vector<TapShape>& taps() const { return taps_; }
+  const std::vector<LayerShape>& layers() const { return layers_; }
 
  private:
-  std::vector<TapShape> taps_;
+  std::vector<LayerShape> layers_;
   FeatureShape shape_;
   struct Form {
     RowUpscale rows;  // on the CPU
-    // Elsewhere: H x (sum_l h_l s), all taps' maps side by side, and per tap W x (w_l s). Dense for training, banded
+    // Elsewhere: H x (sum_l h_l s), all layers side by side, and per layer W x (w_l s). Dense for training, banded
     // for inference.
     at::Tensor denseRows;
     std::vector<at::Tensor> denseColumns;

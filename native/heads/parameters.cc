@@ -12,7 +12,7 @@
 namespace ssn {
 
 std::map<std::string, std::vector<int64_t>> headTensors(int64_t c, const HeadLayout& layout) {
-  const int64_t s = kSegmentationHidden, k = kClassificationHidden, seen = layout.mapInput ? 1 : 0;
+  const int64_t s = kSegmentationHidden, k = kClassificationHidden, mapChannels = layout.mapInput ? 1 : 0;
   std::map<std::string, std::vector<int64_t>> out = {
       {"feature_adaptor.projection.weight", {c, c, 1, 1}}, {"feature_adaptor.projection.bias", {c}},
       {"discriminator.seg.0.weight", {s, c, 1, 1}},        {"discriminator.seg.0.bias", {s}},
@@ -29,12 +29,12 @@ std::map<std::string, std::vector<int64_t>> headTensors(int64_t c, const HeadLay
   };
   norm("discriminator.seg.1", s);
   if (layout.classification == HeadLayout::kMapMax) return out;
-  block(0, c + seen);
+  block(0, c + mapChannels);
   if (layout.classification == HeadLayout::kComplex) {
     block(1, k);
     block(2, k);
   }
-  out["discriminator.fc_score.weight"] = {1, 2 * (k + seen)};
+  out["discriminator.fc_score.weight"] = {1, 2 * (k + mapChannels)};
   out["discriminator.fc_score.bias"] = {1};
   return out;
 }

@@ -1,4 +1,5 @@
-// The trainable part: adaptor, segmentation head, classification head (spec sections 1 and 2). Names are the authors'.
+// The trainable part: adaptor, segmentation head, classification head (docs/method.md, Features, Heads). Names are the
+// authors'.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -23,7 +24,7 @@ struct BatchNorm {
   at::Tensor weight, bias, runningMean, runningVar;
 };
 
-// What of the classification head there is: the paper's, or an ablation (spec section 9).
+// Which parts the classification head has: the paper's, or an ablation (docs/method.md, Ablations).
 struct HeadLayout {
   enum Classification {
     kStandard,  // one convolutional block
@@ -75,7 +76,7 @@ std::map<std::string, std::vector<int64_t>> headTensors(int64_t channels, const 
 Heads headsFromTensors(const TensorMap& tensors, int64_t channels, const HeadLayout& layout, at::Device device);
 TensorMap headsToTensors(Heads& heads);
 
-// Xavier-normal weights, biases uniform in +-1/sqrt(fan_in), batch norms 1 and 0 (spec section 2).
+// Xavier-normal weights, biases uniform in +-1/sqrt(fan_in), batch norms 1 and 0 (docs/method.md, Heads).
 TensorMap randomHeads(int64_t channels, const HeadLayout& layout, uint64_t seed);
 
 }  // namespace ssn

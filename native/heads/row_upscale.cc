@@ -67,30 +67,31 @@ float* scratch(int64_t floats) {
 
 }  // namespace
 
-RowUpscale::RowUpscale(const std::vector<TapShape>& taps, const std::vector<at::Tensor>& rows,
+RowUpscale::RowUpscale(const std::vector<LayerShape>& layers, const std::vector<at::Tensor>& rows,
                        const std::vector<at::Tensor>& columns, int64_t side, int64_t channels)
     : side_(side), channels_(channels), height_(rows[0].size(0)), width_(columns[0].size(0)) {
   TORCH_INTERNAL_ASSERT(channels % kRun == 0);
   const int64_t cell = side * side * channels;
-  for (size_t l = 0; l < taps.size(); ++l) {
-    Tap tap{taps[l].height, taps[l].width, {}, {}, {}};
+  for (size_t l = 0; l < layers.size(); ++l) {
+    Layer layer{layers[l].height, layers[l].width, {}, {}, {}};
     const at::Tensor u = rows[l].contiguous(), v = columns[l].contiguous();
     const float *down = u.data_ptr<float>(), *across = v.data_ptr<float>();
-    const int64_t hs = tap.height * side, ws = tap.width * side;
+    const int64_t hs = layer.height * side, ws = layer.width * side;
     for (int64_t y = 0; y < height_; ++y)
-      addOutput(tap.down, down + y * hs, 1, hs,
-                [&](int64_t i) { return i / side * tap.width * cell + i % side * channels; }),
-          close(tap.down);
+      addOutput(layer.down, down + y * hs, 1, hs,
+                [&](int64_t i) { return i / side * layer.width * cell + i % side * channels; }),
+          close(layer.down);
     for (int64_t i = 0; i < hs; ++i)
-      addOutput(tap.downBack, down + i, hs, height_, [&](int64_t y) { return y; }), close(tap.downBack);
+      addOutput(layer.downBack, down + i, hs, height_, [&](int64_t y) { return y; }), close(layer.downBack);
     for (int64_t i = 0; i < ws; ++i)
-      addOutput(tap.acrossBack, across + i, ws, width_, [&](int64_t x) { return x * channels; }), close(tap.acrossBack);
+      addOutput(layer.acrossBack, across + i, ws, width_, [&](int64_t x) { return x * channels; }),
+          close(layer.acrossBack);
     rowFloats_ += ws * channels;
-    taps_.push_back(std::move(tap));
+    layers_.push_back(std::move(layer));
   }
   for (int64_t x = 0; x < width_; ++x) {
     int64_t block = 0;
-    for (size_t l = 0; l < taps.size(); ++l) {
+    for (size_t l = 0; l < layers.size(); ++l) {
       const at::Tensor v = columns[l].contiguous();
       addOutput(across_, v.data_ptr<float>() + x * v.size(1), 1, v.size(1),
                 [&](int64_t i) { return block + i * channels; });
@@ -104,10 +105,10 @@ template <class T>
 void RowUpscale::downImage(const std::vector<const T*>& z, int64_t y, float* row) const {
   // The runs of a row lie one behind the other, but for the shifted form, where the other dy lie between them.
   const int64_t stride = side_ * kRun;
-  for (size_t l = 0; l < taps_.size(); ++l) {
-    const Tap& tap = taps_[l];
-    const int64_t runs = tap.width * side_ * channels_ / kRun;
-    Combine<T>::here(z[l], stride, tap.down.offsets(y), tap.down.weights(y), tap.down.count(y), row, kRun, runs);
+  for (size_t l = 0; l < layers_.size(); ++l) {
+    const Layer& layer = layers_[l];
+    const int64_t runs = layer.width * side_ * channels_ / kRun;
+    Combine<T>::here(z[l], stride, layer.down.offsets(y), layer.down.weights(y), layer.down.count(y), row, kRun, runs);
     row += runs * kRun;
   }
 }
@@ -128,8 +129,8 @@ void RowUpscale::forward(const std::vector<at::Tensor>& z, at::Tensor out) const
   float* to = out.data_ptr<float>();
   forEachShared(out.size(0), [&](int64_t i) {
     std::vector<const float*> data;
-    for (size_t l = 0; l < taps_.size(); ++l)
-      data.push_back(z[l].data_ptr<float>() + i * taps_[l].floats(side_, channels_));
+    for (size_t l = 0; l < layers_.size(); ++l)
+      data.push_back(z[l].data_ptr<float>() + i * layers_[l].floats(side_, channels_));
     at::parallel_for(0, height_, 1, [&](int64_t begin, int64_t end) {
       float* row = scratch(rowFloats_);
       for (int64_t y = begin; y < end; ++y) {
@@ -147,30 +148,30 @@ void RowUpscale::adjoint(const at::Tensor& gradient, const std::vector<at::Tenso
   // A piece of the work is one run of channels for one dx: from H x W x 128 to h_l x w_l x side (dy) x 128.
   const int64_t runs = channels_ / kRun, cell = side_ * side_ * channels_;
   int64_t widest = 0;
-  for (const Tap& tap : taps_) widest = std::max(widest, tap.width);
+  for (const Layer& layer : layers_) widest = std::max(widest, layer.width);
   forEachShared(gradient.size(0), [&](int64_t i) {
     const float* image = from + i * height_ * width_ * channels_;
     at::parallel_for(0, side_ * runs, 1, [&](int64_t begin, int64_t end) {
       float* narrow = scratch(height_ * widest * kRun);  // H x w_l x 128
       for (int64_t piece = begin; piece < end; ++piece) {
         const int64_t dx = piece / runs, channel = piece % runs * kRun;
-        for (size_t l = 0; l < taps_.size(); ++l) {
-          const Tap& tap = taps_[l];
+        for (size_t l = 0; l < layers_.size(); ++l) {
+          const Layer& layer = layers_[l];
           for (int64_t y = 0; y < height_; ++y)
-            for (int64_t w = 0; w < tap.width; ++w) {
+            for (int64_t w = 0; w < layer.width; ++w) {
               const int64_t column = w * side_ + dx;
-              Combine<float>::here(image + y * width_ * channels_ + channel, 0, tap.acrossBack.offsets(column),
-                                   tap.acrossBack.weights(column), tap.acrossBack.count(column),
-                                   narrow + (y * tap.width + w) * kRun, 0, 1);
+              Combine<float>::here(image + y * width_ * channels_ + channel, 0, layer.acrossBack.offsets(column),
+                                   layer.acrossBack.weights(column), layer.acrossBack.count(column),
+                                   narrow + (y * layer.width + w) * kRun, 0, 1);
             }
           std::vector<int64_t> offsets;
-          float* to = out[l].data_ptr<float>() + i * tap.floats(side_, channels_) + dx * side_ * channels_ + channel;
-          for (int64_t row = 0; row < tap.height * side_; ++row) {  // (h, dy)
-            const int64_t terms = tap.downBack.count(row);
-            offsets.assign(tap.downBack.offsets(row), tap.downBack.offsets(row) + terms);
-            for (int64_t& offset : offsets) offset *= tap.width * kRun;
-            Combine<float>::here(narrow, kRun, offsets.data(), tap.downBack.weights(row), terms,
-                                 to + row / side_ * tap.width * cell + row % side_ * channels_, cell, tap.width);
+          float* to = out[l].data_ptr<float>() + i * layer.floats(side_, channels_) + dx * side_ * channels_ + channel;
+          for (int64_t row = 0; row < layer.height * side_; ++row) {  // (h, dy)
+            const int64_t terms = layer.downBack.count(row);
+            offsets.assign(layer.downBack.offsets(row), layer.downBack.offsets(row) + terms);
+            for (int64_t& offset : offsets) offset *= layer.width * kRun;
+            Combine<float>::here(narrow, kRun, offsets.data(), layer.downBack.weights(row), terms,
+                                 to + row / side_ * layer.width * cell + row % side_ * channels_, cell, layer.width);
           }
         }
       }

@@ -27,7 +27,7 @@ class RowUpscale {
  public:
   RowUpscale() = default;
   // rows[l]: H x (h_l side), columns[l]: W x (w_l side), float32, on the CPU. channels: a multiple of 128.
-  RowUpscale(const std::vector<TapShape>& taps, const std::vector<at::Tensor>& rows,
+  RowUpscale(const std::vector<LayerShape>& layers, const std::vector<at::Tensor>& rows,
              const std::vector<at::Tensor>& columns, int64_t side, int64_t channels);
 
   // z[l]: b x h_l x w_l x (side side K) -> out: b x H x W x K; both contiguous, float32.
@@ -47,14 +47,14 @@ class RowUpscale {
   template <class T>
   void downImage(const std::vector<const T*>& z, int64_t y, float* row) const;
 
-  struct Tap {
+  struct Layer {
     int64_t height, width;
     Terms down;        // of each y: offsets into z_l, of (h, dy) at w = dx = 0
     Terms acrossBack;  // of each (w, dx): x K
     Terms downBack;    // of each (h, dy): y
     int64_t floats(int64_t side, int64_t channels) const { return height * width * side * side * channels; }
   };
-  std::vector<Tap> taps_;
+  std::vector<Layer> layers_;
   Terms across_;
   int64_t side_ = 0, channels_ = 0, height_ = 0, width_ = 0, rowFloats_ = 0;
 };

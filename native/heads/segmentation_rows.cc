@@ -13,7 +13,7 @@
 
 #include "error.h"
 #include "heads/row_kernels.h"
-#include "host_path.h"
+#include "runs_on_host.h"
 #include "platform.h"
 
 namespace ssn {
@@ -139,7 +139,7 @@ RowStatistics statisticsOnCpu(const SegmentationRows& x) {
 }
 
 RowStatistics localStatistics(const SegmentationRows& x) {
-  if (hostPath(x.rows)) return statisticsOnCpu(x);
+  if (runsOnHost(x.rows)) return statisticsOnCpu(x);
   const at::Tensor mean = row_kernels::sums(x.rows, x.multiplicity) / x.count;
   const at::Tensor variance = row_kernels::squaredDeviations(x.rows, x.multiplicity, mean) / x.count;
   return withVariance(mean, variance, x.count);
@@ -182,7 +182,7 @@ at::Tensor rowLogits(const SegmentationRows& x, const RowStatistics& statistics,
 }
 
 at::Tensor leakyLogits(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& shift, const at::Tensor& out) {
-  if (!hostPath(x)) return row_kernels::leakyLogits(x, scale, shift, out);
+  if (!runsOnHost(x)) return row_kernels::leakyLogits(x, scale, shift, out);
   const int64_t rows = x.size(0), k = x.size(1);
   at::Tensor logits = at::empty({rows}, at::kFloat);
   const float *data = x.data_ptr<float>(), *s = scale.data_ptr<float>(), *b = shift.data_ptr<float>(),
@@ -209,7 +209,7 @@ void addRows(at::Tensor rows, const at::Tensor& added, const at::Tensor& index) 
 
 RowGradients rowsBackward(SegmentationRows& x, const RowStatistics& statistics, const BatchNorm& norm,
                           const at::Tensor& out, const at::Tensor& gradient, Group* group) {
-  if (!hostPath(x.rows)) {
+  if (!runsOnHost(x.rows)) {
     RowGradients grads = row_kernels::leakyGradients(x.rows, statistics, norm, out, gradient);
     const at::Tensor dBias = sumOverRanks(grads.normBias, group), dWeight = sumOverRanks(grads.normWeight, group);
     row_kernels::leakyInputGradient(x.rows, statistics, norm, out, gradient, x.multiplicity, dBias / statistics.count,

@@ -23,7 +23,7 @@ struct RowStatistics {
   double count;                 // positions of the whole batch
 };
 
-// Over the rows of all ranks, if there is a group; this one may have none.
+// Statistics over the rows of all ranks, if there is a group; this rank may have none.
 RowStatistics rowStatistics(const SegmentationRows& x, Group* group);
 
 // R map logits: leaky(g (x - mean) inverseStd + beta) . w
@@ -40,7 +40,7 @@ struct RowGradients {
   at::Tensor normWeight, normBias, out;  // K each
 };
 // `gradient`: R, of the logits, summed over the positions that a row stands for. x.rows becomes the gradient of the
-// rows, summed likewise. The gradients of the parameters are this rank's share.
+// rows, summed in the same way. The gradients of the parameters are this rank's share.
 RowGradients rowsBackward(SegmentationRows& x, const RowStatistics& statistics, const BatchNorm& norm,
                           const at::Tensor& out, const at::Tensor& gradient, Group* group);
 

@@ -1,4 +1,4 @@
-// From RGB bytes to the backbone's input (spec section 1): ImageNet mean and standard deviation. No libtorch.
+// From RGB bytes to the backbone's input (docs/method.md, Features): ImageNet mean and standard deviation. No libtorch.
 #pragma once
 
 #include <cstdint>

@@ -10,10 +10,10 @@
 namespace ssn {
 namespace {
 
-std::vector<BilinearTap> bilinearTaps(int64_t from, int64_t to, bool alignCorners) {
-  std::vector<BilinearTap> taps(to);
-  for (int64_t i = 0; i < to; ++i) taps[i] = bilinearTap(i, from, to, alignCorners);
-  return taps;
+std::vector<BilinearSamples> bilinearTable(int64_t from, int64_t to, bool alignCorners) {
+  std::vector<BilinearSamples> table(to);
+  for (int64_t i = 0; i < to; ++i) table[i] = bilinearSamples(i, from, to, alignCorners);
+  return table;
 }
 
 // Round half to even by the carry of a float addition: exact for |value| < 2^22, and it vectorises.
@@ -25,8 +25,8 @@ inline uint8_t toByte(float value) {
 
 void resizeBilinear(const uint8_t* image, int64_t height, int64_t width, int64_t channels, uint8_t* out,
                     int64_t toHeight, int64_t toWidth) {
-  const std::vector<BilinearTap> rows = bilinearTaps(height, toHeight, /*alignCorners=*/false);
-  const std::vector<BilinearTap> columns = bilinearTaps(width, toWidth, /*alignCorners=*/false);
+  const std::vector<BilinearSamples> rows = bilinearTable(height, toHeight, /*alignCorners=*/false);
+  const std::vector<BilinearSamples> columns = bilinearTable(width, toWidth, /*alignCorners=*/false);
   for (int64_t y = 0; y < toHeight; ++y) {
     const uint8_t* upper = image + rows[y].low * width * channels;
     const uint8_t* lower = image + rows[y].high * width * channels;
@@ -152,8 +152,8 @@ void resizeImage(const uint8_t* image, int64_t height, int64_t width, int64_t ch
 
 void resizeMap(const float* map, int64_t height, int64_t width, float* out, int64_t toHeight, int64_t toWidth,
                bool alignCorners) {
-  const std::vector<BilinearTap> rows = bilinearTaps(height, toHeight, alignCorners);
-  const std::vector<BilinearTap> columns = bilinearTaps(width, toWidth, alignCorners);
+  const std::vector<BilinearSamples> rows = bilinearTable(height, toHeight, alignCorners);
+  const std::vector<BilinearSamples> columns = bilinearTable(width, toWidth, alignCorners);
   for (int64_t y = 0; y < toHeight; ++y) {
     const float* upper = map + rows[y].low * width;
     const float* lower = map + rows[y].high * width;

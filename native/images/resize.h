@@ -16,13 +16,13 @@ enum class ResizeMethod {
 };
 
 // Bilinear: the two source samples of one target sample, value = (1 - weight) * source[low] + weight * source[high].
-struct BilinearTap {
+struct BilinearSamples {
   int64_t low, high;
   float weight;
 };
 
-// Of target sample i. float32 throughout, like torch, so that rounded values agree with it.
-SSN_KERNEL BilinearTap bilinearTap(int64_t i, int64_t from, int64_t to, bool alignCorners) {
+// The source samples of target sample i. float32 throughout, like torch, so that rounded values agree with it.
+SSN_KERNEL BilinearSamples bilinearSamples(int64_t i, int64_t from, int64_t to, bool alignCorners) {
   const float scale = alignCorners ? (to > 1 ? static_cast<float>(from - 1) / static_cast<float>(to - 1) : 0.0f)
                                    : static_cast<float>(from) / static_cast<float>(to);
   const float at = static_cast<float>(i);

@@ -1,5 +1,6 @@
-// The kernels of inference: what lies between the wide matrix products, which libtorch does (spec sections 1, 2 and 6;
-// spec/low resolution). Everything is channels-last; T is the element type of the products, sums are float32.
+// The kernels of inference: what lies between the wide matrix products, which libtorch does (docs/method.md, Features,
+// Heads, Low-resolution heads, Inference). Everything is channels-last; T is the element type of the products, sums are
+// float32.
 #pragma once
 
 #include "images/normalise.h"
@@ -35,9 +36,9 @@ struct Epilogue {
   }
 };
 
-// The columns of upscale-and-pool for one tap: z is n x h x w x (side, side, K), `wide` n x R x W x K, of which this
-// tap has the rows `firstRow` on, (h, dy) in that order; side 1, or 5 for the shifted forms of the 5x5 convolution. Per
-// four channels.
+// The columns of upscale-and-pool for one layer: z is n x h x w x (side, side, K), `wide` n x R x W x K, of which this
+// layer has the rows `firstRow` on, (h, dy) in that order; side 1, or 5 for the shifted forms of the 5x5 convolution.
+// Per four channels.
 template <class T>
 struct WidenColumns {
   const T* z;

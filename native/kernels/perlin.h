@@ -1,5 +1,5 @@
-// The masks of synthetic anomalies (spec section 3.3; native/anomalies/perlin.h), as the CPU and a GPU both draw them:
-// the same bits.
+// The masks of synthetic anomalies (docs/method.md, Synthetic anomalies; native/anomalies/perlin.h), as the CPU and a
+// GPU both draw them: the same bits.
 #pragma once
 
 #include <cstdint>
@@ -69,7 +69,7 @@ SSN_KERNEL PerlinChoice perlinChoice(const PhiloxBlock& block) {
 namespace kernels {
 
 // Where the samples of a duplicated batch have synthetic anomalies, before real defects are taken out. `stream`: of
-// RandomStream, for a sample; `step` likewise.
+// RandomStream, for a sample; so is `step`.
 struct AnomalyField {
   enum Kind { kPerlin, kWholeSecondCopy, kNone } kind;
   uint32_t key0, key1;
@@ -82,7 +82,8 @@ struct AnomalyField {
     const PerlinChoice choice = perlinChoice(philox4x32({0, 0, tag, step}, key0, key1));
     if (choice.emptied) return false;
     if (gridHeight == height && gridWidth == width) return noise(tag, step, choice, y, x) > threshold;
-    const BilinearTap row = bilinearTap(y, gridHeight, height, false), column = bilinearTap(x, gridWidth, width, false);
+    const BilinearSamples row = bilinearSamples(y, gridHeight, height, false),
+                          column = bilinearSamples(x, gridWidth, width, false);
     const float up = 1.0f - row.weight, left = 1.0f - column.weight;
     return up * (left * noise(tag, step, choice, row.low, column.low) +
                  column.weight * noise(tag, step, choice, row.low, column.high)) +

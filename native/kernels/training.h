@@ -169,14 +169,14 @@ struct PoolTotals {  // per sample and channel
   SSN_KERNEL void operator()(int64_t i) const {
     const int64_t k = i % channels, sample = i / channels;
     float total = 0, most = 0;
-    int64_t where = 0;
+    int64_t position = 0;
     for (int64_t p = sample * pieces; p < (sample + 1) * pieces; ++p) {
       total += sum[p * channels + k];
-      if (maximum[p * channels + k] > most) most = maximum[p * channels + k], where = argmax[p * channels + k];
+      if (maximum[p * channels + k] > most) most = maximum[p * channels + k], position = argmax[p * channels + k];
     }
     mean[i] = total / static_cast<float>(plane);
     best[i] = most;
-    at[i] = where;
+    at[i] = position;
   }
 };
 

@@ -1,6 +1,7 @@
 // The thin part of the addon: it links only libdl, so it opens on every machine, finds nothing by itself, and reports
-// what dlopen said. `load(libraries, engine)` opens libtorch's files by absolute path in dependency order, then the
-// engine, and returns the engine's exports. Later NEEDED entries resolve by SONAME to what is already open.
+// what dlopen said. `load(libraries, engine, createError)` opens libtorch's files by absolute path in dependency
+// order, then the engine, and returns the engine's exports. Later NEEDED entries resolve by SONAME to what is already
+// open. `createError` makes the errors that the engine throws.
 // `libtorch` is the version whose headers the engine was compiled with: JavaScript checks it before anything is opened.
 #include <dlfcn.h>
 #include <node_api.h>
@@ -47,10 +48,10 @@ class SpinLimit {
 
 napi_value load(napi_env env, napi_callback_info info) {
   const SpinLimit spinLimit;
-  size_t argc = 2;
-  napi_value argv[2];
-  if (napi_get_cb_info(env, info, &argc, argv, nullptr, nullptr) != napi_ok || argc != 2)
-    return fail(env, "load(libraries, engine) takes two arguments");
+  size_t argc = 3;
+  napi_value argv[3];
+  if (napi_get_cb_info(env, info, &argc, argv, nullptr, nullptr) != napi_ok || argc != 3)
+    return fail(env, "load(libraries, engine, createError) takes three arguments");
   uint32_t count = 0;
   if (napi_get_array_length(env, argv[0], &count) != napi_ok) return fail(env, "libraries must be an array of paths");
   for (uint32_t i = 0; i < count; ++i) {
@@ -70,9 +71,7 @@ napi_value load(napi_env env, napi_callback_info info) {
   auto init = reinterpret_cast<Init>(dlsym(handle, "supersimplenet_engine_init"));
   if (init == nullptr)
     return fail(env, "the engine library has no supersimplenet_engine_init: it is not ours or damaged");
-  napi_value exports;
-  napi_create_object(env, &exports);
-  return init(env, exports);
+  return init(env, argv[2]);
 }
 
 }  // namespace

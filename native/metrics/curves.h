@@ -1,5 +1,5 @@
-// Threshold metrics of image scores and anomaly maps (spec section 8; paper section 4.1). Exact: every distinct score
-// is a threshold, equal scores share one. No libtorch.
+// Threshold metrics of image scores and anomaly maps (docs/method.md, Metrics; paper section 4.1). Exact: every
+// distinct score is a threshold, equal scores share one. No libtorch.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +29,7 @@ struct LabelledMap {
 
 // Over all pixels of all maps. AUPRO: the mean over 8-connected defect regions of the share of the region at or above
 // the threshold, against the false-positive rate over all normal pixels; area up to `fprLimit` (linear in between),
-// divided by it. Besides the maps it takes 20 bytes or so for each defect pixel.
+// divided by it. Takes some 20 bytes per defect pixel besides the maps.
 PixelMetrics pixelMetrics(const std::vector<LabelledMap>& maps, int64_t height, int64_t width, double fprLimit);
 
 }  // namespace ssn

@@ -25,7 +25,7 @@ inline float scoreOf(RankedItem item) {
   return std::bit_cast<float>(rank >> 31 != 0 ? rank : ~rank & 0x7fffffffu);
 }
 
-// Stable radix sort on the score, descending. Takes as much memory again while it runs.
+// Stable radix sort on the score, descending. Needs the same memory once more while it runs.
 void sortByScore(std::vector<RankedItem>& items);
 
 }  // namespace ssn

@@ -15,7 +15,7 @@
 #include "heads/noise_taps.h"
 #include "heads/parameters.h"
 #include "heads/segmentation_rows.h"
-#include "host_path.h"
+#include "runs_on_host.h"
 #include "kernels/run.h"
 #include "kernels/training.h"
 #include "parallel.h"
@@ -26,7 +26,7 @@ ActivePositions::ActivePositions(const at::Tensor& noiseMask, int64_t images, in
                                  int64_t capacity)
     : images_(images), height_(height), width_(width), mask_(noiseMask) {
   const int64_t plane = height * width;
-  if (!hostPath(noiseMask)) {
+  if (!runsOnHost(noiseMask)) {
     const auto options = noiseMask.options().dtype(at::kInt);
     running_ = at::cumsum(noiseMask.reshape(-1), 0, at::kInt);
     active_ = at::empty({noiseMask.numel()}, options);
@@ -46,13 +46,13 @@ ActivePositions::ActivePositions(const at::Tensor& noiseMask, int64_t images, in
 }
 
 at::Tensor ActivePositions::count() const {
-  if (hostPath(cells_)) return at::full({}, rows(), at::kInt);
+  if (runsOnHost(cells_)) return at::full({}, rows(), at::kInt);
   return running_.numel() > 0 ? running_[running_.numel() - 1] : at::full({}, 0, running_.options());
 }
 
 at::Tensor ActivePositions::multiplicity() const {
   const int64_t b = images_, shared = sharedRows();
-  if (hostPath(cells_)) {
+  if (runsOnHost(cells_)) {
     const at::Tensor clean = 2.0 - mask_.slice(0, 0, b) - mask_.slice(0, b, 2 * b);
     return at::cat({clean.reshape(-1), at::ones({rows()}, clean.options())}, 0);
   }
@@ -65,7 +65,7 @@ at::Tensor ActivePositions::multiplicity() const {
 
 at::Tensor ActivePositions::toCells(const at::Tensor& rows) const {
   const int64_t shared = sharedRows();
-  if (hostPath(rows)) {
+  if (runsOnHost(rows)) {
     const at::Tensor base = rows.slice(0, 0, shared);
     return at::cat({base, base}, 0).index_copy_(0, cells_, rows.slice(0, shared)).view_as(mask_);
   }
@@ -77,7 +77,7 @@ at::Tensor ActivePositions::toCells(const at::Tensor& rows) const {
 
 at::Tensor ActivePositions::toRows(const at::Tensor& cells) const {
   const int64_t b = images_, shared = sharedRows();
-  if (hostPath(cells)) {
+  if (runsOnHost(cells)) {
     const at::Tensor clean = cells * (1.0 - mask_);
     return at::cat(
         {(clean.slice(0, 0, b) + clean.slice(0, b, 2 * b)).view({-1}), at::index_select(cells.reshape(-1), 0, cells_)},
@@ -91,7 +91,7 @@ at::Tensor ActivePositions::toRows(const at::Tensor& cells) const {
 }
 
 void ActivePositions::addShared(at::Tensor noisy, const at::Tensor& base) const {
-  if (hostPath(noisy)) {
+  if (runsOnHost(noisy)) {
     noisy.add_(at::index_select(base, 0, shared_));
     return;
   }
@@ -102,7 +102,7 @@ void ActivePositions::addShared(at::Tensor noisy, const at::Tensor& base) const 
 }
 
 void ActivePositions::addToShared(at::Tensor base, const at::Tensor& noisy) const {
-  if (hostPath(base)) {
+  if (runsOnHost(base)) {
     // One copy of the batch after the other: within one no position comes twice.
     for (const int64_t copy : {int64_t{0}, images_}) {
       const int64_t from = begin_[copy], to = begin_[copy + images_];
@@ -119,7 +119,7 @@ void ActivePositions::addToShared(at::Tensor base, const at::Tensor& noisy) cons
 void ActivePositions::inPieces(int64_t floatsPerRow, int64_t floats,
                                const std::function<void(int64_t from, int64_t to)>& body) const {
   const int64_t most = std::max<int64_t>(1, floats / floatsPerRow);
-  if (!hostPath(cells_)) {
+  if (!runsOnHost(cells_)) {
     const int64_t whole = std::max<int64_t>(8, most / 8 * 8);  // as tensor cores want them
     for (int64_t from = 0; from < rows(); from += whole) body(from, std::min(rows(), from + whole));
     return;
@@ -147,7 +147,7 @@ void forSamples(const std::vector<int64_t>& begin, int64_t from, int64_t to, Bod
 }  // namespace
 
 void ActivePositions::addTaps(at::Tensor planes, const at::Tensor& products, int64_t from, int64_t to) const {
-  if (hostPath(planes)) {
+  if (runsOnHost(planes)) {
     forSamples(begin_, from, to, [&](int64_t s, int64_t begin, int64_t end) {
       addNoiseTaps(planes[s], products.slice(0, begin, end), positions_[s]);
     });
@@ -162,7 +162,7 @@ void ActivePositions::addTaps(at::Tensor planes, const at::Tensor& products, int
 at::Tensor ActivePositions::gatherTaps(const at::Tensor& planes, int64_t from, int64_t to) const {
   const int64_t k = planes.size(3);
   at::Tensor products = at::empty({to - from, kTaps * k}, planes.options());
-  if (hostPath(planes)) {
+  if (runsOnHost(planes)) {
     forSamples(begin_, from, to, [&](int64_t s, int64_t begin, int64_t end) {
       gatherNoiseTaps(planes[s], positions_[s], products.slice(0, begin, end));
     });

@@ -2,7 +2,7 @@
 // copies, so the batch is b HW shared rows, then one row for each active position, sample by sample
 // (heads/segmentation_rows.h).
 //
-// On the CPU there are as many rows as positions. Elsewhere their number is not known without waiting for the device,
+// On the CPU there are as many rows as positions. On a GPU the host would have to wait to know their number,
 // so the caller gives a capacity, and rows beyond the positions stand for none: their cell is -1.
 #pragma once
 
@@ -23,7 +23,7 @@ class ActivePositions {
   const at::Tensor& cells() const { return cells_; }  // rows(), int64: index into 2 images x HW
   at::Tensor count() const;                           // how many positions there are: an int32 where the mask is
 
-  // Of all rows, shared ones first: how many cells of the duplicated batch each stands for.
+  // How many cells of the duplicated batch each row stands for, shared rows first.
   at::Tensor multiplicity() const;
   // A value for each row <-> a value for each cell (2 images x HW); the second is the transpose.
   at::Tensor toCells(const at::Tensor& rows) const;
@@ -49,7 +49,7 @@ class ActivePositions {
   std::vector<int64_t> begin_;
   std::vector<at::Tensor> positions_;
   at::Tensor mask_, shared_;  // shared_: row of the base for each active position
-  // Elsewhere, per cell: number of the active position or -1; active positions up to and with this cell.
+  // Off the CPU, per cell: number of the active position or -1; active positions up to and with this cell.
   at::Tensor active_, running_;
 
   int64_t sharedRows() const { return images_ * height_ * width_; }

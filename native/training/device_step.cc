@@ -10,8 +10,9 @@
 #include <array>
 
 #include "anomalies/latent_noise.h"
+#include "cancel.h"
 #include "heads/parameters.h"
-#include "recent.h"
+#include "lru_cache.h"
 #ifdef SSN_CUDA
 #include "cuda/graph.h"
 #endif
@@ -25,32 +26,30 @@ struct DeviceStep::Repeated {
   Repeated(at::Device device, int64_t limit) : stream(device), memory(stream.device()), graphs(limit) {}
   cuda::Stream stream;
   cuda::GraphMemory memory;
-  Recent<Sizes, cuda::Graph> graphs;
+  LruCache<Sizes, cuda::Graph> graphs;
 };
 
-struct DeviceStep::Use::Guard {
+struct DeviceStep::StreamUse final : StepRunner::Use {
+  explicit StreamUse(const cuda::Stream& of) : stream(of) {}
   cuda::Stream::Use stream;
 };
 #else
 struct DeviceStep::Repeated {};
-struct DeviceStep::Use::Guard {};
 #endif
 
-DeviceStep::Use::Use(const DeviceStep* step) {
+std::unique_ptr<StepRunner::Use> DeviceStep::use() const {
 #ifdef SSN_CUDA
-  if (step != nullptr && step->repeated_) guard_.reset(new Guard{cuda::Stream::Use(step->repeated_->stream)});
+  if (repeated_) return std::make_unique<StreamUse>(repeated_->stream);
 #endif
+  return nullptr;
 }
-DeviceStep::Use::~Use() = default;
 
-DeviceStep::DeviceStep(const std::vector<TapShape>& taps, const AnomalyMaskOptions& anomalies, bool overlap,
-                       bool lowResolution, at::Device device, int64_t graphs)
-    : shapes_(taps), anomalies_(anomalies), overlap_(overlap), lowResolution_(lowResolution), device_(device) {
+DeviceStep::DeviceStep(const Config& config) : config_(config) {
 #ifdef SSN_CUDA
-  if (device.is_cuda()) repeated_ = std::make_unique<Repeated>(device, graphs);
+  if (config.device.is_cuda()) repeated_ = std::make_unique<Repeated>(config.device, config.graphs);
 #endif
-  const Use use(this);
-  const auto doubles = at::TensorOptions().device(device).dtype(at::kDouble);
+  const auto use = this->use();
+  const auto doubles = at::TensorOptions().device(config.device).dtype(at::kDouble);
   rates_ = at::zeros({6}, doubles);
   values_ = at::zeros({kStepValues}, doubles);
 }
@@ -74,12 +73,12 @@ void DeviceStep::prepareImages(const Images& images) {
     if (image.mask.defined()) rows_.emplace(key, static_cast<int64_t>(rows_.size()) + 1);
     weighted_ |= image.weight.defined();
   }
-  at::Tensor masks =
-      at::zeros({static_cast<int64_t>(rows_.size()) + 1, anomalies_.height * anomalies_.width}, at::kByte);
+  at::Tensor masks = at::zeros(
+      {static_cast<int64_t>(rows_.size()) + 1, config_.anomalies.height * config_.anomalies.width}, at::kByte);
   for (const auto& [key, row] : rows_) masks[row].copy_(images.at(key).mask.view({-1}));
   settle();
   if (weights_.defined()) weights_.fill_(1);
-  masks_ = masks.to(device_);
+  masks_ = masks.to(config_.device);
   planned_.clear();
   stale_ = false;
 }
@@ -93,22 +92,22 @@ std::vector<int64_t> DeviceStep::rowsOf(const std::vector<int64_t>& keys) const 
   return out;
 }
 
-std::vector<int64_t> DeviceStep::countPositions(const std::vector<Plan>& steps) const {
+std::vector<int64_t> DeviceStep::countPositions(const std::vector<Step>& steps) const {
   std::vector<StepStreams> streams;
   std::vector<int64_t> rows;
-  for (const Plan& step : steps) {
+  for (const Step& step : steps) {
     streams.push_back(step.streams);
     const std::vector<int64_t> own = rowsOf(step.keys);
     rows.insert(rows.end(), own.begin(), own.end());
   }
-  return anomalyCounts(anomalies_, streams, rows, overlap_ ? at::Tensor() : masks_, device_);
+  return anomalyCounts(config_.anomalies, streams, rows, config_.overlap ? at::Tensor() : masks_, config_.device);
 }
 
 int64_t DeviceStep::capacityOf(int64_t positions, int64_t images) const {
-  return capacityFor(positions, 2 * images * anomalies_.height * anomalies_.width);
+  return capacityFor(positions, 2 * images * config_.anomalies.height * config_.anomalies.width);
 }
 
-void DeviceStep::plan(const std::vector<Plan>& steps, const Images& images) {
+void DeviceStep::plan(const std::vector<Step>& steps, const Images& images) {
   prepareImages(images);
   planned_.clear();
   const std::vector<int64_t> counts = countPositions(steps);
@@ -124,16 +123,16 @@ void DeviceStep::plan(const std::vector<Plan>& steps, const Images& images) {
 // Room for so many images and rows, at addresses that stay: what is larger than ever moves everything and ends the
 // graphs.
 void DeviceStep::reserve(int64_t images, int64_t capacity) {
-  const int64_t plane = anomalies_.height * anomalies_.width;
+  const int64_t plane = config_.anomalies.height * config_.anomalies.width;
   int64_t channels = 0;
-  for (const TapShape& shape : shapes_) channels += shape.channels;
-  const auto floats = at::TensorOptions().device(device_).dtype(at::kFloat);
-  if (images > reserved_ || taps_.empty()) {
+  for (const LayerShape& shape : config_.layers) channels += shape.channels;
+  const auto floats = at::TensorOptions().device(config_.device).dtype(at::kFloat);
+  if (images > reserved_ || layerMaps_.empty()) {
     settle();
     reserved_ = images;
-    taps_.clear();
-    for (const TapShape& shape : shapes_)
-      taps_.push_back(at::empty({reserved_, shape.height, shape.width, shape.channels}, floats));
+    layerMaps_.clear();
+    for (const LayerShape& shape : config_.layers)
+      layerMaps_.push_back(at::empty({reserved_, shape.height, shape.width, shape.channels}, floats));
     integers_ = at::zeros({1 + reserved_}, floats.dtype(at::kLong));
     numbers_ = at::zeros({2 * reserved_}, floats);
     weights_ = at::ones({reserved_, plane}, floats);
@@ -144,12 +143,12 @@ void DeviceStep::reserve(int64_t images, int64_t capacity) {
     rowSpace_ = noiseSpace_ = at::Tensor();
     // A tenth more, so that the next epoch's largest step has room too.
     const int64_t rows = capacityOf(std::min(capacity + capacity / 10, 2 * reserved_ * plane), reserved_);
-    if (lowResolution_) rowSpace_ = at::empty({reserved_ * plane + rows, kSegmentationHidden}, floats);
+    if (config_.lowResolution) rowSpace_ = at::empty({reserved_ * plane + rows, kSegmentationHidden}, floats);
     noiseSpace_ = at::empty({rows, channels}, floats);
   }
 }
 
-void DeviceStep::begin(const Plan& step, const Images& images, const std::vector<std::vector<at::Tensor>>& taps) {
+void DeviceStep::begin(const Step& step, const Images& images, const std::vector<std::vector<at::Tensor>>& layerMaps) {
   prepareImages(images);
   step.streams.check();
   images_ = static_cast<int64_t>(step.keys.size());
@@ -160,40 +159,51 @@ void DeviceStep::begin(const Plan& step, const Images& images, const std::vector
   reserve(images_, capacity_);
   streams_ = step.streams;
   streams_.step = 0;  // what counts is in the device's memory: a graph repeats this for other steps
-  const at::Tensor integers = hostTensor({1 + images_}, at::kLong, device_),
-                   numbers = hostTensor({2 * reserved_}, at::kFloat, device_);
+  const at::Tensor integers = hostTensor({1 + images_}, at::kLong, config_.device),
+                   numbers = hostTensor({2 * reserved_}, at::kFloat, config_.device);
   const std::vector<int64_t> rows = rowsOf(step.keys);
   integers.data_ptr<int64_t>()[0] = step.streams.step;
   std::copy(rows.begin(), rows.end(), integers.data_ptr<int64_t>() + 1);
   numbers.fill_(0);
-  const int64_t plane = anomalies_.height * anomalies_.width;
+  const int64_t plane = config_.anomalies.height * config_.anomalies.width;
   at::Tensor weights;
-  if (weighted_) weights = hostTensor({images_, plane}, at::kFloat, device_).fill_(1);
+  if (weighted_) weights = hostTensor({images_, plane}, at::kFloat, config_.device).fill_(1);
   for (int64_t i = 0; i < images_; ++i) {
     const TrainingImage& image = images.at(step.keys[static_cast<size_t>(i)]);
     numbers.data_ptr<float>()[i] = static_cast<float>(image.label);
     numbers.data_ptr<float>()[reserved_ + i] = static_cast<float>(image.segmented);
     if (image.weight.defined()) weights[i].copy_(image.weight.view({-1}));
-    for (size_t l = 0; l < shapes_.size(); ++l)
-      taps_[l][i].copy_(taps[static_cast<size_t>(i)][l][0].permute({1, 2, 0}), /*non_blocking=*/true);
+    for (size_t l = 0; l < config_.layers.size(); ++l)
+      layerMaps_[l][i].copy_(layerMaps[static_cast<size_t>(i)][l][0].permute({1, 2, 0}), /*non_blocking=*/true);
   }
   integers_.slice(0, 0, 1 + images_).copy_(integers, /*non_blocking=*/true);
   numbers_.copy_(numbers, /*non_blocking=*/true);
   if (weighted_) weights_.slice(0, 0, images_).copy_(weights, /*non_blocking=*/true);
 }
 
-void DeviceStep::setRates(const AdamWRates& adaptor, const AdamWRates& heads) {
-  const at::Tensor rates = hostTensor({6}, at::kDouble, device_);
+void DeviceStep::prepareUpdate(const AdamWRates& adaptor, const AdamWRates& heads,
+                               const std::vector<Heads::Named>& parameters, std::vector<AdamWState>& optimizer) {
+  const at::Tensor rates = hostTensor({6}, at::kDouble, config_.device);
   double* to = rates.data_ptr<double>();
   for (const AdamWRates& group : {adaptor, heads})
     for (const double value : {group.decay, group.stepSize, group.root}) *to++ = value;
   rates_.copy_(rates, /*non_blocking=*/true);
+  for (size_t i = 0; i < parameters.size(); ++i) ssn::begin(optimizer[i], *parameters[i].tensor);
+}
+
+void DeviceStep::update(const std::vector<Heads::Named>& parameters, const std::vector<at::Tensor>& gradients,
+                        std::vector<AdamWState>& optimizer, const at::Tensor& norm, double clip) const {
+  const at::Tensor adaptor = rates_.slice(0, 0, 3), heads = rates_.slice(0, 3, 6);
+  for (size_t i = 0; i < parameters.size(); ++i)
+    adamwStepOnDevice(*parameters[i].tensor, gradients[i], optimizer[i],
+                      parameters[i].group == Heads::Named::kAdaptor ? adaptor : heads, norm, clip);
 }
 
 StepInput DeviceStep::input(const at::Tensor& noiseStd) const {
-  const int64_t b = images_, h = anomalies_.height, w = anomalies_.width;
+  const int64_t b = images_, h = config_.anomalies.height, w = config_.anomalies.width;
   StepInput input;
-  for (const at::Tensor& taps : taps_) input.taps.push_back(taps.slice(0, 0, b).permute({0, 3, 1, 2}));
+  for (const at::Tensor& layerMaps : layerMaps_)
+    input.layerMaps.push_back(layerMaps.slice(0, 0, b).permute({0, 3, 1, 2}));
   const at::Tensor rows = integers_.slice(0, 1, 1 + b);
   input.mask = at::index_select(masks_, 0, rows).view({b, 1, h, w}).to(at::kFloat);
   input.weight = weights_.slice(0, 0, b).view({b, 1, h, w});
@@ -201,7 +211,7 @@ StepInput DeviceStep::input(const at::Tensor& noiseStd) const {
   input.segmented = numbers_.slice(0, reserved_, reserved_ + b);
   StepStreams streams = streams_;
   streams.stepOnDevice = integers_.slice(0, 0, 1);
-  input.perlinMask = anomalyMasks(anomalies_, streams, device_);
+  input.perlinMask = anomalyMasks(config_.anomalies, streams, config_.device);
   input.noise = [streams, noiseStd, plane = h * w, space = noiseSpace_](const at::Tensor& cells) {
     TORCH_INTERNAL_ASSERT(cells.numel() <= space.size(0));
     const at::Tensor out = space.slice(0, 0, cells.numel());
@@ -213,17 +223,22 @@ StepInput DeviceStep::input(const at::Tensor& noiseStd) const {
   return input;
 }
 
-const at::Tensor& DeviceStep::run(bool repeatable, const std::function<at::Tensor()>& work) {
-  const auto whole = [&] { values_.copy_(work()); };
+StepRunner::Result DeviceStep::run(const Step& step, const Images& images,
+                                   const std::vector<std::vector<at::Tensor>>& layerMaps, const at::Tensor& noiseStd,
+                                   const Work& work) {
+  begin(step, images, layerMaps);
+  throwIfCancelled();
+  const auto whole = [&] { values_.copy_(work(input(noiseStd))); };
+  const Result result{values_, config_.lowResolution ? positions_ : -1};
 #ifdef SSN_CUDA
-  if (repeatable && repeated_ && repeated_->graphs.limit() > 0) {
+  if (repeated_ && repeated_->graphs.limit() > 0) {
     repeated_->graphs[{images_, capacity_, streams_.first, streams_.second}].run(repeated_->stream, repeated_->memory,
                                                                                  whole);
-    return values_;
+    return result;
   }
 #endif
   whole();
-  return values_;
+  return result;
 }
 
 void DeviceStep::settle() {

@@ -8,19 +8,19 @@
 #include <bit>
 
 #include "error.h"
-#include "host_path.h"
+#include "runs_on_host.h"
 
 namespace ssn {
 
 FeatureCache::FeatureCache(int64_t limitBytes, int64_t hostBytes, at::ScalarType dtype, at::Device device,
                            std::unique_ptr<FeatureFile> file)
     : limit_(limitBytes),
-      hostLimit_(hostPath(device) ? 0 : hostBytes),
+      hostLimit_(runsOnHost(device) ? 0 : hostBytes),
       dtype_(dtype),
       device_(device),
       file_(std::move(file)) {}
 
-std::optional<FeatureCache::Taps> FeatureCache::find(int64_t key, const std::optional<Digest>& content) {
+std::optional<FeatureCache::LayerMaps> FeatureCache::find(int64_t key, const std::optional<Digest>& content) {
   Digest digest;
   {
     std::lock_guard lock(mutex_);
@@ -38,13 +38,13 @@ std::optional<FeatureCache::Taps> FeatureCache::find(int64_t key, const std::opt
     if (known == contents_.end()) return std::nullopt;
     digest = known->second;
   }
-  std::optional<Taps> taps = file_->find(digest);
-  if (!taps) return std::nullopt;
-  for (at::Tensor& tap : *taps) tap = tap.to(device_);
+  std::optional<LayerMaps> layerMaps = file_->find(digest);
+  if (!layerMaps) return std::nullopt;
+  for (at::Tensor& layerMap : *layerMaps) layerMap = layerMap.to(device_);
   std::lock_guard lock(mutex_);
   ++read_;
-  keep(key, *taps);
-  return widened(*taps);
+  keep(key, *layerMaps);
+  return widened(*layerMaps);
 }
 
 bool FeatureCache::contains(int64_t key) const {
@@ -59,14 +59,13 @@ int64_t FeatureCache::bytes() const {
   return bytes_ + hostBytes_;
 }
 
-FeatureCache::Taps FeatureCache::offer(int64_t key, const Taps& taps) {
-  Taps stored;
-  for (const at::Tensor& tap : taps) {
-    stored.push_back(tap.to(dtype_));
+FeatureCache::LayerMaps FeatureCache::offer(int64_t key, const LayerMaps& layerMaps) {
+  LayerMaps stored;
+  for (const at::Tensor& layerMap : layerMaps) {
+    stored.push_back(layerMap.to(dtype_));
     if (dtype_ == at::kHalf && !stored.back().isfinite().all().item<bool>())
-      throw Error("INVALID_OPTION",
-                  "featureCachePrecision 'float16' cannot hold features above 65504, and this backbone has them: use "
-                  "'float32'");
+      throw Error("INVALID_OPTION", "float16 cannot hold features above 65504, and this backbone has them.",
+                  /*path=*/"", "float32Features");
   }
   std::optional<Digest> content;
   {
@@ -80,32 +79,32 @@ FeatureCache::Taps FeatureCache::offer(int64_t key, const Taps& taps) {
 }
 
 // Nothing is evicted: every image is used once per epoch, so any other policy only thrashes.
-void FeatureCache::keep(int64_t key, const Taps& taps) {
+void FeatureCache::keep(int64_t key, const LayerMaps& layerMaps) {
   if (entries_.contains(key) || hostEntries_.contains(key)) return;
   int64_t bytes = 0, locked = 0;
-  for (const at::Tensor& tap : taps) {
-    bytes += static_cast<int64_t>(tap.nbytes());
-    locked += static_cast<int64_t>(std::bit_ceil(tap.nbytes()));  // as libtorch allocates page-locked memory
+  for (const at::Tensor& layerMap : layerMaps) {
+    bytes += static_cast<int64_t>(layerMap.nbytes());
+    locked += static_cast<int64_t>(std::bit_ceil(layerMap.nbytes()));  // as libtorch allocates page-locked memory
   }
   if (bytes_ + bytes <= limit_) {
     bytes_ += bytes;
-    entries_.emplace(key, taps);
+    entries_.emplace(key, layerMaps);
   } else if (hostBytes_ + locked <= hostLimit_) {
-    Taps kept;
+    LayerMaps kept;
     locked_ = device_.is_cuda();
     try {
-      for (const at::Tensor& tap : taps)
-        kept.push_back(at::empty_strided(tap.sizes(), tap.strides(),
-                                         tap.options().device(at::kCPU).pinned_memory(device_.is_cuda())));
+      for (const at::Tensor& layerMap : layerMaps)
+        kept.push_back(at::empty_strided(layerMap.sizes(), layerMap.strides(),
+                                         layerMap.options().device(at::kCPU).pinned_memory(device_.is_cuda())));
     } catch (const c10::Error& error) {
       hostLimit_ = hostBytes_;
-      warnings_.push_back("The machine gives no more page-locked memory for features after " +
-                          std::to_string(hostBytes_ >> 20) +
-                          " MiB: the others are computed in every epoch. Lower featureCacheHostMiB. (" +
-                          error.what_without_backtrace() + ")");
+      warnings_.push_back({"The machine gives no more page-locked memory for features after " +
+                               std::to_string(hostBytes_ >> 20) + " MiB (" + error.what_without_backtrace() +
+                               "): the others are computed in every epoch.",
+                           "lessHostMemory"});
       return;
     }
-    for (size_t l = 0; l < taps.size(); ++l) kept[l].copy_(taps[l]);
+    for (size_t l = 0; l < layerMaps.size(); ++l) kept[l].copy_(layerMaps[l]);
     hostBytes_ += locked;
     hostEntries_.emplace(key, std::move(kept));
   }
@@ -122,14 +121,15 @@ FeatureCache::~FeatureCache() {
 #endif
 }
 
-FeatureCache::Taps FeatureCache::widened(const Taps& taps) const {
-  Taps out;
-  for (const at::Tensor& tap : taps) out.push_back(tap.to(device_, /*non_blocking=*/true).to(at::kFloat));
+FeatureCache::LayerMaps FeatureCache::widened(const LayerMaps& layerMaps) const {
+  LayerMaps out;
+  for (const at::Tensor& layerMap : layerMaps)
+    out.push_back(layerMap.to(device_, /*non_blocking=*/true).to(at::kFloat));
   return out;
 }
 
 FeatureCache::Report FeatureCache::report() {
-  std::vector<std::string> warnings = file_ ? file_->takeWarnings() : std::vector<std::string>();
+  std::vector<Warning> warnings = file_ ? file_->takeWarnings() : std::vector<Warning>();
   std::lock_guard lock(mutex_);
   warnings.insert(warnings.end(), warnings_.begin(), warnings_.end());
   warnings_.clear();

@@ -46,10 +46,8 @@ uint64_t headChecksum(const RecordHead& head, int64_t slot) {
                      : error == ENOENT                                   ? "FILE_NOT_FOUND"
                      : error == ENOSPC                                   ? "NO_SPACE"
                                                                          : "FILE_ERROR";
-  throw Error(code,
-              "Cannot open the feature cache file " + path + ": " + std::generic_category().message(error) +
-                  ". Choose another featureCacheDir, or set featureCacheFileMiB to 0.",
-              path);
+  throw Error(code, "Cannot open the feature cache file " + path + ": " + std::generic_category().message(error) + ".",
+              path, "otherFeatureFile");
 }
 
 int64_t sizeOf(int file) {
@@ -57,16 +55,16 @@ int64_t sizeOf(int file) {
   return ::fstat(file, &status) == 0 ? static_cast<int64_t>(status.st_size) : 0;
 }
 
-int64_t elements(const TapShape& shape) { return shape.channels * shape.height * shape.width; }
+int64_t elements(const LayerShape& shape) { return shape.channels * shape.height * shape.width; }
 
 }  // namespace
 
-FeatureFile::FeatureFile(std::string path, const Digest& identity, std::vector<TapShape> shapes, at::ScalarType dtype,
+FeatureFile::FeatureFile(std::string path, const Digest& identity, std::vector<LayerShape> shapes, at::ScalarType dtype,
                          int64_t limitBytes)
     : path_(std::move(path)), identity_(identity), shapes_(std::move(shapes)), dtype_(dtype), limit_(limitBytes) {
   checkPath(path_);
   recordBytes_ = sizeof(RecordHead);
-  for (const TapShape& shape : shapes_)
+  for (const LayerShape& shape : shapes_)
     recordBytes_ += elements(shape) * static_cast<int64_t>(c10::elementSize(dtype_));
   file_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   if (file_ < 0) fail(errno, path_);
@@ -80,13 +78,13 @@ int64_t FeatureFile::offsetOf(int64_t slot) const { return static_cast<int64_t>(
 void FeatureFile::open() {
   writable_ = ::flock(file_, LOCK_EX | LOCK_NB) == 0;
   if (!writable_)
-    warnings_.push_back("The feature cache file " + path_ +
-                        " is in use by another training: this one reads what is in it and adds nothing.");
+    warnings_.push_back({"The feature cache file " + path_ +
+                         " is in use by another training: this one reads what is in it and adds nothing."});
   if (readHeader()) {
     index();
   } else if (writable_) {
     if (sizeOf(file_) > 0)
-      warnings_.push_back("The feature cache file " + path_ + " is damaged or of another format: it is begun anew.");
+      warnings_.push_back({"The feature cache file " + path_ + " is damaged or of another format: it is begun anew."});
     start();
   }
 }
@@ -105,15 +103,15 @@ void FeatureFile::start() {
   header.recordBytes = static_cast<uint64_t>(recordBytes_);
   header.checksum = headerChecksum(header);
   if (::ftruncate(file_, 0) == 0 && writeAt(&header, sizeof header, 0)) return;
-  warnings_.push_back("The feature cache file " + path_ + " cannot be written (" +
-                      std::generic_category().message(errno) + "): features are not kept in it.");
+  warnings_.push_back({"The feature cache file " + path_ + " cannot be written (" +
+                       std::generic_category().message(errno) + "): features are not kept in it."});
   writable_ = false;
 }
 
 void FeatureFile::index() {
   const int64_t size = sizeOf(file_), stored = (size - static_cast<int64_t>(sizeof(Header))) / recordBytes_;
   if (size != offsetOf(stored))
-    warnings_.push_back("The feature cache file " + path_ + " ends within an entry: that entry is dropped.");
+    warnings_.push_back({"The feature cache file " + path_ + " ends within an entry: that entry is dropped."});
   slots_ = std::min(stored, std::max<int64_t>(0, limit_ - static_cast<int64_t>(sizeof(Header))) / recordBytes_);
   if (writable_ && size != offsetOf(slots_) && ::ftruncate(file_, offsetOf(slots_)) != 0) writable_ = false;
   for (int64_t slot = 0; slot < slots_; ++slot) {
@@ -140,19 +138,19 @@ std::optional<std::vector<at::Tensor>> FeatureFile::find(const Digest& content) 
   RecordHead head;
   bool valid = readAt(&head, sizeof head, offsetOf(slot)) && head.content == content &&
                head.checksum == headChecksum(head, slot);
-  std::vector<at::Tensor> taps;
+  std::vector<at::Tensor> layerMaps;
   uint64_t checksum = 0;
   int64_t offset = offsetOf(slot) + static_cast<int64_t>(sizeof head);
-  for (const TapShape& shape : shapes_) {
+  for (const LayerShape& shape : shapes_) {
     if (!valid) break;
-    taps.push_back(at::empty({1, shape.channels, shape.height, shape.width},
-                             at::TensorOptions().dtype(dtype_).memory_format(at::MemoryFormat::ChannelsLast)));
-    const int64_t bytes = static_cast<int64_t>(taps.back().nbytes());
-    valid = readAt(taps.back().data_ptr(), bytes, offset);
-    checksum = checksumOf(taps.back().data_ptr(), bytes, checksum);
+    layerMaps.push_back(at::empty({1, shape.channels, shape.height, shape.width},
+                                  at::TensorOptions().dtype(dtype_).memory_format(at::MemoryFormat::ChannelsLast)));
+    const int64_t bytes = static_cast<int64_t>(layerMaps.back().nbytes());
+    valid = readAt(layerMaps.back().data_ptr(), bytes, offset);
+    checksum = checksumOf(layerMaps.back().data_ptr(), bytes, checksum);
     offset += bytes;
   }
-  if (valid && checksum == head.dataChecksum) return taps;
+  if (valid && checksum == head.dataChecksum) return layerMaps;
   std::lock_guard lock(mutex_);
   ++damaged_;
   index_.erase(content);
@@ -160,16 +158,16 @@ std::optional<std::vector<at::Tensor>> FeatureFile::find(const Digest& content) 
   return std::nullopt;
 }
 
-void FeatureFile::offer(const Digest& content, const std::vector<at::Tensor>& taps) {
+void FeatureFile::offer(const Digest& content, const std::vector<at::Tensor>& layerMaps) {
   if (!writable_ || contains(content)) return;
   const bool reused = !free_.empty();
   const int64_t slot = reused ? free_.back() : slots_;
   if (!reused && offsetOf(slot + 1) > limit_) {
     std::lock_guard lock(mutex_);
     writable_ = false;
-    warnings_.push_back("The feature cache file " + path_ + " has reached its limit with " + std::to_string(slots_) +
-                        " entries: further features are not kept in it. Raise featureCacheFileMiB, or delete the file "
-                        "if it is for other images.");
+    warnings_.push_back({"The feature cache file " + path_ + " has reached its limit with " + std::to_string(slots_) +
+                             " entries: further features are not kept in it.",
+                         "largerFeatureFile"});
     return;
   }
   RecordHead head{};
@@ -178,8 +176,8 @@ void FeatureFile::offer(const Digest& content, const std::vector<at::Tensor>& ta
   // A reused slot first loses what its head may still say.
   const RecordHead none{};
   bool written = !reused || writeAt(&none, sizeof none, offsetOf(slot));
-  for (const at::Tensor& tap : taps) {
-    const at::Tensor data = tap.cpu().contiguous(at::MemoryFormat::ChannelsLast);
+  for (const at::Tensor& layerMap : layerMaps) {
+    const at::Tensor data = layerMap.cpu().contiguous(at::MemoryFormat::ChannelsLast);
     const int64_t bytes = static_cast<int64_t>(data.nbytes());
     written = written && writeAt(data.data_ptr(), bytes, offset);
     head.dataChecksum = checksumOf(data.data_ptr(), bytes, head.dataChecksum);
@@ -191,8 +189,8 @@ void FeatureFile::offer(const Digest& content, const std::vector<at::Tensor>& ta
   std::lock_guard lock(mutex_);
   if (!written) {
     writable_ = false;
-    warnings_.push_back("The feature cache file " + path_ + " cannot be written (" +
-                        std::generic_category().message(error) + "): further features are not kept in it.");
+    warnings_.push_back({"The feature cache file " + path_ + " cannot be written (" +
+                         std::generic_category().message(error) + "): further features are not kept in it."});
     return;
   }
   if (reused)
@@ -202,13 +200,13 @@ void FeatureFile::offer(const Digest& content, const std::vector<at::Tensor>& ta
   index_.emplace(content, slot);
 }
 
-std::vector<std::string> FeatureFile::takeWarnings() {
+std::vector<Warning> FeatureFile::takeWarnings() {
   std::lock_guard lock(mutex_);
-  std::vector<std::string> out = std::move(warnings_);
+  std::vector<Warning> out = std::move(warnings_);
   warnings_.clear();
   if (damaged_ > 0)
-    out.push_back("The feature cache file " + path_ + " has damaged entries (" + std::to_string(damaged_) +
-                  "): they are not used.");
+    out.push_back({"The feature cache file " + path_ + " has damaged entries (" + std::to_string(damaged_) +
+                   "): they are not used."});
   damaged_ = 0;
   return out;
 }

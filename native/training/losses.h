@@ -1,4 +1,4 @@
-// The four losses of spec section 4, in stable logit form, differentiable in map and score.
+// The four losses of docs/method.md, Losses (paper eq. 4 to 9), in stable logit form, differentiable in map and score.
 #pragma once
 
 #include <ATen/TensorOperators.h>
@@ -20,7 +20,7 @@ struct Losses {
   at::Tensor total() const { return l1Normal + l1Anomalous + focalMap + focalScore; }
 };
 
-// Which of the focal terms there are (the others are 0): an ablation has the truncated L1 alone for the map, and a
+// Which focal terms to compute (the others are 0): an ablation has the truncated L1 alone for the map, and a
 // score that is the map's maximum is not trained.
 struct LossTerms {
   bool focalMap = true, focalScore = true;

@@ -1,4 +1,4 @@
-// A few numbers on their way from a device to the CPU, without waiting for it.
+// Copies a few numbers from a device to the CPU without waiting for the device.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -8,7 +8,7 @@
 
 #include <optional>
 
-#include "host_path.h"
+#include "runs_on_host.h"
 
 namespace ssn {
 
@@ -23,10 +23,10 @@ class Readback {
     arrived_->record(c10::impl::VirtualGuardImpl(device.type()).getStream(device));
   }
 
-  // In tests, where the CPU stands for another device, never before it is waited for.
-  bool arrived() const { return arrived_ ? arrived_->query() : hostPath(host_); }
+  // False in tests where the CPU stands for another device.
+  bool arrived() const { return arrived_ ? arrived_->query() : runsOnHost(host_); }
 
-  // On the CPU. Waits until they are there.
+  // Waits for the numbers; on the CPU.
   const at::Tensor& wait() {
     if (arrived_) arrived_->synchronize();
     return host_;

@@ -49,9 +49,9 @@ StepOutput stepDirect(Heads& heads, const StepInput& input, const StepOptions& o
   Perturbation perturbed;
   {
     at::NoGradGuard guard;
-    features = pooledFeatures(input.taps, options.alignCorners, options.upscale);
+    features = pooledFeatures(input.layerMaps, options.alignCorners, options.upscale);
     perturbed = perturbation(input, options.overlap);
-    // Dense, zero where the mask is: noise x noise mask of spec section 3.
+    // Dense, zero where the mask is: noise x noise mask of docs/method.md, Synthetic anomalies.
     const int64_t samples = perturbed.noiseMask.size(0), channels = features.size(1), h = features.size(2),
                   w = features.size(3);
     const at::Tensor cells = perturbed.noiseMask.reshape(-1).nonzero().squeeze(1);

@@ -1,5 +1,6 @@
-// Losses and gradients of one training step (spec sections 3 and 4), in two implementations of the same function:
-// `stepDirect` at full resolution with autograd (the oracle), `stepLowResolution` as the trainer uses it.
+// Losses and gradients of one training step (docs/method.md, Synthetic anomalies, Losses), in two implementations of
+// the same function: `stepDirect` at full resolution with autograd (the oracle), `stepLowResolution` as the trainer
+// uses it.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -14,22 +15,21 @@
 namespace ssn {
 
 // Latent noise at the given cells of this rank's duplicated batch: P x C, on the device that holds `cells` (int64,
-// indices into 2b x H W; elsewhere than on the CPU some may be -1: 0 there).
+// indices into 2b x H W; off the CPU an index may be -1, where the noise is 0).
 using NoiseSource = std::function<at::Tensor(const at::Tensor& cells)>;
 
-// Of b images, all on one device; in a group b is this rank's share of the batch, and may be 0.
+// The input of b images, all on one device. In a group, b is this rank's share of the batch and may be 0.
 struct StepInput {
-  std::vector<at::Tensor> taps;  // b x C_l x h_l x w_l, channels-last
-  at::Tensor mask;               // b x 1 x H x W of 0/1, the real defects
-  at::Tensor label;              // b
-  at::Tensor segmented;          // b
-  at::Tensor weight;             // b x 1 x H x W
-  at::Tensor perlinMask;         // 2b x 1 x H x W of 0/1
+  std::vector<at::Tensor> layerMaps;  // b x C_l x h_l x w_l, channels-last
+  at::Tensor mask;                    // b x 1 x H x W of 0/1, the real defects
+  at::Tensor label;                   // b
+  at::Tensor segmented;               // b
+  at::Tensor weight;                  // b x 1 x H x W
+  at::Tensor perlinMask;              // 2b x 1 x H x W of 0/1
   NoiseSource noise;
-  int64_t capacity =
-      0;  // elsewhere than on the CPU, for the low-resolution form: no fewer than positions that have noise
+  int64_t capacity = 0;  // off the CPU, low-resolution form: at least the number of positions that have noise
   at::Tensor
-      rowSpace;  // likewise: memory for its rows, at least b HW + capacity of 1024 floats; undefined: it takes some
+      rowSpace;  // off the CPU, low-resolution form: memory for (b HW + capacity) x 1024 floats; undefined: allocate it
 };
 
 struct StepOptions {
@@ -51,14 +51,15 @@ struct StepOutput {
   at::Tensor active;                  // how many positions have noise; of the low-resolution form
 };
 
-// Elsewhere than on the CPU the low-resolution form waits for nothing and does the same for the same sizes and
-// capacity, so a graph can repeat it. Both update the running statistics of the heads' batch norms. The low-resolution
+// Off the CPU the low-resolution form never waits and does the same for the same sizes and capacity, so a graph can
+// repeat it. Both update the running statistics of the heads' batch norms. The low-resolution
 // form is for the standard layout only.
 StepOutput stepDirect(Heads& heads, const StepInput& input, const StepOptions& options);
 StepOutput stepLowResolution(Heads& heads, const StepInput& input, const StepOptions& options,
                              const LowResolutionGeometry& geometry);
 
-// Where noise is added, and what the duplicated batch is trained towards (spec section 3, steps 4 and 5).
+// Where noise is added, and what the duplicated batch is trained towards (docs/method.md, Synthetic anomalies, steps 4
+// and 5).
 struct Perturbation {
   at::Tensor noiseMask;  // 2b x 1 x H x W
   Targets targets;

@@ -15,7 +15,7 @@
 #include "cancel.h"
 #include "heads/classification_pool.h"
 #include "heads/segmentation_rows.h"
-#include "host_path.h"
+#include "runs_on_host.h"
 #include "kernels/run.h"
 #include "kernels/training.h"
 #include "training/active_positions.h"
@@ -25,17 +25,17 @@ namespace ssn {
 namespace {
 
 // Large intermediate results are made in pieces of about this many floats: 64 MiB on the CPU, 256 MiB elsewhere.
-int64_t pieceFloats(const at::Tensor& there) { return hostPath(there) ? 16 << 20 : 64 << 20; }
+int64_t pieceFloats(const at::Tensor& tensor) { return runsOnHost(tensor) ? 16 << 20 : 64 << 20; }
 
 // Everything the two branches share.
 struct Batch {
-  int64_t images, plane, channels;  // b, H W, C
-  std::vector<at::Tensor> taps;     // b x (h_l w_l) x C_l; `precision`
+  int64_t images, plane, channels;    // b, H W, C
+  std::vector<at::Tensor> layerMaps;  // b x (h_l w_l) x C_l; `precision`
   ActivePositions active;
   at::Tensor noise;  // active rows x C; `precision`
 
   at::Tensor stacked(size_t l, int64_t from, int64_t to) const {
-    return taps[l].slice(0, from, to).reshape({-1, taps[l].size(2)});
+    return layerMaps[l].slice(0, from, to).reshape({-1, layerMaps[l].size(2)});
   }
 };
 
@@ -48,9 +48,11 @@ Batch makeBatch(const StepInput& input, const at::Tensor& noiseMask, const LowRe
               {},
               ActivePositions(noiseMask.view({2 * b, plane}), b, geometry.height(), geometry.width(), input.capacity),
               {}};
-  for (const at::Tensor& tap : input.taps)
-    batch.taps.push_back(
-        tap.permute({0, 2, 3, 1}).reshape({b, tap.size(2) * tap.size(3), tap.size(1)}).to(precision).contiguous());
+  for (const at::Tensor& layerMap : input.layerMaps)
+    batch.layerMaps.push_back(layerMap.permute({0, 2, 3, 1})
+                                  .reshape({b, layerMap.size(2) * layerMap.size(3), layerMap.size(1)})
+                                  .to(precision)
+                                  .contiguous());
   throwIfCancelled();
   batch.noise = input.noise(batch.active.cells()).to(precision);
   return batch;
@@ -99,10 +101,10 @@ Segmentation segmentationForward(Heads& heads, const Batch& batch, const LowReso
   const at::Tensor base = out.rows.rows.slice(0, 0, shared);
   std::vector<at::Tensor> z;
   const auto columns = geometry.split(combined);
-  for (size_t l = 0; l < batch.taps.size(); ++l) {
-    const auto& tap = geometry.taps()[l];
+  for (size_t l = 0; l < batch.layerMaps.size(); ++l) {
+    const auto& layer = geometry.layers()[l];
     z.push_back(product(batch.stacked(l, 0, b), columns[l].t(), options.precision)
-                    .view({b, tap.height, tap.width, kSegmentationHidden}));
+                    .view({b, layer.height, layer.width, kSegmentationHidden}));
   }
   geometry.upscale(z, base.view({b, geometry.height(), geometry.width(), kSegmentationHidden}));
   throwIfCancelled();
@@ -154,7 +156,7 @@ SegmentationGradients segmentationBackward(const Heads& heads, const Batch& batc
 
 // --- classification head -------------------------------------------------------------------------------------------
 
-// Calls body(from, to) for consecutive ranges of images whose taps' products have about so many floats.
+// Calls body(from, to) for consecutive ranges of images whose layers' products have about this many floats.
 template <class Body>
 void inPieces(int64_t images, int64_t floatsPerImage, int64_t floats, Body&& body) {
   const int64_t most = std::max<int64_t>(1, floats / floatsPerImage);
@@ -166,12 +168,12 @@ void inPieces(int64_t images, int64_t floatsPerImage, int64_t floats, Body&& bod
 
 int64_t tapFloats(const LowResolutionGeometry& geometry) {
   int64_t cells = 0;
-  for (const auto& tap : geometry.taps()) cells += tap.height * tap.width;
+  for (const auto& layer : geometry.layers()) cells += layer.height * layer.width;
   return cells * kTaps * kClassificationHidden;
 }
 
-// The wide convolution without its map channel: 2b x H x W x 128. `kernel` acts on the noise, `baseKernel` on the taps
-// (both (25 128) x C); they differ only if the head sees adapted features.
+// The wide convolution without its map channel: 2b x H x W x 128. `kernel` acts on the noise, `baseKernel` on the layer
+// maps (both (25 128) x C); they differ only if the head sees adapted features.
 at::Tensor classificationForward(const Batch& batch, const LowResolutionGeometry& geometry, const at::Tensor& kernel,
                                  const at::Tensor& baseKernel, at::ScalarType precision) {
   const int64_t b = batch.images;
@@ -179,10 +181,10 @@ at::Tensor classificationForward(const Batch& batch, const LowResolutionGeometry
   const auto columns = geometry.split(baseKernel);
   inPieces(b, tapFloats(geometry), pieceFloats(kernel), [&](int64_t from, int64_t to) {
     std::vector<at::Tensor> t;
-    for (size_t l = 0; l < batch.taps.size(); ++l) {
-      const auto& tap = geometry.taps()[l];
+    for (size_t l = 0; l < batch.layerMaps.size(); ++l) {
+      const auto& layer = geometry.layers()[l];
       t.push_back(product(batch.stacked(l, from, to), columns[l].t(), precision)
-                      .view({to - from, tap.height, tap.width, kTaps * kClassificationHidden}));
+                      .view({to - from, layer.height, layer.width, kTaps * kClassificationHidden}));
     }
     geometry.upscaleTaps(t, linear.slice(0, from, to));
   });
@@ -194,7 +196,7 @@ at::Tensor classificationForward(const Batch& batch, const LowResolutionGeometry
 }
 
 struct KernelGradients {
-  at::Tensor kernel, baseKernel;  // (25 128) x C: of the noise's path and of the taps'
+  at::Tensor kernel, baseKernel;  // (25 128) x C: of the noise and of the layer maps
 };
 
 KernelGradients classificationBackward(const Batch& batch, const LowResolutionGeometry& geometry,
@@ -202,8 +204,8 @@ KernelGradients classificationBackward(const Batch& batch, const LowResolutionGe
   const int64_t b = batch.images;
   KernelGradients out;
   std::vector<at::Tensor> columns;
-  for (const auto& tap : batch.taps)
-    columns.push_back(at::zeros({kTaps * kClassificationHidden, tap.size(2)}, gradient.options()));
+  for (const auto& layerMap : batch.layerMaps)
+    columns.push_back(at::zeros({kTaps * kClassificationHidden, layerMap.size(2)}, gradient.options()));
   inPieces(b, tapFloats(geometry), pieceFloats(gradient), [&](int64_t from, int64_t to) {
     const auto dt = geometry.upscaleTapsAdjoint(gradient.slice(0, from, to) + gradient.slice(0, b + from, b + to));
     for (size_t l = 0; l < dt.size(); ++l)
@@ -221,7 +223,7 @@ KernelGradients classificationBackward(const Batch& batch, const LowResolutionGe
 // The map's channel of the 5x5 convolution is its patches (2b HW x 25) times a kernel.
 at::Tensor mapPatches(const at::Tensor& map) {
   const int64_t h = map.size(2), w = map.size(3);
-  if (hostPath(map))
+  if (runsOnHost(map))
     return at::im2col(map, {kTapSide, kTapSide}, {1, 1}, {kTapSide / 2, kTapSide / 2}, {1, 1})
         .transpose(1, 2)
         .reshape({-1, kTaps});
@@ -231,7 +233,7 @@ at::Tensor mapPatches(const at::Tensor& map) {
 }
 
 at::Tensor mapPatchesAdjoint(const at::Tensor& patches, at::IntArrayRef shape) {
-  if (hostPath(patches)) {
+  if (runsOnHost(patches)) {
     const at::Tensor columns = patches.view({shape[0], shape[2] * shape[3], kTaps}).transpose(1, 2).contiguous();
     return at::col2im(columns, {shape[2], shape[3]}, {kTapSide, kTapSide}, {1, 1}, {kTapSide / 2, kTapSide / 2},
                       {1, 1});
@@ -327,7 +329,7 @@ StepOutput stepLowResolution(Heads& heads, const StepInput& input, const StepOpt
       at::cat({fromTapMajor(dKernel, kClassificationHidden),
                dMapKernel.view({kClassificationHidden, 1, kTapSide, kTapSide})},
               1),
-      at::zeros_like(heads.clsBias),  // likewise
+      at::zeros_like(heads.clsBias),  // zero for the same reason
       poolGradients.normWeight,
       poolGradients.normBias,
       fcWeight.grad(),

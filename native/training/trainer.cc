@@ -3,22 +3,17 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/clamp_max.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
-#include <ATen/ops/ones.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 
 #include <cmath>
 
-#include "anomalies/latent_noise.h"
 #include "cancel.h"
 #ifdef SSN_CUDA
 #include "cuda/nccl.h"
 #endif
 #include "features/input.h"
-#include "host_path.h"
 #include "tf32.h"
 
 namespace ssn {
@@ -38,7 +33,7 @@ void checkFinite(double loss, double gradientNorm, double statistics) {
 std::unique_ptr<FeatureFile> openFeatureFile(const TrainerConfig& config) {
   if (!config.featureCacheFile) return nullptr;
   const auto& [path, bytes, identity] = *config.featureCacheFile;
-  return std::make_unique<FeatureFile>(path, identity, tapShapes(config), config.featureCachePrecision, bytes);
+  return std::make_unique<FeatureFile>(path, identity, layerShapes(config), config.featureCachePrecision, bytes);
 }
 
 }  // namespace
@@ -51,32 +46,38 @@ Trainer::Trainer(const TrainerConfig& config, const TensorMap& backbone, const T
                 config.device),
       shape_(featureShape(config)),
       heads_(headsFromTensors(heads, shape_.channels, config.layout, config.device)),
-      geometry_(tapShapes(config), config.alignCorners, config.upscale, config.device),
+      geometry_(layerShapes(config), config.alignCorners, config.upscale, config.device),
       cache_(config.featureCacheBytes, config.featureCacheHostBytes, config.featureCachePrecision, config.device,
              openFeatureFile(config)),
       optimizer_(trainedParameters(heads_).size()),
       weightBytes_(backbone_.bytes() + 3 * heads_.bytes()) {  // two moments for each parameter
   if (!config.computable()) throw Error("INTERNAL", "this classification head has no low-resolution form");
-  setNoiseStd(config.noiseStd);
 #ifdef SSN_CUDA
   if (group_ && config.nccl && config.device.is_cuda()) nccl_ = cuda::NcclSum::create(*group_, config.device);
 #endif
-  if (!hostPath(config.device))
-    deviceStep_ = std::make_unique<DeviceStep>(tapShapes(config), anomalies(), config.overlap, !config.direct,
-                                               config.device, config.graphs);
+  // Ranks wait for each other within a step, and the direct heads for the positions of the noise: no graph repeats
+  // that.
+  runner_ =
+      StepRunner::create({layerShapes(config),
+                          {config.synthetic, shape_.height, shape_.width, static_cast<float>(config.perlinThreshold)},
+                          config.overlap,
+                          !config.direct,
+                          config.device,
+                          group_ || config.direct ? 0 : config.graphs});
+  setNoiseStd(config.noiseStd);
 }
 
 Trainer::~Trainer() = default;
 
 void Trainer::setNoiseStd(const at::Tensor& noiseStd) {
-  const DeviceStep::Use use(deviceStep_.get());
-  if (deviceStep_) deviceStep_->settle();
+  const auto use = runner_->use();
+  runner_->settle();
   config_.noiseStd = noiseStd.expand({shape_.channels}).contiguous().to(config_.device);
 }
 
 void Trainer::setTarget(int64_t key, TrainingImage target) {
   targets_[key] = std::move(target);
-  if (deviceStep_) deviceStep_->imagesChanged();
+  runner_->imagesChanged();
 }
 
 const TrainingImage& Trainer::target(int64_t key) const {
@@ -85,27 +86,22 @@ const TrainingImage& Trainer::target(int64_t key) const {
   return found->second;
 }
 
-AnomalyMaskOptions Trainer::anomalies() const {
-  return {config_.synthetic, shape_.height, shape_.width, static_cast<float>(config_.perlinThreshold)};
-}
-
 // The streams go by the place in the whole duplicated batch: they do not depend on how it is shared.
 StepStreams Trainer::streams(int64_t index, int64_t images, Share share) const {
   return {config_.seed, index, images, share.first, share.total + share.first, {}};
 }
 
 void Trainer::plan(const std::vector<Plan>& steps) {
-  if (!deviceStep_) return;
-  const DeviceStep::Use use(deviceStep_.get());
-  std::vector<DeviceStep::Plan> plans;
+  const auto use = runner_->use();
+  std::vector<StepRunner::Step> planned;
   for (const Plan& step : steps) {
     for (const int64_t key : step.keys) target(key);
-    plans.push_back({streams(step.index, static_cast<int64_t>(step.keys.size()), step.share), step.keys});
+    planned.push_back({streams(step.index, static_cast<int64_t>(step.keys.size()), step.share), step.keys});
   }
-  deviceStep_->plan(plans, targets_);
+  runner_->plan(planned, targets_);
 }
 
-std::vector<at::Tensor> Trainer::tapsOf(const StepItem& item) {
+std::vector<at::Tensor> Trainer::layerMapsOf(const StepItem& item) {
   if (auto found = cache_.find(item.key, item.content)) return *std::move(found);
   if (!item.pixels.defined())
     throw Error(config_.featureCacheFile ? "FILE_CORRUPT" : "INTERNAL",
@@ -113,39 +109,10 @@ std::vector<at::Tensor> Trainer::tapsOf(const StepItem& item) {
   throwIfCancelled();
   // One image at a time: convolution libraries choose their algorithm by batch size, and features must not depend on
   // which other images share the batch.
-  std::vector<at::Tensor> taps =
+  std::vector<at::Tensor> layerMaps =
       backbone_.forward(normalisedImages(item.pixels.data_ptr<uint8_t>(), 1, config_.imageHeight, config_.imageWidth));
-  for (at::Tensor& tap : taps) tap = tap.contiguous(at::MemoryFormat::ChannelsLast);
-  return cache_.offer(item.key, taps);
-}
-
-StepInput Trainer::stepInput(const StepStreams& streams, const std::vector<StepItem>& items,
-                             const std::vector<std::vector<at::Tensor>>& images) const {
-  const int64_t b = streams.images;
-  StepInput input;
-  const std::vector<TapShape> shapes = tapShapes(config_);
-  for (size_t l = 0; l < shapes.size(); ++l) {
-    std::vector<at::Tensor> taps;
-    for (const auto& image : images) taps.push_back(image[l]);
-    input.taps.push_back(b > 0 ? at::cat(taps, 0)
-                               : at::empty({0, shapes[l].channels, shapes[l].height, shapes[l].width}, at::kFloat));
-  }
-  input.mask = at::zeros({b, 1, shape_.height, shape_.width});
-  input.weight = at::ones({b, 1, shape_.height, shape_.width});
-  input.label = at::zeros({b});
-  input.segmented = at::ones({b});
-  for (int64_t i = 0; i < b; ++i) {
-    const TrainingImage& image = target(items[i].key);
-    input.label.data_ptr<float>()[i] = static_cast<float>(image.label);
-    input.segmented.data_ptr<float>()[i] = static_cast<float>(image.segmented);
-    if (image.mask.defined()) input.mask[i][0].copy_(image.mask);
-    if (image.weight.defined()) input.weight[i][0].copy_(image.weight);
-  }
-  input.perlinMask = anomalyMasks(anomalies(), streams, config_.device);
-  input.noise = [this, streams](const at::Tensor& cells) {
-    return latentNoise(streams, shape_.height * shape_.width, cells, shape_.channels, config_.noiseStd);
-  };
-  return input;
+  for (at::Tensor& layerMap : layerMaps) layerMap = layerMap.contiguous(at::MemoryFormat::ChannelsLast);
+  return cache_.offer(item.key, layerMaps);
 }
 
 StepOutput Trainer::forwardBackward(const StepInput& input) {
@@ -155,23 +122,18 @@ StepOutput Trainer::forwardBackward(const StepInput& input) {
   return config_.direct ? stepDirect(heads_, input, options) : stepLowResolution(heads_, input, options, geometry_);
 }
 
-std::pair<AdamWRates, AdamWRates> Trainer::nextRates(LearningRates rates) {
-  const AdamWRates adaptor(updates_ + 1, rates.adaptor, config_.adaptorWeightDecay),
-      heads(updates_ + 1, rates.heads, config_.headsWeightDecay);
-  if (deviceStep_) {
-    deviceStep_->setRates(adaptor, heads);
-    const auto parameters = trainedParameters(heads_);
-    for (size_t i = 0; i < parameters.size(); ++i) begin(optimizer_[i], *parameters[i].tensor);
-  }
-  return {adaptor, heads};
+void Trainer::prepareUpdate(LearningRates rates) {
+  runner_->prepareUpdate(AdamWRates(updates_ + 1, rates.adaptor, config_.adaptorWeightDecay),
+                         AdamWRates(updates_ + 1, rates.heads, config_.headsWeightDecay), trainedParameters(heads_),
+                         optimizer_);
 }
 
 at::Tensor Trainer::update(const std::vector<at::Tensor>& gradients, LearningRates rates) {
   at::NoGradGuard guard;
-  const DeviceStep::Use use(deviceStep_.get());
-  const auto [adaptor, heads] = nextRates(rates);
+  const auto use = runner_->use();
+  prepareUpdate(rates);
   const at::Tensor norm = gradientNorm(gradients);
-  apply(gradients, norm, adaptor, heads);
+  runner_->update(trainedParameters(heads_), gradients, optimizer_, norm, config_.gradientClip);
   ++updates_;
   return norm;
 }
@@ -180,26 +142,6 @@ at::Tensor Trainer::gradientNorm(const std::vector<at::Tensor>& gradients) {
   at::Tensor square = at::zeros({}, gradients[0].options().dtype(at::kDouble));
   for (const at::Tensor& gradient : gradients) square.add_(gradient.to(at::kDouble).square().sum());
   return square.sqrt();
-}
-
-// The norm stays where it is: a GPU need not be waited for.
-void Trainer::apply(const std::vector<at::Tensor>& gradients, const at::Tensor& norm, const AdamWRates& adaptor,
-                    const AdamWRates& heads) {
-  const auto parameters = trainedParameters(heads_);
-  const double clip = config_.gradientClip;
-  at::Tensor scale;
-  if (!deviceStep_ && clip > 0) scale = at::clamp_max(clip / (norm + 1e-6), 1.0);
-  for (size_t i = 0; i < parameters.size(); ++i) {
-    const bool isAdaptor = parameters[i].group == Heads::Named::kAdaptor;
-    at::Tensor& parameter = *parameters[i].tensor;
-    if (deviceStep_) {
-      adamwStepOnDevice(parameter, gradients[i], optimizer_[i],
-                        isAdaptor ? deviceStep_->adaptorRates() : deviceStep_->headsRates(), norm, clip);
-    } else {
-      adamwStep(parameter, scale.defined() ? gradients[i] * scale : gradients[i], optimizer_[i],
-                isAdaptor ? adaptor : heads);
-    }
-  }
 }
 
 void Trainer::sumGradients(std::vector<at::Tensor>& gradients) {
@@ -223,7 +165,7 @@ void Trainer::sumGradients(std::vector<at::Tensor>& gradients) {
   }
 }
 
-at::Tensor Trainer::compute(const StepInput& input, const AdamWRates& adaptor, const AdamWRates& heads) {
+at::Tensor Trainer::compute(const StepInput& input) {
   StepOutput out;
   {
     at::AutoGradMode grad(true);
@@ -234,9 +176,8 @@ at::Tensor Trainer::compute(const StepInput& input, const AdamWRates& adaptor, c
       at::stack({out.l1Normal, out.l1Anomalous, out.focalMap, out.focalScore}).to(at::kDouble), group_.get());
   if (group_) sumGradients(out.gradients);
   const at::Tensor norm = gradientNorm(out.gradients);
-  // Before anything changes, where nothing has to be waited for.
-  if (!deviceStep_ || group_) checkFinite(losses.sum().item<double>(), norm.item<double>(), 0.0);
-  apply(out.gradients, norm, adaptor, heads);
+  if (runner_->valuesAtHand() || group_) checkFinite(losses.sum().item<double>(), norm.item<double>(), 0.0);
+  runner_->update(trainedParameters(heads_), out.gradients, optimizer_, norm, config_.gradientClip);
   std::vector<at::Tensor> statistics;
   for (const Heads::Named& entry : heads_.named())
     if (entry.group == Heads::Named::kBuffer) statistics.push_back(*entry.tensor);
@@ -249,27 +190,19 @@ std::vector<StepLosses> Trainer::step(int64_t index, const std::vector<StepItem>
   at::NoGradGuard guard;
   RecyclingScope recycling;
   const AllowTf32 allow(config_.device, config_.tf32);
-  const DeviceStep::Use use(deviceStep_.get());
+  const auto use = runner_->use();
   const StepStreams streams = this->streams(index, static_cast<int64_t>(items.size()), share);
   std::vector<int64_t> keys;
   std::vector<std::vector<at::Tensor>> images;
   for (const StepItem& item : items) {
     target(item.key);
     keys.push_back(item.key);
-    images.push_back(tapsOf(item));
+    images.push_back(layerMapsOf(item));
   }
-  const auto [adaptor, heads] = nextRates(rates);
-  if (deviceStep_) {
-    deviceStep_->begin({streams, keys}, targets_, images);
-    throwIfCancelled();
-    // Ranks wait for each other within a step, and the direct heads for the positions of the noise.
-    const at::Tensor& values = deviceStep_->run(!group_ && !config_.direct, [&, &adaptor = adaptor, &heads = heads] {
-      return compute(deviceStep_->input(config_.noiseStd), adaptor, heads);
-    });
-    pending_.push_back({Readback(values), config_.direct ? -1 : deviceStep_->positions()});
-  } else {
-    pending_.push_back({Readback(compute(stepInput(streams, items, images), adaptor, heads)), -1});
-  }
+  prepareUpdate(rates);
+  const StepRunner::Result result = runner_->run({streams, keys}, targets_, images, config_.noiseStd,
+                                                 [this](const StepInput& input) { return compute(input); });
+  pending_.push_back({Readback(result.values), result.positions});
   ++updates_;
   return known(/*all=*/group_ != nullptr);  // ranks have waited for each other, and tell the same
 }
@@ -298,18 +231,19 @@ std::vector<StepLosses> Trainer::known(bool all) {
 }
 
 std::vector<StepLosses> Trainer::finishSteps() {
-  const DeviceStep::Use use(deviceStep_.get());
+  const auto use = runner_->use();
   return known(/*all=*/true);
 }
 
 void Trainer::observe(const std::vector<StepItem>& items) {
   at::NoGradGuard guard;
-  const DeviceStep::Use use(deviceStep_.get());
+  const auto use = runner_->use();
   RecyclingScope recycling;
   sum_.resize(shape_.channels);
   sumOfSquares_.resize(shape_.channels);
   for (const StepItem& item : items) {
-    const at::Tensor features = pooledFeatures(tapsOf(item), config_.alignCorners, config_.upscale).to(at::kDouble);
+    const at::Tensor features =
+        pooledFeatures(layerMapsOf(item), config_.alignCorners, config_.upscale).to(at::kDouble);
     const at::Tensor sum = features.sum({0, 2, 3}).cpu(), squares = features.square().sum({0, 2, 3}).cpu();
     for (int64_t c = 0; c < shape_.channels; ++c) {
       sum_[c] += sum.data_ptr<double>()[c];
@@ -335,7 +269,7 @@ std::vector<float> Trainer::featureStd() {
 }
 
 Trainer::State Trainer::state() {
-  const DeviceStep::Use use(deviceStep_.get());
+  const auto use = runner_->use();
   State out;
   out.heads = headsToTensors(heads_);
   const auto parameters = trainedParameters(heads_);
@@ -349,8 +283,8 @@ Trainer::State Trainer::state() {
 }
 
 void Trainer::restore(const State& state) {
-  const DeviceStep::Use use(deviceStep_.get());
-  if (deviceStep_) deviceStep_->settle();
+  const auto use = runner_->use();
+  runner_->settle();
   heads_ = headsFromTensors(state.heads, shape_.channels, config_.layout, config_.device);
   const auto parameters = trainedParameters(heads_);
   const auto moment = [&](const std::string& name, const at::Tensor& like) {
@@ -373,7 +307,7 @@ void Trainer::restore(const State& state) {
 
 void Trainer::shareState() {
   if (!group_) return;
-  const DeviceStep::Use use(deviceStep_.get());
+  const auto use = runner_->use();
   group_->broadcast(&updates_, sizeof updates_);
   const auto share = [&](at::Tensor& tensor) {
     at::Tensor copy = tensor.cpu().contiguous().clone();

@@ -14,10 +14,10 @@
 #include "memory.h"
 #include "network_config.h"
 #include "training/adamw.h"
-#include "training/device_step.h"
 #include "training/feature_cache.h"
 #include "training/readback.h"
 #include "training/step.h"
+#include "training/step_runner.h"
 
 namespace ssn {
 
@@ -27,15 +27,13 @@ class NcclSum;
 
 struct TrainerConfig : EngineConfig {
   uint64_t seed;
-  at::Tensor noiseStd;                    // C, or 1 for all channels
-  at::ScalarType precision = at::kFloat;  // of the operands of the wide products
-  bool nccl = false;  // CUDA, in a group whose ranks all say so: gradients are summed by NCCL, if every one has a GPU
-                      // of its own
-  bool tf32 = false;  // CUDA: float32 products may round their operands to TF32
+  at::Tensor noiseStd;       // C, or 1 for all channels
+  at::ScalarType precision;  // of the operands of the wide products
+  bool tf32;                 // CUDA: float32 products may round their operands to TF32
+  bool nccl;                 // CUDA, in a group whose ranks all say so: sum gradients by NCCL, if each has its own GPU
   double perlinThreshold;
   int64_t featureCacheBytes;
-  int64_t featureCacheHostBytes =
-      0;  // where the device is not the CPU: page-locked memory of the host for what does not fit there
+  int64_t featureCacheHostBytes;         // page-locked memory of the host, where the device is not the CPU
   at::ScalarType featureCachePrecision;  // float or half
   struct File {
     std::string path;
@@ -43,13 +41,13 @@ struct TrainerConfig : EngineConfig {
     Digest identity;
   };
   std::optional<File> featureCacheFile;
-  AnomalyMaskOptions::Kind synthetic = AnomalyMaskOptions::kPerlin;
-  bool overlap = false;
-  bool focalMap = true;
+  AnomalyMaskOptions::Kind synthetic;
+  bool overlap;   // noise on real defects too
+  bool focalMap;  // the map's focal loss
   bool stopGradient;
   double gradientClip;  // 0: none
   double adaptorWeightDecay, headsWeightDecay;
-  int64_t graphs = 0;  // CUDA: for how many sizes of steps a graph is kept
+  int64_t graphs;  // CUDA: for how many sizes of steps a graph is kept
 };
 
 struct StepItem {
@@ -62,12 +60,13 @@ struct StepLosses {
   double l1Normal, l1Anomalous, focalMap, focalScore, total, gradientNorm;
 };
 
-// Which of a batch's `total` images a step has: in a group the others are at other ranks, and it may have none.
+// Which of a batch's `total` images this rank has. In a group the others are at other ranks, and this one may have
+// none.
 struct Share {
   int64_t first, total;
 };
 
-// How many steps a GPU may have before it: enough to keep it busy, few enough for progress and cancellation to be near.
+// How many steps may be queued on a GPU: enough to keep it busy, few enough for prompt progress and cancellation.
 constexpr size_t kStepsAhead = 8;
 
 struct LearningRates {
@@ -85,8 +84,7 @@ class Trainer {
 
   void setTarget(int64_t key, TrainingImage target);
 
-  // Steps that will come, of images whose targets are set. Saves a GPU from being waited for in each of them; a CPU
-  // needs none.
+  // Announces the next steps, whose targets are set, so that the host need not wait for a GPU within each of them.
   struct Plan {
     int64_t index;
     std::vector<int64_t> keys;
@@ -94,19 +92,19 @@ class Trainer {
   };
   void plan(const std::vector<Plan>& steps);
 
-  // Spec sections 3 to 5 for the given images, `share` of the batch. `index` counts steps over the whole training; with
-  // the seed and an image's place in the batch it alone picks the random numbers. Throws Error("DIVERGED") if the loss
-  // or the gradient is not finite, and Error("FILE_CORRUPT") if features without pixels have become unreadable in the
-  // cache file: nothing has happened then, and pixels help. Returns the losses that have become known since: of this
-  // step, or on a GPU of steps before, which it lags behind by kStepsAhead at most. A step that diverged is told of
-  // when its losses would be.
+  // One step for the given images, `share` of the batch (docs/method.md, Synthetic anomalies, Losses, Training).
+  // `index` counts steps over the whole training; with the seed and an image's place in the batch it alone picks the
+  // random numbers. Throws Error("DIVERGED") if the loss or the gradient is not finite, and Error("FILE_CORRUPT") if
+  // the cache file can no longer be read for an image without pixels: nothing has happened, try again with pixels.
+  // Returns the losses known by now: on the CPU this step's, on a GPU those of earlier steps, at most kStepsAhead
+  // behind. DIVERGED comes when the losses would.
   std::vector<StepLosses> step(int64_t index, const std::vector<StepItem>& items, Share share, LearningRates rates);
 
-  // The losses not yet returned; waits for them. Those before a step that diverged are returned first, and the next
-  // call throws.
+  // Waits for the losses not yet returned. If a step diverged, the losses before it come first and the next call
+  // throws.
   std::vector<StepLosses> finishSteps();
 
-  // Adds images to the statistics of F. Then the standard deviation of each channel, over the images of all ranks.
+  // Adds images to the statistics of F. featureStd() gives each channel's standard deviation over all ranks' images.
   void observe(const std::vector<StepItem>& items);
   std::vector<float> featureStd();
   void setNoiseStd(const at::Tensor& noiseStd);
@@ -118,38 +116,32 @@ class Trainer {
   void restore(const State& state);
   void shareState();  // rank 0's heads and optimiser to all
 
-  // Safe to ask from another thread while a step runs.
+  // Safe to call from another thread while a step runs.
   bool cached(int64_t key) const { return cache_.contains(key); }
   FeatureCache::Report cacheReport() { return cache_.report(); }
-  // That weights and moments take, and cached features: those there are, because the limit may never be reached. What a
-  // step takes besides is all trainers' together (memory.h). Likewise safe.
+  // Bytes of weights, moments and the features cached so far (the limit may never be reached). All
+  // trainers share the other memory of steps (memory.h). Also safe to call from another thread.
   int64_t bytes() const { return weightBytes_ + cache_.bytes(); }
   FeatureShape shape() const { return shape_; }
 
-  // What follows is for tests. It returns tensors that may still be computed, on the trainer's own stream: while this
-  // lives, the calling thread's work is on it too.
-  DeviceStep::Use use() const { return DeviceStep::Use(deviceStep_.get()); }
+  // The rest is for tests. The tensors that it returns may still be in work on the steps' own stream; while this lives,
+  // the calling thread uses that stream too.
+  std::unique_ptr<StepRunner::Use> use() const { return runner_->use(); }
   // Clips, then updates every parameter; returns the gradient norm before clipping (double, on the device).
   at::Tensor update(const std::vector<at::Tensor>& gradients, LearningRates rates);
   StepOutput forwardBackward(const StepInput& input);
-  std::vector<at::Tensor> taps(const at::Tensor& normalised) const { return backbone_.forward(normalised); }
+  std::vector<at::Tensor> layerMaps(const at::Tensor& normalised) const { return backbone_.forward(normalised); }
   Heads& heads() { return heads_; }
 
  private:
-  std::vector<at::Tensor> tapsOf(const StepItem& item);
-  AnomalyMaskOptions anomalies() const;
+  std::vector<at::Tensor> layerMapsOf(const StepItem& item);
   StepStreams streams(int64_t index, int64_t images, Share share) const;
   const TrainingImage& target(int64_t key) const;
-  StepInput stepInput(const StepStreams& streams, const std::vector<StepItem>& items,
-                      const std::vector<std::vector<at::Tensor>>& images) const;  // on the CPU
-  // The step itself, from what goes in to the values it leaves (kStepValues doubles).
-  at::Tensor compute(const StepInput& input, const AdamWRates& adaptor, const AdamWRates& heads);
+  // The step itself: from its input to kStepValues doubles.
+  at::Tensor compute(const StepInput& input);
   std::vector<StepLosses> known(bool all);
   static at::Tensor gradientNorm(const std::vector<at::Tensor>& gradients);
-  void apply(const std::vector<at::Tensor>& gradients, const at::Tensor& norm, const AdamWRates& adaptor,
-             const AdamWRates& heads);
-  std::pair<AdamWRates, AdamWRates> nextRates(
-      LearningRates rates);  // also in the device's memory, with all that an update needs
+  void prepareUpdate(LearningRates rates);
   void sumGradients(std::vector<at::Tensor>& gradients);
 
   RecyclingUser recycling_;
@@ -160,7 +152,7 @@ class Trainer {
   Heads heads_;
   LowResolutionGeometry geometry_;
   FeatureCache cache_;
-  DeviceStep::Images targets_;
+  StepRunner::Images targets_;
   std::vector<AdamWState> optimizer_;
   int64_t weightBytes_;
   int64_t updates_ = 0;
@@ -169,8 +161,8 @@ class Trainer {
     int64_t positions;  // that were planned to have noise; -1: not known
   };
   std::deque<Pending> pending_;
-  std::shared_ptr<cuda::NcclSum> nccl_;     // of gradients, where every rank has a GPU of its own
-  std::unique_ptr<DeviceStep> deviceStep_;  // where hostPath(device) does not hold
+  std::shared_ptr<cuda::NcclSum> nccl_;  // sums gradients, where every rank has a GPU of its own
+  std::unique_ptr<StepRunner> runner_;
   std::vector<double> sum_, sumOfSquares_;
   double observed_ = 0;
 };

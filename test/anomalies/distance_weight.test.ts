@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { engine } from "../../lib/native/engine.js";
 import { golden, skip } from "../golden/vectors.js";
 import { components, randomMask } from "./masks.js";
+import { testing } from "../support/native.js";
 
 function bruteWeight(mask: Uint8Array, height: number, width: number, w: number, p: number): number[] {
   const labels = components(mask, height, width);
@@ -24,7 +24,7 @@ function bruteWeight(mask: Uint8Array, height: number, width: number, w: number,
 test("the distance weight equals the reference implementation's", { skip }, () => {
   const mask = golden("distance_weight/mask");
   const [height, width] = mask.shape as [number, number];
-  const weight = engine().distanceWeight(Uint8Array.from(mask.data), height, width, 3, 2);
+  const weight = testing().distanceWeight(Uint8Array.from(mask.data), height, width, 3, 2);
   golden("distance_weight/w3_p2").data.forEach((expected, i) =>
     assert.ok(Math.abs(weight[i]! - expected) < 1e-6, `${i}: ${weight[i]} for ${expected}`),
   );
@@ -43,7 +43,7 @@ test("the distance weight equals a brute-force search on random masks", () => {
     [4, 6, 1, 9],
   ] as const) {
     const mask = randomMask(height, width, density, seed);
-    const weight = engine().distanceWeight(mask, height, width, 3, 2);
+    const weight = testing().distanceWeight(mask, height, width, 3, 2);
     bruteWeight(mask, height, width, 3, 2).forEach((expected, i) =>
       assert.ok(Math.abs(weight[i]! - expected) < 1e-5, `${height}x${width} at ${i}: ${weight[i]} for ${expected}`),
     );
@@ -57,7 +57,7 @@ test("other exponents and scales", () => {
     [5, 0.5],
     [2, 0],
   ] as const) {
-    const weight = engine().distanceWeight(mask, 11, 14, w, p);
+    const weight = testing().distanceWeight(mask, 11, 14, w, p);
     bruteWeight(mask, 11, 14, w, p).forEach((expected, i) => assert.ok(Math.abs(weight[i]! - expected) < 1e-5));
   }
 });
@@ -66,7 +66,7 @@ test("dilation by a square, origin as in OpenCV", () => {
   for (const size of [0, 1, 2, 3, 4, 7, 50]) {
     const [height, width] = [9, 12];
     const mask = randomMask(height, width, 0.06, 10 + size);
-    const dilated = engine().dilate(mask, height, width, size);
+    const dilated = testing().dilate(mask, height, width, size);
     const n = Math.max(1, size);
     const anchor = Math.floor(n / 2);
     for (let y = 0; y < height; y++) {
@@ -85,6 +85,6 @@ test("dilation by a square, origin as in OpenCV", () => {
 });
 
 test("sizes that do not fit the data are refused", () => {
-  assert.throws(() => engine().distanceWeight(new Uint8Array(5), 2, 3, 3, 2), { code: "INTERNAL" });
-  assert.throws(() => engine().dilate(new Uint8Array(6), 0, 6, 3), { code: "INTERNAL" });
+  assert.throws(() => testing().distanceWeight(new Uint8Array(5), 2, 3, 3, 2), { code: "INTERNAL" });
+  assert.throws(() => testing().dilate(new Uint8Array(6), 0, 6, 3), { code: "INTERNAL" });
 });

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { engine } from "../../lib/native/engine.js";
 import { testElsewhere } from "../golden/cases.js";
 import { philox, tag } from "./philox.js";
+import { testing } from "../support/native.js";
 
 /** Box-Muller as native/anomalies/latent_noise.cc lays it out, in float64. */
 function oracle(seed: number, step: number, sample: number, position: number, channel: number): number {
@@ -33,7 +33,7 @@ test("latent noise is Box-Muller over Philox, addressed by seed, step, sample, p
     [2 ** 40 + 12345, 70001, 63, 300],
     [7, 3, 1, 5],
   ] as const) {
-    const noise = engine().latentNoise(seed, step, sample, positions, channels);
+    const noise = testing().latentNoise(seed, step, sample, positions, channels);
     assert.equal(noise.length, positions.length * channels);
     positions.forEach((position, row) => {
       for (let c = 0; c < channels; c++) {
@@ -48,17 +48,17 @@ test("latent noise is Box-Muller over Philox, addressed by seed, step, sample, p
 });
 
 test("a value does not depend on the other positions asked for, nor on the number of channels", () => {
-  const all = engine().latentNoise(
+  const all = testing().latentNoise(
     1,
     2,
     3,
     Int32Array.from({ length: 500 }, (_, i) => i),
     96,
   );
-  const some = engine().latentNoise(1, 2, 3, Int32Array.from([499, 17]), 96);
+  const some = testing().latentNoise(1, 2, 3, Int32Array.from([499, 17]), 96);
   assert.deepEqual(some.subarray(0, 96), all.subarray(499 * 96));
   assert.deepEqual(some.subarray(96), all.subarray(17 * 96, 18 * 96));
-  const narrow = engine().latentNoise(1, 2, 3, Int32Array.from([17]), 33);
+  const narrow = testing().latentNoise(1, 2, 3, Int32Array.from([17]), 33);
   assert.deepEqual(narrow, all.slice(17 * 96, 17 * 96 + 33));
 });
 
@@ -70,14 +70,14 @@ test("seed, step and sample each pick another stream", () => {
     [1, 4, 3],
     [1, 2, 4],
     [2 ** 32 + 1, 2, 3],
-  ].map(([seed, step, sample]) => engine().latentNoise(seed!, step!, sample!, at, 8).join());
+  ].map(([seed, step, sample]) => testing().latentNoise(seed!, step!, sample!, at, 8).join());
   assert.equal(new Set(streams).size, streams.length);
 });
 
 test("latent noise has the moments of a unit normal and uncorrelated neighbours", () => {
   const channels = 512;
   const count = 2000;
-  const noise = engine().latentNoise(
+  const noise = testing().latentNoise(
     5,
     0,
     0,
@@ -106,18 +106,18 @@ test("latent noise has the moments of a unit normal and uncorrelated neighbours"
 });
 
 test("a sample or step outside its counter word is refused, not wrapped", () => {
-  assert.throws(() => engine().latentNoise(0, 2 ** 32, 0, Int32Array.from([0]), 4), { code: "INTERNAL" });
-  assert.throws(() => engine().latentNoise(0, 0, 2 ** 24, Int32Array.from([0]), 4), { code: "INTERNAL" });
+  assert.throws(() => testing().latentNoise(0, 2 ** 32, 0, Int32Array.from([0]), 4), { code: "INTERNAL" });
+  assert.throws(() => testing().latentNoise(0, 0, 2 ** 24, Int32Array.from([0]), 4), { code: "INTERNAL" });
 });
 
 testElsewhere("the same noise, bit for bit", { skip: false }, async (device) => {
   const positions = Int32Array.from([0, 5, 4095, 2 ** 31 - 1]);
   const actual = [384, 300, 5].map((channels) =>
-    engine().latentNoise(2 ** 40 + 12345, 70001, 63, positions, channels, device),
+    testing().latentNoise(2 ** 40 + 12345, 70001, 63, positions, channels, device),
   );
-  await engine().setPortable(false);
+  await testing().setPortable(false);
   assert.deepEqual(
     actual,
-    [384, 300, 5].map((channels) => engine().latentNoise(2 ** 40 + 12345, 70001, 63, positions, channels)),
+    [384, 300, 5].map((channels) => testing().latentNoise(2 ** 40 + 12345, 70001, 63, positions, channels)),
   );
 });

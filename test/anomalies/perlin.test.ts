@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { engine } from "../../lib/native/engine.js";
 import { testElsewhere } from "../golden/cases.js";
 import { golden, goldenJson, skip } from "../golden/vectors.js";
 import { philox, tag } from "./philox.js";
+import { testing } from "../support/native.js";
 
 /** The definition, in float64, straight from the spec: one sample at a time. */
 function noiseAt(
@@ -62,7 +62,7 @@ for (const i of [0, 1, 2]) {
   test(`Perlin noise equals the reference implementation's (golden ${i})`, { skip }, () => {
     const expected = golden(`perlin/${i}/noise`);
     const [latticeY, latticeX] = goldenJson(`perlin/${i}`, "lattice") as [number, number];
-    const noise = engine().perlinNoise(
+    const noise = testing().perlinNoise(
       expected.shape[0]!,
       expected.shape[1]!,
       latticeY,
@@ -84,7 +84,7 @@ test("Perlin noise follows its definition for every lattice a mask can draw, fin
     [2, 2, 32, 32],
   ] as const) {
     const angles = Float32Array.from({ length: (latticeY + 1) * (latticeX + 1) }, (_, i) => (i * 0.37) % 1);
-    const noise = engine().perlinNoise(height, width, latticeY, latticeX, angles);
+    const noise = testing().perlinNoise(height, width, latticeY, latticeX, angles);
     noise.forEach((value, i) => {
       const expected = noiseAt(Math.floor(i / width), i % width, height, width, latticeY, latticeX, angles);
       assert.ok(Math.abs(value - expected) < 2e-6, `${height}x${width} lattice ${latticeY}x${latticeX} at ${i}`);
@@ -101,7 +101,7 @@ test("masks are the thresholded, resized noise that Philox draws", () => {
     [3, 1, 0],
   ] as const) {
     const count = 6;
-    const masks = engine().perlinMasks(11, 5, count, height, width, threshold);
+    const masks = testing().perlinMasks(11, 5, count, height, width, threshold);
     assert.equal(masks.length, count * height * width);
     for (let copy = 0; copy < count; copy++) {
       const noise = drawn(11, 5, copy, height, width);
@@ -116,14 +116,14 @@ test("masks are the thresholded, resized noise that Philox draws", () => {
 
 test("about half of the masks are empty, and a sample's mask does not depend on the batch it is in", () => {
   const [height, width] = [32, 32];
-  const masks = engine().perlinMasks(0, 0, 400, height, width, -10); // every value passes, so only emptied masks are empty
+  const masks = testing().perlinMasks(0, 0, 400, height, width, -10); // every value passes, so only emptied masks are empty
   const empty = Array.from({ length: 400 }, (_, i) => masks[i * height * width]).filter((v) => v === 0).length;
   assert.ok(empty > 160 && empty < 240, `${empty} of 400`);
-  const alone = engine().perlinMasks(3, 9, 1, height, width, 0.2);
-  const batch = engine().perlinMasks(3, 9, 50, height, width, 0.2);
+  const alone = testing().perlinMasks(3, 9, 1, height, width, 0.2);
+  const batch = testing().perlinMasks(3, 9, 50, height, width, 0.2);
   assert.deepEqual(alone, batch.slice(0, height * width));
-  assert.notDeepEqual(engine().perlinMasks(3, 10, 50, height, width, 0.2), batch);
-  assert.notDeepEqual(engine().perlinMasks(4, 9, 50, height, width, 0.2), batch);
+  assert.notDeepEqual(testing().perlinMasks(3, 10, 50, height, width, 0.2), batch);
+  assert.notDeepEqual(testing().perlinMasks(4, 9, 50, height, width, 0.2), batch);
 });
 
 testElsewhere("the same masks, bit for bit", { skip: false }, async (device) => {
@@ -136,9 +136,9 @@ testElsewhere("the same masks, bit for bit", { skip: false }, async (device) => 
         [4, 2, 1, 33, 0.1],
       ] as const
     ).map(([seed, step, height, width, threshold]) =>
-      engine().perlinMasks(seed, step, 40, height, width, threshold, where),
+      testing().perlinMasks(seed, step, 40, height, width, threshold, where),
     );
   const actual = draw(device);
-  await engine().setPortable(false);
+  await testing().setPortable(false);
   assert.deepEqual(actual, draw());
 });

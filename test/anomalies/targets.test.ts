@@ -4,6 +4,7 @@ import { test } from "node:test";
 import type { TargetOptions } from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
 import { randomMask } from "./masks.js";
+import { testing } from "../support/native.js";
 
 type Plane = { height: number; width: number; data: ArrayLike<number> };
 
@@ -56,12 +57,12 @@ for (const change of [
     const options: TargetOptions = { ...base, ...change };
     const [height, width] = [37, 45];
     const blob = randomMask(height, width, 0.01, 4);
-    const mask = engine().dilate(blob, height, width, 9);
+    const mask = testing().dilate(blob, height, width, 9);
     const targets = await engine().trainingTargets(mask, height, width, options);
 
-    const dilated = engine().dilate(mask, height, width, options.dilation);
+    const dilated = testing().dilate(mask, height, width, options.dilation);
     const weight = options.distanceWeight
-      ? engine().distanceWeight(dilated, height, width, options.distanceWeight.w, options.distanceWeight.p)
+      ? testing().distanceWeight(dilated, height, width, options.distanceWeight.w, options.distanceWeight.p)
       : new Float32Array(height * width).fill(1);
     const nearest = Float64Array.from({ length: options.imageHeight * options.imageWidth }, (_, i) => {
       const y = Math.floor(Math.floor(i / options.imageWidth) * (height / options.imageHeight));

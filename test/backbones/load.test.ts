@@ -13,9 +13,10 @@ import { loadBackbone } from "../../lib/backbones/load.js";
 import type { ErrorCode } from "../../lib/errors.js";
 import { SuperSimpleNetError } from "../../lib/errors.js";
 import { writeTensors } from "../../lib/files/tensors.js";
-import type { DetectorConfig, NativeTensor, TensorMap } from "../../lib/native/binding.js";
+import type { NativeTensor, TensorMap } from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
 import { type Storage, orderedDict, tensor, torchLegacy, torchZip } from "../files/torch_save.js";
+import { detectorConfig } from "../support/trainer_config.js";
 
 const root = mkdtempSync(path.join(os.tmpdir(), "ssn-load-"));
 let weights: TensorMap;
@@ -231,17 +232,7 @@ test("a real file", { skip: !existsSync(real) && "../shared is absent" }, async 
 });
 
 test("weights that are finite and whose batch norm is not are refused before they give a score", async () => {
-  const config: DetectorConfig = {
-    architecture: "resnet18",
-    layers: ["layer2"],
-    imageHeight: 32,
-    imageWidth: 32,
-    variant: "jims",
-    alignCorners: true,
-    device: "cpu",
-    compute: "lowResolution",
-    precision: "float32",
-  };
+  const config = detectorConfig({ layers: ["layer2"] });
   const heads = await engine().randomHeads(engine().featureShape(config).channels, 0);
   const variance = weights["layer1.0.bn1.running_var"]!;
   const negative = {

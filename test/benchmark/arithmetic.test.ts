@@ -2,26 +2,19 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { arithmetic } from "../../lib/benchmark/arithmetic.js";
-import type { Architecture, HeadLayout } from "../../lib/native/binding.js";
+import type { Architecture, NetworkConfig } from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
+import { networkConfig } from "../support/trainer_config.js";
 
 const layers = ["layer2", "layer3"];
 function count(
   architecture: Architecture,
   imageHeight: number,
   imageWidth: number,
-  taps = layers,
-  ablation: HeadLayout & { upscale?: boolean } = {},
+  names = layers,
+  ablation: Partial<NetworkConfig> = {},
 ): ReturnType<typeof arithmetic> {
-  const network = {
-    architecture,
-    layers: taps,
-    imageHeight,
-    imageWidth,
-    variant: "jims",
-    alignCorners: true,
-    ...ablation,
-  } as const;
+  const network = networkConfig({ architecture, layers: names, imageHeight, imageWidth, ...ablation });
   return arithmetic(
     network,
     engine().backboneTensors(architecture),
@@ -48,7 +41,7 @@ test("resnet18 at 64x64, layer by layer", () => {
   assert.equal(count("resnet18", 64, 64).direct, 2 * (stem + layer1 + layer2 + layer3 + heads));
 });
 
-test("only the backbone up to the last tap counts", () => {
+test("only the backbone up to the last layer counts", () => {
   const stem = 32 * 32 * 64 * 3 * 49;
   const layer1 = 4 * 16 * 16 * 64 * 64 * 9;
   const heads = 32 * 32 * (64 * 64 + 64 * 1024 + 1024 + 65 * 25 * 128) + 258;

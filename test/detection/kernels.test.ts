@@ -6,6 +6,7 @@ import { engine } from "../../lib/native/engine.js";
 import { config, devices } from "../golden/cases.js";
 import { relativeDifference } from "../golden/compare.js";
 import { formulaBackbone, formulaHeads } from "../golden/formula.js";
+import { testing } from "../support/native.js";
 
 const weights = [formulaBackbone("resnet18"), formulaHeads(384)] as const;
 const [height, width] = [75, 109];
@@ -17,7 +18,7 @@ async function detect(
   count: number,
   { device = "cpu", portable = false, compute = "lowResolution" as const } = {},
 ): Promise<DetectionBatch> {
-  await engine().setPortable(portable);
+  await testing().setPortable(portable);
   try {
     const detector = await engine().createDetector(
       { ...config("jims", compute, height, width, device), precision },
@@ -29,7 +30,7 @@ async function detect(
       detector.dispose();
     }
   } finally {
-    await engine().setPortable(false);
+    await testing().setPortable(false);
   }
 }
 

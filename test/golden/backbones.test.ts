@@ -8,6 +8,8 @@ import { engine } from "../../lib/native/engine.js";
 import { devices } from "./cases.js";
 import { assertClose, numbers, total } from "./compare.js";
 import { formulaBackbone, uniform } from "./formula.js";
+import { testing } from "../support/native.js";
+import { detectorConfig } from "../support/trainer_config.js";
 
 /**
  * Made by torchvision 0.29's own networks in eval mode, weights and the 75 x 64 input by the formulas of formula.ts:
@@ -24,26 +26,26 @@ for (const [architecture, layers] of Object.entries(expected))
   for (const device of devices) {
     test(`${architecture} equals torchvision's, batch norms folded, ${device}`, async () => {
       const names = Object.keys(layers);
-      const network = {
+      const network = detectorConfig({
         architecture: architecture as Architecture,
         layers: names,
         imageHeight: 75,
         imageWidth: 64,
-        variant: "jims",
-        alignCorners: true,
-      } as const;
+        device,
+        compute: "direct",
+      });
       const heads = await engine().randomHeads(engine().featureShape(network).channels, 0);
-      const { taps } = await engine().forward(
-        { ...network, device, compute: "direct", precision: "float32" },
+      const { layerMaps } = await testing().forward(
+        network,
         formulaBackbone(architecture as Architecture),
         heads,
         uniform("backbone/input", [1, 3, 75, 64], 1.7),
       );
       names.forEach((name, i) => {
-        const tap = taps[i]!;
+        const layerMap = layerMaps[i]!;
         const want = layers[name]!;
-        const values = Array.from(numbers(tap));
-        assert.deepEqual(tap.shape, want.shape);
+        const values = Array.from(numbers(layerMap));
+        assert.deepEqual(layerMap.shape, want.shape);
         assertClose([total(values) / values.length], [want.mean], 1e-4, `${name} mean`);
         const rms = Math.sqrt(total(values.map((v) => v * v)) / values.length);
         assertClose([rms], [want.rms], 1e-4, `${name} root mean square`);

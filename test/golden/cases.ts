@@ -5,6 +5,8 @@ import type { DetectorConfig, EngineConfig, NativeTensor, TensorMap, TrainerConf
 import { engine } from "../../lib/native/engine.js";
 import { type StepExpectation, formula, formulaBackbone, formulaHeads, formulaTensor, uniform } from "./formula.js";
 import { golden, goldenJson } from "./vectors.js";
+import { testing } from "../support/native.js";
+import { detectorConfig, trainerConfig as unsupervisedConfig } from "../support/trainer_config.js";
 
 export const conventions = {
   jims: { variant: "jims", alignCorners: true },
@@ -36,11 +38,11 @@ export function testElsewhere(
 ): void {
   for (const device of devices.slice(1)) test(`${name}, ${device}`, options, () => body(device));
   test(`${name}, cpu portable`, options, async () => {
-    await engine().setPortable(true);
+    await testing().setPortable(true);
     try {
       await body("cpu");
     } finally {
-      await engine().setPortable(false);
+      await testing().setPortable(false);
     }
   });
 }
@@ -52,30 +54,21 @@ export function config(
   width: number,
   device = "cpu",
 ): DetectorConfig {
-  return {
-    architecture: "resnet18",
-    layers: ["layer2", "layer3"],
+  return detectorConfig({
     imageHeight: height,
     imageWidth: width,
     device,
     compute,
-    precision: "float32",
     ...conventions[convention],
-  };
+  });
 }
 
 export function trainerConfig(engineConfig: EngineConfig, regime: "unsupervised" | "supervised"): TrainerConfig {
-  return {
+  return unsupervisedConfig({
     ...engineConfig,
-    seed: 0,
-    noiseStd: new Float32Array([0.015]),
-    perlinThreshold: 0.2,
-    featureCacheBytes: 0,
-    stopGradient: regime === "unsupervised",
-    gradientClip: regime === "unsupervised" ? 0 : 1,
-    adaptorWeightDecay: 0.01,
-    headsWeightDecay: 1e-5,
-  };
+    noiseStd: Float32Array.of(0.015),
+    optimizer: { stopGradient: regime === "unsupervised", gradientClip: regime === "unsupervised" ? 0 : 1 },
+  });
 }
 
 /** One source of golden cases: the big vectors beside the checkout, or the formula cases inside it. */

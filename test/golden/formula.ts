@@ -3,6 +3,7 @@ import path from "node:path";
 
 import type { Architecture, HeadLayout, NativeTensor, TensorMap } from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
+import { networkConfig } from "../support/trainer_config.js";
 
 /**
  * Golden cases whose every weight and input is computed from its name, so that they need no files: expected outputs in
@@ -59,9 +60,12 @@ export function formulaBackbone(architecture: Architecture): TensorMap {
   return out;
 }
 
-export function formulaHeads(channels: number, layout: HeadLayout = {}): TensorMap {
+export function formulaHeads(channels: number, layout: Partial<HeadLayout> = {}): TensorMap {
   return Object.fromEntries(
-    Object.entries(engine().headTensors(channels, layout)).map(([name, shape]) => [name, weight(name, shape)]),
+    Object.entries(engine().headTensors(channels, networkConfig(layout))).map(([name, shape]) => [
+      name,
+      weight(name, shape),
+    ]),
   );
 }
 

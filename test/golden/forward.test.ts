@@ -1,6 +1,5 @@
 import path from "node:path";
 
-import { engine } from "../../lib/native/engine.js";
 import {
   type Convention,
   type Source,
@@ -13,6 +12,7 @@ import {
 } from "./cases.js";
 import { assertClose, numbers } from "./compare.js";
 import { skip } from "./vectors.js";
+import { testing } from "../support/native.js";
 
 const shared = path.resolve(__dirname, "../../../../shared");
 
@@ -30,7 +30,7 @@ function forwardTests(source: Source, skipReason: string | false): void {
             const { backbone, heads } = await source.weights();
             const prefix = `forward/${height}x${width}`;
             const input = source.input(`${prefix}/input`, [2, 3, height, width]);
-            const result = await engine().forward(
+            const result = await testing().forward(
               config(convention, compute, height, width, device),
               backbone,
               heads,

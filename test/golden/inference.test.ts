@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 
 import type { DetectorConfig, NativeTensor } from "../../lib/native/binding.js";
-import { engine } from "../../lib/native/engine.js";
 import { type Convention, config, conventions, testOnDevices } from "./cases.js";
 import { assertClose, numbers, relativeDifference } from "./compare.js";
 import { formulaBackbone, formulaHeads, uniform } from "./formula.js";
+import { testing } from "../support/native.js";
 
 const weights = { backbone: formulaBackbone("resnet18"), heads: formulaHeads(384) };
 
@@ -38,7 +38,7 @@ for (const convention of Object.keys(conventions) as Convention[]) {
         const reduced = device === "cpu" ? (["bfloat16"] as const) : (["bfloat16", "float16"] as const);
         const input = uniform(`inference/${height}x${width}`, [batch, 3, height, width], 1.7);
         const forward = (changes: Partial<DetectorConfig>) =>
-          engine().forward(
+          testing().forward(
             { ...config(convention, "direct", height, width, device), ...changes },
             weights.backbone,
             weights.heads,
@@ -52,15 +52,15 @@ for (const convention of Object.keys(conventions) as Convention[]) {
         ): Promise<void> => {
           const result = await forward(changes);
           assert.deepEqual(
-            result.taps.map(({ dtype, shape }) => [dtype, shape]),
-            direct.taps.map(({ shape }) => ["float32", shape]),
+            result.layerMaps.map(({ dtype, shape }) => [dtype, shape]),
+            direct.layerMaps.map(({ shape }) => ["float32", shape]),
           );
           for (const part of ["mapLogits", "anomalyMap"] as const)
             assertClose(numbers(result[part]), numbers(direct[part]), tolerance.map, `${what}, ${part}`);
           assertScores(result.scoreLogit, direct.scoreLogit, tolerance.score, what);
           if (changes.precision !== undefined)
             assert.ok(
-              relativeDifference(numbers(result.taps[0]!), numbers(direct.taps[0]!)) > 1e-4,
+              relativeDifference(numbers(result.layerMaps[0]!), numbers(direct.layerMaps[0]!)) > 1e-4,
               `${what} is computed in less than float32`,
             );
         };

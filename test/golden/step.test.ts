@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import path from "node:path";
 
-import { engine } from "../../lib/native/engine.js";
 import { type Source, computes, config, formulaSource, testOnDevices, trainerConfig, vectorSource } from "./cases.js";
 import { assertClose, norm, numbers, total } from "./compare.js";
 import { skip } from "./vectors.js";
+import { testing } from "../support/native.js";
 
 const shared = path.resolve(__dirname, "../../../../shared");
 /** Their true gradient is zero, because batch norm follows; the authors' code shows rounding there. */
@@ -23,7 +23,7 @@ function stepTests(source: Source, skipReason: string | false): void {
         async (device) => {
           const weights = await source.weights();
           const name = (part: string) => `train/${regime}/${part}`;
-          const result = await engine().goldenStep({
+          const result = await testing().goldenStep({
             config: trainerConfig(config("jims", compute, 64, 64, device), regime),
             ...weights,
             input: source.input(name("input"), [3, 3, 64, 64]),

@@ -4,6 +4,8 @@ import type { Architecture } from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
 import { assertClose, numbers } from "./compare.js";
 import { formulaBackbone, uniform } from "./formula.js";
+import { testing } from "../support/native.js";
+import { detectorConfig } from "../support/trainer_config.js";
 
 /**
  * The backbone as it runs on the CPU beside the one of other devices (at::conv2d). Which tile a 3x3 convolution takes
@@ -23,32 +25,18 @@ const cases: [Architecture, number, number, number][] = [
 for (const [architecture, batch, height, width] of cases) {
   test(`${architecture} ${batch}x3x${height}x${width}: the convolutions of the CPU equal at::conv2d`, async () => {
     const names = ["layer1", "layer2", "layer3"];
-    const network = {
-      architecture,
-      layers: names,
-      imageHeight: height,
-      imageWidth: width,
-      variant: "jims",
-      alignCorners: true,
-    } as const;
+    const network = detectorConfig({ architecture, layers: names, imageHeight: height, imageWidth: width });
     const heads = await engine().randomHeads(engine().featureShape(network).channels, 0);
     const input = uniform(`winograd/${height}x${width}`, [batch, 3, height, width], 1.7);
-    const taps = async () =>
-      (
-        await engine().forward(
-          { ...network, device: "cpu", compute: "lowResolution", precision: "float32" },
-          formulaBackbone(architecture),
-          heads,
-          input,
-        )
-      ).taps;
-    const actual = await taps();
-    await engine().setPortable(true);
+    const layerMaps = async () =>
+      (await testing().forward(network, formulaBackbone(architecture), heads, input)).layerMaps;
+    const actual = await layerMaps();
+    await testing().setPortable(true);
     try {
-      const expected = await taps();
+      const expected = await layerMaps();
       names.forEach((name, i) => assertClose(numbers(actual[i]!), numbers(expected[i]!), 2e-5, name));
     } finally {
-      await engine().setPortable(false);
+      await testing().setPortable(false);
     }
   });
 }

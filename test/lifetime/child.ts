@@ -1,8 +1,9 @@
 /** A process that ends while the engine works. Run by lifetime.test.ts: node child.js MODE DELAY_MS; not a test itself. */
 import { Worker, isMainThread, parentPort, workerData } from "node:worker_threads";
 
-import type { DetectorConfig, NativeDetector, NativeTrainer, TrainerConfig } from "../../lib/native/binding.js";
+import type { NativeDetector, NativeTrainer } from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
+import { detectorConfig, trainerConfig } from "../support/trainer_config.js";
 
 /** Work of two kinds: one long job of libtorch, behind it a long queue of short ones whose promises settle all the time. */
 function keepBusy(): Promise<unknown> {
@@ -17,29 +18,7 @@ function keepBusy(): Promise<unknown> {
 const after = (ms: number, body: () => void): unknown => (ms === 0 ? setImmediate(body) : setTimeout(body, ms));
 const startWorker = (mode: string, delay: number): Worker => new Worker(__filename, { workerData: { mode, delay } });
 
-const config = {
-  architecture: "resnet18",
-  layers: ["layer2", "layer3"],
-  imageHeight: 64,
-  imageWidth: 64,
-  variant: "jims",
-  alignCorners: true,
-  device: "cpu",
-  compute: "lowResolution",
-} as const;
-const detectorConfig = (): DetectorConfig => ({ ...config, layers: [...config.layers], precision: "float32" });
-const trainerConfig = (): TrainerConfig => ({
-  ...config,
-  layers: [...config.layers],
-  seed: 0,
-  noiseStd: Float32Array.of(1),
-  perlinThreshold: 0.2,
-  featureCacheBytes: 0,
-  stopGradient: false,
-  gradientClip: 0,
-  adaptorWeightDecay: 0,
-  headsWeightDecay: 0,
-});
+const size = { imageHeight: 64, imageWidth: 64 };
 
 /** What is still in use when the process or worker ends. */
 const kept: unknown[] = [];
@@ -52,8 +31,8 @@ async function makeObjects(): Promise<void> {
     () => {},
     (made: NativeDetector | NativeTrainer) => made.dispose(),
   ]) {
-    end(await native.createDetector(detectorConfig(), backbone, heads));
-    end(await native.createTrainer(trainerConfig(), backbone, heads));
+    end(await native.createDetector(detectorConfig(size), backbone, heads));
+    end(await native.createTrainer(trainerConfig(size), backbone, heads));
   }
   kept.push(
     native.createGroup({
@@ -194,7 +173,7 @@ const modes: Record<string, (delay: number) => void> = {
       const backbone = await native.randomBackbone("resnet18", 0);
       const heads = await native.randomHeads(384, 0);
       parentPort!.postMessage("busy");
-      for (let i = 0; i < 60; i++) void native.createDetector(detectorConfig(), backbone, heads);
+      for (let i = 0; i < 60; i++) void native.createDetector(detectorConfig(size), backbone, heads);
     })();
   },
   busy() {

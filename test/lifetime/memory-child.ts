@@ -6,6 +6,8 @@
 import { type Dataset, datasets, Detector, Trainer, type TrainerOptions } from "../../lib/index.js";
 import type { NativeDetector, NativeTrainer } from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
+import { testing } from "../support/native.js";
+import { detectorConfig, trainerConfig } from "../support/trainer_config.js";
 
 const [, , mode, folder, device, leak] = process.argv as [string, string, string, string, string, string | undefined];
 const kept: Buffer[] = [];
@@ -17,7 +19,7 @@ const kept: Buffer[] = [];
 function measured(): { rss: number; allocated: number | null; javascript: number; gpu: number | null } {
   for (let i = 0; i < 3; i++) (globalThis as unknown as { gc: () => void }).gc();
   const { rss, heapUsed, external } = process.memoryUsage();
-  const allocated = engine().allocatedBytes();
+  const allocated = testing().allocatedBytes();
   const gpu = device === "cpu" ? null : engine().cudaMemory(Number(device.split(":")[1]));
   return {
     rss: rss / 2 ** 20,
@@ -103,39 +105,14 @@ async function objects(): Promise<void> {
   const native = engine();
   const backbone = await native.randomBackbone("resnet18", 0);
   const heads = await native.randomHeads(384, 0);
-  const common = {
-    architecture: "resnet18",
-    layers: ["layer2", "layer3"],
-    imageHeight: 256,
-    imageWidth: 256,
-    variant: "jims",
-    alignCorners: true,
-    device,
-    compute: "lowResolution",
-  } as const;
-  const detector = (): Promise<NativeDetector> =>
-    native.createDetector({ ...common, layers: [...common.layers], precision: "float32" }, backbone, heads);
+  const common = { imageHeight: 256, imageWidth: 256, device };
+  const detector = (): Promise<NativeDetector> => native.createDetector(detectorConfig(common), backbone, heads);
   const trainer = (): Promise<NativeTrainer> =>
-    native.createTrainer(
-      {
-        ...common,
-        layers: [...common.layers],
-        seed: 0,
-        noiseStd: Float32Array.of(1),
-        perlinThreshold: 0.2,
-        featureCacheBytes: 2 ** 30,
-        stopGradient: false,
-        gradientClip: 0,
-        adaptorWeightDecay: 0,
-        headsWeightDecay: 0,
-      },
-      backbone,
-      heads,
-    );
+    native.createTrainer(trainerConfig({ ...common, featureCacheBytes: 2 ** 30 }), backbone, heads);
   // What has been collected is finalised between two turns of the event loop.
   const print = async (event: string): Promise<void> => {
     for (let i = 0; i < 3; i++) (measured(), await new Promise(setImmediate));
-    console.log(JSON.stringify({ event, external: native.externalBytes() / 2 ** 20 }));
+    console.log(JSON.stringify({ event, external: testing().externalBytes() / 2 ** 20 }));
   };
   await print("before");
   for (const make of [detector, trainer]) {

@@ -6,8 +6,11 @@ import path from "node:path";
 import test from "node:test";
 
 import { type Diagnosis, diagnose } from "../../lib/diagnose.js";
+import type { TrainerConfig } from "../../lib/native/binding.js";
 import { engine, engineFiles } from "../../lib/native/engine.js";
 import { minor, pinned } from "../../lib/native/locate.js";
+import { testing } from "../support/native.js";
+import { detectorConfig, trainerConfig } from "../support/trainer_config.js";
 
 const native = path.join(__dirname, "../../lib/native");
 
@@ -23,39 +26,43 @@ test("native errors arrive as SuperSimpleNetError with a code", async () => {
   await assert.rejects(engine().readPickle(missing), { name: "SuperSimpleNetError", code: "FILE_NOT_FOUND" });
 });
 
+test("a native error's stack shows who called or awaited the engine", async () => {
+  async function awaitedHere(): Promise<void> {
+    await engine().readPickle("/does/not/exist");
+  }
+  await assert.rejects(awaitedHere(), ({ stack }: Error) => /awaitedHere/.test(stack!) && !/createError/.test(stack!));
+  function calledHere(): void {
+    engine().flipImage(new Uint8Array(1), 2, 2, 3, 0);
+  }
+  assert.throws(calledHere, ({ stack }: Error) => /calledHere/.test(stack!) && !/createError/.test(stack!));
+});
+
+test("a name that the engine does not know, or a missing option, fails and does not become a default", () => {
+  for (const wrong of [
+    { variant: "JIMS" },
+    { compute: "fast" },
+    { precision: "float64" },
+    { precision: "float16" },
+    { classificationHead: "none" },
+    { ablation: { ...trainerConfig().ablation, syntheticAnomalies: "other" } },
+    { ablation: { ...trainerConfig().ablation, loss: "other" } },
+    { featureCachePrecision: "float64" },
+    { upscale: undefined },
+    { nccl: undefined },
+  ])
+    assert.throws(() => engine().createTrainer({ ...trainerConfig(), ...wrong } as TrainerConfig, {}, {}), {
+      name: "SuperSimpleNetError",
+      code: "INTERNAL",
+    });
+});
+
 test("every object of a kind has the same class: each definition would stay in memory for ever", async () => {
   const native = engine();
   const backbone = await native.randomBackbone("resnet18", 0);
   const heads = await native.randomHeads(128, 0);
-  const config = {
-    architecture: "resnet18",
-    layers: ["layer2"],
-    imageHeight: 32,
-    imageWidth: 32,
-    variant: "jims",
-    alignCorners: true,
-    device: "cpu",
-    compute: "lowResolution",
-  } as const;
-  const network = () => ({ ...config, layers: [...config.layers] });
   const makers = [
-    () => native.createDetector({ ...network(), precision: "float32" }, backbone, heads),
-    () =>
-      native.createTrainer(
-        {
-          ...network(),
-          seed: 0,
-          noiseStd: Float32Array.of(1),
-          perlinThreshold: 0.2,
-          featureCacheBytes: 0,
-          stopGradient: false,
-          gradientClip: 0,
-          adaptorWeightDecay: 0,
-          headsWeightDecay: 0,
-        },
-        backbone,
-        heads,
-      ),
+    () => native.createDetector(detectorConfig({ layers: ["layer2"] }), backbone, heads),
+    () => native.createTrainer(trainerConfig({ layers: ["layer2"] }), backbone, heads),
     () =>
       native.createGroup({
         rank: 0,
@@ -75,7 +82,7 @@ test("every object of a kind has the same class: each definition would stay in m
 
 test("OUT_OF_MEMORY says how much could not be had, and what helps", () => {
   // More than a processor can address.
-  assert.throws(() => engine().perlinMasks(0, 0, 2 ** 20, 2 ** 16, 2 ** 16, 0.5), {
+  assert.throws(() => testing().perlinMasks(0, 0, 2 ** 20, 2 ** 16, 2 ** 16, 0.5), {
     code: "OUT_OF_MEMORY",
     message: `Not enough memory: ${2 ** 54} bytes (${2 ** 34} MiB) could not be had. Take smaller batches (batchSize), or train with smaller images (imageSize) or a smaller feature cache (featureCacheMiB).`,
   });

@@ -16,10 +16,8 @@ import {
 } from "../../lib/index.js";
 import type {
   EngineConfig,
-  GoldenStepInput,
-  GoldenStepResult,
-  HeadLayout,
   NativeTensor,
+  NetworkConfig,
   StepLosses,
   TensorMap,
   TrainerConfig,
@@ -33,6 +31,8 @@ import { config, trainerConfig } from "../golden/cases.js";
 import { assertClose, norm, numbers } from "../golden/compare.js";
 import { formulaBackbone, formulaHeads, uniform } from "../golden/formula.js";
 import { bytesOf, distance, headsOf, labelledFor, scratchFolder, smallDataset, tinier, train } from "./support.js";
+import { type GoldenStepInput, type GoldenStepResult, testing } from "../support/native.js";
+import { changedConfig, networkConfig, type TrainerChanges } from "../support/trainer_config.js";
 
 const folder = scratchFolder();
 let data: Dataset;
@@ -54,7 +54,7 @@ const features = 384;
 const input = uniform("ablations/input", [2, 3, ...size], 1.7);
 
 function forward(heads: TensorMap, changed: Partial<EngineConfig> = {}) {
-  return engine().forward(
+  return testing().forward(
     { ...config("jims", "direct", ...size), ...changed },
     formulaBackbone("resnet18"),
     heads,
@@ -69,13 +69,13 @@ const filled = (shape: number[], value: number): NativeTensor => ({
 });
 
 /** A defect with a mask, and a normal image, of 16 x 16 features. */
-function step(changed: Partial<TrainerConfig> = {}, given: Partial<GoldenStepInput> = {}): Promise<GoldenStepResult> {
+function step(changed: TrainerChanges = {}, given: Partial<GoldenStepInput> = {}): Promise<GoldenStepResult> {
   const mask = filled([2, 1, 16, 16], 0);
   (mask.data as Float32Array).fill(1, 40, 90);
   const perlinMask = filled([4, 1, 16, 16], 0);
   (perlinMask.data as Float32Array).forEach((_, i, all) => (all[i] = i % 5 < 2 ? 1 : 0));
-  return engine().goldenStep({
-    config: { ...trainerConfig(config("jims", "direct", ...size), "supervised"), ...changed },
+  return testing().goldenStep({
+    config: changedConfig(trainerConfig(config("jims", "direct", ...size), "supervised"), changed),
     backbone: formulaBackbone("resnet18"),
     heads: formulaHeads(features, changed),
     input,
@@ -92,9 +92,9 @@ function step(changed: Partial<TrainerConfig> = {}, given: Partial<GoldenStepInp
 }
 
 /** Names and shapes that `layout` has more of, less of or otherwise than the paper's heads. */
-function difference(layout: HeadLayout): Record<string, number[] | undefined> {
+function difference(layout: Partial<NetworkConfig>): Record<string, number[] | undefined> {
   const standard = engine().headTensors(features);
-  const other = engine().headTensors(features, layout);
+  const other = engine().headTensors(features, networkConfig(layout));
   const names = new Set([...Object.keys(standard), ...Object.keys(other)]);
   return Object.fromEntries(
     [...names].filter((name) => String(standard[name]) !== String(other[name])).map((name) => [name, other[name]]),
@@ -121,8 +121,8 @@ test("the paper's heads have 17 tensors of these shapes", () => {
   });
 });
 
-test("upscale: false leaves the features at the largest tap's size, and nothing else is new", async () => {
-  assert.deepEqual(difference({ upscale: false } as HeadLayout), {});
+test("upscale: false leaves the features at the largest layer map's size, and nothing else is new", async () => {
+  assert.deepEqual(difference({ upscale: false }), {});
   const result = await forward(formulaHeads(features), { upscale: false });
   assert.deepEqual(
     [result.features.shape, result.mapLogits.shape, result.anomalyMap.shape],
@@ -136,9 +136,10 @@ test("upscale: false leaves the features at the largest tap's size, and nothing 
   const expected = new Float64Array(2 * 384 * 64);
   for (let image = 0; image < 2; image++) {
     for (let channel = 0; channel < 384; channel++) {
-      const [tap, own, count] = channel < 128 ? [result.taps[0]!, channel, 128] : [result.taps[1]!, channel - 128, 256];
-      const side = tap.shape[2]!;
-      const at = (y: number, x: number): number => Number(tap.data[((image * count + own) * side + y) * side + x]);
+      const [layerMap, own, count] =
+        channel < 128 ? [result.layerMaps[0]!, channel, 128] : [result.layerMaps[1]!, channel - 128, 256];
+      const side = layerMap.shape[2]!;
+      const at = (y: number, x: number): number => Number(layerMap.data[((image * count + own) * side + y) * side + x]);
       const value = (y: number, x: number): number => {
         if (Math.min(y, x) < 0 || Math.max(y, x) > 7) return 0;
         const [sy, sx] = [(y * (side - 1)) / 7, (x * (side - 1)) / 7];
@@ -192,8 +193,8 @@ test("mapMax: the map is unchanged, the score is its maximum, and there is no he
 
   // Without the score's gradient into the map, the segmentation head learns the same with and without a classification head.
   const [other, own] = [
-    await step({ stopGradient: true, gradientClip: 0 }),
-    await step({ classificationHead: "mapMax", gradientClip: 0 }),
+    await step({ optimizer: { stopGradient: true, gradientClip: 0 } }),
+    await step({ classificationHead: "mapMax", optimizer: { gradientClip: 0 } }),
   ];
   assert.deepEqual(
     { ...own.losses, total: 0, gradientNorm: 0 },
@@ -280,15 +281,15 @@ test("mapInput: false is the standard head with nothing coming from the map", as
   assertClose(numbers(result.scoreLogit), numbers(standard.scoreLogit), 1e-5, "score");
   // The score does not train the segmentation head: with or without its gradient stopped, the same.
   const [stopped, free] = [
-    await step({ mapInput: false, stopGradient: true }),
-    await step({ mapInput: false, stopGradient: false }),
+    await step({ mapInput: false, optimizer: { stopGradient: true } }),
+    await step({ mapInput: false, optimizer: { stopGradient: false } }),
   ];
   for (const name of Object.keys(free.gradients))
     assertClose(numbers(free.gradients[name]!), numbers(stopped.gradients[name]!), 1e-6, name);
 });
 
 test("truncatedL1: the map's focal term is gone, everything before the losses is the same", async () => {
-  const [standard, result] = [await step(), await step({ loss: "truncatedL1" })];
+  const [standard, result] = [await step(), await step({ ablation: { loss: "truncatedL1" } })];
   assert.ok(standard.losses.focalMap > 0);
   const { total, focalMap, gradientNorm: _, ...kept } = standard.losses;
   const { total: less, focalMap: none, gradientNorm: __, ...same } = result.losses;
@@ -314,27 +315,28 @@ test("overlap: noise reaches real defects, targets stay the same", async () => {
   const same = (a: GoldenStepResult, b: GoldenStepResult): boolean =>
     Buffer.from(a.mapLogits.data.buffer).equals(Buffer.from(b.mapLogits.data.buffer));
   assert.ok(same(await step({}, everywhere), await step({}, loud)), "by default real defects get no noise");
-  assert.ok(!same(await step({ overlap: true }, everywhere), await step({ overlap: true }, loud)));
-  const [without, over] = [await step(), await step({ overlap: true })];
+  assert.ok(
+    !same(await step({ ablation: { overlap: true } }, everywhere), await step({ ablation: { overlap: true } }, loud)),
+  );
+  const [without, over] = [await step(), await step({ ablation: { overlap: true } })];
   assert.deepEqual([over.targetMask, over.targetLabel], [without.targetMask, without.targetLabel]);
   assert.ok(!same(without, over));
   const empty = { mask: filled([2, 1, 16, 16], 0) };
   assert.ok(
-    same(await step({}, empty), await step({ overlap: true }, empty)),
+    same(await step({}, empty), await step({ ablation: { overlap: true } }, empty)),
     "without masks there is nothing to overlap",
   );
 });
 
 /** Losses of the trainer's first step, and of the golden step with this Perlin mask and the trainer's noise. */
 async function synthetic(
-  syntheticAnomalies: TrainerConfig["syntheticAnomalies"],
+  syntheticAnomalies: TrainerConfig["ablation"]["syntheticAnomalies"],
   perlinMask: NativeTensor,
 ): Promise<[StepLosses, StepLosses]> {
-  const settings: TrainerConfig = {
-    ...trainerConfig(config("jims", "direct", ...size), "unsupervised"),
+  const settings = changedConfig(trainerConfig(config("jims", "direct", ...size), "unsupervised"), {
     noiseStd: Float32Array.of(0.3),
-    syntheticAnomalies,
-  };
+    ablation: { syntheticAnomalies },
+  });
   const pixels = [0, 1].map((image) =>
     Uint8Array.from({ length: 64 * 64 * 3 }, (_, i) => (i * (37 + image) + image * 11) % 256),
   );
@@ -359,12 +361,12 @@ async function synthetic(
   const noise = filled([4, features, 16, 16], 0);
   const positions = Int32Array.from({ length: 256 }, (_, i) => i);
   for (let sample = 0; sample < 4; sample++) {
-    const unit = engine().latentNoise(settings.seed, 3, sample, positions, features);
+    const unit = testing().latentNoise(settings.seed, 3, sample, positions, features);
     for (let p = 0; p < 256; p++)
       for (let c = 0; c < features; c++) noise.data[(sample * features + c) * 256 + p] = 0.3 * unit[p * features + c]!;
   }
   const normal = { mask: filled([2, 1, 16, 16], 0), label: filled([2], 0) };
-  const { losses } = await engine().goldenStep({
+  const { losses } = await testing().goldenStep({
     config: settings,
     ...weights,
     input: normalised,
@@ -384,7 +386,7 @@ test("simplenet: noise on the whole map of the second copy, none on the first; n
   const perlin = {
     dtype: "float32",
     shape: [4, 1, 16, 16],
-    data: engine().perlinMasks(0, 3, 4, 16, 16, 0.2),
+    data: testing().perlinMasks(0, 3, 4, 16, 16, 0.2),
   } as NativeTensor;
   for (const [kind, mask] of [
     ["simplenet", second],

@@ -3,20 +3,15 @@ import { existsSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 
-import type {
-  CacheReport,
-  NativeTrainer,
-  StepLosses,
-  Target,
-  TensorMap,
-  TrainerConfig,
-} from "../../lib/native/binding.js";
+import type { CacheReport, NativeTrainer, StepLosses, Target, TensorMap } from "../../lib/native/binding.js";
 import { datasets, SuperSimpleNetError, Trainer } from "../../lib/index.js";
 import { engine } from "../../lib/native/engine.js";
 import { config, devices, trainerConfig } from "../golden/cases.js";
+import { changedConfig, type TrainerChanges } from "../support/trainer_config.js";
 import { norm, numbers } from "../golden/compare.js";
 import { formulaBackbone, formulaHeads } from "../golden/formula.js";
 import { filesUnder, scratchFolder, tinier } from "./support.js";
+import { testing } from "../support/native.js";
 
 const images = [0, 1, 2].map((image) =>
   Uint8Array.from({ length: 64 * 64 * 3 }, (_, i) => (i * (37 + image) + image * 11) % 256),
@@ -45,21 +40,17 @@ interface Result {
   cache: CacheReport;
 }
 
-async function trainerWith(changes: Partial<TrainerConfig>): Promise<NativeTrainer> {
-  const settings: TrainerConfig = {
-    ...trainerConfig(config("jims", "lowResolution", 64, 64), "supervised"),
-    noiseStd: Float32Array.of(0.3),
-    featureCacheBytes: 2 ** 20,
-    cudaGraphs: 8,
-    ...changes,
-  };
+async function trainerWith(changes: TrainerChanges): Promise<NativeTrainer> {
+  const standard = trainerConfig(config("jims", "lowResolution", 64, 64), "supervised");
+  const own = { noiseStd: Float32Array.of(0.3), featureCacheBytes: 2 ** 20, cudaGraphs: 8 };
+  const settings = changedConfig(standard, { ...own, ...changes });
   const trainer = await engine().createTrainer(settings, formulaBackbone("resnet18"), formulaHeads(384));
   await trainer.setTargets(targets);
   return trainer;
 }
 
 /** `planned`: how many steps are planned at a time, 0 none. The next are planned while the losses of those before may be out, as Trainer.fit does. */
-async function train(changes: Partial<TrainerConfig>, { planned = batches.length } = {}): Promise<Result> {
+async function train(changes: TrainerChanges, { planned = batches.length } = {}): Promise<Result> {
   const trainer = await trainerWith(changes);
   const plan = batches.map((keys, index) => ({ index, keys }));
   const returned: StepLosses[][] = [];
@@ -83,11 +74,11 @@ async function train(changes: Partial<TrainerConfig>, { planned = batches.length
 }
 
 async function portable<T>(body: () => Promise<T>): Promise<T> {
-  await engine().setPortable(true);
+  await testing().setPortable(true);
   try {
     return await body();
   } finally {
-    await engine().setPortable(false);
+    await testing().setPortable(false);
   }
 }
 
@@ -116,7 +107,7 @@ const headsDifference = (a: TensorMap, b: TensorMap): number =>
       ),
   );
 
-type Run = (changes?: Partial<TrainerConfig>, options?: { planned?: number }) => Promise<Result>;
+type Run = (changes?: TrainerChanges, options?: { planned?: number }) => Promise<Result>;
 const elsewhere: [string, Run][] = [
   ["portable", (changes, options) => portable(() => train(changes ?? {}, options))],
   ...devices
@@ -135,12 +126,12 @@ test("training on the CPU returns the losses of each step", async () => {
 for (const [where, run] of elsewhere) {
   for (const [what, changes] of [
     ["Perlin masks", {}],
-    ["noise on real defects too", { overlap: true }],
-    ["SimpleNet's noise", { syntheticAnomalies: "simplenet" }],
-    ["no synthetic anomalies", { syntheticAnomalies: "none" }],
-    ["no clipping", { gradientClip: 0 }],
+    ["noise on real defects too", { ablation: { overlap: true } }],
+    ["SimpleNet's noise", { ablation: { syntheticAnomalies: "simplenet" } }],
+    ["no synthetic anomalies", { ablation: { syntheticAnomalies: "none" } }],
+    ["no clipping", { optimizer: { gradientClip: 0 } }],
     ["direct heads", { compute: "direct" }],
-  ] as const satisfies [string, Partial<TrainerConfig>][]) {
+  ] as const satisfies [string, TrainerChanges][]) {
     test(`training ${where}, ${what}: losses and heads are those of the CPU, masks and noise included`, async () => {
       const expected = await train(changes);
       const actual = await run(changes);
@@ -167,27 +158,27 @@ for (const [where, run] of elsewhere) {
   });
 
   test(`training ${where}: features that do not fit on the device are kept in the host's memory, up to its limit`, async () => {
-    const taps = (128 * 8 * 8 + 256 * 4 * 4) * 4; // of one image
+    const layerMaps = (128 * 8 * 8 + 256 * 4 * 4) * 4; // of one image
     const [first, second, third] = [0, 1, 2].map((key) => batches.flat().filter((other) => other === key).length) as [
       number,
       number,
       number,
     ];
-    assert.deepEqual((await run({ featureCacheBytes: taps })).cache, {
+    assert.deepEqual((await run({ featureCacheBytes: layerMaps })).cache, {
       memory: first - 1,
       host: 0,
       file: 0,
       computed: 1 + second + third,
       warnings: [],
     });
-    assert.deepEqual((await run({ featureCacheBytes: taps, featureCacheHostBytes: taps })).cache, {
+    assert.deepEqual((await run({ featureCacheBytes: layerMaps, featureCacheHostBytes: layerMaps })).cache, {
       memory: first - 1,
       host: second - 1,
       file: 0,
       computed: 2 + third,
       warnings: [],
     });
-    assert.deepEqual((await run({ featureCacheBytes: 0, featureCacheHostBytes: 2 * taps })).cache, {
+    assert.deepEqual((await run({ featureCacheBytes: 0, featureCacheHostBytes: 2 * layerMaps })).cache, {
       memory: 0,
       host: first + second - 2,
       file: 0,
@@ -201,9 +192,9 @@ for (const [where, run] of elsewhere) {
 for (const device of devices.slice(1)) {
   for (const precision of ["float32", "tf32", "bfloat16"] as const) {
     test(`training ${device}, ${precision}: with CUDA graphs as without, bit for bit, also when they are dropped`, async () => {
-      const expected = await train({ device, precision, syntheticAnomalies: "simplenet", cudaGraphs: 0 });
+      const expected = await train({ device, precision, ablation: { syntheticAnomalies: "simplenet" }, cudaGraphs: 0 });
       for (const cudaGraphs of [8, 1]) {
-        const actual = await train({ device, precision, syntheticAnomalies: "simplenet", cudaGraphs });
+        const actual = await train({ device, precision, ablation: { syntheticAnomalies: "simplenet" }, cudaGraphs });
         assert.deepEqual(actual.all, expected.all);
         for (const name of Object.keys(expected.heads))
           assert.deepEqual(numbers(actual.heads[name]!), numbers(expected.heads[name]!), name);
@@ -213,8 +204,8 @@ for (const device of devices.slice(1)) {
 }
 
 /** What steps read is put elsewhere between them: larger batches, other targets, other noise, another state. */
-async function changing(changes: Partial<TrainerConfig>): Promise<StepLosses[]> {
-  const trainer = await trainerWith({ syntheticAnomalies: "simplenet", ...changes });
+async function changing(changes: TrainerChanges): Promise<StepLosses[]> {
+  const trainer = await trainerWith({ ablation: { syntheticAnomalies: "simplenet" }, ...changes });
   const all: StepLosses[] = [];
   let index = 0;
   const steps = async (...keys: number[]): Promise<void> => {

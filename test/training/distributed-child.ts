@@ -13,8 +13,8 @@ import {
   type TrainerOptions,
 } from "../../lib/index.js";
 import type { Regime } from "../../lib/index.js";
-import { engine } from "../../lib/native/engine.js";
 import { labelledFor } from "./support.js";
+import { testing } from "../support/native.js";
 
 /** One call of fit. What is `of` a rank is for that rank alone. */
 export interface Training {
@@ -108,7 +108,7 @@ async function perform(job: Job, training: Training): Promise<Told> {
 }
 
 async function main(job: Job): Promise<void> {
-  if (process.env["PORTABLE"]) await engine().setPortable(true);
+  if (process.env["PORTABLE"]) await testing().setPortable(true);
   for (const training of job.trainings) console.log(JSON.stringify(await perform(job, training)));
 }
 

@@ -15,10 +15,10 @@ import path from "node:path";
 import { before, test } from "node:test";
 
 import { type Dataset, datasets, type EpochEvent, mergeOptions, type TrainerOptions } from "../../lib/index.js";
-import type { TrainerConfig } from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
 import { failure } from "../datasets/files.js";
 import { bytesOf, distance, headsOf, labelledFor, scratchFolder, smallDataset, tinier, train } from "./support.js";
+import { trainerConfig } from "../support/trainer_config.js";
 
 const folder = scratchFolder();
 let data: Dataset;
@@ -239,32 +239,14 @@ test("the limit holds, for a file that was larger too", async () => {
 test("one process writes at a time, others only read and say so", async () => {
   const { cache, file, first } = await filled();
   truncateSync(file, header + 5 * record(4));
-  const config: TrainerConfig = {
-    architecture: "resnet18",
-    layers: ["layer2", "layer3"],
-    imageHeight: 32,
-    imageWidth: 32,
-    variant: "jims",
-    alignCorners: true,
-    device: "cpu",
-    compute: "lowResolution",
-    seed: 0,
-    noiseStd: Float32Array.of(1),
-    perlinThreshold: 0.2,
-    featureCacheBytes: 0,
-    featureCacheFile: { path: file, bytes: 2 ** 23, identity: readFileSync(file).subarray(8, 40) },
-    stopGradient: false,
-    gradientClip: 0,
-    adaptorWeightDecay: 0.01,
-    headsWeightDecay: 1e-5,
-  };
+  const featureCacheFile = { path: file, bytes: 2 ** 23, identity: readFileSync(file).subarray(8, 40) };
   const weights = [await engine().randomBackbone("resnet18", 0), await engine().randomHeads(384, 0)] as const;
-  const elsewhere = { ...config.featureCacheFile!, path: `${file}\0.bak` };
+  const elsewhere = { ...featureCacheFile, path: `${file}\0.bak` };
   await assert.rejects(
-    engine().createTrainer({ ...config, featureCacheFile: elsewhere }, ...weights),
+    engine().createTrainer(trainerConfig({ featureCacheFile: elsewhere }), ...weights),
     failure("INVALID_OPTION", "\\0.bak", "NUL"),
   );
-  const writer = await engine().createTrainer(config, ...weights);
+  const writer = await engine().createTrainer(trainerConfig({ featureCacheFile }), ...weights);
   const reader = await run(withFile(cache));
   writer.dispose();
   assert.ok(first.bytes.equals(reader.bytes));

@@ -4,33 +4,17 @@ import { before, test } from "node:test";
 import type { Dataset, StepEvent } from "../../lib/index.js";
 import { epochOrder } from "../../lib/datasets/order.js";
 import { loadImage } from "../../lib/images/decode.js";
-import type { TrainerConfig } from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
 import { regimePresets, relativeNoise } from "../../lib/schema/presets.js";
 import { labelledFor, scratchFolder, smallDataset, tinier, train } from "./support.js";
+import { testing } from "../support/native.js";
+import { detectorConfig, trainerConfig } from "../support/trainer_config.js";
 
 const folder = scratchFolder();
 let data: Dataset;
 before(async () => void (data = labelledFor(await smallDataset(folder), "unsupervised")));
 
-const config: TrainerConfig = {
-  architecture: "resnet18",
-  layers: ["layer2", "layer3"],
-  imageHeight: 32,
-  imageWidth: 32,
-  variant: "jims",
-  alignCorners: true,
-  device: "cpu",
-  compute: "lowResolution",
-  seed: 0,
-  noiseStd: Float32Array.of(1),
-  perlinThreshold: regimePresets.unsupervised.anomalies.perlinThreshold,
-  featureCacheBytes: 0,
-  stopGradient: true,
-  gradientClip: 0,
-  adaptorWeightDecay: 0.01,
-  headsWeightDecay: 1e-5,
-};
+const config = trainerConfig({ perlinThreshold: regimePresets.unsupervised.anomalies.perlinThreshold });
 
 /** The standard deviation of each feature channel over all positions of all images, from the features themselves. */
 async function featureStd(images: Uint8Array[]): Promise<Float64Array> {
@@ -41,8 +25,8 @@ async function featureStd(images: Uint8Array[]): Promise<Float64Array> {
     for (let i = 0; i < 1024; i++)
       for (let c = 0; c < 3; c++) input[(b * 3 + c) * 1024 + i] = (pixels[i * 3 + c]! / 255 - mean[c]!) / std[c]!;
   });
-  const { features } = await engine().forward(
-    { ...config, precision: "float32" },
+  const { features } = await testing().forward(
+    detectorConfig(),
     await engine().randomBackbone("resnet18", 0),
     await engine().randomHeads(384, 0),
     { dtype: "float32", shape: [images.length, 3, 32, 32], data: input },

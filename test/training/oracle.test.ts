@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 
-import type { GoldenStepInput, NativeTensor, TrainerConfig } from "../../lib/native/binding.js";
-import { engine } from "../../lib/native/engine.js";
+import type { NativeTensor } from "../../lib/native/binding.js";
 import { type Convention, config, testOnDevices, trainerConfig } from "../golden/cases.js";
+import { changedConfig, type TrainerChanges } from "../support/trainer_config.js";
 import { assertClose, assertCloseInNorm, norm, numbers } from "../golden/compare.js";
 import { formulaBackbone, formulaHeads, uniform } from "../golden/formula.js";
+import { type GoldenStepInput, testing } from "../support/native.js";
 
 /** Blobs of 0/1 made from a formula; `share` about the part that is set, 0 none, 1 all. */
 function mask(name: string, shape: number[], share: number): NativeTensor {
@@ -28,7 +29,7 @@ interface Case {
   /** Share of the noise masks; "simplenet" has the second copy's whole maps. */
   perlin: number | "simplenet";
   real: number;
-  ablation?: Partial<TrainerConfig>;
+  changes?: TrainerChanges;
 }
 
 const cases: Case[] = [
@@ -121,7 +122,7 @@ const cases: Case[] = [
     batch: 2,
     perlin: 0.3,
     real: 0.2,
-    ablation: { upscale: false },
+    changes: { upscale: false },
   },
   {
     name: "no upscaling, icpr",
@@ -132,7 +133,7 @@ const cases: Case[] = [
     batch: 2,
     perlin: 0.3,
     real: 0,
-    ablation: { upscale: false },
+    changes: { upscale: false },
   },
   {
     name: "overlap",
@@ -143,7 +144,7 @@ const cases: Case[] = [
     batch: 2,
     perlin: 0.5,
     real: 0.4,
-    ablation: { overlap: true },
+    changes: { ablation: { overlap: true } },
   },
   {
     name: "truncated L1 alone",
@@ -154,7 +155,7 @@ const cases: Case[] = [
     batch: 2,
     perlin: 0.3,
     real: 0.2,
-    ablation: { loss: "truncatedL1" },
+    changes: { ablation: { loss: "truncatedL1" } },
   },
   // Elsewhere than on the CPU the noise's products are made 20,971 rows at a time (256 MiB).
   {
@@ -204,10 +205,13 @@ for (const c of cases) {
   testOnDevices(`low-resolution step equals the direct one: ${c.name}`, { skip: false }, async (device) => {
     const weights = { backbone: formulaBackbone("resnet18"), heads: formulaHeads(384) };
     const run = (compute: "direct" | "lowResolution") =>
-      engine().goldenStep({
+      testing().goldenStep({
         ...stepInput(c),
         ...weights,
-        config: { ...trainerConfig(config(c.convention, compute, ...c.size, device), c.regime), ...c.ablation },
+        config: changedConfig(
+          trainerConfig(config(c.convention, compute, ...c.size, device), c.regime),
+          c.changes ?? {},
+        ),
       });
     const direct = await run("direct");
     const fast = await run("lowResolution");

@@ -1,4 +1,4 @@
-// The few things of a kind that were used last, by key.
+// A few values by key; the least recently used one goes first.
 #pragma once
 
 #include <cstdint>
@@ -9,12 +9,12 @@
 namespace ssn {
 
 template <class Key, class Value>
-class Recent {
+class LruCache {
  public:
-  explicit Recent(int64_t limit) : limit_(limit) {}
+  explicit LruCache(int64_t limit) : limit_(limit) {}
 
-  // Not with a limit of 0. Made from `key` alone where there is none; the one not used for longest goes when there are
-  // too many.
+  // Makes the value if there is none for the key, and drops the least recently used one when there are too many. Needs
+  // a limit above 0.
   Value& operator[](const Key& key) {
     for (auto entry = entries_.begin(); entry != entries_.end(); ++entry) {
       if (entry->first != key) continue;
