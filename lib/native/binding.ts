@@ -222,7 +222,7 @@ export interface NativeGroup {
   /** Once, at first. Resolves when all ranks are there. RANK_FAILED, RANKS_DIFFER. */
   join(): Promise<void>;
   /** What every rank gave, by rank. Collective. */
-  allGather(bytes: Uint8Array): Promise<Uint8Array[]>;
+  gather(bytes: Uint8Array): Promise<Uint8Array[]>;
   createTrainer(config: TrainerConfig, backbone: TensorMap, heads: TensorMap): Promise<NativeTrainer>;
   /** Makes the collective calls of all ranks, and this one's join, fail: this one's with that code, the others' with RANK_FAILED. At once, also while one runs. */
   fail(code: string, message: string): void;

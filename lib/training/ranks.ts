@@ -109,9 +109,9 @@ export class Ranks {
   ) {}
 
   /**
-   * Of a training that begins. Nothing is connected yet: `native.join` does that. Neither trainings are counted, of which a rank
-   * that was refused has begun fewer, nor the launcher's restarts, which torchrun's agents count differently: the keys are
-   * always the same, and Group::join tells one group from the next.
+   * Of a training that begins. Nothing is connected yet: `native.join` does that. The keys in the store are the same for
+   * every training. Numbers would not do: a rank that was refused has started fewer trainings than the others, and
+   * torchrun's agents count restarts differently.
    */
   static of(settings: RankSettings): Ranks {
     const { rank, worldSize, masterAddress, masterPort, launcherStore, timeoutSeconds, joinTimeoutSeconds } = settings;
@@ -136,7 +136,7 @@ export class Ranks {
   }
 
   async gather<T>(value: T): Promise<T[]> {
-    const parts = await this.native.allGather(Buffer.from(JSON.stringify(value)));
+    const parts = await this.native.gather(Buffer.from(JSON.stringify(value)));
     return parts.map((part) => JSON.parse(Buffer.from(part).toString("utf8")) as T);
   }
 
