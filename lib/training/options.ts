@@ -31,7 +31,7 @@ export interface DistributedOptions {
   timeoutSeconds?: number;
   /** How long to wait for all ranks to come. Default 300. */
   joinTimeoutSeconds?: number;
-  /** Sum gradients by NCCL where every rank has a GPU of its own; else over the ranks' own connections. Default true. */
+  /** Sum gradients by NCCL where every rank has a GPU of its own; else on the CPU, by Gloo. Default true. */
   nccl?: boolean;
 }
 

@@ -5,7 +5,6 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include <c10/util/Flags.h>
 #include <c10/util/Logging.h>
 
 #include <algorithm>
@@ -147,8 +146,8 @@ class Rendezvous {
     try {
       set(*group_, "failed", told.code() + " " + told.what());
       if (options_.rank != 0) return;
-      set(*store_, "call", "");
       std::this_thread::sleep_for(kFarewell);  // the store may close after this
+      set(*store_, "call", "");
     } catch (const std::exception&) {  // the store has gone: so have those that served it
     }
   }

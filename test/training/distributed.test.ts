@@ -149,7 +149,7 @@ async function apart(actual: Model, expected: Model, heads: TrainerOptions["head
   return norm((name) => a[name]!) / norm((name) => start[name]!.data as Float32Array);
 }
 
-/** GPU of each rank: one for both, which sum over their own connections, and one for each, which sum gradients by NCCL. */
+/** GPU of each rank: one for both, which sum on the CPU, and one for each, which sum gradients by NCCL. */
 const gpus = [
   [0, 0],
   [0, 1],
