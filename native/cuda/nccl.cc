@@ -68,8 +68,8 @@ c10::intrusive_ptr<c10d::Backend> connect(Group& group) {
   const auto keys = c10::intrusive_ptr<c10d::Store>::reclaim_copy(&group.store());
   auto options = c10d::ProcessGroupNCCL::Options::create();
   options->timeout = kNoLimit;
-  return c10::make_intrusive<c10d::ProcessGroupNCCL>(c10::make_intrusive<c10d::PrefixStore>("nccl", keys),
-                                                     group.rank(), group.size(), options);
+  return c10::make_intrusive<c10d::ProcessGroupNCCL>(c10::make_intrusive<c10d::PrefixStore>("nccl", keys), group.rank(),
+                                                     group.size(), options);
 }
 
 }  // namespace
@@ -90,8 +90,7 @@ std::unique_ptr<NcclSum> NcclSum::create(Group& group, at::Device device) {
   });
   std::future<Work> connected = first.get_future();
   std::thread(std::move(first)).detach();
-  waitUntil(group, *gpus,
-            [&] { return connected.wait_for(std::chrono::seconds(0)) == std::future_status::ready; });
+  waitUntil(group, *gpus, [&] { return connected.wait_for(std::chrono::seconds(0)) == std::future_status::ready; });
   reported("the GPUs cannot be connected", [&] { return connected.get(); });
   return std::unique_ptr<NcclSum>(new NcclSum(group, gpus));
 }
@@ -100,8 +99,7 @@ NcclSum::~NcclSum() {
   // The last sum has been waited for; but other ranks may have ended, and an orderly end would wait for them.
   try {
     gpus_->abort();
-  } catch (const std::exception&) {
-  }
+  } catch (const std::exception&) {}
 }
 
 void NcclSum::operator()(at::Tensor& values) {

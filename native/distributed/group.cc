@@ -271,8 +271,7 @@ struct Group::Connections {
       try {
         std::vector<at::Tensor> nothing{at::empty({1}, at::kByte)};
         group->recv(nothing, r, /*tag=*/1)->wait(Milliseconds(1));
-      } catch (const std::exception&) {
-      }
+      } catch (const std::exception&) {}
     }
   }
 };

@@ -51,10 +51,10 @@ class Group {
   int size() const;
 
   // Collective; on the CPU, contiguous.
-  void sum(at::Tensor& values);                // in place; float or double
-  void sum(double* values, size_t count);      // the same
-  void broadcast(at::Tensor& values);          // from rank 0, in place
-  at::Tensor gather(const at::Tensor& mine);   // ranks x the shape of `mine`
+  void sum(at::Tensor& values);                  // in place; float or double
+  void sum(double* values, size_t count);        // the same
+  void broadcast(at::Tensor& values);            // from rank 0, in place
+  at::Tensor gather(const at::Tensor& mine);     // ranks x the shape of `mine`
   std::vector<Bytes> gather(const Bytes& mine);  // by rank; sizes may differ
 
   // Throws as a collective call would that had to wait.
