@@ -225,7 +225,7 @@ struct Group::Connections {
         waitedFor = nullptr;
       };
       const std::unique_ptr<Connections, decltype(forget)> guard(this, forget);
-      if (work.wait(std::max(std::chrono::duration_cast<Milliseconds>(left), Milliseconds(1)))) return true;
+      if (work.wait(std::max(std::chrono::ceil<Milliseconds>(left), Milliseconds(1)))) return true;
     }
   }
 
