@@ -62,8 +62,9 @@ async function made(
     ...more,
   };
   const rank0 = engine().createGroup(options);
-  t.after(() => rank0.leave());
-  return { rank0, others: others.map((rank) => new Rank(t, { ...options, rank })), options };
+  const come = others.map((rank) => new Rank(t, { ...options, rank }));
+  t.after(() => rank0.leave()); // when the others have been ended: it would wait for them
+  return { rank0, others: come, options };
 }
 
 async function joined(t: TestContext, worldSize: number, more: Partial<GroupOptions> = {}): Promise<Made> {
