@@ -207,7 +207,7 @@ export interface NativeGroup {
   /** Call it first, once. Resolves when all ranks are there. RANK_FAILED, RANKS_DIFFER. */
   join(): Promise<void>;
   /** What every rank gave, by rank. Collective. */
-  allGather(bytes: Uint8Array): Promise<Uint8Array[]>;
+  gather(bytes: Uint8Array): Promise<Uint8Array[]>;
   createTrainer(config: TrainerConfig, backbone: TensorMap, heads: TensorMap): Promise<NativeTrainer>;
   /** Makes collective calls and join fail at once, running ones too: here with `code`, at other ranks with RANK_FAILED. */
   fail(code: string, message: string): void;

@@ -4,7 +4,7 @@ import { engine } from "../native/engine.js";
 import { distributedOptions } from "../schema/training.js";
 import type { DistributedOptions, TrainerOptions } from "../schema/types.js";
 
-/** One process of a training with several, everything settled (docs/distributed.md). */
+/** One process of a training with several, everything settled (docs/guides/several-processes.md). */
 export interface RankSettings extends Required<Omit<DistributedOptions, "localRank">> {
   localRank: number | undefined;
   /** Processes on this machine, if the launcher says. */
@@ -66,7 +66,7 @@ export function rankSettings(where: string, distributed: Distributed): RankSetti
     if (value !== undefined) continue;
     const variable = variables[name as keyof typeof settings];
     const what = text`${call(where)}: there are ${worldSize} processes, but ${variable} is not set, so this one does not know its ${name}.`;
-    const fix = text`Start it as docs/distributed.md says, or set ${option("distributed")} to off.`;
+    const fix = text`Start it as docs/guides/several-processes.md says, or set ${option("distributed")} to off.`;
     throw new SuperSimpleNetError("INVALID_OPTION", what, { option: `distributed.${name}`, fix });
   }
   checkRank(where, settings);
@@ -87,9 +87,9 @@ export class Ranks {
   ) {}
 
   /**
-   * Of a training that begins. Nothing is connected yet: `native.join` does that. Neither trainings are counted, of which a rank
-   * that was refused has begun fewer, nor the launcher's restarts, which torchrun's agents count differently: the keys are
-   * always the same, and Group::join tells one group from the next.
+   * Of a training that begins. Nothing is connected yet: `native.join` does that. The keys in the store are the same for
+   * every training. Numbers would not do: a rank that was refused has started fewer trainings than the others, and
+   * torchrun's agents count restarts differently.
    */
   static of(settings: RankSettings): Ranks {
     const { rank, worldSize, masterAddress, masterPort, launcherStore, timeoutSeconds, joinTimeoutSeconds } = settings;
@@ -114,7 +114,7 @@ export class Ranks {
   }
 
   async gather<T>(value: T): Promise<T[]> {
-    const parts = await this.native.allGather(Buffer.from(JSON.stringify(value)));
+    const parts = await this.native.gather(Buffer.from(JSON.stringify(value)));
     return parts.map((part) => JSON.parse(Buffer.from(part).toString("utf8")) as T);
   }
 

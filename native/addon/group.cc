@@ -22,7 +22,7 @@ class NativeGroup : public Napi::ObjectWrap<NativeGroup> {
     return DefineClass(env, "NativeGroup",
                        {
                            InstanceMethod<&NativeGroup::call<&NativeGroup::join>>("join"),
-                           InstanceMethod<&NativeGroup::call<&NativeGroup::allGather>>("allGather"),
+                           InstanceMethod<&NativeGroup::call<&NativeGroup::gather>>("gather"),
                            InstanceMethod<&NativeGroup::call<&NativeGroup::createTrainer>>("createTrainer"),
                            InstanceMethod<&NativeGroup::call<&NativeGroup::fail>>("fail"),
                            InstanceMethod<&NativeGroup::call<&NativeGroup::leave>>("leave"),
@@ -35,12 +35,12 @@ class NativeGroup : public Napi::ObjectWrap<NativeGroup> {
  private:
   Napi::Value join(const Napi::CallbackInfo& info) { return onEngine(info.Env(), &Group::join); }
 
-  Napi::Value allGather(const Napi::CallbackInfo& info) {
+  Napi::Value gather(const Napi::CallbackInfo& info) {
     const auto array = info[0].As<Napi::Uint8Array>();
     return runOnEngine<std::vector<Group::Bytes>>(
         info.Env(),
         [group = group_, bytes = Group::Bytes(array.Data(), array.Data() + array.ByteLength())] {
-          return group->allGather(bytes);
+          return group->gather(bytes);
         },
         [](Napi::Env env, std::vector<Group::Bytes>& parts) {
           Napi::Array out = Napi::Array::New(env, parts.size());

@@ -1,7 +1,8 @@
-// Sums of large tensors over ranks that have a GPU each, by NCCL, which comes with libtorch. CUDA engine only.
+// Sums of large tensors over ranks that have a GPU each, by libtorch's c10d::ProcessGroupNCCL. CUDA engine only.
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <torch/csrc/distributed/c10d/Backend.hpp>
 
 #include <memory>
 
@@ -23,12 +24,10 @@ class NcclSum {
   void operator()(at::Tensor& values);
 
  private:
-  NcclSum(Group& group, at::Device device, void* communicator)
-      : group_(group), device_(device), communicator_(communicator) {}
+  NcclSum(Group& group, c10::intrusive_ptr<c10d::Backend> gpus) : group_(group), gpus_(std::move(gpus)) {}
 
   Group& group_;
-  at::Device device_;
-  void* communicator_;  // null after a failure
+  c10::intrusive_ptr<c10d::Backend> gpus_;
 };
 
 }  // namespace ssn::cuda

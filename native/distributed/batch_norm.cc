@@ -1,9 +1,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/empty.h>
 #include <torch/csrc/autograd/custom_function.h>
-
-#include <cstring>
 
 #include "distributed/group.h"
 
@@ -32,9 +29,9 @@ at::Tensor differentiableSum(const at::Tensor& values, Group& group) {
 at::Tensor sumOverRanks(const at::Tensor& values, Group* group) {
   if (group == nullptr) return values;
   at::NoGradGuard guard;
-  const at::Tensor local =
+  at::Tensor local =
       values.to(at::TensorOptions().device(at::kCPU).dtype(at::kDouble), false, /*copy=*/true).contiguous();
-  group->sum(local.data_ptr<double>(), static_cast<size_t>(local.numel()));
+  group->sum(local);
   return local.to(values.options());
 }
 

@@ -1,5 +1,5 @@
-// The processes ("ranks") that train one model together (docs/guides/several-processes.md). They find each other
-// through libtorch's c10d::TCPStore, then talk over TCP connections of their own, each rank with every other.
+// The processes ("ranks") that train one model together (docs/guides/several-processes.md), over libtorch's c10d: they find each
+// other through its TCPStore, and its ProcessGroupGloo connects every rank with every other.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -9,6 +9,12 @@
 #include <memory>
 #include <string>
 #include <vector>
+
+#include "error.h"
+
+namespace c10d {
+class Store;
+}
 
 namespace ssn {
 
@@ -23,16 +29,19 @@ struct GroupOptions {
   std::chrono::milliseconds silenceTimeout;  // a rank from which nothing comes for so long has failed
 };
 
-// Collective calls (everything but fail) are made by all ranks in the same order, from one thread at a time. What they
-// return has the same bits on every rank: sums are made once, in the order of the ranks. They throw
-// Error("RANK_FAILED") when another rank has ended, fallen silent or called fail(), and Error("ABORTED") when
-// cancelled.
+// Collective calls are made by all ranks in the same order, from one thread at a time, with tensors of the same type
+// and size. What they return has the same bits on every rank: each part of a sum is made by one rank, in an order that
+// does not depend on timing. They throw Error("RANK_FAILED") when another rank has ended, fallen silent or called
+// fail(), and Error("ABORTED") when cancelled. A call that some rank has finished is finished by all, also if that rank
+// fails right after it.
 class Group {
  public:
   using Bytes = std::vector<uint8_t>;
 
   explicit Group(const GroupOptions& options);
-  ~Group();  // does not wait for anything to be sent; see leave()
+  ~Group();  // disconnects at once
+  Group(const Group&) = delete;
+  Group& operator=(const Group&) = delete;
 
   // Once, before everything else but fail(). Returns when all ranks are connected; throws Error("RANK_FAILED") if they
   // are not in time.
@@ -41,20 +50,24 @@ class Group {
   int rank() const;
   int size() const;
 
-  std::vector<Bytes> allGather(const Bytes& mine);  // by rank
-  void sum(double* values, size_t count);           // for few values: every rank sends all of them to all
-  void sum(float* values, size_t count);     // for many: each rank adds up its part, in double, and sends it to all
-  void broadcast(void* data, size_t bytes);  // from rank 0
+  // Collective; on the CPU, contiguous.
+  void sum(at::Tensor& values);                  // in place; float or double
+  void sum(double* values, size_t count);        // the same
+  void broadcast(at::Tensor& values);            // from rank 0, in place
+  at::Tensor gather(const at::Tensor& mine);     // ranks x the shape of `mine`
+  std::vector<Bytes> gather(const Bytes& mine);  // by rank; sizes may differ
 
-  // Throws as a collective call would that had to wait, also when another rank has left.
+  // Throws as a collective call would that had to wait.
   void check();
 
   // Tells the other ranks, whose collective calls fail from now on, as this one's and its join() do. From any thread,
   // without waiting.
   void fail(const std::string& code, const std::string& message);
 
-  // Waits, three seconds at most, until the other ranks have what was sent, and disconnects.
+  // Waits, three seconds at most, until the other ranks leave or have heard of a failure, and disconnects.
   void leave();
+
+  c10d::Store& store();  // with keys of this group alone; for other process groups of the same ranks
 
  private:
   struct Connections;

@@ -1,31 +1,29 @@
-// libtorch's key-value store, through which the ranks of a group find each other: what torchrun serves. Behind a header
-// of its own, because c10d's takes seconds to compile.
+// How the ranks of a group find each other: through libtorch's key-value store, which torchrun or rank 0 serves.
 #pragma once
 
-#include <cstdint>
-#include <memory>
-#include <optional>
-#include <string>
+#include <torch/csrc/distributed/c10d/Store.hpp>
 
-#include "error.h"
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "distributed/group.h"
 
 namespace ssn {
 
-struct StoreError : Error {
-  explicit StoreError(const std::string& message) : Error("RANK_FAILED", message) {}
+struct Meeting {
+  c10::intrusive_ptr<c10d::Store> store;  // with keys of this group alone
+  std::vector<std::string> hosts;         // numeric address of each rank
 };
 
-class Rendezvous {
- public:
-  // `serves`: opens the store at the port; else connects to it. Throws StoreError, as all of it does.
-  Rendezvous(const std::string& host, uint16_t port, const std::string& prefix, bool serves);
-  ~Rendezvous();
-  void set(const std::string& key, const std::string& value);
-  std::optional<std::string> get(const std::string& key);  // does not wait for it
+// Returns when all ranks have come. `check` is called many times a second and ends the waiting by throwing. Whatever
+// this throws, the ranks that wait at the same time throw too. Throws Error("RANK_FAILED") after the join timeout, and
+// Error("RANKS_DIFFER") if the ranks expect different numbers of ranks.
+Meeting meet(const GroupOptions& options, const std::function<void()>& check);
 
- private:
-  struct Store;
-  std::unique_ptr<Store> store_;
-};
+// What a rank throws when it hears that another has failed with `error`. Failures of the group keep their code.
+Error failureOfRank(const std::string& name, const Error& error);
+
+std::string seconds(std::chrono::milliseconds time);  // "2.5 s"
 
 }  // namespace ssn

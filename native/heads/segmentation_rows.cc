@@ -7,7 +7,6 @@
 #include <ATen/ops/full.h>
 
 #include <cmath>
-#include <cstring>
 #include <functional>
 #include <vector>
 
@@ -154,14 +153,11 @@ RowStatistics rowStatistics(const SegmentationRows& x, Group* group) {
   const int64_t k = local.mean.numel();
   const at::Tensor mine = at::cat({at::full({1}, x.count, at::kDouble), local.mean.to(at::kCPU, at::kDouble),
                                    local.variance.to(at::kCPU, at::kDouble)});
-  const auto* bytes = reinterpret_cast<const uint8_t*>(mine.data_ptr<double>());
+  const at::Tensor all = group->gather(mine);
   std::vector<double> mean(k, 0.0), deviation(k, 0.0);
   double count = 0;
-  for (const Group::Bytes& received : group->allGather(Group::Bytes(bytes, bytes + mine.nbytes()))) {
-    std::vector<double> part(1 + 2 * k);
-    if (received.size() != part.size() * sizeof(double))
-      throw Error("INTERNAL", "the ranks' statistics have different sizes");
-    std::memcpy(part.data(), received.data(), received.size());
+  for (int64_t r = 0; r < all.size(0); ++r) {
+    const double* part = all.data_ptr<double>() + r * mine.numel();
     if (part[0] == 0) continue;
     const double total = count + part[0];
     for (int64_t i = 0; i < k; ++i) {

@@ -155,7 +155,7 @@ void Trainer::sumGradients(std::vector<at::Tensor>& gradients) {
 #endif
   {
     at::Tensor host = all.cpu();
-    group_->sum(host.data_ptr<float>(), static_cast<size_t>(host.numel()));
+    group_->sum(host);
     all = host.to(config_.device);
   }
   int64_t at = 0;
@@ -308,10 +308,12 @@ void Trainer::restore(const State& state) {
 void Trainer::shareState() {
   if (!group_) return;
   const auto use = runner_->use();
-  group_->broadcast(&updates_, sizeof updates_);
+  at::Tensor updates = at::full({1}, static_cast<double>(updates_), at::kLong);
+  group_->broadcast(updates);
+  updates_ = updates.item<int64_t>();
   const auto share = [&](at::Tensor& tensor) {
     at::Tensor copy = tensor.cpu().contiguous().clone();
-    group_->broadcast(copy.data_ptr(), copy.nbytes());
+    group_->broadcast(copy);
     tensor.copy_(copy);
   };
   for (const Heads::Named& entry : heads_.named()) share(*entry.tensor);

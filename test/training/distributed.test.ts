@@ -2,18 +2,16 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdirSync } from "node:fs";
-import { createServer, type AddressInfo } from "node:net";
 import path from "node:path";
 import { before, test } from "node:test";
 
 import { datasets, Model, Trainer } from "../../lib/index.js";
 import { engine } from "../../lib/native/engine.js";
-import { checkpointFile } from "../../lib/training/checkpoint.js";
 import { supersimplenet } from "../cli/run.js";
 import { failure } from "../datasets/files.js";
 import { devices } from "../golden/cases.js";
 import type { Told, Training } from "./distributed-child.js";
-import { distance, filesUnder, headsOf, labelledFor, scratchFolder, tinier } from "./support.js";
+import { distance, filesUnder, freePort, headsOf, labelledFor, scratchFolder, tinier } from "./support.js";
 
 const folder = scratchFolder();
 const data = path.join(folder, "data");
@@ -29,14 +27,6 @@ before(async () => {
     seed: 3,
   });
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 async function environment(ranks: number): Promise<(rank: number) => Record<string, string>> {
   const port = await freePort();
@@ -158,7 +148,7 @@ async function apart(actual: Model, expected: Model, heads: "direct" | "lowResol
   return norm((name) => a[name]!) / norm((name) => start[name]!.data as Float32Array);
 }
 
-/** GPU of each rank: one for both, which sum over their own connections, and one for each, which sum gradients by NCCL. */
+/** GPU of each rank: one for both, which sum on the CPU, and one for each, which sum gradients by NCCL. */
 const gpus = [
   [0, 0],
   [0, 1],
@@ -214,27 +204,61 @@ for (const { where, ranks, count, more = () => ({}) } of [
   });
 }
 
-test("a rank that is killed: the others stop with RANK_FAILED, the checkpoint stays and the training can go on", async () => {
-  const out = path.join(folder, "killed");
-  const options = { ...tinier, epochs: 2, batchSize: 4 };
-  const [first, second] = await together(2, [
-    { name: "killed", regime: "unsupervised", options, out, of: { 1: { killAfter: 4 } } },
-  ]);
-  assert.equal(second!.signal, "SIGKILL");
-  assert.equal(first!.code, 0);
-  assert.equal(first!.told[0]!.error?.code, "RANK_FAILED");
-  assert.match(first!.told[0]!.error!.message, /rank 1 \(127\.0\.0\.1\) has ended/);
-  assert.deepEqual(filesUnder(`${out}-0`), ["checkpoint", "checkpoint/last.safetensors"]);
-  assert.ok(!existsSync(`${out}-1`), "rank 1 writes nothing");
+for (const [ranks, killed] of [
+  [2, 0],
+  [2, 1],
+  [3, 0],
+  [3, 1],
+  [3, 2],
+] as const) {
+  test(`rank ${killed} of ${ranks} is killed: the others stop with RANK_FAILED, and the training can go on`, async () => {
+    const name = `killed ${killed} of ${ranks}`;
+    const out = path.join(folder, name);
+    const options = { ...tinier, epochs: 2, batchSize: 4 };
+    const ended = await together(ranks, [
+      { name, regime: "unsupervised", options, out, of: { [killed]: { killAfter: 4 } } },
+    ]);
+    for (const [rank, { signal, code, told }] of ended.entries()) {
+      if (rank === killed) {
+        assert.equal(signal, "SIGKILL");
+        continue;
+      }
+      assert.equal(code, 0);
+      assert.equal(told[0]!.error?.code, "RANK_FAILED");
+      assert.match(told[0]!.error!.message, RegExp(`rank ${killed} \\(127\\.0\\.0\\.1\\) has ended`));
+    }
+    assert.deepEqual(filesUnder(`${out}-0`), ["checkpoint", "checkpoint/last.safetensors"]);
+    for (let rank = 1; rank < ranks; rank++) assert.ok(!existsSync(`${out}-${rank}`), "rank 0 alone writes");
 
-  const ended = await together(2, [
-    { name: "resumed", regime: "unsupervised", options, out, resume: true },
-    { name: "whole", regime: "unsupervised", options },
-  ]);
-  for (const { told } of ended)
-    assert.equal(told[0]!.digest ?? told[0]!.error, told[1]!.digest, "resumed, the same as without interruption");
-  assert.equal(ended[0]!.told[0]!.losses.length, 3, "the second epoch alone");
-  assert.ok(existsSync(checkpointFile(`${out}-0`)) && !existsSync(`${out}-1`));
+    if (ranks === 2 && killed === 1) {
+      const training = { name, regime: "unsupervised", options } as const;
+      const again = await together(ranks, [
+        { ...training, out, resume: true },
+        { ...training, name: "whole" },
+      ]);
+      for (const { told } of again)
+        assert.equal(told[0]!.digest ?? told[0]!.error, told[1]!.digest, "the same as without interruption");
+      assert.equal(again[0]!.told[0]!.losses.length, 3, "the second epoch alone");
+    } else {
+      const losses: number[] = [];
+      const labelled = labelledFor(await datasets.folder(data), "unsupervised");
+      await new Trainer(options).fit(
+        { ...labelled, samples: labelled.samples.filter(({ split }) => split === "train") },
+        { out: `${out}-0`, resume: true, onStep: ({ total }) => losses.push(total) },
+      );
+      assert.equal(losses.length, 3, "the second epoch alone");
+    }
+  });
+}
+
+test("rank 0 is frozen: the others stop with RANK_FAILED", async () => {
+  const options = { ...tinier, epochs: 2, distributed: { timeoutSeconds: 2 } };
+  const ended = await together(3, [{ name: "frozen", regime: "unsupervised", options, of: { 0: { stopAfter: 1 } } }]);
+  for (const { code, told } of ended.slice(1)) {
+    assert.equal(code, 0);
+    assert.equal(told[0]!.error?.code, "RANK_FAILED");
+    assert.match(told[0]!.error!.message, /rank 0 \(127\.0\.0\.1\) was silent for 2 s/);
+  }
 });
 
 test("a rank that exits: it ends with its own code, the other with RANK_FAILED", async () => {

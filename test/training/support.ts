@@ -1,4 +1,5 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import os from "node:os";
 import path from "node:path";
 import { after } from "node:test";
@@ -20,6 +21,15 @@ export function scratchFolder(): string {
   const folder = mkdtempSync(path.join(os.tmpdir(), "supersimplenet-test-"));
   after(() => rmSync(folder, { recursive: true, force: true }));
   return folder;
+}
+
+/** A port of 127.0.0.1 at which nobody listens. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
 }
 
 /** 10 normal and 3 anomalous training images with masks, 3 normal and 3 anomalous test images, 64 x 64. */

@@ -1,0 +1,4 @@
+// See cusolverDn.h.
+#pragma once
+
+enum cusolverStatus_t : int;
