@@ -123,6 +123,7 @@ export class SuperSimpleNetError extends Error {
   readonly #what: Text;
   readonly #fix: Text | undefined;
 
+  /** `what` says what was wrong; the message is it and `details.fix`. */
   constructor(code: ErrorCode, what: Text, details: ErrorDetails = {}) {
     const { cause, fix } = details;
     super(worded(what, fix, apiSpelling), cause === undefined ? undefined : { cause });

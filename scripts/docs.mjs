@@ -21,7 +21,9 @@ function optionsReference() {
   const { entries } = built("schema/option.js");
   const { tableRow } = built("schema/describe.js");
   const sections = entryPoints.map(({ call, summary, schema }) => {
-    const rows = entries(schema).map((entry) => {
+    // An experiment's training has the trainer's options again.
+    const own = entries(schema).filter(({ path: place }) => place[0] !== "training" || place.length === 1);
+    const rows = own.map((entry) => {
       const [option, flag, takes, standard, help] = tableRow(entry);
       return [code(option), code(flag), takes, standard, help];
     });
@@ -35,11 +37,11 @@ function optionsReference() {
 
 async function cliReference() {
   const { commands } = built("cli/commands.js");
-  const { helpText } = built("cli/help.js");
+  const { helpText } = built("cli/parse.js");
   const sections = [];
-  for (const load of Object.values(commands)) {
-    const command = await load();
-    sections.push(`## ${command.name}\n\n\`\`\`\n${helpText(command).trimEnd()}\n\`\`\`\n`);
+  for (const { name, summary, load } of commands) {
+    const help = helpText(await load(), 100).trimEnd();
+    sections.push(`## ${name}\n\n${summary[0].toUpperCase()}${summary.slice(1)}.\n\n\`\`\`\n${help}\n\`\`\`\n`);
   }
   return `${generated}\n\n# Command line\n\nWhat \`supersimplenet COMMAND --help\` prints.\n\n${sections.join("\n")}`;
 }

@@ -12,6 +12,7 @@ const floors: readonly (readonly string[])[] = [
   ["errors"],
   ["schema"],
   ["download", "native", "write", "random", "version"],
+  ["files"],
   ["images", "backbones"],
   ["models", "datasets"],
   ["detection"],

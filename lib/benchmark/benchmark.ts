@@ -35,6 +35,7 @@ export interface Latency {
   imagesPerSecond: number;
 }
 
+/** What was measured, and on what. */
 export interface Benchmark {
   /** `path` is null without a model file. */
   model: {

@@ -6,6 +6,7 @@ export type { Regime } from "../schema/regimes.js";
 export type Label = "normal" | "anomalous";
 export type Split = (typeof splits)[number];
 
+/** One image with what is known of it. */
 export interface Sample {
   /** Unique in the data set and stable between machines: the image's path relative to the root, with forward slashes. */
   id: string;
@@ -26,6 +27,7 @@ export interface DatasetProblem {
   split?: Split;
 }
 
+/** Images with their labels, as the loaders make it and as every other call takes it. */
 export interface Dataset {
   /** The loader that made it: "folder", "manifest", "generated", ... */
   kind: string;

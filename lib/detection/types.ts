@@ -18,6 +18,7 @@ export interface Timings {
   totalMs: number;
 }
 
+/** What a detector says about one image. */
 export interface Detection {
   /** The path, when the source was one. */
   path: string | undefined;

@@ -18,6 +18,7 @@ export const metricsTable = {
   },
 } as const;
 
+/** The names of the metrics in the API. */
 export type MetricId = keyof typeof metricsTable;
 
 /** The paper's metrics; null where the data cannot define one, `notes` says why. */

@@ -12,6 +12,7 @@ export interface EvaluatedSample {
   anomalous: boolean;
 }
 
+/** What a detector is worth on a data set. */
 export interface Evaluation {
   metrics: Metrics;
   /** Decisions at the detector's threshold. */

@@ -37,6 +37,7 @@ export type ExperimentEvent =
   | { type: "done"; key: string; result: RunResult; left: number }
   | { type: "diverged"; key: string; error: SuperSimpleNetError };
 
+/** What an experiment has come to. */
 export interface ExperimentReport {
   table: ExperimentTable;
   /** The files that hold it. */

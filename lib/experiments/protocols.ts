@@ -287,8 +287,7 @@ const backbones: readonly Architecture[] = ["wide_resnet50_2", "wide_resnet101_2
 const supervisedData = { sensum: {}, ksdd2: {} };
 const averaged = ["imageAuroc", "aupro"] as const;
 
-/** The tables and figures of the paper's experimental section. A new protocol is one more entry. */
-export const protocols = {
+const all = {
   table2: {
     title: "Table 2: full supervision",
     kinds: supervisedData,
@@ -370,7 +369,12 @@ export const protocols = {
   },
 } as const satisfies Record<string, Protocol>;
 
-export type ProtocolName = keyof typeof protocols;
+/** The name of a table or figure of the paper. */
+export type ProtocolName = keyof typeof all;
+
+/** The tables and figures of the paper's experimental section. A new protocol is one more entry. */
+export const protocols: Readonly<Record<ProtocolName, Protocol>> = all;
+
 export const protocolNames = Object.keys(protocols) as ProtocolName[];
 
 /** Throws INVALID_OPTION for a name that is no protocol. */

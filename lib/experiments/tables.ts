@@ -60,6 +60,7 @@ export interface SummaryCell {
   localisation: number;
 }
 
+/** The table of a protocol, with a part for each data set. */
 export interface ExperimentTable {
   protocol: ProtocolName;
   title: string;

@@ -27,6 +27,7 @@ const thresholdMethods = ["best-f1", "normal-quantile", "manual", "default"] as 
 /** How the thresholds were set. "default": score 0.5, not calibrated. */
 export type ThresholdMethod = (typeof thresholdMethods)[number];
 
+/** From where on an image is anomalous and a pixel belongs to a region. */
 export interface Thresholds {
   /** Score logit at and above which an image is anomalous; the score is its sigmoid. */
   scoreLogit: number;

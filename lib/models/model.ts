@@ -36,6 +36,7 @@ export class Model {
     };
   }
 
+  /** Makes a model of its parts. Without `backbone` the weights are found when they are needed. */
   constructor(config: ModelConfig, heads: TensorMap, backbone?: { tensors: TensorMap; embedded: boolean }) {
     this.config = config;
     this.heads = heads;
@@ -48,6 +49,7 @@ export class Model {
     return this.#embedded;
   }
 
+  /** The network as the engine takes it. */
   get networkConfig(): NetworkConfig {
     return networkConfigOf(this.config.backbone.architecture, this.config);
   }

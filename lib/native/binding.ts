@@ -6,6 +6,7 @@
  * Promises run on the engine thread (libtorch) unless marked "pool" (libuv pool, no libtorch).
  */
 
+import type { architectures } from "../schema/common.js";
 import type { AblationGroup, OptimizerGroup } from "../schema/types.js";
 import type { NativeWarning } from "./errors.js";
 
@@ -22,7 +23,8 @@ export interface NativeTensor {
 /** Tensors by name. */
 export type TensorMap = Record<string, NativeTensor>;
 
-export type Architecture = "wide_resnet50_2" | "wide_resnet101_2" | "resnet50" | "resnet101" | "resnet34" | "resnet18";
+/** The backbones: torchvision's ResNets. */
+export type Architecture = (typeof architectures)[number];
 export type Variant = "jims" | "icpr";
 export type ResizeMethod = "bilinear" | "antialias";
 
@@ -260,6 +262,7 @@ export interface PixelMetrics extends ImageMetrics {
   regions: number;
 }
 
+/** A connected part of the map at or above the pixel threshold. */
 export interface Region {
   /** Pixels. */
   area: number;

@@ -57,11 +57,13 @@ export const folderOptions = z.strictObject({
   }),
 });
 
+/** Options of datasets.folder. */
 export type FolderOptions = Settings<typeof folderOptions>;
 
 /** Options of datasets.manifest. */
 export const manifestOptions = z.strictObject({ name: name("the name of the manifest's folder") });
 
+/** Options of datasets.manifest. */
 export type ManifestOptions = Settings<typeof manifestOptions>;
 
 export const defects = ["scratch", "pits", "missing_print", "stain", "dent"] as const;

@@ -64,6 +64,7 @@ export const detectorOptions = z.strictObject({
 /** Options of Detector.load. */
 export type DetectorOptions = Settings<typeof detectorOptions>;
 
-/** Options of detector.detect and detector.detectEach. */
 export const detectOptions = z.strictObject({ signal });
+
+/** Options of detector.detect and detector.detectEach. */
 export type DetectOptions = Settings<typeof detectOptions>;

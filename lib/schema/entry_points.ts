@@ -1,16 +1,31 @@
 import type { z } from "zod";
 
+import { benchmarkOptions } from "./benchmark.js";
+import { folderOptions, generatedOptions, manifestOptions, openOptions, validateOptions } from "./datasets.js";
+import { detectOptions, detectorOptions } from "./detection.js";
+import { installCudaOptions, pullOptions } from "./downloads.js";
+import { evaluateMapsOptions, evaluateOptions } from "./evaluation.js";
+import { experimentOptions } from "./experiments.js";
+import { modelFromCheckpointOptions, saveOptions } from "./models.js";
 import { fitOptions, trainerOptions } from "./training.js";
 
-/** A call of the API that takes options. */
-export interface EntryPoint {
-  call: string;
-  summary: string;
-  schema: z.ZodType;
-}
-
-/** Every one, in the order of the reference. */
-export const entryPoints: readonly EntryPoint[] = [
-  { call: "new Trainer(options)", summary: "Training.", schema: trainerOptions },
+/** Every call of the API that takes options, in the order of docs/reference/options.md. */
+export const entryPoints: readonly { call: string; summary: string; schema: z.ZodType }[] = [
+  { call: "new Trainer(options)", summary: "How a model is trained.", schema: trainerOptions },
   { call: "trainer.fit(dataset, options)", summary: "One run of a training.", schema: fitOptions },
+  { call: "Detector.load(model, options)", summary: "How images are judged.", schema: detectorOptions },
+  { call: "detector.detect(images, options)", summary: "One call, also of `detectEach`.", schema: detectOptions },
+  { call: "evaluate(detector, dataset, options)", summary: "Metrics of a detector.", schema: evaluateOptions },
+  { call: "evaluateMaps(images, options)", summary: "Metrics of maps from anywhere.", schema: evaluateMapsOptions },
+  { call: "datasets.open(root, options)", summary: "A data set of any kind.", schema: openOptions },
+  { call: "datasets.folder(root, options)", summary: "A data set by its folders.", schema: folderOptions },
+  { call: "datasets.manifest(file, options)", summary: "A data set by a list of files.", schema: manifestOptions },
+  { call: "datasets.generated(root, options)", summary: "A drawn data set.", schema: generatedOptions },
+  { call: "datasets.validate(dataset, options)", summary: "All that is wrong in a data set.", schema: validateOptions },
+  { call: "model.save(file, options)", summary: "The model file.", schema: saveOptions },
+  { call: "modelFromCheckpoint(options)", summary: "A PyTorch checkpoint.", schema: modelFromCheckpointOptions },
+  { call: "pullWeights(architecture, options)", summary: "Download of backbone weights.", schema: pullOptions },
+  { call: "installCuda(options)", summary: "Download of the CUDA build of libtorch.", schema: installCudaOptions },
+  { call: "benchmark(options)", summary: "Latency, throughput and memory.", schema: benchmarkOptions },
+  { call: "experiment(name, options)", summary: "The paper's tables and figures.", schema: experimentOptions },
 ];

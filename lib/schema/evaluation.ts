@@ -24,4 +24,5 @@ export const evaluateMapsOptions = z.strictObject({
   }),
 });
 
+/** Options of evaluateMaps. */
 export type EvaluateMapsOptions = Settings<typeof evaluateMapsOptions>;

@@ -79,9 +79,12 @@ export const experimentOptions = z.strictObject({
     defaultText: "no comparison",
     expected: "a path",
   }),
-  training: experimentTraining
-    .prefault({})
-    .describe("Options of the trainings, over the data set's published settings and under the protocol's."),
+  training: option(experimentTraining.prefault({}), {
+    help: "Options of the trainings, over the data set's published settings and under the protocol's.",
+    expected: "an object",
+    flag: false,
+    type: "ExperimentTraining",
+  }),
   signal,
   onEvent: callback("What the experiment does."),
 });

@@ -86,6 +86,7 @@ export const modelFromCheckpointOptions = z.strictObject({
   layers: networkShape.layers,
 });
 
+/** Options of modelFromCheckpoint. */
 export type ModelFromCheckpointOptions = Settings<typeof modelFromCheckpointOptions>;
 
 /** Options of convertCheckpoint. */

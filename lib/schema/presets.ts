@@ -38,6 +38,7 @@ export const publishedNoiseStd = 0.015;
 /** Default scale of relative noise (docs/measurements/noise.md has the experiment). */
 export const relativeNoise = 0.5;
 
+/** The keys of `ablations`. */
 export type AblationName =
   | "noUpscaling"
   | "mapMaxScore"

@@ -1,6 +1,6 @@
 import type { z } from "zod";
 
-import type { ablationShape, distributedOptions, fitOptions, networkShape, trainerOptions } from "./training.js";
+import type { ablationShape, distributedOptions, networkShape, trainerOptions } from "./training.js";
 
 // The build turns Settings<...> into plain interfaces with comments (scripts/lib/declarations.mjs).
 
@@ -14,9 +14,6 @@ export type TrainerOptions = Settings<typeof trainerOptions>;
 
 /** One process of a training with several. What is left out comes from the environment, as torchrun sets it. */
 export type DistributedOptions = Settings<typeof distributedOptions>;
-
-/** Options of trainer.fit, without its callbacks. */
-export type FitSettings = Settings<typeof fitOptions>;
 
 /** How the network departs from the paper's. What is left out: as in the paper. */
 export type AblationSettings = z.output<z.ZodObject<typeof ablationShape>>;

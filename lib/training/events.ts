@@ -2,8 +2,10 @@ import { types } from "node:util";
 
 import type { Architecture, StepLosses } from "../native/binding.js";
 import type { Regime } from "../schema/regimes.js";
-import type { FitSettings } from "../schema/types.js";
+import type { fitOptions } from "../schema/training.js";
+import type { Settings } from "../schema/types.js";
 
+/** The losses of one step. */
 export interface StepEvent extends StepLosses {
   epoch: number;
   epochs: number;
@@ -12,6 +14,7 @@ export interface StepEvent extends StepLosses {
   steps: number;
 }
 
+/** What an epoch has come to: means over its steps. */
 export interface EpochEvent {
   /** From 1. */
   epoch: number;
@@ -70,7 +73,7 @@ export interface StageEvent {
 }
 
 /** Options of trainer.fit. Training waits for the promise of an asynchronous callback; what one fails with ends the training. */
-export interface FitOptions extends FitSettings {
+export interface FitOptions extends Settings<typeof fitOptions> {
   onStage?: (event: StageEvent) => void;
   onStart?: (event: StartEvent) => void;
   onStep?: (event: StepEvent) => void;

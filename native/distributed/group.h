@@ -1,5 +1,5 @@
-// The processes ("ranks") that train one model together (docs/guides/several-processes.md), over libtorch's c10d: they find each
-// other through its TCPStore, and its ProcessGroupGloo connects every rank with every other.
+// The processes ("ranks") that train one model together (docs/guides/several-processes.md), over libtorch's c10d: they
+// find each other through its TCPStore, and its ProcessGroupGloo connects every rank with every other.
 #pragma once
 
 #include <ATen/core/Tensor.h>

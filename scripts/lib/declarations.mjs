@@ -14,30 +14,39 @@ const built = (name) => require(path.join(root, "dist", "lib", "schema", name));
 export function writeDeclarations() {
   for (const file of filesUnder(["dist/lib"]).filter((name) => name.endsWith(".d.ts"))) {
     const before = readFileSync(path.join(root, file), "utf8");
-    const after = withInterfaces(before, path.join(root, path.dirname(file)));
+    const after = withInterfaces(before, path.join(root, file));
     if (after !== before) writeFileSync(path.join(root, file), after);
   }
 }
 
-function withInterfaces(text, folder) {
-  const membersOf = (name) => members(schemaNamed(name, text, folder), []);
+function withInterfaces(text, file) {
+  const schemaOf = (name) => schemaNamed(name, text, file);
+  const callbacks = [];
   return text
-    .replace(
-      /^export type (\w+) = Settings<typeof (\w+)>;$/gm,
-      (_, type, name) => `export interface ${type} {\n${membersOf(name)}\n}`,
-    )
-    .replace(
-      /^(export interface \w+) extends Settings<typeof (\w+)> \{/gm,
-      (_, head, name) => `${head} {\n${membersOf(name)}`,
-    );
+    .replace(/^export type (\w+) = Settings<typeof (\w+)>;$/gm, (_, type, name) => {
+      return `export interface ${type} {\n${members(schemaOf(name), [])}\n}`;
+    })
+    .replace(/^(export interface \w+) extends Settings<typeof (\w+)> \{/gm, (_, head, name) => {
+      callbacks.push(...Object.entries(schemaOf(name).shape).filter(([member]) => isCallback(member)));
+      return `${head} {\n${members(schemaOf(name), [])}`;
+    })
+    .replace(/^    (on[A-Z]\w*)\??[:(]/gm, (line, name) => {
+      const [, type] = callbacks.find(([callback]) => callback === name) ?? [];
+      return type ? `    /** ${built("option.js").rowOf(type).help} */\n${line}` : line;
+    });
 }
 
-/** The schema that a declaration file imports under this name. */
-function schemaNamed(name, text, folder) {
+/** Callbacks have types that are written by hand. */
+const isCallback = (name) => /^on[A-Z]/.test(name);
+
+/** The schema of this name: declared in the file itself, or imported there. */
+function schemaNamed(name, text, file) {
   const imports = [...text.matchAll(/^import .*\{([^}]*)\} from "(.*)";$/gm)];
   const from = imports.find(([, names]) => names.split(/[\s,]+/).includes(name));
-  if (!from) throw new Error(`no import of ${name} was found`);
-  return require(path.join(folder, from[2]))[name];
+  const module = from ? path.join(path.dirname(file), from[2]) : file.replace(/\.d\.ts$/, ".js");
+  const schema = require(module)[name];
+  if (!schema) throw new Error(`${file} names ${name}, which is no schema`);
+  return schema;
 }
 
 function members(schema, place) {
@@ -45,7 +54,7 @@ function members(schema, place) {
   const { defaultText, asCode, typeText } = built("describe.js");
   const indent = "    ".repeat(place.length + 1);
   return Object.entries(bare(schema).shape)
-    .filter(([name]) => !/^on[A-Z]/.test(name)) // callbacks: their types are written by hand
+    .filter(([name]) => !isCallback(name))
     .map(([name, type]) => {
       const row = rowOf(type);
       const here = [...place, name];
