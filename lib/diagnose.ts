@@ -5,13 +5,9 @@ import path from "node:path";
 
 import { type ErrorCode, SuperSimpleNetError } from "./errors.js";
 import { openSharp } from "./images/sharp.js";
-import { cacheFolder } from "./native/cache.js";
-import { type EngineChoice, nvidiaDriver } from "./native/cuda.js";
-import { engine } from "./native/engine.js";
-import { checkGlibc, glibcNeeded, glibcVersion } from "./native/glibc.js";
-import { openLoader } from "./native/loader.js";
 import {
   type Addon,
+  cacheFolder,
   fetchCommand,
   isCheckout,
   type Libtorch,
@@ -23,6 +19,9 @@ import {
   pinned,
   setupCommand,
 } from "./native/locate.js";
+import { type EngineChoice, nvidiaDriver } from "./native/cuda.js";
+import { engine } from "./native/engine.js";
+import { checkGlibc, glibcNeeded, glibcVersion, openLoader } from "./native/loader.js";
 
 /** Something that keeps the package, or part of it, from working. */
 export interface Problem {

@@ -2,8 +2,7 @@ import path from "node:path";
 
 import type { Benchmark, Latency } from "../benchmark/benchmark.js";
 import { benchmarkOptions } from "../schema/benchmark.js";
-import { command } from "./command.js";
-import { interruptible } from "./interrupt.js";
+import { command, interruptible } from "./command.js";
 import { warnIfUntrained } from "./models.js";
 import { output, table } from "./output.js";
 

@@ -2,10 +2,8 @@ import type { z } from "zod";
 
 import { option, text } from "../errors.js";
 import { installCudaOptions } from "../schema/downloads.js";
-import { chooseAction, command, wrongUsage } from "./command.js";
-import { interruptible } from "./interrupt.js";
-import { output, table } from "./output.js";
-import { program } from "./spelling.js";
+import { chooseAction, command, interruptible, wrongUsage } from "./command.js";
+import { output, program, table } from "./output.js";
 
 const options = installCudaOptions.pick({ from: true, indexUrl: true, force: true });
 

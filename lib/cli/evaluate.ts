@@ -2,14 +2,13 @@ import path from "node:path";
 
 import { z } from "zod";
 
-import type { Dataset } from "../datasets/types.js";
+import type { Dataset } from "../datasets/dataset.js";
 import { detectorOptions } from "../schema/detection.js";
 import { evaluateOptions } from "../schema/evaluation.js";
 import { writeWholeFile } from "../write.js";
-import { command } from "./command.js";
+import { command, interruptible } from "./command.js";
 import { evaluationDocument, evaluationText, overlayFiles, runEvaluation } from "./evaluation.js";
 import { refuseExisting, refuseInDataset, refuseInputs } from "./guards.js";
-import { interruptible } from "./interrupt.js";
 import { describeModel, warnIfUntrained, withDetector } from "./models.js";
 import * as rows from "./options.js";
 import { output } from "./output.js";

@@ -1,13 +1,12 @@
 import type { z } from "zod";
 
-import { SuperSimpleNetError } from "../errors.js";
+import { hasCode } from "../errors.js";
 import { type MetricId, metricsTable } from "../evaluation/metrics_table.js";
 import type { ExperimentEvent, ExperimentReport } from "../experiments/experiment.js";
 import { checkProtocol, protocolNames, protocols } from "../experiments/protocols.js";
 import { experimentOptions } from "../schema/experiments.js";
-import { command } from "./command.js";
+import { command, interruptible } from "./command.js";
 import { refuseInDataset, withoutEmptyFolders } from "./guards.js";
-import { interruptible } from "./interrupt.js";
 import { duration, output } from "./output.js";
 
 const options = experimentOptions.omit({ signal: true, onEvent: true });
@@ -53,7 +52,7 @@ async function runProtocol(
     show(event);
   };
   return run(name, { ...given, signal, onEvent }).catch((error: unknown) => {
-    if (!(error instanceof SuperSimpleNetError && error.code === "ABORTED")) throw error;
+    if (!hasCode(error, "ABORTED")) throw error;
     const runs = `${finished} run${finished === 1 ? " is" : "s are"} new in ${given.out}`;
     throw error.with(() => `Interrupted. ${runs}; the same command goes on from there.`);
   });

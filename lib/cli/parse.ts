@@ -6,7 +6,7 @@ import { assemble, type Flag, flagFor, flagsOf, flagTerm, placeholder, readFlag 
 import { didYouMean } from "../schema/nearest.js";
 import { type Command, wrongUsage } from "./command.js";
 import { newParser } from "./help.js";
-import { programSpelling } from "./spelling.js";
+import { programSpelling } from "./output.js";
 
 export interface Parsed {
   /** In groups, as in the command's schema. */

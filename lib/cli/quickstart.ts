@@ -4,25 +4,23 @@ import path from "node:path";
 
 import { z } from "zod";
 
-import type { Dataset, Sample } from "../datasets/types.js";
+import type { Dataset, Sample } from "../datasets/dataset.js";
 import type { Detection } from "../detection/types.js";
 import { fileError, option as flagOf, text } from "../errors.js";
-import type { Evaluation } from "../evaluation/types.js";
+import type { Evaluation } from "../evaluation/evaluate.js";
 import type { Model } from "../models/model.js";
 import { pathType } from "../schema/common.js";
 import { generatedOptions } from "../schema/datasets.js";
 import { option, rowOf } from "../schema/option.js";
 import { trainerOptions } from "../schema/training.js";
 import { probeFolder, writeWholeFile } from "../write.js";
-import { command, wrongUsage } from "./command.js";
+import { command, interruptible, wrongUsage } from "./command.js";
 import { evaluationDocument, evaluationText } from "./evaluation.js";
 import { refuseInDataset, withoutEmptyFolders } from "./guards.js";
-import { interruptible } from "./interrupt.js";
 import { describeModel, withDetector } from "./models.js";
-import { duration, output } from "./output.js";
+import { duration, output, program } from "./output.js";
 import { showTraining } from "./progress.js";
 import { type RunFiles, runFiles, saveRun, withWhatIsKept } from "./run_folder.js";
-import { program } from "./spelling.js";
 
 const { epochs, device, threads } = trainerOptions.shape;
 const { imageSize, seed } = generatedOptions.shape;
@@ -244,7 +242,7 @@ function chooseShown(samples: readonly Sample[]): string[] {
 async function drawPictures(folder: string, shown: readonly Shown[]): Promise<string> {
   const { colourRange } = await import("../report/colours.js");
   const { contactSheet, overlayPng } = await import("../report/overlay.js");
-  const { overlayOf } = await import("../report/sources.js");
+  const { overlayOf } = await import("../report/overlay.js");
   const { overlaySuffix, pictureNames } = await import("../report/names.js");
   await rm(folder, { recursive: true, force: true });
   const order = [...shown].sort((a, b) => Number(a.sample.label === "normal") - Number(b.sample.label === "normal"));

@@ -2,7 +2,7 @@ import path from "node:path";
 
 import { z } from "zod";
 
-import type { Dataset } from "../datasets/types.js";
+import type { Dataset } from "../datasets/dataset.js";
 import type { Model } from "../models/model.js";
 import { mergeOptions } from "../schema/check.js";
 import type { OpenOptions } from "../schema/datasets.js";
@@ -11,16 +11,14 @@ import { fitOptions, trainerOptions } from "../schema/training.js";
 import type { TrainerOptions } from "../schema/types.js";
 import type { RankSettings } from "../training/ranks.js";
 import { probeFolder, writeWholeFile } from "../write.js";
-import { command } from "./command.js";
+import { command, interruptible } from "./command.js";
 import { evaluationDocument, evaluationText, runEvaluation } from "./evaluation.js";
 import { refuseInDataset, refuseInputs, withoutEmptyFolders } from "./guards.js";
-import { interruptible } from "./interrupt.js";
 import { describeModel, withDetector } from "./models.js";
 import * as rows from "./options.js";
-import { duration, output } from "./output.js";
+import { duration, output, program, quoted } from "./output.js";
 import { showTraining } from "./progress.js";
 import { refuseOtherRun, removeFile, type RunFiles, runFiles, saveRun, withWhatIsKept } from "./run_folder.js";
-import { program, quoted } from "./spelling.js";
 
 const { data, ...reading } = rows.dataset;
 

@@ -1,12 +1,10 @@
 import { createHash } from "node:crypto";
 import path from "node:path";
 
-import { countSamples, type DatasetCounts } from "../datasets/counts.js";
+import { countSamples, type Dataset, type DatasetCounts } from "../datasets/dataset.js";
 import { publishedSettings } from "../datasets/published.js";
-import { applyRegime, inferRegime } from "../datasets/regime.js";
+import { applyRegime, inferRegime, limitSegmented, limitTraining } from "../datasets/regime.js";
 import { kindOf, open } from "../datasets/registry.js";
-import { limitSegmented } from "../datasets/segmented.js";
-import type { Dataset } from "../datasets/types.js";
 import { call, invalid, SuperSimpleNetError, text } from "../errors.js";
 import { mergeOptions } from "../schema/check.js";
 import { type DatasetKind, datasetKinds } from "../schema/datasets.js";
@@ -23,7 +21,6 @@ import {
   publishedData,
   type PublishedKind,
 } from "./protocols.js";
-import { limitTraining } from "./subset.js";
 
 /** A data set of the experiment. */
 export interface Source {
@@ -60,7 +57,7 @@ export interface PlannedRun {
 export interface PlanOptions {
   data: string | Readonly<Record<string, string>>;
   seeds: number;
-  categories?: readonly string[];
+  categories?: readonly string[] | undefined;
   training: ExperimentTraining;
 }
 
@@ -196,7 +193,7 @@ export async function plan(
     const first = await opened.open(source, parts[0]!);
     const { trainAnomalous: anomalous, trainSegmented: segmented } = countSamples(first);
     for (const part of parts) {
-      const published = publishedSettings({ kind: source.kind, ...(part.category && { category: part.category }) });
+      const published = publishedSettings({ kind: source.kind, category: part.category });
       const settings = mergeOptions<TrainerOptions>(published, { calibration }, training);
       const conditions = protocol.conditions({
         kind: source.published,

@@ -1,5 +1,5 @@
 import { mvtecCategories, visaCategories } from "../datasets/published.js";
-import type { Regime } from "../datasets/types.js";
+import type { Regime } from "../datasets/dataset.js";
 import { call, command, invalid, SuperSimpleNetError, text } from "../errors.js";
 import type { MetricId } from "../evaluation/metrics_table.js";
 import type { Architecture } from "../native/binding.js";

@@ -7,7 +7,7 @@ import type { Architecture, TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
 import { check } from "../schema/check.js";
 import { type ModelFromCheckpointOptions, modelFromCheckpointOptions } from "../schema/models.js";
-import { packageVersion } from "../version.js";
+import { packageVersion } from "../native/locate.js";
 import { type CheckpointLayout, convertCheckpoint } from "./convert.js";
 import { type BackboneInfo, checkNetworkSettings, defaultThresholds, networkConfigOf } from "./config.js";
 import { Model } from "./model.js";

@@ -1,9 +1,9 @@
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync, readdirSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import os from "node:os";
 import path from "node:path";
 
 import { SuperSimpleNetError } from "../errors.js";
-import { cacheFolder } from "./cache.js";
 
 /** The package's folder: the one that holds package.json, both in a checkout and when installed. */
 export const packageFolder = path.resolve(__dirname, "../../..");
@@ -355,3 +355,26 @@ function problem(
     return { code: "LIBTORCH_VERSION", text: `${folder} is version ${version}, not ${wanted}` };
   return undefined;
 }
+
+/**
+ * The folder that keeps what is fetched once: libtorch and backbone weights. `SUPERSIMPLENET_CACHE`, else the platform's
+ * cache folder (`XDG_CACHE_HOME` or ~/.cache, ~/Library/Caches, %LOCALAPPDATA%) / supersimplenet. It may not exist yet.
+ */
+export function cacheFolder(): string {
+  const own = process.env["SUPERSIMPLENET_CACHE"];
+  if (own) return path.resolve(own);
+  return path.join(platformCache(), "supersimplenet");
+}
+
+function platformCache(): string {
+  const xdg = process.env["XDG_CACHE_HOME"];
+  if (xdg && path.isAbsolute(xdg)) return xdg; // the XDG specification: relative paths are invalid and ignored
+  if (process.platform === "darwin") return path.join(os.homedir(), "Library", "Caches");
+  if (process.platform === "win32") return process.env["LOCALAPPDATA"] ?? path.join(os.homedir(), "AppData", "Local");
+  return path.join(os.homedir(), ".cache");
+}
+
+/** This package's version, as package.json states it. */
+export const packageVersion = (
+  JSON.parse(readFileSync(path.join(packageFolder, "package.json"), "utf8")) as { version: string }
+).version;
