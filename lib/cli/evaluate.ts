@@ -5,7 +5,7 @@ import { z } from "zod";
 import type { Dataset } from "../datasets/dataset.js";
 import { detectorOptions } from "../schema/detection.js";
 import { evaluateOptions } from "../schema/evaluation.js";
-import { writeWholeFile } from "../write.js";
+import { writeJson } from "../write.js";
 import { command, interruptible } from "./command.js";
 import { evaluationDocument, evaluationText, overlayFiles, runEvaluation } from "./evaluation.js";
 import { refuseExisting, refuseInDataset, refuseInputs } from "./guards.js";
@@ -65,7 +65,7 @@ async function run(given: Options, signal: AbortSignal): Promise<number> {
       model: describeModel(file, detector.model.config),
       ...evaluationDocument(evaluation, dataset, split),
     };
-    if (out !== undefined) await writeWholeFile(path.resolve(out), `${JSON.stringify(document, null, 2)}\n`);
+    if (out !== undefined) await writeJson(path.resolve(out), document);
     output.result(evaluationText(evaluation));
     if (overlays !== undefined) output.result(`pictures: ${path.resolve(overlays)}`);
     output.document(document);

@@ -10,15 +10,23 @@ import { entries } from "../schema/option.js";
 import { fitOptions, trainerOptions } from "../schema/training.js";
 import type { TrainerOptions } from "../schema/types.js";
 import type { RankSettings } from "../training/ranks.js";
-import { probeFolder, writeWholeFile } from "../write.js";
+import { probeFolder } from "../write.js";
 import { command, interruptible } from "./command.js";
-import { evaluationDocument, evaluationText, runEvaluation } from "./evaluation.js";
+import { evaluationText, runEvaluation } from "./evaluation.js";
 import { refuseInDataset, refuseInputs, withoutEmptyFolders } from "./guards.js";
 import { describeModel, withDetector } from "./models.js";
 import * as rows from "./options.js";
 import { duration, output, program, quoted } from "./output.js";
 import { showTraining } from "./progress.js";
-import { refuseOtherRun, removeFile, type RunFiles, runFiles, saveRun, withWhatIsKept } from "./run_folder.js";
+import {
+  refuseOtherRun,
+  removeFile,
+  type RunFiles,
+  runFiles,
+  saveMetrics,
+  saveRun,
+  withWhatIsKept,
+} from "./run_folder.js";
 
 const { data, ...reading } = rows.dataset;
 
@@ -103,11 +111,10 @@ async function trainAndEvaluate(plan: Plan, signal: AbortSignal): Promise<number
     removeFile(files.quickstart); // what is here now is worth keeping
     callbacks.onStart?.(event);
   };
-  const model = await trainer
-    .fit(dataset, { signal, out, resume, overwrite, ...callbacks, onStart })
-    .catch((error: unknown) =>
-      Promise.reject(started() === undefined ? error : withWhatIsKept(error, resumingCommand(), files)),
-    );
+  const fit = { signal, out, resume, overwrite, ...callbacks, onStart };
+  const model = await trainer.fit(dataset, fit).catch((error: unknown) => {
+    throw started() ? withWhatIsKept(error, resumingCommand(), files) : error;
+  });
   await saveRun(files, model);
   output.done();
   output.result(`model: ${files.model}`);
@@ -169,11 +176,7 @@ async function evaluateModel(
   const evaluation = await withDetector(Detector.load(model, { device, threads }), (detector) =>
     runEvaluation(detector, dataset, { signal }),
   );
-  const metrics = {
-    model: describeModel(path.basename(files.model), model.config),
-    ...evaluationDocument(evaluation, dataset, "test"),
-  };
-  await writeWholeFile(files.metrics, `${JSON.stringify(metrics, null, 2)}\n`);
+  const metrics = await saveMetrics(files, model, evaluation, dataset);
   output.result(evaluationText(evaluation));
   output.result(`metrics: ${files.metrics}`);
   return metrics;

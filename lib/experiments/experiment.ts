@@ -14,7 +14,7 @@ import type { TrainerOptions } from "../schema/types.js";
 import type { EpochEvent } from "../training/events.js";
 import { Trainer } from "../training/trainer.js";
 import { packageVersion } from "../native/locate.js";
-import { makeFolder, writeWholeFile } from "../write.js";
+import { makeFolder, writeJson, writeWholeFile } from "../write.js";
 import { decisive, Parts, plan, type PlannedRun, shardOf } from "./plan.js";
 import { checkProtocol, type Protocol, type ProtocolName, protocols } from "./protocols.js";
 import { type Published, readPublished } from "./published.js";
@@ -113,7 +113,7 @@ async function writeTables(
   const table = tabulate(name, (await readResults(out)).values(), published);
   const files = { markdown: path.join(out, `${name}.md`), json: path.join(out, `${name}.json`) };
   await writeWholeFile(files.markdown, tableMarkdown(table));
-  await writeWholeFile(files.json, `${JSON.stringify(tableDocument(table), null, 2)}\n`);
+  await writeJson(files.json, tableDocument(table));
   return { table, files };
 }
 
