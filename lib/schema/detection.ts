@@ -41,6 +41,11 @@ export const detectorOptions = z.strictObject({
     placeholder: "PX",
     flag: "min-area",
   }),
+  minPeak: option(z.number().optional(), {
+    help: "Leave out regions whose highest map logit is below this.",
+    placeholder: "LOGIT",
+    defaultText: "none is left out",
+  }),
   mapSize: option(z.enum(["model", "image"]).default("model"), {
     help: "Size of the anomaly map: the model's input size, or the image's own.",
     flag: false,
