@@ -201,7 +201,6 @@ export const trainerOptions = z.strictObject({
       expected: "a number above 0, or { relative: a number above 0 }",
       written: "a number above 0, or relative:NUMBER",
       read: readNoise,
-      type: "number | RelativeNoise",
     }),
     perlinThreshold: option(z.number().min(-2).max(2).optional(), {
       help: "Threshold of the Perlin noise that masks the synthetic anomalies.",
