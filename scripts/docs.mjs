@@ -16,7 +16,7 @@ const table = (head, rows) =>
   [head, head.map(() => "---"), ...rows].map((row) => `| ${row.map(cell).join(" | ")} |`).join("\n");
 const code = (text) => (text === "" ? "" : `\`${text}\``);
 
-function optionsReference() {
+function optionsReference(flags) {
   const { entryPoints } = built("schema/entry_points.js");
   const { entries } = built("schema/option.js");
   const { tableRow } = built("schema/describe.js");
@@ -25,7 +25,7 @@ function optionsReference() {
     const own = entries(schema).filter(({ path: place }) => place[0] !== "training" || place.length === 1);
     const rows = own.map((entry) => {
       const [option, flag, takes, standard, help] = tableRow(entry);
-      return [code(option), code(flag), takes, standard, help];
+      return [code(option), flags.has(flag) ? code(flag) : "", takes, standard, help];
     });
     return `## ${call}\n\n${summary}\n\n${table(["option", "flag", "takes", "default", "meaning"], rows)}\n`;
   });
@@ -35,21 +35,25 @@ function optionsReference() {
   return `${generated}\n\n# Options\n\n${intro}\n${sections.join("\n")}`;
 }
 
-async function cliReference() {
-  const { commands } = built("cli/commands.js");
+function cliReference(commands) {
   const { helpText } = built("cli/parse.js");
   const sections = [];
-  for (const { name, summary, load } of commands) {
-    const help = helpText(await load(), 100).trimEnd();
+  for (const { name, summary, command } of commands) {
+    const help = helpText(command, 100).trimEnd();
     sections.push(`## ${name}\n\n${summary[0].toUpperCase()}${summary.slice(1)}.\n\n\`\`\`\n${help}\n\`\`\`\n`);
   }
   return `${generated}\n\n# Command line\n\nWhat \`supersimplenet COMMAND --help\` prints.\n\n${sections.join("\n")}`;
 }
 
+const commands = [];
+for (const entry of built("cli/commands.js").commands) commands.push({ ...entry, command: await entry.load() });
+const { flagsOf, flagTerm } = built("schema/flags.js");
+const flags = new Set(commands.flatMap(({ command }) => flagsOf(command.options).map(flagTerm)));
+
 const check = process.argv.includes("--check");
 for (const [name, text] of [
-  ["options.md", optionsReference()],
-  ["cli.md", await cliReference()],
+  ["options.md", optionsReference(flags)],
+  ["cli.md", cliReference(commands)],
 ]) {
   const file = path.join(root, "docs", "reference", name);
   if (existsSync(file) && readFileSync(file, "utf8") === text) continue;

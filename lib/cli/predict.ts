@@ -16,24 +16,14 @@ import { describeModel, warnIfUntrained, withDetector } from "./models.js";
 import * as rows from "./options.js";
 import { errorDocument, output, printable } from "./output.js";
 
-const { threshold, pixelThreshold, minAreaPx, backboneWeights, device, threads, batchSize, precision } =
-  detectorOptions.shape;
-
 const options = z.strictObject({
   model: rows.modelFile,
-  threshold,
-  pixelThreshold,
-  minAreaPx,
   maps: rows.output("DIR", "Write the anomaly map of every image to this folder."),
   mapFormat: option(z.enum(["png", "npy"]).default("png"), {
     help: "Format of the maps: png is a heat map, npy holds float32 logits at the model's input size.",
   }),
   overlays: rows.output("DIR", "Draw a picture of every image in this folder: image, heat map and contour."),
-  backboneWeights,
-  device,
-  threads,
-  batchSize,
-  precision,
+  ...detectorOptions.omit({ heads: true }).shape,
 });
 
 type Options = z.input<typeof options>;

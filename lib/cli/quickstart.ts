@@ -14,7 +14,7 @@ import { generatedOptions } from "../schema/datasets.js";
 import { option, rowOf } from "../schema/option.js";
 import { trainerOptions } from "../schema/training.js";
 import { probeFolder, writeWholeFile } from "../write.js";
-import { command, interruptible, wrongUsage } from "./command.js";
+import { command, interruptible } from "./command.js";
 import { evaluationText } from "./evaluation.js";
 import { badPath, refuseInDataset, withoutEmptyFolders } from "./guards.js";
 import { withDetector } from "./models.js";

@@ -102,9 +102,9 @@ export function limitSegmented(dataset: Dataset, options: SegmentedOptions): Dat
   if (anomalous.length === 0 || wanted > masked.length) {
     const problem =
       anomalous.length === 0
-        ? "there are no anomalous training images that could keep their masks."
-        : `only ${masked.length} of ${anomalous.length} anomalous training images have a mask, and ${wanted} masks are asked for.`;
-    throw new SuperSimpleNetError("DATASET_INVALID", text`Data set ${dataset.root}: with ${asked}, ${problem}`, {
+        ? "needs anomalous training images, and there are none."
+        : `asks for ${wanted} masks, but only ${masked.length} of ${anomalous.length} anomalous training images have one.`;
+    throw new SuperSimpleNetError("DATASET_INVALID", text`Data set ${dataset.root}: ${asked} ${problem}`, {
       path: dataset.root,
       problems: [problem],
     });

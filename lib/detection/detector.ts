@@ -231,7 +231,8 @@ export class Detector {
     const scaled = found.map((region) =>
       scaleRegion(region, { height, width }, { height: imageHeight, width: imageWidth }),
     );
-    return scaled.filter(({ area }) => area >= this.#settings.minAreaPx);
+    const { minAreaPx, minPeak = -Infinity } = this.#settings;
+    return scaled.filter(({ area, peak }) => area >= minAreaPx && peak >= minPeak);
   }
 
   async #map(data: Float32Array, imageWidth: number, imageHeight: number): Promise<AnomalyMap> {

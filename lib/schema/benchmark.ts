@@ -35,13 +35,9 @@ export const benchmarkOptions = z.strictObject({
   precision,
   heads,
   threads,
-  batchSize: option(z.int().min(1).max(4096).default(1), {
-    help: "Images per call.",
-    placeholder: "N",
-    flag: "batch",
-  }),
-  repetitions: option(z.int().min(1).max(1e6).default(50), { help: "Timed calls of each kind.", placeholder: "N" }),
-  warmup: option(z.int().min(0).max(1e6).default(5), { help: "Calls before the timed ones.", placeholder: "N" }),
+  batchSize: option(z.int().min(1).max(4096).default(1), { help: "Images per call.", flag: "batch" }),
+  repetitions: option(z.int().min(1).max(1e6).default(50), { help: "Timed calls of each kind." }),
+  warmup: option(z.int().min(0).max(1e6).default(5), { help: "Calls before the timed ones." }),
   signal,
   onProgress: callback("How many of the calls are done."),
 });

@@ -12,8 +12,8 @@ import { bare, choicesOf, entries, expectation, rowOf } from "./option.js";
  */
 export function check<Schema extends z.ZodType>(where: string, schema: Schema, options: unknown): z.output<Schema> {
   if (!isPlain(options)) throw invalid(where, "options", "a plain object", options);
-  const parsed = schema.safeParse(defined(options), { reportInput: true });
-  if (parsed.success) return parsed.data;
+  const parsed = schema.safeParse(options, { reportInput: true });
+  if (parsed.success) return defined(parsed.data);
   throw explained(where, schema, options, parsed.error.issues[0]!);
 }
 

@@ -61,7 +61,6 @@ export const device = option(
 
 export const threads = option(z.int().min(1).max(1024).optional(), {
   help: "CPU threads of the engine; the number holds for the whole process until another is given.",
-  placeholder: "N",
   defaultText: "SUPERSIMPLENET_THREADS, else the number of cores",
   record: false,
 });

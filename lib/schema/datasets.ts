@@ -29,10 +29,7 @@ export const openOptions = z.strictObject({
     placeholder: "NAME",
     expected: "a category's name",
   }),
-  fold: option(z.int().min(0).optional(), {
-    help: "Cross-validation fold of a published data set, from 0.",
-    placeholder: "N",
-  }),
+  fold: option(z.int().min(0).optional(), { help: "Cross-validation fold of a published data set, from 0." }),
   segmentedRatio,
   segmentedCount,
 });
@@ -79,10 +76,7 @@ export const generatedOptions = z.strictObject({
     expected: "[height, width], each an integer at least 64 and at most 2048",
     written: "HEIGHTxWIDTH in pixels, each from 64 to 2048, such as 256x256",
   }),
-  seed: option(z.int().min(0).default(0), {
-    help: "The same seed and options give the same pixels.",
-    placeholder: "N",
-  }),
+  seed: option(z.int().min(0).default(0), { help: "The same seed and options give the same pixels." }),
   trainNormal: option(images.default(96), { help: "Normal training images." }),
   trainAnomalous: option(images.default(0), { help: "Anomalous training images." }),
   trainSegmented: option(images.optional(), {

@@ -41,21 +41,21 @@ export const detectorOptions = z.strictObject({
     placeholder: "PX",
     flag: "min-area",
   }),
+  minPeak: option(z.number().optional(), {
+    help: "Leave out regions whose highest map logit is below this.",
+    placeholder: "LOGIT",
+    defaultText: "none is left out",
+  }),
   mapSize: option(z.enum(["model", "image"]).default("model"), {
     help: "Size of the anomaly map: the model's input size, or the image's own.",
     flag: false,
   }),
-  batchSize: option(z.int().min(1).max(4096).default(8), {
-    help: "Images per forward pass.",
-    placeholder: "N",
-    flag: "batch",
-  }),
+  batchSize: option(z.int().min(1).max(4096).default(8), { help: "Images per forward pass.", flag: "batch" }),
   precision,
   cudaGraphs: option(z.int().min(0).max(64).default(4), {
     help:
       "With a GPU: for how many batch sizes the work is kept as a CUDA graph, which starts faster from the second batch " +
       "of that size on and takes GPU memory; 0: none.",
-    placeholder: "N",
     flag: false,
   }),
   heads,

@@ -19,9 +19,7 @@ const side = z.int().min(1);
 export const evaluateMapsOptions = z.strictObject({
   height: option(side, { help: "Height of every map in pixels." }),
   width: option(side, { help: "Width of every map in pixels." }),
-  fprLimit: option(z.number().gt(0).max(1).default(0.3), {
-    help: "False-positive rate up to which AUPRO is taken.",
-  }),
+  fprLimit: option(z.number().gt(0).max(1).default(0.3), { help: "False-positive rate up to which AUPRO is taken." }),
 });
 
 /** Options of evaluateMaps. */

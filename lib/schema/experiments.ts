@@ -56,7 +56,6 @@ export const experimentOptions = z.strictObject({
   }),
   seeds: option(z.int().min(1).max(1000).default(5), {
     help: "Number of trainings of each model; their seeds count from 0.",
-    placeholder: "N",
   }),
   categories: option(z.array(z.string()).readonly().optional(), {
     help: "Use only these categories of the data sets.",

@@ -38,7 +38,9 @@ export function flagTerm(flag: Flag): string {
 /** What the value of a flag is called in --help. */
 export function placeholder({ type, row }: Entry): string {
   if (row.placeholder !== undefined) return row.placeholder;
-  return choicesOf(type)?.join("|") ?? (bare(type) instanceof z.ZodBoolean ? "true|false" : "VALUE");
+  const inner = bare(type);
+  if (inner instanceof z.ZodNumber) return inner instanceof z.ZodNumberFormat ? "N" : "X";
+  return choicesOf(type)?.join("|") ?? (inner instanceof z.ZodBoolean ? "true|false" : "VALUE");
 }
 
 /** The flag that stands for an option of this path; a call inside may name it without its outer groups. */

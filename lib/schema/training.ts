@@ -55,9 +55,7 @@ export const ablationShape = {
   classificationHead: option(z.enum(["standard", "complex", "mapMax"]).default("standard"), {
     help: "Ablation: what computes the score: one convolutional block, three, or no head but the maximum of the map.",
   }),
-  mapInput: option(z.boolean().default(true), {
-    help: "Ablation: whether the classification head sees the map.",
-  }),
+  mapInput: option(z.boolean().default(true), { help: "Ablation: whether the classification head sees the map." }),
 };
 
 /** From `low` on (exclusive) to `high`. */
@@ -129,18 +127,13 @@ export const trainerOptions = z.strictObject({
   regime: option(z.enum(["auto", ...regimes]).default("auto"), {
     help: "Which labels to learn from; auto goes by the labels that are there.",
   }),
-  epochs: option(z.int().min(1).max(1e6).default(300), {
-    help: "Passes over the training images.",
-    placeholder: "N",
-  }),
+  epochs: option(z.int().min(1).max(1e6).default(300), { help: "Passes over the training images." }),
   batchSize: option(z.int().min(1).max(4096).default(32), {
     help: "Images per step, over all processes together.",
-    placeholder: "N",
     flag: "batch",
   }),
   seed: option(z.int().min(0).default(0), {
     help: "Seed of the training. On the CPU, the same seed, data, machine and threads give the same file, bit for bit.",
-    placeholder: "N",
   }),
   device,
   threads,
@@ -169,16 +162,11 @@ export const trainerOptions = z.strictObject({
   optimizer: group("How the heads learn.", {
     adaptorLearningRate: option(positive(1).default(1e-4), {
       help: "Learning rate of the adaptor.",
-      placeholder: "X",
       flag: "adaptor-lr",
     }),
-    headsLearningRate: option(positive(1).default(2e-4), {
-      help: "Learning rate of both heads.",
-      placeholder: "X",
-      flag: "heads-lr",
-    }),
-    adaptorWeightDecay: option(share().default(0.01), { help: "Weight decay of the adaptor.", placeholder: "X" }),
-    headsWeightDecay: option(share().default(1e-5), { help: "Weight decay of both heads.", placeholder: "X" }),
+    headsLearningRate: option(positive(1).default(2e-4), { help: "Learning rate of both heads.", flag: "heads-lr" }),
+    adaptorWeightDecay: option(share().default(0.01), { help: "Weight decay of the adaptor." }),
+    headsWeightDecay: option(share().default(1e-5), { help: "Weight decay of both heads." }),
     learningRateMilestones: option(z.array(share()).readonly().default([0.8, 0.9]), {
       help: "Shares of the epochs after which the learning rates fall.",
       placeholder: "A,B",
@@ -189,12 +177,10 @@ export const trainerOptions = z.strictObject({
     }),
     learningRateFactor: option(positive(1).default(0.4), {
       help: "What the learning rates are multiplied by at a milestone.",
-      placeholder: "X",
       flag: "lr-factor",
     }),
     gradientClip: option(z.number().min(0).optional(), {
       help: "Limit of the global gradient norm; 0 sets none.",
-      placeholder: "X",
       byRegime: true,
     }),
     stopGradient: option(z.boolean().optional(), {
@@ -215,11 +201,9 @@ export const trainerOptions = z.strictObject({
       expected: "a number above 0, or { relative: a number above 0 }",
       written: "a number above 0, or relative:NUMBER",
       read: readNoise,
-      type: "number | RelativeNoise",
     }),
     perlinThreshold: option(z.number().min(-2).max(2).optional(), {
       help: "Threshold of the Perlin noise that masks the synthetic anomalies.",
-      placeholder: "X",
       byRegime: true,
     }),
   }),
@@ -246,12 +230,10 @@ export const trainerOptions = z.strictObject({
     ),
     segmentedRatio: option(share().optional(), {
       help: "Share of the anomalous training images that keep their masks.",
-      placeholder: "X",
       defaultText: "all masks there are",
     }),
     segmentedCount: option(z.int().min(0).optional(), {
       help: "Number of anomalous training images that keep their masks, instead of a share.",
-      placeholder: "N",
     }),
   }),
 
@@ -292,7 +274,6 @@ export const trainerOptions = z.strictObject({
   calibration: group("How the thresholds are set.", {
     fraction: option(share(0.5).default(0.1), {
       help: "Share of the training images held out to set the thresholds; 0 leaves the score's threshold at 0.5.",
-      placeholder: "X",
       flag: "calibration-fraction",
       record: "calibrationFraction",
     }),
@@ -301,7 +282,6 @@ export const trainerOptions = z.strictObject({
   cuda: group("Only on a GPU.", {
     graphs: option(z.int().min(0).max(64).default(32), {
       help: "Number of step sizes for which the work is kept as a CUDA graph, which starts faster; 0 keeps none.",
-      placeholder: "N",
       flag: "cuda-graphs",
       record: false,
     }),
@@ -353,8 +333,5 @@ export const fitOptions = z.strictObject({
     help: "Continue from the checkpoint in the folder, which must come from the same options and data.",
     switch: true,
   }),
-  overwrite: option(z.boolean().default(false), {
-    help: "Replace the earlier training in the folder.",
-    switch: true,
-  }),
+  overwrite: option(z.boolean().default(false), { help: "Replace the earlier training in the folder.", switch: true }),
 });

@@ -239,6 +239,16 @@ test("regions are those of the map, scaled to the image; the peak is the map's m
     areas.filter((area) => area >= least),
   );
   assert.deepEqual((await (await load({ pixelThreshold, minAreaPx: least + 4 })).detect(image!)).regions, []);
+
+  // Regions come highest peak first.
+  const peaks = async (minPeak: number): Promise<number[]> =>
+    (await (await load({ pixelThreshold, minPeak })).detect(image!)).regions.map(({ peak }) => peak);
+  assert.deepEqual(await peaks(first!.peak), [first!.peak]);
+  assert.deepEqual(
+    await peaks(pixelThreshold),
+    found.regions.map(({ peak }) => peak),
+  );
+  assert.deepEqual(await peaks(first!.peak + 1e-3), []);
 });
 
 test("minAreaPx at exactly a region's area keeps it, whatever the scale", async () => {
@@ -393,6 +403,7 @@ test("wrong options and sources", async () => {
     ["threshold", [-0.1, 1.1, NaN, "0.5"]],
     ["pixelThreshold", [NaN, Infinity, "0"]],
     ["minAreaPx", [-1, NaN]],
+    ["minPeak", [NaN, "0"]],
     ["mapSize", ["full", 3]],
     ["batchSize", [0, 1.5, "8"]],
     ["cudaGraphs", [-1, 0.5, true]],

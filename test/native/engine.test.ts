@@ -84,7 +84,7 @@ test("OUT_OF_MEMORY says how much could not be had, and what helps", () => {
   // More than a processor can address.
   assert.throws(() => testing().perlinMasks(0, 0, 2 ** 20, 2 ** 16, 2 ** 16, 0.5), {
     code: "OUT_OF_MEMORY",
-    message: `Not enough memory: ${2 ** 54} bytes (${2 ** 34} MiB) could not be had. Take smaller batches (batchSize), or train with smaller images (imageSize) or a smaller feature cache (featureCacheMiB).`,
+    message: `Not enough memory: ${2 ** 54} bytes (${2 ** 34} MiB) could not be had. Take smaller batches ('batchSize'), or train with smaller images ('imageSize') or a smaller feature cache ('cache.memoryMiB').`,
   });
 });
 
@@ -126,7 +126,7 @@ test("diagnose: a working installation", () => {
 });
 
 test("diagnose: a wrong libtorch is a problem with a command, and the rest is still reported", () => {
-  const script = `console.log(JSON.stringify(require(${JSON.stringify(path.join(native, "diagnose.js"))}).diagnose()));`;
+  const script = `console.log(JSON.stringify(require(${JSON.stringify(path.join(native, "..", "diagnose.js"))}).diagnose()));`;
   const found = JSON.parse(withDamagedLibtorch("1.9.0", script)) as Diagnosis;
   const [problem] = found.problems;
   assert.equal(problem?.code, "LIBTORCH_VERSION");
