@@ -16,6 +16,7 @@ import {
   locateCudaLibtorch,
   locateLibtorch,
   packageFolder,
+  packageVersion,
   pinned,
   setupCommand,
 } from "./native/locate.js";
@@ -94,10 +95,6 @@ export function diagnose(): Diagnosis {
     }
   };
 
-  const manifest = JSON.parse(readFileSync(path.join(packageFolder, "package.json"), "utf8")) as {
-    name: string;
-    version: string;
-  };
   if (process.versions.node.localeCompare("20.18.1", "en", { numeric: true }) < 0)
     problems.push({
       code: "NODE_TOO_OLD",
@@ -124,7 +121,7 @@ export function diagnose(): Diagnosis {
     });
 
   return {
-    package: { name: manifest.name, version: manifest.version, folder: packageFolder },
+    package: { name: "supersimplenet", version: packageVersion, folder: packageFolder },
     node: process.versions.node,
     platform: `${process.platform}-${process.arch}`,
     system: { name: distribution(), kernel: `${os.type()} ${os.release()}` },

@@ -12,14 +12,14 @@ const counter = /\.num_batches_tracked$/;
 
 /** WEIGHTS_INVALID with the first ten problems in the message and all of them in `problems`. */
 export function weightsInvalid(source: string, what: string, problems: readonly string[]): SuperSimpleNetError {
-  const shown = problems.slice(0, 10).join("; ");
-  const more = problems.length > 10 ? `; and ${problems.length - 10} more` : "";
   const count = problems.length === 1 ? "1 problem" : `${problems.length} problems`;
-  return new SuperSimpleNetError("WEIGHTS_INVALID", `${source} ${what} (${count}): ${shown}${more}.`, {
-    path: source,
-    problems,
-  });
+  const message = `${source} ${what} (${count}): ${firstProblems(problems)}`;
+  return new SuperSimpleNetError("WEIGHTS_INVALID", message, { path: source, problems });
 }
+
+/** The first ten problems as a sentence, and how many more there are. */
+export const firstProblems = (problems: readonly string[]): string =>
+  `${problems.slice(0, 10).join("; ")}${problems.length > 10 ? `; and ${problems.length - 10} more` : ""}.`;
 
 /**
  * Picks `wanted` (names to shapes) out of `tensors` as float32, where they are called `rename(name)`. What is missing,
@@ -145,12 +145,7 @@ export async function tensorsSha256(tensors: TensorMap): Promise<string> {
 }
 
 export function isFloating(tensor: NativeTensor): boolean {
-  return (
-    tensor.dtype === "float32" ||
-    tensor.dtype === "float64" ||
-    tensor.dtype === "float16" ||
-    tensor.dtype === "bfloat16"
-  );
+  return ["float32", "float64", "float16", "bfloat16"].includes(tensor.dtype);
 }
 
 /**

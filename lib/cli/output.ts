@@ -20,16 +20,9 @@ export const programSpelling: Spelling = {
   command: (line) => `'${program} ${line}'`,
 };
 
-const escaped = (character: string): string => {
-  const code = character.charCodeAt(0);
-  return character === "\n"
-    ? "\\n"
-    : character === "\t"
-      ? "\\t"
-      : character === "\r"
-        ? "\\r"
-        : `\\x${code.toString(16).padStart(2, "0")}`;
-};
+const escapes: Record<string, string> = { "\n": "\\n", "\t": "\\t", "\r": "\\r" };
+const escaped = (character: string): string =>
+  escapes[character] ?? `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`;
 
 /** A file name for one line of a terminal: control characters are escaped. */
 export const printable = (name: string): string => name.replace(/[\x00-\x1f\x7f-\x9f]/g, escaped);

@@ -38,9 +38,9 @@ export const predict = command({
     "supersimplenet predict --model model.safetensors part.png",
     "supersimplenet predict --model model.safetensors photos/ --json --maps maps --map-format npy",
   ],
-  async run(given, images) {
-    output.worksOn = given.maps !== undefined || given.overlays !== undefined;
-    const plan = await planPrediction(given, images);
+  async run(flags, images) {
+    output.worksOn = flags.maps !== undefined || flags.overlays !== undefined;
+    const plan = await planPrediction(flags, images);
     return interruptible((signal) => detectAll(plan, signal));
   },
 });
@@ -63,8 +63,8 @@ interface Plan {
   overlays: string[];
 }
 
-async function planPrediction(given: Options, images: readonly string[]): Promise<Plan> {
-  const { model, maps: mapFolder, mapFormat, overlays: overlayFolder, ...settings } = given;
+async function planPrediction(flags: Options, images: readonly string[]): Promise<Plan> {
+  const { model, maps: mapFolder, mapFormat, overlays: overlayFolder, ...settings } = flags;
   if (mapFormat !== undefined && mapFolder === undefined)
     throw wrongUsage(text`${flagOf("mapFormat")} needs ${flagOf("maps")} DIR.`, { option: "mapFormat" });
   if (mapFolder !== undefined) refuseInDataset("maps", mapFolder);

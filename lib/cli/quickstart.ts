@@ -55,9 +55,9 @@ export const quickstart = command({
     "Draws a data set of printed surfaces with and without defects, trains on good ones and a few defects with masks, evaluates, and writes the model, metrics.json and pictures. The backbone is a ResNet-18 with random weights, so that nothing has to be downloaded; use trained weights for real work.",
   options,
   examples: ["supersimplenet quickstart", "supersimplenet quickstart --out /tmp/demo --epochs 10"],
-  async run(given) {
+  async run(flags) {
     output.worksOn = true;
-    const plan = planQuickstart(options.parse(given));
+    const plan = planQuickstart(options.parse(flags));
     return withoutEmptyFolders(plan.out, () =>
       interruptible((signal) => demonstrate(plan, signal)).catch(async (error: unknown) => {
         const { quickstart: marker } = plan.files;

@@ -48,9 +48,9 @@ export const train = command({
     "supersimplenet train --data samples.csv --out runs/tiles --backbone resnet18 --image-size 128x128 --epochs 50",
     "supersimplenet train --data data/bottle --out runs/bottle --resume",
   ],
-  async run(given) {
+  async run(flags) {
     output.worksOn = true;
-    const plan = await planTraining(given);
+    const plan = await planTraining(flags);
     const work = (): Promise<number> => interruptible((signal) => trainAndEvaluate(plan, signal));
     return plan.writes ? withoutEmptyFolders(plan.out, work) : work();
   },
@@ -71,8 +71,8 @@ interface Plan {
   writes: boolean;
 }
 
-async function planTraining(given: z.input<typeof options>): Promise<Plan> {
-  const { data, out: folder, kind, category, fold, resume = false, overwrite = false, ...settings } = given;
+async function planTraining(flags: z.input<typeof options>): Promise<Plan> {
+  const { data, out: folder, kind, category, fold, resume = false, overwrite = false, ...settings } = flags;
   const out = path.resolve(folder);
   const files = runFiles(out);
   const { rankSettings } = await import("../training/ranks.js");

@@ -81,17 +81,9 @@ export class Detector {
     if (settings.backboneWeights !== "auto" && settings.backboneWeights !== "random")
       weightsFile(model.config.backbone.architecture, settings.backboneWeights);
     const backbone = await model.backbone(settings.backboneWeights);
-    const native = await engine().createDetector(
-      {
-        ...model.networkConfig,
-        device: chosen.device,
-        compute,
-        precision: settings.precision,
-        cudaGraphs: settings.cudaGraphs,
-      },
-      backbone,
-      model.heads,
-    );
+    const { precision, cudaGraphs } = settings;
+    const config = { ...model.networkConfig, device: chosen.device, compute, precision, cudaGraphs };
+    const native = await engine().createDetector(config, backbone, model.heads);
     if (model !== source) releaseBackbone(model);
     return new Detector(model, chosen, native, settings);
   }

@@ -87,10 +87,10 @@ async function findSources(name: ProtocolName, data: PlanOptions["data"]): Promi
   const named = typeof data === "string" ? [[undefined, data] as const] : Object.entries(data);
   if (named.length === 0) throw invalid(where, "data", `a data set (${wanted})`, "none");
   const sources: Source[] = [];
-  for (const [given, root] of named) {
-    const kind = datasetKinds.find((known) => known === given) ?? (await kindOf(root));
-    const published = (given === undefined || given === kind) && isPublished(kind) ? kind : undefined;
-    const source = { name: given ?? published ?? path.parse(path.resolve(root)).name, root, kind, published };
+  for (const [key, root] of named) {
+    const kind = datasetKinds.find((known) => known === key) ?? (await kindOf(root));
+    const published = (key === undefined || key === kind) && isPublished(kind) ? kind : undefined;
+    const source = { name: key ?? published ?? path.parse(path.resolve(root)).name, root, kind, published };
     if (!/^[\w.-]+$/.test(source.name))
       throw invalid(where, "data", "a name of letters, digits, '.', '_' and '-' (NAME=DIR)", source.name);
     if (published !== undefined && protocol.kinds[published] === undefined) {
