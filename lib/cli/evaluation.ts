@@ -71,14 +71,7 @@ export function evaluationDocument(evaluation: Evaluation, dataset: Dataset, spl
     split,
     ...evaluation,
     metrics: byPaperName(evaluation.metrics),
-    samples: evaluation.samples.map(({ id, label, defect, score, logit, anomalous }) => ({
-      id,
-      label,
-      defect,
-      score,
-      logit,
-      anomalous,
-    })),
+    samples: evaluation.samples.map(({ image: _image, mask: _mask, ...sample }) => sample),
   };
 }
 

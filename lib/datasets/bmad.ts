@@ -1,7 +1,7 @@
 import path from "node:path";
 
 import { isImageFile } from "../images/decode.js";
-import { findName, isFolder, listFolder, notThisLayout, firstOf } from "./listing.js";
+import { findName, firstOf, isFolder, listFolder, missingFolder } from "./listing.js";
 import { chooseCategory, type Loader } from "./loader.js";
 import { countWarnings } from "./published.js";
 import type { Dataset, DatasetProblem, Sample } from "./dataset.js";
@@ -50,12 +50,7 @@ async function load(base: string, category: string): Promise<Dataset> {
   ] as const) {
     const splitFolder = path.join(base, split);
     const name = (await isFolder(splitFolder)) ? findName((await listFolder(splitFolder)).folders, kind) : undefined;
-    if (name === undefined)
-      throw notThisLayout(
-        base,
-        `there is no folder ${split}/${kind === "good" ? "good" : "Ungood"}: the download or its unpacking is incomplete.`,
-        LAYOUT,
-      );
+    if (name === undefined) throw missingFolder(base, `${split}/${kind === "good" ? "good" : "Ungood"}`, LAYOUT);
     const kindFolder = path.join(splitFolder, name);
     const inside = await listFolder(kindFolder);
     // Sets with masks keep images in img/ and masks in label/, the others have the images directly.

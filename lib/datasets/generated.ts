@@ -124,12 +124,8 @@ export async function generated(root: string, options: GeneratedOptions = {}): P
       throwIfAborted(signal);
       const scene = renderScene(new Random(recipe.seed, "generated", key), height, width, defect);
       await write(image, scene.pixels, 3);
-      if (mask !== undefined)
-        await write(
-          mask,
-          scene.mask.map((value) => value * 255),
-          1,
-        );
+      const white = scene.mask.map((value) => value * 255);
+      if (mask !== undefined) await write(mask, white, 1);
     };
     const tracked = (item: Plan): Promise<void> => {
       const done = encode(item).finally(() => writes.delete(done));

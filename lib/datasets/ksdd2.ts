@@ -2,7 +2,7 @@ import path from "node:path";
 
 import { decodeMask } from "../images/decode.js";
 import { prefetch } from "../images/pipeline.js";
-import { isFile, isFolder, listFolder, notThisLayout, firstOf } from "./listing.js";
+import { firstOf, isFile, isFolder, listFolder, missingFolder } from "./listing.js";
 import { type Loader, type OpenOptions, readSplit, splitEntries } from "./loader.js";
 import { countWarnings } from "./published.js";
 import { type Dataset, type DatasetProblem, oneProblem, type Sample, type Split } from "./dataset.js";
@@ -25,8 +25,7 @@ interface Pair {
 /** Images with their masks. The published archive holds a stray "10301 (copy).png" and its mask, which are left out. */
 async function listPairs(root: string, split: Split, problems: DatasetProblem[]): Promise<Pair[]> {
   const folder = path.join(root, split);
-  if (!(await isFolder(folder)))
-    throw notThisLayout(root, `there is no folder ${split}/: the download or its unpacking is incomplete.`, LAYOUT);
+  if (!(await isFolder(folder))) throw missingFolder(root, `${split}/`, LAYOUT);
   const pngs = (await listFolder(folder)).files.filter((file) => /\.png$/i.test(file) && !/copy/i.test(file));
   const present = new Set(pngs);
   const names = pngs.filter((file) => !/_GT\.png$/i.test(file)).map((file) => path.parse(file).name);

@@ -65,3 +65,7 @@ export const sharedMask = (image: string, other: string, mask: string): string =
 /** A data set that cannot be read as what it was taken for: one problem, which says what is expected where. */
 export const notThisLayout = (root: string, reason: string, layout: string): SuperSimpleNetError =>
   oneProblem(root, `${reason} Expected layout:\n${layout}`);
+
+/** A part of a published data set that is not there. */
+export const missingFolder = (root: string, folder: string, layout: string): SuperSimpleNetError =>
+  notThisLayout(root, `there is no folder ${folder}: the download or its unpacking is incomplete.`, layout);

@@ -1,7 +1,7 @@
 import path from "node:path";
 
 import { byHash } from "../random.js";
-import { isFolder, listFolder, notThisLayout, sharedMask, firstOf } from "./listing.js";
+import { firstOf, isFolder, listFolder, missingFolder, sharedMask } from "./listing.js";
 import { chooseFold, type Loader, type OpenOptions } from "./loader.js";
 import { countWarnings } from "./published.js";
 import type { Dataset, DatasetProblem, Sample, Split } from "./dataset.js";
@@ -20,12 +20,7 @@ async function load(root: string, options: OpenOptions): Promise<Dataset> {
   const fold = options.fold === undefined ? undefined : chooseFold("mtd", options.fold, FOLDS);
   const missing: string[] = [];
   for (const kind of KINDS) if (!(await isFolder(path.join(root, kind, "Imgs")))) missing.push(`${kind}/Imgs`);
-  if (missing.length > 0)
-    throw notThisLayout(
-      root,
-      `there is no folder ${missing.join(", ")}: the download or its unpacking is incomplete.`,
-      LAYOUT,
-    );
+  if (missing.length > 0) throw missingFolder(root, missing.join(", "), LAYOUT);
 
   const problems: DatasetProblem[] = [];
   const samples: Sample[] = [];

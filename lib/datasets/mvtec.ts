@@ -1,7 +1,7 @@
 import path from "node:path";
 
 import { folder } from "./folder.js";
-import { isFolder, listFolder, notThisLayout, firstOf } from "./listing.js";
+import { firstOf, isFolder, listFolder, missingFolder } from "./listing.js";
 import { chooseCategory, type Loader } from "./loader.js";
 import { countWarnings, mvtecCategories } from "./published.js";
 import type { Dataset } from "./dataset.js";
@@ -24,8 +24,7 @@ export async function categoryFolders(root: string, names: readonly string[]): P
 /** One category in MVTec AD's layout. Every anomalous image is for testing and has a mask. */
 export async function categoryDataset(root: string, kind: string, category: string, layout: string): Promise<Dataset> {
   for (const part of ["train/good", "test/good", "ground_truth"]) {
-    if (!(await isFolder(path.join(root, part))))
-      throw notThisLayout(root, `there is no folder ${part}: the download or its unpacking is incomplete.`, layout);
+    if (!(await isFolder(path.join(root, part)))) throw missingFolder(root, part, layout);
   }
   const dataset: Dataset = { ...(await folder(root)), kind, name: category, category };
   const problems = [...(dataset.problems ?? [])];

@@ -1,7 +1,7 @@
 import path from "node:path";
 
 import { byHash } from "../random.js";
-import { isFile, isFolder, listFolder, notThisLayout, firstOf } from "./listing.js";
+import { firstOf, isFile, isFolder, listFolder, missingFolder, notThisLayout } from "./listing.js";
 import {
   chooseCategory,
   chooseFold,
@@ -60,8 +60,7 @@ async function load(root: string, options: OpenOptions): Promise<Dataset> {
     annotation: `${category}/positive/annotation`,
   };
   for (const folder of Object.values(folders)) {
-    if (!(await isFolder(path.join(root, folder))))
-      throw notThisLayout(root, `there is no folder ${folder}: the download or its unpacking is incomplete.`, LAYOUT);
+    if (!(await isFolder(path.join(root, folder)))) throw missingFolder(root, folder, LAYOUT);
   }
   const present = async (folder: string): Promise<Set<string>> =>
     new Set((await listFolder(path.join(root, folder))).files.filter((file) => /\.png$/i.test(file)));

@@ -179,11 +179,8 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
       return `${name}: ${error.message}`;
     }
   };
-  for await (const problem of prefetch(
-    (dataset.normalMasks ?? []).filter((found) => concerns(found.split)),
-    marks,
-    { signal },
-  ))
+  const normalMasks = (dataset.normalMasks ?? []).filter((found) => concerns(found.split));
+  for await (const problem of prefetch(normalMasks, marks, { signal }))
     if (problem !== undefined) problems.push(problem);
 
   const leaked = (headersOnly ? [] : tests)

@@ -54,10 +54,8 @@ export async function calibrateThresholds(
     out.scoreLogit = below.length > 0 ? (f1Threshold + Math.max(...below)) / 2 : f1Threshold;
     out.scoreMethod = "best-f1";
   } else {
-    out.scoreLogit = quantile(
-      normal.map((image) => image.logit),
-      normalQuantile,
-    );
+    const logits = normal.map((image) => image.logit);
+    out.scoreLogit = quantile(logits, normalQuantile);
     out.scoreMethod = "normal-quantile";
   }
 
@@ -75,10 +73,8 @@ export async function calibrateThresholds(
     out.pixelLogit = metrics.f1Threshold;
     out.pixelMethod = "best-f1";
   } else {
-    out.pixelLogit = quantile(
-      normal.map((image) => maximum(image.map)),
-      normalQuantile,
-    );
+    const maxima = normal.map((image) => maximum(image.map));
+    out.pixelLogit = quantile(maxima, normalQuantile);
     out.pixelMethod = "normal-quantile";
   }
   return out;

@@ -38,10 +38,8 @@ export async function evaluate(
   const samples: EvaluatedSample[] = [];
   const images: EvaluatedMap[] = [];
   const decisions = { threshold: 0, truePositive: 0, trueNegative: 0, falsePositive: 0, falseNegative: 0 };
-  for await (const detection of detector.detectEach(
-    used.map((sample) => sample.image),
-    { signal },
-  )) {
+  const files = used.map((sample) => sample.image);
+  for await (const detection of detector.detectEach(files, { signal })) {
     const sample = used[samples.length]!;
     const mask = sample.mask === undefined ? undefined : (await loadMask(sample.mask, { height, width })).pixels;
     images.push({ label: sample.label, map: mapAtModelSize(detection, height, width), mask });

@@ -236,10 +236,9 @@ async function perform(
  * Throws METRIC_UNDEFINED when there are not both normal and anomalous images.
  */
 export async function misclassification({ samples }: Pick<Evaluation, "samples">): Promise<Misclassification> {
-  const scores = await evaluateScores(
-    samples.map(({ logit }) => logit),
-    samples.map(({ label }) => label),
-  );
+  const logits = samples.map(({ logit }) => logit);
+  const labels = samples.map(({ label }) => label);
+  const scores = await evaluateScores(logits, labels);
   const threshold = scores.f1MaxThreshold;
   if (threshold === null)
     throw new SuperSimpleNetError("METRIC_UNDEFINED", `Misclassification: ${scores.notes.join("; ")}.`);

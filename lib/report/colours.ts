@@ -111,11 +111,9 @@ export class ColourScale {
 
   /** Draws what still waits; where a picture fails, the others are drawn before its error is thrown. Call it after the last picture, also when the run breaks off. */
   async finish(): Promise<ColourRange> {
-    this.range ??= colourRange(
-      this.waiting.map(({ map }) => map),
-      this.pixelThreshold,
-    );
     const waiting = this.waiting;
+    const maps = waiting.map(({ map }) => map);
+    this.range ??= colourRange(maps, this.pixelThreshold);
     this.waiting = [];
     const failures: unknown[] = [];
     for (const { draw } of waiting) await draw(this.range).catch((error: unknown) => failures.push(error));

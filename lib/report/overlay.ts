@@ -97,11 +97,8 @@ export async function contactSheet(
   const columnWidth = Math.max(...inputs.map((input) => stripSize(input).width));
   const top = textHeight(3) + 2 * gap;
   const width = columns * columnWidth + (columns - 1) * 2 * gap;
-  const canvas = new Canvas(
-    width,
-    top + rowHeights.reduce((sum, height) => sum + height, 0) + legendHeight,
-    background,
-  );
+  const stripsHeight = rowHeights.reduce((sum, height) => sum + height, 0);
+  const canvas = new Canvas(width, top + stripsHeight + legendHeight, background);
   canvas.text(gap, gap, fitText(title, width - 2 * gap, 3), bright, 3);
   let y = top;
   for (const [index, row] of rows.entries()) {
@@ -109,15 +106,8 @@ export async function contactSheet(
       await drawStrip(canvas, column * (columnWidth + 2 * gap), y, input, range);
     y += rowHeights[index]!;
   }
-  const first = inputs[0];
-  if (first)
-    drawLegend(
-      canvas,
-      y,
-      range,
-      first.detection.pixelThreshold,
-      inputs.some(({ truth }) => truth !== undefined),
-    );
+  const withTruth = inputs.some(({ truth }) => truth !== undefined);
+  drawLegend(canvas, y, range, inputs[0]!.detection.pixelThreshold, withTruth);
   return canvas.png();
 }
 
@@ -167,12 +157,8 @@ async function preparePanels({ image, detection, truth }: OverlayInput, range: C
         else {
           canvas.rectangle(x, y, width, height, truth.label === "normal" ? [0, 0, 0] : panelBackground);
           const text = truth.label === "normal" ? "no defect" : "no mask";
-          canvas.text(
-            x + Math.round((width - textWidth(text)) / 2),
-            y + Math.round((height - textHeight()) / 2),
-            text,
-            dim,
-          );
+          const [left, top] = [(width - textWidth(text)) / 2, (height - textHeight()) / 2];
+          canvas.text(x + Math.round(left), y + Math.round(top), text, dim);
         }
       },
     });
@@ -229,13 +215,8 @@ function drawLegend(canvas: Canvas, y: number, range: ColourRange, pixelThreshol
     const step = 3 * Math.round((i * 255) / (length - 1));
     canvas.rectangle(x + i, middle, 1, 14, [heatColours[step]!, heatColours[step + 1]!, heatColours[step + 2]!]);
   }
-  canvas.rectangle(
-    x + Math.round(((pixelThreshold - range.low) / (range.high - range.low)) * (length - 1)) - 1,
-    middle - 3,
-    2,
-    20,
-    bright,
-  );
+  const mark = Math.round(((pixelThreshold - range.low) / (range.high - range.low)) * (length - 1));
+  canvas.rectangle(x + mark - 1, middle - 3, 2, 20, bright);
   x += length + gap;
   const scale = `${high} logits`;
   canvas.text(x, middle, scale, dim);

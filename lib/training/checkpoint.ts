@@ -114,12 +114,8 @@ export async function checkCheckpoint(out: string, known: Fingerprint): Promise<
   const file = checkpointFile(out);
   const metadata = await readMetadata(file);
   const { saved } = header(file, metadata);
-  compare(
-    file,
-    saved,
-    known,
-    Object.keys(known).filter((key) => known[key] !== undefined && known[key] !== "auto"),
-  );
+  const settled = Object.keys(known).filter((key) => known[key] !== undefined && known[key] !== "auto");
+  compare(file, saved, known, settled);
 }
 
 /**
