@@ -13,7 +13,7 @@ import path from "node:path";
 import { parseArgs } from "node:util";
 
 import { datasets, Detector, evaluate, mergeOptions, Trainer, type TrainerOptions } from "../lib/index.js";
-import type { Regime } from "../lib/datasets/types.js";
+import type { Regime } from "../lib/datasets/dataset.js";
 import { byPaperName, type Metrics } from "../lib/evaluation/metrics_table.js";
 import { machine } from "./measure.js";
 

@@ -5,13 +5,9 @@ import path from "node:path";
 
 import { type ErrorCode, SuperSimpleNetError } from "./errors.js";
 import { openSharp } from "./images/sharp.js";
-import { cacheFolder } from "./native/cache.js";
-import { type EngineChoice, nvidiaDriver } from "./native/cuda.js";
-import { engine } from "./native/engine.js";
-import { checkGlibc, glibcNeeded, glibcVersion } from "./native/glibc.js";
-import { openLoader } from "./native/loader.js";
 import {
   type Addon,
+  cacheFolder,
   fetchCommand,
   isCheckout,
   type Libtorch,
@@ -20,9 +16,13 @@ import {
   locateCudaLibtorch,
   locateLibtorch,
   packageFolder,
+  packageVersion,
   pinned,
   setupCommand,
 } from "./native/locate.js";
+import { type EngineChoice, nvidiaDriver } from "./native/cuda.js";
+import { engine } from "./native/engine.js";
+import { checkGlibc, glibcNeeded, glibcVersion, openLoader } from "./native/loader.js";
 
 /** Something that keeps the package, or part of it, from working. */
 export interface Problem {
@@ -95,10 +95,6 @@ export function diagnose(): Diagnosis {
     }
   };
 
-  const manifest = JSON.parse(readFileSync(path.join(packageFolder, "package.json"), "utf8")) as {
-    name: string;
-    version: string;
-  };
   if (process.versions.node.localeCompare("20.18.1", "en", { numeric: true }) < 0)
     problems.push({
       code: "NODE_TOO_OLD",
@@ -125,7 +121,7 @@ export function diagnose(): Diagnosis {
     });
 
   return {
-    package: { name: manifest.name, version: manifest.version, folder: packageFolder },
+    package: { name: "supersimplenet", version: packageVersion, folder: packageFolder },
     node: process.versions.node,
     platform: `${process.platform}-${process.arch}`,
     system: { name: distribution(), kernel: `${os.type()} ${os.release()}` },

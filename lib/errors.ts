@@ -92,7 +92,7 @@ export function spell(words: Text, spelling: Spelling): string {
 export interface ErrorDetails {
   cause?: unknown;
   /** The option that is wrong, by its path. */
-  option?: string;
+  option?: string | undefined;
   /** The value that came. */
   value?: unknown;
   /** The file or folder. */
@@ -149,18 +149,31 @@ export class SuperSimpleNetError extends Error {
 
   /** The same error with more to say: `what` replaces or continues its text. */
   with(what: (before: Text) => Text, cause: unknown = this): SuperSimpleNetError {
-    const { option: name, value, path, problems } = this;
-    const details = { cause, value, path, problems, fix: this.#fix, ...(name !== undefined && { option: name }) };
-    return new SuperSimpleNetError(this.code, what(this.#what), details);
+    return this.#reworded(what(this.#what), this.#fix, cause);
   }
 
   /** The same error with one more sentence about what to do. */
   advising(advice: string): SuperSimpleNetError {
-    const { code, option: name, value, path, problems } = this;
-    const fix = this.#fix === undefined ? advice : text`${this.#fix} ${advice}`;
-    const details = { cause: this, value, path, problems, fix, ...(name !== undefined && { option: name }) };
-    return new SuperSimpleNetError(code, this.#what, details);
+    return this.#reworded(this.#what, this.#fix === undefined ? advice : text`${this.#fix} ${advice}`, this);
   }
+
+  #reworded(what: Text, fix: Text | undefined, cause: unknown): SuperSimpleNetError {
+    const { code, option: name, value, path, problems } = this;
+    return new SuperSimpleNetError(code, what, { cause, option: name, value, path, problems, fix });
+  }
+}
+
+/** Whether an error is one of this package's with one of these codes. */
+export const hasCode = (error: unknown, ...codes: readonly ErrorCode[]): error is SuperSimpleNetError =>
+  error instanceof SuperSimpleNetError && codes.includes(error.code);
+
+/** What a call fails with once its signal has fired; the signal's reason is the cause. */
+export const abortedError = (signal: AbortSignal): SuperSimpleNetError =>
+  new SuperSimpleNetError("ABORTED", "The operation was cancelled by its signal.", { cause: signal.reason });
+
+/** Throws ABORTED once the signal has fired. */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw abortedError(signal);
 }
 
 /** What is wrong, and what to do. */

@@ -11,7 +11,7 @@
 
 // stable: data
 export { datasets } from "./datasets/index.js";
-export type { Dataset, Label, Regime, Sample } from "./datasets/types.js";
+export type { Dataset, Label, Regime, Sample } from "./datasets/dataset.js";
 export type { GeneratedOptions } from "./datasets/generated.js";
 export type { ValidateOptions } from "./datasets/validate.js";
 export type { FolderOptions, ManifestOptions, OpenOptions } from "./schema/datasets.js";
@@ -30,7 +30,7 @@ export { modelFromCheckpoint } from "./models/checkpoint.js";
 export { type ModelConfig, modelFormatVersion, type Thresholds } from "./models/config.js";
 export type { ModelFromCheckpointOptions } from "./schema/models.js";
 export { importWeights } from "./backbones/import.js";
-export { listWeights } from "./backbones/list.js";
+export { listWeights } from "./backbones/catalogue.js";
 export { pullWeights, type PullOptions } from "./backbones/pull.js";
 
 // stable: detection
@@ -45,7 +45,7 @@ export { evaluate, type EvaluateOptions } from "./evaluation/evaluate.js";
 export { evaluateMaps, evaluateScores } from "./evaluation/metrics.js";
 export type { EvaluatedMap, MapMetrics, ScoreMetrics } from "./evaluation/metrics.js";
 export { type MetricId, type Metrics, metricsTable } from "./evaluation/metrics_table.js";
-export type { Evaluation } from "./evaluation/types.js";
+export type { Evaluation } from "./evaluation/evaluate.js";
 export type { EvaluateMapsOptions } from "./schema/evaluation.js";
 
 // stable: errors and diagnosis

@@ -13,6 +13,12 @@ export function hash32(text: string): number {
   return mix32(hash);
 }
 
+/** A copy in the order of the hashes of the items' keys: a shuffle that depends on the keys alone. */
+export function byHash<T>(items: readonly T[], key: (item: T) => string): T[] {
+  const keyed = items.map((item) => ({ item, text: key(item), hash: hash32(key(item)) }));
+  return keyed.sort((a, b) => a.hash - b.hash || (a.text < b.text ? -1 : 1)).map(({ item }) => item);
+}
+
 const rotl = (x: number, k: number): number => (x << k) | (x >>> (32 - k));
 
 /**

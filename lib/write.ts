@@ -11,6 +11,10 @@ export async function writeWholeFile(file: string, data: string | Uint8Array): P
   await replaceFile(file, data).catch((error: unknown) => Promise.reject(fileError(error, "write", file)));
 }
 
+/** Writes a value as a JSON file for people to read. */
+export const writeJson = (file: string, value: unknown): Promise<void> =>
+  writeWholeFile(file, `${JSON.stringify(value, null, 2)}\n`);
+
 /**
  * Writes a file under a temporary name in the same folder and renames it, so that no reader ever sees half of it; the
  * temporary file is removed when that fails. With `flush`, the data are on the disk before the name is. Throws the

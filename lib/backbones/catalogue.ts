@@ -1,9 +1,10 @@
+import { existsSync } from "node:fs";
 import path from "node:path";
 
-import { SuperSimpleNetError } from "../errors.js";
 import type { Architecture } from "../native/binding.js";
-import { cacheFolder } from "../native/cache.js";
+import { cacheFolder } from "../native/locate.js";
 import { checkValue } from "../schema/check.js";
+import { pullOptions } from "../schema/downloads.js";
 import { architecture as architectureType } from "../schema/models.js";
 
 /** One official file of ImageNet V1 weights. */
@@ -40,15 +41,11 @@ export function catalogueEntry(architecture: string, where = "weights"): Catalog
  * Where an entry is downloaded from: `baseUrl`, else the environment variable SUPERSIMPLENET_WEIGHTS_URL (a mirror that
  * holds the files under the same names), else PyTorch's server. Throws INVALID_OPTION for anything but http and https.
  */
-export function weightsUrl(e: CatalogueEntry, baseUrl?: string): string {
-  const base = baseUrl ?? process.env["SUPERSIMPLENET_WEIGHTS_URL"] ?? "https://download.pytorch.org/models/";
-  if (!/^https?:\/\/[^/]/i.test(base) || !URL.canParse(base)) {
-    throw new SuperSimpleNetError(
-      "INVALID_OPTION",
-      `weights: expected an http or https address for 'baseUrl' (or SUPERSIMPLENET_WEIGHTS_URL) but received '${base}'.`,
-    );
-  }
-  return new URL(e.file, base.endsWith("/") ? base : `${base}/`).href;
+export function weightsUrl({ file }: CatalogueEntry, baseUrl?: string): string {
+  const mirror = "SUPERSIMPLENET_WEIGHTS_URL";
+  const base = baseUrl ?? process.env[mirror] ?? "https://download.pytorch.org/models/";
+  checkValue("weights", baseUrl === undefined ? mirror : "baseUrl", pullOptions.shape.baseUrl, base);
+  return new URL(file, base.replace(/\/?$/, "/")).href;
 }
 
 /** The folder of pulled and imported weights. It may not exist yet. */
@@ -59,4 +56,36 @@ export function weightsFolder(): string {
 /** Name in the cache of a file that the user imported and that is not the official one. */
 export function importedName(architecture: Architecture, extension: "pth" | "safetensors"): string {
   return `${architecture}.imported.${extension}`;
+}
+
+/** The file that "auto" uses, or undefined. A file that the user imported goes before the official one. */
+export function cachedWeights(architecture: Architecture): string | undefined {
+  return [
+    importedName(architecture, "safetensors"),
+    importedName(architecture, "pth"),
+    catalogueEntry(architecture).file,
+  ]
+    .map((file) => path.join(weightsFolder(), file))
+    .find((file) => existsSync(file));
+}
+
+export interface ListedWeights extends CatalogueEntry {
+  url: string;
+  /** The official file's place in the cache folder, if it is there. */
+  official: string | null;
+  /** The file that "auto" uses: an imported one before the official one. */
+  used: string | null;
+}
+
+/** Every backbone of the catalogue and what of it is on this machine. Checksums are not computed. */
+export function listWeights(): ListedWeights[] {
+  return catalogue.map((entry) => {
+    const official = path.join(weightsFolder(), entry.file);
+    return {
+      ...entry,
+      url: weightsUrl(entry),
+      official: existsSync(official) ? official : null,
+      used: cachedWeights(entry.architecture) ?? null,
+    };
+  });
 }

@@ -5,7 +5,6 @@ import { SuperSimpleNetError } from "../errors.js";
 import type { Architecture, NativeTensor, TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
 import { architectures } from "../schema/common.js";
-import { isFloating, toFloat32 } from "./float32.js";
 
 /** Of what a ResNet's file may hold, the part that runs here. layer4, fc and counters are ignored. */
 const used = /^(?:conv1|bn1|layer[123])\./;
@@ -13,14 +12,14 @@ const counter = /\.num_batches_tracked$/;
 
 /** WEIGHTS_INVALID with the first ten problems in the message and all of them in `problems`. */
 export function weightsInvalid(source: string, what: string, problems: readonly string[]): SuperSimpleNetError {
-  const shown = problems.slice(0, 10).join("; ");
-  const more = problems.length > 10 ? `; and ${problems.length - 10} more` : "";
   const count = problems.length === 1 ? "1 problem" : `${problems.length} problems`;
-  return new SuperSimpleNetError("WEIGHTS_INVALID", `${source} ${what} (${count}): ${shown}${more}.`, {
-    path: source,
-    problems,
-  });
+  const message = `${source} ${what} (${count}): ${firstProblems(problems)}`;
+  return new SuperSimpleNetError("WEIGHTS_INVALID", message, { path: source, problems });
 }
+
+/** The first ten problems as a sentence, and how many more there are. */
+export const firstProblems = (problems: readonly string[]): string =>
+  `${problems.slice(0, 10).join("; ")}${problems.length > 10 ? `; and ${problems.length - 10} more` : ""}.`;
 
 /**
  * Picks `wanted` (names to shapes) out of `tensors` as float32, where they are called `rename(name)`. What is missing,
@@ -143,4 +142,47 @@ export async function tensorsSha256(tensors: TensorMap): Promise<string> {
     }
   }
   return hash.digest("hex");
+}
+
+export function isFloating(tensor: NativeTensor): boolean {
+  return ["float32", "float64", "float16", "bfloat16"].includes(tensor.dtype);
+}
+
+/**
+ * A floating tensor (float16, bfloat16, float64) as float32; a float32 one as it is. float64 values are rounded.
+ * Throws WEIGHTS_INVALID for integers and bools.
+ */
+export function toFloat32(tensor: NativeTensor): NativeTensor & { data: Float32Array } {
+  return { dtype: "float32", shape: tensor.shape, data: float32Data(tensor) };
+}
+
+function float32Data(tensor: NativeTensor): Float32Array {
+  switch (tensor.dtype) {
+    case "float32":
+      return tensor.data as Float32Array;
+    case "float64":
+      return Float32Array.from(tensor.data as Float64Array);
+    case "bfloat16": {
+      // bfloat16 is the upper half of a float32.
+      const bits = Uint32Array.from(tensor.data as Uint16Array, (half) => half << 16);
+      return new Float32Array(bits.buffer);
+    }
+    case "float16":
+      return Float32Array.from(tensor.data as Uint16Array, halfToNumber);
+    default:
+      throw new SuperSimpleNetError(
+        "WEIGHTS_INVALID",
+        `A tensor of type ${tensor.dtype} cannot be used as floating-point weights.`,
+      );
+  }
+}
+
+/** IEEE 754 binary16: 1 sign bit, 5 exponent bits (bias 15), 10 fraction bits. */
+function halfToNumber(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 31;
+  const fraction = bits & 1023;
+  if (exponent === 0) return sign * fraction * 2 ** -24;
+  if (exponent === 31) return fraction ? NaN : sign * Infinity;
+  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }

@@ -26,9 +26,9 @@ export interface Imported {
  */
 export async function importWeights(file: string, architecture?: string): Promise<Imported> {
   checkPath("importWeights", "file", file);
-  const given = architecture === undefined ? undefined : catalogueEntry(architecture, "importWeights").architecture;
+  const named = architecture === undefined ? undefined : catalogueEntry(architecture, "importWeights").architecture;
   const { tensors, format } = await readTensors(file);
-  const found = given ?? detectArchitecture(tensors);
+  const found = named ?? detectArchitecture(tensors);
   if (!found) {
     throw weightsInvalid(file, "holds the complete weights of no known backbone", [
       `expected exactly the tensors of ${catalogue.map((e) => e.architecture).join(", ")} up to layer3; name the architecture to see what is wrong`,

@@ -1,13 +1,13 @@
 import { existsSync } from "node:fs";
 import path from "node:path";
 
-import { command, option, SuperSimpleNetError, text } from "../errors.js";
+import { command, option, SuperSimpleNetError, text, throwIfAborted } from "../errors.js";
 import { readTensors } from "../files/tensors.js";
 import type { Architecture, TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
 import { check } from "../schema/check.js";
 import { type LoadBackboneOptions, loadBackboneOptions } from "../schema/models.js";
-import { catalogueEntry, importedName, weightsFolder } from "./catalogue.js";
+import { cachedWeights, weightsFolder } from "./catalogue.js";
 import { backboneFrom, tensorsSha256 } from "./check.js";
 
 export interface Backbone {
@@ -19,17 +19,6 @@ export interface Backbone {
   /** The file's name, or "random, seed N". */
   source: string;
   trained: boolean;
-}
-
-/** The file that "auto" uses, or undefined. A file that the user imported goes before the official one. */
-export function cachedWeights(architecture: Architecture): string | undefined {
-  return [
-    importedName(architecture, "safetensors"),
-    importedName(architecture, "pth"),
-    catalogueEntry(architecture).file,
-  ]
-    .map((file) => path.join(weightsFolder(), file))
-    .find((file) => existsSync(file));
 }
 
 /**
@@ -79,9 +68,4 @@ export async function loadBackbone(options: LoadBackboneOptions): Promise<Backbo
 async function readUsed(file: string): Promise<TensorMap> {
   const { tensors } = await readTensors(file, ["conv1.", "bn1.", "layer1.", "layer2.", "layer3."]);
   return Object.keys(tensors).length > 0 ? tensors : (await readTensors(file)).tensors;
-}
-
-function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted)
-    throw new SuperSimpleNetError("ABORTED", "Reading the backbone's weights was cancelled.", { cause: signal.reason });
 }

@@ -25,18 +25,15 @@ export interface Pulled {
  * honoured. Throws INVALID_OPTION, DOWNLOAD_FAILED, CHECKSUM_MISMATCH, ABORTED, NO_SPACE, NO_PERMISSION, FILE_ERROR.
  */
 export async function pullWeights(architecture: string, options: PullOptions = {}): Promise<Pulled> {
-  const { baseUrl, signal, timeoutMs, attempts, retryDelayMs } = check("pullWeights", pullOptions, options);
+  const { baseUrl, ...transfer } = check("pullWeights", pullOptions, options);
   const entry = catalogueEntry(architecture, "pullWeights");
   const url = weightsUrl(entry, baseUrl);
   const file = path.join(weightsFolder(), entry.file);
-  if (existsSync(file) && (await fileSha256(file, signal)).startsWith(entry.sha256Prefix)) {
+  if (existsSync(file) && (await fileSha256(file, transfer.signal)).startsWith(entry.sha256Prefix)) {
     return { path: file, bytes: (await stat(file)).size, downloaded: false };
   }
   const { bytes } = await download({
-    signal,
-    timeoutMs,
-    attempts,
-    retryDelayMs,
+    ...transfer,
     onProgress: options.onProgress,
     url,
     file,

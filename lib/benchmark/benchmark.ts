@@ -2,10 +2,11 @@ import { mkdtemp, rm, stat } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 
-import { cachedWeights, loadBackbone } from "../backbones/load.js";
+import { cachedWeights } from "../backbones/catalogue.js";
+import { loadBackbone } from "../backbones/load.js";
 import { renderScene } from "../datasets/surface.js";
 import { Detector } from "../detection/detector.js";
-import { call, option, SuperSimpleNetError, text } from "../errors.js";
+import { call, option, SuperSimpleNetError, text, throwIfAborted } from "../errors.js";
 import { sharp } from "../images/sharp.js";
 import { computeFor, defaultThresholds, type ModelConfig, networkConfigOf, networkSettings } from "../models/config.js";
 import { Model } from "../models/model.js";
@@ -17,7 +18,7 @@ import { benchmarkOptions } from "../schema/benchmark.js";
 import { check } from "../schema/check.js";
 import { trainerDefaults } from "../schema/training.js";
 import type { Settings } from "../schema/types.js";
-import { packageVersion } from "../version.js";
+import { packageVersion } from "../native/locate.js";
 import { arithmetic } from "./arithmetic.js";
 
 const where = "benchmark";
@@ -88,24 +89,20 @@ export async function benchmark(options: BenchmarkOptions = {}): Promise<Benchma
   const { device } = resolveDevice(where, o.device);
   checkPrecision(where, precision, device);
   const threads = await applyThreads(where, o.threads);
-  const stopped = (): void => {
-    if (signal?.aborted)
-      throw new SuperSimpleNetError("ABORTED", "The benchmark was cancelled.", { cause: signal.reason });
-  };
 
   const folder = await mkdtemp(path.join(os.tmpdir(), "supersimplenet-benchmark-"));
   try {
     const modelFile = o.model ?? path.join(folder, "model.safetensors");
     if (o.model === undefined)
       await (await untrainedModel(o.backbone, o.imageSize, o.backboneWeights, signal)).save(modelFile);
-    stopped();
+    throwIfAborted(signal);
     const loadStart = performance.now();
     const detector = await Detector.load(modelFile, {
       device,
       batchSize,
       heads,
       precision,
-      ...(o.model !== undefined && o.backboneWeights !== undefined && { backboneWeights: o.backboneWeights }),
+      backboneWeights: o.model && o.backboneWeights,
     });
     const loadMs = performance.now() - loadStart;
     try {
@@ -121,7 +118,7 @@ export async function benchmark(options: BenchmarkOptions = {}): Promise<Benchma
 
       const times = { model: [] as number[], file: [] as number[] };
       for (let i = -warmup; i < repetitions; i++) {
-        stopped();
+        throwIfAborted(signal);
         const [first] = await detector.detect(raw);
         const start = performance.now();
         await detector.detect(files);

@@ -2,8 +2,7 @@ import path from "node:path";
 
 import type { Benchmark, Latency } from "../benchmark/benchmark.js";
 import { benchmarkOptions } from "../schema/benchmark.js";
-import { command } from "./command.js";
-import { interruptible } from "./interrupt.js";
+import { command, interruptible } from "./command.js";
 import { warnIfUntrained } from "./models.js";
 import { output, table } from "./output.js";
 
@@ -17,11 +16,11 @@ export const benchmark = command({
     "supersimplenet benchmark --model runs/bottle/model.safetensors --batch 8 --json",
     "supersimplenet benchmark --backbone resnet18 --image-size 320x192 --threads 1",
   ],
-  async run(given) {
+  async run(flags) {
     const { benchmark: measure } = await import("../benchmark/benchmark.js");
-    const model = given.model === undefined ? {} : { model: path.resolve(given.model) };
+    const model = flags.model === undefined ? {} : { model: path.resolve(flags.model) };
     const onProgress = (done: number, total: number): void => output.progress(`measuring ${done}/${total}`);
-    const result = await interruptible((signal) => measure({ ...given, ...model, signal, onProgress }));
+    const result = await interruptible((signal) => measure({ ...flags, ...model, signal, onProgress }));
     warn(result);
     output.result(report(result));
     output.document(result);

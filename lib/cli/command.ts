@@ -2,6 +2,7 @@ import type { z } from "zod";
 
 import { call, type ErrorDetails, SuperSimpleNetError, type Text, text } from "../errors.js";
 import { didYouMean } from "../schema/nearest.js";
+import { output } from "./output.js";
 
 /** What a command takes and does. Its flags, their checks and --help follow from the schema of its options. */
 export interface Command<Schema extends z.ZodObject = z.ZodObject> {
@@ -34,4 +35,33 @@ export function chooseAction<Action extends string>(written: string | undefined,
   const near = didYouMean(written ?? "", actions);
   const details = near === undefined ? {} : { fix: `Did you mean '${near}'?` };
   throw wrongUsage(`expected one of ${actions.join(", ")} but received '${written}'.`, details);
+}
+
+/** npm passes a Ctrl-C on that the terminal has sent to both of us: within this time it is the same one. */
+const sameMs = 500;
+
+/** Runs `work` with a signal that Ctrl-C (SIGINT) or SIGTERM aborts. A second one ends the process at once. */
+export async function interruptible<T>(
+  work: (signal: AbortSignal) => Promise<T>,
+  hint = "Stopping after the current step.",
+): Promise<T> {
+  const controller = new AbortController();
+  let first = 0;
+  const onSignal = (): void => {
+    if (controller.signal.aborted) {
+      if (performance.now() - first < sameMs) return;
+      process.exit(130);
+    }
+    first = performance.now();
+    output.log(`${hint} Press Ctrl-C again to stop at once.`);
+    controller.abort();
+  };
+  process.on("SIGINT", onSignal);
+  process.on("SIGTERM", onSignal);
+  try {
+    return await work(controller.signal);
+  } finally {
+    process.off("SIGINT", onSignal);
+    process.off("SIGTERM", onSignal);
+  }
 }

@@ -2,10 +2,8 @@ import type { z } from "zod";
 
 import { option, text } from "../errors.js";
 import { installCudaOptions } from "../schema/downloads.js";
-import { chooseAction, command, wrongUsage } from "./command.js";
-import { interruptible } from "./interrupt.js";
-import { output, table } from "./output.js";
-import { program } from "./spelling.js";
+import { chooseAction, command, interruptible, wrongUsage } from "./command.js";
+import { output, program, table } from "./output.js";
 
 const options = installCudaOptions.pick({ from: true, indexUrl: true, force: true });
 
@@ -18,10 +16,10 @@ export const cuda = command({
   positionals: { usage: "install|list", min: 1, max: 1, what: "install or list" },
   options,
   examples: ["supersimplenet cuda install", "supersimplenet cuda list", "supersimplenet cuda install --from wheels/"],
-  async run(given, [first]) {
+  async run(flags, [first]) {
     const action = chooseAction(first, ["install", "list"]);
-    if (action === "install") return install(given);
-    if (Object.keys(given).length === 0) return list();
+    if (action === "install") return install(flags);
+    if (Object.keys(flags).length === 0) return list();
     const only = text`${option("from")}, ${option("indexUrl")} and ${option("force")} belong to install.`;
     throw wrongUsage(only, { action });
   },
@@ -37,11 +35,11 @@ async function list(): Promise<number> {
   return 0;
 }
 
-async function install(given: Options): Promise<number> {
+async function install(flags: Options): Promise<number> {
   const { installCuda } = await import("../native/cuda_install.js");
   const { locateCudaAddon } = await import("../native/locate.js");
   const installed = await interruptible(
-    (signal) => installCuda({ ...given, signal, onProgress: showBytes() }),
+    (signal) => installCuda({ ...flags, signal, onProgress: showBytes() }),
     "Stopping; what was downloaded is kept for the next time.",
   );
   output.done();

@@ -2,29 +2,19 @@ import path from "node:path";
 
 import { z } from "zod";
 
-import type { Dataset } from "../datasets/types.js";
+import type { Dataset } from "../datasets/dataset.js";
 import { detectorOptions } from "../schema/detection.js";
 import { evaluateOptions } from "../schema/evaluation.js";
-import { writeWholeFile } from "../write.js";
-import { command } from "./command.js";
+import { writeJson } from "../write.js";
+import { command, interruptible } from "./command.js";
 import { evaluationDocument, evaluationText, overlayFiles, runEvaluation } from "./evaluation.js";
 import { refuseExisting, refuseInDataset, refuseInputs } from "./guards.js";
-import { interruptible } from "./interrupt.js";
 import { describeModel, warnIfUntrained, withDetector } from "./models.js";
 import * as rows from "./options.js";
 import { output } from "./output.js";
 
-const { split, threshold, ...detection } = {
-  ...evaluateOptions.pick({ split: true }).shape,
-  ...detectorOptions.pick({
-    threshold: true,
-    backboneWeights: true,
-    device: true,
-    threads: true,
-    batchSize: true,
-    precision: true,
-  }).shape,
-};
+const { split } = evaluateOptions.shape;
+const { threshold, backboneWeights, device, threads, batchSize, precision } = detectorOptions.shape;
 
 const options = z.strictObject({
   model: rows.modelFile,
@@ -34,7 +24,11 @@ const options = z.strictObject({
   out: rows.output("FILE", "Write the JSON document to this file too."),
   overwrite: rows.overwrite,
   overlays: rows.output("DIR", "Draw a picture of every image in this folder: image, mask, heat map and contour."),
-  ...detection,
+  backboneWeights,
+  device,
+  threads,
+  batchSize,
+  precision,
 });
 
 type Options = z.input<typeof options>;
@@ -48,17 +42,17 @@ export const evaluate = command({
     "supersimplenet evaluate --model runs/bottle/model.safetensors --data data/bottle",
     "supersimplenet evaluate --model model.safetensors --data samples.csv --overlays pictures --json",
   ],
-  run: (given) => interruptible((signal) => run(given, signal)),
+  run: (flags) => interruptible((signal) => run(flags, signal)),
 });
 
-async function run(given: Options, signal: AbortSignal): Promise<number> {
-  const { model, data, kind, category, fold, split: _, out, overwrite, overlays, ...settings } = given;
+async function run(flags: Options, signal: AbortSignal): Promise<number> {
+  const { model, data, kind, category, fold, split: _, out, overwrite, overlays, ...settings } = flags;
   const { datasets } = await import("../datasets/index.js");
   const { Detector } = await import("../detection/detector.js");
-  const split = options.shape.split.parse(given.split);
+  const split = options.shape.split.parse(flags.split);
   const file = path.resolve(model);
   const dataset = await datasets.open(data, { kind, category, fold });
-  refuseBadPlaces(given, dataset, split);
+  refuseBadPlaces(flags, dataset, split);
   return withDetector(Detector.load(file, settings), async (detector) => {
     warnIfUntrained(detector.model.config.backbone);
     const evaluation = await runEvaluation(detector, dataset, { split, signal, overlays });
@@ -66,7 +60,7 @@ async function run(given: Options, signal: AbortSignal): Promise<number> {
       model: describeModel(file, detector.model.config),
       ...evaluationDocument(evaluation, dataset, split),
     };
-    if (out !== undefined) await writeWholeFile(path.resolve(out), `${JSON.stringify(document, null, 2)}\n`);
+    if (out !== undefined) await writeJson(path.resolve(out), document);
     output.result(evaluationText(evaluation));
     if (overlays !== undefined) output.result(`pictures: ${path.resolve(overlays)}`);
     output.document(document);
@@ -75,10 +69,10 @@ async function run(given: Options, signal: AbortSignal): Promise<number> {
 }
 
 /** Nothing that is read is written over. */
-function refuseBadPlaces(given: Options, dataset: Dataset, split: "train" | "test"): void {
-  const { model, data, out, overwrite = false, overlays } = given;
+function refuseBadPlaces(flags: Options, dataset: Dataset, split: "train" | "test"): void {
+  const { model, data, out, overwrite = false, overlays } = flags;
   const images = dataset.samples.flatMap(({ image, mask }) => [image, mask]);
-  const inputs = [model, data, given.backboneWeights, ...images];
+  const inputs = [model, data, flags.backboneWeights, ...images];
   if (out !== undefined) {
     refuseInDataset("out", out, data);
     refuseInputs("out", [out], inputs);

@@ -1,10 +1,10 @@
 import path from "node:path";
 
-import type { Dataset, Sample, Split } from "../datasets/types.js";
+import type { Dataset, Sample, Split } from "../datasets/dataset.js";
 import type { Detector } from "../detection/detector.js";
 import type { Detection } from "../detection/types.js";
 import { byPaperName } from "../evaluation/metrics_table.js";
-import type { Evaluation } from "../evaluation/types.js";
+import type { Evaluation } from "../evaluation/evaluate.js";
 import { overlaySuffix, pictureNames } from "../report/names.js";
 import { writeWholeFile } from "../write.js";
 import { output, table } from "./output.js";
@@ -29,9 +29,9 @@ export async function runEvaluation(
       : await overlayWriter(overlayFiles(overlays, dataset, split), detector.model.config.thresholds.pixelLogit);
   const evaluation = await evaluate(detector, dataset, {
     split,
-    ...(signal && { signal }),
+    signal,
     onProgress: (done, total) => output.progress(`evaluating ${done}/${total}`),
-    ...(pictures && { onDetection: pictures.add }),
+    onDetection: pictures?.add,
   });
   await pictures?.finish();
   output.done();
@@ -49,8 +49,8 @@ async function overlayWriter(
   files: ReadonlyMap<string, string>,
   pixelThreshold: number,
 ): Promise<{ add(sample: Sample, detection: Detection): Promise<void>; finish(): Promise<void> }> {
-  const { ColourScale } = await import("../report/scale.js");
-  const { overlayOf } = await import("../report/sources.js");
+  const { ColourScale } = await import("../report/colours.js");
+  const { overlayOf } = await import("../report/overlay.js");
   const { overlayPng } = await import("../report/overlay.js");
   const scale = new ColourScale(pixelThreshold);
   return {

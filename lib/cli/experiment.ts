@@ -1,13 +1,12 @@
 import type { z } from "zod";
 
-import { SuperSimpleNetError } from "../errors.js";
+import { hasCode } from "../errors.js";
 import { type MetricId, metricsTable } from "../evaluation/metrics_table.js";
 import type { ExperimentEvent, ExperimentReport } from "../experiments/experiment.js";
 import { checkProtocol, protocolNames, protocols } from "../experiments/protocols.js";
 import { experimentOptions } from "../schema/experiments.js";
-import { command } from "./command.js";
+import { command, interruptible } from "./command.js";
 import { refuseInDataset, withoutEmptyFolders } from "./guards.js";
-import { interruptible } from "./interrupt.js";
 import { duration, output } from "./output.js";
 
 const options = experimentOptions.omit({ signal: true, onEvent: true });
@@ -27,12 +26,12 @@ export const experiment = command({
     "supersimplenet experiment table2 --data sensum=data/sensum --data ksdd2=data/ksdd2 --out runs/paper --shard 1/4",
     "supersimplenet experiment table2 --out runs/paper",
   ],
-  async run(given, [name]) {
+  async run(flags, [name]) {
     output.worksOn = true;
     const began = performance.now();
-    const { data = {}, out } = given;
+    const { data = {}, out } = flags;
     for (const root of typeof data === "string" ? [data] : Object.values(data)) refuseInDataset("out", out, root);
-    const report = await withoutEmptyFolders(out, () => interruptible((signal) => runProtocol(name, given, signal)));
+    const report = await withoutEmptyFolders(out, () => interruptible((signal) => runProtocol(name, flags, signal)));
     output.done();
     await tell(report, (performance.now() - began) / 1000);
     return report.runs.diverged.length > 0 ? 1 : 0;
@@ -41,7 +40,7 @@ export const experiment = command({
 
 async function runProtocol(
   written: string | undefined,
-  given: Options,
+  flags: Options,
   signal: AbortSignal,
 ): Promise<ExperimentReport> {
   const name = checkProtocol("experiment", written);
@@ -52,9 +51,9 @@ async function runProtocol(
     if (event.type === "done") finished++;
     show(event);
   };
-  return run(name, { ...given, signal, onEvent }).catch((error: unknown) => {
-    if (!(error instanceof SuperSimpleNetError && error.code === "ABORTED")) throw error;
-    const runs = `${finished} run${finished === 1 ? " is" : "s are"} new in ${given.out}`;
+  return run(name, { ...flags, signal, onEvent }).catch((error: unknown) => {
+    if (!hasCode(error, "ABORTED")) throw error;
+    const runs = `${finished} run${finished === 1 ? " is" : "s are"} new in ${flags.out}`;
     throw error.with(() => `Interrupted. ${runs}; the same command goes on from there.`);
   });
 }

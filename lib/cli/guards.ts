@@ -8,43 +8,35 @@ import { emptyFolders } from "../write.js";
 import { wrongUsage } from "./command.js";
 
 /** Where a path leads, links followed; of what does not exist yet, the part that does. */
-function realPlace(file: string): string {
+function realPath(file: string): string {
   const full = path.resolve(file);
   try {
     return realpathSync(full);
   } catch {
     const parent = path.dirname(full);
-    return parent === full ? full : path.join(realPlace(parent), path.basename(full));
+    return parent === full ? full : path.join(realPath(parent), path.basename(full));
   }
 }
 
-/** INVALID_OPTION about the place that an option names. */
-const badPlace = (name: string, file: string, why: Text, fix: Text): SuperSimpleNetError =>
+/** INVALID_OPTION about the file or folder that an option names. */
+export const badPath = (name: string, file: string, why: Text, fix: Text): SuperSimpleNetError =>
   wrongUsage(why, { option: name, value: file, path: file, fix });
 
 /** Throws INVALID_OPTION when one of the files that the option writes is a file that the command reads. */
 export function refuseInputs(name: string, outputs: Iterable<string>, inputs: Iterable<string | undefined>): void {
   const read = new Set<string>();
-  for (const input of inputs) if (input !== undefined) read.add(realPlace(input));
-  for (const file of outputs)
-    if (read.has(realPlace(file)))
-      throw badPlace(
-        name,
-        file,
-        text`${option(name)} would write over ${file}, which is an input.`,
-        "Choose another place.",
-      );
+  for (const input of inputs) if (input !== undefined) read.add(realPath(input));
+  const overwritten = [...outputs].find((file) => read.has(realPath(file)));
+  if (overwritten === undefined) return;
+  const why = text`${option(name)} would write over ${overwritten}, which is an input.`;
+  throw badPath(name, overwritten, why, "Choose another place.");
 }
 
 /** Throws INVALID_OPTION when the file that the option writes exists and may not be replaced. */
 export function refuseExisting(name: string, file: string, overwrite: boolean): void {
-  if (existsSync(file) && !overwrite)
-    throw badPlace(
-      name,
-      file,
-      `${file} exists already.`,
-      text`Give another ${option(name)}, or ${option("overwrite")} to replace it.`,
-    );
+  if (overwrite || !existsSync(file)) return;
+  const fix = text`Give another ${option(name)}, or ${option("overwrite")} to replace it.`;
+  throw badPath(name, file, `${file} exists already.`, fix);
 }
 
 const splitFolders = ["train", "test", "ground_truth"];
@@ -63,18 +55,14 @@ function isSplitFolder(folder: string): boolean {
  * images.
  */
 export function refuseInDataset(name: string, folder: string, data?: string): void {
-  const place = realPlace(folder);
-  const inData = data === undefined ? [] : path.relative(realPlace(data), place).split(path.sep);
+  const real = realPath(folder);
+  const inData = data === undefined ? [] : path.relative(realPath(data), real).split(path.sep);
   let inside = splitFolders.includes(inData[0]?.toLowerCase() ?? "");
-  for (let above = place; !inside && path.dirname(above) !== above; above = path.dirname(above))
+  for (let above = real; !inside && path.dirname(above) !== above; above = path.dirname(above))
     inside = isSplitFolder(above);
-  if (inside)
-    throw badPlace(
-      name,
-      folder,
-      text`${option(name)} ${folder} lies among the images of a data set.`,
-      "Choose a folder outside of it.",
-    );
+  if (!inside) return;
+  const why = text`${option(name)} ${folder} lies among the images of a data set.`;
+  throw badPath(name, folder, why, "Choose a folder outside of it.");
 }
 
 /** Removes the empty folders that `work` left of those it created on the way to `folder`, when it fails. */

@@ -1,8 +1,7 @@
 #!/usr/bin/env node
 import { SuperSimpleNetError } from "../errors.js";
-import { isCheckout } from "../native/locate.js";
+import { isCheckout, packageVersion } from "../native/locate.js";
 import { didYouMean } from "../schema/nearest.js";
-import { packageVersion } from "../version.js";
 import { type CommandEntry, commands } from "./commands.js";
 import { overview } from "./help.js";
 import { exitCode, handleOutputErrors, output, report } from "./output.js";

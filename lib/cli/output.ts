@@ -1,16 +1,28 @@
 import { fileError, type Spelling, SuperSimpleNetError } from "../errors.js";
-import { program, programSpelling } from "./spelling.js";
+import { isCheckout } from "../native/locate.js";
 
-const escaped = (character: string): string => {
-  const code = character.charCodeAt(0);
-  return character === "\n"
-    ? "\\n"
-    : character === "\t"
-      ? "\\t"
-      : character === "\r"
-        ? "\\r"
-        : `\\x${code.toString(16).padStart(2, "0")}`;
+/** How this program is called here: a checkout has no `supersimplenet` on the PATH, and npm finds its scripts inside it only. */
+export const program = !isCheckout
+  ? "supersimplenet"
+  : process.env["npm_package_name"] === "supersimplenet"
+    ? "npm run -s supersimplenet --"
+    : `node ${quoted(process.argv[1]!)}`;
+
+/** An argument as a POSIX shell reads it. */
+export function quoted(argument: string): string {
+  return /^[\w./:=,@%+-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", `'\\''`)}'`;
+}
+
+/** Error texts without a command, as before one is known. */
+export const programSpelling: Spelling = {
+  option: (path) => `'${path}'`,
+  call: (name) => name,
+  command: (line) => `'${program} ${line}'`,
 };
+
+const escapes: Record<string, string> = { "\n": "\\n", "\t": "\\t", "\r": "\\r" };
+const escaped = (character: string): string =>
+  escapes[character] ?? `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`;
 
 /** A file name for one line of a terminal: control characters are escaped. */
 export const printable = (name: string): string => name.replace(/[\x00-\x1f\x7f-\x9f]/g, escaped);

@@ -6,7 +6,7 @@ import { assemble, type Flag, flagFor, flagsOf, flagTerm, placeholder, readFlag 
 import { didYouMean } from "../schema/nearest.js";
 import { type Command, wrongUsage } from "./command.js";
 import { newParser } from "./help.js";
-import { programSpelling } from "./spelling.js";
+import { programSpelling } from "./output.js";
 
 export interface Parsed {
   /** In groups, as in the command's schema. */
@@ -18,18 +18,18 @@ export interface Parsed {
 
 /** Throws UNKNOWN_OPTION and INVALID_OPTION. With --help nothing is required. */
 export function parse(command: Command, args: readonly string[]): Parsed {
-  const given = new Map<Flag, unknown>();
+  const values = new Map<Flag, unknown>();
   const parser = parserOf(command, (flag, written) => {
-    given.set(flag, flag.sets ?? valueOf(command, flag, written, given.get(flag)));
+    values.set(flag, flag.sets ?? valueOf(command, flag, written, values.get(flag)));
   });
   const { operands: positionals, unknown } = parser.parseOptions([...args]);
   if (unknown[0] !== undefined) throw unknownFlag(command, parser, unknown[0]);
   const { json = false, help = false } = parser.opts<{ json?: boolean; help?: boolean }>();
   if (!help) {
-    checkFlags(command, given);
+    checkFlags(command, values);
     checkPositionals(command, positionals);
   }
-  return { options: assemble([...given].map(([{ path }, value]) => [path, value])), positionals, json, help };
+  return { options: assemble([...values].map(([{ path }, value]) => [path, value])), positionals, json, help };
 }
 
 /** commander's parser for the command. `take` gets every flag with the text after it, or null where none is. */
@@ -50,21 +50,21 @@ function valueOf(command: Command, flag: Flag, written: string | null, before: u
   return readFlag(command.name, flag, written, before);
 }
 
-function checkFlags(command: Command, given: ReadonlyMap<Flag, unknown>): void {
+function checkFlags(command: Command, values: ReadonlyMap<Flag, unknown>): void {
   for (const flag of flagsOf(command.options)) {
-    if (isRequired(flag) && ![...given.keys()].some(({ name }) => name === flag.name))
+    if (isRequired(flag) && ![...values.keys()].some(({ name }) => name === flag.name))
       throw misused(command, `${flagTerm(flag)} is missing: ${flag.row.help}`, flag);
   }
-  for (const off of given.keys()) {
-    const on = [...given.keys()].find(({ path, sets }) => off.sets === false && sets !== false && path === off.path);
+  for (const off of values.keys()) {
+    const on = [...values.keys()].find(({ path, sets }) => off.sets === false && sets !== false && path === off.path);
     if (on) throw misused(command, `--${on.name} and --${off.name} exclude each other.`, on);
   }
 }
 
-function checkPositionals(command: Command, given: readonly string[]): void {
+function checkPositionals(command: Command, positionals: readonly string[]): void {
   const { min, max = Infinity, what } = command.positionals ?? { min: 0, max: 0, what: "" };
-  if (given.length < min) throw misused(command, `${what} is missing.`);
-  if (given.length > max) throw misused(command, `unexpected argument '${given[max]}'.`);
+  if (positionals.length < min) throw misused(command, `${what} is missing.`);
+  if (positionals.length > max) throw misused(command, `unexpected argument '${positionals[max]}'.`);
 }
 
 function unknownFlag(command: Command, parser: Parser, argument: string): SuperSimpleNetError {
@@ -86,7 +86,7 @@ const helpHint = ({ name }: Command): Text => text`See ${commandLine(`${name} --
 
 const isRequired = ({ path, type }: Flag): boolean => path.length === 1 && !type.isOptional();
 
-/** The text of --help, as wide as the terminal unless another width is given. */
+/** The text of --help, as wide as the terminal unless another width is values. */
 export function helpText(command: Command, width?: number): string {
   const flags = new Map(flagsOf(command.options).map((flag) => [flag.name, flag]));
   const required = [...flags.values()].filter(isRequired).map(flagTerm);

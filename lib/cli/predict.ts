@@ -1,19 +1,17 @@
-import { stat } from "node:fs/promises";
 import path from "node:path";
 
 import { z } from "zod";
 
-import { firstOf } from "../datasets/listing.js";
+import { firstOf, isFolder } from "../datasets/listing.js";
 import type { Detector } from "../detection/detector.js";
 import type { Detection } from "../detection/types.js";
-import { option as flagOf, SuperSimpleNetError, text } from "../errors.js";
+import { hasCode, option as flagOf, SuperSimpleNetError, text } from "../errors.js";
 import { isPictureName, mapSuffixes, overlaySuffix, pictureNames } from "../report/names.js";
 import { detectorOptions } from "../schema/detection.js";
 import { option } from "../schema/option.js";
 import { makeFolder, writeWholeFile } from "../write.js";
-import { command, wrongUsage } from "./command.js";
+import { command, interruptible, wrongUsage } from "./command.js";
 import { filesBelow, refuseInDataset, refuseInputs } from "./guards.js";
-import { interruptible } from "./interrupt.js";
 import { describeModel, warnIfUntrained, withDetector } from "./models.js";
 import * as rows from "./options.js";
 import { errorDocument, output, printable } from "./output.js";
@@ -40,9 +38,9 @@ export const predict = command({
     "supersimplenet predict --model model.safetensors part.png",
     "supersimplenet predict --model model.safetensors photos/ --json --maps maps --map-format npy",
   ],
-  async run(given, images) {
-    output.worksOn = given.maps !== undefined || given.overlays !== undefined;
-    const plan = await planPrediction(given, images);
+  async run(flags, images) {
+    output.worksOn = flags.maps !== undefined || flags.overlays !== undefined;
+    const plan = await planPrediction(flags, images);
     return interruptible((signal) => detectAll(plan, signal));
   },
 });
@@ -65,8 +63,8 @@ interface Plan {
   overlays: string[];
 }
 
-async function planPrediction(given: Options, images: readonly string[]): Promise<Plan> {
-  const { model, maps: mapFolder, mapFormat, overlays: overlayFolder, ...settings } = given;
+async function planPrediction(flags: Options, images: readonly string[]): Promise<Plan> {
+  const { model, maps: mapFolder, mapFormat, overlays: overlayFolder, ...settings } = flags;
   if (mapFormat !== undefined && mapFolder === undefined)
     throw wrongUsage(text`${flagOf("mapFormat")} needs ${flagOf("maps")} DIR.`, { option: "mapFormat" });
   if (mapFolder !== undefined) refuseInDataset("maps", mapFolder);
@@ -107,11 +105,10 @@ async function detectAll(plan: Plan, signal: AbortSignal): Promise<number> {
       }
     } catch (error) {
       // What was reported gets its pictures all the same. If that fails too, the first error still says why the run ended.
-      await pictures
-        .finish()
-        .catch((second: unknown) => output.warn(second instanceof Error ? second.message : String(second)));
-      const interrupted = error instanceof SuperSimpleNetError && error.code === "ABORTED";
-      throw interrupted ? error.with(() => `Interrupted after ${images.length} of ${files.length} images.`) : error;
+      await pictures.finish().catch((second: unknown) => output.warn((second as Error).message));
+      throw hasCode(error, "ABORTED")
+        ? error.with(() => `Interrupted after ${images.length} of ${files.length} images.`)
+        : error;
     }
     await pictures.finish();
     output.done();
@@ -149,11 +146,7 @@ async function imageFiles(names: readonly string[]): Promise<{ files: string[]; 
   const skipped: Skipped[] = [];
   for (const name of names) {
     // A missing file is one bad image among others; it is reported when its turn comes.
-    const isFolder = await stat(name).then(
-      (found) => found.isDirectory(),
-      () => false,
-    );
-    if (!isFolder) {
+    if (!(await isFolder(name))) {
       files.push(name);
       continue;
     }
@@ -200,7 +193,7 @@ async function* outcomes(
     try {
       return { file, detection: (await detector.detect([file], { signal }))[0]! };
     } catch (error) {
-      if (error instanceof SuperSimpleNetError && belongsToImage(error)) return { file, error };
+      if (belongsToImage(error)) return { file, error };
       throw error;
     }
   };
@@ -210,14 +203,14 @@ async function* outcomes(
       const detections = await detector.detect(batch, { signal });
       for (const [index, detection] of detections.entries()) yield { file: batch[index]!, detection };
     } catch (error) {
-      if (!(error instanceof SuperSimpleNetError && belongsToImage(error))) throw error;
+      if (!belongsToImage(error)) throw error;
       for (const file of batch) yield await alone(file);
     }
   }
 }
 
-const belongsToImage = ({ code }: SuperSimpleNetError): boolean =>
-  ["IMAGE_UNREADABLE", "FILE_NOT_FOUND", "NO_PERMISSION", "FILE_ERROR"].includes(code);
+const belongsToImage = (error: unknown): error is SuperSimpleNetError =>
+  hasCode(error, "IMAGE_UNREADABLE", "FILE_NOT_FOUND", "NO_PERMISSION", "FILE_ERROR");
 
 function document(file: string, detection: Detection): Record<string, unknown> {
   const { score, logit, anomalous, threshold, pixelThreshold, regions, width, height, timings } = detection;
@@ -239,7 +232,7 @@ interface PictureWriter {
 }
 
 async function pictureWriter({ maps, format, overlays }: Plan, pixelThreshold: number): Promise<PictureWriter> {
-  const { ColourScale } = await import("../report/scale.js");
+  const { ColourScale } = await import("../report/colours.js");
   const { heatMapPng, overlayPng } = await import("../report/overlay.js");
   const { npyFile } = await import("../report/npy.js");
   const { decodeImage } = await import("../images/decode.js");
@@ -257,12 +250,9 @@ async function pictureWriter({ maps, format, overlays }: Plan, pixelThreshold: n
       if (heatMap === undefined && overlay === undefined) return;
       await scale.add(data, async (range) => {
         if (heatMap !== undefined) await write("map", heatMap, await heatMapPng(detection.map, range));
-        if (overlay !== undefined)
-          await write(
-            "overlay",
-            overlay,
-            await overlayPng({ image: await decodeImage(file), detection, title: file }, range),
-          );
+        if (overlay === undefined) return;
+        const input = { image: await decodeImage(file), detection, title: file };
+        await write("overlay", overlay, await overlayPng(input, range));
       });
     },
     finish: async () => void (await scale.finish()),

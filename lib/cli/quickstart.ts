@@ -4,25 +4,23 @@ import path from "node:path";
 
 import { z } from "zod";
 
-import type { Dataset, Sample } from "../datasets/types.js";
+import type { Dataset, Sample } from "../datasets/dataset.js";
 import type { Detection } from "../detection/types.js";
 import { fileError, option as flagOf, text } from "../errors.js";
-import type { Evaluation } from "../evaluation/types.js";
+import type { Evaluation } from "../evaluation/evaluate.js";
 import type { Model } from "../models/model.js";
 import { pathType } from "../schema/common.js";
 import { generatedOptions } from "../schema/datasets.js";
 import { option, rowOf } from "../schema/option.js";
 import { trainerOptions } from "../schema/training.js";
 import { probeFolder, writeWholeFile } from "../write.js";
-import { command, wrongUsage } from "./command.js";
-import { evaluationDocument, evaluationText } from "./evaluation.js";
-import { refuseInDataset, withoutEmptyFolders } from "./guards.js";
-import { interruptible } from "./interrupt.js";
-import { describeModel, withDetector } from "./models.js";
-import { duration, output } from "./output.js";
+import { command, interruptible } from "./command.js";
+import { evaluationText } from "./evaluation.js";
+import { badPath, refuseInDataset, withoutEmptyFolders } from "./guards.js";
+import { withDetector } from "./models.js";
+import { duration, output, program } from "./output.js";
 import { showTraining } from "./progress.js";
-import { type RunFiles, runFiles, saveRun, withWhatIsKept } from "./run_folder.js";
-import { program } from "./spelling.js";
+import { type RunFiles, runFiles, saveMetrics, saveRun, withWhatIsKept } from "./run_folder.js";
 
 const { epochs, device, threads } = trainerOptions.shape;
 const { imageSize, seed } = generatedOptions.shape;
@@ -57,9 +55,9 @@ export const quickstart = command({
     "Draws a data set of printed surfaces with and without defects, trains on good ones and a few defects with masks, evaluates, and writes the model, metrics.json and pictures. The backbone is a ResNet-18 with random weights, so that nothing has to be downloaded; use trained weights for real work.",
   options,
   examples: ["supersimplenet quickstart", "supersimplenet quickstart --out /tmp/demo --epochs 10"],
-  async run(given) {
+  async run(flags) {
     output.worksOn = true;
-    const plan = planQuickstart(options.parse(given));
+    const plan = planQuickstart(options.parse(flags));
     return withoutEmptyFolders(plan.out, () =>
       interruptible((signal) => demonstrate(plan, signal)).catch(async (error: unknown) => {
         const { quickstart: marker } = plan.files;
@@ -102,12 +100,7 @@ function refuseOtherFolder(out: string): void {
   }
   if (found.length === 0 || existsSync(runFiles(out).quickstart)) return;
   const fix = text`Give a new or an empty folder: ${flagOf("out")} DIR.`;
-  throw wrongUsage(`${out} holds something that quickstart did not make.`, {
-    option: "out",
-    value: out,
-    path: out,
-    fix,
-  });
+  throw badPath("out", out, `${out} holds something that quickstart did not make.`, fix);
 }
 
 async function demonstrate(plan: Plan, signal: AbortSignal): Promise<number> {
@@ -128,22 +121,14 @@ async function demonstrate(plan: Plan, signal: AbortSignal): Promise<number> {
   await writeWholeFile(files.quickstart, "{}\n");
   const dataset = await drawImages(plan, signal);
   const { callbacks, started, last } = showTraining(files.log);
-  const model = await trainer
-    .fit(dataset, { signal, out, overwrite: true, ...callbacks })
-    .catch((error: unknown) =>
-      Promise.reject(
-        started() === undefined ? error : withWhatIsKept(error, `${program} quickstart (it starts over)`, files),
-      ),
-    );
+  const model = await trainer.fit(dataset, { signal, out, overwrite: true, ...callbacks }).catch((error: unknown) => {
+    throw started() ? withWhatIsKept(error, `${program} quickstart (it starts over)`, files) : error;
+  });
   await saveRun(files, model);
   output.done();
 
   const { evaluation, shown } = await evaluateAndKeep(plan, model, dataset, signal);
-  const metrics = {
-    model: describeModel(path.basename(files.model), model.config),
-    ...evaluationDocument(evaluation, dataset, "test"),
-  };
-  await writeWholeFile(files.metrics, `${JSON.stringify(metrics, null, 2)}\n`);
+  const metrics = await saveMetrics(files, model, evaluation, dataset);
   const contactSheet = await drawPictures(plan.pictures, shown);
   output.done();
   const seconds = (performance.now() - began) / 1000;
@@ -230,21 +215,18 @@ function chooseShown(samples: readonly Sample[]): string[] {
     if (sample.label === "anomalous")
       kinds.set(sample.defect ?? "", [...(kinds.get(sample.defect ?? "") ?? []), sample]);
   const defects: Sample[] = [];
-  for (
-    let round = 0;
-    defects.length < shownDefects && [...kinds.values()].some((group) => group.length > round);
-    round++
-  ) {
-    for (const group of kinds.values()) if (group[round] && defects.length < shownDefects) defects.push(group[round]!);
-  }
-  return [...defects, ...test.filter((sample) => sample.label === "normal").slice(0, shownGood)].map(({ id }) => id);
+  const rounds = Math.max(0, ...[...kinds.values()].map((group) => group.length));
+  for (let round = 0; round < rounds; round++)
+    for (const group of kinds.values()) if (group[round]) defects.push(group[round]!);
+  const good = test.filter((sample) => sample.label === "normal");
+  return [...defects.slice(0, shownDefects), ...good.slice(0, shownGood)].map(({ id }) => id);
 }
 
 /** One overlay per image and a sheet of all of them; returns the sheet's path. */
 async function drawPictures(folder: string, shown: readonly Shown[]): Promise<string> {
   const { colourRange } = await import("../report/colours.js");
   const { contactSheet, overlayPng } = await import("../report/overlay.js");
-  const { overlayOf } = await import("../report/sources.js");
+  const { overlayOf } = await import("../report/overlay.js");
   const { overlaySuffix, pictureNames } = await import("../report/names.js");
   await rm(folder, { recursive: true, force: true });
   const order = [...shown].sort((a, b) => Number(a.sample.label === "normal") - Number(b.sample.label === "normal"));
@@ -253,12 +235,9 @@ async function drawPictures(folder: string, shown: readonly Shown[]): Promise<st
     inputs.map(({ detection }) => detection.map.data),
     inputs[0]?.detection.pixelThreshold ?? 0,
   );
-  const names = pictureNames(
-    inputs.map(({ title }) => title),
-    overlaySuffix,
-  );
-  for (const [i, input] of inputs.entries())
-    await writeWholeFile(path.join(folder, names[i]!), await overlayPng(input, range));
+  const titles = inputs.map(({ title }) => title);
+  for (const [i, name] of pictureNames(titles, overlaySuffix).entries())
+    await writeWholeFile(path.join(folder, name), await overlayPng(inputs[i]!, range));
   const sheet = path.join(folder, "..", "contact-sheet.png");
   await writeWholeFile(sheet, await contactSheet(inputs, range, "Quickstart: test images"));
   return sheet;

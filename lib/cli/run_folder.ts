@@ -2,8 +2,14 @@ import { existsSync, rmSync } from "node:fs";
 import path from "node:path";
 
 import { fileError, option, SuperSimpleNetError, text } from "../errors.js";
+import type { Dataset } from "../datasets/dataset.js";
+import type { Evaluation } from "../evaluation/evaluate.js";
 import type { Model } from "../models/model.js";
+import { writeJson } from "../write.js";
 import { wrongUsage } from "./command.js";
+import { evaluationDocument } from "./evaluation.js";
+import { badPath } from "./guards.js";
+import { describeModel } from "./models.js";
 
 /** The files of a training. */
 export interface RunFiles {
@@ -34,12 +40,8 @@ export function refuseOtherRun(out: string, resume: boolean, overwrite: boolean)
       ? "the checkpoint of an unfinished training"
       : undefined;
   if (found === undefined) return;
-  throw wrongUsage(`${out} already holds ${found}.`, {
-    option: "out",
-    value: out,
-    path: out,
-    fix: text`Give another ${option("out")}, ${option("resume")} to continue it, or ${option("overwrite")} to replace it.`,
-  });
+  const fix = text`Give another ${option("out")}, ${option("resume")} to continue it, or ${option("overwrite")} to replace it.`;
+  throw badPath("out", out, `${out} already holds ${found}.`, fix);
 }
 
 export function removeFile(file: string): void {
@@ -54,6 +56,19 @@ export function removeFile(file: string): void {
 export async function saveRun(files: RunFiles, model: Model): Promise<void> {
   removeFile(files.metrics);
   await model.save(files.model);
+}
+
+/** Writes the metrics on the test split; returns them as metrics.json holds them. */
+export async function saveMetrics(
+  files: RunFiles,
+  model: Model,
+  evaluation: Evaluation,
+  dataset: Dataset,
+): Promise<Record<string, unknown>> {
+  const described = describeModel(path.basename(files.model), model.config);
+  const metrics = { model: described, ...evaluationDocument(evaluation, dataset, "test") };
+  await writeJson(files.metrics, metrics);
+  return metrics;
 }
 
 /**

@@ -2,7 +2,7 @@ import path from "node:path";
 
 import { z } from "zod";
 
-import type { Dataset } from "../datasets/types.js";
+import type { Dataset } from "../datasets/dataset.js";
 import type { Model } from "../models/model.js";
 import { mergeOptions } from "../schema/check.js";
 import type { OpenOptions } from "../schema/datasets.js";
@@ -10,17 +10,23 @@ import { entries } from "../schema/option.js";
 import { fitOptions, trainerOptions } from "../schema/training.js";
 import type { TrainerOptions } from "../schema/types.js";
 import type { RankSettings } from "../training/ranks.js";
-import { probeFolder, writeWholeFile } from "../write.js";
-import { command } from "./command.js";
-import { evaluationDocument, evaluationText, runEvaluation } from "./evaluation.js";
+import { probeFolder } from "../write.js";
+import { command, interruptible } from "./command.js";
+import { evaluationText, runEvaluation } from "./evaluation.js";
 import { refuseInDataset, refuseInputs, withoutEmptyFolders } from "./guards.js";
-import { interruptible } from "./interrupt.js";
 import { describeModel, withDetector } from "./models.js";
 import * as rows from "./options.js";
-import { duration, output } from "./output.js";
+import { duration, output, program, quoted } from "./output.js";
 import { showTraining } from "./progress.js";
-import { refuseOtherRun, removeFile, type RunFiles, runFiles, saveRun, withWhatIsKept } from "./run_folder.js";
-import { program, quoted } from "./spelling.js";
+import {
+  refuseOtherRun,
+  removeFile,
+  type RunFiles,
+  runFiles,
+  saveMetrics,
+  saveRun,
+  withWhatIsKept,
+} from "./run_folder.js";
 
 const { data, ...reading } = rows.dataset;
 
@@ -42,9 +48,9 @@ export const train = command({
     "supersimplenet train --data samples.csv --out runs/tiles --backbone resnet18 --image-size 128x128 --epochs 50",
     "supersimplenet train --data data/bottle --out runs/bottle --resume",
   ],
-  async run(given) {
+  async run(flags) {
     output.worksOn = true;
-    const plan = await planTraining(given);
+    const plan = await planTraining(flags);
     const work = (): Promise<number> => interruptible((signal) => trainAndEvaluate(plan, signal));
     return plan.writes ? withoutEmptyFolders(plan.out, work) : work();
   },
@@ -65,8 +71,8 @@ interface Plan {
   writes: boolean;
 }
 
-async function planTraining(given: z.input<typeof options>): Promise<Plan> {
-  const { data, out: folder, kind, category, fold, resume = false, overwrite = false, ...settings } = given;
+async function planTraining(flags: z.input<typeof options>): Promise<Plan> {
+  const { data, out: folder, kind, category, fold, resume = false, overwrite = false, ...settings } = flags;
   const out = path.resolve(folder);
   const files = runFiles(out);
   const { rankSettings } = await import("../training/ranks.js");
@@ -105,11 +111,10 @@ async function trainAndEvaluate(plan: Plan, signal: AbortSignal): Promise<number
     removeFile(files.quickstart); // what is here now is worth keeping
     callbacks.onStart?.(event);
   };
-  const model = await trainer
-    .fit(dataset, { signal, out, resume, overwrite, ...callbacks, onStart })
-    .catch((error: unknown) =>
-      Promise.reject(started() === undefined ? error : withWhatIsKept(error, resumingCommand(), files)),
-    );
+  const fit = { signal, out, resume, overwrite, ...callbacks, onStart };
+  const model = await trainer.fit(dataset, fit).catch((error: unknown) => {
+    throw started() ? withWhatIsKept(error, resumingCommand(), files) : error;
+  });
   await saveRun(files, model);
   output.done();
   output.result(`model: ${files.model}`);
@@ -171,11 +176,7 @@ async function evaluateModel(
   const evaluation = await withDetector(Detector.load(model, { device, threads }), (detector) =>
     runEvaluation(detector, dataset, { signal }),
   );
-  const metrics = {
-    model: describeModel(path.basename(files.model), model.config),
-    ...evaluationDocument(evaluation, dataset, "test"),
-  };
-  await writeWholeFile(files.metrics, `${JSON.stringify(metrics, null, 2)}\n`);
+  const metrics = await saveMetrics(files, model, evaluation, dataset);
   output.result(evaluationText(evaluation));
   output.result(`metrics: ${files.metrics}`);
   return metrics;

@@ -5,10 +5,8 @@ import { option as flagOf, text } from "../errors.js";
 import { architectures } from "../schema/common.js";
 import { architecture } from "../schema/models.js";
 import { option } from "../schema/option.js";
-import { chooseAction, command, wrongUsage } from "./command.js";
-import { interruptible } from "./interrupt.js";
-import { output, table } from "./output.js";
-import { program } from "./spelling.js";
+import { chooseAction, command, interruptible, wrongUsage } from "./command.js";
+import { output, program, table } from "./output.js";
 
 export const weights = command({
   name: "weights",
@@ -40,7 +38,7 @@ export const weights = command({
 });
 
 async function list(): Promise<number> {
-  const { listWeights } = await import("../backbones/list.js");
+  const { listWeights } = await import("../backbones/catalogue.js");
   const weights = listWeights();
   const rows = weights.map(({ architecture, sizeMiB, used }) => [
     architecture,

@@ -4,7 +4,7 @@ import { isImageFile } from "../images/decode.js";
 import { findName, isFolder, listFolder, notThisLayout, firstOf } from "./listing.js";
 import { chooseCategory, type Loader } from "./loader.js";
 import { countWarnings } from "./published.js";
-import type { Dataset, DatasetProblem, Sample } from "./types.js";
+import type { Dataset, DatasetProblem, Sample } from "./dataset.js";
 
 const LAYOUT = `  Brain/train/good/img/*.png                (also called Brain_AD/BraTS2021_slice)
   Brain/test/good/img/*.png

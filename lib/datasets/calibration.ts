@@ -1,7 +1,7 @@
 import { Random } from "../random.js";
 import { check } from "../schema/check.js";
 import { type CalibrationOptions, calibrationOptions } from "../schema/datasets.js";
-import type { Sample } from "./types.js";
+import type { Sample } from "./dataset.js";
 
 /** A threshold from fewer normal images than this would be a guess. */
 const LEAST_CALIBRATION_NORMALS = 4;

@@ -4,7 +4,7 @@ import { IMAGE_EXTENSIONS, isImageFile } from "../images/decode.js";
 import { check, checkPath } from "../schema/check.js";
 import { type FolderOptions, folderOptions } from "../schema/datasets.js";
 import { findName, listFolder as list, notThisLayout, sharedMask, firstOf, spelling } from "./listing.js";
-import type { Dataset, DatasetProblem, Sample, Split } from "./types.js";
+import type { Dataset, DatasetProblem, Sample, Split } from "./dataset.js";
 
 export const FOLDER_LAYOUT = `  train/good/*.png              normal images
   train/<defect>/*.png          optional: defective images to learn from
@@ -34,6 +34,9 @@ class MaskFolder {
   }
 }
 
+/** Takes down a problem and the split that it concerns, if that is known. */
+type Note = (split: Split | undefined, message: string) => void;
+
 /** What other data sets put before or after an image's name to call its mask: 000_GT, mask-000, 000.label. */
 const OTHER_CONVENTION =
   /^(?:mask|gt|label|seg)[-_. ]|[-_. ](?:mask|masks|gt|label|labels|seg|segmentation|anno|annotation|ground_?truth)$/i;
@@ -61,6 +64,7 @@ export async function folder(root: string, options: FolderOptions = {}): Promise
   const problems: DatasetProblem[] = [];
   const samples: Sample[] = [];
 
+  const note: Note = (split, message) => void problems.push({ message, ...(split !== undefined && { split }) });
   const refuse = (reason: string): never => {
     throw notThisLayout(base, reason, FOLDER_LAYOUT);
   };
@@ -86,26 +90,23 @@ export async function folder(root: string, options: FolderOptions = {}): Promise
       );
     }
     for (const file of inside.files)
-      problems.push({
+      note(
         split,
-        message: `${relative(path.join(splitFolder, file))} lies directly in ${split}/: move it to ${split}/good or ${split}/<defect>.`,
-      });
+        `${relative(path.join(splitFolder, file))} lies directly in ${split}/: move it to ${split}/good or ${split}/<defect>.`,
+      );
     for (const kind of inside.folders) {
       const kindFolder = path.join(splitFolder, kind);
       const { files, folders } = await list(kindFolder);
       for (const nested of folders)
-        problems.push({
+        note(
           split,
-          message: `${relative(path.join(kindFolder, nested))} is a folder: images must lie directly in ${relative(kindFolder)}.`,
-        });
+          `${relative(path.join(kindFolder, nested))} is a folder: images must lie directly in ${relative(kindFolder)}.`,
+        );
       for (const file of files) {
         const image = path.join(kindFolder, file);
         const id = relative(image);
         if (!isImageFile(file))
-          problems.push({
-            split,
-            message: `${id} is not a supported image (${IMAGE_EXTENSIONS.join(" ")}): convert or remove it.`,
-          });
+          note(split, `${id} is not a supported image (${IMAGE_EXTENSIONS.join(" ")}): convert or remove it.`);
         else if (isNormal(kind)) samples.push({ id, image, label: "normal", split });
         else samples.push({ id, image, label: "anomalous", split, defect: kind });
       }
@@ -114,7 +115,7 @@ export async function folder(root: string, options: FolderOptions = {}): Promise
 
   const truth = findName(top.folders, "ground_truth");
   const normalMasks =
-    truth === undefined ? [] : await attachMasks(path.join(base, truth), samples, problems, isNormal, relative);
+    truth === undefined ? [] : await attachMasks(path.join(base, truth), samples, note, isNormal, relative);
   return { kind: "folder", name: settings.name ?? path.basename(base), root: base, samples, normalMasks, problems };
 }
 
@@ -122,13 +123,11 @@ export async function folder(root: string, options: FolderOptions = {}): Promise
 async function attachMasks(
   truth: string,
   samples: Sample[],
-  problems: DatasetProblem[],
+  note: Note,
   isNormal: (name: string) => boolean,
   relative: (file: string) => string,
 ): Promise<NonNullable<Dataset["normalMasks"]>> {
   const normalMasks: { mask: string; split?: Split }[] = [];
-  const note = (split: Split | undefined, message: string): void =>
-    void problems.push({ message, ...(split !== undefined && { split }) });
   const stemOf = (sample: Sample): string => path.parse(sample.image).name;
   const keyOf = (split: Split | undefined, defect: string): string => `${split ?? "any"}/${spelling(defect)}`;
   const masks = new Map<string, MaskFolder>();
@@ -137,11 +136,8 @@ async function attachMasks(
       const folder = path.join(parent, kind);
       const { files } = await list(folder);
       if (isNormal(kind)) {
-        normalMasks.push(
-          ...files
-            .filter(isImageFile)
-            .map((file) => ({ mask: path.join(folder, file), ...(split !== undefined && { split }) })),
-        );
+        for (const file of files.filter(isImageFile))
+          normalMasks.push({ mask: path.join(folder, file), ...(split !== undefined && { split }) });
         continue;
       }
       for (const file of files)

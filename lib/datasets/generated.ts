@@ -4,8 +4,8 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 
 import { z } from "zod";
 
-import { fileError, SuperSimpleNetError } from "../errors.js";
-import { prefetch, throwIfAborted } from "../images/pipeline.js";
+import { fileError, SuperSimpleNetError, throwIfAborted } from "../errors.js";
+import { prefetch } from "../images/pipeline.js";
 import { sharp } from "../images/sharp.js";
 import { Random } from "../random.js";
 import { check, checkPath, checkValue } from "../schema/check.js";
@@ -14,7 +14,7 @@ import type { Settings } from "../schema/types.js";
 import { makeFolder, makeUniqueFolder } from "../write.js";
 import { folder } from "./folder.js";
 import { type Defect, renderScene } from "./surface.js";
-import type { Dataset } from "./types.js";
+import type { Dataset } from "./dataset.js";
 
 /** Options of datasets.generated. */
 export interface GeneratedOptions extends Settings<typeof generatedOptions> {

@@ -17,10 +17,10 @@ export const datasets = {
   validate: validateDataset,
 } as const;
 
-export type { DatasetCounts } from "./counts.js";
+export type { DatasetCounts } from "./dataset.js";
 export type { GeneratedOptions } from "./generated.js";
 export type { FolderOptions, ManifestOptions, OpenOptions } from "../schema/datasets.js";
 export type { PublishedSettings } from "./published.js";
 export type { Defect } from "./surface.js";
-export type { Dataset, DatasetProblem, Label, Regime, Sample, Split } from "./types.js";
+export type { Dataset, DatasetProblem, Label, Regime, Sample, Split } from "./dataset.js";
 export type { ValidateOptions, ValidationResult } from "./validate.js";

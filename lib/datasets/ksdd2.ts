@@ -1,13 +1,11 @@
 import path from "node:path";
 
-import { SuperSimpleNetError } from "../errors.js";
 import { decodeMask } from "../images/decode.js";
 import { prefetch } from "../images/pipeline.js";
 import { isFile, isFolder, listFolder, notThisLayout, firstOf } from "./listing.js";
-import type { Loader, OpenOptions } from "./loader.js";
+import { type Loader, type OpenOptions, readSplit, splitEntries } from "./loader.js";
 import { countWarnings } from "./published.js";
-import { readSplit, splitEntries } from "./splits.js";
-import type { Dataset, DatasetProblem, Sample, Split } from "./types.js";
+import { type Dataset, type DatasetProblem, oneProblem, type Sample, type Split } from "./dataset.js";
 
 const LAYOUT = `  train/10000.png, train/10000_GT.png, ...
   test/20000.png, test/20000_GT.png, ...
@@ -66,7 +64,7 @@ async function readSplits(file: string): Promise<Record<Split, Map<string, boole
   const value = await readSplit(file);
   if (!Array.isArray(value) || value.length !== 2) {
     const problem = `${path.basename(file)} is not a split file of KSDD2: expected a pair of lists, training and test.`;
-    throw new SuperSimpleNetError("DATASET_INVALID", `${file}: ${problem}`, { path: file, problems: [problem] });
+    throw oneProblem(file, problem, file);
   }
   const names = (list: unknown): Map<string, boolean> =>
     new Map(splitEntries(list, file).map(({ id, segmented }) => [id, segmented]));

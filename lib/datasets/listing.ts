@@ -1,7 +1,8 @@
 import { readdir, stat } from "node:fs/promises";
 import path from "node:path";
 
-import { fileError, SuperSimpleNetError } from "../errors.js";
+import { fileError, type SuperSimpleNetError } from "../errors.js";
+import { oneProblem } from "./dataset.js";
 
 const collator = new Intl.Collator("en", { numeric: true });
 
@@ -62,10 +63,5 @@ export const sharedMask = (image: string, other: string, mask: string): string =
   `${image} and ${other} both match ${mask}: rename one of the images, and its mask if it has one.`;
 
 /** A data set that cannot be read as what it was taken for: one problem, which says what is expected where. */
-export function notThisLayout(root: string, reason: string, layout: string): SuperSimpleNetError {
-  const problem = `${reason} Expected layout:\n${layout}`;
-  return new SuperSimpleNetError("DATASET_INVALID", `Data set ${root}: ${problem}`, {
-    path: root,
-    problems: [problem],
-  });
-}
+export const notThisLayout = (root: string, reason: string, layout: string): SuperSimpleNetError =>
+  oneProblem(root, `${reason} Expected layout:\n${layout}`);

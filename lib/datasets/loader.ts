@@ -1,9 +1,12 @@
+import path from "node:path";
+
 import { z } from "zod";
 
 import { call, option, SuperSimpleNetError, text } from "../errors.js";
+import { engine } from "../native/engine.js";
 import { checkValue } from "../schema/check.js";
 import type { DatasetKind, OpenOptions } from "../schema/datasets.js";
-import type { Dataset } from "./types.js";
+import { type Dataset, oneProblem } from "./dataset.js";
 
 export type { OpenOptions };
 
@@ -36,19 +39,40 @@ export function chooseCategory(kind: string, wanted: string | undefined, availab
 
 /** INVALID_OPTION when it is missing or out of range. */
 export function chooseFold(kind: string, wanted: number | undefined, folds: number): number {
-  if (wanted !== undefined)
-    return checkValue(
-      "datasets.open",
-      "fold",
-      z
-        .int()
-        .min(0)
-        .max(folds - 1),
-      wanted,
-    );
+  const last = folds - 1;
+  if (wanted !== undefined) return checkValue("datasets.open", "fold", z.int().min(0).max(last), wanted);
   throw new SuperSimpleNetError(
     "INVALID_OPTION",
     text`${call("datasets.open")}: the data set, ${kind}, is evaluated in ${folds} folds.`,
-    { option: "fold", fix: text`Choose one with ${option("fold")}: 0 to ${folds - 1}.` },
+    { option: "fold", fix: text`Choose one with ${option("fold")}: 0 to ${last}.` },
   );
 }
+
+/** A sample in a published split file: its number or name, and whether its mask may be used. */
+export interface SplitEntry {
+  id: string;
+  segmented: boolean;
+}
+
+/** Turns the unpickled list of (id, is_segmented) pairs into entries. DATASET_INVALID when it is anything else. */
+export function splitEntries(value: unknown, file: string): SplitEntry[] {
+  const wrong = (what: string): never => {
+    const problem = `${path.basename(file)} is not a split file: expected a list of pairs (image, is_segmented), but ${what}.`;
+    throw oneProblem(file, problem, file);
+  };
+  if (!Array.isArray(value)) return wrong("it holds something else");
+  return value.map((pair: unknown): SplitEntry => {
+    if (!Array.isArray(pair) || pair.length !== 2) return wrong(`it holds ${JSON.stringify(pair)}`);
+    const [id, segmented] = pair as [unknown, unknown];
+    if (
+      (typeof id !== "number" && typeof id !== "string") ||
+      (typeof segmented !== "boolean" && segmented !== 0 && segmented !== 1)
+    ) {
+      return wrong(`it holds (${String(id)}, ${String(segmented)})`);
+    }
+    return { id: String(id), segmented: Boolean(segmented) };
+  });
+}
+
+/** Reads a Python pickle through the engine's restricted unpickler. Errors: PICKLE_REFUSED, FILE_CORRUPT, file codes. */
+export const readSplit = (file: string): Promise<unknown> => engine().readPickle(file);

@@ -3,12 +3,12 @@ import path from "node:path";
 
 import { CsvError, parse } from "csv-parse/sync";
 
-import { fileError, SuperSimpleNetError } from "../errors.js";
+import { fileError } from "../errors.js";
 import { check, checkPath } from "../schema/check.js";
 import { type ManifestOptions, manifestOptions } from "../schema/datasets.js";
 import { didYouMean } from "../schema/nearest.js";
 import { firstOf } from "./listing.js";
-import type { Dataset, Label, Sample, Split } from "./types.js";
+import { type Dataset, type Label, manyProblems, type Sample, type Split } from "./dataset.js";
 
 /** What a folder's manifest is called when only the folder is given. */
 const MANIFEST_NAMES: readonly string[] = ["samples.csv", "samples.jsonl"];
@@ -75,13 +75,7 @@ export async function manifest(file: string, options: ManifestOptions = {}): Pro
 
   const problems: string[] = [];
   const fail = (): never => {
-    const shown = problems.slice(0, 20);
-    if (problems.length > shown.length) shown.push(`... and ${problems.length - shown.length} more`);
-    throw new SuperSimpleNetError(
-      "DATASET_INVALID",
-      `Manifest ${full} has ${problems.length} problem${problems.length === 1 ? "" : "s"}:\n${shown.map((p) => `  ${p}`).join("\n")}`,
-      { path: full, problems },
-    );
+    throw manyProblems(`Manifest ${full}`, full, problems);
   };
   if (["fffe", "feff"].includes(bytes.toString("hex", 0, 2))) {
     problems.push(
@@ -96,7 +90,6 @@ export async function manifest(file: string, options: ManifestOptions = {}): Pro
 
   const samples: Sample[] = [];
   const lines = new Map<string, number>();
-  const missing = missingFiles();
   for (const { line, values } of rows) {
     const problem = (what: string): void => void problems.push(`line ${line}: ${what}`);
     // Backslashes come from manifests written on Windows.
@@ -139,14 +132,12 @@ export async function manifest(file: string, options: ManifestOptions = {}): Pro
   return { kind: "manifest", name: name ?? path.basename(root), root, samples };
 }
 
-/** Tells whether a file does not exist; other failures are left to the reading of the image, which explains them. */
-function missingFiles(): (file: string) => Promise<boolean> {
-  return (file) =>
-    stat(file).then(
-      () => false,
-      (error: NodeJS.ErrnoException) => error.code === "ENOENT" || error.code === "ENOTDIR",
-    );
-}
+/** Whether a file does not exist; other failures are left to the reading of the image, which explains them. */
+const missing = (file: string): Promise<boolean> =>
+  stat(file).then(
+    () => false,
+    (error: NodeJS.ErrnoException) => error.code === "ENOENT" || error.code === "ENOTDIR",
+  );
 
 function csvRows(text: string, problems: string[]): Row[] {
   const [separatorLine = "", separator] = SEPARATOR_LINE.exec(text) ?? [];

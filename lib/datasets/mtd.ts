@@ -1,10 +1,10 @@
 import path from "node:path";
 
-import { hash32 } from "../random.js";
+import { byHash } from "../random.js";
 import { isFolder, listFolder, notThisLayout, sharedMask, firstOf } from "./listing.js";
 import { chooseFold, type Loader, type OpenOptions } from "./loader.js";
 import { countWarnings } from "./published.js";
-import type { Dataset, DatasetProblem, Sample, Split } from "./types.js";
+import type { Dataset, DatasetProblem, Sample, Split } from "./dataset.js";
 
 const LAYOUT = `  MT_Free/Imgs/exp1_num_10334.jpg, ...            without defects; its .png masks are empty
   MT_Blowhole/Imgs/exp1_num_108719.jpg, ...       each with a mask of the same name, .png
@@ -34,10 +34,7 @@ async function load(root: string, options: OpenOptions): Promise<Dataset> {
     const { files } = await listFolder(path.join(root, kind, "Imgs"));
     const masks = new Map(files.filter((file) => /\.png$/i.test(file)).map((file) => [path.parse(file).name, file]));
     const images = files.filter((file) => /\.jpe?g$/i.test(file));
-    const rank = (file: string): number => hash32(`${kind}/${file}`);
-    const position = new Map(
-      [...images].sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1)).map((file, i) => [file, i]),
-    );
+    const position = new Map(byHash(images, (file) => `${kind}/${file}`).map((file, i) => [file, i]));
     const splitOf = (file: string): Split => {
       const i = position.get(file)!;
       if (fold !== undefined) return i % FOLDS === fold ? "test" : "train";

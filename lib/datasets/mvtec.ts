@@ -4,7 +4,7 @@ import { folder } from "./folder.js";
 import { isFolder, listFolder, notThisLayout, firstOf } from "./listing.js";
 import { chooseCategory, type Loader } from "./loader.js";
 import { countWarnings, mvtecCategories } from "./published.js";
-import type { Dataset } from "./types.js";
+import type { Dataset } from "./dataset.js";
 
 const LAYOUT = `  bottle/train/good/000.png
   bottle/test/good/000.png, bottle/test/broken_large/000.png, ...

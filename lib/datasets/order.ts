@@ -1,6 +1,6 @@
 import { SuperSimpleNetError } from "../errors.js";
 import { Random } from "../random.js";
-import type { Label } from "./types.js";
+import type { Label } from "./dataset.js";
 
 /** One training example: which sample, and how it is flipped: 0 not, 1 vertically, 2 horizontally, 3 both. */
 export interface Draw {

@@ -1,7 +1,6 @@
 import { invalid } from "../errors.js";
 import type { TrainerOptions } from "../schema/types.js";
-import { countSamples } from "./counts.js";
-import type { Dataset } from "./types.js";
+import { countSamples, type Dataset } from "./dataset.js";
 
 /** Settings that belong to a data set, not to the regime. */
 export type PublishedSettings = Pick<TrainerOptions, "imageSize" | "anomalies">;
@@ -69,20 +68,8 @@ const counts: Record<string, Record<string, PublishedCounts>> = {
 };
 
 export const mvtecCategories: readonly string[] = Object.keys(mvtec);
-export const visaCategories: readonly string[] = [
-  "candle",
-  "capsules",
-  "cashew",
-  "chewinggum",
-  "fryum",
-  "macaroni1",
-  "macaroni2",
-  "pcb1",
-  "pcb2",
-  "pcb3",
-  "pcb4",
-  "pipe_fryum",
-];
+export const visaCategories: readonly string[] =
+  "candle capsules cashew chewinggum fryum macaroni1 macaroni2 pcb1 pcb2 pcb3 pcb4 pipe_fryum".split(" ");
 
 /** Whether its masks are those of a published data set. Such a mask may mark most of an image, for instance where a part lies the wrong way up. */
 export const hasPublishedMasks = ({ kind }: Dataset): boolean =>

@@ -13,9 +13,9 @@ import type { Loader } from "./loader.js";
 import { findManifest, manifest } from "./manifest.js";
 import { mtd } from "./mtd.js";
 import { mvtec } from "./mvtec.js";
-import { checkSegmented, limitSegmented } from "./segmented.js";
+import { checkSegmented, limitSegmented } from "./regime.js";
 import { sensum } from "./sensum.js";
-import type { Dataset } from "./types.js";
+import type { Dataset } from "./dataset.js";
 import { visa } from "./visa.js";
 
 const manifestLoader: Loader = {
@@ -57,12 +57,15 @@ export const kinds: readonly Required<Pick<Loader, "kind" | "summary" | "takes">
 /** The kind that a data set shows by its files: what `open` would take. Errors: FILE_NOT_FOUND and other file errors. */
 export async function kindOf(root: string): Promise<DatasetKind> {
   const full = path.resolve(root);
-  const isFile = await stat(full).then(
-    (found) => !found.isDirectory(),
-    (error: unknown) => Promise.reject(fileError(error, "open data set", full)),
-  );
-  return (await choose(full, isFile, undefined)).kind;
+  return (await choose(full, await isFileAt(full), undefined)).kind;
 }
+
+/** Whether a data set is a file, which must exist, and no folder. */
+const isFileAt = (root: string): Promise<boolean> =>
+  stat(root).then(
+    (found) => !found.isDirectory(),
+    (error: unknown) => Promise.reject(fileError(error, "open data set", root)),
+  );
 
 async function choose(root: string, isFile: boolean, kind: DatasetKind | undefined): Promise<Loader> {
   if (kind === undefined) {
@@ -98,12 +101,7 @@ export async function open(root: string, options: OpenOptions = {}): Promise<Dat
   check(where, openOptions, options);
   checkSegmented(where, options);
   const full = path.resolve(root);
-  let isFile: boolean;
-  try {
-    isFile = !(await stat(full)).isDirectory();
-  } catch (error) {
-    throw fileError(error, "open data set", full);
-  }
+  const isFile = await isFileAt(full);
   if (isFile && isImageFile(full))
     throw new SuperSimpleNetError(
       "DATASET_INVALID",

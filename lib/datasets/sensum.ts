@@ -1,12 +1,18 @@
 import path from "node:path";
 
-import { SuperSimpleNetError } from "../errors.js";
-import { hash32 } from "../random.js";
+import { byHash } from "../random.js";
 import { isFile, isFolder, listFolder, notThisLayout, firstOf } from "./listing.js";
-import { chooseCategory, chooseFold, type Loader, type OpenOptions } from "./loader.js";
+import {
+  chooseCategory,
+  chooseFold,
+  type Loader,
+  type OpenOptions,
+  readSplit,
+  splitEntries,
+  type SplitEntry,
+} from "./loader.js";
 import { countWarnings } from "./published.js";
-import { readSplit, type SplitEntry, splitEntries } from "./splits.js";
-import type { Dataset, DatasetProblem, Sample, Split } from "./types.js";
+import { type Dataset, type DatasetProblem, oneProblem, type Sample, type Split } from "./dataset.js";
 
 const LAYOUT = `  softgel/negative/data/000.png, ...
   softgel/positive/data/000.png, ...
@@ -38,9 +44,7 @@ async function fromSplitFile(file: string): Promise<Part> {
 
 /** Every third image in the order of a hash: an even division that depends on the names alone. */
 function fromHash(files: readonly string[], category: string, label: string, fold: number, split: Split): Part {
-  const ranked = [...files].sort(
-    (a, b) => hash32(`${category}/${label}/${a}`) - hash32(`${category}/${label}/${b}`) || (a < b ? -1 : 1),
-  );
+  const ranked = byHash(files, (file) => `${category}/${label}/${file}`);
   const images = ranked.filter((_, i) => (i % FOLDS === fold) === (split === "test")).sort();
   return { images, masks: new Set(images) };
 }
@@ -133,11 +137,10 @@ async function load(root: string, options: OpenOptions): Promise<Dataset> {
     });
   const twice = samples.map(({ id }) => id).filter((id, i, ids) => ids.indexOf(id) !== i);
   if (published && twice.length > 0) {
-    const problem = `The split files of fold ${fold} list images for training and for testing: ${firstOf(twice)}.`;
-    throw new SuperSimpleNetError("DATASET_INVALID", `Data set ${root}: ${problem}`, {
-      path: root,
-      problems: [problem],
-    });
+    throw oneProblem(
+      root,
+      `The split files of fold ${fold} list images for training and for testing: ${firstOf(twice)}.`,
+    );
   }
   const dataset: Dataset = {
     kind: "sensum",

@@ -1,18 +1,25 @@
 import { createHash } from "node:crypto";
 import path from "node:path";
 
-import { SuperSimpleNetError } from "../errors.js";
+import { hasCode, SuperSimpleNetError } from "../errors.js";
 import { decodeImage, decodeMask, imageSize as readSize, leftOutOfMask, readImageFile } from "../images/decode.js";
 import { prefetch } from "../images/pipeline.js";
 import { check } from "../schema/check.js";
 import { validateOptions } from "../schema/datasets.js";
 import type { Settings } from "../schema/types.js";
-import { countSamples, type DatasetCounts } from "./counts.js";
+import {
+  checkStructure,
+  countSamples,
+  type Dataset,
+  type DatasetCounts,
+  manyProblems,
+  type Regime,
+  type Sample,
+  type Split,
+} from "./dataset.js";
 import { firstOf } from "./listing.js";
 import { hasPublishedMasks } from "./published.js";
 import { applyRegime, inferRegime } from "./regime.js";
-import { checkStructure } from "./structure.js";
-import type { Dataset, Regime, Sample, Split } from "./types.js";
 
 /** Options of datasets.validate. */
 export interface ValidateOptions extends Settings<typeof validateOptions> {
@@ -116,7 +123,7 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
           `Regime '${regime}' leaves out the ${left === 1 ? "one anomalous training image" : `${left} anomalous training images`}.`,
         );
     } catch (error) {
-      if (!(error instanceof SuperSimpleNetError) || error.code !== "DATASET_INVALID") throw error;
+      if (!hasCode(error, "DATASET_INVALID")) throw error;
       problems.push(...error.problems);
     }
   }
@@ -200,16 +207,7 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
     );
   }
 
-  if (problems.length > 0) {
-    const shown = problems.slice(0, 20);
-    if (problems.length > shown.length)
-      shown.push(`... and ${problems.length - shown.length} more (all of them are in the error's 'problems')`);
-    throw new SuperSimpleNetError(
-      "DATASET_INVALID",
-      `Data set ${dataset.root} has ${problems.length} problem${problems.length === 1 ? "" : "s"}:\n${shown.map((problem) => `  ${problem}`).join("\n")}`,
-      { path: dataset.root, problems },
-    );
-  }
+  if (problems.length > 0) throw manyProblems(`Data set ${dataset.root}`, dataset.root, problems);
   return {
     regime: regime === "auto" ? inferRegime(dataset) : regime,
     counts,

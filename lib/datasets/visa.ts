@@ -8,7 +8,7 @@ import { isFile, isFolder, notThisLayout, firstOf } from "./listing.js";
 import { chooseCategory, type Loader } from "./loader.js";
 import { categoryDataset, categoryFolders } from "./mvtec.js";
 import { visaCategories } from "./published.js";
-import type { Dataset, Sample } from "./types.js";
+import type { Dataset, Sample } from "./dataset.js";
 
 const LAYOUT = `  split_csv/1cls.csv                    object,split,label,image,mask
   candle/Data/Images/Normal/0000.JPG

@@ -3,9 +3,9 @@ import { types } from "node:util";
 import type { z } from "zod";
 
 import { weightsFile } from "../backbones/load.js";
-import { call, invalid, SuperSimpleNetError, text } from "../errors.js";
+import { call, invalid, SuperSimpleNetError, text, throwIfAborted } from "../errors.js";
 import { type LoadedImage, loadImage } from "../images/decode.js";
-import { prefetch, throwIfAborted } from "../images/pipeline.js";
+import { prefetch } from "../images/pipeline.js";
 import { computeFor } from "../models/config.js";
 import { Model, releaseBackbone } from "../models/model.js";
 import type { NativeDetector, Region, ResizeMethod } from "../native/binding.js";
@@ -13,7 +13,6 @@ import { type ChosenDevice, applyThreads, checkPrecision, resolveDevice } from "
 import { engine } from "../native/engine.js";
 import { check } from "../schema/check.js";
 import { type DetectOptions, detectOptions, type DetectorOptions, detectorOptions } from "../schema/detection.js";
-import { scaleRegion } from "./regions.js";
 import type { AnomalyMap, Detection, ImageSource } from "./types.js";
 
 const where = "Detector.load";
@@ -82,17 +81,9 @@ export class Detector {
     if (settings.backboneWeights !== "auto" && settings.backboneWeights !== "random")
       weightsFile(model.config.backbone.architecture, settings.backboneWeights);
     const backbone = await model.backbone(settings.backboneWeights);
-    const native = await engine().createDetector(
-      {
-        ...model.networkConfig,
-        device: chosen.device,
-        compute,
-        precision: settings.precision,
-        cudaGraphs: settings.cudaGraphs,
-      },
-      backbone,
-      model.heads,
-    );
+    const { precision, cudaGraphs } = settings;
+    const config = { ...model.networkConfig, device: chosen.device, compute, precision, cudaGraphs };
+    const native = await engine().createDetector(config, backbone, model.heads);
     if (model !== source) releaseBackbone(model);
     return new Detector(model, chosen, native, settings);
   }
@@ -255,4 +246,30 @@ export class Detector {
     this.#disposed = true;
     this.#native.dispose();
   }
+}
+
+interface Size {
+  height: number;
+  width: number;
+}
+
+/**
+ * A region of a map in pixels of its image. Edges are multiplied before they are divided: edges that fall on whole pixels
+ * are exact then, where a rounded quotient of the sizes would move some to the next one.
+ */
+export function scaleRegion(region: Region, map: Size, image: Size): Region {
+  const left = Math.floor((region.x * image.width) / map.width);
+  const top = Math.floor((region.y * image.height) / map.height);
+  const right = Math.ceil(((region.x + region.width) * image.width) / map.width);
+  const bottom = Math.ceil(((region.y + region.height) * image.height) / map.height);
+  return {
+    ...region,
+    area: Math.max(1, Math.round((region.area * image.width * image.height) / (map.width * map.height))),
+    x: left,
+    y: top,
+    width: Math.min(image.width, right) - left,
+    height: Math.min(image.height, bottom) - top,
+    peakX: Math.min(image.width - 1, Math.floor(((region.peakX + 0.5) * image.width) / map.width)),
+    peakY: Math.min(image.height - 1, Math.floor(((region.peakY + 0.5) * image.height) / map.height)),
+  };
 }

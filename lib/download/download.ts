@@ -4,7 +4,10 @@ import { type FileHandle, open, readdir, rename, rm, stat } from "node:fs/promis
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 
+import { z } from "zod";
+
 import { SuperSimpleNetError, fileError } from "../errors.js";
+import { transferShape, type TransferSettings } from "../schema/downloads.js";
 import { makeFolder } from "../write.js";
 import { type GetOptions, type Response, TransferError, get } from "./http.js";
 
@@ -15,18 +18,13 @@ export interface Progress {
   total: number | undefined;
 }
 
-export interface TransferOptions {
+export interface TransferOptions extends TransferSettings {
   url: string;
   /** What to do without internet access: the end of a sentence, for error messages. */
   otherwise: string;
-  signal?: AbortSignal | undefined;
-  /** Longest silence of the server, in milliseconds. Default 30 000. */
-  timeoutMs?: number | undefined;
-  /** Failures in a row, without a byte received between them, after which it gives up. Default 5. */
-  attempts?: number | undefined;
-  /** Pause before the second attempt, in milliseconds; doubles each time. Default 1000. */
-  retryDelayMs?: number | undefined;
 }
+
+const defaults = z.object(transferShape).parse({});
 
 export interface DownloadOptions extends TransferOptions {
   /** Where the file goes once its checksum is right. Its folder is created. */
@@ -88,7 +86,10 @@ export async function downloadText(options: TransferOptions & { accept: string }
   }
 }
 
-function requestOptions({ timeoutMs = 30_000, signal }: TransferOptions, headers: Record<string, string>): GetOptions {
+function requestOptions(
+  { timeoutMs = defaults.timeoutMs, signal }: TransferOptions,
+  headers: Record<string, string>,
+): GetOptions {
   return { headers: { "accept-encoding": "identity", ...headers }, timeoutMs, signal };
 }
 
@@ -148,12 +149,9 @@ export function isAlive(pid: number): boolean {
   }
 }
 
-async function sizeOf(file: string): Promise<number> {
-  try {
-    return (await stat(file)).size;
-  } catch {
-    return 0;
-  }
+/** Bytes of a file; 0 where there is none. */
+export async function sizeOf(file: string): Promise<number> {
+  return (await stat(file).catch(() => ({ size: 0 }))).size;
 }
 
 async function transferAll(part: string, options: DownloadOptions): Promise<void> {
@@ -168,7 +166,7 @@ async function transferAll(part: string, options: DownloadOptions): Promise<void
 
 /** Tries `body` again after what may pass. Only failures between which `size` has not grown count together. */
 async function retrying<T>(
-  { attempts = 5, retryDelayMs = 1000, signal }: TransferOptions,
+  { attempts = defaults.attempts, retryDelayMs = defaults.retryDelayMs, signal }: TransferOptions,
   body: () => Promise<T>,
   size?: () => Promise<number>,
 ): Promise<T> {

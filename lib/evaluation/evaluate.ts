@@ -1,14 +1,14 @@
-import { call, invalid, option, SuperSimpleNetError, text } from "../errors.js";
-import type { Dataset, Sample } from "../datasets/types.js";
+import type { Dataset, Label, Sample } from "../datasets/dataset.js";
 import { validateDataset } from "../datasets/validate.js";
 import type { Detector } from "../detection/detector.js";
 import type { Detection } from "../detection/types.js";
+import { call, invalid, option, SuperSimpleNetError, text } from "../errors.js";
 import { loadMask } from "../images/decode.js";
 import { check } from "../schema/check.js";
 import { evaluateOptions } from "../schema/evaluation.js";
 import type { Settings } from "../schema/types.js";
 import { type EvaluatedMap, evaluateMaps, evaluateScores } from "./metrics.js";
-import type { EvaluatedSample, Evaluation } from "./types.js";
+import type { Metrics } from "./metrics_table.js";
 
 /** Options of evaluate. */
 export interface EvaluateOptions extends Settings<typeof evaluateOptions> {
@@ -46,57 +46,57 @@ export async function evaluate(
     const mask = sample.mask === undefined ? undefined : (await loadMask(sample.mask, { height, width })).pixels;
     images.push({ label: sample.label, map: mapAtModelSize(detection, height, width), mask });
     decisions.threshold = detection.threshold;
-    const correct = detection.anomalous === (sample.label === "anomalous");
-    decisions[
-      correct
-        ? detection.anomalous
-          ? "truePositive"
-          : "trueNegative"
-        : detection.anomalous
-          ? "falsePositive"
-          : "falseNegative"
-    ]++;
+    const { score, logit, anomalous } = detection;
+    decisions[outcome(sample.label, anomalous)]++;
+    const { id, image, label } = sample;
     samples.push({
-      id: sample.id,
-      image: sample.image,
+      id,
+      image,
       mask: sample.mask ?? null,
-      label: sample.label,
+      label,
       defect: sample.defect ?? null,
-      score: detection.score,
-      logit: detection.logit,
-      anomalous: detection.anomalous,
+      score,
+      logit,
+      anomalous,
     });
     await options.onDetection?.(sample, detection);
     options.onProgress?.(samples.length, used.length);
   }
 
-  const scores = await evaluateScores(
-    samples.map((sample) => sample.logit),
-    samples.map((sample) => sample.label),
-  );
+  const logits = samples.map((sample) => sample.logit);
+  const labels = samples.map((sample) => sample.label);
+  const { notes: scoreNotes, ...scoreMetrics } = await evaluateScores(logits, labels);
   const maps = await evaluateMaps(images, { height, width });
-  const threshold = scores.f1MaxThreshold;
+  const { pixelAuroc, pixelAveragePrecision, aupro, segmentedImageAuroc, segmentedImageAveragePrecision } = maps;
+  const threshold = scoreMetrics.f1MaxThreshold;
   return {
     metrics: {
-      imageAuroc: scores.imageAuroc,
-      imageAveragePrecision: scores.imageAveragePrecision,
-      imageF1Max: scores.imageF1Max,
+      ...scoreMetrics,
       f1MaxThreshold: threshold === null ? null : 1 / (1 + Math.exp(-threshold)),
-      pixelAuroc: maps.pixelAuroc,
-      pixelAveragePrecision: maps.pixelAveragePrecision,
-      aupro: maps.aupro,
-      segmentedImageAuroc: maps.segmentedImageAuroc,
-      segmentedImageAveragePrecision: maps.segmentedImageAveragePrecision,
+      pixelAuroc,
+      pixelAveragePrecision,
+      aupro,
+      segmentedImageAuroc,
+      segmentedImageAveragePrecision,
     },
     decisions,
     counts: {
-      normal: samples.filter((sample) => sample.label === "normal").length,
-      anomalous: samples.filter((sample) => sample.label === "anomalous").length,
+      normal: labels.filter((label) => label === "normal").length,
+      anomalous: labels.filter((label) => label === "anomalous").length,
       withMask: samples.filter((sample) => sample.mask !== null).length,
     },
-    notes: [...warnings, ...scores.notes, ...maps.notes],
+    notes: [...warnings, ...scoreNotes, ...maps.notes],
     samples,
   };
+}
+
+/** How a decision compares with what is known of the image. */
+export function outcome(
+  label: Label,
+  anomalous: boolean,
+): "truePositive" | "trueNegative" | "falsePositive" | "falseNegative" {
+  if (label === "normal") return anomalous ? "falsePositive" : "trueNegative";
+  return anomalous ? "truePositive" : "falseNegative";
 }
 
 function mapAtModelSize({ map }: Detection, height: number, width: number): Float32Array {
@@ -106,4 +106,32 @@ function mapAtModelSize({ map }: Detection, height: number, width: number): Floa
     option: "mapSize",
     fix: text`Load the detector with ${option("mapSize")} 'model'.`,
   });
+}
+
+export interface EvaluatedSample {
+  id: string;
+  image: string;
+  mask: string | null;
+  label: Label;
+  defect: string | null;
+  score: number;
+  logit: number;
+  anomalous: boolean;
+}
+
+/** What a detector is worth on a data set. */
+export interface Evaluation {
+  metrics: Metrics;
+  /** Decisions at the detector's threshold. */
+  decisions: {
+    threshold: number;
+    truePositive: number;
+    trueNegative: number;
+    falsePositive: number;
+    falseNegative: number;
+  };
+  counts: { normal: number; anomalous: number; withMask: number };
+  /** What looks wrong in the data, and why a metric is null. */
+  notes: string[];
+  samples: EvaluatedSample[];
 }

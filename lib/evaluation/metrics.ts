@@ -1,6 +1,6 @@
 import { types } from "node:util";
 
-import type { Label } from "../datasets/types.js";
+import type { Label } from "../datasets/dataset.js";
 import { invalid, SuperSimpleNetError } from "../errors.js";
 import { engine } from "../native/engine.js";
 import { check } from "../schema/check.js";
@@ -41,12 +41,9 @@ export interface EvaluatedMap {
 
 const finite = (value: number): number | null => (Number.isNaN(value) ? null : value);
 
-/** Why metrics that need both classes are undefined. */
-function missingClass(normal: number, anomalous: number, things: string): string {
-  return normal + anomalous === 0
-    ? `there are no ${things}`
-    : `all ${things} are ${normal === 0 ? "anomalous" : "normal"}`;
-}
+/** Why metrics that need both classes are undefined where one is missing. */
+const missingClass = (labels: ArrayLike<Label>): string =>
+  labels.length === 0 ? "there are no test images" : `all test images are ${labels[0]!}`;
 
 function isAnomalous(label: unknown, where: string, index: number): boolean {
   if (label !== "normal" && label !== "anomalous")
@@ -77,12 +74,7 @@ export async function evaluateScores(scores: ArrayLike<number>, labels: ArrayLik
     Number(isAnomalous(labels[i], "evaluateScores", i)),
   );
   const metrics = await engine().imageMetrics(values, anomalous);
-  const notes: string[] = [];
-  if (Number.isNaN(metrics.auroc)) {
-    const positives = anomalous.reduce((sum, label) => sum + label, 0);
-    notes.push(`I-AUROC, AP-det, F1-max: ${missingClass(values.length - positives, positives, "test images")}`);
-  }
-  // The smallest of the given scores that became the threshold when rounded to float32, so that `score >= threshold` decides alike.
+  // The smallest of the scores that became the threshold when rounded to float32, so that `score >= threshold` decides alike.
   let threshold: number | null = null;
   for (let i = 0; i < values.length; i++) {
     if (values[i] === metrics.f1Threshold && (threshold === null || scores[i]! < threshold)) threshold = scores[i]!;
@@ -92,7 +84,7 @@ export async function evaluateScores(scores: ArrayLike<number>, labels: ArrayLik
     imageAveragePrecision: finite(metrics.averagePrecision),
     imageF1Max: finite(metrics.f1Max),
     f1MaxThreshold: threshold,
-    notes,
+    notes: Number.isNaN(metrics.auroc) ? [`I-AUROC, AP-det, F1-max: ${missingClass(labels)}`] : [],
   };
 }
 
@@ -154,14 +146,11 @@ export async function evaluateMaps(images: readonly EvaluatedMap[], options: Eva
   });
 
   const maxima = images.map(({ map }, i) => maximum(map, `${where}: images[${i}].map`));
-  const scores = await evaluateScores(
-    maxima,
-    images.map(({ label }) => label),
-  );
+  const labels = images.map(({ label }) => label);
+  const scores = await evaluateScores(maxima, labels);
   const pixel = await engine().pixelMetrics(maps, masks, height, width, fprLimit);
 
-  if (scores.imageAuroc === null)
-    notes.push(...scores.notes.map((note) => note.replace("I-AUROC, AP-det, F1-max", "seg-I-AUROC, seg-AP-det")));
+  if (scores.imageAuroc === null) notes.push(`seg-I-AUROC, seg-AP-det: ${missingClass(labels)}`);
   if (Number.isNaN(pixel.auroc)) {
     const reason =
       withMask === 0
@@ -171,14 +160,12 @@ export async function evaluateMaps(images: readonly EvaluatedMap[], options: Eva
           : "every pixel is marked as defect";
     notes.push(`P-AUROC, AP-loc, AUPRO: ${reason}`);
   }
+  const have = (count: number): string =>
+    count > 1 ? `${count} anomalous images have` : `${count} anomalous image has`;
   if (withoutMask > 0)
-    notes.push(
-      `${withoutMask} anomalous image${withoutMask > 1 ? "s have" : " has"} no mask and ${withoutMask > 1 ? "are" : "is"} left out of the pixel metrics`,
-    );
+    notes.push(`${have(withoutMask)} no mask and ${withoutMask > 1 ? "are" : "is"} left out of the pixel metrics`);
   if (emptyMasks > 0)
-    notes.push(
-      `${emptyMasks} anomalous image${emptyMasks > 1 ? "s have" : " has"} an empty mask: ${emptyMasks > 1 ? "their" : "its"} pixels count as normal`,
-    );
+    notes.push(`${have(emptyMasks)} an empty mask: ${emptyMasks > 1 ? "their" : "its"} pixels count as normal`);
   return {
     pixelAuroc: finite(pixel.auroc),
     pixelAveragePrecision: finite(pixel.averagePrecision),

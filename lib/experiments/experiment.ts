@@ -1,22 +1,20 @@
 import path from "node:path";
 
 import { weightsFile } from "../backbones/load.js";
-import type { Dataset } from "../datasets/types.js";
+import type { Dataset } from "../datasets/dataset.js";
 import { Detector } from "../detection/detector.js";
-import { call, invalid, option, SuperSimpleNetError, text } from "../errors.js";
-import { evaluate } from "../evaluation/evaluate.js";
+import { call, hasCode, invalid, option, SuperSimpleNetError, text, throwIfAborted } from "../errors.js";
+import { evaluate, type Evaluation, outcome } from "../evaluation/evaluate.js";
 import { evaluateScores } from "../evaluation/metrics.js";
-import type { Evaluation } from "../evaluation/types.js";
 import { decodeMask } from "../images/decode.js";
-import { throwIfAborted } from "../images/pipeline.js";
 import { check } from "../schema/check.js";
 import { experimentOptions, type ExperimentSettings } from "../schema/experiments.js";
 import { trainerDefaults } from "../schema/training.js";
 import type { TrainerOptions } from "../schema/types.js";
 import type { EpochEvent } from "../training/events.js";
 import { Trainer } from "../training/trainer.js";
-import { packageVersion } from "../version.js";
-import { makeFolder, writeWholeFile } from "../write.js";
+import { packageVersion } from "../native/locate.js";
+import { makeFolder, writeJson, writeWholeFile } from "../write.js";
 import { decisive, Parts, plan, type PlannedRun, shardOf } from "./plan.js";
 import { checkProtocol, type Protocol, type ProtocolName, protocols } from "./protocols.js";
 import { type Published, readPublished } from "./published.js";
@@ -75,7 +73,7 @@ export async function experiment(name: ProtocolName, options: ExperimentOptions)
   }
 
   const parts = new Parts();
-  const planned = await plan(name, { data, seeds, training, ...(categories && { categories }) }, parts);
+  const planned = await plan(name, { data, seeds, training, categories }, parts);
   const runs = shardOf(planned, shard);
   throwIfAborted(signal);
   for (const run of runs) checkWeights(where, run);
@@ -115,7 +113,7 @@ async function writeTables(
   const table = tabulate(name, (await readResults(out)).values(), published);
   const files = { markdown: path.join(out, `${name}.md`), json: path.join(out, `${name}.json`) };
   await writeWholeFile(files.markdown, tableMarkdown(table));
-  await writeWholeFile(files.json, `${JSON.stringify(tableDocument(table), null, 2)}\n`);
+  await writeJson(files.json, tableDocument(table));
   return { table, files };
 }
 
@@ -181,7 +179,7 @@ async function performRuns(
       await appendResult(file, result);
       onEvent?.({ type: "done", key, result, left: prepared.length - i - 1 });
     } catch (error) {
-      if (!(error instanceof SuperSimpleNetError && error.code === "DIVERGED")) throw error;
+      if (!hasCode(error, "DIVERGED")) throw error;
       diverged.push(key);
       onEvent?.({ type: "diverged", key, error });
     }
@@ -197,19 +195,15 @@ async function perform(
 ): Promise<RunResult> {
   const began = performance.now();
   const { key, source, condition, order, part, seed } = run;
-  const abort = signal === undefined ? {} : { signal };
   const model = await new Trainer({ ...run.options, distributed: false }).fit(dataset, {
-    ...abort,
+    signal,
     onEpoch: (epoch) => onEvent?.({ type: "epoch", key, epoch }),
   });
   const { device, threads } = run.options;
-  const detector = await Detector.load(model, {
-    ...(device !== undefined && { device }),
-    ...(threads !== undefined && { threads }),
-  });
+  const detector = await Detector.load(model, { device, threads });
   try {
     const evaluation = await evaluate(detector, dataset, {
-      ...abort,
+      signal,
       onProgress: (done, total) => onEvent?.({ type: "evaluate", key, done, total }),
     });
     const { title, summary, published } = condition;
@@ -260,12 +254,8 @@ export async function misclassification({ samples }: Pick<Evaluation, "samples">
   };
   for (const { label, logit, mask } of samples) {
     const hit = logit >= threshold;
-    if (label === "normal") {
-      counted[hit ? "falsePositive" : "trueNegative"]++;
-      continue;
-    }
-    counted[hit ? "truePositive" : "falseNegative"]++;
-    if (mask === null) continue;
+    counted[outcome(label, hit)]++;
+    if (label === "normal" || mask === null) continue;
     const { pixels } = await decodeMask(mask);
     const area = counted[hit ? "truePositiveArea" : "falseNegativeArea"];
     area.percentSum += (100 * pixels.reduce((sum, value) => sum + (value !== 0 ? 1 : 0), 0)) / pixels.length;

@@ -1,12 +1,10 @@
 import { createHash } from "node:crypto";
 import path from "node:path";
 
-import { countSamples, type DatasetCounts } from "../datasets/counts.js";
+import { countSamples, type Dataset, type DatasetCounts } from "../datasets/dataset.js";
 import { publishedSettings } from "../datasets/published.js";
-import { applyRegime, inferRegime } from "../datasets/regime.js";
+import { applyRegime, inferRegime, limitSegmented, limitTraining } from "../datasets/regime.js";
 import { kindOf, open } from "../datasets/registry.js";
-import { limitSegmented } from "../datasets/segmented.js";
-import type { Dataset } from "../datasets/types.js";
 import { call, invalid, SuperSimpleNetError, text } from "../errors.js";
 import { mergeOptions } from "../schema/check.js";
 import { type DatasetKind, datasetKinds } from "../schema/datasets.js";
@@ -23,7 +21,6 @@ import {
   publishedData,
   type PublishedKind,
 } from "./protocols.js";
-import { limitTraining } from "./subset.js";
 
 /** A data set of the experiment. */
 export interface Source {
@@ -60,7 +57,7 @@ export interface PlannedRun {
 export interface PlanOptions {
   data: string | Readonly<Record<string, string>>;
   seeds: number;
-  categories?: readonly string[];
+  categories?: readonly string[] | undefined;
   training: ExperimentTraining;
 }
 
@@ -90,10 +87,10 @@ async function findSources(name: ProtocolName, data: PlanOptions["data"]): Promi
   const named = typeof data === "string" ? [[undefined, data] as const] : Object.entries(data);
   if (named.length === 0) throw invalid(where, "data", `a data set (${wanted})`, "none");
   const sources: Source[] = [];
-  for (const [given, root] of named) {
-    const kind = datasetKinds.find((known) => known === given) ?? (await kindOf(root));
-    const published = (given === undefined || given === kind) && isPublished(kind) ? kind : undefined;
-    const source = { name: given ?? published ?? path.parse(path.resolve(root)).name, root, kind, published };
+  for (const [key, root] of named) {
+    const kind = datasetKinds.find((known) => known === key) ?? (await kindOf(root));
+    const published = (key === undefined || key === kind) && isPublished(kind) ? kind : undefined;
+    const source = { name: key ?? published ?? path.parse(path.resolve(root)).name, root, kind, published };
     if (!/^[\w.-]+$/.test(source.name))
       throw invalid(where, "data", "a name of letters, digits, '.', '_' and '-' (NAME=DIR)", source.name);
     if (published !== undefined && protocol.kinds[published] === undefined) {
@@ -196,7 +193,7 @@ export async function plan(
     const first = await opened.open(source, parts[0]!);
     const { trainAnomalous: anomalous, trainSegmented: segmented } = countSamples(first);
     for (const part of parts) {
-      const published = publishedSettings({ kind: source.kind, ...(part.category && { category: part.category }) });
+      const published = publishedSettings({ kind: source.kind, category: part.category });
       const settings = mergeOptions<TrainerOptions>(published, { calibration }, training);
       const conditions = protocol.conditions({
         kind: source.published,

@@ -1,10 +1,11 @@
+import { z } from "zod";
+
 import { mvtecCategories, visaCategories } from "../datasets/published.js";
-import type { Regime } from "../datasets/types.js";
-import { call, command, invalid, SuperSimpleNetError, text } from "../errors.js";
+import type { Regime } from "../datasets/dataset.js";
+import { call, command, SuperSimpleNetError, text } from "../errors.js";
 import type { MetricId } from "../evaluation/metrics_table.js";
 import type { Architecture } from "../native/binding.js";
-import { mergeOptions } from "../schema/check.js";
-import { didYouMean } from "../schema/nearest.js";
+import { checkValue, mergeOptions } from "../schema/check.js";
 import { type AblationName, ablations, regimePresets } from "../schema/presets.js";
 import { trainerDefaults } from "../schema/training.js";
 import type { TrainerOptions } from "../schema/types.js";
@@ -379,13 +380,10 @@ export const protocolNames = Object.keys(protocols) as ProtocolName[];
 
 /** Throws INVALID_OPTION for a name that is no protocol. */
 export function checkProtocol(where: string, name: unknown): ProtocolName {
-  if (protocolNames.includes(name as ProtocolName)) return name as ProtocolName;
   if (name === "table9")
     throw new SuperSimpleNetError("INVALID_OPTION", text`${call(where)}: table9 is about speed and trains nothing.`, {
       value: name,
       fix: text`${command("benchmark --image-size 512")} measures it, size by size.`,
     });
-  const near = typeof name === "string" ? didYouMean(name, protocolNames) : undefined;
-  const choices = protocolNames.map((one) => `'${one}'`).join(", ");
-  throw invalid(where, "name", `one of ${choices}${near ? ` (did you mean '${near}'?)` : ""}`, name);
+  return checkValue(where, "name", z.enum(protocolNames), name);
 }

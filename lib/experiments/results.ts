@@ -2,8 +2,8 @@ import { open, readFile, type FileHandle } from "node:fs/promises";
 import path from "node:path";
 
 import { listFolder } from "../datasets/listing.js";
-import type { DatasetCounts } from "../datasets/counts.js";
-import { fileError, SuperSimpleNetError } from "../errors.js";
+import type { DatasetCounts } from "../datasets/dataset.js";
+import { fileError, hasCode, SuperSimpleNetError } from "../errors.js";
 import { byIdentifier, byPaperName, type Metrics } from "../evaluation/metrics_table.js";
 import type { Condition, PublishedKind } from "./protocols.js";
 
@@ -84,7 +84,7 @@ export async function readResults(folder: string): Promise<Map<string, RunResult
   try {
     files = (await listFolder(folder)).files.filter((name) => /^results.*\.jsonl$/.test(name));
   } catch (error) {
-    if (error instanceof SuperSimpleNetError && error.code === "FILE_NOT_FOUND") return found;
+    if (hasCode(error, "FILE_NOT_FOUND")) return found;
     throw error;
   }
   for (const name of files) {

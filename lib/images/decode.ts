@@ -39,43 +39,10 @@ export interface Mask {
 /** What a data set's folder may contain. Decoding goes by content: the extension only says which files are images. */
 export const IMAGE_EXTENSIONS: readonly string[] = [".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".gif", ".avif"];
 
-/** Images that are not among these, by their names: what is read from a folder must not leave a part out unsaid. */
-const OTHER_EXTENSIONS: readonly string[] = [
-  ".bmp",
-  ".dib",
-  ".heic",
-  ".heif",
-  ".jfif",
-  ".jpe",
-  ".jp2",
-  ".j2k",
-  ".jpf",
-  ".jpx",
-  ".jxl",
-  ".jxr",
-  ".tga",
-  ".psd",
-  ".exr",
-  ".hdr",
-  ".pbm",
-  ".pgm",
-  ".ppm",
-  ".pnm",
-  ".pam",
-  ".pfm",
-  ".dng",
-  ".raw",
-  ".arw",
-  ".cr2",
-  ".cr3",
-  ".nef",
-  ".orf",
-  ".raf",
-  ".rw2",
-  ".dcm",
-  ".fit",
-  ".fits",
-];
+/** Names of other images: what is read from a folder must not leave a part out unsaid. First pictures, then raw and scientific data. */
+const OTHER_PICTURES =
+  /\.(bmp|dib|heic|heif|jfif|jpe|jp2|j2k|jpf|jpx|jxl|jxr|tga|psd|exr|hdr|pbm|pgm|ppm|pnm|pam|pfm)$/i;
+const OTHER_RECORDS = /\.(dng|raw|arw|cr2|cr3|nef|orf|raf|rw2|dcm|fit|fits)$/i;
 
 /** Of the largest image that is read: 32768 lines of a line-scan camera with 16384 pixels. As RGB they take 1.5 GiB, and several images are read at once. */
 const MAX_PIXELS = 2 ** 29;
@@ -99,7 +66,7 @@ export function isImageFile(file: string): boolean {
 
 /** Whether a file's name is that of an image in a format that is not read. */
 export function isUnsupportedImage(file: string): boolean {
-  return OTHER_EXTENSIONS.includes(path.extname(file).toLowerCase());
+  return OTHER_PICTURES.test(file) || OTHER_RECORDS.test(file);
 }
 
 function unreadable(name: string, reason: string, cause?: unknown): SuperSimpleNetError {
@@ -131,12 +98,8 @@ function checkRaw(image: RawImage): void {
   if (!types.isUint8Array(image.data)) throw invalid(where, "data", "a Uint8Array", image.data);
   const expected = image.width * image.height * image.channels;
   if (image.data.length !== expected) {
-    throw invalid(
-      where,
-      "data",
-      `${image.width} x ${image.height} x ${image.channels} = ${expected} bytes`,
-      `${image.data.length} bytes`,
-    );
+    const size = `${image.width} x ${image.height} x ${image.channels} = ${expected} bytes`;
+    throw invalid(where, "data", size, `${image.data.length} bytes`);
   }
 }
 

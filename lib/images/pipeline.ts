@@ -1,20 +1,11 @@
 import assert from "node:assert/strict";
 
-import { SuperSimpleNetError } from "../errors.js";
+import { abortedError, throwIfAborted } from "../errors.js";
 
 export interface PrefetchOptions {
   /** How many items are loaded or being loaded beyond the one in the caller's hands. Default 4: libuv's pool size. */
   ahead?: number;
   signal?: AbortSignal | undefined;
-}
-
-function abortedError(signal: AbortSignal): SuperSimpleNetError {
-  return new SuperSimpleNetError("ABORTED", "The operation was cancelled by its signal.", { cause: signal.reason });
-}
-
-/** Throws ABORTED once the signal has fired; its reason becomes the cause. */
-export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw abortedError(signal);
 }
 
 /** The promise's result, or ABORTED as soon as the signal fires. Leaves no listener on the signal. */

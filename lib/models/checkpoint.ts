@@ -7,7 +7,7 @@ import type { Architecture, TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
 import { check } from "../schema/check.js";
 import { type ModelFromCheckpointOptions, modelFromCheckpointOptions } from "../schema/models.js";
-import { packageVersion } from "../version.js";
+import { packageVersion } from "../native/locate.js";
 import { type CheckpointLayout, convertCheckpoint } from "./convert.js";
 import { type BackboneInfo, checkNetworkSettings, defaultThresholds, networkConfigOf } from "./config.js";
 import { Model } from "./model.js";
@@ -21,19 +21,19 @@ export async function modelFromCheckpoint(
   options: ModelFromCheckpointOptions,
 ): Promise<{ model: Model; layout: CheckpointLayout }> {
   const where = "modelFromCheckpoint";
-  const { checkpoint, backbone: architecture, ...given } = check(where, modelFromCheckpointOptions, options);
-  const { layers, imageSize, variant, resize = "bilinear", alignCorners = true } = given;
+  const { checkpoint, backbone: architecture, ...asked } = check(where, modelFromCheckpointOptions, options);
+  const { layers, imageSize, variant, resize = "bilinear", alignCorners = true } = asked;
   const settings = checkNetworkSettings(where, { layers, imageSize, resize, variant, alignCorners });
   const { channels } = engine().featureShape(networkConfigOf(architecture, settings));
-  const converted = await convertCheckpoint({ path: checkpoint, layout: given.layout, channels });
+  const converted = await convertCheckpoint({ path: checkpoint, layout: asked.layout, channels });
   const { layout } = converted;
   const backbone = await chooseBackbone(options, converted.backbone);
   const model = new Model(
     {
       ...settings,
       backbone: backbone.info,
-      resize: given.resize ?? (layout === "anomalib" ? "antialias" : "bilinear"),
-      alignCorners: given.alignCorners ?? layout === "authors",
+      resize: asked.resize ?? (layout === "anomalib" ? "antialias" : "bilinear"),
+      alignCorners: asked.alignCorners ?? layout === "authors",
       thresholds: { ...defaultThresholds },
       training: null,
       createdBy: `supersimplenet ${packageVersion}`,

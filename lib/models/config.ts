@@ -60,7 +60,14 @@ export interface ModelConfig extends NetworkSettings {
   createdBy: string;
 }
 
-export interface TrainingInfo {
+/** Images that were trained on. */
+export interface TrainingCounts {
+  trainNormal: number;
+  trainAnomalous: number;
+  trainSegmented: number;
+}
+
+export interface TrainingInfo extends TrainingCounts {
   regime: Regime;
   epochs: number;
   batchSize: number;
@@ -69,9 +76,6 @@ export interface TrainingInfo {
   noiseStd: number;
   noiseRelative: number | null;
   options: Record<string, unknown>;
-  trainNormal: number;
-  trainAnomalous: number;
-  trainSegmented: number;
 }
 
 const { imageSize } = trainerOptions.shape;

@@ -3,7 +3,7 @@ import { types } from "node:util";
 
 import { command, type ErrorDetails, fileError, option, SuperSimpleNetError, text } from "../errors.js";
 import { loadBackbone } from "../backbones/load.js";
-import { pickTensors, tensorsSha256 } from "../backbones/check.js";
+import { firstProblems, pickTensors, tensorsSha256 } from "../backbones/check.js";
 import { readTensors, writeTensors } from "../files/tensors.js";
 import type { NetworkConfig, TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
@@ -92,7 +92,7 @@ export class Model {
     const embedded = Object.keys(backbone).length > 0;
     const model = new Model(config, heads, embedded ? { tensors: backbone, embedded } : undefined);
     const problems = model.#problems();
-    if (problems.length > 0) fail(listed(problems));
+    if (problems.length > 0) fail(firstProblems(problems));
     if (embedded && (await tensorsSha256(backbone)) !== config.backbone.sha256)
       fail("its embedded backbone is not the one it was trained with.");
     if (embedded) model.#file = resolve(path);
@@ -107,7 +107,7 @@ export class Model {
     checkConfig(where, this.config);
     const problems = this.#problems();
     if (problems.length > 0)
-      throw new SuperSimpleNetError("MODEL_INVALID", `${where}: the model is not usable: ${listed(problems)}`, {
+      throw new SuperSimpleNetError("MODEL_INVALID", `${where}: the model is not usable: ${firstProblems(problems)}`, {
         problems,
       });
   }
@@ -219,8 +219,4 @@ function tensorProblems(tensors: TensorMap, wanted: Record<string, number[]>): s
   }
   if (problems.length === 0) pickTensors(tensors, wanted, (name) => name, problems);
   return problems;
-}
-
-function listed(problems: readonly string[]): string {
-  return `${problems.slice(0, 10).join("; ")}${problems.length > 10 ? `; and ${problems.length - 10} more` : ""}.`;
 }

@@ -5,8 +5,7 @@ import path from "node:path";
 import { invalid, SuperSimpleNetError } from "../errors.js";
 
 import type { CudaStatus } from "./binding.js";
-import { checkGlibc } from "./glibc.js";
-import { openLoader } from "./loader.js";
+import { checkGlibc, openLoader } from "./loader.js";
 import { cudaInstall, isCheckout, libtorchFiles, locateCudaAddon, locateCudaLibtorch } from "./locate.js";
 
 /** Which of the two engines this process opens, and why. */

@@ -2,18 +2,16 @@ import { existsSync } from "node:fs";
 import path from "node:path";
 
 import { SuperSimpleNetError } from "../errors.js";
-import { check } from "../schema/check.js";
+import { check, checkValue } from "../schema/check.js";
 import { installCudaOptions } from "../schema/downloads.js";
 import type { Settings } from "../schema/types.js";
 import { type PinnedBuild, type Wheel, cudaCache, cudaInstall, isCheckout, pinned } from "./locate.js";
-import { type WheelProgress, fromIndex, installWheels, withPip } from "./wheels.js";
+import { type WheelOptions, fromIndex, installWheels, withPip } from "./wheels.js";
 
 /** Options of installCuda. */
 export interface CudaInstallOptions extends Settings<typeof installCudaOptions> {
-  onProgress?: ((progress: CudaInstallProgress) => void) | undefined;
+  onProgress?: WheelOptions["onProgress"];
 }
-
-export type CudaInstallProgress = WheelProgress;
 
 export interface CudaInstalled {
   /** The folder that holds lib/. */
@@ -51,8 +49,7 @@ export async function installBuild(
   { from, force, indexUrl, ...options }: CudaInstallOptions,
 ): Promise<CudaInstalled> {
   const wheels = cudaWheels(build);
-  const { SUPERSIMPLENET_WHEELS_URL: own, PIP_INDEX_URL: pip } = process.env;
-  const index = checkIndex(indexUrl ?? (own || pip || undefined));
+  const index = indexUrl ?? indexFromEnvironment();
   const installed = { folder: target, version: build.version };
   if (existsSync(target) && !force) return { ...installed, installed: false };
   await installWheels(
@@ -74,13 +71,9 @@ const otherwise = (wheel: Wheel): string =>
 const instead = (wheel: Wheel): string =>
   `Where pip does not reach the wheels, run '${cudaInstall} --index URL' with the "simple" address of the Python Package Index or of a mirror. Without internet access ${otherwise(wheel)}.`;
 
-function checkIndex(address: string | undefined): string | undefined {
-  if (address === undefined) return undefined;
-  if (/^https?:\/\/[^/]/i.test(address) && URL.canParse(address)) return address;
-  throw new SuperSimpleNetError(
-    "INVALID_OPTION",
-    `installCuda: expected an http or https address of a package index (indexUrl or --index, else SUPERSIMPLENET_WHEELS_URL or PIP_INDEX_URL) but received '${address}'.`,
-  );
+function indexFromEnvironment(): string | undefined {
+  const name = ["SUPERSIMPLENET_WHEELS_URL", "PIP_INDEX_URL"].find((variable) => process.env[variable]);
+  return name && checkValue("installCuda", name, installCudaOptions.shape.indexUrl, process.env[name]);
 }
 
 /** What of a wheel is kept, at its place: libraries, licences and the version; the headers where an engine can be compiled. */

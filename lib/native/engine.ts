@@ -5,8 +5,7 @@ import { SuperSimpleNetError } from "../errors.js";
 import type { NativeBinding } from "./binding.js";
 import { type EngineChoice, chooseEngine } from "./cuda.js";
 import { createError } from "./errors.js";
-import { checkGlibc } from "./glibc.js";
-import { openLoader, systemTooOld } from "./loader.js";
+import { checkGlibc, openLoader, systemTooOld } from "./loader.js";
 import {
   type Addon,
   type Libtorch,

@@ -1,8 +1,10 @@
+import { existsSync, readFileSync } from "node:fs";
+import path from "node:path";
+
 import { SuperSimpleNetError } from "../errors.js";
 import type { NativeBinding } from "./binding.js";
 import type { createError } from "./errors.js";
-import { olderSystem } from "./glibc.js";
-import { type Addon, sourceBuild } from "./locate.js";
+import { type Addon, pinned, sourceBuild } from "./locate.js";
 
 /** What supersimplenet.node exports. */
 export interface Loader {
@@ -42,4 +44,42 @@ export function systemTooOld(text: string, cause: unknown, file: string): SuperS
     `The system's C or C++ library is too old for ${file}: ${text}. ${olderSystem}`,
     { cause, path: file },
   );
+}
+
+/** The version of the C library that this process runs on; null where it is not glibc. */
+export function glibcVersion(): string | null {
+  if (process.platform !== "linux" || !process.report) return null;
+  const reporter: NodeJS.ProcessReport & { excludeNetwork?: boolean } = process.report;
+  reporter.excludeNetwork = true; // otherwise the report looks up host names, which can take seconds
+  const report = reporter.getReport() as { header?: { glibcVersionRuntime?: string } };
+  return report.header?.glibcVersionRuntime ?? null;
+}
+
+/** The oldest glibc that libtorch runs on and, where a prebuilt addon states more (needs.json beside it), that one needs. */
+export function glibcNeeded(addon: Addon | null): string {
+  const needs = addon && path.join(path.dirname(addon.loader), "needs.json");
+  return needs && existsSync(needs)
+    ? (JSON.parse(readFileSync(needs, "utf8")) as { glibc: string }).glibc
+    : pinned.glibc;
+}
+
+/** Throws GLIBC_TOO_OLD before dlopen would fail with a symbol's name. */
+export function checkGlibc(addon: Addon | null, found: string | null = glibcVersion()): void {
+  if (process.platform !== "linux") return;
+  const needed = glibcNeeded(addon);
+  if (found !== null && !older(found, needed)) return;
+  const here = found === null ? "this system has another C library (Alpine's musl?)" : `this system has ${found}`;
+  throw new SuperSimpleNetError(
+    "GLIBC_TOO_OLD",
+    `The native engine needs glibc ${needed} or newer; ${here}. ${olderSystem}`,
+  );
+}
+
+/** What helps against a C or C++ library that is too old. */
+export const olderSystem =
+  "Use a newer system or container (glibc 2.28: Debian 10, Ubuntu 20.04, RHEL 8; 2.34: Ubuntu 22.04, RHEL 9, Debian 12), or build the packages on this one: docs/guides/install.md.";
+
+function older(version: string, than: string): boolean {
+  const [a, b] = [version, than].map((v) => v.split(".").map(Number));
+  return a![0]! !== b![0]! ? a![0]! < b![0]! : a![1]! < b![1]!;
 }

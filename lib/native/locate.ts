@@ -1,9 +1,9 @@
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync, readdirSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import os from "node:os";
 import path from "node:path";
 
 import { SuperSimpleNetError } from "../errors.js";
-import { cacheFolder } from "./cache.js";
 
 /** The package's folder: the one that holds package.json, both in a checkout and when installed. */
 export const packageFolder = path.resolve(__dirname, "../../..");
@@ -66,28 +66,22 @@ export interface Addon {
  * Throws ENGINE_NOT_BUILT.
  */
 export function locateAddon(): Addon {
-  const looked: string[] = [];
-  for (const find of [() => path.join(packageFolder, "build-cmake", "supersimplenet.node"), nodeGypBuildPath]) {
-    const loader = find();
-    if (loader === undefined) continue;
-    const engine = path.join(path.dirname(loader), "supersimplenet_engine.so");
-    if (existsSync(loader) && existsSync(engine)) return { loader, engine };
-    looked.push(path.dirname(loader));
-  }
-  const places = [
-    ...new Set([
-      ...looked,
-      path.join(packageFolder, "build", "Release"),
-      path.join(packageFolder, "prebuilds", `${process.platform}-${process.arch}`),
-    ]),
-  ];
-  const missing = `supersimplenet.node and supersimplenet_engine.so are not in ${places.join(", ")}`;
+  const prebuilds = path.join(packageFolder, "prebuilds");
+  const found = nodeGypBuildPath();
+  const folders = new Set([
+    path.join(packageFolder, "build-cmake"),
+    ...(found === undefined ? [] : [path.dirname(found)]),
+    path.join(packageFolder, "build", "Release"),
+    path.join(prebuilds, `${process.platform}-${process.arch}`),
+  ]);
+  const addon = firstAddon([...folders]);
+  if (addon) return addon;
+  const missing = `supersimplenet.node and supersimplenet_engine.so are not in ${[...folders].join(", ")}`;
   if (isCheckout)
     throw new SuperSimpleNetError(
       "ENGINE_NOT_BUILT",
       `The native engine is not built: ${missing}. Run '${setupCommand}'.`,
     );
-  const prebuilds = path.join(packageFolder, "prebuilds");
   const fitting = existsSync(prebuilds) ? readdirSync(prebuilds).join(", ") : "nothing";
   throw new SuperSimpleNetError(
     "ENGINE_NOT_BUILT",
@@ -97,16 +91,20 @@ export function locateAddon(): Addon {
 
 /** The same two files of the CUDA engine: in build-cuda, else in prebuilds/<platform>-<arch>/cuda; undefined when there is none. */
 export function locateCudaAddon(): Addon | undefined {
-  return [
+  return firstAddon([
     path.join(packageFolder, "build-cuda"),
     path.join(packageFolder, "prebuilds", `${process.platform}-${process.arch}`, "cuda"),
-  ]
+  ]);
+}
+
+/** The addon's two files in the first of the folders that has both. */
+const firstAddon = (folders: readonly string[]): Addon | undefined =>
+  folders
     .map((folder) => ({
       loader: path.join(folder, "supersimplenet.node"),
       engine: path.join(folder, "supersimplenet_engine.so"),
     }))
     .find((addon) => existsSync(addon.loader) && existsSync(addon.engine));
-}
 
 function nodeGypBuildPath(): string | undefined {
   const { path: resolve } = require("node-gyp-build") as { path(folder: string): string };
@@ -337,21 +335,36 @@ function problem(
   folder: string,
   wanted: string,
 ): { code: "LIBTORCH_NOT_FOUND" | "LIBTORCH_VERSION"; text: string } | undefined {
-  if (!existsSync(folder) || !statSync(folder).isDirectory())
-    return { code: "LIBTORCH_NOT_FOUND", text: `${folder} does not exist` };
+  const notFound = (text: string) => ({ code: "LIBTORCH_NOT_FOUND", text }) as const;
+  const wrongVersion = (text: string) => ({ code: "LIBTORCH_VERSION", text }) as const;
+  if (!existsSync(folder) || !statSync(folder).isDirectory()) return notFound(`${folder} does not exist`);
   const missing = librariesHere().filter((file) => !existsSync(path.join(folder, "lib", file)));
-  if (missing.length > 0)
-    return {
-      code: "LIBTORCH_NOT_FOUND",
-      text: `${folder} has no lib/${missing[0]} (it must be the folder that holds lib/)`,
-    };
+  if (missing.length > 0) return notFound(`${folder} has no lib/${missing[0]} (it must be the folder that holds lib/)`);
   const version = readVersion(folder);
   if (version === undefined)
-    return {
-      code: "LIBTORCH_VERSION",
-      text: `${folder} states no version (no build-version, version.py or package.json)`,
-    };
-  if (minor(version) !== minor(wanted))
-    return { code: "LIBTORCH_VERSION", text: `${folder} is version ${version}, not ${wanted}` };
-  return undefined;
+    return wrongVersion(`${folder} states no version (no build-version, version.py or package.json)`);
+  return minor(version) === minor(wanted) ? undefined : wrongVersion(`${folder} is version ${version}, not ${wanted}`);
 }
+
+/**
+ * The folder that keeps what is fetched once: libtorch and backbone weights. `SUPERSIMPLENET_CACHE`, else the platform's
+ * cache folder (`XDG_CACHE_HOME` or ~/.cache, ~/Library/Caches, %LOCALAPPDATA%) / supersimplenet. It may not exist yet.
+ */
+export function cacheFolder(): string {
+  const own = process.env["SUPERSIMPLENET_CACHE"];
+  if (own) return path.resolve(own);
+  return path.join(platformCache(), "supersimplenet");
+}
+
+function platformCache(): string {
+  const xdg = process.env["XDG_CACHE_HOME"];
+  if (xdg && path.isAbsolute(xdg)) return xdg; // the XDG specification: relative paths are invalid and ignored
+  if (process.platform === "darwin") return path.join(os.homedir(), "Library", "Caches");
+  if (process.platform === "win32") return process.env["LOCALAPPDATA"] ?? path.join(os.homedir(), "AppData", "Local");
+  return path.join(os.homedir(), ".cache");
+}
+
+/** This package's version, as package.json states it. */
+export const packageVersion = (
+  JSON.parse(readFileSync(path.join(packageFolder, "package.json"), "utf8")) as { version: string }
+).version;

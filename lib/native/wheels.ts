@@ -1,13 +1,14 @@
 // The one installer of libtorch: set-up uses it for the CPU build, 'cuda install' for the CUDA build.
 import { execFile } from "node:child_process";
 import { existsSync, statSync } from "node:fs";
-import { readdir, rename, rm, rmdir, stat, statfs } from "node:fs/promises";
+import { readdir, rename, rm, rmdir, statfs } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
 
-import { type TransferOptions, download, downloadText, fileSha256, isAlive } from "../download/download.js";
+import { type TransferOptions, download, downloadText, fileSha256, isAlive, sizeOf } from "../download/download.js";
 import { extract } from "../download/zip.js";
 import { SuperSimpleNetError, fileError } from "../errors.js";
+import type { TransferSettings } from "../schema/downloads.js";
 import { makeFolder, makeUniqueFolder } from "../write.js";
 import type { Wheel } from "./locate.js";
 
@@ -20,7 +21,7 @@ export interface WheelProgress {
   total: number;
 }
 
-export interface WheelOptions extends Pick<TransferOptions, "signal" | "timeoutMs" | "attempts" | "retryDelayMs"> {
+export interface WheelOptions extends TransferSettings {
   onProgress?: ((progress: WheelProgress) => void) | undefined;
 }
 
@@ -93,9 +94,7 @@ export function fromIndex(index: string, otherwise: (wheel: Wheel) => string): F
   };
 }
 
-/**
- * Fetches with pip, from where pip is set up to download. `remedy`: what to do when it cannot, a sentence.
- */
+/** Fetches with pip, from where pip is set up to download. `remedy`: what to do when it cannot, a sentence. */
 export function withPip(remedy: (wheel: Wheel) => string): Fetch {
   return async (wheel, folder, { signal }) => {
     const file = path.join(folder, wheel.file);
@@ -269,10 +268,6 @@ async function missingBytes(wheels: Wheel[], folder: string): Promise<number> {
     ),
   );
   return sizes.reduce((sum, bytes) => sum + bytes, 0);
-}
-
-async function sizeOf(file: string): Promise<number> {
-  return (await stat(file).catch(() => ({ size: 0 }))).size;
 }
 
 async function checkSpace(folder: string, bytes: number): Promise<void> {

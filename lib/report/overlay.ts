@@ -2,10 +2,10 @@ import { types } from "node:util";
 
 import { z } from "zod";
 
-import type { Label } from "../datasets/types.js";
+import type { Label, Sample } from "../datasets/dataset.js";
 import type { AnomalyMap, Detection } from "../detection/types.js";
 import { invalid } from "../errors.js";
-import type { Mask, RgbImage } from "../images/decode.js";
+import { decodeImage, decodeMask, type Mask, type RgbImage } from "../images/decode.js";
 import { sharp } from "../images/sharp.js";
 import { checkValue } from "../schema/check.js";
 import { Canvas, encodePng, fitText, textHeight, textWidth } from "./canvas.js";
@@ -257,4 +257,13 @@ function greyPixels(field: Float32Array): Uint8Array {
   for (let i = 0; i < field.length; i++)
     pixels.fill(Math.round(255 * Math.max(0, Math.min(1, field[i]!))), 3 * i, 3 * i + 3);
   return pixels;
+}
+
+/** What an overlay of a data set's sample shows: the image and the mask are read again, at their own size. */
+export async function overlayOf(sample: Sample, detection: Detection): Promise<OverlayInput> {
+  const [image, mask] = await Promise.all([
+    decodeImage(sample.image),
+    sample.mask === undefined ? undefined : decodeMask(sample.mask),
+  ]);
+  return { image, detection, truth: { label: sample.label, ...(mask && { mask }) }, title: sample.id };
 }

@@ -1,4 +1,4 @@
-import type { Sample } from "../datasets/types.js";
+import type { Sample } from "../datasets/dataset.js";
 import { calibrateThresholds, type CalibrationImage } from "../detection/thresholds.js";
 import { loadImage, loadMask } from "../images/decode.js";
 import { prefetch } from "../images/pipeline.js";

@@ -1,6 +1,7 @@
 import { types } from "node:util";
 
-import type { Architecture, StepLosses } from "../native/binding.js";
+import type { Thresholds, TrainingCounts } from "../models/config.js";
+import type { Architecture, StepLosses, StepOptions } from "../native/binding.js";
 import type { Regime } from "../schema/regimes.js";
 import type { fitOptions } from "../schema/training.js";
 import type { Settings } from "../schema/types.js";
@@ -14,20 +15,16 @@ export interface StepEvent extends StepLosses {
   steps: number;
 }
 
+/** The learning rates of the adaptor and of both heads. */
+export type LearningRates = Pick<StepOptions, "adaptorLearningRate" | "headsLearningRate">;
+
 /** What an epoch has come to: means over its steps. */
-export interface EpochEvent {
+export interface EpochEvent extends Omit<StepLosses, "total">, LearningRates {
   /** From 1. */
   epoch: number;
   epochs: number;
   /** Mean of the total loss over the epoch's steps. */
   loss: number;
-  l1Normal: number;
-  l1Anomalous: number;
-  focalMap: number;
-  focalScore: number;
-  gradientNorm: number;
-  adaptorLearningRate: number;
-  headsLearningRate: number;
   /**
    * Images of this process by where their features came from: memory, page-locked memory of the host (with a GPU), the
    * cache file, or the backbone, which computed them. The first epoch's numbers include the measuring of the noise.
@@ -41,13 +38,7 @@ export interface EpochEvent {
 /** What the training settled on before the first epoch. */
 export interface StartEvent {
   regime: Regime;
-  counts: {
-    trainNormal: number;
-    trainAnomalous: number;
-    trainSegmented: number;
-    calibrationNormal: number;
-    calibrationAnomalous: number;
-  };
+  counts: TrainingCounts & Pick<Thresholds, "calibrationNormal" | "calibrationAnomalous">;
   warnings: string[];
   backbone: { architecture: Architecture; source: string; trained: boolean };
   /** Mean over the channels. */

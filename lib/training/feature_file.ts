@@ -3,9 +3,8 @@ import os from "node:os";
 import path from "node:path";
 
 import type { TrainerConfig } from "../native/binding.js";
-import { cacheFolder } from "../native/cache.js";
+import { cacheFolder, packageVersion } from "../native/locate.js";
 import { engine } from "../native/engine.js";
-import { packageVersion } from "../version.js";
 import { makeFolder } from "../write.js";
 import type { ResolvedOptions } from "./resolve.js";
 

@@ -3,13 +3,12 @@ import os from "node:os";
 
 import { type Backbone, loadBackbone, weightsFile } from "../backbones/load.js";
 import { splitCalibration } from "../datasets/calibration.js";
-import { applyRegime } from "../datasets/regime.js";
-import { limitSegmented } from "../datasets/segmented.js";
-import type { Dataset, Sample } from "../datasets/types.js";
+import { applyRegime, limitSegmented } from "../datasets/regime.js";
+import type { Dataset, Sample } from "../datasets/dataset.js";
 import { validateDataset } from "../datasets/validate.js";
 import { applyThreads, checkPrecision, type ChosenDevice, resolveDevice } from "../native/device.js";
 import { engine } from "../native/engine.js";
-import { packageVersion } from "../version.js";
+import { packageVersion } from "../native/locate.js";
 import { type Checkpoint, type Fingerprint, readCheckpoint } from "./checkpoint.js";
 import type { FitOptions, StageReporter } from "./events.js";
 import type { Ranks, RankSettings } from "./ranks.js";

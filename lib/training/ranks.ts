@@ -52,15 +52,15 @@ function environmentNumber(where: string, name: string, min: number, max: number
  */
 export function rankSettings(where: string, distributed: Distributed): RankSettings | undefined {
   if (distributed === false) return undefined;
-  const given = distributedOptions.parse(distributed === "auto" ? {} : distributed);
+  const options = distributedOptions.parse(distributed === "auto" ? {} : distributed);
   const number = environmentNumber.bind(undefined, where);
-  const worldSize = given.worldSize ?? number("WORLD_SIZE", 1, 4096) ?? 1;
+  const worldSize = options.worldSize ?? number("WORLD_SIZE", 1, 4096) ?? 1;
   if (worldSize === 1) return undefined;
   const settings = {
     worldSize,
-    rank: given.rank ?? number("RANK", 0, worldSize - 1),
-    masterAddress: given.masterAddress ?? (process.env["MASTER_ADDR"] || undefined),
-    masterPort: given.masterPort ?? number("MASTER_PORT", 1, 65535),
+    rank: options.rank ?? number("RANK", 0, worldSize - 1),
+    masterAddress: options.masterAddress ?? (process.env["MASTER_ADDR"] || undefined),
+    masterPort: options.masterPort ?? number("MASTER_PORT", 1, 65535),
   };
   for (const [name, value] of Object.entries(settings)) {
     if (value !== undefined) continue;
@@ -71,9 +71,9 @@ export function rankSettings(where: string, distributed: Distributed): RankSetti
   }
   checkRank(where, settings);
   return {
-    ...given,
+    ...options,
     ...(settings as { [Name in keyof typeof settings]: NonNullable<(typeof settings)[Name]> }),
-    localRank: given.localRank ?? number("LOCAL_RANK", 0, 4095),
+    localRank: options.localRank ?? number("LOCAL_RANK", 0, 4095),
     localWorldSize: number("LOCAL_WORLD_SIZE", 1, 4096),
     launcherStore: process.env["TORCHELASTIC_USE_AGENT_STORE"] === "True",
   };
@@ -92,20 +92,7 @@ export class Ranks {
    * torchrun's agents count restarts differently.
    */
   static of(settings: RankSettings): Ranks {
-    const { rank, worldSize, masterAddress, masterPort, launcherStore, timeoutSeconds, joinTimeoutSeconds } = settings;
-    return new Ranks(
-      settings,
-      engine().createGroup({
-        rank,
-        worldSize,
-        masterAddress,
-        masterPort,
-        launcherStore,
-        timeoutSeconds,
-        joinTimeoutSeconds,
-        prefix: "supersimplenet",
-      }),
-    );
+    return new Ranks(settings, engine().createGroup({ ...settings, prefix: "supersimplenet" }));
   }
 
   /** Rank 0 writes files; the others write nothing. */

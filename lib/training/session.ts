@@ -1,27 +1,21 @@
+import type { Sample } from "../datasets/dataset.js";
 import { epochOrder } from "../datasets/order.js";
-import type { Sample } from "../datasets/types.js";
-import { SuperSimpleNetError } from "../errors.js";
+import { hasCode, throwIfAborted } from "../errors.js";
 import { decodeMask, loadImage } from "../images/decode.js";
-import { prefetch, throwIfAborted } from "../images/pipeline.js";
+import { prefetch } from "../images/pipeline.js";
 import { networkConfigOf } from "../models/config.js";
 import type { NativeTrainer, PlannedStep, StepItem, StepLosses, Target, TrainerConfig } from "../native/binding.js";
 import { engine } from "../native/engine.js";
 import { warningText } from "../native/errors.js";
 import { type Checkpoint, checkpointFile, corrupt } from "./checkpoint.js";
-import type { EpochEvent, FitOptions } from "./events.js";
+import type { EpochEvent, FitOptions, LearningRates } from "./events.js";
 import { contentOf, featureFile } from "./feature_file.js";
 import type { FitCall, TrainingPlan } from "./plan.js";
 import type { Ranks } from "./ranks.js";
 import { networkOf, type ResolvedOptions } from "./resolve.js";
-import { learningRateScale } from "./schedule.js";
 
 /** Key of a sample in one of its four flips, for the engine's features and targets. */
 const keyOf = (sample: number, flip: number): number => sample * 4 + flip;
-
-interface LearningRates {
-  adaptorLearningRate: number;
-  headsLearningRate: number;
-}
 
 /** The engine's trainer at work on the samples of a plan. */
 export class Session {
@@ -96,9 +90,9 @@ export class Session {
     try {
       await this.native.restore(checkpoint);
     } catch (error) {
-      const damaged =
-        error instanceof SuperSimpleNetError && (error.code === "WEIGHTS_INVALID" || error.code === "FILE_CORRUPT");
-      throw damaged ? corrupt(checkpointFile(out), error.message, error) : error;
+      throw hasCode(error, "WEIGHTS_INVALID", "FILE_CORRUPT")
+        ? corrupt(checkpointFile(out), error.message, error)
+        : error;
     }
   }
 
@@ -226,7 +220,7 @@ export class Session {
     try {
       return await call(items);
     } catch (error) {
-      if (!(error instanceof SuperSimpleNetError && error.code === "FILE_CORRUPT")) throw error;
+      if (!hasCode(error, "FILE_CORRUPT")) throw error;
       return call(await Promise.all(items.map(({ key }) => this.#decoded(key))));
     }
   }
@@ -273,4 +267,18 @@ async function trainerConfig(plan: TrainingPlan, ranks: Ranks | undefined): Prom
 async function allUseNccl(device: string, ranks: Ranks | undefined): Promise<boolean> {
   if (ranks === undefined) return false;
   return (await ranks.gather(ranks.settings.nccl && device.startsWith("cuda"))).every(Boolean);
+}
+
+/**
+ * Returns the factor on the learning rates in an epoch (from 0): `factor` for every milestone, a share of all epochs,
+ * that is done (docs/method.md, Training).
+ */
+export function learningRateScale(
+  epoch: number,
+  epochs: number,
+  milestones: readonly number[],
+  factor: number,
+): number {
+  // The small tolerance: 0.9 * 10 is 9.000000000000002 for some products of shares and epochs.
+  return milestones.filter((milestone) => epoch >= milestone * epochs - 1e-9).reduce((scale) => scale * factor, 1);
 }

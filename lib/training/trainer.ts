@@ -1,15 +1,13 @@
-import { checkStructure } from "../datasets/structure.js";
-import type { Dataset, Sample } from "../datasets/types.js";
-import { invalid } from "../errors.js";
-import { throwIfAborted } from "../images/pipeline.js";
-import { networkSettings, type Thresholds, type TrainingInfo } from "../models/config.js";
+import { checkStructure, type Dataset, type Sample } from "../datasets/dataset.js";
+import { invalid, throwIfAborted } from "../errors.js";
+import { networkSettings, type Thresholds, type TrainingCounts, type TrainingInfo } from "../models/config.js";
 import { Model } from "../models/model.js";
 import type { TensorMap } from "../native/binding.js";
 import { warningText } from "../native/errors.js";
 import { check } from "../schema/check.js";
 import { fitOptions } from "../schema/training.js";
 import type { TrainerOptions } from "../schema/types.js";
-import { packageVersion } from "../version.js";
+import { packageVersion } from "../native/locate.js";
 import { calibrate } from "./calibrate.js";
 import {
   checkCheckpoint,
@@ -211,9 +209,7 @@ function modelOf(plan: TrainingPlan, heads: TensorMap, thresholds: Thresholds, n
 const countLabel = (samples: readonly Sample[], label: Sample["label"]): number =>
   samples.filter((sample) => sample.label === label).length;
 
-function trainingCounts({
-  fit,
-}: TrainingPlan): Pick<TrainingInfo, "trainNormal" | "trainAnomalous" | "trainSegmented"> {
+function trainingCounts({ fit }: TrainingPlan): TrainingCounts {
   return {
     trainNormal: countLabel(fit, "normal"),
     trainAnomalous: countLabel(fit, "anomalous"),

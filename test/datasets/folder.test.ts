@@ -4,10 +4,9 @@ import { copyFile, mkdir, symlink, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { test } from "node:test";
 
-import { countSamples } from "../../lib/datasets/counts.js";
+import { countSamples, type Dataset } from "../../lib/datasets/dataset.js";
 import { folder } from "../../lib/datasets/folder.js";
 import { inferRegime } from "../../lib/datasets/regime.js";
-import type { Dataset } from "../../lib/datasets/types.js";
 import { validateDataset } from "../../lib/datasets/validate.js";
 import { failure, temporaryFolder, writeImage, writeTree } from "./files.js";
 

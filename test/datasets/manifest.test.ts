@@ -4,7 +4,7 @@ import { writeFile } from "node:fs/promises";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
 
-import { countSamples } from "../../lib/datasets/counts.js";
+import { countSamples } from "../../lib/datasets/dataset.js";
 import { datasets } from "../../lib/datasets/index.js";
 import { manifest } from "../../lib/datasets/manifest.js";
 import { inferRegime } from "../../lib/datasets/regime.js";

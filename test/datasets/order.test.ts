@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { epochOrder } from "../../lib/datasets/order.js";
-import type { Label } from "../../lib/datasets/types.js";
+import type { Label } from "../../lib/datasets/dataset.js";
 import { failure } from "./files.js";
 
 const labels = (normal: number, anomalous: number): Label[] => [

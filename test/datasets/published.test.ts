@@ -3,11 +3,10 @@ import { mkdir, rename, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { test, type TestContext } from "node:test";
 
-import { countSamples } from "../../lib/datasets/counts.js";
+import { countSamples, type Dataset, type Sample } from "../../lib/datasets/dataset.js";
 import { publishedSettings } from "../../lib/datasets/published.js";
 import { inferRegime } from "../../lib/datasets/regime.js";
 import { open } from "../../lib/datasets/registry.js";
-import type { Dataset, Sample } from "../../lib/datasets/types.js";
 import { validateDataset } from "../../lib/datasets/validate.js";
 import { pickle, type Py } from "../files/torch_save.js";
 import { failure, temporaryFolder, writeImage, writeMask, writeTree } from "./files.js";

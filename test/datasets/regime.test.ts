@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { splitCalibration } from "../../lib/datasets/calibration.js";
 import { applyRegime, inferRegime } from "../../lib/datasets/regime.js";
-import type { Dataset, Regime, Sample } from "../../lib/datasets/types.js";
+import type { Dataset, Regime, Sample } from "../../lib/datasets/dataset.js";
 import { failure } from "./files.js";
 
 function sample(id: string, kind: "good" | "bad" | "masked", split: "train" | "test" = "train"): Sample {

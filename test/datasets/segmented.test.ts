@@ -1,9 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { applyRegime, inferRegime } from "../../lib/datasets/regime.js";
-import { limitSegmented } from "../../lib/datasets/segmented.js";
-import type { Dataset, Sample } from "../../lib/datasets/types.js";
+import { applyRegime, inferRegime, limitSegmented } from "../../lib/datasets/regime.js";
+import type { Dataset, Sample } from "../../lib/datasets/dataset.js";
 import { failure } from "./files.js";
 
 /** 20 normal, 50 anomalous training images with masks, 5 anomalous test images with masks. */

@@ -7,9 +7,8 @@ import path from "node:path";
 import { after, beforeEach, test } from "node:test";
 import { promisify } from "node:util";
 
-import { weightsUrl, catalogueEntry } from "../../lib/backbones/catalogue.js";
+import { catalogueEntry, listWeights, weightsUrl } from "../../lib/backbones/catalogue.js";
 import { type DownloadOptions, type Progress, download, downloadText } from "../../lib/download/download.js";
-import { listWeights } from "../../lib/backbones/list.js";
 import { pullWeights } from "../../lib/backbones/pull.js";
 import type { ErrorCode } from "../../lib/errors.js";
 import {

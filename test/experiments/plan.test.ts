@@ -8,7 +8,7 @@ import { datasets, Trainer } from "../../lib/index.js";
 import { experiment } from "../../lib/experiments/experiment.js";
 import { decisive, Parts, plan, shardOf, type PlanOptions, type PlannedRun } from "../../lib/experiments/plan.js";
 import { type ProtocolName, protocolNames } from "../../lib/experiments/protocols.js";
-import { limitTraining } from "../../lib/experiments/subset.js";
+import { limitTraining } from "../../lib/datasets/regime.js";
 import { ablations } from "../../lib/schema/presets.js";
 import { failure, writeMask, writeTree } from "../datasets/files.js";
 

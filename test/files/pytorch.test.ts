@@ -4,7 +4,7 @@ import path from "node:path";
 import { test } from "node:test";
 import { deflateRawSync } from "node:zlib";
 
-import { toFloat32 } from "../../lib/backbones/float32.js";
+import { toFloat32 } from "../../lib/backbones/check.js";
 import { readTensors } from "../../lib/files/tensors.js";
 import type { NativeTensor } from "../../lib/native/binding.js";
 import { failsWith, floats, mutate, temporaryFolder } from "./support.js";

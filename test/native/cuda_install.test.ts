@@ -7,13 +7,8 @@ import path from "node:path";
 import { after, beforeEach, test } from "node:test";
 
 import type { ErrorCode } from "../../lib/errors.js";
-import {
-  type CudaInstallProgress,
-  type CudaInstalled,
-  cudaWheels,
-  installBuild,
-  installCuda,
-} from "../../lib/native/cuda_install.js";
+import { type CudaInstalled, cudaWheels, installBuild, installCuda } from "../../lib/native/cuda_install.js";
+import type { WheelProgress } from "../../lib/native/wheels.js";
 import { type PinnedBuild, cudaCache, locateCudaLibtorch, minor, pinned } from "../../lib/native/locate.js";
 import { type FileServer, fileServer } from "../download/servers.js";
 import { zip } from "../download/zips.js";
@@ -146,8 +141,8 @@ function installed(): void {
 
 test("fetches the wheels from an index, unpacks what is used, and does nothing the second time", linux, () =>
   withIndex(async (server) => {
-    const progress: CudaInstallProgress[] = [];
-    assert.deepEqual(await fetchFrom(server, { onProgress: (p: CudaInstallProgress) => progress.push(p) }), {
+    const progress: WheelProgress[] = [];
+    assert.deepEqual(await fetchFrom(server, { onProgress: (p: WheelProgress) => progress.push(p) }), {
       folder: target,
       version,
       installed: true,
@@ -189,7 +184,7 @@ test("goes on where an interrupted download stopped, and fetches nothing twice",
       await fails(
         fetchFrom(server, {
           signal: controller.signal,
-          onProgress: ({ stage, file }: CudaInstallProgress) =>
+          onProgress: ({ stage, file }: WheelProgress) =>
             stage === "download" && file.startsWith("nvidia") && controller.abort(),
         }),
         "ABORTED",
@@ -213,7 +208,7 @@ test("cancelling while it unpacks leaves no folder; a folder of a killed process
     await fails(
       fetchFrom(server, {
         signal: controller.signal,
-        onProgress: ({ stage }: CudaInstallProgress) => stage === "unpack" && controller.abort(),
+        onProgress: ({ stage }: WheelProgress) => stage === "unpack" && controller.abort(),
       }),
       "ABORTED",
       /nothing was changed/,

@@ -5,8 +5,7 @@ import path from "node:path";
 import test, { afterEach, beforeEach } from "node:test";
 
 import { SuperSimpleNetError } from "../../lib/errors.js";
-import { cacheFolder } from "../../lib/native/cache.js";
-import { libtorchFiles, locateLibtorch, minor, pinned, readVersion } from "../../lib/native/locate.js";
+import { cacheFolder, libtorchFiles, locateLibtorch, minor, pinned, readVersion } from "../../lib/native/locate.js";
 
 const libraries = pinned.libraries[process.platform]!;
 const saved = { ...process.env };

@@ -4,13 +4,12 @@ import { test } from "node:test";
 import sharp from "sharp";
 
 import { Canvas, fitText, textWidth } from "../../lib/report/canvas.js";
-import { colourRange, heatColours, heatPixels } from "../../lib/report/colours.js";
+import { colourRange, ColourScale, heatColours, heatPixels } from "../../lib/report/colours.js";
 import { contourSegments, drawContour, drawTint, resizeField } from "../../lib/report/contour.js";
 import { eachTextPixel } from "../../lib/report/font.js";
 import { isPictureName, mapSuffixes, overlaySuffix, pictureNames } from "../../lib/report/names.js";
 import { npyFile } from "../../lib/report/npy.js";
 import { contactSheet, heatMapPng, overlayPng, type OverlayInput } from "../../lib/report/overlay.js";
-import { ColourScale } from "../../lib/report/scale.js";
 import { failure } from "../datasets/files.js";
 
 /** Relative luminance of an RGB triple. */

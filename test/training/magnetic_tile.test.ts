@@ -9,7 +9,7 @@ import { before, describe, test } from "node:test";
 
 import { learn, mean, sources } from "../../benchmarks/learning.js";
 import { type Metrics, metricsTable } from "../../lib/evaluation/metrics_table.js";
-import type { Regime } from "../../lib/datasets/types.js";
+import type { Regime } from "../../lib/datasets/dataset.js";
 
 const shared = path.resolve(__dirname, "../../../../shared");
 const { data, weights, authors } = sources(shared);

@@ -14,7 +14,7 @@ import { entries } from "../../lib/schema/option.js";
 import { relativeNoise } from "../../lib/schema/presets.js";
 import { trainerOptions } from "../../lib/schema/training.js";
 import { checkOptions, resolveOptions } from "../../lib/training/resolve.js";
-import { learningRateScale } from "../../lib/training/schedule.js";
+import { learningRateScale } from "../../lib/training/session.js";
 import { failure } from "../datasets/files.js";
 
 /** Whatever JavaScript may pass. */
