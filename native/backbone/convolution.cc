@@ -11,7 +11,6 @@
 #include <string_view>
 
 #include "runs_on_host.h"
-#include "kernels/dispatch.h"
 #include "kernels/inference.h"
 #include "kernels/run.h"
 
