@@ -106,13 +106,7 @@ void setTeam(int threads) {
 
 Napi::Value setThreads(const Napi::CallbackInfo& info) {
   const int threads = info[0].As<Napi::Number>().Int32Value();
-  return runOnEngine<bool>(
-      info.Env(),
-      [threads] {
-        setTeam(threads);
-        return true;
-      },
-      [](Napi::Env env, bool&) { return env.Undefined(); });
+  return runOnEngine(info.Env(), [threads] { setTeam(threads); });
 }
 
 Napi::Value cudaStatusToJs(const Napi::CallbackInfo& info) {
@@ -122,17 +116,15 @@ Napi::Value cudaStatusToJs(const Napi::CallbackInfo& info) {
   out.Set("driver", status->driver);
   out.Set("runtime", status->runtime);
   out.Set("error", status->error);
-  Napi::Array devices = Napi::Array::New(info.Env(), status->devices.size());
-  for (uint32_t i = 0; i < status->devices.size(); ++i) {
-    const auto& device = status->devices[i];
+  const auto deviceToJs = [&](const CudaStatus::Device& device) {
     Napi::Object item = Napi::Object::New(info.Env());
     item.Set("name", device.name);
     item.Set("capability", std::to_string(device.major) + "." + std::to_string(device.minor));
     item.Set("bytes", static_cast<double>(device.bytes));
     item.Set("error", device.error);
-    devices.Set(i, item);
-  }
-  out.Set("devices", devices);
+    return item;
+  };
+  out.Set("devices", listToJs(info.Env(), status->devices, deviceToJs));
   return out;
 }
 

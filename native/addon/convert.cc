@@ -2,7 +2,6 @@
 
 #include <ATen/ops/empty.h>
 
-#include <cstring>
 #include <limits>
 #include <memory>
 #include <new>
@@ -110,10 +109,9 @@ at::Tensor tensorFromJs(const Napi::Value& value, const std::string& name) {
   Napi::Env env = value.Env();
   Napi::Object object = value.As<Napi::Object>();
   const Dtype& dtype = dtypeNamed(getString(object, "dtype"));
-  Napi::Array shape = field(object, "shape").As<Napi::Array>();
-  std::vector<int64_t> sizes(shape.Length());
+  const std::vector<int64_t> sizes = listFromJs(field(object, "shape"), integer);
   int64_t elements = 1;
-  for (uint32_t i = 0; i < shape.Length(); ++i) elements *= sizes[i] = shape.Get(i).As<Napi::Number>().Int64Value();
+  for (const int64_t size : sizes) elements *= size;
   Napi::Value data = field(object, "data");
   check(data.IsTypedArray(), "tensor data must be a typed array");
   // Not the ArrayBuffer of node-addon-api: a SharedArrayBuffer is none to it.
@@ -142,13 +140,15 @@ TensorMap tensorMapFromJs(const Napi::Value& value) {
   return out;
 }
 
+Napi::Array shapeToJs(Napi::Env env, const std::vector<int64_t>& shape) {
+  return listToJs(env, shape, [](int64_t size) { return static_cast<double>(size); });
+}
+
 Napi::Value tensorToJs(Napi::Env env, const at::Tensor& tensor) {
   const Dtype& dtype = dtypeOf(tensor.scalar_type());
   Napi::Object out = Napi::Object::New(env);
   out.Set("dtype", dtype.name);
-  Napi::Array shape = Napi::Array::New(env, tensor.dim());
-  for (int64_t i = 0; i < tensor.dim(); ++i) shape.Set(static_cast<uint32_t>(i), static_cast<double>(tensor.size(i)));
-  out.Set("shape", shape);
+  out.Set("shape", shapeToJs(env, tensor.sizes().vec()));
   const at::Tensor dense = tensor.detach().cpu().contiguous();
   out.Set("data", arrayOver(env, bufferOf(env, dense), dtype.array, dense.numel()));
   return out;
@@ -173,19 +173,14 @@ Napi::Value vectorToJs(Napi::Env env, const std::vector<uint8_t>& values) {
   return vectorToTypedArray(env, values, napi_uint8_array);
 }
 
-std::string getString(const Napi::Object& object, const char* name) { return field(object, name).As<Napi::String>(); }
+std::string getString(const Napi::Object& object, const char* name) { return text(field(object, name)); }
 double getNumber(const Napi::Object& object, const char* name) {
   return field(object, name).As<Napi::Number>().DoubleValue();
 }
-int64_t getInt(const Napi::Object& object, const char* name) {
-  return field(object, name).As<Napi::Number>().Int64Value();
-}
+int64_t getInt(const Napi::Object& object, const char* name) { return integer(field(object, name)); }
 bool getBool(const Napi::Object& object, const char* name) { return field(object, name).As<Napi::Boolean>(); }
 std::vector<std::string> getStrings(const Napi::Object& object, const char* name) {
-  Napi::Array array = field(object, name).As<Napi::Array>();
-  std::vector<std::string> out;
-  for (uint32_t i = 0; i < array.Length(); ++i) out.push_back(array.Get(i).As<Napi::String>());
-  return out;
+  return listFromJs(field(object, name), text);
 }
 
 }  // namespace ssn::addon

@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 #include <napi.h>
 
+#include <cstring>
 #include <initializer_list>
 #include <string>
 #include <utility>
@@ -15,28 +16,57 @@
 
 namespace ssn::addon {
 
+// lib/ has validated what crosses the boundary. What is wrong here is a bug: Error("INTERNAL").
+void check(bool ok, const std::string& what);
+
 // Copies: JavaScript may change or detach its buffers while the engine thread works.
 // WEIGHTS_INVALID, with the name, for data of another type or length than it says.
 at::Tensor tensorFromJs(const Napi::Value& value, const std::string& name = "");
 TensorMap tensorMapFromJs(const Napi::Value& value);
 
+Napi::Array shapeToJs(Napi::Env env, const std::vector<int64_t>& shape);
 // May share memory with a tensor that is contiguous and on the CPU: do not change the tensor afterwards.
 Napi::Value tensorToJs(Napi::Env env, const at::Tensor& tensor);
 Napi::Value tensorMapToJs(Napi::Env env, const TensorMap& tensors);
 // The data alone, copied into a Float32Array (the tensor must be float32).
 Napi::Value float32ToJs(Napi::Env env, const at::Tensor& tensor);
 
+// Copies the elements of a typed array into a tensor of the same type; Error("INTERNAL") for another number of them.
+template <class T>
+at::Tensor filled(at::Tensor tensor, const Napi::TypedArrayOf<T>& array, const char* what) {
+  check(tensor.numel() == static_cast<int64_t>(array.ElementLength()), what);
+  std::memcpy(tensor.data_ptr(), array.Data(), array.ByteLength());
+  return tensor;
+}
+
 // Copied into a typed array, which can be transferred to another thread.
 Napi::Value vectorToJs(Napi::Env env, const std::vector<float>& values);
 Napi::Value vectorToJs(Napi::Env env, const std::vector<uint8_t>& values);
 
-// lib/ has validated what crosses the boundary. What is wrong here is a bug: Error("INTERNAL").
-void check(bool ok, const std::string& what);
 inline bool isDefined(const Napi::Object& object, const char* name) { return !object.Get(name).IsUndefined(); }
 inline int64_t integer(const Napi::Value& value) { return value.As<Napi::Number>().Int64Value(); }
 bool isSize(int64_t size);  // 1 to 2^31 - 1, which keeps every product of two sizes inside int64
 // The bytes of an image after checking that they are as many as its sizes say.
 Napi::Uint8Array imageFromJs(const Napi::Value& value, int64_t height, int64_t width, int64_t channels);
+
+// A JavaScript array of convert(item) for each item of a vector, and a vector of convert(value) for each of an array's.
+template <class Item, class Convert>
+Napi::Array listToJs(Napi::Env env, const std::vector<Item>& items, Convert&& convert) {
+  Napi::Array out = Napi::Array::New(env, items.size());
+  for (uint32_t i = 0; i < items.size(); ++i) {
+    const Napi::HandleScope scope(env);
+    out.Set(i, convert(items[i]));
+  }
+  return out;
+}
+template <class Convert>
+auto listFromJs(const Napi::Value& value, Convert&& convert) {
+  const auto array = value.As<Napi::Array>();
+  std::vector<decltype(convert(Napi::Value()))> out;
+  for (uint32_t i = 0; i < array.Length(); ++i) out.push_back(convert(array.Get(i)));
+  return out;
+}
+inline std::string text(const Napi::Value& value) { return value.As<Napi::String>(); }
 
 // The value that a name stands for.
 template <class Value>

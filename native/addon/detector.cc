@@ -1,7 +1,6 @@
 // NativeDetector of lib/native/binding.ts.
 #include <ATen/ops/empty.h>
 
-#include <cstring>
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
@@ -53,9 +52,7 @@ class NativeDetector : public Napi::ObjectWrap<NativeDetector> {
     // Page-locked for a GPU, which then fetches it by itself.
     at::Tensor pixels = at::empty({info[1].As<Napi::Number>().Int64Value(), height_, width_, 3},
                                   at::TensorOptions().dtype(at::kByte).pinned_memory(cuda_));
-    if (pixels.numel() != static_cast<int64_t>(array.ElementLength()))
-      throw Error("INTERNAL", "the images do not have the model's size");
-    std::memcpy(pixels.data_ptr(), array.Data(), array.ByteLength());
+    filled(pixels, array, "the images do not have the model's size");
     return runOnEngine<Detector::Output>(
         env, [detector = detector_, pixels] { return detector->detect(pixels); },
         [](Napi::Env e, Detector::Output& output) {
@@ -93,8 +90,7 @@ Napi::Value createDetector(const Napi::CallbackInfo& info) {
        heads = tensorMapFromJs(info[2])] {
         Made made{std::make_shared<Detector>(config, backbone, heads), config};
 #ifdef __GLIBC__
-        malloc_trim(
-            0);  // folding leaves free blocks of the weights' size behind, which the allocator would keep for ever
+        malloc_trim(0);  // folding leaves free blocks of the weights' size behind: the allocator would keep them
 #endif
         return made;
       },

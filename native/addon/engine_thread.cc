@@ -26,6 +26,16 @@ void Environment::create(Napi::Env env, Napi::Function createError) {
 
 EngineThread& EngineThread::of(Napi::Env env) { return Environment::of(env).engine; }
 
+Napi::Value runOnEngine(Napi::Env env, std::function<void()> work) {
+  return runOnEngine<bool>(
+      env,
+      [work = std::move(work)] {
+        work();
+        return true;
+      },
+      [](Napi::Env e, bool&) { return e.Undefined(); });
+}
+
 void EngineThread::push(Napi::Env env, std::unique_ptr<Job> job) {
   guarded(env, [&] {
     if (stopping_) throw Error("ABORTED", "the process or worker is ending: the engine takes no more work");

@@ -46,14 +46,7 @@ class EngineThread {
   static EngineThread& of(Napi::Env env);
   explicit EngineThread(Napi::Env env);
 
-  // Queues `work`; the promise settles with convert(env, result) on the JavaScript thread.
-  template <class Result>
-  Napi::Value run(Napi::Env env, std::function<Result()> work, std::function<Napi::Value(Napi::Env, Result&)> convert) {
-    auto job = std::make_unique<PromiseJob<Result>>(env, std::move(work), std::move(convert));
-    Napi::Promise promise = withErrors(env, job->deferred.Promise());
-    push(env, std::move(job));
-    return promise;
-  }
+  void push(Napi::Env env, std::unique_ptr<Job> job);
 
   // Drops the reference on the engine thread, after the jobs queued before: freeing what a GPU uses waits for the GPU.
   // For what a job has made: the thread runs, so this does not throw. Once the thread is stopping, the reference dies
@@ -67,7 +60,6 @@ class EngineThread {
   const std::atomic<bool>& stopping() const { return stopping_; }
 
  private:
-  void push(Napi::Env env, std::unique_ptr<Job> job);
   void loop();
   static void settle(Napi::Env env, Napi::Function, EngineThread* self, Job* job);
   using Callback = Napi::TypedThreadSafeFunction<EngineThread, Job, settle>;
@@ -78,14 +70,20 @@ class EngineThread {
   std::condition_variable wake_;
   std::deque<std::unique_ptr<Job>> queue_;
   std::atomic<bool> stopping_{false};
-  size_t pending_ =
-      0;  // JavaScript thread only: jobs not yet settled; the event loop is kept alive while there are any
+  // JavaScript thread only: jobs not yet settled; the event loop is kept alive while there are any.
+  size_t pending_ = 0;
 };
 
+// Queues `work`; the promise settles with convert(env, result) on the JavaScript thread.
 template <class Result>
 Napi::Value runOnEngine(Napi::Env env, std::function<Result()> work,
                         std::function<Napi::Value(Napi::Env, Result&)> convert) {
-  return EngineThread::of(env).run<Result>(env, std::move(work), std::move(convert));
+  auto job = std::make_unique<PromiseJob<Result>>(env, std::move(work), std::move(convert));
+  Napi::Promise promise = withErrors(env, job->deferred.Promise());
+  EngineThread::of(env).push(env, std::move(job));
+  return promise;
 }
+// For work without a result: the promise settles with undefined.
+Napi::Value runOnEngine(Napi::Env env, std::function<void()> work);
 
 }  // namespace ssn::addon

@@ -19,10 +19,7 @@ Napi::Value readPytorch(const Napi::CallbackInfo& info) {
   const std::string path = info[0].As<Napi::String>();
   const bool zip = info[1].As<Napi::String>().Utf8Value() == "pytorch-zip";
   std::vector<std::string> prefixes;
-  if (info[2].IsArray()) {
-    const Napi::Array names = info[2].As<Napi::Array>();
-    for (uint32_t i = 0; i < names.Length(); ++i) prefixes.push_back(names.Get(i).As<Napi::String>());
-  }
+  if (info[2].IsArray()) prefixes = listFromJs(info[2], text);
   return runOnPool<TensorMap>(
       info.Env(),
       [path, zip, prefixes] {

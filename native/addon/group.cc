@@ -43,9 +43,7 @@ class NativeGroup : public Napi::ObjectWrap<NativeGroup> {
           return group->gather(bytes);
         },
         [](Napi::Env env, std::vector<Group::Bytes>& parts) {
-          Napi::Array out = Napi::Array::New(env, parts.size());
-          for (uint32_t i = 0; i < parts.size(); ++i) out.Set(i, vectorToJs(env, parts[i]));
-          return out;
+          return listToJs(env, parts, [env](const Group::Bytes& part) { return vectorToJs(env, part); });
         });
   }
 
@@ -60,13 +58,7 @@ class NativeGroup : public Napi::ObjectWrap<NativeGroup> {
   Napi::Value leave(const Napi::CallbackInfo& info) { return onEngine(info.Env(), &Group::leave); }
 
   Napi::Value onEngine(Napi::Env env, void (Group::*method)()) const {
-    return runOnEngine<bool>(
-        env,
-        [group = group_, method] {
-          (group.get()->*method)();
-          return true;
-        },
-        [](Napi::Env e, bool&) { return e.Undefined(); });
+    return runOnEngine(env, [group = group_, method] { (group.get()->*method)(); });
   }
 
   Handle group_;

@@ -71,8 +71,7 @@ TargetOptions targetOptionsFromJs(const Napi::Object& object) {
     options.distanceWeight =
         DistanceWeightOptions{static_cast<float>(getNumber(values, "w")), static_cast<float>(getNumber(values, "p"))};
   }
-  const Napi::Array flips = object.Get("flips").As<Napi::Array>();
-  for (uint32_t i = 0; i < flips.Length(); ++i) options.flips.push_back(flipNumbered(integer(flips.Get(i))));
+  options.flips = listFromJs(object.Get("flips"), [](Napi::Value flip) { return flipNumbered(integer(flip)); });
   return options;
 }
 
@@ -86,14 +85,12 @@ Napi::Value trainingTargetsToJs(const Napi::CallbackInfo& info) {
         return trainingTargets(mask.data(), height, width, options);
       },
       [](Napi::Env env, std::vector<TrainingTarget>& targets) -> Napi::Value {
-        Napi::Array out = Napi::Array::New(env, targets.size());
-        for (uint32_t i = 0; i < targets.size(); ++i) {
-          Napi::Object target = Napi::Object::New(env);
-          target.Set("mask", vectorToJs(env, targets[i].mask));
-          target.Set("weight", vectorToJs(env, targets[i].weight));
-          out.Set(i, target);
-        }
-        return out;
+        return listToJs(env, targets, [env](const TrainingTarget& target) {
+          Napi::Object out = Napi::Object::New(env);
+          out.Set("mask", vectorToJs(env, target.mask));
+          out.Set("weight", vectorToJs(env, target.weight));
+          return out;
+        });
       });
 }
 

@@ -56,7 +56,7 @@ Napi::Value imageMetricsToJs(const Napi::CallbackInfo& info) {
 
 Napi::Value pixelMetricsToJs(const Napi::CallbackInfo& info) {
   const Napi::Array maps = info[0].As<Napi::Array>(), masks = info[1].As<Napi::Array>();
-  const int64_t height = info[2].As<Napi::Number>().Int64Value(), width = info[3].As<Napi::Number>().Int64Value();
+  const int64_t height = integer(info[2]), width = integer(info[3]);
   const double fprLimit = info[4].As<Napi::Number>().DoubleValue();
   checkSizes(height, width);
   if (maps.Length() != masks.Length()) throw Error("INTERNAL", "metrics: as many masks as maps are needed");
@@ -80,18 +80,15 @@ Napi::Value pixelMetricsToJs(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value regionsToJs(const Napi::CallbackInfo& info) {
-  const int64_t height = info[1].As<Napi::Number>().Int64Value(), width = info[2].As<Napi::Number>().Int64Value();
+  const int64_t height = integer(info[1]), width = integer(info[2]);
   checkSizes(height, width);
   std::vector<float> map = copied<float>(info[0], napi_float32_array, height * width);
   const float threshold = info[3].As<Napi::Number>().FloatValue();
-  const int64_t minArea = info[4].As<Napi::Number>().Int64Value();
+  const int64_t minArea = integer(info[4]);
   return runOnPool<std::vector<Region>>(
       info.Env(), [=, map = std::move(map)] { return findRegions(map.data(), height, width, threshold, minArea); },
       [](Napi::Env env, std::vector<Region>& regions) -> Napi::Value {
-        Napi::Array out = Napi::Array::New(env, regions.size());
-        for (uint32_t i = 0; i < regions.size(); ++i) {
-          const Napi::HandleScope scope(env);
-          const Region& region = regions[i];
+        return listToJs(env, regions, [env](const Region& region) {
           Napi::Object object = Napi::Object::New(env);
           object.Set("area", static_cast<double>(region.area));
           object.Set("x", static_cast<double>(region.x));
@@ -101,9 +98,8 @@ Napi::Value regionsToJs(const Napi::CallbackInfo& info) {
           object.Set("peak", region.peak);
           object.Set("peakX", static_cast<double>(region.peakX));
           object.Set("peakY", static_cast<double>(region.peakY));
-          out.Set(i, object);
-        }
-        return out;
+          return object;
+        });
       });
 }
 

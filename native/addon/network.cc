@@ -86,10 +86,9 @@ TrainerConfig trainerConfigFromJs(const Napi::Object& options) {
     config.featureCacheFile = {getString(file, "path"), getInt(file, "bytes"), digestFromJs(file.Get("identity"))};
   }
   const auto ablation = options.Get("ablation").As<Napi::Object>();
-  config.synthetic = getChoice<AnomalyMaskOptions::Kind>(ablation, "syntheticAnomalies",
-                                                         {{"perlin", AnomalyMaskOptions::kPerlin},
-                                                          {"simplenet", AnomalyMaskOptions::kWholeSecondCopy},
-                                                          {"none", AnomalyMaskOptions::kNone}});
+  config.synthetic = getChoice<AnomalyKind>(
+      ablation, "syntheticAnomalies",
+      {{"perlin", AnomalyKind::perlin}, {"simplenet", AnomalyKind::wholeSecondCopy}, {"none", AnomalyKind::none}});
   config.overlap = getBool(ablation, "overlap");
   config.focalMap = getChoice<bool>(ablation, "loss", {{"default", true}, {"truncatedL1", false}});
   const auto optimizer = options.Get("optimizer").As<Napi::Object>();

@@ -22,13 +22,7 @@ namespace {
 
 Napi::Value setPortable(const Napi::CallbackInfo& info) {
   const bool portable = info[0].As<Napi::Boolean>();
-  return runOnEngine<bool>(
-      info.Env(),
-      [portable] {
-        portableOnly = portable;
-        return true;
-      },
-      [](Napi::Env env, bool&) { return env.Undefined(); });
+  return runOnEngine(info.Env(), [portable] { portableOnly = portable; });
 }
 
 // Bytes that malloc has handed out; null where it does not count them. mallinfo2 is looked up by name, because glibc
@@ -79,7 +73,7 @@ Napi::Value perlinNoiseToJs(const Napi::CallbackInfo& info) {
 Napi::Value perlinMasksToJs(const Napi::CallbackInfo& info) {
   const int64_t count = integer(info[2]), height = integer(info[3]), width = integer(info[4]);
   check(count >= 0 && height >= 1 && width >= 1, "perlinMasks: sizes must be at least 1");
-  const AnomalyMaskOptions options{AnomalyMaskOptions::kPerlin, height, width, info[5].As<Napi::Number>().FloatValue()};
+  const AnomalyMaskOptions options{AnomalyKind::perlin, height, width, info[5].As<Napi::Number>().FloatValue()};
   const at::Device device = deviceOf(info[6]);
   // As of the first copy of a batch.
   return float32ToJs(
@@ -127,9 +121,7 @@ Napi::Value forward(const Napi::CallbackInfo& info) {
        input = tensorFromJs(info[3])] { return Detector(config, backbone, heads).inspect(input); },
       [](Napi::Env e, Detector::Inspection& result) {
         Napi::Object out = Napi::Object::New(e);
-        Napi::Array layerMaps = Napi::Array::New(e, result.layerMaps.size());
-        for (uint32_t i = 0; i < result.layerMaps.size(); ++i) layerMaps.Set(i, tensorToJs(e, result.layerMaps[i]));
-        out.Set("layerMaps", layerMaps);
+        out.Set("layerMaps", listToJs(e, result.layerMaps, [e](const at::Tensor& map) { return tensorToJs(e, map); }));
         out.Set("features", tensorToJs(e, result.features));
         out.Set("mapLogits", tensorToJs(e, result.mapLogits));
         out.Set("anomalyMap", tensorToJs(e, result.anomalyMap));

@@ -1,7 +1,6 @@
 // NativeTrainer of lib/native/binding.ts, and the functions that make and check networks.
 #include <ATen/ops/empty.h>
 
-#include <cstring>
 #include <map>
 
 #include "addon/convert.h"
@@ -16,28 +15,17 @@ namespace ssn::addon {
 namespace {
 
 at::Tensor bytesFromJs(const Napi::Value& value, std::vector<int64_t> shape) {
-  const auto array = value.As<Napi::Uint8Array>();
-  at::Tensor out = at::empty(shape, at::kByte);
-  if (out.numel() != static_cast<int64_t>(array.ElementLength()))
-    throw Error("INTERNAL", "an image does not have the model's size");
-  std::memcpy(out.data_ptr(), array.Data(), array.ByteLength());
-  return out;
+  return filled(at::empty(shape, at::kByte), value.As<Napi::Uint8Array>(), "an image does not have the model's size");
 }
 
 at::Tensor planeFromJs(const Napi::Value& value, FeatureShape shape) {
   if (value.IsUndefined()) return {};
-  const auto array = value.As<Napi::Float32Array>();
-  at::Tensor out = at::empty({shape.height, shape.width}, at::kFloat);
-  if (out.numel() != static_cast<int64_t>(array.ElementLength()))
-    throw Error("INTERNAL", "a target does not have the features' size");
-  std::memcpy(out.data_ptr(), array.Data(), array.ByteLength());
-  return out;
+  return filled(at::empty({shape.height, shape.width}, at::kFloat), value.As<Napi::Float32Array>(),
+                "a target does not have the features' size");
 }
 
 Napi::Value lossListToJs(Napi::Env env, std::vector<StepLosses>& losses) {
-  Napi::Array out = Napi::Array::New(env, losses.size());
-  for (uint32_t i = 0; i < losses.size(); ++i) out.Set(i, lossesToJs(env, losses[i]));
-  return out;
+  return listToJs(env, losses, [env](const StepLosses& each) { return lossesToJs(env, each); });
 }
 
 class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
@@ -88,39 +76,29 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
   }
 
   std::vector<StepItem> itemsFromJs(const Napi::Value& value) const {
-    const auto array = value.As<Napi::Array>();
-    std::vector<StepItem> items;
-    for (uint32_t i = 0; i < array.Length(); ++i) {
-      const auto object = array.Get(i).As<Napi::Object>();
+    return listFromJs(value, [this](Napi::Value each) {
+      const auto object = each.As<Napi::Object>();
       StepItem item{getInt(object, "key"), {}, {}};
       const Napi::Value pixels = object.Get("pixels");
       if (!pixels.IsUndefined()) item.pixels = bytesFromJs(pixels, {config_.imageHeight, config_.imageWidth, 3});
       if (const Napi::Value content = object.Get("content"); !content.IsUndefined())
         item.content = digestFromJs(content);
-      items.push_back(std::move(item));
-    }
-    return items;
+      return item;
+    });
   }
 
   Napi::Value setTargets(const Napi::CallbackInfo& info) {
     Napi::Env env = info.Env();
-    const auto array = info[0].As<Napi::Array>();
     const FeatureShape shape = trainer(env)->shape();
-    std::vector<std::pair<int64_t, TrainingImage>> targets;
-    for (uint32_t i = 0; i < array.Length(); ++i) {
-      const auto object = array.Get(i).As<Napi::Object>();
-      targets.emplace_back(
-          getInt(object, "key"),
-          TrainingImage{getNumber(object, "label"), getBool(object, "segmented") ? 1.0 : 0.0,
-                        planeFromJs(object.Get("mask"), shape), planeFromJs(object.Get("weight"), shape)});
-    }
-    return runOnEngine<bool>(
-        env,
-        [trainer = trainer(env), targets = std::move(targets)] {
-          for (const auto& [key, target] : targets) trainer->setTarget(key, target);
-          return true;
-        },
-        [](Napi::Env e, bool&) { return e.Undefined(); });
+    auto targets = listFromJs(info[0], [shape](Napi::Value each) {
+      const auto object = each.As<Napi::Object>();
+      return std::pair(getInt(object, "key"),
+                       TrainingImage{getNumber(object, "label"), getBool(object, "segmented") ? 1.0 : 0.0,
+                                     planeFromJs(object.Get("mask"), shape), planeFromJs(object.Get("weight"), shape)});
+    });
+    return runOnEngine(env, [trainer = trainer(env), targets = std::move(targets)] {
+      for (const auto& [key, target] : targets) trainer->setTarget(key, target);
+    });
   }
 
   Napi::Value missing(const Napi::CallbackInfo& info) {
@@ -129,7 +107,7 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
     const Handle handle = trainer(info.Env());
     for (uint32_t i = 0; i < keys.Length(); ++i) {
       const Napi::Value key = keys.Get(i);
-      if (!handle->cached(key.As<Napi::Number>().Int64Value())) out.Set(out.Length(), key);
+      if (!handle->cached(integer(key))) out.Set(out.Length(), key);
     }
     return out;
   }
@@ -142,10 +120,9 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
     out.Set("host", static_cast<double>(report.host));
     out.Set("file", static_cast<double>(report.file));
     out.Set("computed", static_cast<double>(report.computed));
-    Napi::Array warnings = Napi::Array::New(env);
-    for (const auto& [message, remedy] : report.warnings)
-      warnings.Set(warnings.Length(), Failure{/*code=*/"", message, /*path=*/"", remedy}.toJs(env));
-    out.Set("warnings", warnings);
+    out.Set("warnings", listToJs(env, report.warnings, [env](const Warning& warning) {
+              return Failure{/*code=*/"", warning.message, /*path=*/"", warning.remedy}.toJs(env);
+            }));
     return out;
   }
 
@@ -157,23 +134,13 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
 
   Napi::Value plan(const Napi::CallbackInfo& info) {
     Napi::Env env = info.Env();
-    const auto array = info[0].As<Napi::Array>();
-    std::vector<Trainer::Plan> steps;
-    for (uint32_t i = 0; i < array.Length(); ++i) {
-      const auto object = array.Get(i).As<Napi::Object>();
-      const auto keys = object.Get("keys").As<Napi::Array>();
-      Trainer::Plan step{getInt(object, "index"), {}, {}};
-      for (uint32_t k = 0; k < keys.Length(); ++k) step.keys.push_back(keys.Get(k).As<Napi::Number>().Int64Value());
+    auto steps = listFromJs(info[0], [](Napi::Value each) {
+      const auto object = each.As<Napi::Object>();
+      Trainer::Plan step{getInt(object, "index"), listFromJs(object.Get("keys"), integer), {}};
       step.share = shareFromJs(object.Get("share"), step.keys.size());
-      steps.push_back(std::move(step));
-    }
-    return runOnEngine<bool>(
-        env,
-        [trainer = trainer(env), steps = std::move(steps)] {
-          trainer->plan(steps);
-          return true;
-        },
-        [](Napi::Env e, bool&) { return e.Undefined(); });
+      return step;
+    });
+    return runOnEngine(env, [trainer = trainer(env), steps = std::move(steps)] { trainer->plan(steps); });
   }
 
   Napi::Value step(const Napi::CallbackInfo& info) {
@@ -195,13 +162,7 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
 
   Napi::Value observeFeatures(const Napi::CallbackInfo& info) {
     Napi::Env env = info.Env();
-    return runOnEngine<bool>(
-        env,
-        [trainer = trainer(env), items = itemsFromJs(info[0])] {
-          trainer->observe(items);
-          return true;
-        },
-        [](Napi::Env e, bool&) { return e.Undefined(); });
+    return runOnEngine(env, [trainer = trainer(env), items = itemsFromJs(info[0])] { trainer->observe(items); });
   }
 
   Napi::Value featureStd(const Napi::CallbackInfo& info) {
@@ -211,13 +172,8 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
   }
 
   Napi::Value setNoiseStd(const Napi::CallbackInfo& info) {
-    return runOnEngine<bool>(
-        info.Env(),
-        [trainer = trainer(info.Env()), noise = float32FromJs(info[0])] {
-          trainer->setNoiseStd(noise);
-          return true;
-        },
-        [](Napi::Env e, bool&) { return e.Undefined(); });
+    return runOnEngine(
+        info.Env(), [trainer = trainer(info.Env()), noise = float32FromJs(info[0])] { trainer->setNoiseStd(noise); });
   }
 
   Napi::Value state(const Napi::CallbackInfo& info) {
@@ -234,24 +190,14 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
   Napi::Value restore(const Napi::CallbackInfo& info) {
     Napi::Env env = info.Env();
     const auto object = info[0].As<Napi::Object>();
-    return runOnEngine<bool>(
-        env,
-        [trainer = trainer(env),
-         state = Trainer::State{tensorMapFromJs(object.Get("heads")), tensorMapFromJs(object.Get("optimizer"))}] {
-          trainer->restore(state);
-          return true;
-        },
-        [](Napi::Env e, bool&) { return e.Undefined(); });
+    return runOnEngine(env, [trainer = trainer(env), state = Trainer::State{tensorMapFromJs(object.Get("heads")),
+                                                                            tensorMapFromJs(object.Get("optimizer"))}] {
+      trainer->restore(state);
+    });
   }
 
   Napi::Value shareState(const Napi::CallbackInfo& info) {
-    return runOnEngine<bool>(
-        info.Env(),
-        [trainer = trainer(info.Env())] {
-          trainer->shareState();
-          return true;
-        },
-        [](Napi::Env e, bool&) { return e.Undefined(); });
+    return runOnEngine(info.Env(), [trainer = trainer(info.Env())] { trainer->shareState(); });
   }
 
   Napi::Value dispose(const Napi::CallbackInfo& info) {
@@ -275,11 +221,7 @@ Napi::Value createTrainer(const Napi::CallbackInfo& info) { return createTrainer
 
 Napi::Value shapesToJs(Napi::Env env, const std::map<std::string, std::vector<int64_t>>& shapes) {
   Napi::Object out = Napi::Object::New(env);
-  for (const auto& [name, shape] : shapes) {
-    Napi::Array sizes = Napi::Array::New(env, shape.size());
-    for (uint32_t i = 0; i < shape.size(); ++i) sizes.Set(i, static_cast<double>(shape[i]));
-    out.Set(name, sizes);
-  }
+  for (const auto& [name, shape] : shapes) out.Set(name, shapeToJs(env, shape));
   return out;
 }
 
@@ -288,7 +230,7 @@ Napi::Value backboneTensorsToJs(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value headTensorsToJs(const Napi::CallbackInfo& info) {
-  return shapesToJs(info.Env(), headTensors(info[0].As<Napi::Number>().Int64Value(), headLayoutFromJs(info[1])));
+  return shapesToJs(info.Env(), headTensors(integer(info[0]), headLayoutFromJs(info[1])));
 }
 
 Napi::Value featureShapeToJs(const Napi::CallbackInfo& info) {
@@ -309,16 +251,17 @@ Napi::Value tensorsOnEngine(Napi::Env env, std::function<TensorMap()> make) {
 Napi::Value randomBackboneToJs(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   const Architecture& architecture = architectureNamed(info[0].As<Napi::String>());
-  return tensorsOnEngine(env, [&architecture, seed = info[1].As<Napi::Number>().Int64Value()] {
+  return tensorsOnEngine(env, [&architecture, seed = integer(info[1])] {
     return randomBackbone(architecture, static_cast<uint64_t>(seed));
   });
 }
 
 Napi::Value randomHeadsToJs(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  return tensorsOnEngine(
-      env, [channels = info[0].As<Napi::Number>().Int64Value(), seed = info[1].As<Napi::Number>().Int64Value(),
-            layout = headLayoutFromJs(info[2])] { return randomHeads(channels, layout, static_cast<uint64_t>(seed)); });
+  return tensorsOnEngine(env,
+                         [channels = integer(info[0]), seed = integer(info[1]), layout = headLayoutFromJs(info[2])] {
+                           return randomHeads(channels, layout, static_cast<uint64_t>(seed));
+                         });
 }
 
 }  // namespace

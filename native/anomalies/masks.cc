@@ -8,19 +8,14 @@
 
 #include "anomalies/perlin.h"
 #include "runs_on_host.h"
-#include "kernels/perlin.h"
 #include "kernels/run.h"
 
 namespace ssn {
 namespace {
 
 kernels::AnomalyField fieldOf(const AnomalyMaskOptions& options, uint64_t seed) {
-  using Field = kernels::AnomalyField;
-  const Field::Kind kind = options.kind == AnomalyMaskOptions::kPerlin ? Field::kPerlin
-                           : options.kind == AnomalyMaskOptions::kNone ? Field::kNone
-                                                                       : Field::kWholeSecondCopy;
   const auto grid = [](int64_t side) { return static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(side))); };
-  return {kind,
+  return {options.kind,
           static_cast<uint32_t>(seed),
           static_cast<uint32_t>(seed >> 32),
           options.height,
@@ -43,14 +38,14 @@ at::Tensor anomalyMasks(const AnomalyMaskOptions& options, const StepStreams& st
                                   streams.first, streams.second, out.data_ptr<float>()});
     return out;
   }
-  if (options.kind == AnomalyMaskOptions::kPerlin) {
+  if (options.kind == AnomalyKind::perlin) {
     const auto masks = [&](int64_t first) {
       return perlinMasks(streams.seed, streams.step, first, b, options.height, options.width, options.threshold);
     };
     return at::cat({masks(streams.first), masks(streams.second)}, 0);
   }
   at::Tensor out = at::zeros({2 * b, 1, options.height, options.width});
-  if (options.kind == AnomalyMaskOptions::kWholeSecondCopy) out.slice(0, b).fill_(1.0);
+  if (options.kind == AnomalyKind::wholeSecondCopy) out.slice(0, b).fill_(1.0);
   return out;
 }
 

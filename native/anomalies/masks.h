@@ -8,15 +8,12 @@
 #include <vector>
 
 #include "anomalies/streams.h"
+#include "kernels/perlin.h"
 
 namespace ssn {
 
 struct AnomalyMaskOptions {
-  enum Kind {
-    kPerlin,           // the paper's
-    kWholeSecondCopy,  // SimpleNet's: the whole map of the second copy of the batch, the first stays clean
-    kNone,
-  } kind = kPerlin;
+  AnomalyKind kind;
   int64_t height, width;  // of the features
   float threshold;
 };

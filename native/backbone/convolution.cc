@@ -11,7 +11,6 @@
 #include <string_view>
 
 #include "runs_on_host.h"
-#include "kernels/dispatch.h"
 #include "kernels/inference.h"
 #include "kernels/run.h"
 
@@ -86,20 +85,14 @@ at::Tensor Convolution::finished(const at::Tensor& x, const at::Tensor& residual
   return y;
 }
 
-at::Tensor Convolution::operator()(const at::Tensor& x) const {
-  if (winograd_) return (*winograd_)(x, false);
-  if (!runsOnHost(x)) return finished(x, {}, /*relu=*/false);
-  if (!packed_.defined()) return at::conv2d(x, weight_, bias_, stride_, padding_);
-  return operators()->unary.call(x, packed_, bias_, {padding_, padding_}, {stride_, stride_}, {1, 1}, 1, "none",
-                                 Scalars(), std::nullopt);
-}
-
-at::Tensor Convolution::relu(const at::Tensor& x) const {
-  if (winograd_) return (*winograd_)(x, true);
-  if (!runsOnHost(x)) return finished(x, {}, /*relu=*/true);
-  if (!packed_.defined()) return at::conv2d(x, weight_, bias_, stride_, padding_).relu_();
-  return operators()->unary.call(x, packed_, bias_, {padding_, padding_}, {stride_, stride_}, {1, 1}, 1, "relu",
-                                 Scalars(), std::nullopt);
+at::Tensor Convolution::operator()(const at::Tensor& x, bool relu) const {
+  if (winograd_) return (*winograd_)(x, relu);
+  if (!runsOnHost(x)) return finished(x, {}, relu);
+  if (packed_.defined())
+    return operators()->unary.call(x, packed_, bias_, {padding_, padding_}, {stride_, stride_}, {1, 1}, 1,
+                                   relu ? "relu" : "none", Scalars(), std::nullopt);
+  const at::Tensor y = at::conv2d(x, weight_, bias_, stride_, padding_);
+  return relu ? y.relu_() : y;
 }
 
 at::Tensor Convolution::addRelu(const at::Tensor& x, at::Tensor residual) const {

@@ -23,8 +23,7 @@ class Convolution {
               int64_t width);
 
   // x: b x in x H x W, channels-last; so are the results.
-  at::Tensor operator()(const at::Tensor& x) const;
-  at::Tensor relu(const at::Tensor& x) const;
+  at::Tensor operator()(const at::Tensor& x, bool relu) const;
   // relu(convolution(x) + residual); may overwrite `residual`.
   at::Tensor addRelu(const at::Tensor& x, at::Tensor residual) const;
 

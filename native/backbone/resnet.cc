@@ -159,16 +159,16 @@ Backbone::Backbone(const Architecture& architecture, const TensorMap& tensors, c
 
 std::vector<at::Tensor> Backbone::forward(const at::Tensor& input) const {
   at::Tensor x = input.to(device_).to(dtype_).contiguous(at::MemoryFormat::ChannelsLast);
-  x = at::max_pool2d(stem_.relu(x), 3, 2, 1);
+  x = at::max_pool2d(stem_(x, /*relu=*/true), 3, 2, 1);
   std::vector<at::Tensor> stageOutputs;
   for (const std::vector<Block>& stage : stages_) {
     throwIfCancelled();
     for (const Block& block : stage) {
       at::Tensor y = x;
-      for (size_t i = 0; i + 1 < block.branch.size(); ++i) y = block.branch[i].relu(y);
+      for (size_t i = 0; i + 1 < block.branch.size(); ++i) y = block.branch[i](y, /*relu=*/true);
       // Without a shortcut x itself is overwritten: only the first block of a stage reads the last one's output, a
       // layer map, and from the second stage on that block has a shortcut.
-      x = block.branch.back().addRelu(y, block.shortcut.empty() ? x : block.shortcut.front()(x));
+      x = block.branch.back().addRelu(y, block.shortcut.empty() ? x : block.shortcut.front()(x, /*relu=*/false));
     }
     stageOutputs.push_back(x);
   }

@@ -2,8 +2,6 @@
 
 #include <ATen/ops/empty.h>
 
-#include "images/normalise.h"
-#include "kernels/dispatch.h"
 #include "kernels/inference.h"
 #include "kernels/run.h"
 
@@ -11,7 +9,9 @@ namespace ssn {
 
 at::Tensor normalisedImages(const uint8_t* pixels, int64_t count, int64_t height, int64_t width) {
   at::Tensor out = at::empty({count, height, width, 3}, at::kFloat);
-  normalise(pixels, count * height * width, out.data_ptr<float>());
+  float* to = out.data_ptr<float>();
+  for (int64_t i = 0; i < count * height * width; ++i)
+    for (int c = 0; c < 3; ++c) to[3 * i + c] = normalised(pixels[3 * i + c], c);
   return out.permute({0, 3, 1, 2});
 }
 

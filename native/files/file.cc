@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <system_error>
 
@@ -12,18 +11,6 @@ namespace ssn {
 namespace {
 
 namespace fs = std::filesystem;
-
-#ifdef _WIN32
-fs::path pathOf(const std::string& utf8) { return fs::path(std::u8string(utf8.begin(), utf8.end())); }
-std::FILE* openFile(const std::string& path, const char* mode) {
-  return _wfopen(pathOf(path).c_str(), std::wstring(mode, mode + std::strlen(mode)).c_str());
-}
-int seekTo(std::FILE* file, uint64_t offset) { return _fseeki64(file, static_cast<int64_t>(offset), SEEK_SET); }
-#else
-fs::path pathOf(const std::string& utf8) { return fs::path(utf8); }
-std::FILE* openFile(const std::string& path, const char* mode) { return std::fopen(path.c_str(), mode); }
-int seekTo(std::FILE* file, uint64_t offset) { return fseeko(file, static_cast<off_t>(offset), SEEK_SET); }
-#endif
 
 [[noreturn]] void fail(int error, const std::string& path) {
   const std::string what = "Cannot read " + path + ": ";
@@ -54,7 +41,7 @@ void checkPath(const std::string& path) {
 InputFile::InputFile(std::string path) : path_(std::move(path)) {
   checkPath(path_);
   std::error_code error;
-  const fs::file_status status = fs::status(pathOf(path_), error);
+  const fs::file_status status = fs::status(path_, error);
   if (!fs::exists(status)) fail(error ? error.value() : ENOENT, path_);
   // Opening a pipe would wait for a writer. A folder can be opened but not read.
   if (!fs::is_regular_file(status))
@@ -62,16 +49,11 @@ InputFile::InputFile(std::string path) : path_(std::move(path)) {
                 "Cannot read " + path_ + ": it is " +
                     (fs::is_directory(status) ? "a folder, not a file." : "not a regular file."),
                 path_);
-  file_ = openFile(path_, "rb");
-  if (file_ == nullptr) fail(errno, path_);
-  size_ = fs::file_size(pathOf(path_), error);
-  if (error) {
-    std::fclose(file_);
-    fail(error.value(), path_);
-  }
+  file_.reset(std::fopen(path_.c_str(), "rb"));
+  if (!file_) fail(errno, path_);
+  size_ = fs::file_size(path_, error);
+  if (error) fail(error.value(), path_);
 }
-
-InputFile::~InputFile() { std::fclose(file_); }
 
 void InputFile::read(uint64_t offset, uint64_t bytes, void* to) const {
   if (offset > size_ || bytes > size_ - offset)
@@ -79,9 +61,9 @@ void InputFile::read(uint64_t offset, uint64_t bytes, void* to) const {
             std::to_string(offset) + " are needed");
   if (bytes == 0) return;
   errno = 0;
-  if (seekTo(file_, offset) != 0) fail(errno, path_);
-  if (std::fread(to, 1, bytes, file_) == bytes) return;
-  if (std::ferror(file_)) fail(errno, path_);
+  if (fseeko(file_.get(), static_cast<off_t>(offset), SEEK_SET) != 0) fail(errno, path_);
+  if (std::fread(to, 1, bytes, file_.get()) == bytes) return;
+  if (std::ferror(file_.get())) fail(errno, path_);
   corrupt("it became shorter while it was read");
 }
 

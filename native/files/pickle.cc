@@ -1,8 +1,10 @@
 #include "files/pickle.h"
 
+#include <bit>
 #include <charconv>
 #include <cstring>
 #include <optional>
+#include <set>
 #include <unordered_map>
 #include <utility>
 
@@ -35,85 +37,41 @@ constexpr const char* kFactories[] = {"builtins.int",     "builtins.float",   "b
 
 // Classes of plain data that PyTorch, Lightning, anomalib and OmegaConf put beside the weights (hyperparameters, paths,
 // transforms, learning-rate schedules). Their objects become Opaque: they are not built, and hold no tensor.
-constexpr const char* kOpaque[] = {"torch.Size",
-                                   "torch.device",
-                                   "torch.float32",
-                                   "torch.float64",
-                                   "torch.float16",
-                                   "torch.bfloat16",
-                                   "torch.int64",
-                                   "torch.int32",
-                                   "torch.int16",
-                                   "torch.int8",
-                                   "torch.uint8",
-                                   "torch.bool",
-                                   "torch.contiguous_format",
-                                   "torch.strided",
-                                   "builtins.bytes",
-                                   "builtins.bytearray",
-                                   "builtins.complex",
-                                   "builtins.tuple",
-                                   "builtins.object",
-                                   "builtins.slice",
-                                   "builtins.range",
-                                   "__builtin__.long",
-                                   "__builtin__.unicode",
-                                   "__builtin__.tuple",
-                                   "__builtin__.object",
-                                   "__builtin__.complex",
-                                   "__builtin__.bytearray",
-                                   "_codecs.encode",
-                                   "argparse.Namespace",
-                                   "types.SimpleNamespace",
-                                   "typing.Any",
-                                   "collections.Counter",
-                                   "collections.deque",
-                                   "uuid.UUID",
-                                   "decimal.Decimal",
-                                   "fractions.Fraction",
-                                   "datetime.datetime",
-                                   "datetime.date",
-                                   "datetime.time",
-                                   "datetime.timedelta",
-                                   "datetime.timezone",
-                                   "pathlib.Path",
-                                   "pathlib.PosixPath",
-                                   "pathlib.PurePosixPath",
-                                   "pathlib.WindowsPath",
-                                   "pathlib.PureWindowsPath",
-                                   "pathlib._local.Path",
-                                   "pathlib._local.PosixPath",
-                                   "pathlib._local.PurePosixPath",
-                                   "pathlib._local.WindowsPath",
-                                   "pathlib._local.PureWindowsPath",
-                                   "numpy.dtype",
-                                   "numpy.ndarray",
-                                   "numpy.core.multiarray.scalar",
-                                   "numpy.core.multiarray._reconstruct",
-                                   "numpy._core.multiarray.scalar",
-                                   "numpy._core.multiarray._reconstruct",
-                                   "omegaconf.dictconfig.DictConfig",
-                                   "omegaconf.listconfig.ListConfig",
-                                   "omegaconf.base.ContainerMetadata",
-                                   "omegaconf.base.Metadata",
-                                   "omegaconf.nodes.AnyNode",
-                                   "omegaconf.nodes.IntegerNode",
-                                   "omegaconf.nodes.FloatNode",
-                                   "omegaconf.nodes.StringNode",
-                                   "omegaconf.nodes.BooleanNode",
-                                   "pytorch_lightning.utilities.parsing.AttributeDict",
-                                   "lightning.pytorch.utilities.parsing.AttributeDict",
-                                   "lightning.fabric.utilities.data.AttributeDict",
-                                   "lightning_fabric.utilities.data.AttributeDict",
-                                   "lightning_utilities.core.enums.StrEnum",
-                                   "anomalib.LearningType",
-                                   "anomalib.TaskType",
-                                   "anomalib.PrecisionType",
-                                   "anomalib.data.task_type.TaskType",
-                                   "anomalib.data.utils.TestSplitMode",
-                                   "anomalib.data.utils.ValSplitMode",
-                                   "anomalib.metrics.threshold.f1_adaptive_threshold.F1AdaptiveThreshold",
-                                   "anomalib.utils.normalization.NormalizationMethod"};
+const std::map<std::string, std::set<std::string>> kOpaque = {
+    {"torch",
+     {"Size", "device", "float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool",
+      "contiguous_format", "strided"}},
+    {"builtins", {"bytes", "bytearray", "complex", "tuple", "object", "slice", "range"}},
+    {"__builtin__", {"long", "unicode", "tuple", "object", "complex", "bytearray"}},
+    {"_codecs", {"encode"}},
+    {"argparse", {"Namespace"}},
+    {"types", {"SimpleNamespace"}},
+    {"typing", {"Any"}},
+    {"collections", {"Counter", "deque"}},
+    {"uuid", {"UUID"}},
+    {"decimal", {"Decimal"}},
+    {"fractions", {"Fraction"}},
+    {"datetime", {"datetime", "date", "time", "timedelta", "timezone"}},
+    {"pathlib", {"Path", "PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath"}},
+    {"pathlib._local", {"Path", "PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath"}},
+    {"numpy", {"dtype", "ndarray"}},
+    {"numpy.core.multiarray", {"scalar", "_reconstruct"}},
+    {"numpy._core.multiarray", {"scalar", "_reconstruct"}},
+    {"omegaconf.dictconfig", {"DictConfig"}},
+    {"omegaconf.listconfig", {"ListConfig"}},
+    {"omegaconf.base", {"ContainerMetadata", "Metadata"}},
+    {"omegaconf.nodes", {"AnyNode", "IntegerNode", "FloatNode", "StringNode", "BooleanNode"}},
+    {"pytorch_lightning.utilities.parsing", {"AttributeDict"}},
+    {"lightning.pytorch.utilities.parsing", {"AttributeDict"}},
+    {"lightning.fabric.utilities.data", {"AttributeDict"}},
+    {"lightning_fabric.utilities.data", {"AttributeDict"}},
+    {"lightning_utilities.core.enums", {"StrEnum"}},
+    {"anomalib", {"LearningType", "TaskType", "PrecisionType"}},
+    {"anomalib.data.task_type", {"TaskType"}},
+    {"anomalib.data.utils", {"TestSplitMode", "ValSplitMode"}},
+    {"anomalib.metrics.threshold.f1_adaptive_threshold", {"F1AdaptiveThreshold"}},
+    {"anomalib.utils.normalization", {"NormalizationMethod"}},
+};
 
 // Transforms that anomalib 1.x stores in its checkpoints.
 constexpr const char* kOpaqueModules[] = {"torchvision.transforms.v2.", "torchvision.transforms.functional.",
@@ -134,7 +92,9 @@ std::optional<at::ScalarType> storageType(const std::string& name) {
 }
 
 bool isOpaque(const std::string& name) {
-  if (among(name, kOpaque)) return true;
+  const size_t dot = name.rfind('.');
+  const auto classes = kOpaque.find(name.substr(0, dot));
+  if (classes != kOpaque.end() && classes->second.contains(name.substr(dot + 1))) return true;
   for (const char* module : kOpaqueModules)
     if (name.starts_with(module)) return true;
   return false;
@@ -145,7 +105,7 @@ class Unpickler {
   Unpickler(ByteReader& in, Globals allowed) : in_(in), allowed_(allowed) {}
 
   Pickle run() {
-    while (step(in_.byte())) {}
+    while (out_.root == nullptr) step(in_.byte());
     return std::move(out_);
   }
 
@@ -162,14 +122,16 @@ class Unpickler {
     out_.values.emplace_back().kind = kind;
     return &out_.values.back();
   }
-  Value* push(Value* value) {
-    stack_.push_back(value);
-    return value;
+  void push(Value* value) { stack_.push_back(value); }
+  Value& pushed(Kind kind) {
+    push(make(kind));
+    return *stack_.back();
   }
-  Value* push(Kind kind) { return push(make(kind)); }
-  void pushInt(int64_t value) { push(Kind::Int)->integer = value; }
-  void pushBool(bool value) { push(Kind::Bool)->integer = value; }
-  void pushText(Kind kind, std::string text) { push(kind)->text = std::move(text); }
+  void push(Kind kind) { pushed(kind); }
+  void pushInt(int64_t value) { pushed(Kind::Int).integer = value; }
+  void pushBool(bool value) { pushed(Kind::Bool).integer = value; }
+  void pushFloat(double value) { pushed(Kind::Float).number = value; }
+  void pushText(Kind kind, std::string text) { pushed(kind).text = std::move(text); }
 
   size_t floor() const { return marks_.empty() ? 0 : marks_.back(); }
   Value* pop() {
@@ -196,7 +158,7 @@ class Unpickler {
   }
   void pushItems(Kind kind, std::vector<Value*> items) {
     if (kind == Kind::Dict && items.size() % 2) corrupt("a dictionary has a key without a value");
-    push(kind)->items = std::move(items);
+    pushed(kind).items = std::move(items);
   }
   void append(Kind kind, const std::vector<Value*>& items) {
     Value* container = top();
@@ -285,10 +247,7 @@ class Unpickler {
   }
 
   void reduce(Value* callee, Value* arguments) {
-    if (callee->is(Kind::Opaque)) {
-      push(Kind::Opaque);
-      return;
-    }
+    if (callee->is(Kind::Opaque)) return push(Kind::Opaque);
     if (!callee->is(Kind::Global) || !arguments->is(Kind::Tuple)) corrupt("something that is not a name is called");
     const std::string& name = callee->text;
     const std::vector<Value*>& args = arguments->items;
@@ -364,9 +323,9 @@ class Unpickler {
     }
     const auto known = out_.storages.emplace(storage.key, storage.type);
     if (known.first->second != storage.type) corrupt("storage '" + storage.key + "' has two element types");
-    Value* value = push(Kind::Storage);
-    value->tensor = std::make_unique<TensorRef>();
-    value->tensor->storage = std::move(storage);
+    Value& value = pushed(Kind::Storage);
+    value.tensor = std::make_unique<TensorRef>();
+    value.tensor->storage = std::move(storage);
   }
 
   void build() {
@@ -377,241 +336,177 @@ class Unpickler {
       corrupt("attributes are set on something without any");
   }
 
-  bool step(uint8_t operation) {
+  void step(uint8_t operation) {
     if (++operations_ > kMaxOperations) corrupt("it has more than " + std::to_string(kMaxOperations) + " operations");
     switch (operation) {
       case 0x80: {  // PROTO
         const int protocol = in_.byte();
         if (protocol > 5) corrupt("pickle protocol " + std::to_string(protocol) + " is not known");
-        break;
+        return;
       }
-      case 0x95:
+      case 0x95:  // FRAME
         in_.little(8);
-        break;  // FRAME
+        return;
       case '.':
         out_.root = pop();
-        return false;
+        return;
 
       case '(':
-        marks_.push_back(stack_.size());
-        break;
+        return marks_.push_back(stack_.size());
       case '0':  // POP
-        if (!marks_.empty() && stack_.size() == marks_.back()) {
-          marks_.pop_back();
-        } else {
-          pop();
-        }
-        break;
+        if (!marks_.empty() && stack_.size() == marks_.back()) return marks_.pop_back();
+        pop();
+        return;
       case '1':
         popToMark();
-        break;
+        return;
       case '2':
-        push(top());
-        break;
+        return push(top());
 
       case 'N':
-        push(Kind::None);
-        break;
+        return push(Kind::None);
       case 0x88:
-        pushBool(true);
-        break;
+        return pushBool(true);
       case 0x89:
-        pushBool(false);
-        break;
+        return pushBool(false);
       case 'I': {
         const std::string text = in_.line();
-        if (text == "00" || text == "01") {
-          pushBool(text == "01");
-        } else {
-          pushInt(parsed<int64_t>(text));
-        }
-        break;
+        if (text == "00" || text == "01") return pushBool(text == "01");
+        return pushInt(parsed<int64_t>(text));
       }
       case 'L': {
         std::string text = in_.line();
         if (text.ends_with("L")) text.pop_back();
-        pushInt(parsed<int64_t>(text));
-        break;
+        return pushInt(parsed<int64_t>(text));
       }
       case 'J':
-        pushInt(static_cast<int32_t>(in_.little(4)));
-        break;
+        return pushInt(static_cast<int32_t>(in_.little(4)));
       case 'K':
-        pushInt(in_.byte());
-        break;
+        return pushInt(in_.byte());
       case 'M':
-        pushInt(static_cast<int64_t>(in_.little(2)));
-        break;
+        return pushInt(static_cast<int64_t>(in_.little(2)));
       case 0x8a:
-        pushLong(in_.take(in_.byte()));
-        break;
+        return pushLong(in_.take(in_.byte()));
       case 0x8b:
-        pushLong(in_.take(in_.little(4)));
-        break;
+        return pushLong(in_.take(in_.little(4)));
       case 'F':
-        push(Kind::Float)->number = parsed<double>(in_.line());
-        break;
+        return pushFloat(parsed<double>(in_.line()));
       case 'G': {
         uint64_t bits = 0;
         for (int i = 0; i < 8; ++i) bits = (bits << 8) | in_.byte();
-        std::memcpy(&push(Kind::Float)->number, &bits, 8);
-        break;
+        return pushFloat(std::bit_cast<double>(bits));
       }
 
       case 'S': {
         const std::string text = in_.line();
         if (text.size() < 2 || (text.front() != '\'' && text.front() != '"') || text.back() != text.front())
           corrupt("a text is not quoted");
-        pushText(Kind::String, unescaped(text.substr(1, text.size() - 2)));
-        break;
+        return pushText(Kind::String, unescaped(text.substr(1, text.size() - 2)));
       }
       case 'V':
-        pushText(Kind::String, unescaped(in_.line()));
-        break;
+        return pushText(Kind::String, unescaped(in_.line()));
       case 'T':
       case 'X':
-        pushText(Kind::String, in_.take(in_.little(4)));
-        break;
+        return pushText(Kind::String, in_.take(in_.little(4)));
       case 'U':
       case 0x8c:
-        pushText(Kind::String, in_.take(in_.byte()));
-        break;
+        return pushText(Kind::String, in_.take(in_.byte()));
       case 0x8d:
-        pushText(Kind::String, in_.take(in_.little(8)));
-        break;
+        return pushText(Kind::String, in_.take(in_.little(8)));
       case 'B':
-        pushText(Kind::Bytes, in_.take(in_.little(4)));
-        break;
+        return pushText(Kind::Bytes, in_.take(in_.little(4)));
       case 'C':
-        pushText(Kind::Bytes, in_.take(in_.byte()));
-        break;
+        return pushText(Kind::Bytes, in_.take(in_.byte()));
       case 0x8e:
       case 0x96:
-        pushText(Kind::Bytes, in_.take(in_.little(8)));
-        break;
+        return pushText(Kind::Bytes, in_.take(in_.little(8)));
 
       case ']':
-        push(Kind::List);
-        break;
+        return push(Kind::List);
       case '}':
-        push(Kind::Dict);
-        break;
+        return push(Kind::Dict);
       case ')':
-        push(Kind::Tuple);
-        break;
+        return push(Kind::Tuple);
       case 0x8f:
-        push(Kind::Set);
-        break;
+        return push(Kind::Set);
       case 'l':
-        pushItems(Kind::List, popToMark());
-        break;
+        return pushItems(Kind::List, popToMark());
       case 'd':
-        pushItems(Kind::Dict, popToMark());
-        break;
+        return pushItems(Kind::Dict, popToMark());
       case 't':
-        pushItems(Kind::Tuple, popToMark());
-        break;
+        return pushItems(Kind::Tuple, popToMark());
       case 0x91:
-        pushItems(Kind::Set, popToMark());
-        break;
+        return pushItems(Kind::Set, popToMark());
       case 0x85:
       case 0x86:
       case 0x87: {
         std::vector<Value*> items(operation - 0x84);
         for (size_t i = items.size(); i-- > 0;) items[i] = pop();
-        pushItems(Kind::Tuple, std::move(items));
-        break;
+        return pushItems(Kind::Tuple, std::move(items));
       }
-      case 'a': {
-        Value* item = pop();
-        append(Kind::List, {item});
-        break;
-      }
+      case 'a':
+        return append(Kind::List, {pop()});
       case 'e':
-        append(Kind::List, popToMark());
-        break;
+        return append(Kind::List, popToMark());
       case 's': {
         Value* value = pop();
-        Value* key = pop();
-        append(Kind::Dict, {key, value});
-        break;
+        return append(Kind::Dict, {pop(), value});
       }
       case 'u':
-        append(Kind::Dict, popToMark());
-        break;
+        return append(Kind::Dict, popToMark());
       case 0x90:
-        append(Kind::Set, popToMark());
-        break;
+        return append(Kind::Set, popToMark());
 
       case 'p':
-        put(parsed<uint64_t>(in_.line()));
-        break;
+        return put(parsed<uint64_t>(in_.line()));
       case 'q':
-        put(in_.byte());
-        break;
+        return put(in_.byte());
       case 'r':
-        put(in_.little(4));
-        break;
+        return put(in_.little(4));
       case 0x94:
-        put(memo_.size());
-        break;
+        return put(memo_.size());
       case 'g':
-        get(parsed<uint64_t>(in_.line()));
-        break;
+        return get(parsed<uint64_t>(in_.line()));
       case 'h':
-        get(in_.byte());
-        break;
+        return get(in_.byte());
       case 'j':
-        get(in_.little(4));
-        break;
+        return get(in_.little(4));
 
       case 'c': {
         const std::string module = in_.line();
-        pushGlobal(module, in_.line());
-        break;
+        return pushGlobal(module, in_.line());
       }
       case 0x93: {
         const Value* name = popOf(Kind::String, "a name");
         const Value* module = popOf(Kind::String, "a module's name");
-        pushGlobal(module->text, name->text);
-        break;
+        return pushGlobal(module->text, name->text);
       }
+      case 0x92:  // NEWOBJ_EX: its keyword arguments come first
+        pop();
+        [[fallthrough]];
       case 'R':
       case 0x81: {  // REDUCE, NEWOBJ
         Value* arguments = pop();
-        Value* callee = pop();
-        reduce(callee, arguments);
-        break;
-      }
-      case 0x92: {  // NEWOBJ_EX
-        pop();
-        Value* arguments = pop();
-        Value* callee = pop();
-        reduce(callee, arguments);
-        break;
+        return reduce(pop(), arguments);
       }
       case 'b':
-        build();
-        break;
+        return build();
       case 'i': {  // INST
         const std::string module = in_.line();
         pushGlobal(module, in_.line());
         Value* callee = pop();
         pushItems(Kind::Tuple, popToMark());
-        reduce(callee, pop());
-        break;
+        return reduce(callee, pop());
       }
       case 'o': {  // OBJ
         std::vector<Value*> items = popToMark();
         if (items.empty()) corrupt("an object without a class");
         Value* arguments = make(Kind::Tuple);
         arguments->items.assign(items.begin() + 1, items.end());
-        reduce(items[0], arguments);
-        break;
+        return reduce(items[0], arguments);
       }
       case 'Q':
-        pushStorage(pop());
-        break;
+        return pushStorage(pop());
 
       case 0x82:
       case 0x83:
@@ -620,7 +515,6 @@ class Unpickler {
       default:
         corrupt("operation " + std::to_string(operation) + " is not known");
     }
-    return true;
   }
 
   ByteReader& in_;

@@ -8,7 +8,6 @@
 
 #include "cancel.h"
 #include "heads/folded.h"
-#include "kernels/dispatch.h"
 #include "kernels/inference.h"
 #include "kernels/run.h"
 

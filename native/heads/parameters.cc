@@ -4,7 +4,6 @@
 #include <ATen/ops/zeros.h>
 
 #include <cmath>
-#include <initializer_list>
 
 #include "anomalies/initialise.h"
 #include "error.h"
@@ -40,55 +39,29 @@ std::map<std::string, std::vector<int64_t>> headTensors(int64_t c, const HeadLay
 }
 
 std::vector<Heads::Named> Heads::named() {
-  std::vector<Named> out = {
-      {"feature_adaptor.projection.weight", &adaptorWeight, Named::kAdaptor},
-      {"feature_adaptor.projection.bias", &adaptorBias, Named::kAdaptor},
-      {"discriminator.seg.0.weight", &segWeight, Named::kHead},
-      {"discriminator.seg.0.bias", &segBias, Named::kHead},
-      {"discriminator.seg.1.weight", &segNorm.weight, Named::kHead},
-      {"discriminator.seg.1.bias", &segNorm.bias, Named::kHead},
-      {"discriminator.seg.3.weight", &segOut, Named::kHead},
+  std::vector<Named> out, buffers;
+  const auto affine = [&](const std::string& name, at::Tensor& weight, at::Tensor& bias, Named::Kind group) {
+    out.push_back({name + ".weight", &weight, group});
+    out.push_back({name + ".bias", &bias, group});
   };
-  std::vector<Named> buffers = {
-      {"discriminator.seg.1.running_mean", &segNorm.runningMean, Named::kBuffer},
-      {"discriminator.seg.1.running_var", &segNorm.runningVar, Named::kBuffer},
+  const auto norm = [&](const std::string& name, BatchNorm& of) {
+    affine(name, of.weight, of.bias, Named::kHead);
+    buffers.push_back({name + ".running_mean", &of.runningMean, Named::kBuffer});
+    buffers.push_back({name + ".running_var", &of.runningVar, Named::kBuffer});
   };
-  const auto append = [](std::vector<Named>& to, std::initializer_list<Named> entries) {
-    to.insert(to.end(), entries);
+  const auto block = [&](int index, at::Tensor& weight, at::Tensor& bias, BatchNorm& of) {
+    affine("discriminator.dec_head." + std::to_string(3 * index), weight, bias, Named::kHead);
+    norm("discriminator.dec_head." + std::to_string(3 * index + 1), of);
   };
+  affine("feature_adaptor.projection", adaptorWeight, adaptorBias, Named::kAdaptor);
+  affine("discriminator.seg.0", segWeight, segBias, Named::kHead);
+  norm("discriminator.seg.1", segNorm);
+  out.push_back({"discriminator.seg.3.weight", &segOut, Named::kHead});
   if (layout.classification != HeadLayout::kMapMax) {
-    append(out, {
-                    {"discriminator.dec_head.0.weight", &clsWeight, Named::kHead},
-                    {"discriminator.dec_head.0.bias", &clsBias, Named::kHead},
-                    {"discriminator.dec_head.1.weight", &clsNorm.weight, Named::kHead},
-                    {"discriminator.dec_head.1.bias", &clsNorm.bias, Named::kHead},
-                });
-    append(buffers, {
-                        {"discriminator.dec_head.1.running_mean", &clsNorm.runningMean, Named::kBuffer},
-                        {"discriminator.dec_head.1.running_var", &clsNorm.runningVar, Named::kBuffer},
-                    });
-    if (layout.classification == HeadLayout::kComplex) {
-      append(out, {
-                      {"discriminator.dec_head.3.weight", &deeper[0].weight, Named::kHead},
-                      {"discriminator.dec_head.3.bias", &deeper[0].bias, Named::kHead},
-                      {"discriminator.dec_head.4.weight", &deeper[0].norm.weight, Named::kHead},
-                      {"discriminator.dec_head.4.bias", &deeper[0].norm.bias, Named::kHead},
-                      {"discriminator.dec_head.6.weight", &deeper[1].weight, Named::kHead},
-                      {"discriminator.dec_head.6.bias", &deeper[1].bias, Named::kHead},
-                      {"discriminator.dec_head.7.weight", &deeper[1].norm.weight, Named::kHead},
-                      {"discriminator.dec_head.7.bias", &deeper[1].norm.bias, Named::kHead},
-                  });
-      append(buffers, {
-                          {"discriminator.dec_head.4.running_mean", &deeper[0].norm.runningMean, Named::kBuffer},
-                          {"discriminator.dec_head.4.running_var", &deeper[0].norm.runningVar, Named::kBuffer},
-                          {"discriminator.dec_head.7.running_mean", &deeper[1].norm.runningMean, Named::kBuffer},
-                          {"discriminator.dec_head.7.running_var", &deeper[1].norm.runningVar, Named::kBuffer},
-                      });
-    }
-    append(out, {
-                    {"discriminator.fc_score.weight", &fcWeight, Named::kHead},
-                    {"discriminator.fc_score.bias", &fcBias, Named::kHead},
-                });
+    block(0, clsWeight, clsBias, clsNorm);
+    if (layout.classification == HeadLayout::kComplex)
+      for (int i = 0; i < 2; ++i) block(i + 1, deeper[i].weight, deeper[i].bias, deeper[i].norm);
+    affine("discriminator.fc_score", fcWeight, fcBias, Named::kHead);
   }
   out.insert(out.end(), buffers.begin(), buffers.end());
   return out;
@@ -100,10 +73,9 @@ Heads headsFromTensors(const TensorMap& tensors, int64_t channels, const HeadLay
   heads.layout = layout;
   for (const Heads::Named& entry : heads.named()) {
     const auto found = tensors.find(entry.name);
-    if (found == tensors.end())
-      throw Error("WEIGHTS_INVALID", std::string("the model has no tensor '") + entry.name + "'");
+    if (found == tensors.end()) throw Error("WEIGHTS_INVALID", "the model has no tensor '" + entry.name + "'");
     if (found->second.sizes() != at::IntArrayRef(expected.at(entry.name))) {
-      throw Error("WEIGHTS_INVALID", std::string("tensor '") + entry.name + "' does not have the shape that " +
+      throw Error("WEIGHTS_INVALID", "tensor '" + entry.name + "' does not have the shape that " +
                                          std::to_string(channels) + " feature channels need");
     }
     *entry.tensor =

@@ -55,9 +55,10 @@ struct Heads {
   int64_t channels() const { return adaptorWeight.size(0); }
 
   struct Named {
-    const char* name;
+    enum Kind { kAdaptor, kHead, kBuffer };
+    std::string name;
     at::Tensor* tensor;
-    enum { kAdaptor, kHead, kBuffer } group;
+    Kind group;
   };
   // Every tensor that the layout has, in a fixed order; kBuffer marks running statistics, which are not trained.
   std::vector<Named> named();

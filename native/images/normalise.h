@@ -13,10 +13,4 @@ SSN_KERNEL float normalised(uint8_t byte, int c) {
   return (static_cast<float>(byte) / 255.0f - mean[c]) / std[c];
 }
 
-// Interleaved as it came (NHWC).
-inline void normalise(const uint8_t* rgb, int64_t pixels, float* outNhwc) {
-  for (int64_t i = 0; i < pixels; ++i)
-    for (int c = 0; c < 3; ++c) outNhwc[3 * i + c] = normalised(rgb[3 * i + c], c);
-}
-
 }  // namespace ssn

@@ -10,6 +10,12 @@
 
 namespace ssn {
 
+enum class AnomalyKind {
+  perlin,           // the paper's
+  wholeSecondCopy,  // SimpleNet's: the whole map of the second copy of the batch, the first stays clean
+  none,
+};
+
 struct LatticeGradient {
   float y, x;
 };
@@ -71,13 +77,13 @@ namespace kernels {
 // Where the samples of a duplicated batch have synthetic anomalies, before real defects are taken out. `stream`: of
 // RandomStream, for a sample; so is `step`.
 struct AnomalyField {
-  enum Kind { kPerlin, kWholeSecondCopy, kNone } kind;
+  AnomalyKind kind;
   uint32_t key0, key1;
   int64_t height, width, gridHeight, gridWidth;  // grid: the next powers of two
   float threshold;
 
   SSN_KERNEL bool operator()(uint32_t step, uint32_t stream, bool second, int64_t y, int64_t x) const {
-    if (kind != kPerlin) return kind == kWholeSecondCopy && second;
+    if (kind != AnomalyKind::perlin) return kind == AnomalyKind::wholeSecondCopy && second;
     const uint32_t tag = static_cast<uint32_t>(Purpose::perlinMask) << 24 | stream;
     const PerlinChoice choice = perlinChoice(philox4x32({0, 0, tag, step}, key0, key1));
     if (choice.emptied) return false;

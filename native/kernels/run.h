@@ -15,6 +15,15 @@
 
 namespace ssn {
 
+// body(T{}) with T the C++ type of `type`, for the element types that kernels are compiled for.
+template <class Body>
+void withElement(at::ScalarType type, Body&& body) {
+  if (type == at::kFloat) return body(float{});
+  if (type == at::kHalf) return body(c10::Half{});
+  TORCH_INTERNAL_ASSERT(type == at::kBFloat16, "no kernels for this element type");
+  body(c10::BFloat16{});
+}
+
 // body(i) for i in [0, count), each piece independent of the others.
 template <class Body>
 void forEach(at::Device device, int64_t count, const Body& body) {

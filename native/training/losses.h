@@ -1,4 +1,4 @@
-// The four losses of docs/method.md, Losses (paper eq. 4 to 9), in stable logit form, differentiable in map and score.
+// The four losses of docs/method.md, Losses (paper eq. 5 to 9), in stable logit form, differentiable in map and score.
 #pragma once
 
 #include <ATen/TensorOperators.h>

@@ -275,8 +275,8 @@ Trainer::State Trainer::state() {
   const auto parameters = trainedParameters(heads_);
   for (size_t i = 0; i < parameters.size(); ++i) {
     if (!optimizer_[i].mean.defined()) continue;
-    out.optimizer[std::string("mean.") + parameters[i].name] = optimizer_[i].mean.cpu().clone();
-    out.optimizer[std::string("variance.") + parameters[i].name] = optimizer_[i].variance.cpu().clone();
+    out.optimizer["mean." + parameters[i].name] = optimizer_[i].mean.cpu().clone();
+    out.optimizer["variance." + parameters[i].name] = optimizer_[i].variance.cpu().clone();
   }
   out.optimizer["updates"] = at::full({1}, static_cast<double>(updates_), at::kLong);
   return out;
@@ -300,8 +300,8 @@ void Trainer::restore(const State& state) {
   for (size_t i = 0; i < parameters.size(); ++i) {
     optimizer_[i] = {};
     if (updates_ > 0)
-      optimizer_[i] = {moment(std::string("mean.") + parameters[i].name, *parameters[i].tensor),
-                       moment(std::string("variance.") + parameters[i].name, *parameters[i].tensor)};
+      optimizer_[i] = {moment("mean." + parameters[i].name, *parameters[i].tensor),
+                       moment("variance." + parameters[i].name, *parameters[i].tensor)};
   }
 }
 

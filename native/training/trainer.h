@@ -41,7 +41,7 @@ struct TrainerConfig : EngineConfig {
     Digest identity;
   };
   std::optional<File> featureCacheFile;
-  AnomalyMaskOptions::Kind synthetic;
+  AnomalyKind synthetic;
   bool overlap;   // noise on real defects too
   bool focalMap;  // the map's focal loss
   bool stopGradient;
