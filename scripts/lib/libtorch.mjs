@@ -15,7 +15,6 @@ const require = createRequire(import.meta.url);
  */
 export async function ensureLibtorch({ wheel, compile, progress }) {
   const locate = require(path.join(root, "dist", "lib", "native", "locate.js"));
-  const { cacheFolder } = require(path.join(root, "dist", "lib", "native", "cache.js"));
   const { pinned } = locate;
   let found;
   try {
@@ -38,7 +37,7 @@ export async function ensureLibtorch({ wheel, compile, progress }) {
   }
   if (found) return { libtorch: found, state: `${found.version} in ${found.folder} (${found.foundBy})` };
 
-  const folder = path.join(cacheFolder(), "libtorch", pinned.cacheName);
+  const folder = path.join(locate.cacheFolder(), "libtorch", pinned.cacheName);
   await installLibtorch(folder, { wheel, progress });
   return {
     libtorch: { folder, version: pinned.version, foundBy: "cache" },
