@@ -137,7 +137,7 @@ Napi::Value cudaMemoryToJs(const Napi::CallbackInfo& info) {
   return out;
 }
 
-void shutdown(const Napi::CallbackInfo& info) { EngineThread::of(info.Env()).shutdown(); }
+void shutdown(const Napi::CallbackInfo& info) { Environment::of(info.Env()).shutdown(); }
 
 }  // namespace
 

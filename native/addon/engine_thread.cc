@@ -2,6 +2,7 @@
 
 #include "addon/environment.h"
 #include "cancel.h"
+#include "distributed/group.h"
 #include "error.h"
 
 namespace ssn::addon {
@@ -21,7 +22,14 @@ void Environment::create(Napi::Env env, Napi::Function createError) {
   env.SetInstanceData<Environment>(self);
   // Hooks run in reverse order of registration: this one, added after the thread-safe function, runs before that is
   // finalised. process.exit() runs no hooks on the main thread; lib/native/engine.ts calls shutdown() there.
-  env.AddCleanupHook([self] { self->engine.shutdown(); });
+  env.AddCleanupHook([self] { self->shutdown(); });
+}
+
+void Environment::shutdown() {
+  engine.shutdown();
+  for (const std::weak_ptr<Group>& each : groups)
+    if (const auto group = each.lock()) group->disconnect();
+  groups.clear();
 }
 
 EngineThread& EngineThread::of(Napi::Env env) { return Environment::of(env).engine; }

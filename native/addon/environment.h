@@ -3,7 +3,14 @@
 
 #include <napi.h>
 
+#include <memory>
+#include <vector>
+
 #include "addon/engine_thread.h"
+
+namespace ssn {
+class Group;
+}
 
 namespace ssn::addon {
 
@@ -13,7 +20,12 @@ struct Environment {
   static Environment& of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
 
   explicit Environment(Napi::Env env) : engine(env) {}
+  // Cancels and joins every thread. Nothing may be called afterwards.
+  void shutdown();
+
   EngineThread engine;
+  // Each has a thread, and process.exit() finalises no object that holds one.
+  std::vector<std::weak_ptr<Group>> groups;
   // createError of lib/native/errors.ts, and the handler of rejections that throws what it makes.
   Napi::FunctionReference createError, throwFailure;
   // Each class is defined once (registerDetector and the others): a definition lives until the environment ends.

@@ -76,7 +76,10 @@ Napi::Value createGroup(const Napi::CallbackInfo& info) {
       milliseconds("joinTimeoutSeconds"),        milliseconds("timeoutSeconds"),
   };
   auto handle = std::make_shared<Group>(group);
-  return Environment::of(info.Env()).group.New({Napi::External<NativeGroup::Handle>::New(info.Env(), &handle)});
+  Environment& environment = Environment::of(info.Env());
+  std::erase_if(environment.groups, [](const std::weak_ptr<Group>& each) { return each.expired(); });
+  environment.groups.push_back(handle);
+  return environment.group.New({Napi::External<NativeGroup::Handle>::New(info.Env(), &handle)});
 }
 
 }  // namespace

@@ -35,8 +35,7 @@ Group::Bytes identity(at::Device device) {
 template <class Body>
 auto reported(const char* what, Body&& body) {
   const auto failed = [&](const std::string& why) {
-    return Error("RANK_FAILED", std::string("NCCL: ") + what + ": " + why +
-                                    ". Without it (distributed.nccl false, --nccl false) the ranks sum on the CPU");
+    return Error("RANK_FAILED", std::string("NCCL: ") + what + ": " + why + ".", /*path=*/"", "withoutNccl");
   };
   try {
     return body();
@@ -55,8 +54,10 @@ void waitUntil(Group& group, c10d::Backend& gpus, Done&& done) {
       std::this_thread::sleep_for(std::chrono::microseconds(50));
     }
   } catch (...) {
-    // Ends what is waiting on the GPU: nothing else would.
-    gpus.abort();
+    try {
+      gpus.abort();                    // ends what is waiting on the GPU: nothing else would
+    } catch (const std::exception&) {  // the first error tells more
+    }
     throw;
   }
 }
@@ -66,6 +67,7 @@ c10::intrusive_ptr<c10d::Backend> connect(Group& group) {
   setenv("TORCH_NCCL_ASYNC_ERROR_HANDLING", "0", /*overwrite=*/0);
   setenv("TORCH_NCCL_ENABLE_MONITORING", "0", /*overwrite=*/0);
   const auto keys = c10::intrusive_ptr<c10d::Store>::reclaim_copy(&group.store());
+  keys->setTimeout(std::chrono::minutes(5));  // for rank 0's unique id: that rank opens NCCL first
   auto options = c10d::ProcessGroupNCCL::Options::create();
   options->timeout = kNoLimit;
   return c10::make_intrusive<c10d::ProcessGroupNCCL>(c10::make_intrusive<c10d::PrefixStore>("nccl", keys), group.rank(),

@@ -132,8 +132,12 @@ struct Group::Connections {
       changed.notify_all();
     });
     std::unique_lock lock(mutex);
+    std::optional<Clock::time_point> unheard;  // since when nobody watches a call that a rank has finished
     while (!future->completed()) {
       if (failure && started > failedAfter) throw *failure;
+      if (failure && !watching && Clock::now() - unheard.value_or(Clock::now()) > options.silenceTimeout)
+        throw *failure;
+      if (failure && !watching && !unheard) unheard = Clock::now();
       changed.wait_for(lock, Milliseconds(50));
       throwIfCancelled();
     }
@@ -141,6 +145,8 @@ struct Group::Connections {
       changed.wait_for(lock, kReason, [&] { return failure || !watching; });
       throw failure.value_or(lost("the connections to the other ranks are lost"));
     }
+    // The others may have heard already that this rank did not finish the call.
+    if (failure && started > failedAfter) throw *failure;
     finished = started;
   }
 
@@ -232,6 +238,7 @@ struct Group::Connections {
   void hear(Peer& peer, const at::Tensor& in) {
     Status theirs;
     std::memcpy(&theirs, in.data_ptr(), sizeof theirs);
+    theirs.code[sizeof theirs.code - 1] = theirs.message[sizeof theirs.message - 1] = 0;
     peer.leaving = theirs.state == Status::kLeaving;
     if (theirs.state != Status::kFailed) return;
     peer.failed = true;
@@ -285,6 +292,7 @@ int Group::rank() const { return connections_->options.rank; }
 int Group::size() const { return connections_->options.size; }
 void Group::check() { connections_->check(); }
 void Group::fail(const std::string& code, const std::string& message) { connections_->fail(Error(code, message)); }
+void Group::disconnect() { connections_->stop(); }
 void Group::leave() { connections_->leave(); }
 c10d::Store& Group::store() { return *connections_->store; }
 

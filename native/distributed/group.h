@@ -67,6 +67,9 @@ class Group {
   // Waits, three seconds at most, until the other ranks leave or have heard of a failure, and disconnects.
   void leave();
 
+  // Disconnects at once and ends the group's thread.
+  void disconnect();
+
   c10d::Store& store();  // with keys of this group alone; for other process groups of the same ranks
 
  private:

@@ -70,7 +70,7 @@ Keys openStore(const std::string& host, uint16_t port, bool serves) {
   options.port = port;
   options.isServer = serves;
   options.waitWorkers = false;
-  options.timeout = std::chrono::seconds(10);  // nothing here waits for a key that may not be there
+  options.timeout = std::chrono::seconds(10);  // nothing waits for a key but NCCL, which has a limit of its own
   return c10::make_intrusive<c10d::TCPStore>(host, options);
 }
 

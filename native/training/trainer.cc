@@ -25,9 +25,7 @@ void checkFinite(double loss, double gradientNorm, double statistics) {
                      : !std::isfinite(gradientNorm) ? "the gradient is"
                      : !std::isfinite(statistics)   ? "the statistics of batch norm are"
                                                     : nullptr;
-  if (what != nullptr)
-    throw Error("DIVERGED",
-                std::string(what) + " not finite: lower the learning rates or the noise, or look for broken images");
+  if (what != nullptr) throw Error("DIVERGED", std::string(what) + " not finite.", /*path=*/"", "diverged");
 }
 
 std::unique_ptr<FeatureFile> openFeatureFile(const TrainerConfig& config) {
