@@ -106,7 +106,7 @@ class Child:
 
     def prepare(self, noiseStd):
         with torch.no_grad():
-            self.taps = [torch.cat(parts) for parts in zip(*(self.network.backbone(normalised(image[None].to(self.device))) for image in self.images))]
+            self.layer_maps = [torch.cat(parts) for parts in zip(*(self.network.backbone(normalised(image[None].to(self.device))) for image in self.images))]
         self.step_ = Step(self.network, noiseStd, self.dtype)
         return {"supportsPeak": reset_peak(), "restingBytes": self.memory(reset=True)["residentBytes"]}
 
@@ -117,7 +117,7 @@ class Child:
         given = None if noise is None else self.dense(noise, perlin_mask)
         with Timer(calls) as timer:
             for _ in range(calls):
-                loss = self.step_(self.taps, perlin_mask, given)
+                loss = self.step_(self.layer_maps, perlin_mask, given)
             loss = loss.item()
         return {**timer.times, "loss": loss}
 

@@ -1,6 +1,6 @@
 """The network as the paper describes it, in plain PyTorch: what the package is measured against.
 
-Written from the paper and its specification; nothing is folded and nothing is computed at low resolution.
+Written from the paper and docs/method.md; nothing is folded and nothing is computed at low resolution.
 """
 
 import functools
@@ -91,9 +91,9 @@ class Heads(nn.Module):
         return logits, self.score(pooled).squeeze(1)
 
 
-def pooled_features(taps, align_corners):
-    size = (2 * taps[0].shape[2], 2 * taps[0].shape[3])
-    upscaled = [F.interpolate(tap, size=size, mode="bilinear", align_corners=align_corners) for tap in taps]
+def pooled_features(layer_maps, align_corners):
+    size = (2 * layer_maps[0].shape[2], 2 * layer_maps[0].shape[3])
+    upscaled = [F.interpolate(layer_map, size=size, mode="bilinear", align_corners=align_corners) for layer_map in layer_maps]
     return F.avg_pool2d(torch.cat(upscaled, 1), 3, 1, 1)
 
 

@@ -31,12 +31,12 @@ class Step:
             ]
         )
 
-    def __call__(self, taps, perlin_mask, noise=None):
-        """taps: b x C_l x h_l x w_l; perlin_mask: 2b x 1 x H x W; noise: drawn here unless given. Returns the total loss."""
+    def __call__(self, layer_maps, perlin_mask, noise=None):
+        """layer_maps: b x C_l x h_l x w_l; perlin_mask: 2b x 1 x H x W; noise: drawn here unless given. Returns the total loss."""
         network = self.network
         network.heads.train()
         with torch.no_grad():
-            features = pooled_features(taps, network.align_corners)
+            features = pooled_features(layer_maps, network.align_corners)
             if noise is None:
                 noise = torch.randn(2 * features.shape[0], *features.shape[1:], device=features.device) * self.noise_std
             perturbation = noise * perlin_mask

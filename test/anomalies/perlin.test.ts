@@ -6,7 +6,7 @@ import { golden, goldenJson, skip } from "../golden/vectors.js";
 import { philox, tag } from "./philox.js";
 import { testing } from "../support/native.js";
 
-/** The definition, in float64, straight from the spec: one sample at a time. */
+/** docs/method.md, Synthetic anomalies, word for word in float64: one sample at a time. */
 function noiseAt(
   y: number,
   x: number,

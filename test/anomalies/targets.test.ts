@@ -53,7 +53,7 @@ for (const change of [
   { distanceWeight: null },
   { imageHeight: 17, imageWidth: 50, featureHeight: 1, featureWidth: 9 },
 ]) {
-  test(`targets follow the spec, step by step: ${JSON.stringify(change)}`, async () => {
+  test(`targets follow docs/method.md, step by step: ${JSON.stringify(change)}`, async () => {
     const options: TargetOptions = { ...base, ...change };
     const [height, width] = [37, 45];
     const blob = randomMask(height, width, 0.01, 4);

@@ -76,6 +76,19 @@ test("dependencies.md has a line for every dependency", () => {
     assert.match(page, new RegExp(`^\\| \`${name}\` \\|`, "m"));
 });
 
+test("the pages name the versions of libtorch that are pinned", () => {
+  const { version, cuda } = JSON.parse(read("native/libtorch.json")) as { version: string; cuda: { version: string } };
+  for (const [page, pinned] of Object.entries({
+    "docs/guides/install.md": version,
+    "docs/reference/errors.md": version,
+    "docs/guides/gpu.md": cuda.version,
+  })) {
+    const named = [...read(page).matchAll(/\b2\.\d+\.\d+\b/g)].map(([name]) => name);
+    assert.ok(named.length > 1, page);
+    for (const name of named) assert.equal(name, pinned, page);
+  }
+});
+
 test("links between the documents lead somewhere", () => {
   for (const page of pages) {
     for (const [, link] of read(page).matchAll(/\]\(([^)\s]+)\)/g)) {

@@ -207,9 +207,10 @@ for (const { where, ranks, count, more = () => ({}) } of [
 for (const [ranks, killed] of [
   [2, 0],
   [2, 1],
-  [3, 0],
-  [3, 1],
-  [3, 2],
+  [4, 0],
+  [4, 1],
+  [4, 2],
+  [4, 3],
 ] as const) {
   test(`rank ${killed} of ${ranks} is killed: the others stop with RANK_FAILED, and the training can go on`, async () => {
     const name = `killed ${killed} of ${ranks}`;
