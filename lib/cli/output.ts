@@ -1,4 +1,4 @@
-import { fileError, type Spelling, SuperSimpleNetError } from "../errors.js";
+import { fileError, shownUrl, type Spelling, SuperSimpleNetError } from "../errors.js";
 import { isCheckout } from "../native/locate.js";
 
 /** How this program is called here: a checkout has no `supersimplenet` on the PATH, and npm finds its scripts inside it only. */
@@ -160,7 +160,7 @@ export function errorDocument(error: SuperSimpleNetError): Record<string, unknow
     code,
     message: error.messageFor(output.spelling),
     option: option && output.spelling.option(option).replace(/^'(.*)'$/, "$1"),
-    value,
+    value: typeof value === "string" && value.includes("//") ? shownUrl(value) : value,
     path,
     fix: error.fixFor(output.spelling),
     problems,
