@@ -101,8 +101,11 @@ function unknownOption(
   known: readonly string[],
 ): SuperSimpleNetError {
   const full = [...path, name!].join(".");
-  // A name that stands in another group is meant by whoever writes it without the group.
-  const elsewhere = entries(schema).filter((entry) => entry.path.at(-1) === name);
+  // Written without its group, as its flag or as checkpoints call it.
+  const plain = (known: string): string => known.replaceAll("-", "").toLowerCase();
+  const elsewhere = entries(schema).filter(({ path: there, row: { flag, record } }) =>
+    [there.at(-1), flag, record].some((known) => typeof known === "string" && plain(known) === plain(name!)),
+  );
   const here = didYouMean(name!, known);
   const near = elsewhere.length === 1 ? elsewhere[0]!.path.join(".") : here && [...path, here].join(".");
   const fix = near === undefined ? `It takes: ${known.join(", ")}.` : text`Did you mean ${option(near)}?`;
