@@ -28,7 +28,8 @@ function explained(where: string, schema: z.ZodType, options: object, found: z.c
 /** A union reports what each of its forms says; what is said of the inside of an object is about that object's form. */
 function innermost(issue: z.core.$ZodIssue): z.core.$ZodIssue {
   if (issue.code !== "invalid_union") return issue;
-  const inside = issue.errors.flat().find(({ path, code }) => path.length > 0 || code === "unrecognized_keys");
+  const all = issue.errors.flat();
+  const inside = all.find(({ code }) => code === "unrecognized_keys") ?? all.find(({ path }) => path.length > 0);
   return inside ? innermost({ ...inside, path: [...issue.path, ...inside.path] } as z.core.$ZodIssue) : issue;
 }
 
