@@ -3,7 +3,7 @@ import { existsSync, readFileSync, readdirSync, statSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 
-import { type ErrorCode, SuperSimpleNetError } from "./errors.js";
+import { type ErrorCode, shownUrl, SuperSimpleNetError } from "./errors.js";
 import { openSharp } from "./images/sharp.js";
 import {
   type Addon,
@@ -190,7 +190,7 @@ function environment(): Record<string, string> {
     Object.keys(process.env)
       .filter((name) => names.test(name))
       .sort()
-      .map((name) => [name, process.env[name]!.replace(/\/\/[^@/]*@/, "//")]),
+      .map((name) => [name, shownUrl(process.env[name]!)]),
   );
 }
 

@@ -54,7 +54,7 @@ export interface Spelling {
   command(line: string): string;
 }
 
-const apiSpelling: Spelling = {
+export const apiSpelling: Spelling = {
   option: (path) => `'${path}'`,
   call: (name) => name,
   command: (line) => `'supersimplenet ${line}'`,
@@ -182,9 +182,12 @@ function worded(what: Text, fix: Text | undefined, spelling: Spelling): string {
   return fix === undefined ? wrong : `${wrong.replace(/(?<![.!?])$/, ".")} ${spell(fix, spelling)}`;
 }
 
+/** An address, or a text with addresses, without user names and passwords. */
+export const shownUrl = (address: string): string => address.replace(/(?<=^|\/\/)[^/\s]*@/g, "");
+
 /** A value as an error text shows it. */
 export function shown(value: unknown): string {
-  if (typeof value === "string") return `'${value}'`;
+  if (typeof value === "string") return `'${value.includes("//") ? shownUrl(value) : value}'`;
   return inspect(value, { depth: 1, maxArrayLength: 10, breakLength: Infinity }).replace(/^\[ (.*) \]$/, "[$1]");
 }
 

@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import path from "node:path";
 
+import { shownUrl } from "../errors.js";
 import type { Architecture } from "../native/binding.js";
 import { cacheFolder } from "../native/locate.js";
 import { checkValue } from "../schema/check.js";
@@ -70,6 +71,7 @@ export function cachedWeights(architecture: Architecture): string | undefined {
 }
 
 export interface ListedWeights extends CatalogueEntry {
+  /** Where it is downloaded from, without user name and password. */
   url: string;
   /** The official file's place in the cache folder, if it is there. */
   official: string | null;
@@ -83,7 +85,7 @@ export function listWeights(): ListedWeights[] {
     const official = path.join(weightsFolder(), entry.file);
     return {
       ...entry,
-      url: weightsUrl(entry),
+      url: shownUrl(weightsUrl(entry)),
       official: existsSync(official) ? official : null,
       used: cachedWeights(entry.architecture) ?? null,
     };

@@ -57,7 +57,7 @@ export const commands: readonly CommandEntry[] = [
   },
   {
     name: "quickstart",
-    summary: "see it work in some minutes: it generates its images and downloads nothing",
+    summary: "try it in a few minutes: it draws its own images and downloads nothing",
     load: async () => (await import("./quickstart.js")).quickstart,
   },
 ];

@@ -30,7 +30,7 @@ export const convert = command({
   examples: [
     "supersimplenet convert --checkpoint weights.pt --backbone wide_resnet50_2 --image-size 256x256 --out model.safetensors",
   ],
-  async run({ out: file, overwrite = false, checkpoint: source, ...settings }) {
+  async run({ out: file, overwrite, checkpoint: source, ...settings }) {
     const [out, checkpoint] = [path.resolve(file), path.resolve(source)];
     refuseInputs("out", [out], [checkpoint, settings.backboneWeights]);
     refuseExisting("out", out, overwrite);

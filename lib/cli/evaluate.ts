@@ -70,7 +70,7 @@ async function run(flags: Options, signal: AbortSignal): Promise<number> {
 
 /** Nothing that is read is written over. */
 function refuseBadPlaces(flags: Options, dataset: Dataset, split: "train" | "test"): void {
-  const { model, data, out, overwrite = false, overlays } = flags;
+  const { model, data, out, overwrite, overlays } = flags;
   const images = dataset.samples.flatMap(({ image, mask }) => [image, mask]);
   const inputs = [model, data, flags.backboneWeights, ...images];
   if (out !== undefined) {

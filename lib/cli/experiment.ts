@@ -1,3 +1,5 @@
+import { existsSync } from "node:fs";
+
 import type { z } from "zod";
 
 import { hasCode } from "../errors.js";
@@ -5,11 +7,20 @@ import { type MetricId, metricsTable } from "../evaluation/metrics_table.js";
 import type { ExperimentEvent, ExperimentReport } from "../experiments/experiment.js";
 import { checkProtocol, protocolNames, protocols } from "../experiments/protocols.js";
 import { experimentOptions } from "../schema/experiments.js";
+import { option, rowOf } from "../schema/option.js";
 import { command, interruptible } from "./command.js";
 import { refuseInDataset, withoutEmptyFolders } from "./guards.js";
 import { duration, output } from "./output.js";
 
-const options = experimentOptions.omit({ signal: true, onEvent: true });
+const { data } = experimentOptions.shape;
+
+const options = experimentOptions.omit({ signal: true, onEvent: true }).extend({
+  data: option(data, {
+    ...rowOf(data)!,
+    written: "DIR, or NAME=DIR with another name for each of several data sets",
+    read: readData,
+  }),
+});
 
 type Options = z.input<typeof options>;
 
@@ -37,6 +48,15 @@ export const experiment = command({
     return report.runs.diverged.length > 0 ? 1 : 0;
   },
 });
+
+/** DIR, or NAME=DIR as often as there are data sets. A folder may have "=" in its name. */
+function readData(written: string, before?: unknown): string | Record<string, string> | undefined {
+  const [, name, root] = /^([\w.-]+)=(.+)$/.exec(written) ?? [];
+  if (name === undefined || root === undefined || existsSync(written))
+    return before === undefined ? written : undefined;
+  const others = (before ?? {}) as string | Record<string, string>;
+  return typeof others === "string" || others[name] !== undefined ? undefined : { ...others, [name]: root };
+}
 
 async function runProtocol(
   written: string | undefined,

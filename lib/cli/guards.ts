@@ -4,6 +4,7 @@ import path from "node:path";
 
 import { listFolder } from "../datasets/listing.js";
 import { fileError, option, SuperSimpleNetError, type Text, text } from "../errors.js";
+import { folderOptions } from "../schema/datasets.js";
 import { emptyFolders } from "../write.js";
 import { wrongUsage } from "./command.js";
 
@@ -33,20 +34,20 @@ export function refuseInputs(name: string, outputs: Iterable<string>, inputs: It
 }
 
 /** Throws INVALID_OPTION when the file that the option writes exists and may not be replaced. */
-export function refuseExisting(name: string, file: string, overwrite: boolean): void {
+export function refuseExisting(name: string, file: string, overwrite: boolean | undefined): void {
   if (overwrite || !existsSync(file)) return;
   const fix = text`Give another ${option(name)}, or ${option("overwrite")} to replace it.`;
   throw badPath(name, file, `${file} exists already.`, fix);
 }
 
 const splitFolders = ["train", "test", "ground_truth"];
-const normalFolders = ["good", "ok", "normal"];
+const { normalNames } = folderOptions.parse({});
 
 /** Folders of the data set whose files count as its images or masks. */
 function isSplitFolder(folder: string): boolean {
   if (!splitFolders.includes(path.basename(folder).toLowerCase())) return false;
   const root = path.dirname(folder);
-  return ["train", "test"].some((split) => normalFolders.some((normal) => existsSync(path.join(root, split, normal))));
+  return ["train", "test"].some((split) => normalNames.some((normal) => existsSync(path.join(root, split, normal))));
 }
 
 /**

@@ -26,7 +26,7 @@ function formatItem(term: string, width: number, description: string, helper: He
 export function overview(): string {
   const program = newParser("supersimplenet")
     .usage("COMMAND [options]")
-    .description("Finds defects on surfaces with SuperSimpleNet, trained with the labels there are.")
+    .description("Finds surface defects with SuperSimpleNet. It trains on whatever labels you have.")
     .configureHelp({ padWidth: () => 12, subcommandTerm: (command) => command.name() });
   for (const { name, summary } of commands) program.command(name).description(summary);
   return [

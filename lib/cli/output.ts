@@ -1,4 +1,4 @@
-import { fileError, type Spelling, SuperSimpleNetError } from "../errors.js";
+import { fileError, shownUrl, type Spelling, SuperSimpleNetError } from "../errors.js";
 import { isCheckout } from "../native/locate.js";
 
 /** How this program is called here: a checkout has no `supersimplenet` on the PATH, and npm finds its scripts inside it only. */
@@ -13,8 +13,14 @@ export function quoted(argument: string): string {
   return /^[\w./:=,@%+-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", `'\\''`)}'`;
 }
 
+export interface ProgramSpelling extends Spelling {
+  /** An option's name as data: without quotes. */
+  optionName(path: string): string;
+}
+
 /** Error texts without a command, as before one is known. */
-export const programSpelling: Spelling = {
+export const programSpelling: ProgramSpelling = {
+  optionName: (path) => path,
   option: (path) => `'${path}'`,
   call: (name) => name,
   command: (line) => `'${program} ${line}'`,
@@ -44,7 +50,7 @@ export class Output {
   /** Results could not be written to stdout. */
   lost = false;
   /** How errors are spelled, once the command is known. */
-  spelling: Spelling = programSpelling;
+  spelling: ProgramSpelling = programSpelling;
   /** When something was last written to stderr, in ms. */
   private lastLog = performance.now();
   /** The line of progress that a terminal shows now. */
@@ -159,8 +165,8 @@ export function errorDocument(error: SuperSimpleNetError): Record<string, unknow
   return {
     code,
     message: error.messageFor(output.spelling),
-    option: option && output.spelling.option(option).replace(/^'(.*)'$/, "$1"),
-    value,
+    option: option && output.spelling.optionName(option),
+    value: typeof value === "string" && value.includes("//") ? shownUrl(value) : value,
     path,
     fix: error.fixFor(output.spelling),
     problems,

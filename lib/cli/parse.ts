@@ -1,12 +1,12 @@
 import { type Command as Parser, Option } from "commander";
 
-import { command as commandLine, type Spelling, SuperSimpleNetError, type Text, text } from "../errors.js";
+import { command as commandLine, SuperSimpleNetError, type Text, text } from "../errors.js";
 import { asWritten, defaultText } from "../schema/describe.js";
 import { assemble, type Flag, flagFor, flagsOf, flagTerm, placeholder, readFlag } from "../schema/flags.js";
 import { didYouMean } from "../schema/nearest.js";
 import { type Command, wrongUsage } from "./command.js";
 import { newParser } from "./help.js";
-import { programSpelling } from "./output.js";
+import { programSpelling, type ProgramSpelling } from "./output.js";
 
 export interface Parsed {
   /** In groups, as in the command's schema. */
@@ -37,12 +37,12 @@ function parserOf(command: Command, take: (flag: Flag, written: string | null) =
   const parser = newParser(`supersimplenet ${command.name}`);
   for (const flag of flagsOf(command.options)) {
     const option = new Option(flag.sets === undefined ? `--${flag.name} [value]` : `--${flag.name}`);
-    parser.addOption(option.helpGroup(flag.group?.replace(/\.$/, ":") ?? "Options:"));
+    parser.addOption(option.helpGroup(`${flag.group ?? "Options"}:`));
     parser.on(`option:${flag.name}`, (written: string | null) => take(flag, written));
   }
   return parser
-    .option("--json", "Print one JSON document on stdout, and nothing else there")
-    .option("-h, --help", "Show this text");
+    .option("--json", "Print one JSON document on stdout, and nothing else there.")
+    .option("-h, --help", "Show this text.");
 }
 
 function valueOf(command: Command, flag: Flag, written: string | null, before: unknown): unknown {
@@ -77,7 +77,7 @@ function unknownFlag(command: Command, parser: Parser, argument: string): SuperS
   return new SuperSimpleNetError("UNKNOWN_OPTION", what, { option: written, fix: helpHint(command) });
 }
 
-/** A command line that cannot be meant: --help tells more. */
+/** The command line is wrong; the message points to --help. */
 function misused(command: Command, what: Text, flag?: Flag): SuperSimpleNetError {
   return wrongUsage(what, { fix: helpHint(command), ...(flag && { option: flag.path.join(".") }) });
 }
@@ -106,18 +106,20 @@ export function helpText(command: Command, width?: number): string {
 function describe(flag: Flag): string {
   const standard = flag.sets === undefined ? defaultText(flag, (value) => asWritten(value, flag.row)) : undefined;
   const notes = [isRequired(flag) && "required", standard !== undefined && `default: ${standard}`].filter(Boolean);
-  return `${flag.row.help.replace(/\.$/, "")}${notes.length > 0 ? ` (${notes.join(", ")})` : ""}`;
+  return `${flag.row.help}${notes.length > 0 ? ` (${notes.join(", ")})` : ""}`;
 }
 
 /** Spells errors of the library in the words of a command: options as its flags, functions as its name. */
-export function spellingOf({ name, options }: Command): Spelling {
+export function spellingOf({ name, options }: Command): ProgramSpelling {
   const flags = flagsOf(options);
+  const spelled = (path: string): string | undefined => {
+    const flag = flagFor(flags, path);
+    return flag && `--${flag.name}`;
+  };
   return {
     ...programSpelling,
-    option: (path) => {
-      const flag = flagFor(flags, path);
-      return flag ? `--${flag.name}` : programSpelling.option(path);
-    },
+    option: (path) => spelled(path) ?? programSpelling.option(path),
+    optionName: (path) => spelled(path) ?? path,
     call: () => name,
   };
 }

@@ -30,7 +30,7 @@ export const runFiles = (out: string): RunFiles => ({
 });
 
 /** Refuses to mix two trainings in one folder. Nothing is written. */
-export function refuseOtherRun(out: string, resume: boolean, overwrite: boolean): void {
+export function refuseOtherRun(out: string, resume: boolean | undefined, overwrite: boolean | undefined): void {
   if (resume && overwrite) throw wrongUsage(text`${option("resume")} and ${option("overwrite")} exclude each other.`);
   if (resume || overwrite) return;
   const files = runFiles(out);

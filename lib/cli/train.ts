@@ -62,8 +62,8 @@ interface Plan {
   data: string;
   source: Pick<OpenOptions, "kind" | "category" | "fold">;
   settings: TrainerOptions;
-  resume: boolean;
-  overwrite: boolean;
+  resume: boolean | undefined;
+  overwrite: boolean | undefined;
   out: string;
   files: RunFiles;
   /** Of several processes, rank 0 writes and the others write nothing. */
@@ -72,7 +72,7 @@ interface Plan {
 }
 
 async function planTraining(flags: z.input<typeof options>): Promise<Plan> {
-  const { data, out: folder, kind, category, fold, resume = false, overwrite = false, ...settings } = flags;
+  const { data, out: folder, kind, category, fold, resume, overwrite, ...settings } = flags;
   const out = path.resolve(folder);
   const files = runFiles(out);
   const { rankSettings } = await import("../training/ranks.js");

@@ -6,7 +6,7 @@ import { setTimeout as delay } from "node:timers/promises";
 
 import { z } from "zod";
 
-import { SuperSimpleNetError, fileError } from "../errors.js";
+import { SuperSimpleNetError, fileError, shownUrl } from "../errors.js";
 import { transferShape, type TransferSettings } from "../schema/downloads.js";
 import { makeFolder } from "../write.js";
 import { type GetOptions, type Response, TransferError, get } from "./http.js";
@@ -52,7 +52,7 @@ export async function download(options: DownloadOptions): Promise<{ bytes: numbe
       if (!resumed) {
         throw new SuperSimpleNetError(
           "CHECKSUM_MISMATCH",
-          `${options.url} is not the expected file: its SHA-256 begins with ${sha256.slice(0, options.sha256Prefix.length)} instead of ${options.sha256Prefix}. ` +
+          `${shownUrl(options.url)} is not the expected file: its SHA-256 begins with ${sha256.slice(0, options.sha256Prefix.length)} instead of ${options.sha256Prefix}. ` +
             `It was removed. A proxy or mirror may have changed it; without it ${options.otherwise}.`,
           { path: options.file },
         );
@@ -104,13 +104,13 @@ function translate(error: unknown, { url, otherwise, signal }: TransferOptions):
   if (signal?.aborted)
     return new SuperSimpleNetError(
       "ABORTED",
-      `The download of ${url} was cancelled; what has arrived is kept for next time.`,
+      `The download of ${shownUrl(url)} was cancelled; what has arrived is kept for next time.`,
       { cause: error },
     );
   if (error instanceof TransferError)
     return new SuperSimpleNetError(
       "DOWNLOAD_FAILED",
-      `Cannot download ${url}: ${error.message}. Without internet access ${otherwise}.`,
+      `Cannot download ${shownUrl(url)}: ${error.message}. Without internet access ${otherwise}.`,
       { cause: error },
     );
   return error;

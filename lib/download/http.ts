@@ -1,6 +1,8 @@
 import type { IncomingHttpHeaders } from "node:http";
 import { unescape } from "node:querystring";
 
+import { shownUrl } from "../errors.js";
+
 /** A transfer that failed on the way. `retry`: whether the same request may succeed later. */
 export class TransferError extends Error {
   constructor(
@@ -55,10 +57,10 @@ export async function get<T>(
 function redirectOf({ status, headers: { location }, url }: Response): URL | undefined {
   if (![301, 302, 303, 307, 308].includes(status) || !location) return undefined;
   if (!URL.canParse(location, url.href))
-    throw new TransferError(`${url.host} redirects to '${location}', which is not an address`, false);
+    throw new TransferError(`${url.host} redirects to '${shownUrl(location)}', which is not an address`, false);
   const next = new URL(location, url);
   if (next.protocol !== "https:" && (next.protocol !== "http:" || url.protocol === "https:"))
-    throw new TransferError(`${url.host} redirects to the insecure address ${next.href}`, false);
+    throw new TransferError(`${url.host} redirects to the insecure address ${shownUrl(next.href)}`, false);
   return next;
 }
 
@@ -146,8 +148,7 @@ function proxyFor(url: URL): URL | undefined {
   if (proxy === "") return undefined;
   const address = /^[a-z][a-z0-9+.-]*:\/\//i.test(proxy) ? proxy : `http://${proxy}`;
   if (/^https?:/i.test(address) && URL.canParse(address)) return new URL(address);
-  const withoutPassword = proxy.replace(/\/\/[^@/]*@/, "//");
-  throw new TransferError(`the proxy '${withoutPassword}' is not an http or https address`, false);
+  throw new TransferError(`the proxy '${shownUrl(proxy)}' is not an http or https address`, false);
 }
 
 function authorization({ username, password }: URL): string {

@@ -7,6 +7,7 @@ import type { Architecture, TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
 import { check } from "../schema/check.js";
 import { type ModelFromCheckpointOptions, modelFromCheckpointOptions } from "../schema/models.js";
+import { trainerDefaults } from "../schema/training.js";
 import { packageVersion } from "../native/locate.js";
 import { type CheckpointLayout, convertCheckpoint } from "./convert.js";
 import { type BackboneInfo, checkNetworkSettings, defaultThresholds, networkConfigOf } from "./config.js";
@@ -22,7 +23,7 @@ export async function modelFromCheckpoint(
 ): Promise<{ model: Model; layout: CheckpointLayout }> {
   const where = "modelFromCheckpoint";
   const { checkpoint, backbone: architecture, ...asked } = check(where, modelFromCheckpointOptions, options);
-  const { layers, imageSize, variant, resize = "bilinear", alignCorners = true } = asked;
+  const { layers, imageSize, variant, resize, alignCorners } = { ...trainerDefaults.network, ...asked };
   const settings = checkNetworkSettings(where, { layers, imageSize, resize, variant, alignCorners });
   const { channels } = engine().featureShape(networkConfigOf(architecture, settings));
   const converted = await convertCheckpoint({ path: checkpoint, layout: asked.layout, channels });

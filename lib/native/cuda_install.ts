@@ -5,7 +5,7 @@ import { SuperSimpleNetError } from "../errors.js";
 import { check, checkValue } from "../schema/check.js";
 import { installCudaOptions } from "../schema/downloads.js";
 import type { Settings } from "../schema/types.js";
-import { type PinnedBuild, type Wheel, cudaCache, cudaInstall, isCheckout, pinned } from "./locate.js";
+import { type PinnedBuild, type Wheel, cudaCache, cudaInstall, cudaList, isCheckout, pinned } from "./locate.js";
 import { type WheelOptions, fromIndex, installWheels, withPip } from "./wheels.js";
 
 /** Options of installCuda. */
@@ -66,7 +66,7 @@ export async function installBuild(
 }
 
 const otherwise = (wheel: Wheel): string =>
-  `fetch ${wheel.file} and the others that '${cudaInstall.replace("install", "list")}' names by other means and run '${cudaInstall} --from DIR' (docs/guides/gpu.md)`;
+  `fetch ${wheel.file} and the others that '${cudaList}' names by other means and run '${cudaInstall} --from DIR' (docs/guides/gpu.md)`;
 
 const instead = (wheel: Wheel): string =>
   `Where pip does not reach the wheels, run '${cudaInstall} --index URL' with the "simple" address of the Python Package Index or of a mirror. Without internet access ${otherwise(wheel)}.`;
@@ -76,7 +76,7 @@ function indexFromEnvironment(): string | undefined {
   return name && checkValue("installCuda", name, installCudaOptions.shape.indexUrl, process.env[name]);
 }
 
-/** What of a wheel is kept, at its place: libraries, licences and the version; the headers where an engine can be compiled. */
+/** Where a wheel's file goes; undefined drops it. Headers stay only where an engine can be compiled. */
 function targetOf(name: string): string | undefined {
   const licence = /^([^/]+)\.dist-info\/(?:licenses\/)?(.*(?:LICEN[CS]E|NOTICE).*)$/i.exec(name);
   if (licence) return `licenses/${licence[1]}/${licence[2]}`;

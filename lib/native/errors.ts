@@ -1,4 +1,4 @@
-import { type ErrorCode, option, SuperSimpleNetError, text, type Text } from "../errors.js";
+import { apiSpelling, type ErrorCode, option, spell, SuperSimpleNetError, text, type Text } from "../errors.js";
 
 /** What the native code knows about a failure. */
 export interface NativeFailure {
@@ -20,17 +20,25 @@ const remedies = {
   float32Features: text`Set ${option("cache.precision")} to float32.`,
   otherFeatureFile: "Choose another folder for the feature cache file, or keep no file.",
   largerFeatureFile: "Give the feature cache file more space, or delete it if it is for other images.",
-  lessHostMemory: "Give the feature cache less memory of the host.",
+  lessHostMemory: "Let the feature cache take less of the host's memory.",
+  withoutNccl: text`Set ${option("distributed.nccl")} to false: the ranks then sum on the CPU.`,
+  diverged: text`Lower the learning rates (${option("optimizer.adaptorLearningRate")}, ${option("optimizer.headsLearningRate")}) or the noise (${option("anomalies.noiseStd")}), or look for broken images.`,
 } satisfies Record<string, Text>;
 type Remedy = keyof typeof remedies;
 
+/** Throws INTERNAL for a name that is not here. */
+function textOf(remedy: Remedy, message: string): Text {
+  if (Object.hasOwn(remedies, remedy)) return remedies[remedy];
+  throw new SuperSimpleNetError("INTERNAL", `${message} The remedy '${remedy}' has no text.`);
+}
+
 /** Makes the error that the addon throws or rejects with. The addon gets this function once, when it is opened. */
 export function createError({ code, message, path, remedy }: NativeFailure): SuperSimpleNetError {
-  const error = new SuperSimpleNetError(code, message, { path, fix: remedy && remedies[remedy] });
+  const error = new SuperSimpleNetError(code, message, { path, fix: remedy && textOf(remedy, message) });
   Error.captureStackTrace(error, createError); // begins where JavaScript called or awaited the addon
   return error;
 }
 
-/** A warning in words; it names no option, because nobody spells it anew. */
+/** A warning in words. */
 export const warningText = ({ message, remedy }: NativeWarning): string =>
-  remedy === undefined ? message : `${message} ${String(remedies[remedy])}`;
+  remedy === undefined ? message : `${message} ${spell(textOf(remedy, message), apiSpelling)}`;

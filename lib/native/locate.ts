@@ -231,8 +231,11 @@ export function locateCudaLibtorch(wanted: string | undefined): Libtorch {
 /** Where 'supersimplenet cuda install' puts libtorch. */
 export const cudaCache = (): string => path.join(cacheFolder(), "libtorch", pinned.cuda.cacheName, "torch");
 
-/** The command that does it, as the user has to type it. */
-export const cudaInstall = isCheckout ? "npm run -s supersimplenet -- cuda install" : "npx supersimplenet cuda install";
+const cudaCommand = isCheckout ? "npm run -s supersimplenet -- cuda" : "npx supersimplenet cuda";
+
+/** The command that does it and the one that lists the wheels, as the user has to type them. */
+export const cudaInstall = `${cudaCommand} install`;
+export const cudaList = `${cudaCommand} list`;
 
 /** Minor versions of libtorch that have a build for CUDA 13 and the interfaces that the engine uses. */
 const supportedForCuda = ["2.11", "2.12", "2.13", "2.14"];

@@ -7,7 +7,7 @@ import { promisify } from "node:util";
 
 import { type TransferOptions, download, downloadText, fileSha256, isAlive, sizeOf } from "../download/download.js";
 import { extract } from "../download/zip.js";
-import { SuperSimpleNetError, fileError } from "../errors.js";
+import { SuperSimpleNetError, fileError, shownUrl } from "../errors.js";
 import type { TransferSettings } from "../schema/downloads.js";
 import { makeFolder, makeUniqueFolder } from "../write.js";
 import type { Wheel } from "./locate.js";
@@ -136,7 +136,7 @@ async function runPip(options: string[], signal: AbortSignal | undefined): Promi
       const { code, stdout = "", stderr = "" } = error as { code?: unknown; stdout?: string; stderr?: string };
       if (signal?.aborted) throw error;
       if (code === "ENOENT" || /No module named pip/.test(stderr)) continue;
-      return `pip failed:\n${(stdout + stderr).trimEnd()}\n(${command} -m pip ${options.join(" ")})`;
+      return `pip failed:\n${shownUrl((stdout + stderr).trimEnd())}\n(${command} -m pip ${options.join(" ")})`;
     }
   return "no Python with pip was found";
 }
@@ -153,7 +153,7 @@ async function addressOf(wheel: Wheel, index: string, options: Omit<TransferOpti
   if (link === undefined || !URL.canParse(link, url.href))
     throw new SuperSimpleNetError(
       "DOWNLOAD_FAILED",
-      `${page} does not have ${wheel.file}. Set SUPERSIMPLENET_WHEELS_URL to an index that has it, or ${options.otherwise}.`,
+      `${shownUrl(page)} does not have ${wheel.file}. Set SUPERSIMPLENET_WHEELS_URL to an index that has it, or ${options.otherwise}.`,
     );
   const address = new URL(link, url);
   address.hash = ""; // the index's checksum; ours are pinned

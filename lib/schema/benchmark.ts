@@ -3,7 +3,7 @@ import { z } from "zod";
 import { architectures, callback, device, imageSizeRow, imageSizeType, pathType, signal, threads } from "./common.js";
 import { heads, precision } from "./detection.js";
 import { option } from "./option.js";
-import { trainerOptions } from "./training.js";
+import { trainerDefaults, trainerOptions } from "./training.js";
 
 const { backbone } = trainerOptions.shape;
 
@@ -29,7 +29,7 @@ export const benchmarkOptions = z.strictObject({
   imageSize: option(imageSizeType.optional(), {
     ...imageSizeRow,
     help: "Input size in pixels where no model file is given.",
-    defaultText: "256x256",
+    defaultText: trainerDefaults.imageSize.join("x"),
   }),
   device,
   precision,

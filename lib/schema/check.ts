@@ -28,7 +28,8 @@ function explained(where: string, schema: z.ZodType, options: object, found: z.c
 /** A union reports what each of its forms says; what is said of the inside of an object is about that object's form. */
 function innermost(issue: z.core.$ZodIssue): z.core.$ZodIssue {
   if (issue.code !== "invalid_union") return issue;
-  const inside = issue.errors.flat().find(({ path, code }) => path.length > 0 || code === "unrecognized_keys");
+  const all = issue.errors.flat();
+  const inside = all.find(({ code }) => code === "unrecognized_keys") ?? all.find(({ path }) => path.length > 0);
   return inside ? innermost({ ...inside, path: [...issue.path, ...inside.path] } as z.core.$ZodIssue) : issue;
 }
 
@@ -101,8 +102,11 @@ function unknownOption(
   known: readonly string[],
 ): SuperSimpleNetError {
   const full = [...path, name!].join(".");
-  // A name that stands in another group is meant by whoever writes it without the group.
-  const elsewhere = entries(schema).filter((entry) => entry.path.at(-1) === name);
+  // Written without its group, as its flag or as checkpoints call it.
+  const plain = (known: string): string => known.replaceAll("-", "").toLowerCase();
+  const elsewhere = entries(schema).filter(({ path: there, row: { flag, record } }) =>
+    [there.at(-1), flag, record].some((known) => typeof known === "string" && plain(known) === plain(name!)),
+  );
   const here = didYouMean(name!, known);
   const near = elsewhere.length === 1 ? elsewhere[0]!.path.join(".") : here && [...path, here].join(".");
   const fix = near === undefined ? `It takes: ${known.join(", ")}.` : text`Did you mean ${option(near)}?`;

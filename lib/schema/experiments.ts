@@ -1,5 +1,3 @@
-import { existsSync } from "node:fs";
-
 import { z } from "zod";
 
 import { callback, pathType, readNames, signal } from "./common.js";
@@ -23,8 +21,8 @@ export const experimentTraining = trainerOptions.extend({
   regime: decided,
   seed: decided,
   distributed: decided,
-  masks: group("Pixel labels.", { ...masks.unwrap().shape, segmentedRatio: decided, segmentedCount: decided }),
-  calibration: group("How the thresholds are set.", {
+  masks: group("Pixel labels", { ...masks.unwrap().shape, segmentedRatio: decided, segmentedCount: decided }),
+  calibration: group("How the thresholds are set", {
     // The paper trains on every training image.
     fraction: option(fraction.unwrap().default(0), rowOf(fraction)!),
   }),
@@ -46,8 +44,6 @@ export const experimentOptions = z.strictObject({
       "Without it the tables are made of the results that are there.",
     placeholder: "[NAME=]DIR",
     expected: "a data set, or several by name",
-    written: "DIR, or NAME=DIR with another name for each of several data sets",
-    read: readData,
   }),
   out: option(pathType, {
     help: "Folder for results and tables. What is done there already is not done again.",
@@ -89,15 +85,6 @@ export const experimentOptions = z.strictObject({
 });
 
 export type ExperimentSettings = Settings<typeof experimentOptions>;
-
-/** DIR, or NAME=DIR as often as there are data sets. A folder may have "=" in its name. */
-function readData(written: string, before?: unknown): string | Record<string, string> | undefined {
-  const [, name, root] = /^([\w.-]+)=(.+)$/.exec(written) ?? [];
-  if (name === undefined || root === undefined || existsSync(written))
-    return before === undefined ? written : undefined;
-  const others = (before ?? {}) as string | Record<string, string>;
-  return typeof others === "string" || others[name] !== undefined ? undefined : { ...others, [name]: root };
-}
 
 function readShard(written: string): Shard | undefined {
   const [, index, count] = /^(\d+)\/(\d+)$/.exec(written) ?? [];

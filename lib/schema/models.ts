@@ -64,7 +64,7 @@ export const modelFromCheckpointOptions = z.strictObject({
     placeholder: "NAME",
   }),
   backboneWeights: option(pathType.optional(), {
-    help: "Weights of the backbone: a .safetensors or .pth file; auto takes the cache folder.",
+    help: "Weights of the backbone: a .safetensors or .pth file; auto takes them from the cache folder.",
     placeholder: "FILE",
     defaultText: "the checkpoint's own if it holds them, as anomalib's do, else auto",
     expected: "'auto', 'random' or a path",
@@ -76,7 +76,7 @@ export const modelFromCheckpointOptions = z.strictObject({
   layout,
   variant: networkShape.variant,
   alignCorners: option(networkShape.alignCorners.unwrap().optional(), {
-    help: "Whether feature upscaling aligns corners, as in the paper.",
+    help: "Upscale features with aligned corners, as in the paper.",
     defaultText: "true for the authors' layout, false for anomalib's",
   }),
   resize: option(networkShape.resize.unwrap().optional(), {

@@ -37,7 +37,7 @@ export function option<T extends z.ZodType>(type: T, row: OptionRow): T {
   return described;
 }
 
-/** Options that belong together: an object of its own, which may be left out. `help` says what they are about. */
+/** Options that belong together: an object of its own, which may be left out. `help` says what they are about, without a full stop. */
 export function group<Shape extends z.ZodRawShape>(
   help: string,
   shape: Shape,
@@ -108,8 +108,8 @@ export function expectation(type: z.ZodType): string {
   if (choices) return `one of ${choices.map((choice) => `'${choice}'`).join(", ")}`;
   if (inner instanceof z.ZodBoolean) return "true or false";
   if (inner instanceof z.ZodNumber) return numberExpectation(inner);
-  if (inner instanceof z.ZodString) return "a text that is not empty";
-  if (inner instanceof z.ZodArray) return `a list, each of it ${expectation(inner.element as z.ZodType)}`;
+  if (inner instanceof z.ZodString) return "a non-empty string";
+  if (inner instanceof z.ZodArray) return `a list; each element is ${expectation(inner.element as z.ZodType)}`;
   if (inner instanceof z.ZodObject) return "an object";
   throw new Error(`an option of type ${inner.def.type} has to say what it expects`);
 }

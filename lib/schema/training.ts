@@ -15,7 +15,7 @@ import {
   threads,
 } from "./common.js";
 import { group, option } from "./option.js";
-import { publishedNoiseStd } from "./presets.js";
+import { publishedNoiseStd, relativeNoise } from "./presets.js";
 import { regimes } from "./regimes.js";
 
 export const layerNames = ["layer1", "layer2", "layer3"] as const;
@@ -33,7 +33,7 @@ export const networkShape = {
       help: "Layers of the backbone whose maps feed the heads.",
       placeholder: "NAME,...",
       expected: "a list of different layers, each one of 'layer1', 'layer2', 'layer3'",
-      written: "different ones of layer1, layer2, layer3 separated by commas",
+      written: "a comma-separated list of different layers out of layer1, layer2, layer3",
       read: readNames,
     },
   ),
@@ -44,18 +44,18 @@ export const networkShape = {
     help: "Which published network: in jims the classification head sees the raw features, in icpr the adapted ones.",
   }),
   alignCorners: option(z.boolean().default(true), {
-    help: "Whether feature upscaling aligns corners, as in the paper; anomalib's models do not.",
+    help: "Upscale features with aligned corners, as in the paper; anomalib's models do not.",
   }),
 };
 
 export const ablationShape = {
   upscale: option(z.boolean().default(true), {
-    help: "Ablation: whether features are upscaled to twice the size of the largest layer.",
+    help: "Upscale features to twice the size of the largest layer.",
   }),
   classificationHead: option(z.enum(["standard", "complex", "mapMax"]).default("standard"), {
-    help: "Ablation: what computes the score: one convolutional block, three, or no head but the maximum of the map.",
+    help: "What computes the score: one convolutional block, three, or no head but the maximum of the map.",
   }),
-  mapInput: option(z.boolean().default(true), { help: "Ablation: whether the classification head sees the map." }),
+  mapInput: option(z.boolean().default(true), { help: "Let the classification head see the map." }),
 };
 
 /** From `low` on (exclusive) to `high`. */
@@ -138,7 +138,7 @@ export const trainerOptions = z.strictObject({
   device,
   threads,
   precision: option(z.enum(["float32", "tf32", "bfloat16"]).default("float32"), {
-    help: "Number format of the wide matrix products' operands; everything else stays float32. tf32 is for CUDA.",
+    help: "Number format of the operands in large matrix products; the rest stays float32. tf32 needs CUDA.",
   }),
   distributed: option(z.union([z.literal("auto"), z.literal(false), distributedOptions]).default("auto"), {
     help: "Train together with other processes: auto does so if the environment names them, as under torchrun (docs/guides/several-processes.md).",
@@ -149,7 +149,7 @@ export const trainerOptions = z.strictObject({
     record: false,
   }),
 
-  network: group("The network and its input.", {
+  network: group("The network and its input", {
     ...networkShape,
     heads: option(z.enum(headsForms).optional(), headsRow),
     embedBackbone: option(z.boolean().optional(), {
@@ -159,7 +159,7 @@ export const trainerOptions = z.strictObject({
     }),
   }),
 
-  optimizer: group("How the heads learn.", {
+  optimizer: group("How the heads learn", {
     adaptorLearningRate: option(positive(1).default(1e-4), {
       help: "Learning rate of the adaptor.",
       flag: "adaptor-lr",
@@ -193,11 +193,11 @@ export const trainerOptions = z.strictObject({
     }),
   }),
 
-  anomalies: group("Synthetic anomalies.", {
+  anomalies: group("Synthetic anomalies", {
     noiseStd: option(z.union([positive(), z.strictObject({ relative: positive() })]).optional(), {
       help: "Strength of the latent noise: a standard deviation, or R times the standard deviation of each channel.",
       placeholder: "S|relative:R",
-      defaultText: `${publishedNoiseStd} for the trained wide_resnet50_2, else relative`,
+      defaultText: `${publishedNoiseStd} for the trained wide_resnet50_2, else relative:${relativeNoise}`,
       expected: "a number above 0, or { relative: a number above 0 }",
       written: "a number above 0, or relative:NUMBER",
       read: readNoise,
@@ -208,7 +208,7 @@ export const trainerOptions = z.strictObject({
     }),
   }),
 
-  masks: group("Pixel labels.", {
+  masks: group("Pixel labels", {
     dilation: option(z.int().min(0).max(255).optional(), {
       help: "Side in pixels of the square by which training masks are dilated; 0 leaves them as they are.",
       placeholder: "PX",
@@ -237,7 +237,7 @@ export const trainerOptions = z.strictObject({
     }),
   }),
 
-  cache: group("The cache of the backbone's features.", {
+  cache: group("The cache of the backbone's features", {
     memoryMiB: option(mebibytes.default(2048), {
       help: "Memory of the device for cached features; what does not fit is computed again in each epoch.",
       placeholder: "MIB",
@@ -271,7 +271,7 @@ export const trainerOptions = z.strictObject({
     }),
   }),
 
-  calibration: group("How the thresholds are set.", {
+  calibration: group("How the thresholds are set", {
     fraction: option(share(0.5).default(0.1), {
       help: "Share of the training images held out to set the thresholds; 0 leaves the score's threshold at 0.5.",
       flag: "calibration-fraction",
@@ -279,7 +279,7 @@ export const trainerOptions = z.strictObject({
     }),
   }),
 
-  cuda: group("Only on a GPU.", {
+  cuda: group("Only on a GPU", {
     graphs: option(z.int().min(0).max(64).default(32), {
       help: "Number of step sizes for which the work is kept as a CUDA graph, which starts faster; 0 keeps none.",
       flag: "cuda-graphs",
@@ -287,16 +287,16 @@ export const trainerOptions = z.strictObject({
     }),
   }),
 
-  ablation: group("The paper's ablations.", {
+  ablation: group("The paper's ablations", {
     ...ablationShape,
     syntheticAnomalies: option(z.enum(["perlin", "simplenet", "none"]).default("perlin"), {
-      help: "Ablation: noise within Perlin masks, noise on the whole second copy of a batch, or no noise, only real defects.",
+      help: "Where noise is added: within Perlin masks, on the whole second copy of a batch, or nowhere.",
     }),
     overlap: option(z.boolean().default(false), {
-      help: "Ablation: whether synthetic anomalies are put on real defects too.",
+      help: "Put synthetic anomalies on real defects too.",
     }),
     loss: option(z.enum(["default", "truncatedL1"]).default("default"), {
-      help: "Ablation: which loss the map has; truncatedL1 leaves out the focal term.",
+      help: "Which loss the map has; truncatedL1 leaves out the focal term.",
     }),
   }),
 });

@@ -23,7 +23,7 @@ const variables = {
 
 type Distributed = NonNullable<TrainerOptions["distributed"]>;
 
-/** Throws INVALID_OPTION for a rank that there is not. */
+/** Throws INVALID_OPTION if the rank is not below worldSize. */
 export function checkRank(where: string, distributed: Distributed): void {
   if (typeof distributed !== "object") return;
   const { rank, worldSize = Infinity } = distributed;
@@ -66,7 +66,7 @@ export function rankSettings(where: string, distributed: Distributed): RankSetti
     if (value !== undefined) continue;
     const variable = variables[name as keyof typeof settings];
     const what = text`${call(where)}: there are ${worldSize} processes, but ${variable} is not set, so this one does not know its ${name}.`;
-    const fix = text`Start it as docs/guides/several-processes.md says, or set ${option("distributed")} to off.`;
+    const fix = text`Start it as docs/guides/several-processes.md says, or train alone with ${option("distributed")} false (on the command line: off).`;
     throw new SuperSimpleNetError("INVALID_OPTION", what, { option: `distributed.${name}`, fix });
   }
   checkRank(where, settings);
@@ -75,7 +75,11 @@ export function rankSettings(where: string, distributed: Distributed): RankSetti
     ...(settings as { [Name in keyof typeof settings]: NonNullable<(typeof settings)[Name]> }),
     localRank: options.localRank ?? number("LOCAL_RANK", 0, 4095),
     localWorldSize: number("LOCAL_WORLD_SIZE", 1, 4096),
-    launcherStore: process.env["TORCHELASTIC_USE_AGENT_STORE"] === "True",
+    // With another address or port, its store is not the one that is meant.
+    launcherStore:
+      options.masterAddress === undefined &&
+      options.masterPort === undefined &&
+      process.env["TORCHELASTIC_USE_AGENT_STORE"] === "True",
   };
 }
 

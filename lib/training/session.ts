@@ -85,7 +85,7 @@ export class Session {
     return scaled.reduce((sum, value) => sum + value, 0) / scaled.length;
   }
 
-  /** Goes on from a checkpoint. What the checkpoint itself is to blame for is FILE_CORRUPT. */
+  /** Goes on from a checkpoint. If the checkpoint is at fault, throws FILE_CORRUPT. */
   async restore(checkpoint: Checkpoint, out: string): Promise<void> {
     try {
       await this.native.restore(checkpoint);

@@ -59,7 +59,7 @@ function members(schema, place) {
       const row = rowOf(type);
       const here = [...place, name];
       const declared = `${indent}${name}${type.isOptional() ? "?" : ""}`;
-      if (!row) return `${indent}/** ${type.description} */\n${declared}: {\n${members(type, here)}\n${indent}};`;
+      if (!row) return `${indent}/** ${type.description}. */\n${declared}: {\n${members(type, here)}\n${indent}};`;
       const standard = defaultText({ path: here, type, row }, asCode);
       const comment = `${row.help}${standard === undefined ? "" : ` Default: ${standard}.`}`;
       return `${indent}/** ${comment} */\n${declared}: ${typeText(type, row.type)};`;

@@ -315,6 +315,34 @@ fs.copyFileSync(path.join(${JSON.stringify(folder)}, file), path.join(args[args.
   return folder;
 }
 
+test("an error does not tell the password of an index", linux, () =>
+  withIndex(
+    async ({ url }) => {
+      const index = `${url.replace("//", "//user:secret@")}/simple`;
+      const silent = (wanted: RegExp) => (error: Error) => {
+        assert.match(error.message, wanted);
+        assert.doesNotMatch(error.message, /user|secret/);
+        return true;
+      };
+      const install = (): Promise<unknown> => installBuild(manifest, target, retry);
+      await withVariables({ PIP_INDEX_URL: index }, () =>
+        assert.rejects(install(), silent(/http:\/\/localhost:\d+\/simple\/torch\/ does not have/)),
+      );
+      await withVariables({ PIP_INDEX_URL: `${index}/other` }, () =>
+        assert.rejects(install(), silent(/Cannot download http:\/\/localhost:\d+\/simple\/other\//)),
+      );
+      await withVariables({ PIP_INDEX_URL: index.replace("http", "ftp") }, () =>
+        assert.rejects(install(), silent(/PIP_INDEX_URL' but received 'ftp:\/\/localhost/)),
+      );
+      await withVariables({ PATH: pipDouble({}, `ERROR: no answer from ${index}`) }, () =>
+        assert.rejects(install(), silent(/ERROR: no answer from http:\/\/localhost/)),
+      );
+    },
+    {},
+    { "/simple/torch/": Buffer.from("<html></html>") },
+  ),
+);
+
 test("without an index pip downloads, and what it has downloaded is kept", linux, async () => {
   const failing = pipDouble(
     { "torch-1-cp311-cp311-any.whl": archives["torch-1-cp311-cp311-any.whl"] },

@@ -78,6 +78,17 @@ test("an unknown name suggests the nearest, in whatever group it stands", () => 
   assert.equal(suggestion({ gradientClip: 1 }), "Did you mean 'optimizer.gradientClip'?");
   assert.equal(suggestion({ optimizer: { gradientClipp: 1 } }), "Did you mean 'optimizer.gradientClip'?");
   assert.equal(suggestion({ distributed: { rang: 1 } }), "Did you mean 'distributed.rank'?");
+  const flat = {
+    featureCacheMiB: "cache.memoryMiB",
+    featureCachePrecision: "cache.precision",
+    maskDilation: "masks.dilation",
+    cudaGraphs: "cuda.graphs",
+    calibrationFraction: "calibration.fraction",
+    "lr-factor": "optimizer.learningRateFactor",
+    batch: "batchSize",
+  };
+  for (const [name, option] of Object.entries(flat))
+    assert.equal(suggestion({ [name]: 1 }), `Did you mean '${option}'?`);
   assert.match(suggestion({ somethingElse: 1 })!, /^It takes: backbone, /);
 });
 

@@ -13,6 +13,7 @@ import { assemble } from "../../lib/schema/flags.js";
 import { entries } from "../../lib/schema/option.js";
 import { relativeNoise } from "../../lib/schema/presets.js";
 import { trainerOptions } from "../../lib/schema/training.js";
+import { rankSettings } from "../../lib/training/ranks.js";
 import { checkOptions, resolveOptions } from "../../lib/training/resolve.js";
 import { learningRateScale } from "../../lib/training/session.js";
 import { failure } from "../datasets/files.js";
@@ -101,11 +102,35 @@ test("unknown options are refused, with the nearest name", () => {
   assert.throws(() => make({ batchsize: 3 }), failure("UNKNOWN_OPTION", "Did you mean 'batchSize'?"));
   assert.throws(
     () => make({ anomalies: { noiseStd: { relativ: 1 } } }),
-    failure("UNKNOWN_OPTION", "Did you mean 'relative'?"),
+    failure("UNKNOWN_OPTION", "Did you mean 'anomalies.noiseStd.relative'?"),
   );
   assert.throws(() => make({ masks: { distanceWeight: { w: 3, q: 2 } } }), failure("UNKNOWN_OPTION", "'q'"));
   assert.throws(() => make({ colour: 3 }), failure("UNKNOWN_OPTION", "It takes: ", "batchSize"));
   for (const options of [null, "resnet18", 3]) assert.throws(() => make(options), failure("INVALID_OPTION", "options"));
+});
+
+test("torchrun's store is used only at the address that torchrun gave", () => {
+  const saved = { ...process.env };
+  const torchrun = {
+    RANK: "0",
+    WORLD_SIZE: "2",
+    MASTER_ADDR: "a",
+    MASTER_PORT: "1",
+    TORCHELASTIC_USE_AGENT_STORE: "True",
+  };
+  Object.assign(process.env, torchrun);
+  try {
+    const store = (distributed: TrainerOptions["distributed"]): unknown =>
+      rankSettings("new Trainer", distributed!)?.launcherStore;
+    assert.equal(store("auto"), true);
+    assert.equal(store({ timeoutSeconds: 5 }), true);
+    assert.equal(store({ masterPort: 1 }), false);
+    assert.equal(store({ masterAddress: "b" }), false);
+    delete process.env["TORCHELASTIC_USE_AGENT_STORE"];
+    assert.equal(store("auto"), false);
+  } finally {
+    process.env = saved;
+  }
 });
 
 test("options are a plain object, and what means the same everywhere is checked everywhere", async () => {
