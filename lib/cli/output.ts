@@ -1,4 +1,4 @@
-import { fileError, shownUrl, type Spelling, SuperSimpleNetError } from "../errors.js";
+import { apiSpelling, fileError, shownUrl, type Spelling, SuperSimpleNetError } from "../errors.js";
 import { isCheckout } from "../native/locate.js";
 
 /** How this program is called here: a checkout has no `supersimplenet` on the PATH, and npm finds its scripts inside it only. */
@@ -20,9 +20,8 @@ export interface ProgramSpelling extends Spelling {
 
 /** Error texts without a command, as before one is known. */
 export const programSpelling: ProgramSpelling = {
+  ...apiSpelling,
   optionName: (path) => path,
-  option: (path) => `'${path}'`,
-  call: (name) => name,
   command: (line) => `'${program} ${line}'`,
 };
 

@@ -77,9 +77,7 @@ export function rankSettings(where: string, distributed: Distributed): RankSetti
     localWorldSize: number("LOCAL_WORLD_SIZE", 1, 4096),
     // With another address or port, its store is not the one that is meant.
     launcherStore:
-      options.masterAddress === undefined &&
-      options.masterPort === undefined &&
-      process.env["TORCHELASTIC_USE_AGENT_STORE"] === "True",
+      !(options.masterAddress ?? options.masterPort) && process.env["TORCHELASTIC_USE_AGENT_STORE"] === "True",
   };
 }
 
