@@ -69,13 +69,7 @@ const oldTraining = {
   ablation: { loss: "truncatedL1" },
 } as const satisfies TrainerOptions;
 
-/**
- * SimpleNet (Liu et al. 2023) as its authors run it: features at the size of layer2, half-pixel upscaling of layer3,
- * one branch, 40 x 4 epochs of batch 8, constant learning rates. Two things stay ours. Features are pooled 3x3 per
- * channel; SimpleNet averages groups of channels and patch cells down to 1536 numbers. The segmentation head's optimiser
- * is AdamW with weight decay 1e-5; SimpleNet's is Adam with the same number as L2 penalty. The last epoch counts, as in
- * the paper's comparison; SimpleNet chooses the best epoch on the test set.
- */
+/** SimpleNet (Liu et al. 2023) as its authors run it. docs/method.md, Ablations, says what stays ours. */
 function simpleNet(syntheticAnomalies: "perlin" | "simplenet", more: { overlap?: boolean } = {}): TrainerOptions {
   return {
     epochs: 160,
