@@ -8,9 +8,9 @@ import { evaluate, type Evaluation, outcome } from "../evaluation/evaluate.js";
 import { evaluateScores } from "../evaluation/metrics.js";
 import { decodeMask } from "../images/decode.js";
 import { check } from "../schema/check.js";
-import { experimentOptions, type ExperimentSettings } from "../schema/experiments.js";
+import { experimentOptions } from "../schema/experiments.js";
 import { trainerDefaults } from "../schema/training.js";
-import type { TrainerOptions } from "../schema/types.js";
+import type { Settings, TrainerOptions } from "../schema/types.js";
 import type { EpochEvent } from "../training/events.js";
 import { Trainer } from "../training/trainer.js";
 import { packageVersion } from "../native/locate.js";
@@ -22,7 +22,7 @@ import { appendResult, type Misclassification, optionDifferences, readResults, t
 import { type ExperimentTable, tableDocument, tableMarkdown, tabulate } from "./tables.js";
 
 /** Options of experiment. */
-export interface ExperimentOptions extends ExperimentSettings {
+export interface ExperimentOptions extends Settings<typeof experimentOptions> {
   onEvent?: (event: ExperimentEvent) => void;
 }
 

@@ -84,8 +84,6 @@ export const experimentOptions = z.strictObject({
   onEvent: callback("What the experiment does."),
 });
 
-export type ExperimentSettings = Settings<typeof experimentOptions>;
-
 function readShard(written: string): Shard | undefined {
   const [, index, count] = /^(\d+)\/(\d+)$/.exec(written) ?? [];
   return index === undefined ? undefined : { index: Number(index), count: Number(count) };
