@@ -37,7 +37,7 @@ export type ErrorCode =
 /** A part of an error's text that each front end spells in its own way. */
 export type Word =
   | string
-  /** An option by its path, such as "optimizer.gradientClip": quoted in the API, a flag on the command line. */
+  /** An option by its path, such as "masks.dilation": quoted in the API, a flag on the command line. */
   | { readonly option: string }
   /** The function that was called, such as "new Trainer": the command's name on the command line. */
   | { readonly call: string }
@@ -110,7 +110,7 @@ export interface ErrorDetails {
 export class SuperSimpleNetError extends Error {
   override readonly name = "SuperSimpleNetError";
   readonly code: ErrorCode;
-  /** INVALID_OPTION, UNKNOWN_OPTION: the option's path, such as "optimizer.gradientClip". */
+  /** INVALID_OPTION, UNKNOWN_OPTION: the option's path, such as "masks.dilation". */
   readonly option: string | undefined;
   /** INVALID_OPTION: the value that came. */
   readonly value: unknown;

@@ -61,7 +61,7 @@ export function bare(type: z.ZodType): z.ZodType {
 
 /** An option with its place in the schema. */
 export interface Entry {
-  /** Such as ["optimizer", "gradientClip"]. */
+  /** Such as ["masks", "dilation"]. */
   path: readonly string[];
   type: z.ZodType;
   row: OptionRow;
