@@ -21,6 +21,7 @@ import {
   type ExperimentTable,
 } from "../../lib/index.js";
 import { misclassification } from "../../lib/experiments/experiment.js";
+import { tableDocument } from "../../lib/experiments/tables.js";
 import { supersimplenet } from "../cli/run.js";
 import { failure, writeMask } from "../datasets/files.js";
 
@@ -103,7 +104,7 @@ test("runs are kept and not done again; more seeds are added; other options or d
   assert.ok(Math.abs(cell.mean - (both[0]!.metrics["I-AUROC"]! + both[1]!.metrics["I-AUROC"]!) / 2) < 1e-12);
   assert.deepEqual(
     JSON.parse(readFileSync(at("out", "table3.json"), "utf8")),
-    JSON.parse(JSON.stringify(second.table)),
+    JSON.parse(JSON.stringify(tableDocument(second.table))),
   );
   assert.match(readFileSync(at("out", "table3.md"), "utf8"), /^# Table 3: weak supervision\n/);
 
@@ -293,6 +294,6 @@ test("the command: wrong usage", async () => {
     /I\/N with I from 1 to N for --shard but received '3\/2'/,
   );
   await wrong(["table2", "--out", at("x"), "--data", "a=x", "--data", "a=y"], /another name for each/);
-  await wrong(["table2", "--out", at("x"), "--data", "x", "--data", "y"], /NAME=DIR for each/);
+  await wrong(["table2", "--out", at("x"), "--data", "x", "--data", "y"], /NAME=DIR with another name for each/);
   await wrong(["table2", "--out", path.join(data, "train", "good", "x"), "--data", data], /lies among the images/);
 });
