@@ -13,8 +13,8 @@ export function openSharp(): typeof sharpModule {
     const fix = "npm install --include=optional sharp";
     throw new SuperSimpleNetError(
       "SHARP_MISSING",
-      `The image library 'sharp' does not open: ${reason}. npm leaves its binary out with --omit=optional, and with a package-lock.json made on another platform. Run '${fix}'.`,
-      { cause, fix },
+      `The image library 'sharp' does not open: ${reason}. npm leaves its binary out with --omit=optional, and with a package-lock.json made on another platform.`,
+      { cause, fix: `Run '${fix}'.` },
     );
   }
 }

@@ -104,7 +104,7 @@ const installDriver =
  * few seconds.
  */
 export function tryCuda(addon: { loader: string; engine: string }, libraries: string[]): CudaStatus | Unusable {
-  const script = `const e = require(${JSON.stringify(addon.loader)}).load(${JSON.stringify(libraries)}, ${JSON.stringify(addon.engine)});
+  const script = `const e = require(${JSON.stringify(addon.loader)}).load(${JSON.stringify(libraries)}, ${JSON.stringify(addon.engine)}, ({ message }) => new Error(message));
     process.stdout.write("\\n" + JSON.stringify(e.cudaStatus())); e.shutdown();`;
   const run = spawnSync(process.execPath, ["-e", script], { encoding: "utf8", timeout: 120_000 });
   const broken = `Run 'nvidia-smi': if it fails too, reinstall the driver; if not, fetch libtorch again with '${cudaInstall} --force'.`;

@@ -78,7 +78,7 @@ export const experimentOptions = z.strictObject({
     help: "Options of the trainings, over the data set's published settings and under the protocol's.",
     expected: "an object",
     flag: false,
-    type: "ExperimentTraining",
+    type: 'import("../schema/experiments.js").ExperimentTraining',
   }),
   signal,
   onEvent: callback("What the experiment does."),

@@ -301,7 +301,7 @@ test("without sharp's binary, which the same leaves out: raw pixels still work, 
     assert.match(message, /--omit=optional.*Run 'npm install --include=optional sharp'\.$/s);
     assert.deepEqual(
       problems.map((problem) => [problem.code, problem.fix]),
-      [["SHARP_MISSING", "npm install --include=optional sharp"]],
+      [["SHARP_MISSING", "Run 'npm install --include=optional sharp'."]],
     );
   });
 });
