@@ -2,6 +2,7 @@
 
 #include "cuda/graph.h"
 
+#include <ATen/core/CachingHostAllocator.h>
 #include <ATen/cuda/CUDAGraph.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAException.h>
@@ -74,12 +75,17 @@ Stream::Use::Use(const Stream& stream) : guard_(new Guard{c10::cuda::CUDAStreamG
 Stream::Use::~Use() = default;
 
 // A pool begins to exist with the first allocations for it, and ends when it is released as often as they were begun.
+// libtorch gives each graph a pool of page-locked memory of the same name, too, and refuses to record into one that has
+// ended: so both last as long as this does, also while there is no graph.
 GraphMemory::GraphMemory(at::Device device) : device_(device), pool_(at::cuda::graph_pool_handle()) {
   const std::lock_guard lock(recording);
   allocator::emptyCache();  // what was needed until now: the pool cannot use it, and while it is being filled libtorch
                             // frees nothing
   allocator::beginAllocateToPool(device_.index(), pool_, [](cudaStream_t) { return false; });
   allocator::endAllocateToPool(device_.index(), pool_);
+  at::HostAllocator& host = *at::getHostAllocator(at::kCUDA);
+  host.begin_allocate_to_pool(pool_, [](c10::Stream) { return false; });
+  host.end_allocate_to_pool(pool_);
 }
 
 GraphMemory::~GraphMemory() {
@@ -87,7 +93,8 @@ GraphMemory::~GraphMemory() {
   try {
     allocator::releasePool(device_.index(), pool_);
     allocator::emptyCache();  // else the pool's memory would stay reserved
-  } catch (...) {             // nothing can be done about it here
+    at::getHostAllocator(at::kCUDA)->release_pool(pool_);
+  } catch (...) {  // nothing can be done about it here
   }
 }
 
@@ -140,6 +147,10 @@ void Graph::run(const Stream& stream, GraphMemory& memory, const std::function<v
       try {
         allocator::endAllocateToPool(device, memory.pool_);
       } catch (...) {  // it had done so
+      }
+      try {
+        at::getHostAllocator(at::kCUDA)->end_allocate_to_pool(memory.pool_);
+      } catch (...) {  // likewise
       }
       throw;
     }

@@ -65,12 +65,12 @@ for (const [where, options] of [
   });
 }
 
-// Other pixels in each batch: a graph that is replayed sees them. Three sizes with room for two graphs: one is dropped and made again.
+// Other pixels in each batch: a graph that is replayed sees them. Three sizes with room for two graphs: one is dropped and made again; with room for one, all are.
 for (const device of devices.filter((name) => name !== "cpu")) {
   for (const precision of ["float32", "tf32", "bfloat16", "float16"] as const) {
     test(`detection with kernels, ${device}, ${precision}: with CUDA graphs as without`, async () => {
       const detectors = await Promise.all(
-        [0, 2].map((cudaGraphs) =>
+        [0, 2, 1].map((cudaGraphs) =>
           engine().createDetector(
             { ...config("jims", "lowResolution", height, width, device), precision, cudaGraphs },
             ...weights,
@@ -80,9 +80,11 @@ for (const device of devices.filter((name) => name !== "cpu")) {
       try {
         for (const [i, count] of [1, 1, 3, 1, 3, 3, 1, 2, 2, 1, 3, 2].entries()) {
           const pixels = pixelsOf(count).map((value) => (value * (i + 1)) % 256);
-          const [expected, actual] = await Promise.all(detectors.map((detector) => detector.detect(pixels, count)));
-          assert.deepEqual(actual!.scores, expected!.scores, `scores of batch ${i}`);
-          assert.deepEqual(actual!.maps, expected!.maps, `maps of batch ${i}`);
+          const [expected, ...others] = await Promise.all(detectors.map((detector) => detector.detect(pixels, count)));
+          for (const actual of others) {
+            assert.deepEqual(actual.scores, expected!.scores, `scores of batch ${i}`);
+            assert.deepEqual(actual.maps, expected!.maps, `maps of batch ${i}`);
+          }
         }
       } finally {
         for (const detector of detectors) detector.dispose();
