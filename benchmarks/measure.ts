@@ -34,6 +34,9 @@ export function spread(times: readonly number[]): Spread {
 /** Where the figures were taken; goes into every result. A load average above the threads of the benchmark: others were at work. */
 export function machine(threads: number): Record<string, unknown> {
   const { libtorch, cpuCapability } = engine().versions();
+  const gpus = engine()
+    .cudaStatus()
+    ?.devices.map(({ name }) => name);
   return {
     processor: os.cpus()[0]?.model ?? "unknown",
     cores: os.availableParallelism(),
@@ -42,6 +45,7 @@ export function machine(threads: number): Record<string, unknown> {
     node: process.version,
     libtorch,
     cpuCapability,
+    ...(gpus?.length && { gpus }),
   };
 }
 

@@ -343,7 +343,7 @@ async function training(c: Case, child: Child): Promise<Record<string, unknown>>
     torch,
     relativeDifference: { losses: relativeDifference },
     results: summary(times),
-    gemmFlopsPerSecond,
+    ...(c.device === "cpu" && { gemmFlopsPerSecond }),
     memory: { ours: a, eager: b, timesOurs: a.stepBytes && b.stepBytes ? b.stepBytes / a.stepBytes : null },
   };
 }
