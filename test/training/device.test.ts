@@ -3,14 +3,21 @@ import { existsSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 
-import type { CacheReport, NativeTrainer, StepLosses, Target, TensorMap } from "../../lib/native/binding.js";
+import type {
+  CacheReport,
+  NativeGroup,
+  NativeTrainer,
+  StepLosses,
+  Target,
+  TensorMap,
+} from "../../lib/native/binding.js";
 import { datasets, SuperSimpleNetError, Trainer } from "../../lib/index.js";
 import { engine } from "../../lib/native/engine.js";
 import { config, devices, trainerConfig } from "../golden/cases.js";
 import { changedConfig, type TrainerChanges } from "../support/trainer_config.js";
 import { norm, numbers } from "../golden/compare.js";
 import { formulaBackbone, formulaHeads } from "../golden/formula.js";
-import { filesUnder, scratchFolder, tinier } from "./support.js";
+import { filesUnder, freePort, scratchFolder, tinier } from "./support.js";
 import { testing } from "../support/native.js";
 
 const images = [0, 1, 2].map((image) =>
@@ -40,18 +47,22 @@ interface Result {
   cache: CacheReport;
 }
 
-async function trainerWith(changes: TrainerChanges): Promise<NativeTrainer> {
+async function trainerWith(changes: TrainerChanges, group?: NativeGroup): Promise<NativeTrainer> {
   const standard = trainerConfig(config("jims", "lowResolution", 64, 64), "supervised");
   const own = { noiseStd: Float32Array.of(0.3), featureCacheBytes: 2 ** 20, cudaGraphs: 8 };
   const settings = changedConfig(standard, { ...own, ...changes });
-  const trainer = await engine().createTrainer(settings, formulaBackbone("resnet18"), formulaHeads(384));
+  const place = group ?? engine();
+  const trainer = await place.createTrainer(settings, formulaBackbone("resnet18"), formulaHeads(384));
   await trainer.setTargets(targets);
   return trainer;
 }
 
 /** `planned`: how many steps are planned at a time, 0 none. The next are planned while the losses of those before may be out, as Trainer.fit does. */
-async function train(changes: TrainerChanges, { planned = batches.length } = {}): Promise<Result> {
-  const trainer = await trainerWith(changes);
+async function train(
+  changes: TrainerChanges,
+  { planned = batches.length, group }: { planned?: number; group?: NativeGroup } = {},
+): Promise<Result> {
+  const trainer = await trainerWith(changes, group);
   const plan = batches.map((keys, index) => ({ index, keys }));
   const returned: StepLosses[][] = [];
   for (const { index, keys } of plan) {
@@ -201,6 +212,34 @@ for (const device of devices.slice(1)) {
       }
     });
   }
+}
+
+// As much of several ranks as one GPU shows: NCCL refuses two ranks on it, and one rank sums with itself.
+for (const [where, changes] of [
+  ["on the CPU", {}],
+  ...devices.slice(1).flatMap((device) => [
+    [`${device}, sums on the CPU`, { device }],
+    [`${device}, sums by NCCL`, { device, nccl: true }],
+  ]),
+] as [string, TrainerChanges][]) {
+  test(`training in a group of one rank, ${where}: losses and heads as without a group`, async () => {
+    const group = engine().createGroup({
+      rank: 0,
+      worldSize: 1,
+      masterAddress: "127.0.0.1",
+      masterPort: await freePort(),
+      launcherStore: false,
+      prefix: "test",
+      timeoutSeconds: 20,
+      joinTimeoutSeconds: 20,
+    });
+    await group.join();
+    const actual = await train(changes, { group });
+    await group.leave();
+    const expected = await train({ ...changes, nccl: false });
+    const [losses, heads] = [difference(actual.all, expected.all), headsDifference(actual.heads, expected.heads)];
+    assert.ok(losses < 1e-3 && heads < 5e-3, `losses ${losses}, heads ${heads}`);
+  });
 }
 
 /** What steps read is put elsewhere between them: larger batches, other targets, other noise, another state. */
