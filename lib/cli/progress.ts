@@ -9,6 +9,7 @@ const stages: Record<StageEvent["stage"], string> = {
   validate: "checking images",
   load: "loading the backbone",
   measure: "measuring features",
+  crossFit: "cross-fitting",
   calibrate: "setting thresholds",
 };
 
@@ -33,8 +34,9 @@ export function showTraining(
   const secondsSoFar: number[] = [];
 
   const callbacks: FitOptions = {
-    onStage({ stage, done, total }) {
-      output.progress(`${stages[stage]} ${done}/${total}`);
+    onStage({ stage, done, total, fold }) {
+      const which = fold ? `, fold ${fold.fold} of ${fold.folds}:` : "";
+      output.progress(`${stages[stage]}${which} ${done}/${total}`);
     },
     onStart(event) {
       start = event;
@@ -86,11 +88,18 @@ const counted = (count: number, unit: string): string => `${count} ${unit}${coun
 function startLines(event: StartEvent): string[] {
   const { regime, counts, backbone, noiseStd, noise, device, deviceReason, epochs, epochsDone, stepsPerEpoch, ranks } =
     event;
-  const calibration = counts.calibrationNormal + counts.calibrationAnomalous;
+  const { calibration } = event;
+  const used = counts.calibrationNormal + counts.calibrationAnomalous;
+  const held = calibration.method === "holdOut" && used > 0 ? `, ${used} more held out for the thresholds` : "";
   return [
-    `regime ${regime}: ${counts.trainNormal} normal and ${counts.trainAnomalous} anomalous training images (${counts.trainSegmented} with a mask)${calibration > 0 ? `, ${calibration} more held out for the thresholds` : ""}`,
+    `regime ${regime}: ${counts.trainNormal} normal and ${counts.trainAnomalous} anomalous training images (${counts.trainSegmented} with a mask)${held}`,
     `backbone ${backbone.architecture}, ${backbone.trained ? `weights ${backbone.source}` : `UNTRAINED (${backbone.source})`}; noise ${noiseStd.toPrecision(3)} (${noise}); device ${device} (${deviceReason})`,
     `${counted(epochs, "epoch")} of ${counted(stepsPerEpoch, "step")}${epochsDone > 0 ? `; ${epochsDone} are done already` : ""}${ranks > 1 ? `; each step shared by ${ranks} processes` : ""}`,
+    ...(calibration.folds === null
+      ? []
+      : [
+          `thresholds by cross-fitting: ${calibration.folds} folds of ${used} images make the training ${calibration.timeFactor.toFixed(1)} times as long (--calibration hold-out or none takes no longer)`,
+        ]),
   ];
 }
 

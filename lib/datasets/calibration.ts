@@ -1,6 +1,6 @@
 import { Random } from "../random.js";
 import { check } from "../schema/check.js";
-import { type CalibrationOptions, calibrationOptions } from "../schema/datasets.js";
+import { type CalibrationOptions, calibrationOptions, type FoldOptions, foldOptions } from "../schema/datasets.js";
 import type { Sample } from "./dataset.js";
 
 /** A threshold from fewer normal images than this would be a guess. */
@@ -25,11 +25,7 @@ export function splitCalibration(samples: readonly Sample[], options: Calibratio
   const whole = (reason: string): CalibrationSplit => ({ fit: [...samples], calibration: [], reason });
   if (fraction === 0) return whole("The calibration fraction is 0.");
 
-  const strata = new Map<string, Sample[]>();
-  for (const sample of samples) {
-    const name = sample.label === "normal" ? "normal" : sample.mask === undefined ? "anomalous" : "segmented";
-    strata.set(name, [...(strata.get(name) ?? []), sample]);
-  }
+  const strata = strataOf(samples);
   const normals = strata.get("normal")?.length ?? 0;
   const held = Math.round(fraction * normals);
   if (held < LEAST_CALIBRATION_NORMALS) {
@@ -43,11 +39,43 @@ export function splitCalibration(samples: readonly Sample[], options: Calibratio
   const drawn = new Set<Sample>();
   for (const [name, members] of strata) {
     const count = Math.min(Math.round(fraction * members.length), members.length - 1);
-    const byId = [...members].sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
-    for (const sample of new Random(seed, "calibration", name).shuffled(byId).slice(0, count)) drawn.add(sample);
+    for (const sample of new Random(seed, "calibration", name).shuffled(byId(members)).slice(0, count))
+      drawn.add(sample);
   }
   return {
     fit: samples.filter((sample) => !drawn.has(sample)),
     calibration: samples.filter((sample) => drawn.has(sample)),
   };
 }
+
+/**
+ * The places in `samples` that each fold holds out. Every image is held out once, stratified as splitCalibration does;
+ * which fold it is in depends on the seed and on the ids alone. An image that is the only one of its kind (normal,
+ * anomalous with a mask, anomalous without) is in no fold: heads trained without it would have learned something else.
+ */
+export function crossFitFolds(samples: readonly Sample[], options: FoldOptions): number[][] {
+  const { folds: count, seed } = check("crossFitFolds", foldOptions, options);
+  const place = new Map(samples.map((sample, i) => [sample, i]));
+  const folds = Array.from({ length: count }, (): number[] => []);
+  // Each kind goes on where the one before ended, so that the folds differ in size by one at most.
+  let next = 0;
+  for (const [name, members] of [...strataOf(samples)].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    if (members.length === 1) continue;
+    for (const sample of new Random(seed, "folds", name).shuffled(byId(members)))
+      folds[next++ % count]!.push(place.get(sample)!);
+  }
+  return folds.filter((fold) => fold.length > 0).map((fold) => fold.sort((a, b) => a - b));
+}
+
+/** Samples by what is known of them. */
+function strataOf(samples: readonly Sample[]): Map<string, Sample[]> {
+  const strata = new Map<string, Sample[]>();
+  for (const sample of samples) {
+    const name = sample.label === "normal" ? "normal" : sample.mask === undefined ? "anomalous" : "segmented";
+    strata.set(name, [...(strata.get(name) ?? []), sample]);
+  }
+  return strata;
+}
+
+const byId = (samples: readonly Sample[]): Sample[] =>
+  [...samples].sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));

@@ -10,7 +10,7 @@ import { ablationShape, networkShape, trainerOptions } from "../schema/training.
 import type { AblationSettings, NetworkSettings } from "../schema/types.js";
 
 /** Newest version of the model file that this package writes and the newest that it reads. */
-export const modelFormatVersion = 1;
+export const modelFormatVersion = 2;
 
 export interface BackboneInfo {
   architecture: Architecture;
@@ -22,9 +22,20 @@ export interface BackboneInfo {
   sha256: string;
 }
 
-const thresholdMethods = ["best-f1", "normal-quantile", "manual", "default"] as const;
+const thresholdMethods = [
+  "best-f1",
+  "student-t",
+  "order-statistic",
+  "exponential-tail",
+  "normal-quantile",
+  "manual",
+  "default",
+] as const;
 
-/** How the thresholds were set. "default": score 0.5, not calibrated. */
+/**
+ * How a threshold was set (docs/guides/thresholds.md). "default": score 0.5 or map logit 0, not calibrated.
+ * "normal-quantile": the 0.99 quantile of a few held-out good images, in files of format 1 only.
+ */
 export type ThresholdMethod = (typeof thresholdMethods)[number];
 
 /** From where on an image is anomalous and a pixel belongs to a region. */
@@ -35,9 +46,48 @@ export interface Thresholds {
   pixelLogit: number;
   scoreMethod: ThresholdMethod;
   pixelMethod: ThresholdMethod;
-  /** Images the thresholds were set on (held out of training). */
+  /** Images the thresholds were set on: each scored by heads that were not trained on it. */
   calibrationNormal: number;
   calibrationAnomalous: number;
+  /** What is known of the thresholds that a training set. Null: they were not calibrated, or by an older version. */
+  calibration: Calibration | null;
+}
+
+/** A share of images, 0 to 1, with its 90 % interval. */
+export interface Share {
+  share: number;
+  low: number;
+  high: number;
+}
+
+/** A score's threshold with what it does to parts that the model has not seen. */
+export interface OperatingPoint {
+  scoreLogit: number;
+  method: ThresholdMethod;
+  /**
+   * Good parts that are rejected. By a rate: the rate asked for, and where the true one lies. By the best F1: what was
+   * seen of the calibration images, which is too small, for they chose the threshold.
+   */
+  falseRejects: Share;
+  /** Calibration images with defects that are found, and their number; null without any. */
+  detected: (Share & { count: number; of: number }) | null;
+}
+
+/** How a training set the thresholds. */
+export interface Calibration {
+  /** crossFit: folds of the training images, each scored by heads trained on the others. holdOut: images left out of the training. */
+  method: "crossFit" | "holdOut";
+  /** Null for holdOut. */
+  folds: number | null;
+  /** The share of good parts that may be rejected, as asked for. */
+  falseRejectRate: number;
+  /** Which of the points below is the threshold. */
+  objective: "rate" | "f1";
+  /** Null where the good images tell nothing: too few, or all with one score. */
+  rate: OperatingPoint | null;
+  /** Null without defects. */
+  f1: OperatingPoint | null;
+  warnings: string[];
 }
 
 /** Neither threshold calibrated: score 0.5, map logit 0. */
@@ -48,6 +98,7 @@ export const defaultThresholds: Readonly<Thresholds> = {
   pixelMethod: "default",
   calibrationNormal: 0,
   calibrationAnomalous: 0,
+  calibration: null,
 };
 
 /** Everything about a model but its tensors. Stored as JSON in the model file's metadata, without times or paths. */
@@ -134,6 +185,24 @@ export function checkNetworkSettings(where: string, settings: object): Required<
   return checked;
 }
 
+const share = z.number().min(0).max(1);
+const shareShape = { share, low: share, high: share };
+const pointSchema = z.object({
+  scoreLogit: z.number(),
+  method: z.enum(thresholdMethods),
+  falseRejects: z.object(shareShape),
+  detected: z.object({ ...shareShape, count: z.int().min(0), of: z.int().min(0) }).nullable(),
+});
+const calibrationSchema = z.object({
+  method: z.enum(["crossFit", "holdOut"]),
+  folds: z.int().min(2).nullable(),
+  falseRejectRate: share,
+  objective: z.enum(["rate", "f1"]),
+  rate: pointSchema.nullable(),
+  f1: pointSchema.nullable(),
+  warnings: z.array(z.string()),
+}) satisfies z.ZodType<Calibration>;
+
 /** Checks the configuration of a model file, or of a model that a program made. Throws INVALID_OPTION for the first wrong field. */
 export function checkConfig(where: string, config: unknown): asserts config is ModelConfig {
   const root = fields(where, "config", config);
@@ -152,6 +221,9 @@ export function checkConfig(where: string, config: unknown): asserts config is M
     checkValue(where, `thresholds.${name}`, z.enum(thresholdMethods), thresholds[name]);
   for (const name of ["calibrationNormal", "calibrationAnomalous"])
     checkValue(where, `thresholds.${name}`, z.int().min(0), thresholds[name]);
+  const { calibration } = thresholds;
+  if (!calibrationSchema.nullable().safeParse(calibration).success)
+    throw invalid(where, "thresholds.calibration", "what a training wrote, or null", calibration);
   if (root["training"] !== null) fields(where, "training", root["training"]);
 }
 

@@ -82,7 +82,7 @@ export class Model {
         },
       );
     }
-    const config = configOf(metadata["config"], fail);
+    const config = configOf(metadata["config"], version, fail);
     const heads: TensorMap = {};
     const backbone: TensorMap = {};
     for (const [name, tensor] of Object.entries(tensors)) {
@@ -191,10 +191,11 @@ export class Model {
 
 type Fail = (reason: string, details?: Pick<ErrorDetails, "cause" | "fix">) => never;
 
-function configOf(json: string | undefined, fail: Fail): ModelConfig {
+function configOf(json: string | undefined, version: number, fail: Fail): ModelConfig {
   let config: unknown;
   try {
     config = JSON.parse(json ?? "");
+    if (version === 1) config = fromFormat1(config);
   } catch (error) {
     return fail("its configuration is not JSON.", { cause: error });
   }
@@ -204,6 +205,12 @@ function configOf(json: string | undefined, fail: Fail): ModelConfig {
     return fail((error as Error).message, { cause: error });
   }
   return config;
+}
+
+/** Format 1 does not say how well its thresholds are known; its thresholds hold as they are. */
+function fromFormat1(config: unknown): unknown {
+  const { thresholds, ...others } = (config ?? {}) as { thresholds?: object };
+  return { ...others, thresholds: typeof thresholds === "object" ? { ...thresholds, calibration: null } : thresholds };
 }
 
 /** What keeps `tensors` from being float32 tensors of these names and shapes, finite and with no negative variance. */

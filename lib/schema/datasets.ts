@@ -14,6 +14,7 @@ export type DatasetKind = (typeof datasetKinds)[number];
 export const splits = ["train", "test"] as const;
 export const split = z.enum(splits);
 
+const { fraction } = trainerOptions.shape.calibration.unwrap().shape;
 const { segmentedRatio, segmentedCount } = trainerOptions.shape.masks.unwrap().shape;
 
 /** Options of datasets.open. */
@@ -122,8 +123,16 @@ export const validateOptions = z.strictObject({
 
 /** Options of splitCalibration. */
 export const calibrationOptions = z.strictObject({
-  fraction: trainerOptions.shape.calibration.unwrap().shape.fraction,
+  fraction: option(fraction.unwrap().default(0.1), { help: "Share of the training images held out." }),
   seed: trainerOptions.shape.seed,
 });
 
 export type CalibrationOptions = Settings<typeof calibrationOptions>;
+
+/** Options of crossFitFolds. */
+export const foldOptions = z.strictObject({
+  folds: trainerOptions.shape.calibration.unwrap().shape.folds.unwrap(),
+  seed: trainerOptions.shape.seed,
+});
+
+export type FoldOptions = Settings<typeof foldOptions>;

@@ -272,9 +272,33 @@ export const trainerOptions = z.strictObject({
   }),
 
   calibration: group("How the thresholds are set", {
-    fraction: option(share(0.5).default(0.1), {
+    method: option(z.enum(["auto", "crossFit", "holdOut", "none"]).default("auto"), {
+      help: "Set the thresholds by cross-fitting, which trains on every image and takes several times as long, on images held out of the training, or not at all; auto goes by the number of images.",
+      flag: "calibration",
+      placeholder: "auto|cross-fit|hold-out|none",
+      written: "auto, cross-fit, hold-out or none",
+      read: readCalibration,
+      record: "calibration",
+    }),
+    folds: option(z.int().min(2).max(20).optional(), {
+      help: "Number of parts for cross-fitting; for each one, heads are trained on the others.",
+      flag: "calibration-folds",
+      defaultText: "5 with fewer than 50 good images, else 3",
+      record: "calibrationFolds",
+    }),
+    falseRejectRate: option(positive(0.5).default(0.01), {
+      help: "Share of good parts that may be rejected.",
+      flag: "false-reject",
+      placeholder: "R",
+    }),
+    objective: option(z.enum(["rate", "f1"]).optional(), {
+      help: "Where the score's threshold lies: at the rate of false rejects, or where F1 is highest, which needs defects.",
+      defaultText: "f1 with defects to set it on, else rate",
+    }),
+    fraction: option(share(0.5).optional(), {
       help: "Share of the training images held out to set the thresholds; 0 leaves the score's threshold at 0.5.",
       flag: "calibration-fraction",
+      defaultText: "0.1 where images are held out",
       record: "calibrationFraction",
     }),
   }),
@@ -310,6 +334,10 @@ function readNoise(written: string): number | { relative: number } | undefined {
   const scale = Number(digits);
   if (digits === undefined || !Number.isFinite(scale)) return undefined;
   return relative ? { relative: scale } : scale;
+}
+
+function readCalibration(written: string): string {
+  return written === "cross-fit" ? "crossFit" : written === "hold-out" ? "holdOut" : written;
 }
 
 function readDistanceWeight(written: string): { w: number; p: number } | undefined {

@@ -29,6 +29,9 @@ export type OptimizerGroup = Required<z.output<typeof trainerOptions>["optimizer
 /** The same of the ablations. */
 export type AblationGroup = z.output<typeof trainerOptions>["ablation"];
 
+/** The group of the trainer's options, with its defaults. */
+export type CalibrationGroup = z.output<typeof trainerOptions>["calibration"];
+
 /** A scale relative to the backbone's features: the noise of channel c has `relative` times the standard deviation of that channel. */
 export interface RelativeNoise {
   relative: number;

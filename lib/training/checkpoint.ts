@@ -4,6 +4,7 @@ import path from "node:path";
 import { types } from "node:util";
 
 import { badValues } from "../backbones/check.js";
+import type { CalibrationImage } from "../calibration/thresholds.js";
 import { call, fileError, option, SuperSimpleNetError, text } from "../errors.js";
 import { readMetadata, readTensors, writeTensors } from "../files/tensors.js";
 import type { TensorMap } from "../native/binding.js";
@@ -68,6 +69,73 @@ export async function lockFolder(out: string): Promise<() => Promise<void>> {
     removeEmpty();
     await folder.close();
   };
+}
+
+const foldFormat = "supersimplenet-fold";
+
+/** The scores of one fold of a cross-fitting, beside the checkpoint; `fold` is from 1. */
+export function foldFile(out: string, fold: number): string {
+  return path.join(path.dirname(checkpointFile(out)), `fold-${fold}.safetensors`);
+}
+
+type ScoredImage = Pick<CalibrationImage, "logit" | "peak" | "map">;
+
+/** Writes what a fold's heads say about its images, with the maps of those that have one. */
+export async function writeFold(
+  out: string,
+  fold: number,
+  images: readonly ScoredImage[],
+  [height, width]: readonly [number, number],
+  fingerprint: Fingerprint,
+): Promise<void> {
+  const maps = images.flatMap(({ map }) => (map ? [map] : []));
+  const all = new Float32Array(maps.length * height * width);
+  maps.forEach((map, i) => all.set(map, i * height * width));
+  const list = (data: Float32Array): TensorMap[string] => ({ dtype: "float32", shape: [data.length], data });
+  const tensors: TensorMap = {
+    logits: list(Float32Array.from(images, ({ logit }) => logit)),
+    peaks: list(Float32Array.from(images, ({ peak }) => peak)),
+    ...(maps.length > 0 && { maps: { dtype: "float32", shape: [maps.length, height, width], data: all } }),
+  };
+  await writeTensors(foldFile(out, fold), tensors, {
+    format: foldFormat,
+    format_version: formatVersion,
+    fold: String(fold),
+    fingerprint: JSON.stringify(fingerprint),
+  });
+}
+
+/**
+ * Reads what writeFold wrote; undefined when that fold is still to do. `withMaps` says for each image whether its map is
+ * needed. Throws FILE_CORRUPT, and CHECKPOINT_MISMATCH for a fold of another training.
+ */
+export async function readFold(
+  out: string,
+  fold: number,
+  withMaps: readonly boolean[],
+  [height, width]: readonly [number, number],
+  fingerprint: Fingerprint,
+): Promise<ScoredImage[] | undefined> {
+  const file = foldFile(out, fold);
+  if (!existsSync(file)) return undefined;
+  const { tensors, metadata } = await readTensors(file);
+  const saved = parsed(metadata["fingerprint"]);
+  if (metadata["format"] !== foldFormat || metadata["format_version"] !== formatVersion || saved === undefined)
+    throw corrupt(file, "it does not hold a fold of this version of supersimplenet");
+  compare(file, saved, fingerprint, [...new Set([...Object.keys(saved), ...Object.keys(fingerprint)])]);
+  const values = (name: string, count: number): Float32Array => {
+    const data = tensors[name]?.data ?? new Float32Array();
+    if (!types.isFloat32Array(data) || data.length !== count || !data.every(Number.isFinite))
+      throw corrupt(file, `it has no ${name} of all images of the fold`);
+    return data;
+  };
+  const pixels = height * width;
+  const logits = values("logits", withMaps.length);
+  const peaks = values("peaks", withMaps.length);
+  const maps = values("maps", withMaps.filter(Boolean).length * pixels);
+  let next = 0;
+  const nextMap = (): Float32Array => maps.slice(next * pixels, ++next * pixels);
+  return withMaps.map((hasMap, i) => ({ logit: logits[i]!, peak: peaks[i]!, map: hasMap ? nextMap() : undefined }));
 }
 
 const withoutResume = text`Start without ${option("resume")}.`;

@@ -54,13 +54,32 @@ export interface StartEvent {
   epochsDone: number;
   epochs: number;
   stepsPerEpoch: number;
+  /** How the thresholds will be set. */
+  calibration: {
+    method: "crossFit" | "holdOut" | "none";
+    /** Null unless the method is crossFit. */
+    folds: number | null;
+    /** How many times as long the whole training takes as without folds; 1 for other methods. Backbone left out. */
+    timeFactor: number;
+    falseRejectRate: number;
+  };
+}
+
+/** One of the parts of a cross-fitting. */
+export interface FoldEvent {
+  /** From 1. */
+  fold: number;
+  folds: number;
 }
 
 /** Work before the first and after the last epoch. */
 export interface StageEvent {
-  stage: "validate" | "load" | "measure" | "calibrate";
+  /** crossFit: steps of all folds together. calibrate: images that are scored to set the thresholds. */
+  stage: "validate" | "load" | "measure" | "crossFit" | "calibrate";
   done: number;
   total: number;
+  /** The fold that is at work, in the stages crossFit and calibrate of a cross-fitting; else null. */
+  fold: FoldEvent | null;
 }
 
 /** Options of trainer.fit. Training waits for the promise of an asynchronous callback; what one fails with ends the training. */
@@ -83,8 +102,8 @@ export class StageReporter {
     this.#onStage = onStage;
   }
 
-  report(stage: StageEvent["stage"], done: number, total: number): void {
-    const called: unknown = this.#onStage?.({ stage, done, total });
+  report(stage: StageEvent["stage"], done: number, total: number, fold: FoldEvent | null = null): void {
+    const called: unknown = this.#onStage?.({ stage, done, total, fold });
     this.#promises = this.#promises.then(() => called);
     // `settled` throws what a promise fails with; until then it must not count as unhandled.
     this.#promises.catch(() => undefined);

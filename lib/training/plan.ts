@@ -2,7 +2,9 @@ import { createHash } from "node:crypto";
 import os from "node:os";
 
 import { type Backbone, loadBackbone, weightsFile } from "../backbones/load.js";
-import { splitCalibration } from "../datasets/calibration.js";
+import { type SettledCalibration, settleCalibration } from "../calibration/method.js";
+import { supportWarnings } from "../calibration/thresholds.js";
+import { crossFitFolds, splitCalibration } from "../datasets/calibration.js";
 import { applyRegime, limitSegmented } from "../datasets/regime.js";
 import type { Dataset, Sample } from "../datasets/dataset.js";
 import { validateDataset } from "../datasets/validate.js";
@@ -23,15 +25,17 @@ export interface FitCall {
 
 /** What one training does, settled before its first step. */
 export interface TrainingPlan {
-  settings: ResolvedOptions;
+  settings: ResolvedOptions & { calibration: SettledCalibration };
   device: string;
   deviceReason: string;
   threads: number;
   backbone: Backbone;
   /** Training images whose labels the regime allows. */
   fit: readonly Sample[];
-  /** Training images held out to set the thresholds. */
+  /** Images that the thresholds are set on: held out of the training, or those of `fit` that are in a fold. */
   calibration: readonly Sample[];
+  /** Cross-fitting: the places in `fit` that each fold holds out; else empty. */
+  folds: readonly (readonly number[])[];
   fingerprint: Fingerprint;
   /** Where a training that is resumed goes on. */
   checkpoint: Checkpoint | undefined;
@@ -46,7 +50,7 @@ export async function planTraining(options: CheckedOptions, data: Dataset, call:
   checkPrecision("new Trainer", options.precision, device);
   // Missing weights are found out before all images are read.
   if (options.backboneWeights !== "random") weightsFile(options.backbone, options.backboneWeights);
-  const { settings, fit, calibration, content, warnings } = await planData(options, data, call);
+  const { settings, fit, calibration, folds, content, warnings } = await planData(options, data, call);
 
   stages.report("load", 0, 1);
   const threads = await applyThreads("new Trainer", settings.threads ?? threadsOf(ranks?.settings));
@@ -62,15 +66,27 @@ export async function planTraining(options: CheckedOptions, data: Dataset, call:
       `The checkpoint was computed with ${checkpoint.threads} threads and goes on with ${threads}: the model differs in the last bits from one trained without interruption.`,
     );
   stages.report("load", 1, 1);
-  return { settings, device, deviceReason, threads, backbone, fit, calibration, fingerprint, checkpoint, warnings };
+  return {
+    settings,
+    device,
+    deviceReason,
+    threads,
+    backbone,
+    fit,
+    calibration,
+    folds,
+    fingerprint,
+    checkpoint,
+    warnings,
+  };
 }
 
-interface DataPlan extends Pick<TrainingPlan, "settings" | "fit" | "calibration" | "warnings"> {
+interface DataPlan extends Pick<TrainingPlan, "settings" | "fit" | "calibration" | "folds" | "warnings"> {
   /** Number and digest of the training images, for the fingerprint. */
   content: string;
 }
 
-/** Reads every image once, settles the regime and holds out the images of the calibration. */
+/** Reads every image once, settles the regime and chooses the images of the calibration. */
 async function planData(options: CheckedOptions, data: Dataset, call: FitCall): Promise<DataPlan> {
   const { imageSize, regime, masks } = options;
   const { segmentedRatio, segmentedCount } = masks;
@@ -81,14 +97,43 @@ async function planData(options: CheckedOptions, data: Dataset, call: FitCall): 
     signal: call.options.signal,
     onProgress: ({ checked, total }) => call.stages.report("validate", checked, total),
   });
-  const settings = resolveOptions(options, validated.regime);
-  const training = applyRegime(dataset, settings.regime).samples.filter((sample) => sample.split === "train");
-  const { fraction } = settings.calibration;
-  const { fit, calibration, reason } = splitCalibration(training, { fraction, seed: settings.seed });
-  const warnings = [...validated.warnings];
-  if (reason && fraction > 0)
-    warnings.push(`${reason} The thresholds stay at 0.5: give thresholds of your own when detecting.`);
-  return { settings, fit, calibration, content: contentDigest(training, validated.trainingContent), warnings };
+  const training = applyRegime(dataset, validated.regime).samples.filter((sample) => sample.split === "train");
+  const settled = settleCalibration(options.calibration, {
+    ...countLabels(training),
+    processes: call.ranks?.settings.worldSize ?? 1,
+  });
+  const settings = { ...resolveOptions(options, validated.regime), calibration: settled.calibration };
+  const chosen = calibrationImages(training, settings);
+  const warnings = [...validated.warnings, ...settled.warnings, ...chosen.warnings];
+  return { settings, ...chosen, content: contentDigest(training, validated.trainingContent), warnings };
+}
+
+/** Which images are trained on, and which set the thresholds. */
+function calibrationImages(
+  training: readonly Sample[],
+  { calibration: { method, folds: count, fraction, falseRejectRate }, seed }: TrainingPlan["settings"],
+): Pick<TrainingPlan, "fit" | "calibration" | "folds" | "warnings"> {
+  if (method === "none") return { fit: training, calibration: [], folds: [], warnings: [] };
+  if (method === "holdOut") {
+    const { fit, calibration, reason } = splitCalibration(training, { fraction, seed });
+    const warnings = reason
+      ? [`${reason} The thresholds stay at 0.5: give thresholds of your own when detecting.`]
+      : supportWarnings(countLabels(calibration).normal, falseRejectRate);
+    return { fit, calibration, folds: [], warnings };
+  }
+  const folds = crossFitFolds(training, { folds: count!, seed });
+  const calibration = folds.flat().map((place) => training[place]!);
+  return {
+    fit: training,
+    calibration,
+    folds,
+    warnings: supportWarnings(countLabels(calibration).normal, falseRejectRate),
+  };
+}
+
+function countLabels(samples: readonly Sample[]): { normal: number; anomalous: number } {
+  const normal = samples.filter((sample) => sample.label === "normal").length;
+  return { normal, anomalous: samples.length - normal };
 }
 
 function contentDigest(training: readonly Sample[], content: string): string {

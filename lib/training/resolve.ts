@@ -1,6 +1,7 @@
 import type { z } from "zod";
 
 import { call, invalid, option, SuperSimpleNetError, text } from "../errors.js";
+import { checkCalibration } from "../calibration/method.js";
 import { checkClassificationHead, computeFor, randomNotEmbedded } from "../models/config.js";
 import type { Compute } from "../native/binding.js";
 import { check, mergeOptions } from "../schema/check.js";
@@ -28,6 +29,7 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
   if (masks.segmentedRatio !== undefined && masks.segmentedCount !== undefined)
     throw excluding("masks.segmentedRatio", "masks.segmentedCount");
   checkRank(where, checked.distributed);
+  checkCalibration(checked.calibration);
   if (cache.dir !== undefined && cache.fileMiB === 0)
     throw invalid(where, "cache.fileMiB", "a number above 0, because a folder is given,", cache.fileMiB);
   const heads = computeFor(where, "network.heads", ablation, network.heads);

@@ -21,6 +21,8 @@ const keyOf = (sample: number, flip: number): number => sample * 4 + flip;
 export class Session {
   #features: EpochEvent["features"] = { memory: 0, host: 0, file: 0, computed: 0 };
   #plannedEpoch = -1;
+  /** The samples that are trained on, by their place. */
+  #chosen: readonly number[];
 
   private constructor(
     readonly native: NativeTrainer,
@@ -29,7 +31,9 @@ export class Session {
     private readonly hasCacheFile: boolean,
     private readonly signal: AbortSignal | undefined,
     private readonly ranks: Ranks | undefined,
-  ) {}
+  ) {
+    this.#chosen = [...samples.keys()];
+  }
 
   static async open(plan: TrainingPlan, { ranks, options }: FitCall): Promise<Session> {
     const { settings, backbone, fit } = plan;
@@ -94,6 +98,27 @@ export class Session {
         ? corrupt(checkpointFile(out), error.message, error)
         : error;
     }
+  }
+
+  /**
+   * Begins anew with the heads that the training began with, on all samples but those at the places `held`. Cached
+   * features and targets stay.
+   */
+  async startOver(held: readonly number[]): Promise<void> {
+    const { settings, samples } = this;
+    const config = networkConfigOf(settings.backbone, networkOf(settings));
+    const heads = await engine().randomHeads(engine().featureShape(config).channels, settings.seed, config);
+    await this.native.restore({
+      heads,
+      optimizer: { updates: { dtype: "int64", shape: [1], data: BigInt64Array.of(0n) } },
+    });
+    this.#chosen = placesWithout(samples.length, held);
+    this.#plannedEpoch = -1;
+  }
+
+  /** Images that an epoch shows without the samples at the places `held`. */
+  imagesPerEpoch(held: readonly number[] = []): number {
+    return this.#order(0, placesWithout(this.samples.length, held)).length;
   }
 
   get stepsPerEpoch(): number {
@@ -171,12 +196,12 @@ export class Session {
     };
   }
 
-  #order(epoch: number): number[] {
+  #order(epoch: number, chosen = this.#chosen): number[] {
     const { seed, optimizer } = this.settings;
     const balanced = optimizer.balancedSampling;
-    const labels = this.samples.map((sample) => sample.label);
+    const labels = chosen.map((place) => this.samples[place]!.label);
     return epochOrder({ labels, seed, epoch, balanced, flips: balanced }).map(({ sample, flip }) =>
-      keyOf(sample, flip),
+      keyOf(chosen[sample]!, flip),
     );
   }
 
@@ -238,6 +263,11 @@ export class Session {
     };
     return { features, warnings: warnings.map(warningText) };
   }
+}
+
+function placesWithout(count: number, held: readonly number[]): number[] {
+  const without = new Set(held);
+  return Array.from({ length: count }, (_, place) => place).filter((place) => !without.has(place));
 }
 
 async function trainerConfig(plan: TrainingPlan, ranks: Ranks | undefined): Promise<TrainerConfig> {

@@ -9,6 +9,7 @@ import { fitOptions } from "../schema/training.js";
 import type { TrainerOptions } from "../schema/types.js";
 import { packageVersion } from "../native/locate.js";
 import { calibrate } from "./calibrate.js";
+import { timeFactor } from "./cross_fit.js";
 import {
   checkCheckpoint,
   lockFolder,
@@ -137,7 +138,7 @@ function startEvent(
   session: Session,
   ranks: Ranks | undefined,
 ): StartEvent {
-  const { settings, backbone, calibration, device, deviceReason, warnings } = plan;
+  const { settings, backbone, calibration, folds, device, deviceReason, warnings } = plan;
   return {
     regime: settings.regime,
     counts: {
@@ -156,6 +157,12 @@ function startEvent(
     epochsDone,
     epochs: settings.epochs,
     stepsPerEpoch: session.stepsPerEpoch,
+    calibration: {
+      method: settings.calibration.method,
+      folds: folds.length > 0 ? folds.length : null,
+      timeFactor: timeFactor(session, folds),
+      falseRejectRate: settings.calibration.falseRejectRate,
+    },
   };
 }
 
@@ -175,7 +182,7 @@ async function trainEpochs(epochsDone: number, plan: TrainingPlan, session: Sess
 async function finish(noiseStd: number, plan: TrainingPlan, session: Session, call: FitCall): Promise<Model> {
   await call.ranks?.gather(null); // none leaves, or ends its GPU's connections, before all have the last sum
   const { heads } = await session.native.state();
-  const thresholds = await calibrate(plan, heads, call);
+  const thresholds = await calibrate(plan, heads, session, call);
   await call.stages.settled();
   return modelOf(plan, heads, thresholds, noiseStd);
 }

@@ -4,6 +4,7 @@ import path from "node:path";
 import { before, test } from "node:test";
 
 import { importedName } from "../../lib/backbones/catalogue.js";
+import { describeThresholds } from "../../lib/calibration/describe.js";
 import { readTensors, writeTensors } from "../../lib/files/tensors.js";
 import {
   Detector,
@@ -12,6 +13,7 @@ import {
   modelFormatVersion,
   modelFromCheckpoint,
   type ModelFromCheckpointOptions,
+  type Thresholds,
 } from "../../lib/index.js";
 import type { NativeTensor, TensorMap } from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
@@ -65,6 +67,26 @@ test("saved, loaded and saved again: the same bytes", async () => {
   assert.ok(readFileSync(at("model.safetensors")).equals(readFileSync(at("again.safetensors"))));
 });
 
+test("a file of format 1 loads, keeps its thresholds, and does not claim to know how good they are", async () => {
+  const old = {
+    scoreLogit: -0.25,
+    pixelLogit: 1.5,
+    scoreMethod: "normal-quantile",
+    pixelMethod: "normal-quantile",
+    calibrationNormal: 4,
+    calibrationAnomalous: 0,
+  } as const;
+  const config = (config: ModelConfig): void => void (config.thresholds = old as unknown as Thresholds);
+  const loaded = await Model.load(await written({ metadata: { format_version: "1" }, config }));
+  assert.deepEqual(loaded.config.thresholds, { ...old, calibration: null });
+  assert.deepEqual(describeThresholds(loaded.config.thresholds), [
+    "score threshold 0.4378 (logit -0.2500): the 0.99 quantile of 4 good images, set by an older version. It rejects about 21 % of good parts, not 1 %: train again, or set a threshold of your own.",
+  ]);
+  await loaded.save(at("renewed.safetensors"));
+  assert.deepEqual((await Model.load(at("renewed.safetensors"))).config, loaded.config);
+  await assert.rejects(Model.load(await written({ config })), failure("MODEL_INVALID", "thresholds.calibration"));
+});
+
 test("the header can be read by anything that reads safetensors", () => {
   const bytes = readFileSync(at("model.safetensors"));
   const length = Number(bytes.readBigUInt64LE(0));
@@ -84,7 +106,7 @@ test("the header can be read by anything that reads safetensors", () => {
   assert.equal(config.backbone.architecture, "resnet18");
   assert.equal(config.backbone.trained, false);
   assert.deepEqual(config.imageSize, [32, 32]);
-  assert.equal(config.thresholds.scoreMethod, "normal-quantile");
+  assert.equal(config.thresholds.scoreMethod, "student-t");
   assert.equal(config.thresholds.calibrationNormal, 4);
   assert.equal(config.training!.trainNormal, 6);
   assert.ok(!header.__metadata__["config"]!.includes(folder), "no paths of this machine");
@@ -348,7 +370,7 @@ test("setThresholds: kept by save, used by the detector, refused as a whole when
   loaded.setThresholds({ score: 0.8 });
   assert.deepEqual(
     [loaded.config.thresholds.scoreMethod, loaded.config.thresholds.pixelMethod],
-    ["manual", "normal-quantile"],
+    ["manual", "student-t"],
   );
   loaded.setThresholds({ pixelLogit: -0.25 });
   await loaded.save(at("set.safetensors"));
