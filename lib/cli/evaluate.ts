@@ -7,7 +7,7 @@ import { detectorOptions } from "../schema/detection.js";
 import { evaluateOptions } from "../schema/evaluation.js";
 import { writeJson } from "../write.js";
 import { command, interruptible } from "./command.js";
-import { evaluationDocument, evaluationText, overlayFiles, runEvaluation } from "./evaluation.js";
+import { evaluationDocument, evaluationText, thresholdsText, overlayFiles, runEvaluation } from "./evaluation.js";
 import { refuseExisting, refuseInDataset, refuseInputs } from "./guards.js";
 import { describeModel, warnIfUntrained, withDetector } from "./models.js";
 import * as rows from "./options.js";
@@ -62,6 +62,7 @@ async function run(flags: Options, signal: AbortSignal): Promise<number> {
     };
     if (out !== undefined) await writeJson(path.resolve(out), document);
     output.result(evaluationText(evaluation));
+    output.result(thresholdsText(detector.model.config.thresholds));
     if (overlays !== undefined) output.result(`pictures: ${path.resolve(overlays)}`);
     output.document(document);
     return 0;

@@ -1,5 +1,6 @@
 import path from "node:path";
 
+import { describeThresholds } from "../calibration/describe.js";
 import type { Dataset, Sample, Split } from "../datasets/dataset.js";
 import type { Detector } from "../detection/detector.js";
 import type { Detection } from "../detection/types.js";
@@ -7,6 +8,7 @@ import { byPaperName } from "../evaluation/metrics_table.js";
 import type { Evaluation } from "../evaluation/evaluate.js";
 import { overlaySuffix, pictureNames } from "../report/names.js";
 import { writeWholeFile } from "../write.js";
+import type { Thresholds } from "../models/config.js";
 import { output, table } from "./output.js";
 
 export interface EvaluateOptions {
@@ -73,6 +75,12 @@ export function evaluationDocument(evaluation: Evaluation, dataset: Dataset, spl
     metrics: byPaperName(evaluation.metrics),
     samples: evaluation.samples.map(({ image: _image, mask: _mask, ...sample }) => sample),
   };
+}
+
+/** For people: how a model's thresholds were set, and what is doubtful in them. */
+export function thresholdsText(thresholds: Thresholds): string {
+  const warnings = thresholds.calibration?.warnings ?? [];
+  return [...describeThresholds(thresholds), ...warnings.map((warning) => `note: ${warning}`)].join("\n");
 }
 
 /** For people: the metrics, the decisions, what looks wrong and what could not be computed. */

@@ -12,7 +12,7 @@ import type { TrainerOptions } from "../schema/types.js";
 import type { RankSettings } from "../training/ranks.js";
 import { probeFolder } from "../write.js";
 import { command, interruptible } from "./command.js";
-import { evaluationText, runEvaluation } from "./evaluation.js";
+import { evaluationText, runEvaluation, thresholdsText } from "./evaluation.js";
 import { refuseInDataset, refuseInputs, withoutEmptyFolders } from "./guards.js";
 import { describeModel, withDetector } from "./models.js";
 import * as rows from "./options.js";
@@ -118,6 +118,7 @@ async function trainAndEvaluate(plan: Plan, signal: AbortSignal): Promise<number
   await saveRun(files, model);
   output.done();
   output.result(`model: ${files.model}`);
+  output.result(thresholdsText(model.config.thresholds));
   const evaluation = await evaluateModel(plan, model, dataset, signal);
   const seconds = (performance.now() - plan.began) / 1000;
   output.result(`${duration(seconds)} in all`);

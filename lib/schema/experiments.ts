@@ -19,6 +19,7 @@ const { fraction } = calibration.unwrap().shape;
 /** Options of the trainings of an experiment. */
 export const experimentTraining = trainerOptions.extend({
   regime: decided,
+  steps: decided,
   seed: decided,
   distributed: decided,
   masks: group("Pixel labels", { ...masks.unwrap().shape, segmentedRatio: decided, segmentedCount: decided }),

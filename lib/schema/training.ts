@@ -128,6 +128,10 @@ export const trainerOptions = z.strictObject({
     help: "Which labels to learn from; auto goes by the labels that are there.",
   }),
   epochs: option(z.int().min(1).max(1e6).default(300), { help: "Passes over the training images." }),
+  steps: option(z.int().min(1).max(1e9).optional(), {
+    help: "Steps of the optimizer in all, instead of a number of epochs; the last epoch may be cut short.",
+    defaultText: "as many as the epochs have",
+  }),
   batchSize: option(z.int().min(1).max(4096).default(32), {
     help: "Images per step, over all processes together.",
     flag: "batch",

@@ -25,7 +25,7 @@ export async function crossFit(plan: TrainingPlan, session: Session, call: FitCa
       continue;
     }
     await session.startOver(held);
-    for (let epoch = 0; epoch < settings.epochs; epoch++) await session.epoch(epoch, () => progress.step(fold));
+    for (let epoch = 0; epoch < session.epochs; epoch++) await session.epoch(epoch, () => progress.step(fold));
     const { heads } = await session.native.state();
     const before = images.length;
     const scored = await scoreImages(plan, heads, samples, call, (done) => progress.scored(fold, before + done));
@@ -55,16 +55,15 @@ async function keptFold(
 
 /** Tells the stages which fold is at work, and how much of all folds is done. */
 function progressOf(
-  { folds, calibration, settings: { epochs, batchSize } }: TrainingPlan,
+  { folds, calibration }: TrainingPlan,
   session: Session,
   { stages }: FitCall,
 ): { step(fold: number): void; skip(held: readonly number[]): void; scored(fold: number, done: number): void } {
-  const stepsOf = (held: readonly number[]): number => epochs * Math.ceil(session.imagesPerEpoch(held) / batchSize);
-  const total = folds.reduce((sum, held) => sum + stepsOf(held), 0);
+  const total = folds.reduce((sum, held) => sum + session.stepsInAll(held), 0);
   let done = 0;
   return {
     step: (fold) => stages.report("crossFit", ++done, total, { fold, folds: folds.length }),
-    skip: (held) => void (done += stepsOf(held)),
+    skip: (held) => void (done += session.stepsInAll(held)),
     scored: (fold, images) => stages.report("calibrate", images, calibration.length, { fold, folds: folds.length }),
   };
 }

@@ -28,6 +28,7 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
   checkClassificationHead(where, "ablation.mapInput", ablation);
   if (masks.segmentedRatio !== undefined && masks.segmentedCount !== undefined)
     throw excluding("masks.segmentedRatio", "masks.segmentedCount");
+  if (checked.steps !== undefined && options.epochs !== undefined) throw excluding("epochs", "steps");
   checkRank(where, checked.distributed);
   checkCalibration(checked.calibration);
   if (cache.dir !== undefined && cache.fileMiB === 0)
@@ -70,5 +71,9 @@ export const networkOf = ({ imageSize, network, ablation }: ResolvedOptions): Ne
   ...ablation,
 });
 
-/** The options that decide the result, as checkpoints and model files record them. */
-export const recordedOptions = (options: CheckedOptions): Record<string, unknown> => recordOf(trainerOptions, options);
+/** The options that decide the result, as checkpoints and model files record them. Where steps are given, epochs decide nothing. */
+export function recordedOptions(options: CheckedOptions): Record<string, unknown> {
+  const record = recordOf(trainerOptions, options);
+  if (options.steps !== undefined) delete record["epochs"];
+  return record;
+}

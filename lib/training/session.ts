@@ -125,9 +125,21 @@ export class Session {
     return Math.ceil(this.#order(0).length / this.settings.batchSize);
   }
 
+  /** Epochs of the training on the samples that are chosen; the last one is shorter where steps are given. */
+  get epochs(): number {
+    const { epochs, steps } = this.settings;
+    return steps === undefined ? epochs : Math.ceil(steps / this.stepsPerEpoch);
+  }
+
+  /** Steps of the whole training without the samples at the places `held`. */
+  stepsInAll(held: readonly number[] = []): number {
+    const { epochs, steps, batchSize } = this.settings;
+    return steps ?? epochs * Math.ceil(this.imagesPerEpoch(held) / batchSize);
+  }
+
   /** Trains one epoch, from 0. */
   async epoch(epoch: number, onStep: FitOptions["onStep"]): Promise<EpochEvent> {
-    const { epochs } = this.settings;
+    const { epochs } = this;
     const start = performance.now();
     const rates = this.#learningRates(epoch);
     const batches = this.#batches(epoch);
@@ -151,7 +163,7 @@ export class Session {
     rates: LearningRates,
     report: (losses: StepLosses) => Promise<void>,
   ): Promise<void> {
-    const { settings, signal, native } = this;
+    const { signal, native } = this;
     const reportAll = async (known: readonly StepLosses[]): Promise<void> => {
       for (const losses of known) await report(losses);
     };
@@ -172,7 +184,7 @@ export class Session {
         throwIfAborted(signal);
       }
       // Plan the next epoch before waiting for the losses: a GPU is then waited for once.
-      if (epoch + 1 < settings.epochs) await this.#plan(epoch + 1, this.#batches(epoch + 1));
+      if (epoch + 1 < this.epochs) await this.#plan(epoch + 1, this.#batches(epoch + 1));
       // The losses before a divergence come first, then its error.
       for (let known = await native.finishSteps(); known.length > 0; known = await native.finishSteps())
         await reportAll(known);
@@ -187,9 +199,9 @@ export class Session {
   }
 
   #learningRates(epoch: number): LearningRates {
-    const { epochs, optimizer } = this.settings;
+    const { optimizer } = this.settings;
     const { learningRateMilestones, learningRateFactor } = optimizer;
-    const scale = learningRateScale(epoch, epochs, learningRateMilestones, learningRateFactor);
+    const scale = learningRateScale(epoch, this.epochs, learningRateMilestones, learningRateFactor);
     return {
       adaptorLearningRate: optimizer.adaptorLearningRate * scale,
       headsLearningRate: optimizer.headsLearningRate * scale,
@@ -211,10 +223,10 @@ export class Session {
   }
 
   #batches(epoch: number): PlannedStep[] {
-    const { batchSize } = this.settings;
+    const { batchSize, steps: inAll = Infinity } = this.settings;
     const all = this.#order(epoch);
     const steps = Math.ceil(all.length / batchSize);
-    return Array.from({ length: steps }, (_, step) => {
+    return Array.from({ length: Math.min(steps, inAll - epoch * steps) }, (_, step) => {
       const whole = all.slice(step * batchSize, (step + 1) * batchSize);
       const { first, count } = this.#share(whole.length);
       return {

@@ -6,6 +6,7 @@ import type { TensorMap } from "../native/binding.js";
 import { warningText } from "../native/errors.js";
 import { check } from "../schema/check.js";
 import { fitOptions } from "../schema/training.js";
+import type { Regime } from "../schema/regimes.js";
 import type { TrainerOptions } from "../schema/types.js";
 import { packageVersion } from "../native/locate.js";
 import { calibrate } from "./calibrate.js";
@@ -121,6 +122,7 @@ async function prepare(
   await session.setTargets();
   const noiseStd = await session.settleNoise((done, total) => stages.report("measure", done, total));
   warnings.push(...session.native.cacheReport().warnings.map(warningText));
+  warnings.push(...shortWarnings(plan, session));
   if (checkpoint) await session.restore(checkpoint, out!);
   const own = checkpoint?.epochsDone ?? 0;
   const epochsDone = ranks ? await ranks.fromFirst(own) : own;
@@ -129,6 +131,18 @@ async function prepare(
   if (out !== undefined && epochsDone === 0) await removeCheckpoint(out);
   await onStart?.(startEvent(noiseStd, epochsDone, plan, session, ranks));
   return { noiseStd, epochsDone };
+}
+
+/** Steps from which on a training has learned (docs/guides/train.md, Length). Labels tell sooner what a defect is. */
+const enoughSteps = (regime: Regime): number => (regime === "unsupervised" ? 100 : 50);
+
+function shortWarnings({ settings: { regime } }: TrainingPlan, session: Session): string[] {
+  const [steps, enough] = [session.stepsInAll(), enoughSteps(regime)];
+  if (steps >= enough) return [];
+  const epochs = Math.ceil(enough / session.stepsPerEpoch);
+  return [
+    `The training has ${steps} steps in all, too few to learn much: give it ${enough}, which are ${epochs} epochs of these images.`,
+  ];
 }
 
 function startEvent(
@@ -155,7 +169,7 @@ function startEvent(
     rank: ranks?.settings.rank ?? 0,
     ranks: ranks?.settings.worldSize ?? 1,
     epochsDone,
-    epochs: settings.epochs,
+    epochs: session.epochs,
     stepsPerEpoch: session.stepsPerEpoch,
     calibration: {
       method: settings.calibration.method,
@@ -168,9 +182,9 @@ function startEvent(
 
 /** Trains the epochs that are left, with a checkpoint after each. */
 async function trainEpochs(epochsDone: number, plan: TrainingPlan, session: Session, call: FitCall): Promise<void> {
-  const { settings, threads, fingerprint } = plan;
+  const { threads, fingerprint } = plan;
   const { out, onStep, onEpoch } = call.options;
-  for (let epoch = epochsDone; epoch < settings.epochs; epoch++) {
+  for (let epoch = epochsDone; epoch < session.epochs; epoch++) {
     const event = await session.epoch(epoch, onStep);
     if (out !== undefined)
       await writeCheckpoint(out, { epochsDone: epoch + 1, threads, ...(await session.native.state()) }, fingerprint);
@@ -182,18 +196,24 @@ async function trainEpochs(epochsDone: number, plan: TrainingPlan, session: Sess
 async function finish(noiseStd: number, plan: TrainingPlan, session: Session, call: FitCall): Promise<Model> {
   await call.ranks?.gather(null); // none leaves, or ends its GPU's connections, before all have the last sum
   const { heads } = await session.native.state();
+  const { epochs } = session;
   const thresholds = await calibrate(plan, heads, session, call);
   await call.stages.settled();
-  return modelOf(plan, heads, thresholds, noiseStd);
+  return modelOf(plan, heads, thresholds, { epochs, noiseStd });
 }
 
-function modelOf(plan: TrainingPlan, heads: TensorMap, thresholds: Thresholds, noiseStd: number): Model {
+function modelOf(
+  plan: TrainingPlan,
+  heads: TensorMap,
+  thresholds: Thresholds,
+  { epochs, noiseStd }: Pick<TrainingInfo, "epochs" | "noiseStd">,
+): Model {
   const { settings, backbone } = plan;
   const { architecture, trained, source, sha256, tensors } = backbone;
   const noise = settings.anomalies.noiseStd;
   const training: TrainingInfo = {
     regime: settings.regime,
-    epochs: settings.epochs,
+    epochs,
     batchSize: settings.batchSize,
     seed: settings.seed,
     noiseStd,

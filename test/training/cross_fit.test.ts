@@ -225,6 +225,38 @@ test("a damaged fold: FILE_CORRUPT; a fold of another training: CHECKPOINT_MISMA
   await assert.rejects(resumed(), failure("FILE_CORRUPT", "fold"));
 });
 
+test("steps instead of epochs: so many steps in all, in each fold too, and the same when resumed", async () => {
+  // 10 images are 3 steps an epoch, the folds' 6 or 7 are 2.
+  const { epochs: __, ...withoutEpochs } = options;
+  const trainer = new Trainer({ ...withoutEpochs, steps: 4 });
+  let [steps, inFolds, warned] = [0, 0, ""];
+  const fit: FitOptions = {
+    onStart: ({ epochs, stepsPerEpoch, warnings }) => {
+      assert.deepEqual([epochs, stepsPerEpoch], [2, 3]);
+      warned = warnings.join("\n");
+    },
+    onStep: () => void steps++,
+    onStage: ({ stage, total }) => {
+      if (stage !== "crossFit") return;
+      assert.equal(total, 12);
+      inFolds++;
+    },
+  };
+  const whole = await trainer.fit(data, fit);
+  assert.deepEqual([steps, inFolds], [4, 12]);
+  assert.match(warned, /4 steps in all, too few to learn much: give it 100, which are 34 epochs/);
+  const { training } = whole.config;
+  assert.deepEqual([training!.epochs, training!.options["steps"], training!.options["epochs"]], [2, 4, undefined]);
+
+  const out = newRun();
+  const controller = new AbortController();
+  const onEpoch = (): void => controller.abort();
+  await assert.rejects(trainer.fit(data, { out, signal: controller.signal, onEpoch }), { code: "ABORTED" });
+  const resumed = await trainer.fit(data, { out, resume: true });
+  assert.ok((await bytesOf(whole, folder)).equals(await bytesOf(resumed, folder)));
+  assert.throws(() => new Trainer({ steps: 4, epochs: 1 }), failure("INVALID_OPTION", "'epochs' and 'steps'"));
+});
+
 test("three good images: a model with the default threshold, and a warning before the training", async () => {
   const training = data.samples.filter(({ split }) => split === "train").slice(0, 3);
   let warnings: string[] = [];
