@@ -18,17 +18,20 @@ export interface CalibrationImage {
 
 /** What is asked of the thresholds, and how the images were scored. */
 export interface CalibrationRequest extends Pick<Calibration, "method" | "folds" | "falseRejectRate"> {
-  /** Default: f1 with anomalous images, else rate. */
+  /** Default: f1 with 10 anomalous images or more, else rate. */
   objective?: Calibration["objective"] | undefined;
 }
 
 /** A threshold from fewer normal images than this would be a guess. */
 export const leastNormals = 4;
 
+/** The best F1 of fewer defects is a matter of luck: the rate finds as many, with fewer false rejects (docs/guides/thresholds.md). */
+const enoughDefects = 10;
+
 /**
  * Thresholds from images that the model was not trained on, never test images. The score's is at the rate of false
- * rejects asked for (rateThreshold), or with anomalous images where F1 is highest, half way down to the next lower
- * score. The map's is where the F1 of pixels is highest, or without masks at the same rate for the maps' maxima. A rate
+ * rejects asked for (rateThreshold), or with 10 anomalous images or more where F1 is highest, half way down to the next
+ * lower score. The map's is where the F1 of pixels is highest, or without masks at the same rate for the maps' maxima. A rate
  * needs 4 normal images or more whose scores differ; where there are none, the default stays and a warning says so.
  */
 export async function calibrateThresholds(
@@ -39,7 +42,7 @@ export async function calibrateThresholds(
   const normal = images.filter((image) => !image.anomalous);
   const anomalous = images.filter((image) => image.anomalous);
   const { falseRejectRate } = request;
-  const objective = request.objective ?? (anomalous.length > 0 ? "f1" : "rate");
+  const objective = request.objective ?? (anomalous.length >= enoughDefects ? "f1" : "rate");
   const warnings = supportWarnings(normal.length, falseRejectRate);
   const enough = normal.length >= leastNormals;
   if (!enough) warnings.push(`${normal.length} good images to set thresholds on; ${leastNormals} are needed.`);

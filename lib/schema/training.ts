@@ -297,7 +297,7 @@ export const trainerOptions = z.strictObject({
     }),
     objective: option(z.enum(["rate", "f1"]).optional(), {
       help: "Where the score's threshold lies: at the rate of false rejects, or where F1 is highest, which needs defects.",
-      defaultText: "f1 with defects to set it on, else rate",
+      defaultText: "f1 with 10 defects or more to set it on, else rate",
     }),
     fraction: option(share(0.5).optional(), {
       help: "Share of the training images held out to set the thresholds; 0 leaves the score's threshold at 0.5.",

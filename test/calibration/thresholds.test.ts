@@ -53,7 +53,9 @@ test("with defects both operating points are known; the objective chooses", asyn
   const [byDefault, f1, rate] = await Promise.all(
     [undefined, "f1" as const, "rate" as const].map((objective) => calibrateThresholds(images, { objective })),
   );
-  assert.deepEqual(byDefault, f1);
+  assert.deepEqual(byDefault, rate, "two defects");
+  const ten = Array.from({ length: 10 }, (_, i) => anomalous(i));
+  assert.equal((await calibrateThresholds([...images, ...ten])).scoreMethod, "best-f1");
   assert.deepEqual([f1!.scoreMethod, rate!.scoreMethod], ["best-f1", "student-t"]);
   assert.deepEqual(f1!.calibration!.rate, rate!.calibration!.rate);
   assert.deepEqual(f1!.calibration!.f1, rate!.calibration!.f1);
@@ -91,7 +93,9 @@ test("defects that score below the good images: a warning", async () => {
 });
 
 test("separable scores: half way between the classes", async () => {
-  const found = await calibrateThresholds([normal(-3), normal(-2), normal(-2.5), anomalous(1), anomalous(4)]);
+  const found = await calibrateThresholds([normal(-3), normal(-2), normal(-2.5), anomalous(1), anomalous(4)], {
+    objective: "f1",
+  });
   close(found.scoreLogit, -0.5);
   assert.deepEqual([found.scoreMethod, found.calibrationNormal, found.calibrationAnomalous], ["best-f1", 3, 2]);
   // No masks: pixels go by the normal images.
@@ -100,22 +104,24 @@ test("separable scores: half way between the classes", async () => {
 
 test("overlapping scores: the threshold of the best F1", async () => {
   // At >= 2: 2 of 3 found, no false alarm, F1 = 0.8. At >= 1: one false alarm more, 2/(2+0.5*2)... = 0.667. At >= 0: 3, 1 false: 6/7.
-  const found = await calibrateThresholds([normal(1), normal(-4), anomalous(2), anomalous(3), anomalous(0)]);
+  const found = await calibrateThresholds([normal(1), normal(-4), anomalous(2), anomalous(3), anomalous(0)], {
+    objective: "f1",
+  });
   close(found.scoreLogit, (0 + -4) / 2);
 });
 
 test("defects that score below every normal image: everything is called anomalous", async () => {
-  const found = await calibrateThresholds([normal(5), anomalous(1), anomalous(2)]);
+  const found = await calibrateThresholds([normal(5), anomalous(1), anomalous(2)], { objective: "f1" });
   assert.equal(found.scoreLogit, 1);
 });
 
 test("equal scores: a threshold that calls all of them anomalous", async () => {
-  const found = await calibrateThresholds([normal(2), anomalous(2)]);
+  const found = await calibrateThresholds([normal(2), anomalous(2)], { objective: "f1" });
   assert.equal(found.scoreLogit, 2);
 });
 
 test("scores that float32 cannot tell apart keep the threshold finite and below the anomalous ones", async () => {
-  const found = await calibrateThresholds([normal(0.1), anomalous(0.1 + 1e-12), anomalous(3)]);
+  const found = await calibrateThresholds([normal(0.1), anomalous(0.1 + 1e-12), anomalous(3)], { objective: "f1" });
   assert.ok(Number.isFinite(found.scoreLogit) && found.scoreLogit <= 3);
 });
 

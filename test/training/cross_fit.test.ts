@@ -188,8 +188,10 @@ test("with defects: they are scored out of fold too, and the map's threshold goe
     [training!.trainAnomalous, thresholds.calibrationNormal, thresholds.calibrationAnomalous],
     [3, 10, 3],
   );
-  assert.deepEqual([thresholds.scoreMethod, thresholds.pixelMethod], ["best-f1", "best-f1"]);
-  assert.ok(thresholds.calibration!.rate !== null && thresholds.calibration!.f1 !== null);
+  const { objective, rate, f1 } = thresholds.calibration!;
+  assert.deepEqual([objective, f1!.method, thresholds.pixelMethod], ["rate", "best-f1", "best-f1"]);
+  assert.equal(thresholds.scoreLogit, rate!.scoreLogit);
+  assert.equal(rate!.detected!.of, 3);
 });
 
 test("aborted while a fold is scored: nothing of that fold is kept", async () => {
