@@ -37,7 +37,7 @@ function textFor(type: z.ZodType, written: string | undefined): string {
   if (written?.includes("HEIGHTxWIDTH")) return "64x96";
   if (inner instanceof z.ZodEnum) return String(inner.options[0]);
   if (inner instanceof z.ZodBoolean) return "true";
-  if (inner instanceof z.ZodNumber) return type.safeParse(1).success ? "1" : "0.5";
+  if (inner instanceof z.ZodNumber) return ["1", "0.5", "2"].find((text) => type.safeParse(Number(text)).success)!;
   return "auto";
 }
 
