@@ -16,6 +16,7 @@ import { engine } from "../native/engine.js";
 import { Random } from "../random.js";
 import { benchmarkOptions } from "../schema/benchmark.js";
 import { check } from "../schema/check.js";
+import { paperBackbone } from "../schema/common.js";
 import { trainerDefaults } from "../schema/training.js";
 import type { Settings } from "../schema/types.js";
 import { packageVersion } from "../native/locate.js";
@@ -184,7 +185,7 @@ export function percentile(values: readonly number[], percent: number): number {
 
 /** Random heads on a backbone whose weights are those of the cache folder if there are any, else random. */
 export async function untrainedModel(
-  architecture: Architecture = trainerDefaults.backbone,
+  architecture: Architecture = paperBackbone,
   imageSize: readonly [number, number] = trainerDefaults.imageSize,
   weights?: string,
   signal?: AbortSignal,

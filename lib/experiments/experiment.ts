@@ -8,6 +8,7 @@ import { evaluate, type Evaluation, outcome } from "../evaluation/evaluate.js";
 import { evaluateScores } from "../evaluation/metrics.js";
 import { decodeMask } from "../images/decode.js";
 import { check } from "../schema/check.js";
+import { paperBackbone } from "../schema/common.js";
 import { experimentOptions } from "../schema/experiments.js";
 import { trainerDefaults } from "../schema/training.js";
 import type { Settings, TrainerOptions } from "../schema/types.js";
@@ -119,13 +120,13 @@ async function writeTables(
 
 /** Finds out before hours of training that weights are missing. One file cannot serve several backbones. */
 function checkWeights(where: string, { condition, options }: PlannedRun): void {
-  const { backbone = trainerDefaults.backbone, backboneWeights = trainerDefaults.backboneWeights } = options;
+  const { backbone = paperBackbone, backboneWeights = trainerDefaults.backboneWeights } = options;
   if (backboneWeights === "random") return;
   if (condition.options.backbone !== undefined && backboneWeights !== "auto") {
     const expected = "'auto' or 'random', for the protocol uses several backbones,";
     throw invalid(where, "training.backboneWeights", expected, backboneWeights);
   }
-  weightsFile(backbone, backboneWeights);
+  weightsFile(where, backbone, backboneWeights);
 }
 
 /** Opens the data of the runs that `out` does not hold. Refuses a run that it holds with other options or data. */

@@ -7,6 +7,7 @@ import { applyRegime, inferRegime, limitSegmented, limitTraining } from "../data
 import { kindOf, open } from "../datasets/registry.js";
 import { call, invalid, SuperSimpleNetError, text } from "../errors.js";
 import { mergeOptions } from "../schema/check.js";
+import { paperBackbone } from "../schema/common.js";
 import { type DatasetKind, datasetKinds } from "../schema/datasets.js";
 import { experimentTraining, type ExperimentTraining, type Shard } from "../schema/experiments.js";
 import type { TrainerOptions } from "../schema/types.js";
@@ -194,12 +195,12 @@ export async function plan(
     const { trainAnomalous: anomalous, trainSegmented: segmented } = countSamples(first);
     for (const part of parts) {
       const published = publishedSettings({ kind: source.kind, category: part.category });
-      const settings = mergeOptions<TrainerOptions>(published, { calibration }, training);
+      const settings = mergeOptions<TrainerOptions>(published, { backbone: paperBackbone, calibration }, training);
       const conditions = protocol.conditions({
         kind: source.published,
         labels: { anomalous, segmented },
         regime: inferRegime(first),
-        base: checkOptions(settings),
+        base: { ...checkOptions(settings), backbone: settings.backbone! },
       });
       for (const [order, condition] of conditions.entries()) {
         for (let seed = 0; seed < seeds; seed++) {

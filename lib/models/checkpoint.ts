@@ -67,6 +67,6 @@ async function chooseBackbone(
   return {
     info: { architecture, trained, source, sha256: loaded.sha256 },
     tensors: loaded.tensors,
-    cached: (backboneWeights ?? "auto") === "auto",
+    cached: ["auto", "distilled"].includes(backboneWeights ?? "auto"),
   };
 }

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import os from "node:os";
 
+import { chooseBackbone } from "../backbones/choose.js";
 import { type Backbone, loadBackbone, weightsFile } from "../backbones/load.js";
 import { splitCalibration } from "../datasets/calibration.js";
 import { applyRegime, limitSegmented } from "../datasets/regime.js";
@@ -9,10 +10,16 @@ import { validateDataset } from "../datasets/validate.js";
 import { applyThreads, checkPrecision, type ChosenDevice, resolveDevice } from "../native/device.js";
 import { engine } from "../native/engine.js";
 import { packageVersion } from "../native/locate.js";
-import { type Checkpoint, type Fingerprint, readCheckpoint } from "./checkpoint.js";
+import { type Checkpoint, type Fingerprint, readCheckpoint, savedBackbone } from "./checkpoint.js";
 import type { FitOptions, StageReporter } from "./events.js";
 import type { Ranks, RankSettings } from "./ranks.js";
-import { type CheckedOptions, recordedOptions, type ResolvedOptions, resolveOptions } from "./resolve.js";
+import {
+  type CheckedOptions,
+  recordedOptions,
+  type ResolvedOptions,
+  resolveOptions,
+  type SettledOptions,
+} from "./resolve.js";
 
 /** A call of fit. `options.out` is absent where another process writes the files. */
 export interface FitCall {
@@ -28,6 +35,8 @@ export interface TrainingPlan {
   deviceReason: string;
   threads: number;
   backbone: Backbone;
+  /** Why it is not the paper's backbone, where nobody asked for another one. */
+  backboneReason: string | null;
   /** Training images whose labels the regime allows. */
   fit: readonly Sample[];
   /** Training images held out to set the thresholds. */
@@ -39,13 +48,15 @@ export interface TrainingPlan {
 }
 
 /** Checks the data, loads backbone and checkpoint, and makes sure that all processes train the same. */
-export async function planTraining(options: CheckedOptions, data: Dataset, call: FitCall): Promise<TrainingPlan> {
+export async function planTraining(asked: CheckedOptions, data: Dataset, call: FitCall): Promise<TrainingPlan> {
   const { ranks, stages } = call;
   const { signal, out, resume } = call.options;
+  const { reason: backboneReason, ...chosen } = chooseBackbone(asked, await backboneBefore(call));
+  const options = { ...asked, ...chosen };
   const { device, reason: deviceReason } = chooseDevice(options, ranks?.settings);
   checkPrecision("new Trainer", options.precision, device);
   // Missing weights are found out before all images are read.
-  if (options.backboneWeights !== "random") weightsFile(options.backbone, options.backboneWeights);
+  if (options.backboneWeights !== "random") weightsFile("new Trainer", chosen.backbone, chosen.backboneWeights);
   const { settings, fit, calibration, content, warnings } = await planData(options, data, call);
 
   stages.report("load", 0, 1);
@@ -62,7 +73,25 @@ export async function planTraining(options: CheckedOptions, data: Dataset, call:
       `The checkpoint was computed with ${checkpoint.threads} threads and goes on with ${threads}: the model differs in the last bits from one trained without interruption.`,
     );
   stages.report("load", 1, 1);
-  return { settings, device, deviceReason, threads, backbone, fit, calibration, fingerprint, checkpoint, warnings };
+  return {
+    settings,
+    device,
+    deviceReason,
+    threads,
+    backbone,
+    backboneReason,
+    fit,
+    calibration,
+    fingerprint,
+    checkpoint,
+    warnings,
+  };
+}
+
+/** The architecture of the training that is resumed, the same on every rank. */
+async function backboneBefore({ ranks, options: { resume, out } }: FitCall): Promise<string | undefined> {
+  const own = resume ? await savedBackbone(out!) : undefined;
+  return ranks ? await ranks.fromFirst(own) : own;
 }
 
 interface DataPlan extends Pick<TrainingPlan, "settings" | "fit" | "calibration" | "warnings"> {
@@ -71,7 +100,7 @@ interface DataPlan extends Pick<TrainingPlan, "settings" | "fit" | "calibration"
 }
 
 /** Reads every image once, settles the regime and holds out the images of the calibration. */
-async function planData(options: CheckedOptions, data: Dataset, call: FitCall): Promise<DataPlan> {
+async function planData(options: SettledOptions, data: Dataset, call: FitCall): Promise<DataPlan> {
   const { imageSize, regime, masks } = options;
   const { segmentedRatio, segmentedCount } = masks;
   const dataset = limitSegmented(data, { segmentedRatio, segmentedCount });
