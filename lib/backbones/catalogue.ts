@@ -89,6 +89,10 @@ export interface ListedWeights {
   /** What `weights pull` takes, or the name of the package's own. */
   name: string;
   architecture: Architecture;
+  /** The file's name. */
+  file: string;
+  /** The first hexadecimal digits of the file's SHA-256; all of them for the package's own. */
+  sha256Prefix: string;
   sizeMiB: number;
   /** Where it is downloaded from, without user name and password; null: it is in this package. */
   url: string | null;
@@ -100,14 +104,21 @@ export interface ListedWeights {
 
 /** Every backbone that is known and what of it is on this machine. Checksums are not computed. */
 export function listWeights(): ListedWeights[] {
-  const { name, architecture, sizeMiB, path: file } = packaged;
-  const own = { name, architecture, sizeMiB, url: null, official: null, used: existsSync(file) ? file : null };
+  const own = {
+    name: packaged.name,
+    architecture: packaged.architecture,
+    file: path.basename(packaged.path),
+    sha256Prefix: packaged.sha256,
+    sizeMiB: packaged.sizeMiB,
+    url: null,
+    official: null,
+    used: existsSync(packaged.path) ? packaged.path : null,
+  };
   const others = catalogue.map((entry) => {
     const official = path.join(weightsFolder(), entry.file);
     return {
+      ...entry,
       name: entry.architecture,
-      architecture: entry.architecture,
-      sizeMiB: entry.sizeMiB,
       url: shownUrl(weightsUrl(entry)),
       official: existsSync(official) ? official : null,
       used: cachedWeights(entry.architecture) ?? null,

@@ -91,7 +91,7 @@ export async function planTraining(asked: CheckedOptions, data: Dataset, call: F
 /** The architecture of the training that is resumed, the same on every rank. */
 async function backboneBefore({ ranks, options: { resume, out } }: FitCall): Promise<string | undefined> {
   const own = resume ? await savedBackbone(out!) : undefined;
-  return ranks ? await ranks.fromFirst(own) : own;
+  return ranks ? ((await ranks.fromFirst<string | null>(own)) ?? undefined) : own;
 }
 
 interface DataPlan extends Pick<TrainingPlan, "settings" | "fit" | "calibration" | "warnings"> {
