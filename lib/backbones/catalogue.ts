@@ -22,7 +22,7 @@ function entry(architecture: Architecture, sha256Prefix: string, sizeMiB: number
   return { architecture, file: `${architecture}-${sha256Prefix}.pth`, sha256Prefix, sizeMiB };
 }
 
-/** torchvision's IMAGENET1K_V1 weights (BSD 3-Clause), the ones that the paper's results are made with. The default is first. */
+/** torchvision's IMAGENET1K_V1 weights (BSD 3-Clause), the ones that the paper's results are made with. The paper's is first. */
 export const catalogue: readonly CatalogueEntry[] = [
   entry("wide_resnet50_2", "95faca4d", 132),
   entry("wide_resnet101_2", "32ee1156", 243),

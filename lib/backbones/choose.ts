@@ -19,13 +19,26 @@ export function chooseBackbone(
   asked: { backbone?: Architecture | undefined; backboneWeights: string },
   before?: string,
 ): BackboneChoice {
-  const { backbone, backboneWeights } = asked;
-  const own = { backbone: packaged.architecture, backboneWeights: "distilled" } as const;
-  if (backbone !== undefined) return { backbone, backboneWeights, reason: null };
-  if (backboneWeights === "distilled") return { ...own, reason: null };
-  const paper: BackboneChoice = { backbone: paperBackbone, backboneWeights, reason: null };
-  if (backboneWeights !== "auto") return paper;
-  const reason = `no trained weights of the paper's ${paperBackbone} on this machine; 'supersimplenet weights pull ${paperBackbone}' gets them`;
-  const here = before === undefined ? cachedWeights(paperBackbone) !== undefined : before !== packaged.architecture;
-  return here ? paper : { ...own, reason };
+  const { backbone = backboneOf(asked.backboneWeights), backboneWeights } = asked;
+  if (isNamed(asked)) return { backbone, backboneWeights, reason: null };
+  if (before === undefined ? cachedWeights(paperBackbone) !== undefined : before !== packaged.architecture)
+    return { backbone, backboneWeights, reason: null };
+  const reason =
+    before === undefined
+      ? `no trained weights of the paper's ${paperBackbone} on this machine; 'weights pull ${paperBackbone}' gets them`
+      : "as the training that is resumed";
+  return { backbone: packaged.architecture, backboneWeights: "distilled", reason };
 }
+
+/** Whether the caller says which backbone it is, by its name or by its weights. */
+export const isNamed = ({
+  backbone,
+  backboneWeights,
+}: {
+  backbone?: string | undefined;
+  backboneWeights: string;
+}): boolean => backbone !== undefined || backboneWeights !== "auto";
+
+/** The architecture of weights that are named without one. */
+export const backboneOf = (weights: string | undefined): Architecture =>
+  weights === "distilled" ? packaged.architecture : paperBackbone;

@@ -52,8 +52,8 @@ async function list(): Promise<number> {
 
 async function pull(architecture: string): Promise<number> {
   const { packaged } = await import("../backbones/catalogue.js");
-  if (architecture === packaged.name)
-    throw wrongUsage(`${architecture} is a part of this package; there is nothing to download.`, { action: "pull" });
+  if (architecture === packaged.name || architecture === "distilled")
+    throw wrongUsage(`${packaged.name} is a part of this package; there is nothing to download.`, { action: "pull" });
   const { pullWeights } = await import("../backbones/pull.js");
   const pulled = await interruptible(
     (signal) => pullWeights(architecture, { signal, onProgress: showBytes(architecture) }),

@@ -1,5 +1,6 @@
 import path from "node:path";
 
+import { backboneOf } from "../backbones/choose.js";
 import { weightsFile } from "../backbones/load.js";
 import type { Dataset } from "../datasets/dataset.js";
 import { Detector } from "../detection/detector.js";
@@ -8,7 +9,6 @@ import { evaluate, type Evaluation, outcome } from "../evaluation/evaluate.js";
 import { evaluateScores } from "../evaluation/metrics.js";
 import { decodeMask } from "../images/decode.js";
 import { check } from "../schema/check.js";
-import { paperBackbone } from "../schema/common.js";
 import { experimentOptions } from "../schema/experiments.js";
 import { trainerDefaults } from "../schema/training.js";
 import type { Settings, TrainerOptions } from "../schema/types.js";
@@ -120,7 +120,8 @@ async function writeTables(
 
 /** Finds out before hours of training that weights are missing. One file cannot serve several backbones. */
 function checkWeights(where: string, { condition, options }: PlannedRun): void {
-  const { backbone = paperBackbone, backboneWeights = trainerDefaults.backboneWeights } = options;
+  const { backboneWeights = trainerDefaults.backboneWeights } = options;
+  const { backbone = backboneOf(backboneWeights) } = options;
   if (backboneWeights === "random") return;
   if (condition.options.backbone !== undefined && backboneWeights !== "auto") {
     const expected = "'auto' or 'random', for the protocol uses several backbones,";

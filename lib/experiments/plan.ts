@@ -1,13 +1,13 @@
 import { createHash } from "node:crypto";
 import path from "node:path";
 
+import { backboneOf } from "../backbones/choose.js";
 import { countSamples, type Dataset, type DatasetCounts } from "../datasets/dataset.js";
 import { publishedSettings } from "../datasets/published.js";
 import { applyRegime, inferRegime, limitSegmented, limitTraining } from "../datasets/regime.js";
 import { kindOf, open } from "../datasets/registry.js";
 import { call, invalid, SuperSimpleNetError, text } from "../errors.js";
 import { mergeOptions } from "../schema/check.js";
-import { paperBackbone } from "../schema/common.js";
 import { type DatasetKind, datasetKinds } from "../schema/datasets.js";
 import { experimentTraining, type ExperimentTraining, type Shard } from "../schema/experiments.js";
 import type { TrainerOptions } from "../schema/types.js";
@@ -195,7 +195,11 @@ export async function plan(
     const { trainAnomalous: anomalous, trainSegmented: segmented } = countSamples(first);
     for (const part of parts) {
       const published = publishedSettings({ kind: source.kind, category: part.category });
-      const settings = mergeOptions<TrainerOptions>(published, { backbone: paperBackbone, calibration }, training);
+      const settings = mergeOptions<TrainerOptions>(
+        published,
+        { backbone: backboneOf(training.backboneWeights), calibration },
+        training,
+      );
       const conditions = protocol.conditions({
         kind: source.published,
         labels: { anomalous, segmented },

@@ -27,7 +27,7 @@ export const benchmarkOptions = z.strictObject({
   backbone: option(z.enum(architectures).optional(), {
     help: `Backbone to measure where no model file is given: ${architectures.join(", ")}.`,
     placeholder: "NAME",
-    defaultText: paperBackbone,
+    defaultText: `${paperBackbone}, or resnet18 with the weights distilled`,
   }),
   backboneWeights: option(pathType.optional(), {
     ...weightsRow,

@@ -17,7 +17,7 @@ export const heads = option(z.enum(headsForms).optional(), headsRow);
 export const backboneWeights = option(pathType.default("auto"), {
   help: "Weights of the backbone, for a model file that does not hold them: a .safetensors or .pth file; auto: those of the cache folder or the package that the model was trained with.",
   placeholder: "FILE",
-  expected: "'auto' or a path",
+  expected: "'auto', 'distilled' or a path",
   record: false,
 });
 

@@ -199,7 +199,7 @@ export const trainerOptions = z.strictObject({
     noiseStd: option(z.union([positive(), z.strictObject({ relative: positive() })]).optional(), {
       help: "Strength of the latent noise: a standard deviation, or R times the standard deviation of each channel.",
       placeholder: "S|relative:R",
-      defaultText: `${publishedNoiseStd} for the trained wide_resnet50_2, else relative:${relativeNoise}`,
+      defaultText: `${publishedNoiseStd} for the trained ${paperBackbone}, else relative:${relativeNoise.weak} in the weak regime and relative:${relativeNoise.full} in the others`,
       expected: "a number above 0, or { relative: a number above 0 }",
       written: "a number above 0, or relative:NUMBER",
       read: readNoise,

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import os from "node:os";
 
-import { chooseBackbone } from "../backbones/choose.js";
+import { type BackboneChoice, chooseBackbone, isNamed } from "../backbones/choose.js";
 import { type Backbone, loadBackbone, weightsFile } from "../backbones/load.js";
 import { splitCalibration } from "../datasets/calibration.js";
 import { applyRegime, limitSegmented } from "../datasets/regime.js";
@@ -51,7 +51,7 @@ export interface TrainingPlan {
 export async function planTraining(asked: CheckedOptions, data: Dataset, call: FitCall): Promise<TrainingPlan> {
   const { ranks, stages } = call;
   const { signal, out, resume } = call.options;
-  const { reason: backboneReason, ...chosen } = chooseBackbone(asked, await backboneBefore(call));
+  const { reason: backboneReason, ...chosen } = await settleBackbone(asked, call);
   const options = { ...asked, ...chosen };
   const { device, reason: deviceReason } = chooseDevice(options, ranks?.settings);
   checkPrecision("new Trainer", options.precision, device);
@@ -88,10 +88,11 @@ export async function planTraining(asked: CheckedOptions, data: Dataset, call: F
   };
 }
 
-/** The architecture of the training that is resumed, the same on every rank. */
-async function backboneBefore({ ranks, options: { resume, out } }: FitCall): Promise<string | undefined> {
-  const own = resume ? await savedBackbone(out!) : undefined;
-  return ranks ? ((await ranks.fromFirst<string | null>(own)) ?? undefined) : own;
+/** Where nobody names a backbone, rank 0 chooses for all: the others may have other weights on their machines. */
+async function settleBackbone(asked: CheckedOptions, { ranks, options }: FitCall): Promise<BackboneChoice> {
+  const own = chooseBackbone(asked, options.resume ? await savedBackbone(options.out!) : undefined);
+  const first = ranks && (await ranks.fromFirst(own));
+  return first && !isNamed(asked) ? first : own;
 }
 
 interface DataPlan extends Pick<TrainingPlan, "settings" | "fit" | "calibration" | "warnings"> {

@@ -137,6 +137,7 @@ test("a training without options of its backbone works offline; its model needs 
     ],
   );
   assert.match(starts[0]!.backbone.reason!, /weights pull wide_resnet50_2/);
+  assert.match(starts[1]!.backbone.reason!, /resumed/);
 
   const file = path.join(folder, "model.safetensors");
   await model.save(file);
