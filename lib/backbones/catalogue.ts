@@ -3,7 +3,7 @@ import path from "node:path";
 
 import { shownUrl } from "../errors.js";
 import type { Architecture } from "../native/binding.js";
-import { cacheFolder } from "../native/locate.js";
+import { cacheFolder, packageFolder } from "../native/locate.js";
 import { checkValue } from "../schema/check.js";
 import { pullOptions } from "../schema/downloads.js";
 import { architecture as architectureType } from "../schema/models.js";
@@ -22,7 +22,7 @@ function entry(architecture: Architecture, sha256Prefix: string, sizeMiB: number
   return { architecture, file: `${architecture}-${sha256Prefix}.pth`, sha256Prefix, sizeMiB };
 }
 
-/** torchvision's IMAGENET1K_V1 weights (BSD 3-Clause), the ones that the paper's results are made with. The default is first. */
+/** torchvision's IMAGENET1K_V1 weights (BSD 3-Clause), the ones that the paper's results are made with. The paper's is first. */
 export const catalogue: readonly CatalogueEntry[] = [
   entry("wide_resnet50_2", "95faca4d", 132),
   entry("wide_resnet101_2", "32ee1156", 243),
@@ -31,6 +31,21 @@ export const catalogue: readonly CatalogueEntry[] = [
   entry("resnet34", "b627a593", 83),
   entry("resnet18", "f37072fd", 45),
 ];
+
+/**
+ * The trained backbone in this package, distilled from the official resnet18 on drawn images (docs/weights.md). Model files
+ * name it by its checksum, so the file never changes: a better one gets a name of its own beside it.
+ */
+export const packaged = {
+  name: "resnet18-distilled",
+  architecture: "resnet18",
+  /** Of the file. */
+  sha256: "5572281f255110160bedeb983aa47e6b1aa5bddc9e47962ddb48eaa0d4a71620",
+  /** Over the tensors, as model files have it (tensorsSha256). */
+  tensorsSha256: "584eb336dddeb1d4ab0ca33346781435709762792d6d058a90457299e55d69db",
+  sizeMiB: 5.3,
+  path: path.join(packageFolder, "weights", "resnet18-distilled.safetensors"),
+} as const;
 
 /** Throws INVALID_OPTION for a name that is not an architecture. */
 export function catalogueEntry(architecture: string, where = "weights"): CatalogueEntry {
@@ -59,7 +74,7 @@ export function importedName(architecture: Architecture, extension: "pth" | "saf
   return `${architecture}.imported.${extension}`;
 }
 
-/** The file that "auto" uses, or undefined. A file that the user imported goes before the official one. */
+/** The file of `architecture` that "auto" uses, or undefined. A file that the user imported goes before the official one. */
 export function cachedWeights(architecture: Architecture): string | undefined {
   return [
     importedName(architecture, "safetensors"),
@@ -70,24 +85,44 @@ export function cachedWeights(architecture: Architecture): string | undefined {
     .find((file) => existsSync(file));
 }
 
-export interface ListedWeights extends CatalogueEntry {
-  /** Where it is downloaded from, without user name and password. */
-  url: string;
+export interface ListedWeights {
+  /** What `weights pull` takes, or the name of the package's own. */
+  name: string;
+  architecture: Architecture;
+  /** The file's name. */
+  file: string;
+  /** The first hexadecimal digits of the file's SHA-256; all of them for the package's own. */
+  sha256Prefix: string;
+  sizeMiB: number;
+  /** Where it is downloaded from, without user name and password; null: it is in this package. */
+  url: string | null;
   /** The official file's place in the cache folder, if it is there. */
   official: string | null;
-  /** The file that "auto" uses: an imported one before the official one. */
+  /** The file that "auto", or for the package's own "distilled", uses: an imported one before the official one. */
   used: string | null;
 }
 
-/** Every backbone of the catalogue and what of it is on this machine. Checksums are not computed. */
+/** Every backbone that is known and what of it is on this machine. Checksums are not computed. */
 export function listWeights(): ListedWeights[] {
-  return catalogue.map((entry) => {
+  const own = {
+    name: packaged.name,
+    architecture: packaged.architecture,
+    file: path.basename(packaged.path),
+    sha256Prefix: packaged.sha256,
+    sizeMiB: packaged.sizeMiB,
+    url: null,
+    official: null,
+    used: existsSync(packaged.path) ? packaged.path : null,
+  };
+  const others = catalogue.map((entry) => {
     const official = path.join(weightsFolder(), entry.file);
     return {
       ...entry,
+      name: entry.architecture,
       url: shownUrl(weightsUrl(entry)),
       official: existsSync(official) ? official : null,
       used: cachedWeights(entry.architecture) ?? null,
     };
   });
+  return [own, ...others];
 }

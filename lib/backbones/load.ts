@@ -1,13 +1,13 @@
 import { existsSync } from "node:fs";
 import path from "node:path";
 
-import { command, option, SuperSimpleNetError, text, throwIfAborted } from "../errors.js";
+import { command, invalid, option, SuperSimpleNetError, text, throwIfAborted } from "../errors.js";
 import { readTensors } from "../files/tensors.js";
 import type { Architecture, TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
 import { check } from "../schema/check.js";
 import { type LoadBackboneOptions, loadBackboneOptions } from "../schema/models.js";
-import { cachedWeights, weightsFolder } from "./catalogue.js";
+import { cachedWeights, packaged, weightsFolder } from "./catalogue.js";
 import { backboneFrom, tensorsSha256 } from "./check.js";
 
 export interface Backbone {
@@ -16,20 +16,39 @@ export interface Backbone {
   tensors: TensorMap;
   /** Over the tensors (tensorsSha256), not the file: independent of the file's format. */
   sha256: string;
-  /** The file's name, or "random, seed N". */
+  /** The file's name, "resnet18-distilled" for the package's own, or "random, seed N". */
   source: string;
   trained: boolean;
 }
 
+/** Throws INVALID_OPTION for "distilled" weights of an architecture that the package has none of. */
+export function checkDistilled(where: string, architecture: Architecture | undefined, weights: string): void {
+  if (weights === "distilled" && architecture !== undefined && architecture !== packaged.architecture)
+    throw invalid(
+      where,
+      "backbone",
+      `'${packaged.architecture}', for which alone there are distilled weights,`,
+      architecture,
+    );
+}
+
 /**
- * The file that `weights` stands for; "random" is none. Throws WEIGHTS_MISSING ("auto" found nothing) and FILE_NOT_FOUND, so
- * that a training finds out before it reads its images.
+ * The file that `weights` stands for; "random" is none. Throws INVALID_OPTION (checkDistilled), WEIGHTS_MISSING ("auto" found
+ * nothing) and FILE_NOT_FOUND, so that a training finds out before it reads its images.
  */
-export function weightsFile(architecture: Architecture, weights: string): string {
+export function weightsFile(where: string, architecture: Architecture, weights: string): string {
+  checkDistilled(where, architecture, weights);
+  if (weights === "distilled") {
+    if (existsSync(packaged.path)) return packaged.path;
+    throw new SuperSimpleNetError("FILE_NOT_FOUND", `A part of this package is missing: ${packaged.path}.`, {
+      path: packaged.path,
+      fix: "Install the package again.",
+    });
+  }
   const file = weights === "auto" ? cachedWeights(architecture) : weights;
   if (!file) {
     throw new SuperSimpleNetError("WEIGHTS_MISSING", `No trained weights of ${architecture} in ${weightsFolder()}.`, {
-      fix: text`Download them once with ${command(`weights pull ${architecture}`)}, or on a machine without internet access copy the file here and run ${command("weights import FILE")}. For a trial without trained weights give ${option("backboneWeights")} 'random'.`,
+      fix: text`Download them once with ${command(`weights pull ${architecture}`)}, or on a machine without internet access copy the file here and run ${command("weights import FILE")}. Or give ${option("backbone")} ${packaged.architecture} and ${option("backboneWeights")} distilled: the package's own backbone, which needs no download.`,
     });
   }
   if (!existsSync(file))
@@ -42,10 +61,12 @@ export function weightsFile(architecture: Architecture, weights: string): string
 
 /**
  * Reads a backbone's weights and checks every tensor. Throws WEIGHTS_MISSING ("auto" found nothing), WEIGHTS_INVALID
- * (with every problem), FILE_NOT_FOUND, FILE_CORRUPT, PICKLE_REFUSED, ABORTED, INVALID_OPTION.
+ * (with every problem), FILE_NOT_FOUND, FILE_CORRUPT, PICKLE_REFUSED, ABORTED, INVALID_OPTION, and CHECKSUM_MISMATCH where
+ * the package's own file was changed.
  */
 export async function loadBackbone(options: LoadBackboneOptions): Promise<Backbone> {
-  const { architecture, weights, seed, signal } = check("loadBackbone", loadBackboneOptions, options);
+  const where = "loadBackbone";
+  const { architecture, weights, seed, signal } = check(where, loadBackboneOptions, options);
   throwIfAborted(signal);
   if (weights === "random") {
     const tensors = await engine().randomBackbone(architecture, seed);
@@ -58,10 +79,17 @@ export async function loadBackbone(options: LoadBackboneOptions): Promise<Backbo
       trained: false,
     };
   }
-  const file = weightsFile(architecture, weights);
+  const file = weightsFile(where, architecture, weights);
   const tensors = backboneFrom(await readUsed(file), architecture, file);
   throwIfAborted(signal);
-  return { architecture, tensors, sha256: await tensorsSha256(tensors), source: path.basename(file), trained: true };
+  const sha256 = await tensorsSha256(tensors);
+  if (weights !== "distilled") return { architecture, tensors, sha256, source: path.basename(file), trained: true };
+  if (sha256 !== packaged.tensorsSha256)
+    throw new SuperSimpleNetError("CHECKSUM_MISMATCH", `A part of this package was changed: ${file}.`, {
+      path: file,
+      fix: "Install the package again.",
+    });
+  return { architecture, tensors, sha256, source: packaged.name, trained: true };
 }
 
 /** Without layer4 and fc, which are the larger part of an official file; everything when the names have a prefix. */

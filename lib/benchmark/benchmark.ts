@@ -3,6 +3,7 @@ import os from "node:os";
 import path from "node:path";
 
 import { cachedWeights } from "../backbones/catalogue.js";
+import { backboneOf } from "../backbones/choose.js";
 import { loadBackbone } from "../backbones/load.js";
 import { renderScene } from "../datasets/surface.js";
 import { Detector } from "../detection/detector.js";
@@ -182,13 +183,14 @@ export function percentile(values: readonly number[], percent: number): number {
   return sorted[Math.max(0, Math.ceil((percent / 100) * sorted.length) - 1)]!;
 }
 
-/** Random heads on a backbone whose weights are those of the cache folder if there are any, else random. */
+/** Random heads on a backbone with `weights`; without, those of the cache folder if there are any, else random. */
 export async function untrainedModel(
-  architecture: Architecture = trainerDefaults.backbone,
+  backbone?: Architecture,
   imageSize: readonly [number, number] = trainerDefaults.imageSize,
   weights?: string,
   signal?: AbortSignal,
 ): Promise<Model> {
+  const architecture = backbone ?? backboneOf(weights);
   const { layers, resize, variant, alignCorners } = trainerDefaults.network;
   const settings = networkSettings({ layers, resize, variant, alignCorners, imageSize });
   const loaded = await loadBackbone({

@@ -25,7 +25,7 @@ const options = z.strictObject({
 export const convert = command({
   name: "convert",
   description:
-    "Writes a model file from a PyTorch checkpoint. Such checkpoints hold no thresholds: the score threshold is 0.5 until you set another. A backbone that does not come from the cache folder is stored in the model file; anomalib's checkpoints hold their own.",
+    "Writes a model file from a PyTorch checkpoint. Such checkpoints hold no thresholds: the score threshold is 0.5 until you set another. A backbone that comes from neither the cache folder nor the package is stored in the model file; anomalib's checkpoints hold their own.",
   options,
   examples: [
     "supersimplenet convert --checkpoint weights.pt --backbone wide_resnet50_2 --image-size 256x256 --out model.safetensors",

@@ -93,7 +93,7 @@ function startLines(event: StartEvent): string[] {
   const held = calibration.method === "holdOut" && used > 0 ? `, ${used} more held out for the thresholds` : "";
   return [
     `regime ${regime}: ${counts.trainNormal} normal and ${counts.trainAnomalous} anomalous training images (${counts.trainSegmented} with a mask)${held}`,
-    `backbone ${backbone.architecture}, ${backbone.trained ? `weights ${backbone.source}` : `UNTRAINED (${backbone.source})`}; noise ${noiseStd.toPrecision(3)} (${noise}); device ${device} (${deviceReason})`,
+    `backbone ${backbone.architecture}, ${backbone.trained ? `weights ${backbone.source}` : `UNTRAINED (${backbone.source})`}${backbone.reason === null ? "" : ` (${backbone.reason})`}; noise ${noiseStd.toPrecision(3)} (${noise}); device ${device} (${deviceReason})`,
     `${counted(epochs, "epoch")} of ${counted(stepsPerEpoch, "step")}${epochsDone > 0 ? `; ${epochsDone} are done already` : ""}${ranks > 1 ? `; each step shared by ${ranks} processes` : ""}`,
     ...(calibration.folds === null
       ? []

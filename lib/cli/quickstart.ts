@@ -9,7 +9,7 @@ import type { Detection } from "../detection/types.js";
 import { fileError, option as flagOf, text } from "../errors.js";
 import type { Evaluation } from "../evaluation/evaluate.js";
 import type { Model } from "../models/model.js";
-import { pathType } from "../schema/common.js";
+import { paperBackbone, pathType } from "../schema/common.js";
 import { generatedOptions } from "../schema/datasets.js";
 import { option, rowOf } from "../schema/option.js";
 import { trainerOptions } from "../schema/training.js";
@@ -25,7 +25,7 @@ import { type RunFiles, runFiles, saveMetrics, saveRun, withWhatIsKept } from ".
 const { epochs, device, threads } = trainerOptions.shape;
 const { imageSize, seed } = generatedOptions.shape;
 
-/** Small enough for two CPU cores and three minutes, large enough to learn the defects. */
+/** Small enough for two CPU cores and two minutes, large enough to learn the defects. */
 const options = z.strictObject({
   out: option(pathType.default("quickstart-run"), {
     help: "Folder for everything.",
@@ -39,7 +39,7 @@ const options = z.strictObject({
   threads,
 });
 
-/** Good images, and a few defects with masks: what a random backbone cannot know, the labels tell in few epochs. */
+/** Good images, and a few defects with masks: with them few epochs are enough. */
 const trainImages = { trainNormal: 60, trainAnomalous: 15 } as const;
 
 /** Louder than the default, which is chosen for trainings of hundreds of epochs (docs/measurements/noise.md). */
@@ -52,7 +52,7 @@ const shownGood = 2;
 export const quickstart = command({
   name: "quickstart",
   description:
-    "Draws a data set of printed surfaces with and without defects, trains on good ones and a few defects with masks, evaluates, and writes the model, metrics.json and pictures. The backbone is a ResNet-18 with random weights, so that nothing has to be downloaded; use trained weights for real work.",
+    "Draws a data set of printed surfaces with and without defects, trains on good ones and a few defects with masks, evaluates, and writes the model, metrics.json and pictures. The backbone is the package's own ResNet-18, so nothing has to be downloaded.",
   options,
   examples: ["supersimplenet quickstart", "supersimplenet quickstart --out /tmp/demo --epochs 10"],
   async run(flags) {
@@ -108,7 +108,7 @@ async function demonstrate(plan: Plan, signal: AbortSignal): Promise<number> {
   const { Trainer } = await import("../training/trainer.js");
   const trainer = new Trainer({
     backbone: "resnet18",
-    backboneWeights: "random",
+    backboneWeights: "distilled",
     imageSize: plan.imageSize,
     epochs: plan.epochs,
     seed: plan.seed,
@@ -197,9 +197,9 @@ function whatToDoNext({ files, data, pictures }: Plan, contactSheet: string, sec
     `metrics       ${files.metrics}`,
     "",
     `${duration(seconds)} in all. With your own images:`,
-    `  ${program} weights pull wide_resnet50_2`,
     `  ${program} train --data DIR --out runs/first        (DIR/train/good, DIR/test/good, DIR/test/<defect>: docs/guides/data.md)`,
     `  ${program} predict --model ${shorter(files.model)} ${shorter(path.join(data, "test"))}`,
+    `  ${program} weights pull ${paperBackbone}        (the paper's backbone, a download; without it train uses the package's own)`,
   ].join("\n");
 }
 

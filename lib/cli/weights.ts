@@ -11,7 +11,7 @@ import { output, program, table } from "./output.js";
 export const weights = command({
   name: "weights",
   description:
-    "'list' shows which weights are known and which of them are in the cache folder. 'pull NAME' downloads the official file and checks it. 'import FILE' copies a file that is on this machine already, for machines without internet access. docs/guides/weights.md tells more.",
+    "'list' shows which weights are known and which of them are on this machine. 'pull NAME' downloads the official file and checks it. 'import FILE' copies a file that is on this machine already, for machines without internet access. docs/guides/weights.md tells more.",
   positionals: { usage: "list|pull NAME|import FILE", min: 1, max: 2, what: "list, pull NAME or import FILE" },
   options: z.strictObject({
     backbone: option(architecture.optional(), {
@@ -40,10 +40,10 @@ export const weights = command({
 async function list(): Promise<number> {
   const { listWeights } = await import("../backbones/catalogue.js");
   const weights = listWeights();
-  const rows = weights.map(({ architecture, sizeMiB, used }) => [
-    architecture,
+  const rows = weights.map(({ name, sizeMiB, url, used }) => [
+    name,
     `${sizeMiB} MiB`,
-    used ?? `no: ${program} weights pull ${architecture}`,
+    used ?? (url === null ? "no: install the package again" : `no: ${program} weights pull ${name}`),
   ]);
   output.result(table([["NAME", "SIZE", "HERE"], ...rows]));
   output.document({ weights });
@@ -51,6 +51,9 @@ async function list(): Promise<number> {
 }
 
 async function pull(architecture: string): Promise<number> {
+  const { packaged } = await import("../backbones/catalogue.js");
+  if (architecture === packaged.name || architecture === "distilled")
+    throw wrongUsage(`${packaged.name} is a part of this package; there is nothing to download.`, { action: "pull" });
   const { pullWeights } = await import("../backbones/pull.js");
   const pulled = await interruptible(
     (signal) => pullWeights(architecture, { signal, onProgress: showBytes(architecture) }),

@@ -79,7 +79,7 @@ export class Detector {
     await applyThreads(where, settings.threads);
     // The file may not be needed, but a wrong name is a mistake all the same.
     if (settings.backboneWeights !== "auto" && settings.backboneWeights !== "random")
-      weightsFile(model.config.backbone.architecture, settings.backboneWeights);
+      weightsFile(where, model.config.backbone.architecture, settings.backboneWeights);
     const backbone = await model.backbone(settings.backboneWeights);
     const { precision, cudaGraphs } = settings;
     const config = { ...model.networkConfig, device: chosen.device, compute, precision, cudaGraphs };

@@ -1,5 +1,6 @@
 import path from "node:path";
 
+import { backboneOf } from "../backbones/choose.js";
 import { weightsFile } from "../backbones/load.js";
 import type { Dataset } from "../datasets/dataset.js";
 import { Detector } from "../detection/detector.js";
@@ -119,13 +120,14 @@ async function writeTables(
 
 /** Finds out before hours of training that weights are missing. One file cannot serve several backbones. */
 function checkWeights(where: string, { condition, options }: PlannedRun): void {
-  const { backbone = trainerDefaults.backbone, backboneWeights = trainerDefaults.backboneWeights } = options;
+  const { backboneWeights = trainerDefaults.backboneWeights } = options;
+  const { backbone = backboneOf(backboneWeights) } = options;
   if (backboneWeights === "random") return;
   if (condition.options.backbone !== undefined && backboneWeights !== "auto") {
     const expected = "'auto' or 'random', for the protocol uses several backbones,";
     throw invalid(where, "training.backboneWeights", expected, backboneWeights);
   }
-  weightsFile(backbone, backboneWeights);
+  weightsFile(where, backbone, backboneWeights);
 }
 
 /** Opens the data of the runs that `out` does not hold. Refuses a run that it holds with other options or data. */

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import path from "node:path";
 
+import { backboneOf } from "../backbones/choose.js";
 import { countSamples, type Dataset, type DatasetCounts } from "../datasets/dataset.js";
 import { publishedSettings } from "../datasets/published.js";
 import { applyRegime, inferRegime, limitSegmented, limitTraining } from "../datasets/regime.js";
@@ -194,12 +195,16 @@ export async function plan(
     const { trainAnomalous: anomalous, trainSegmented: segmented } = countSamples(first);
     for (const part of parts) {
       const published = publishedSettings({ kind: source.kind, category: part.category });
-      const settings = mergeOptions<TrainerOptions>(published, { calibration }, training);
+      const settings = mergeOptions<TrainerOptions>(
+        published,
+        { backbone: backboneOf(training.backboneWeights), calibration },
+        training,
+      );
       const conditions = protocol.conditions({
         kind: source.published,
         labels: { anomalous, segmented },
         regime: inferRegime(first),
-        base: checkOptions(settings),
+        base: { ...checkOptions(settings), backbone: settings.backbone! },
       });
       for (const [order, condition] of conditions.entries()) {
         for (let seed = 0; seed < seeds; seed++) {

@@ -9,7 +9,7 @@ import { checkValue, mergeOptions } from "../schema/check.js";
 import { type AblationName, ablations, regimePresets } from "../schema/presets.js";
 import { trainerDefaults } from "../schema/training.js";
 import type { TrainerOptions } from "../schema/types.js";
-import { type CheckedOptions, defaultNoise } from "../training/resolve.js";
+import { defaultNoise, type SettledOptions } from "../training/resolve.js";
 
 export type MetricName = Exclude<MetricId, "f1MaxThreshold">;
 
@@ -38,7 +38,7 @@ export interface Context {
   labels: { anomalous: number; segmented: number };
   regime: Regime;
   /** The trainer's options before the condition changes them: its defaults, the data set's settings, the caller's options. */
-  base: CheckedOptions;
+  base: SettledOptions;
 }
 
 export interface Protocol {
@@ -182,7 +182,7 @@ function sensitivity(context: Context): Condition[] {
     options: { regime, ...options },
   });
   const threshold = base.anomalies.perlinThreshold ?? regimePresets[regime].anomalies.perlinThreshold;
-  const noise = base.anomalies.noiseStd ?? defaultNoise(base);
+  const noise = base.anomalies.noiseStd ?? defaultNoise(base, regime);
   const { adaptorLearningRate, headsLearningRate } = base.optimizer;
   const rounded = (value: number): number => Number(value.toPrecision(6));
   const times = (value: number, factor: number): number => rounded(value * factor);

@@ -28,7 +28,7 @@ export async function modelFromCheckpoint(
   const { channels } = engine().featureShape(networkConfigOf(architecture, settings));
   const converted = await convertCheckpoint({ path: checkpoint, layout: asked.layout, channels });
   const { layout } = converted;
-  const backbone = await chooseBackbone(options, converted.backbone);
+  const backbone = await backboneOfCheckpoint(options, converted.backbone);
   const model = new Model(
     {
       ...settings,
@@ -46,7 +46,7 @@ export async function modelFromCheckpoint(
   return { model, layout };
 }
 
-async function chooseBackbone(
+async function backboneOfCheckpoint(
   { checkpoint, backbone: architecture, backboneWeights }: ModelFromCheckpointOptions,
   own: { architecture: Architecture; tensors: TensorMap } | undefined,
 ): Promise<{ info: BackboneInfo; tensors: TensorMap; cached: boolean }> {
@@ -67,6 +67,6 @@ async function chooseBackbone(
   return {
     info: { architecture, trained, source, sha256: loaded.sha256 },
     tensors: loaded.tensors,
-    cached: (backboneWeights ?? "auto") === "auto",
+    cached: ["auto", "distilled"].includes(backboneWeights ?? "auto"),
   };
 }

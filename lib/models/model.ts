@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import { types } from "node:util";
 
 import { command, type ErrorDetails, fileError, option, SuperSimpleNetError, text } from "../errors.js";
+import { packaged } from "../backbones/catalogue.js";
 import { loadBackbone } from "../backbones/load.js";
 import { firstProblems, pickTensors, tensorsSha256 } from "../backbones/check.js";
 import { readTensors, writeTensors } from "../files/tensors.js";
@@ -126,7 +127,7 @@ export class Model {
   }
 
   /**
-   * The backbone's tensors: embedded, or from `weights` (a file, or "auto" for the cache folder). Throws WEIGHTS_MISSING,
+   * The backbone's tensors: embedded, or from `weights` (a file, or "auto" for the package or the cache folder). Throws WEIGHTS_MISSING,
    * and CHECKSUM_MISMATCH for other weights than the model was trained with.
    */
   async backbone(weights = "auto", signal?: AbortSignal): Promise<TensorMap> {
@@ -142,7 +143,8 @@ export class Model {
       );
     }
     const { architecture, sha256, source } = this.config.backbone;
-    const loaded = await loadBackbone({ architecture, weights, signal });
+    const own = weights === "auto" && sha256 === packaged.tensorsSha256;
+    const loaded = await loadBackbone({ architecture, weights: own ? "distilled" : weights, signal });
     if (loaded.sha256 !== sha256) {
       throw new SuperSimpleNetError(
         "CHECKSUM_MISMATCH",

@@ -1,11 +1,20 @@
 import { z } from "zod";
 
-import { architectures, callback, device, imageSizeRow, imageSizeType, pathType, signal, threads } from "./common.js";
+import {
+  architectures,
+  callback,
+  device,
+  imageSizeRow,
+  imageSizeType,
+  paperBackbone,
+  pathType,
+  signal,
+  threads,
+  weightsRow,
+} from "./common.js";
 import { heads, precision } from "./detection.js";
 import { option } from "./option.js";
-import { trainerDefaults, trainerOptions } from "./training.js";
-
-const { backbone } = trainerOptions.shape;
+import { trainerDefaults } from "./training.js";
 
 /** Options of benchmark. */
 export const benchmarkOptions = z.strictObject({
@@ -15,16 +24,14 @@ export const benchmarkOptions = z.strictObject({
     defaultText: "random heads on the backbone",
     expected: "a path",
   }),
-  backbone: option(backbone.unwrap().optional(), {
+  backbone: option(z.enum(architectures).optional(), {
     help: `Backbone to measure where no model file is given: ${architectures.join(", ")}.`,
     placeholder: "NAME",
-    defaultText: backbone.def.defaultValue,
+    defaultText: `${paperBackbone}, or resnet18 with the weights distilled`,
   }),
   backboneWeights: option(pathType.optional(), {
-    help: "Weights of the backbone: a .safetensors or .pth file, or random.",
-    placeholder: "FILE",
-    defaultText: "the cache folder, else random without a model file",
-    expected: "'auto', 'random' or a path",
+    ...weightsRow,
+    defaultText: "auto, else random without a model file",
   }),
   imageSize: option(imageSizeType.optional(), {
     ...imageSizeRow,

@@ -11,11 +11,23 @@ export const architectures = [
   "resnet18",
 ] as const;
 
+/** The backbone behind the paper's results. */
+export const paperBackbone = "wide_resnet50_2" satisfies (typeof architectures)[number];
+
 export const isPath = (value: unknown): value is string =>
   typeof value === "string" && value !== "" && !value.includes("\0");
 
 /** The path of a file or folder. */
 export const pathType = z.string().refine(isPath);
+
+/** What every option that names a backbone's weights says of its value. */
+export const weightsRow = {
+  help:
+    "Weights of the backbone: a .safetensors or .pth file; auto: those in the cache folder; distilled: the package's own, " +
+    "of resnet18; random: untrained, for tests.",
+  placeholder: "FILE",
+  expected: "'auto', 'distilled', 'random' or a path",
+} as const;
 
 const isSignal = (value: unknown): boolean => {
   const signal = value as Partial<AbortSignal> | null;

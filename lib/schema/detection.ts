@@ -15,9 +15,9 @@ export const heads = option(z.enum(headsForms).optional(), headsRow);
 
 /** The weights of a model whose file does not hold them. */
 export const backboneWeights = option(pathType.default("auto"), {
-  help: "Weights of the backbone, for a model file that does not hold them: a .safetensors or .pth file; auto takes them from the cache folder.",
+  help: "Weights of the backbone, for a model file that does not hold them: a .safetensors or .pth file; auto: those of the cache folder or the package that the model was trained with.",
   placeholder: "FILE",
-  expected: "'auto' or a path",
+  expected: "'auto', 'distilled' or a path",
   record: false,
 });
 

@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-import { callback, pathType, readNames, signal } from "./common.js";
+import { callback, paperBackbone, pathType, readNames, signal } from "./common.js";
 import { group, option, rowOf } from "./option.js";
 import { trainerOptions } from "./training.js";
 import type { Settings } from "./types.js";
@@ -13,11 +13,14 @@ const decided = option(z.undefined().optional(), {
   type: "undefined",
 });
 
-const { masks, calibration } = trainerOptions.shape;
+const { backbone, backboneWeights, masks, calibration } = trainerOptions.shape;
 const { fraction } = calibration.unwrap().shape;
 
 /** Options of the trainings of an experiment. */
 export const experimentTraining = trainerOptions.extend({
+  // The paper's tables are of the paper's backbone, whatever lies on this machine.
+  backbone: option(backbone, { ...rowOf(backbone)!, defaultText: paperBackbone }),
+  backboneWeights: option(backboneWeights, { ...rowOf(backboneWeights)!, defaultText: "auto" }),
   regime: decided,
   steps: decided,
   seed: decided,

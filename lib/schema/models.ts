@@ -1,21 +1,16 @@
 import { z } from "zod";
 
-import { architectures, imageSizeRow, imageSizeType, pathType, signal } from "./common.js";
+import { architectures, imageSizeRow, imageSizeType, pathType, signal, weightsRow } from "./common.js";
 import { option } from "./option.js";
-import { networkShape, trainerOptions } from "./training.js";
+import { networkShape } from "./training.js";
 import type { Settings } from "./types.js";
 
-export const architecture = trainerOptions.shape.backbone.unwrap();
+export const architecture = z.enum(architectures);
 
 /** Options of loadBackbone. */
 export const loadBackboneOptions = z.strictObject({
   architecture: option(architecture, { help: "Whose weights are read." }),
-  weights: option(pathType.default("auto"), {
-    help:
-      "auto: the imported file in the cache folder, else the official one; random: untrained weights; else the path " +
-      "of a .pth or .safetensors file.",
-    expected: "'auto', 'random' or a path",
-  }),
+  weights: option(pathType.default("auto"), weightsRow),
   seed: option(z.int().min(0).default(0), { help: "Seed of random weights." }),
   signal,
 });
@@ -64,10 +59,8 @@ export const modelFromCheckpointOptions = z.strictObject({
     placeholder: "NAME",
   }),
   backboneWeights: option(pathType.optional(), {
-    help: "Weights of the backbone: a .safetensors or .pth file; auto takes them from the cache folder.",
-    placeholder: "FILE",
+    ...weightsRow,
     defaultText: "the checkpoint's own if it holds them, as anomalib's do, else auto",
-    expected: "'auto', 'random' or a path",
   }),
   imageSize: option(imageSizeType, {
     ...imageSizeRow,

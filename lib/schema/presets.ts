@@ -35,8 +35,8 @@ export const regimePresets: Readonly<Record<Regime, RegimePreset>> = {
 /** The published noise scale, tuned to wide_resnet50_2 with ImageNet V1 weights (paper, section 4). */
 export const publishedNoiseStd = 0.015;
 
-/** Default scale of relative noise (docs/measurements/noise.md has the experiment). */
-export const relativeNoise = 0.5;
+/** Default scale of relative noise (docs/measurements/noise.md has the experiments). */
+export const relativeNoise: Readonly<Record<Regime, number>> = { unsupervised: 0.5, weak: 1, mixed: 0.5, full: 0.5 };
 
 /** The keys of `ablations`. */
 export type AblationName =

@@ -8,11 +8,13 @@ import {
   headsRow,
   imageSizeRow,
   imageSizeType,
+  paperBackbone,
   pathType,
   readNames,
   readNumbers,
   signal,
   threads,
+  weightsRow,
 } from "./common.js";
 import { group, option } from "./option.js";
 import { publishedNoiseStd, relativeNoise } from "./presets.js";
@@ -110,14 +112,14 @@ export const distributedOptions = z.strictObject({
 
 /** Every option of Trainer. What most people set stands first; the rest is in groups. */
 export const trainerOptions = z.strictObject({
-  backbone: option(z.enum(architectures).default("wide_resnet50_2"), {
+  backbone: option(z.enum(architectures).optional(), {
     help: `Frozen ResNet whose features are used: ${architectures.join(", ")}.`,
     placeholder: "NAME",
+    defaultText: `${paperBackbone} if its trained weights are on this machine, else the package's own resnet18`,
   }),
   backboneWeights: option(pathType.default("auto"), {
-    help: "Weights of the backbone: a .safetensors or .pth file; auto takes them from the cache folder; random is for tests.",
-    placeholder: "FILE",
-    expected: "'auto', 'random' or a path",
+    ...weightsRow,
+    defaultText: "auto, where no backbone is named either: distilled if auto finds none",
     record: false,
   }),
   imageSize: option(imageSizeType.default([256, 256]), {
@@ -158,7 +160,7 @@ export const trainerOptions = z.strictObject({
     heads: option(z.enum(headsForms).optional(), headsRow),
     embedBackbone: option(z.boolean().optional(), {
       help: "Store the backbone in the model file. Random weights must be stored.",
-      defaultText: "unless its weights come from the cache folder",
+      defaultText: "unless its weights come from the cache folder or the package",
       record: false,
     }),
   }),
@@ -201,7 +203,7 @@ export const trainerOptions = z.strictObject({
     noiseStd: option(z.union([positive(), z.strictObject({ relative: positive() })]).optional(), {
       help: "Strength of the latent noise: a standard deviation, or R times the standard deviation of each channel.",
       placeholder: "S|relative:R",
-      defaultText: `${publishedNoiseStd} for the trained wide_resnet50_2, else relative:${relativeNoise}`,
+      defaultText: `${publishedNoiseStd} for the trained ${paperBackbone}, else relative:${relativeNoise.weak} in the weak regime and relative:${relativeNoise.full} in the others`,
       expected: "a number above 0, or { relative: a number above 0 }",
       written: "a number above 0, or relative:NUMBER",
       read: readNoise,

@@ -186,6 +186,14 @@ export async function checkCheckpoint(out: string, known: Fingerprint): Promise<
   compare(file, saved, known, settled);
 }
 
+/** The backbone's architecture in `out`'s checkpoint. Throws FILE_NOT_FOUND and FILE_CORRUPT. */
+export async function savedBackbone(out: string): Promise<string | undefined> {
+  requireCheckpoint(out);
+  const file = checkpointFile(out);
+  const { backbone } = header(file, await readMetadata(file)).saved;
+  return typeof backbone === "string" ? backbone : undefined;
+}
+
 /**
  * Reads `out`'s checkpoint. Throws FILE_NOT_FOUND when there is none, FILE_CORRUPT, and CHECKPOINT_MISMATCH naming what
  * differs when it was made with other options, data or weights.

@@ -40,7 +40,8 @@ export interface StartEvent {
   regime: Regime;
   counts: TrainingCounts & Pick<Thresholds, "calibrationNormal" | "calibrationAnomalous">;
   warnings: string[];
-  backbone: { architecture: Architecture; source: string; trained: boolean };
+  /** `reason`: why it is not the paper's backbone, where nobody asked for another one. */
+  backbone: { architecture: Architecture; source: string; trained: boolean; reason: string | null };
   /** Mean over the channels. */
   noiseStd: number;
   noise: "absolute" | "relative";

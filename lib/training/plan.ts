@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import os from "node:os";
 
+import { type BackboneChoice, chooseBackbone, isNamed } from "../backbones/choose.js";
 import { type Backbone, loadBackbone, weightsFile } from "../backbones/load.js";
 import { type SettledCalibration, settleCalibration } from "../calibration/method.js";
 import { supportWarnings } from "../calibration/thresholds.js";
@@ -11,10 +12,16 @@ import { validateDataset } from "../datasets/validate.js";
 import { applyThreads, checkPrecision, type ChosenDevice, resolveDevice } from "../native/device.js";
 import { engine } from "../native/engine.js";
 import { packageVersion } from "../native/locate.js";
-import { type Checkpoint, type Fingerprint, readCheckpoint } from "./checkpoint.js";
+import { type Checkpoint, type Fingerprint, readCheckpoint, savedBackbone } from "./checkpoint.js";
 import type { FitOptions, StageReporter } from "./events.js";
 import type { Ranks, RankSettings } from "./ranks.js";
-import { type CheckedOptions, recordedOptions, type ResolvedOptions, resolveOptions } from "./resolve.js";
+import {
+  type CheckedOptions,
+  recordedOptions,
+  type ResolvedOptions,
+  resolveOptions,
+  type SettledOptions,
+} from "./resolve.js";
 
 /** A call of fit. `options.out` is absent where another process writes the files. */
 export interface FitCall {
@@ -30,6 +37,8 @@ export interface TrainingPlan {
   deviceReason: string;
   threads: number;
   backbone: Backbone;
+  /** Why it is not the paper's backbone, where nobody asked for another one. */
+  backboneReason: string | null;
   /** Training images whose labels the regime allows. */
   fit: readonly Sample[];
   /** Images that the thresholds are set on: held out of the training, or those of `fit` that are in a fold. */
@@ -43,13 +52,15 @@ export interface TrainingPlan {
 }
 
 /** Checks the data, loads backbone and checkpoint, and makes sure that all processes train the same. */
-export async function planTraining(options: CheckedOptions, data: Dataset, call: FitCall): Promise<TrainingPlan> {
+export async function planTraining(asked: CheckedOptions, data: Dataset, call: FitCall): Promise<TrainingPlan> {
   const { ranks, stages } = call;
   const { signal, out, resume } = call.options;
+  const { reason: backboneReason, ...chosen } = await settleBackbone(asked, call);
+  const options = { ...asked, ...chosen };
   const { device, reason: deviceReason } = chooseDevice(options, ranks?.settings);
   checkPrecision("new Trainer", options.precision, device);
   // Missing weights are found out before all images are read.
-  if (options.backboneWeights !== "random") weightsFile(options.backbone, options.backboneWeights);
+  if (options.backboneWeights !== "random") weightsFile("new Trainer", chosen.backbone, chosen.backboneWeights);
   const { settings, fit, calibration, folds, content, warnings } = await planData(options, data, call);
 
   stages.report("load", 0, 1);
@@ -72,6 +83,7 @@ export async function planTraining(options: CheckedOptions, data: Dataset, call:
     deviceReason,
     threads,
     backbone,
+    backboneReason,
     fit,
     calibration,
     folds,
@@ -81,13 +93,20 @@ export async function planTraining(options: CheckedOptions, data: Dataset, call:
   };
 }
 
+/** Where nobody names a backbone, rank 0 chooses for all: the others may have other weights on their machines. */
+async function settleBackbone(asked: CheckedOptions, { ranks, options }: FitCall): Promise<BackboneChoice> {
+  const own = chooseBackbone(asked, options.resume ? await savedBackbone(options.out!) : undefined);
+  const first = ranks && (await ranks.fromFirst(own));
+  return first && !isNamed(asked) ? first : own;
+}
+
 interface DataPlan extends Pick<TrainingPlan, "settings" | "fit" | "calibration" | "folds" | "warnings"> {
   /** Number and digest of the training images, for the fingerprint. */
   content: string;
 }
 
 /** Reads every image once, settles the regime and chooses the images of the calibration. */
-async function planData(options: CheckedOptions, data: Dataset, call: FitCall): Promise<DataPlan> {
+async function planData(options: SettledOptions, data: Dataset, call: FitCall): Promise<DataPlan> {
   const { imageSize, regime, masks } = options;
   const { segmentedRatio, segmentedCount } = masks;
   const dataset = limitSegmented(data, { segmentedRatio, segmentedCount });

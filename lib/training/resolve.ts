@@ -3,8 +3,10 @@ import type { z } from "zod";
 import { call, invalid, option, SuperSimpleNetError, text } from "../errors.js";
 import { checkCalibration } from "../calibration/method.js";
 import { checkClassificationHead, computeFor, randomNotEmbedded } from "../models/config.js";
-import type { Compute } from "../native/binding.js";
+import { checkDistilled } from "../backbones/load.js";
+import type { Architecture, Compute } from "../native/binding.js";
 import { check, mergeOptions } from "../schema/check.js";
+import { paperBackbone } from "../schema/common.js";
 import { publishedNoiseStd, type RegimePreset, regimePresets, relativeNoise } from "../schema/presets.js";
 import { recordOf } from "../schema/record.js";
 import type { Regime } from "../schema/regimes.js";
@@ -17,8 +19,11 @@ const where = "new Trainer";
 /** Options with every default that depends neither on the data nor on the regime. */
 export type CheckedOptions = z.output<typeof trainerOptions> & { network: { heads: Compute } };
 
+/** With the backbone that was asked for or chosen (chooseBackbone). */
+export type SettledOptions = CheckedOptions & { backbone: Architecture };
+
 /** Options as one training uses them. */
-export type ResolvedOptions = CheckedOptions &
+export type ResolvedOptions = SettledOptions &
   RegimePreset & { regime: Regime; anomalies: { noiseStd: number | RelativeNoise } };
 
 /** Throws UNKNOWN_OPTION or INVALID_OPTION for the first option that is wrong, alone or beside another. */
@@ -29,6 +34,7 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
   if (masks.segmentedRatio !== undefined && masks.segmentedCount !== undefined)
     throw excluding("masks.segmentedRatio", "masks.segmentedCount");
   if (checked.steps !== undefined && options.epochs !== undefined) throw excluding("epochs", "steps");
+  checkDistilled(where, checked.backbone, checked.backboneWeights);
   checkRank(where, checked.distributed);
   checkCalibration(checked.calibration);
   if (cache.dir !== undefined && cache.fileMiB === 0)
@@ -47,11 +53,14 @@ function excluding(one: string, other: string): SuperSimpleNetError {
 }
 
 /** The noise where none is given: the published scale for the network it was tuned to (docs/method.md, Noise). */
-export const defaultNoise = ({ backbone, backboneWeights }: CheckedOptions): number | RelativeNoise =>
-  backbone === "wide_resnet50_2" && backboneWeights !== "random" ? publishedNoiseStd : { relative: relativeNoise };
+export const defaultNoise = (
+  { backbone, backboneWeights }: Pick<SettledOptions, "backbone" | "backboneWeights">,
+  regime: Regime,
+): number | RelativeNoise =>
+  backbone === paperBackbone && backboneWeights !== "random" ? publishedNoiseStd : { relative: relativeNoise[regime] };
 
 /** Fills in what depends on the regime and on the backbone. Throws INVALID_OPTION where nothing would be left to learn. */
-export function resolveOptions(checked: CheckedOptions, regime: Regime): ResolvedOptions {
+export function resolveOptions(checked: SettledOptions, regime: Regime): ResolvedOptions {
   const { syntheticAnomalies } = checked.ablation;
   if (regime === "unsupervised" && syntheticAnomalies === "none")
     throw invalid(
@@ -60,7 +69,7 @@ export function resolveOptions(checked: CheckedOptions, regime: Regime): Resolve
       "'perlin' or 'simplenet' in the unsupervised regime, which has no other anomalies to learn from,",
       syntheticAnomalies,
     );
-  const noise = { anomalies: { noiseStd: defaultNoise(checked) } };
+  const noise = { anomalies: { noiseStd: defaultNoise(checked, regime) } };
   return structuredClone(mergeOptions<object>(regimePresets[regime], noise, checked, { regime }) as ResolvedOptions);
 }
 

@@ -161,7 +161,12 @@ function startEvent(
       calibrationAnomalous: countLabel(calibration, "anomalous"),
     },
     warnings,
-    backbone: { architecture: backbone.architecture, source: backbone.source, trained: backbone.trained },
+    backbone: {
+      architecture: backbone.architecture,
+      source: backbone.source,
+      trained: backbone.trained,
+      reason: plan.backboneReason,
+    },
     noiseStd,
     noise: typeof settings.anomalies.noiseStd === "number" ? "absolute" : "relative",
     device,
@@ -228,8 +233,8 @@ function modelOf(
     training,
     createdBy: `supersimplenet ${packageVersion}`,
   };
-  // What lies in the cache folder every machine can have; anything else goes into the model file.
-  const embedded = settings.network.embedBackbone ?? settings.backboneWeights !== "auto";
+  // What lies in the cache folder or in the package every machine can have; anything else goes into the model file.
+  const embedded = settings.network.embedBackbone ?? !["auto", "distilled"].includes(settings.backboneWeights);
   return new Model(config, heads, { tensors, embedded });
 }
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { after, before, test } from "node:test";
@@ -164,9 +164,11 @@ test("weights list needs no engine, and --json prints only JSON", async () => {
   });
   assert.equal(code, 0);
   assert.equal(stderr, "");
-  const { weights } = JSON.parse(stdout) as { weights: { architecture: string; used: string | null }[] };
-  assert.equal(weights[0]?.architecture, trainerDefaults.backbone);
-  assert.ok(weights.every(({ used }) => used === null));
+  const { weights } = JSON.parse(stdout) as { weights: { name: string; used: string | null }[] };
+  const [own, paper, ...others] = weights;
+  assert.deepEqual([own?.name, paper?.name], ["resnet18-distilled", "wide_resnet50_2"]);
+  assert.ok(existsSync(own!.used!), "it is in the package");
+  assert.ok([paper!, ...others].every(({ used }) => used === null));
 });
 
 test("a run that holds a model is not overwritten unasked", async () => {

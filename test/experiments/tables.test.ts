@@ -8,8 +8,8 @@ import { protocols, type PublishedKind } from "../../lib/experiments/protocols.j
 import { checkPublished, publishedValue, readPublished } from "../../lib/experiments/published.js";
 import { appendResult, parseResults, readResults, type RunResult } from "../../lib/experiments/results.js";
 import { sampleStd, tableMarkdown, tabulate } from "../../lib/experiments/tables.js";
-import { checkOptions } from "../../lib/training/resolve.js";
 import { failure, temporaryFolder } from "../datasets/files.js";
+import { settled } from "../training/support.js";
 
 interface MadeUp {
   protocol?: string;
@@ -305,7 +305,7 @@ test(
           kind,
           labels: { anomalous: 1, segmented: 1 },
           regime: "full",
-          base: checkOptions({}),
+          base: settled({}),
         });
         for (const { name, published: entry } of conditions) {
           if (entry === undefined) continue;

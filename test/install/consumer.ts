@@ -1,5 +1,5 @@
 /** What a user's program does, in the module systems a user may have. Written into the folder of the installed package. */
-const trained = `const trainer = new Trainer({ backbone: "resnet18", backboneWeights: "random", imageSize: [32, 32], batchSize: 4, epochs: 1, threads: 1, calibration: { fraction: 0 } });
+const trained = `const trainer = new Trainer({ backboneWeights: "distilled", imageSize: [32, 32], batchSize: 4, epochs: 1, threads: 1, calibration: { fraction: 0 } });
   const data = await datasets.generated(folder + "/data", { imageSize: [64, 64], trainNormal: 4, trainAnomalous: 2, testNormal: 1, testAnomalous: 1 });
   let steps = 0;
   const model = await trainer.fit(data, { onStep: () => { steps += 1; } });

@@ -55,7 +55,7 @@ const wrong: [options: unknown, option: string, expected: RegExp][] = [
   [{ anomalies: { noiseStd: { relative: 0 } } }, "anomalies.noiseStd", /\{ relative: a number above 0 \}/],
   [{ masks: { distanceWeight: { w: 1 } } }, "masks.distanceWeight", /\{ w, p \}/],
   [{ distributed: { rank: -1 } }, "distributed.rank", /an integer at least 0 and at most 4095/],
-  [{ backboneWeights: "a\0b" }, "backboneWeights", /'auto', 'random' or a path/],
+  [{ backboneWeights: "a\0b" }, "backboneWeights", /'auto', 'distilled', 'random' or a path/],
 ];
 
 test("a wrong value is named by its place, with what was expected", () => {

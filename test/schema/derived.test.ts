@@ -68,6 +68,12 @@ test("defaults by regime come from the presets", () => {
   );
 });
 
+test("texts hold no object where a word should be", () => {
+  for (const { path, row } of entries(trainerOptions))
+    for (const text of [row.help, row.defaultText, row.expected, row.written])
+      assert.ok(!text?.includes("[object"), `${path.join(".")}: ${text}`);
+});
+
 test("the record has the options that decide results, by the names of files written before", () => {
   const everything: Record<string, unknown> = {};
   for (const { path } of entries(trainerOptions)) {

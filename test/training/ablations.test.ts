@@ -25,12 +25,22 @@ import type {
 import { engine } from "../../lib/native/engine.js";
 import { recordOf } from "../../lib/schema/record.js";
 import { trainerOptions } from "../../lib/schema/training.js";
-import { checkOptions, recordedOptions, resolveOptions } from "../../lib/training/resolve.js";
+import { recordedOptions, resolveOptions } from "../../lib/training/resolve.js";
 import { failure } from "../datasets/files.js";
 import { config, trainerConfig } from "../golden/cases.js";
 import { assertClose, norm, numbers } from "../golden/compare.js";
 import { formulaBackbone, formulaHeads, uniform } from "../golden/formula.js";
-import { bytesOf, distance, headsOf, labelledFor, scratchFolder, smallDataset, tinier, train } from "./support.js";
+import {
+  bytesOf,
+  distance,
+  headsOf,
+  labelledFor,
+  scratchFolder,
+  settled,
+  smallDataset,
+  tinier,
+  train,
+} from "./support.js";
 import { type GoldenStepInput, type GoldenStepResult, testing } from "../support/native.js";
 import { changedConfig, networkConfig, type TrainerChanges } from "../support/trainer_config.js";
 
@@ -405,7 +415,7 @@ test("simplenet: noise on the whole map of the second copy, none on the first; n
 
 test("every ablation resolves to the defaults but for its own options", () => {
   const resolved = (options: TrainerOptions, regime: "full" | "unsupervised"): Record<string, unknown> =>
-    recordedOptions(resolveOptions(checkOptions(options), regime));
+    recordedOptions(resolveOptions(settled(options), regime));
   for (const [name, { options }] of Object.entries(ablations)) {
     const regime = options.regime === "unsupervised" ? "unsupervised" : "full";
     const [own, base] = [resolved(options, regime), resolved({}, regime)];

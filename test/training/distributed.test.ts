@@ -1,12 +1,15 @@
 // Several processes that train one model: the same as one process, and no process left behind when one of them fails.
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { before, test } from "node:test";
 
 import { datasets, Model, Trainer } from "../../lib/index.js";
+import { catalogueEntry } from "../../lib/backbones/catalogue.js";
 import { engine } from "../../lib/native/engine.js";
+import { locateLibtorch } from "../../lib/native/locate.js";
+import { paperBackbone } from "../../lib/schema/common.js";
 import { supersimplenet } from "../cli/run.js";
 import { failure } from "../datasets/files.js";
 import { devices } from "../golden/cases.js";
@@ -274,6 +277,24 @@ test("a rank that exits: it ends with its own code, the other with RANK_FAILED",
   assert.deepEqual([first!.code, first!.signal, first!.stderr], [7, null, ""]);
   assert.equal(second!.code, 0);
   assert.match(second!.told[0]!.error!.message, /rank 0 \(127\.0\.0\.1\) has ended/);
+});
+
+test("where nobody names a backbone, rank 0 chooses for all, whatever lies on their machines", async () => {
+  const place = await environment(2);
+  const cache = (rank: number): string => path.join(folder, `cache${rank}`);
+  mkdirSync(path.join(cache(1), "weights"), { recursive: true });
+  writeFileSync(path.join(cache(1), "weights", catalogueEntry(paperBackbone).file), "not read");
+  const options = { ...tinier, backbone: undefined, backboneWeights: "auto" };
+  const ended = await together(2, [{ name: "chosen", regime: "unsupervised", options }], [], (rank) => ({
+    ...place(rank),
+    SUPERSIMPLENET_CACHE: cache(rank),
+    SUPERSIMPLENET_LIBTORCH: locateLibtorch().folder,
+  }));
+  for (const { code, told, stderr } of ended) {
+    assert.equal(code, 0, stderr);
+    assert.equal(told[0]!.error, undefined);
+  }
+  assert.equal(ended[0]!.told[0]!.digest, ended[1]!.told[0]!.digest);
 });
 
 test("a rank that is silent, that is cancelled, that fails, that differs, that does not come", async () => {

@@ -5,18 +5,19 @@ import {
   type Dataset,
   type FitOptions,
   SuperSimpleNetError,
+  type Regime,
   Trainer,
   trainerDefaults,
   type TrainerOptions,
 } from "../../lib/index.js";
 import { assemble } from "../../lib/schema/flags.js";
 import { entries } from "../../lib/schema/option.js";
-import { relativeNoise } from "../../lib/schema/presets.js";
 import { trainerOptions } from "../../lib/schema/training.js";
 import { rankSettings } from "../../lib/training/ranks.js";
-import { checkOptions, resolveOptions } from "../../lib/training/resolve.js";
+import { resolveOptions } from "../../lib/training/resolve.js";
 import { learningRateScale } from "../../lib/training/session.js";
 import { failure } from "../datasets/files.js";
+import { settled } from "./support.js";
 
 /** Whatever JavaScript may pass. */
 const make = (options: unknown): Trainer => new Trainer(options as TrainerOptions);
@@ -222,12 +223,12 @@ test("lists are not shared: neither with the caller nor with the defaults", () =
   assert.deepEqual(trainer.options.imageSize, [64, 64]);
   assert.throws(() => void ((trainer.options as { epochs: number }).epochs = 0), TypeError, "what was checked stays");
   assert.throws(() => (trainer.options.imageSize as unknown as number[]).push(3), TypeError);
-  const resolved = resolveOptions(make({}).options, "full");
+  const resolved = resolveOptions(settled({}), "full");
   for (const list of [resolved.imageSize, resolved.network.layers, resolved.optimizer.learningRateMilestones])
     (list as unknown[]).push("changed");
   (resolved.masks.distanceWeight as { w: number }).w = 99;
   assert.deepEqual(
-    [make({}).options.imageSize, resolveOptions(make({}).options, "full").masks.distanceWeight],
+    [make({}).options.imageSize, resolveOptions(settled({}), "full").masks.distanceWeight],
     [[256, 256], { w: 3, p: 2 }],
   );
   assert.deepEqual(
@@ -248,11 +249,13 @@ test("a random backbone must be in the model file", () => {
 });
 
 test("the published noise scale is for the trained network it was tuned to", () => {
-  const noise = (options: TrainerOptions) => resolveOptions(checkOptions(options), "unsupervised").anomalies.noiseStd;
+  const noise = (options: TrainerOptions, regime: Regime = "unsupervised") =>
+    resolveOptions(settled(options), regime).anomalies.noiseStd;
   assert.equal(noise({}), 0.015);
   assert.equal(noise({ backboneWeights: "a.pth" }), 0.015);
-  assert.deepEqual(noise({ backboneWeights: "random" }), { relative: relativeNoise });
-  assert.deepEqual(noise({ backbone: "resnet50" }), { relative: relativeNoise });
+  assert.deepEqual(noise({ backboneWeights: "random" }), { relative: 0.5 });
+  assert.deepEqual(noise({ backbone: "resnet50" }), { relative: 0.5 });
+  assert.deepEqual(noise({ backbone: "resnet50" }, "weak"), { relative: 1 });
   assert.equal(noise({ backbone: "resnet50", anomalies: { noiseStd: 0.2 } }), 0.2);
 });
 

@@ -15,6 +15,14 @@ import {
   Trainer,
   type TrainerOptions,
 } from "../../lib/index.js";
+import { paperBackbone } from "../../lib/schema/common.js";
+import { checkOptions, type SettledOptions } from "../../lib/training/resolve.js";
+
+/** Checked options with the paper's backbone where they name none, whatever lies on this machine. */
+export function settled(options: TrainerOptions): SettledOptions {
+  const checked = checkOptions(options);
+  return { ...checked, backbone: checked.backbone ?? paperBackbone };
+}
 
 /** A folder that is deleted when the file's tests are done. */
 export function scratchFolder(): string {
