@@ -131,7 +131,7 @@ export type CalibrationOptions = Settings<typeof calibrationOptions>;
 
 /** Options of crossFitFolds. */
 export const foldOptions = z.strictObject({
-  folds: trainerOptions.shape.calibration.unwrap().shape.folds.unwrap(),
+  folds: option(trainerOptions.shape.calibration.unwrap().shape.folds.unwrap(), { help: "Number of parts." }),
   seed: trainerOptions.shape.seed,
 });
 

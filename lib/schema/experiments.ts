@@ -28,7 +28,7 @@ export const experimentTraining = trainerOptions.extend({
   masks: group("Pixel labels", { ...masks.unwrap().shape, segmentedRatio: decided, segmentedCount: decided }),
   calibration: group("How the thresholds are set", {
     // The paper trains on every training image.
-    fraction: option(fraction.unwrap().default(0), rowOf(fraction)!),
+    fraction: option(fraction.unwrap().default(0), { ...rowOf(fraction)!, defaultText: "0" }),
   }),
 });
 
