@@ -43,7 +43,8 @@ export async function calibrateThresholds(
   const anomalous = images.filter((image) => image.anomalous);
   const { falseRejectRate } = request;
   const objective = request.objective ?? (anomalous.length >= enoughDefects ? "f1" : "rate");
-  const warnings = supportWarnings(normal.length, falseRejectRate);
+  const asksForRate = objective === "rate" || anomalous.length === 0;
+  const warnings = asksForRate ? supportWarnings(normal.length, falseRejectRate) : [];
   const enough = normal.length >= leastNormals;
   if (!enough) warnings.push(`${normal.length} good images to set thresholds on; ${leastNormals} are needed.`);
 

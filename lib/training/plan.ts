@@ -130,14 +130,17 @@ async function planData(options: SettledOptions, data: Dataset, call: FitCall): 
 /** Which images are trained on, and which set the thresholds. */
 function calibrationImages(
   training: readonly Sample[],
-  { calibration: { method, folds: count, fraction, falseRejectRate }, seed }: TrainingPlan["settings"],
+  { calibration: { method, folds: count, fraction, falseRejectRate, objective }, seed }: TrainingPlan["settings"],
 ): Pick<TrainingPlan, "fit" | "calibration" | "folds" | "warnings"> {
+  // Who asks for the best F1 does not ask for a rate.
+  const doubts = (samples: readonly Sample[]): string[] =>
+    objective === "f1" ? [] : supportWarnings(countLabels(samples).normal, falseRejectRate);
   if (method === "none") return { fit: training, calibration: [], folds: [], warnings: [] };
   if (method === "holdOut") {
     const { fit, calibration, reason } = splitCalibration(training, { fraction, seed });
     const warnings = reason
       ? [`${reason} The thresholds stay at 0.5: give thresholds of your own when detecting.`]
-      : supportWarnings(countLabels(calibration).normal, falseRejectRate);
+      : doubts(calibration);
     return { fit, calibration, folds: [], warnings };
   }
   const folds = crossFitFolds(training, { folds: count!, seed });
@@ -146,7 +149,7 @@ function calibrationImages(
     fit: training,
     calibration,
     folds,
-    warnings: supportWarnings(countLabels(calibration).normal, falseRejectRate),
+    warnings: doubts(calibration),
   };
 }
 
