@@ -32,8 +32,8 @@ const plentiful = 5;
 /** Anderson-Darling's statistic that normal values exceed in 5 % of all cases (Stephens 1986, mean and deviation unknown). */
 const criticalAndersonDarling = 0.752;
 
-/** Fewer values than this tell nothing of their distribution. */
-const leastForTailCheck = 8;
+/** Fewer values cannot tell a long tail from the differences between the folds' heads (docs/guides/thresholds.md). */
+const leastForTailCheck = 50;
 
 /** Limits of the share of good parts that may be rejected. */
 export const isRate = (rate: number): boolean => rate > 0 && rate <= 0.5;
@@ -44,7 +44,7 @@ export const isRate = (rate: number): boolean => rate > 0 && rate <= 0.5;
  * rate is `rate`, one threshold may have more or less (rateInterval).
  *
  * - rate * (n + 1) >= 5: the order statistic, whatever the distribution.
- * - Else Student's t prediction bound, if the logits pass for normal (Anderson-Darling at 5 %, from 8 on).
+ * - Else Student's t prediction bound, if the logits pass for normal (Anderson-Darling at 5 %, from 50 on).
  * - Else, with rate * (n + 1) >= 1, the order statistic; with fewer an exponential tail above the highest tenth.
  *
  * Throws INVALID_OPTION for a rate that is not above 0 and at most 0.5, for fewer than two logits, for one that is not
@@ -123,7 +123,7 @@ export function shareInterval(count: number, total: number): Interval {
 /**
  * Whether values pass for normal: Anderson and Darling's test at 5 % for unknown mean and deviation, with Stephens'
  * correction for small samples (D'Agostino and Stephens, "Goodness-of-fit techniques", 1986, table 4.7). It weighs the
- * tails, where the threshold lies. Fewer than 8 values always pass.
+ * tails, where the threshold lies. Fewer than 50 values always pass.
  */
 export function looksNormal(values: readonly number[]): boolean {
   const n = values.length;
