@@ -1,7 +1,8 @@
 import type { Calibration, OperatingPoint, Share, Thresholds } from "../models/config.js";
 import { percent } from "./thresholds.js";
 
-const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
+/** A logit as a score, 0 to 1. */
+export const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
 
 const methods: Readonly<Record<OperatingPoint["method"], string>> = {
   "best-f1": "where F1 is highest",

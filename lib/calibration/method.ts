@@ -1,6 +1,6 @@
+import { leastNormals } from "../datasets/calibration.js";
 import { invalid, option, SuperSimpleNetError, text } from "../errors.js";
 import type { CalibrationGroup } from "../schema/types.js";
-import { leastNormals } from "./thresholds.js";
 
 /** From this many good images on, holding out a tenth of them costs little. */
 const manyNormals = 200;

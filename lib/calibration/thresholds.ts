@@ -1,5 +1,6 @@
 import type { Calibration, OperatingPoint, ThresholdMethod, Thresholds } from "../models/config.js";
 import { defaultThresholds } from "../models/config.js";
+import { leastNormals } from "../datasets/calibration.js";
 import { engine } from "../native/engine.js";
 import { rateInterval, rateThreshold, shareInterval, supports } from "./rate.js";
 
@@ -21,9 +22,6 @@ export interface CalibrationRequest extends Pick<Calibration, "method" | "folds"
   /** Default: f1 with 10 anomalous images or more, else rate. */
   objective?: Calibration["objective"] | undefined;
 }
-
-/** A threshold from fewer normal images than this would be a guess. */
-export const leastNormals = 4;
 
 /** The best F1 of fewer defects is a matter of luck: the rate finds as many, with fewer false rejects (docs/guides/thresholds.md). */
 const enoughDefects = 10;

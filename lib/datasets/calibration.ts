@@ -4,7 +4,7 @@ import { type CalibrationOptions, calibrationOptions, type FoldOptions, foldOpti
 import type { Sample } from "./dataset.js";
 
 /** A threshold from fewer normal images than this would be a guess. */
-const LEAST_CALIBRATION_NORMALS = 4;
+export const leastNormals = 4;
 
 export interface CalibrationSplit {
   /** In the order given. */
@@ -28,11 +28,11 @@ export function splitCalibration(samples: readonly Sample[], options: Calibratio
   const strata = strataOf(samples);
   const normals = strata.get("normal")?.length ?? 0;
   const held = Math.round(fraction * normals);
-  if (held < LEAST_CALIBRATION_NORMALS) {
-    const enough = Math.ceil((100 * (LEAST_CALIBRATION_NORMALS - 0.5)) / normals) / 100;
+  if (held < leastNormals) {
+    const enough = Math.ceil((100 * (leastNormals - 0.5)) / normals) / 100;
     const way = enough <= 0.5 ? `a fraction of ${enough} would hold them out` : "that takes more images";
     return whole(
-      `${normals} normal training images leave only ${held} for calibration at a fraction of ${fraction}; ${LEAST_CALIBRATION_NORMALS} are needed (${way}). All images are used for fitting.`,
+      `${normals} normal training images leave only ${held} for calibration at a fraction of ${fraction}; ${leastNormals} are needed (${way}). All images are used for fitting.`,
     );
   }
 

@@ -1,3 +1,4 @@
+import { sigmoid } from "../calibration/describe.js";
 import { types } from "node:util";
 
 import type { z } from "zod";
@@ -25,8 +26,6 @@ interface Decoded {
 }
 
 type Settings = z.output<typeof detectorOptions>;
-
-const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
 
 /** Images in, decisions out. Load once, use often; calls may overlap, and take turns in the engine batch by batch. */
 export class Detector {
