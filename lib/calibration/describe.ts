@@ -1,53 +1,107 @@
-import type { Calibration, OperatingPoint, Share, Thresholds } from "../models/config.js";
-import { percent } from "./thresholds.js";
+import {
+  type Calibration,
+  type Counted,
+  type OperatingPoint,
+  type Share,
+  type ThresholdMethod,
+  type Thresholds,
+  type Unsure,
+} from "../models/config.js";
+import { type Decision, decisions, type Source, sourcesOf } from "../schema/decisions.js";
+import { percent } from "./rate.js";
 
 /** A logit as a score, 0 to 1. */
 export const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
 
-const methods: Readonly<Record<OperatingPoint["method"], string>> = {
+const methods: Readonly<Record<ThresholdMethod, string>> = {
   "best-f1": "where F1 is highest",
   "student-t": "by Student's t",
   "order-statistic": "by the order of the scores",
   "exponential-tail": "by an exponential tail",
   "normal-quantile": "the 0.99 quantile",
+  inherited: "that of the model which the training began with",
   manual: "set by hand",
-  default: "the default",
+  default: "not calibrated",
 };
 
-/** For people: where the score's threshold lies, how it was set, and what is known of it. One line each. */
+const deciders: Readonly<Record<Decision, string>> = {
+  score: "the score decides",
+  map: "the maximum of the map decides",
+  either: "score or map decides, whichever reaches its threshold",
+};
+
+/** For people: what decides, where the thresholds lie, how they were set, and what is known of them. One line each. */
 export function describeThresholds(thresholds: Thresholds): string[] {
-  const { scoreLogit, scoreMethod, calibrationNormal: normal, calibration } = thresholds;
-  const where = `score threshold ${sigmoid(scoreLogit).toFixed(4)} (logit ${scoreLogit.toFixed(4)})`;
-  if (scoreMethod === "normal-quantile") {
-    const mean = percent(0.01 + 0.98 / (normal + 1));
-    return [
-      `${where}: the 0.99 quantile of ${normal} good images, set by an older version. It rejects about ${mean} of good parts, not 1 %: train again, or set a threshold of your own.`,
-    ];
-  }
-  if (scoreMethod === "manual") return [`${where}: set by hand`];
-  if (!calibration) return [`${where}: ${scoreMethod === "default" ? "not calibrated" : methods[scoreMethod]}`];
-  const used = `${evidence(calibration)}, on ${normal} good images and ${thresholds.calibrationAnomalous} with defects`;
-  const lines = [`${where}: ${methods[scoreMethod]}, ${used}`];
-  const { rate, f1, objective } = calibration;
-  if (rate) lines.push(pointLine("rate", rate, objective === "rate" && scoreMethod === rate.method));
-  if (f1) lines.push(pointLine("f1", f1, objective === "f1"));
+  const { decision, calibration, unsure } = thresholds;
+  const lines = [
+    `${deciders[decision]}${calibration ? `; thresholds ${evidenceOf(calibration, thresholds)}` : ""}`,
+    ...sourcesOf(decision).map((source) => thresholdLine(source, thresholds)),
+  ];
+  if (calibration && sourcesOf(decision).every((source) => methodOf(source, thresholds) !== "manual"))
+    lines.push(...pointLines(calibration, decision));
+  if (unsure) lines.push(unsureLine(unsure, decision));
   return lines;
 }
 
-function evidence({ method, folds }: Calibration): string {
-  return method === "crossFit" ? `cross-fitted in ${folds} folds` : "held out of the training";
+const methodOf = (source: Source, { scoreMethod, mapMethod }: Thresholds): ThresholdMethod =>
+  source === "score" ? scoreMethod : mapMethod;
+
+function evidenceOf(
+  { method, folds }: Calibration,
+  { calibrationNormal: normal, calibrationAnomalous: anomalous }: Thresholds,
+): string {
+  const how = {
+    crossFit: `cross-fitted in ${folds} folds`,
+    holdOut: "held out of the training",
+    newParts: "set on new parts",
+  };
+  return `${how[method]}, on ${normal} good images and ${anomalous} with defects`;
 }
 
-function pointLine(name: Calibration["objective"], point: OperatingPoint, taken: boolean): string {
-  const { scoreLogit, falseRejects, detected } = point;
-  const rejects =
-    name === "rate"
-      ? `rejects ${percent(falseRejects.share)} of good parts on average (90 % interval ${interval(falseRejects)})`
-      : `rejected ${percent(falseRejects.share)} of these good images (90 % interval ${interval(falseRejects)})`;
-  const finds = detected
-    ? `; found ${detected.count} of ${detected.of} defects (90 % interval ${interval(detected)})`
-    : "";
-  return `  ${name} at ${sigmoid(scoreLogit).toFixed(4)}${taken ? ", taken" : ""}: ${rejects}${finds}`;
+function thresholdLine(source: Source, thresholds: Thresholds): string {
+  const { scoreLogit, mapLogit, calibrationNormal: normal } = thresholds;
+  const method = methodOf(source, thresholds);
+  const where =
+    source === "score"
+      ? `  score threshold ${sigmoid(scoreLogit).toFixed(4)} (logit ${scoreLogit.toFixed(4)})`
+      : `  map threshold ${mapLogit.toFixed(4)}`;
+  if (method !== "normal-quantile") return `${where}: ${methods[method]}`;
+  const mean = percent(0.01 + 0.98 / (normal + 1));
+  return `${where}: the 0.99 quantile of ${normal} good images, set by an older version. It rejects about ${mean} of good parts, not 1 %: train again, or set thresholds on new good parts ('supersimplenet calibrate').`;
+}
+
+/** Both operating points of the decision, and with defects what the other decisions would do. */
+function pointLines({ points, objective }: Calibration, decision: Decision): string[] {
+  const { rate, f1 } = points[decision];
+  const lines: string[] = [];
+  if (rate) lines.push(`  rate${objective === "rate" ? ", taken" : ""}: ${rejects(rate, true)}${finds(rate)}`);
+  if (f1) lines.push(`  f1${objective === "f1" ? ", taken" : ""}: ${rejects(f1, false)}${finds(f1)}`);
+  for (const other of decisions) {
+    const point = points[other].rate;
+    if (other !== decision && point?.detected) lines.push(`  rate, if ${deciders[other]}${finds(point)}`);
+  }
+  return lines;
+}
+
+function rejects({ falseRejects }: OperatingPoint, onAverage: boolean): string {
+  const { share } = falseRejects;
+  return onAverage
+    ? `rejects ${percent(share)} of good parts on average (90 % interval ${interval(falseRejects)})`
+    : `rejected ${percent(share)} of these good images (90 % interval ${interval(falseRejects)})`;
+}
+
+const finds = ({ detected }: OperatingPoint): string =>
+  detected ? `; found ${detected.count} of ${detected.of} defects (90 % interval ${interval(detected)})` : "";
+
+function unsureLine({ scoreLogit, mapLogit, missRate, method, normal, anomalous }: Unsure, decision: Decision): string {
+  const from = { score: `score ${sigmoid(scoreLogit).toFixed(4)}`, map: `map ${mapLogit.toFixed(4)}` };
+  const why = method === "defects" ? `miss rate ${percent(missRate)}` : "by the bulk of the good parts";
+  const of = ({ count, of: total }: Counted, what: string): string => `${count} of ${total} ${what}`;
+  const others = anomalous ? `, ${of(anomalous, "with defects")}` : "";
+  const where = sourcesOf(decision)
+    .map((source) => from[source])
+    .join(" or ");
+  return `  unsure from ${where} on (${why}): ${of(normal, "good images")}${others}`;
 }
 
 const interval = ({ low, high }: Share): string => `${percent(low)} to ${percent(high)}`;

@@ -46,15 +46,15 @@ export interface CalibrationCounts {
  * of which there are fewer than 100. Several processes hold images out. Warnings say what is not as it was asked for.
  * Throws INVALID_OPTION for more folds than good images, and for cross-fitting that is asked of several processes.
  */
-export function settleCalibration(
-  asked: CalibrationGroup,
+export function settleCalibration<Asked extends CalibrationGroup>(
+  asked: Asked,
   { normal, anomalous, processes }: CalibrationCounts,
-): { calibration: SettledCalibration; warnings: string[] } {
+): { calibration: Asked & SettledCalibration; warnings: string[] } {
   const { method, fraction } = asked;
   const settled = (
     own: Pick<SettledCalibration, "method" | "folds" | "fraction">,
     ...warnings: string[]
-  ): ReturnType<typeof settleCalibration> => ({ calibration: { ...asked, ...own }, warnings });
+  ): ReturnType<typeof settleCalibration<Asked>> => ({ calibration: { ...asked, ...own }, warnings });
   if (method === "none" || fraction === 0) return settled({ method: "none" });
   if (method === "holdOut" || fraction !== undefined)
     return settled({ method: "holdOut", fraction: fraction ?? defaultFraction });

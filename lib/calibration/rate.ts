@@ -87,7 +87,10 @@ function checkRate(where: string, rate: number): void {
 /** How many times rarer than what n parts can show a rate may be: extrapolation beyond that is guessing. */
 const furthest = 10;
 /** Fewer parts make Student's t so wide that it finds no defects. */
-const leastParts = 5;
+export const leastParts = 5;
+
+/** A share as people read it: "1 %", "0.05 %". */
+export const percent = (share: number): string => `${Number((100 * share).toPrecision(2))} %`;
 
 /** Whether n good parts can support a rate, and what would. */
 export interface Support {

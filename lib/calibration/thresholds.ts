@@ -1,36 +1,37 @@
-import type { Calibration, OperatingPoint, ThresholdMethod, Thresholds } from "../models/config.js";
-import { defaultThresholds } from "../models/config.js";
 import { leastNormals } from "../datasets/calibration.js";
+import {
+  type Calibration,
+  defaultThresholds,
+  type OperatingPoint,
+  pointOf,
+  type SourceThreshold,
+  type Thresholds,
+} from "../models/config.js";
 import { engine } from "../native/engine.js";
-import { rateInterval, rateThreshold, shareInterval, supports } from "./rate.js";
-
-/** What heads that were not trained on an image say about it. */
-export interface CalibrationImage {
-  anomalous: boolean;
-  /** Score logit. */
-  logit: number;
-  /** The map's maximum, a logit. */
-  peak: number;
-  /** Of those images only that a pixel threshold is set on. */
-  map?: Float32Array | undefined;
-  /** 0/1 at the map's size; absent for normal images and for anomalous ones without pixel labels. */
-  mask?: Uint8Array | undefined;
-}
+import { type Decision, type Source, sourcesOf } from "../schema/decisions.js";
+import { summarise } from "./drift.js";
+import { type CalibrationImage, evidence } from "./images.js";
+import { operatingPoints, rateOfSource, tellRate } from "./operating_points.js";
+import { percent, supports } from "./rate.js";
+import { unsureBelow } from "./unsure.js";
 
 /** What is asked of the thresholds, and how the images were scored. */
 export interface CalibrationRequest extends Pick<Calibration, "method" | "folds" | "falseRejectRate"> {
+  decision: Decision;
   /** Default: f1 with 10 anomalous images or more, else rate. */
   objective?: Calibration["objective"] | undefined;
+  /** Share of the defects that may be called good: turns on the verdict "unsure". */
+  missRate?: number | undefined;
 }
 
 /** The best F1 of fewer defects is a matter of luck: the rate finds as many, with fewer false rejects (docs/guides/thresholds.md). */
 const enoughDefects = 10;
 
 /**
- * Thresholds from images that the model was not trained on, never test images. The score's is at the rate of false
- * rejects asked for (rateThreshold), or with 10 anomalous images or more where F1 is highest, half way down to the next
- * lower score. The map's is where the F1 of pixels is highest, or without masks at the same rate for the maps' maxima. A rate
- * needs 4 normal images or more whose scores differ; where there are none, the default stays and a warning says so.
+ * Thresholds from images that the model was not trained on, never test images. An image's are at the rate of false rejects
+ * asked for (rateThreshold; "either" gives half of it to each source), or with 10 anomalous images or more where F1 is
+ * highest. A pixel's is where the F1 of pixels is highest, or without masks that of the maps' maxima. A rate needs 4 normal
+ * images or more whose scores differ; else the default stays and a warning says so.
  */
 export async function calibrateThresholds(
   images: readonly CalibrationImage[],
@@ -38,138 +39,122 @@ export async function calibrateThresholds(
   request: CalibrationRequest,
 ): Promise<Thresholds> {
   const normal = images.filter((image) => !image.anomalous);
-  const anomalous = images.filter((image) => image.anomalous);
-  const { falseRejectRate } = request;
-  const objective = request.objective ?? (anomalous.length >= enoughDefects ? "f1" : "rate");
-  const asksForRate = objective === "rate" || anomalous.length === 0;
-  const warnings = asksForRate ? supportWarnings(normal.length, falseRejectRate) : [];
-  const enough = normal.length >= leastNormals;
-  if (!enough) warnings.push(`${normal.length} good images to set thresholds on; ${leastNormals} are needed.`);
-
-  const logits = normal.map((image) => image.logit);
-  const found = rateOf(logits, enough, falseRejectRate, "scores", warnings);
-  const rate = found && ratePoint(found, falseRejectRate, images);
-  const f1 = normal.length > 0 && anomalous.length > 0 ? f1Point(await bestF1(images), images) : null;
-  if (objective === "f1" && anomalous.length === 0)
-    warnings.push("No defects to find the best F1 on: the rate decides.");
-  const chosen = objective === "f1" ? (f1 ?? rate) : rate;
-  if (chosen?.detected?.count === 0)
-    warnings.push(
-      `None of the ${chosen.detected.of} defects reaches the threshold: the model does not tell them from good parts.`,
-    );
-  const pixels = await pixelThreshold(images, size, enough, falseRejectRate, warnings);
-  return {
-    ...defaultThresholds,
-    ...(chosen && { scoreLogit: chosen.scoreLogit, scoreMethod: chosen.method }),
-    ...(pixels && { pixelLogit: pixels.logit, pixelMethod: pixels.method }),
-    calibrationNormal: normal.length,
-    calibrationAnomalous: anomalous.length,
-    calibration: {
-      method: request.method,
-      folds: request.folds,
-      falseRejectRate,
-      objective: chosen === f1 && f1 ? "f1" : "rate",
-      rate,
-      f1,
-      warnings,
-    },
+  const calibrationAnomalous = images.length - normal.length;
+  const { decision, method, folds, falseRejectRate, missRate } = request;
+  const asked = request.objective ?? (calibrationAnomalous >= enoughDefects ? "f1" : "rate");
+  const points = operatingPoints(images, falseRejectRate);
+  const objective = asked === "f1" && points[decision].f1 ? "f1" : "rate";
+  const chosen = points[decision][objective];
+  const pixels = await pixelThreshold(images, size);
+  const warnings = [
+    ...(objective === "rate" ? supportWarnings(normal.length, falseRejectRate, decision) : []),
+    ...goodPartWarnings(normal, pixels ? sourcesOf(decision) : [...sourcesOf(decision), "map"]),
+    ...(asked === objective ? [] : ["No defects to find the best F1 on: the rate decides."]),
+    ...detectionWarnings(images, decision, chosen),
+  ];
+  const calibration: Calibration = {
+    method,
+    folds,
+    falseRejectRate,
+    objective,
+    points,
+    good: normal.length >= leastNormals ? summaries(normal, method !== "crossFit") : null,
+    parts: null,
+    previous: null,
+    warnings,
   };
+  // A source that the decision does not look at has the threshold that it would have alone.
+  const score = chosen?.score ?? pointOf(calibration, "score")?.score;
+  const map = chosen?.map ?? pointOf(calibration, "map")?.map;
+  const pixel = pixels ?? points[decision].rate?.map ?? points.map.rate?.map;
+  const thresholds: Thresholds = {
+    ...defaultThresholds,
+    decision,
+    ...(score && { scoreLogit: score.logit, scoreMethod: score.method }),
+    ...(map && { mapLogit: map.logit, mapMethod: map.method }),
+    ...(pixel && { pixelLogit: pixel.logit, pixelMethod: pixel.method }),
+    calibrationNormal: normal.length,
+    calibrationAnomalous,
+    calibration,
+  };
+  const unsure = chosen && missRate !== undefined ? unsureBelow(images, thresholds, missRate, warnings) : null;
+  return { ...thresholds, unsure };
 }
 
 /** What to say where n good images are too few for the rate, and what would do. */
-export function supportWarnings(n: number, rate: number): string[] {
-  const { supported, smallestRate, parts } = supports(n, rate);
+export function supportWarnings(n: number, rate: number, decision: Decision): string[] {
+  const each = rateOfSource(decision, rate);
+  const { supported, smallestRate, parts } = supports(n, each);
   if (supported) return [];
-  const smallest = n >= leastNormals ? ` ${n} good images support ${percent(smallestRate)} at best.` : "";
+  const best = smallestRate * sourcesOf(decision).length;
+  const smallest = n >= leastNormals && best <= 0.5 ? ` ${n} good images support ${percent(best)} at best.` : "";
+  const split = each < rate ? ", as score and map share it" : "";
   return [
-    `${n} good images are too few for a false-reject rate of ${percent(rate)}: it takes ${parts}.${smallest} The threshold is a cautious guess.`,
+    `${n} good images are too few for a false-reject rate of ${percent(rate)}: it takes ${parts}${split}.${smallest} The threshold is a cautious guess.`,
   ];
 }
 
-/** A share as people read it: "1 %", "0.05 %". */
-export const percent = (share: number): string => `${Number((100 * share).toPrecision(2))} %`;
+const evidenceNames = { score: "scores", map: "map maxima" } as const satisfies Record<Source, string>;
 
-interface Found {
-  logit: number;
-  method: ThresholdMethod;
-}
-
-function rateOf(
-  logits: readonly number[],
-  enough: boolean,
-  rate: number,
-  what: string,
-  warnings: string[],
-): ReturnType<typeof rateThreshold> | null {
-  if (!enough) return null;
-  if (logits.every((logit) => logit === logits[0])) {
-    warnings.push(
-      `All ${logits.length} good images have ${what} of ${logits[0]}: they tell no threshold, and the default stays. Are they copies of one image?`,
+function goodPartWarnings(normal: readonly CalibrationImage[], sources: readonly Source[]): string[] {
+  const n = normal.length;
+  if (n < leastNormals) return [`${n} good images to set thresholds on; ${leastNormals} are needed.`];
+  return [...new Set(sources)]
+    .filter((source) => !tellRate(normal, source))
+    .map(
+      (source) =>
+        `All ${n} good images have ${evidenceNames[source]} of ${evidence(normal[0]!, source)}: they tell no threshold, and the default stays. Are they copies of one image?`,
     );
-    return null;
-  }
-  return rateThreshold(logits, rate);
 }
 
-function ratePoint(
-  { logit, method }: ReturnType<typeof rateThreshold>,
-  rate: number,
+function detectionWarnings(
   images: readonly CalibrationImage[],
-): OperatingPoint {
-  const [low, high] = rateInterval(method, images.filter((image) => !image.anomalous).length, rate);
-  const falseRejects = { share: rate, low, high };
-  return { scoreLogit: logit, method, falseRejects, detected: detected(images, logit) };
+  decision: Decision,
+  chosen: OperatingPoint | null,
+): string[] {
+  const defects = images.filter((image) => image.anomalous);
+  const normal = images.filter((image) => !image.anomalous);
+  if (defects.length === 0 || normal.length === 0) return [];
+  const belowAll = sourcesOf(decision).every((source) => {
+    const lowest = Math.min(...normal.map((image) => evidence(image, source)));
+    return defects.every((image) => evidence(image, source) < lowest);
+  });
+  if (belowAll)
+    return [
+      `Every defect scores below every good part (${defects.length} and ${normal.length}): are the two mixed up? Otherwise the model takes these defects for better than good.`,
+    ];
+  if (chosen?.detected?.count === 0)
+    return [
+      `None of the ${defects.length} defects reaches the threshold: the model does not tell them from good parts.`,
+    ];
+  return [];
 }
 
-function f1Point(logit: number, images: readonly CalibrationImage[]): OperatingPoint {
-  const { count: _, of: __, ...falseRejects } = atOrAbove(images, false, logit);
-  return { scoreLogit: logit, method: "best-f1", falseRejects, detected: detected(images, logit) };
+function summaries(normal: readonly CalibrationImage[], own: boolean): Calibration["good"] {
+  const of = (source: Source): ReturnType<typeof summarise> =>
+    summarise(
+      normal.map((image) => evidence(image, source)),
+      own,
+    );
+  return { score: of("score"), map: of("map") };
 }
 
-const detected = (images: readonly CalibrationImage[], logit: number): OperatingPoint["detected"] =>
-  images.some((image) => image.anomalous) ? atOrAbove(images, true, logit) : null;
-
-function atOrAbove(
-  images: readonly CalibrationImage[],
-  anomalous: boolean,
-  logit: number,
-): NonNullable<OperatingPoint["detected"]> {
-  const those = images.filter((image) => image.anomalous === anomalous);
-  const count = those.filter((image) => image.logit >= logit).length;
-  const [low, high] = shareInterval(count, those.length);
-  return { count, of: those.length, share: count / those.length, low, high };
-}
-
-async function bestF1(images: readonly CalibrationImage[]): Promise<number> {
-  const { f1Threshold } = await engine().imageMetrics(
-    Float32Array.from(images, (i) => i.logit),
-    Uint8Array.from(images, (i) => Number(i.anomalous)),
-  );
-  const below = images.map((image) => image.logit).filter((logit) => Math.fround(logit) < f1Threshold);
-  return below.length > 0 ? (f1Threshold + Math.max(...below)) / 2 : f1Threshold;
-}
-
+/** Where F1 over the pixels of images with masks, and of normal ones beside them, is highest; null without masks. */
 async function pixelThreshold(
   images: readonly CalibrationImage[],
   { height, width }: { height: number; width: number },
-  enough: boolean,
-  rate: number,
-  warnings: string[],
-): Promise<Found | null> {
+): Promise<SourceThreshold | null> {
   const segmented = images.filter((image) => image.anomalous && image.map && image.mask?.includes(1));
   const normal = images.filter((image) => !image.anomalous);
-  if (normal.length === 0 || segmented.length === 0) {
-    const peaks = normal.map((image) => image.peak);
-    return rateOf(peaks, enough, rate, "map maxima", warnings);
-  }
+  if (normal.length === 0 || segmented.length === 0) return null;
   const used = [...normal.filter((image) => image.map), ...segmented];
   const empty = new Uint8Array(height * width);
-  const metrics = await engine().pixelMetrics(
+  const { f1Threshold } = await engine().pixelMetrics(
     used.map((image) => image.map!),
     used.map((image) => image.mask ?? empty),
     height,
     width,
     0.3,
   );
-  return { logit: metrics.f1Threshold, method: "best-f1" };
+  return { logit: f1Threshold, method: "best-f1" };
 }

@@ -14,13 +14,16 @@ import * as rows from "./options.js";
 import { output } from "./output.js";
 
 const { split } = evaluateOptions.shape;
-const { threshold, backboneWeights, device, threads, batchSize, precision } = detectorOptions.shape;
+const { decision, threshold, mapThreshold, backboneWeights, device, threads, batchSize, precision } =
+  detectorOptions.shape;
 
 const options = z.strictObject({
   model: rows.modelFile,
   ...rows.dataset,
   split,
+  decision,
   threshold,
+  mapThreshold,
   out: rows.output("FILE", "Write the JSON document to this file too."),
   overwrite: rows.overwrite,
   overlays: rows.output("DIR", "Draw a picture of every image in this folder: image, mask, heat map and contour."),

@@ -83,17 +83,32 @@ export function thresholdsText(thresholds: Thresholds): string {
   return [...describeThresholds(thresholds), ...warnings.map((warning) => `note: ${warning}`)].join("\n");
 }
 
+const shownMetric = (value: number | null): string => (value === null ? "undefined" : value.toFixed(4));
+
+const decisionNames: Readonly<Record<Evaluation["decision"]["source"], string>> = {
+  score: "Decided by the score",
+  map: "Decided by the map",
+  either: "Decided by score or map",
+};
+
 /** For people: the metrics, the decisions, what looks wrong and what could not be computed. */
-export function evaluationText({ metrics, decisions, counts, notes }: Evaluation): string {
-  const rows = Object.entries(byPaperName(metrics)).map(([name, value]) => [
-    `  ${name}`,
-    value === null ? "undefined" : value.toFixed(4),
-  ]);
-  const { truePositive, trueNegative, falsePositive, falseNegative, threshold } = decisions;
+export function evaluationText({ metrics, decisions, decision, counts, notes }: Evaluation): string {
+  const rows = Object.entries(byPaperName(metrics)).map(([name, value]) => [`  ${name}`, shownMetric(value)]);
+  if (decision.source !== "score")
+    rows.push([
+      "  of the decision",
+      `I-AUROC ${shownMetric(decision.auroc)}, AP-det ${shownMetric(decision.averagePrecision)}`,
+    ]);
+  const { truePositive, trueNegative, falsePositive, falseNegative } = decisions;
+  const { unsure } = decision;
+  const between =
+    unsure.normal + unsure.anomalous > 0
+      ? ` Unsure: ${unsure.anomalous} with defects, ${unsure.normal} good parts.`
+      : "";
   return [
     `${counts.normal + counts.anomalous} images: ${counts.normal} normal, ${counts.anomalous} anomalous (${counts.withMask} with a mask)`,
     table(rows),
-    `At the threshold ${threshold.toFixed(4)}: ${truePositive} of ${truePositive + falseNegative} defects found, ${falsePositive} of ${falsePositive + trueNegative} good parts rejected.`,
+    `${decisionNames[decision.source]}: ${truePositive} of ${truePositive + falseNegative} defects found, ${falsePositive} of ${falsePositive + trueNegative} good parts rejected.${between}`,
     ...notes.map((note) => `note: ${note}`),
   ].join("\n");
 }

@@ -132,9 +132,12 @@ async function reported(outcome: Outcome, pictures: PictureWriter, index: number
 function tellSum(images: readonly Record<string, unknown>[], skipped: readonly Skipped[]): number {
   const failed = images.filter((image) => "error" in image).length;
   const anomalous = images.filter((image) => image["anomalous"] === true).length;
+  const unsure = images.filter((image) => image["verdict"] === "unsure").length;
   const unread = skipped.filter(({ reason }) => reason === "format").length;
   const others = `${failed > 0 ? `; ${failed} could not be read` : ""}${unread > 0 ? `; ${unread} skipped` : ""}`;
-  if (images.length + unread > 1) output.log(`${anomalous} of ${images.length - failed} images anomalous${others}`);
+  const between = unsure > 0 ? `, ${unsure} unsure` : "";
+  if (images.length + unread > 1)
+    output.log(`${anomalous} of ${images.length - failed} images anomalous${between}${others}`);
   output.document(output.finished);
   return failed > 0 ? 1 : 0;
 }
@@ -213,16 +216,20 @@ const belongsToImage = (error: unknown): error is SuperSimpleNetError =>
   hasCode(error, "IMAGE_UNREADABLE", "FILE_NOT_FOUND", "NO_PERMISSION", "FILE_ERROR");
 
 function document(file: string, detection: Detection): Record<string, unknown> {
-  const { score, logit, anomalous, threshold, pixelThreshold, regions, width, height, timings } = detection;
-  return { path: file, score, logit, anomalous, threshold, pixelThreshold, regions, width, height, timings };
+  const { path: _, map: __, ...told } = detection;
+  return { path: file, ...told };
 }
 
-function line(file: string, { score, anomalous, regions }: Detection): string {
+const verdicts: Readonly<Record<Detection["verdict"], string>> = { defect: "DEFECT", unsure: "unsure", good: "good  " };
+
+function line(file: string, { score, peak, verdict, decidedBy, regions }: Detection): string {
   const [first] = regions;
   const where = first
     ? `  ${regions.length} region${regions.length === 1 ? "" : "s"}, strongest ${first.width}x${first.height} at ${first.x},${first.y}`
     : "";
-  return `${anomalous ? "DEFECT" : "good  "}  ${score.toFixed(4)}  ${printable(file)}${where}`;
+  // The score alone would not explain it.
+  const byMap = decidedBy.includes("map") ? `  map ${peak.toFixed(2)}` : "";
+  return `${verdicts[verdict]}  ${score.toFixed(4)}  ${printable(file)}${byMap}${where}`;
 }
 
 interface PictureWriter {

@@ -3,6 +3,7 @@ import path from "node:path";
 
 import { hasCode, SuperSimpleNetError } from "../errors.js";
 import { decodeImage, decodeMask, imageSize as readSize, leftOutOfMask, readImageFile } from "../images/decode.js";
+import { sha256, shortId } from "../images/identity.js";
 import { prefetch } from "../images/pipeline.js";
 import { check } from "../schema/check.js";
 import { validateOptions } from "../schema/datasets.js";
@@ -36,6 +37,8 @@ export interface ValidationResult {
   warnings: string[];
   /** SHA-256 over the training images' files and the masks' pixels that the regime uses, in the data set's order. Of no use with `headersOnly`. */
   trainingContent: string;
+  /** What imageId says of every training image, in the data set's order. Empty with `headersOnly`. */
+  trainingImages: string[];
 }
 
 interface Checked {
@@ -65,7 +68,7 @@ async function readSample(sample: Sample, headersOnly: boolean): Promise<Checked
   await attempt(async () => {
     const bytes = await readImageFile(sample.image);
     const { width, height } = await (headersOnly ? readSize : decodeImage)(bytes, sample.image);
-    Object.assign(result, { width, height, hash: headersOnly ? "" : createHash("sha256").update(bytes).digest("hex") });
+    Object.assign(result, { width, height, hash: headersOnly ? "" : sha256(bytes) });
   });
   const { mask } = sample;
   if (mask === undefined) return result;
@@ -77,7 +80,7 @@ async function readSample(sample: Sample, headersOnly: boolean): Promise<Checked
   }
   await attempt(async () => {
     const { pixels, width, height } = await decodeMask(mask);
-    if (!headersOnly) result.maskHash = createHash("sha256").update(pixels).digest("hex");
+    if (!headersOnly) result.maskHash = sha256(pixels);
     let marked = 0;
     for (let i = 0; i < pixels.length; i++) marked += pixels[i]!;
     result.marked = marked / pixels.length;
@@ -156,6 +159,7 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
   const full: Checked[] = [];
   const least = imageSize ? ([imageSize[0] / 2, imageSize[1] / 2] as const) : ([32, 32] as const);
   const content = createHash("sha256");
+  const trainingImages: string[] = [];
   let checked = 0;
   for await (const result of prefetch(used.samples, (sample) => readSample(sample, headersOnly), { signal })) {
     problems.push(...result.problems);
@@ -163,6 +167,7 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
     if (result.hash === undefined) continue;
     if (result.sample.split === "train") {
       trained.set(result.hash, result.sample.id);
+      if (!headersOnly) trainingImages.push(shortId(result.hash));
       content.update(`${result.hash} ${result.maskHash ?? "-"}\n`);
     } else tests.push(result);
     if (result.height < least[0] || result.width < least[1]) small.push(result);
@@ -210,5 +215,6 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
     counts,
     warnings,
     trainingContent: content.digest("hex"),
+    trainingImages,
   };
 }

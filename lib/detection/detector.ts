@@ -1,8 +1,9 @@
-import { sigmoid } from "../calibration/describe.js";
 import { types } from "node:util";
 
 import type { z } from "zod";
 
+import { sigmoid } from "../calibration/describe.js";
+import { type Drift, DriftWatch } from "../calibration/drift_watch.js";
 import { weightsFile } from "../backbones/load.js";
 import { call, invalid, SuperSimpleNetError, text, throwIfAborted } from "../errors.js";
 import { type LoadedImage, loadImage } from "../images/decode.js";
@@ -13,7 +14,9 @@ import type { NativeDetector, Region, ResizeMethod } from "../native/binding.js"
 import { type ChosenDevice, applyThreads, checkPrecision, resolveDevice } from "../native/device.js";
 import { engine } from "../native/engine.js";
 import { check } from "../schema/check.js";
+import type { Decision } from "../schema/decisions.js";
 import { type DetectOptions, detectOptions, type DetectorOptions, detectorOptions } from "../schema/detection.js";
+import { decide, type Limits, limitsOf } from "./decide.js";
 import type { AnomalyMap, Detection, ImageSource } from "./types.js";
 
 const where = "Detector.load";
@@ -36,7 +39,8 @@ export class Detector {
   readonly deviceReason: string;
   readonly #native: NativeDetector;
   readonly #settings: Settings;
-  readonly #scoreLogit: number;
+  readonly #limits: Limits;
+  readonly #drift: DriftWatch;
   readonly #threshold: number;
   readonly #pixelThreshold: number;
   /** Of the network; the model's own configuration may be changed meanwhile. */
@@ -44,7 +48,7 @@ export class Detector {
   readonly #resize: ResizeMethod;
   #disposed = false;
 
-  private constructor(model: Model, chosen: ChosenDevice, native: NativeDetector, settings: Settings) {
+  private constructor(model: Model, chosen: ChosenDevice, native: NativeDetector, settings: Settings, limits: Limits) {
     this.model = model;
     this.device = chosen.device;
     this.deviceReason = chosen.reason;
@@ -53,11 +57,9 @@ export class Detector {
     const { thresholds, imageSize, resize } = model.config;
     this.#size = { height: imageSize[0], width: imageSize[1] };
     this.#resize = resize;
-    this.#scoreLogit =
-      settings.threshold === undefined
-        ? thresholds.scoreLogit
-        : Math.log(settings.threshold / (1 - settings.threshold));
-    this.#threshold = settings.threshold ?? sigmoid(thresholds.scoreLogit);
+    this.#limits = limits;
+    this.#drift = new DriftWatch(thresholds.calibration, limits.decision);
+    this.#threshold = settings.threshold ?? sigmoid(limits.defect.score);
     this.#pixelThreshold = settings.pixelThreshold ?? thresholds.pixelLogit;
   }
 
@@ -74,6 +76,7 @@ export class Detector {
     const model = typeof source === "string" ? await Model.load(source) : source;
     if (!(model instanceof Model)) throw invalid(where, "source", "a model file's path or a Model", typeof source);
     if (model === source) model.check(where);
+    const limits = limitsOf(where, model.config.thresholds, settings);
     const compute = computeFor(where, "heads", model.config, settings.heads);
     await applyThreads(where, settings.threads);
     // The file may not be needed, but a wrong name is a mistake all the same.
@@ -84,7 +87,7 @@ export class Detector {
     const config = { ...model.networkConfig, device: chosen.device, compute, precision, cudaGraphs };
     const native = await engine().createDetector(config, backbone, model.heads);
     if (model !== source) releaseBackbone(model);
-    return new Detector(model, chosen, native, settings);
+    return new Detector(model, chosen, native, settings, limits);
   }
 
   /**
@@ -190,15 +193,23 @@ export class Detector {
         // A copy: a slice would keep the whole batch's maps alive as long as one of them.
         const data = batch.length === 1 ? maps : maps.slice(i * plane, (i + 1) * plane);
         const postStart = performance.now();
-        const regions = await this.#regions(data, image.sourceWidth, image.sourceHeight);
+        const { peak, regions } = await this.#regions(data, image.sourceWidth, image.sourceHeight);
+        if (!Number.isFinite(peak))
+          throw new SuperSimpleNetError(
+            "MODEL_INVALID",
+            `The network's map has ${peak}: this model's weights overflow.`,
+          );
+        this.#drift.add({ score: logit, map: peak });
         const map = await this.#map(data, image.sourceWidth, image.sourceHeight);
         const postMs = performance.now() - postStart;
         return {
           path: typeof source === "string" ? source : undefined,
           score: sigmoid(logit),
           logit,
-          anomalous: logit >= this.#scoreLogit,
+          peak,
+          ...decide(this.#limits, { logit, peak, regions }),
           threshold: this.#threshold,
+          mapThreshold: this.#limits.defect.map,
           pixelThreshold: this.#pixelThreshold,
           map,
           regions,
@@ -211,7 +222,11 @@ export class Detector {
   }
 
   /** Found at model size, where the map has all its information; given in pixels of the image. */
-  async #regions(map: Float32Array, imageWidth: number, imageHeight: number): Promise<Region[]> {
+  async #regions(
+    map: Float32Array,
+    imageWidth: number,
+    imageHeight: number,
+  ): Promise<{ peak: number; regions: Region[] }> {
     const { height, width } = this.#size;
     // A first sieve in pixels of the map; the area that is reported decides.
     const minArea = Math.max(
@@ -219,11 +234,12 @@ export class Detector {
       Math.floor(((this.#settings.minAreaPx - 1) * width * height) / (imageWidth * imageHeight)),
     );
     const found = await engine().regions(map, height, width, this.#pixelThreshold, minArea);
-    const scaled = found.map((region) =>
+    const scaled = found.regions.map((region) =>
       scaleRegion(region, { height, width }, { height: imageHeight, width: imageWidth }),
     );
     const { minAreaPx, minPeak = -Infinity } = this.#settings;
-    return scaled.filter(({ area, peak }) => area >= minAreaPx && peak >= minPeak);
+    const regions = scaled.filter(({ area, peak }) => area >= minAreaPx && peak >= minPeak);
+    return { peak: found.peak, regions };
   }
 
   async #map(data: Float32Array, imageWidth: number, imageHeight: number): Promise<AnomalyMap> {
@@ -235,6 +251,24 @@ export class Detector {
       width: imageWidth,
       height: imageHeight,
     };
+  }
+
+  /** Which evidence decides. */
+  get decision(): Decision {
+    return this.#limits.decision;
+  }
+
+  /**
+   * How the scores of all images since loading, or since resetDrift, compare with those of the good parts that the thresholds
+   * were set on (docs/guides/thresholds.md, Drift). Counting costs nothing that could be measured.
+   */
+  drift(): Drift {
+    return this.#drift.report();
+  }
+
+  /** Forgets the scores so far: for a new shift, or a new lot. */
+  resetDrift(): void {
+    this.#drift.reset();
   }
 
   /**

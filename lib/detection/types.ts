@@ -1,4 +1,5 @@
 import type { Region } from "../native/binding.js";
+import type { Source } from "../schema/decisions.js";
 
 export type { ImageSource } from "../images/decode.js";
 
@@ -25,10 +26,24 @@ export interface Detection {
   /** Sigmoid of the score logit, 0 to 1. */
   score: number;
   logit: number;
-  /** logit >= the threshold's logit. */
+  /** The map's maximum, a logit. */
+  peak: number;
+  /** "defect": the evidence that decides reaches its threshold. "unsure": it reaches the lower one, where the model has one. */
+  verdict: "good" | "unsure" | "defect";
+  /** The verdict in one bit: true for a defect. */
   anomalous: boolean;
-  /** As a score, 0 to 1. */
+  /** What reached the threshold of the verdict. Empty for a good part. */
+  decidedBy: readonly Source[];
+  /**
+   * How far the evidence lies above its threshold (0 and more: a defect) or below it, in standard deviations of the good
+   * parts that the threshold was set on; in logits where those are not known. With "either" the larger of both.
+   */
+  margin: number;
+  /** Of the score, 0 to 1. */
   threshold: number;
+  /** Of the map's maximum, a logit. */
+  mapThreshold: number;
+  /** Of a pixel of the map, a logit. */
   pixelThreshold: number;
   map: AnomalyMap;
   /** 8-connected regions of the map at or above the pixel threshold, highest peak first, in pixels of the image. Found at model size. */

@@ -5,6 +5,7 @@ import type { Detection } from "../detection/types.js";
 import { call, invalid, option, SuperSimpleNetError, text } from "../errors.js";
 import { loadMask } from "../images/decode.js";
 import { check } from "../schema/check.js";
+import type { Decision } from "../schema/decisions.js";
 import { evaluateOptions } from "../schema/evaluation.js";
 import type { Settings } from "../schema/types.js";
 import { type EvaluatedMap, evaluateMaps, evaluateScores } from "./metrics.js";
@@ -38,14 +39,16 @@ export async function evaluate(
   const samples: EvaluatedSample[] = [];
   const images: EvaluatedMap[] = [];
   const decisions = { threshold: 0, truePositive: 0, trueNegative: 0, falsePositive: 0, falseNegative: 0 };
+  const unsure = { normal: 0, anomalous: 0 };
   const files = used.map((sample) => sample.image);
   for await (const detection of detector.detectEach(files, { signal })) {
     const sample = used[samples.length]!;
     const mask = sample.mask === undefined ? undefined : (await loadMask(sample.mask, { height, width })).pixels;
     images.push({ label: sample.label, map: mapAtModelSize(detection, height, width), mask });
     decisions.threshold = detection.threshold;
-    const { score, logit, anomalous } = detection;
+    const { score, logit, peak, anomalous, verdict, decidedBy, margin } = detection;
     decisions[outcome(sample.label, anomalous)]++;
+    if (verdict === "unsure") unsure[sample.label]++;
     const { id, image, label } = sample;
     samples.push({
       id,
@@ -55,7 +58,11 @@ export async function evaluate(
       defect: sample.defect ?? null,
       score,
       logit,
+      peak,
       anomalous,
+      verdict,
+      decidedBy,
+      margin,
     });
     await options.onDetection?.(sample, detection);
     options.onProgress?.(samples.length, used.length);
@@ -64,6 +71,10 @@ export async function evaluate(
   const logits = samples.map((sample) => sample.logit);
   const labels = samples.map((sample) => sample.label);
   const { notes: scoreNotes, ...scoreMetrics } = await evaluateScores(logits, labels);
+  const margins = await evaluateScores(
+    samples.map((sample) => sample.margin),
+    labels,
+  );
   const maps = await evaluateMaps(images, { height, width });
   const { pixelAuroc, pixelAveragePrecision, aupro, segmentedImageAuroc, segmentedImageAveragePrecision } = maps;
   const threshold = scoreMetrics.f1MaxThreshold;
@@ -78,6 +89,13 @@ export async function evaluate(
       segmentedImageAveragePrecision,
     },
     decisions,
+    decision: {
+      source: detector.decision,
+      auroc: margins.imageAuroc,
+      averagePrecision: margins.imageAveragePrecision,
+      f1Max: margins.imageF1Max,
+      unsure,
+    },
     counts: {
       normal: labels.filter((label) => label === "normal").length,
       anomalous: labels.filter((label) => label === "anomalous").length,
@@ -114,19 +132,34 @@ export interface EvaluatedSample {
   defect: string | null;
   score: number;
   logit: number;
+  peak: number;
   anomalous: boolean;
+  verdict: Detection["verdict"];
+  decidedBy: Detection["decidedBy"];
+  margin: number;
 }
 
 /** What a detector is worth on a data set. */
 export interface Evaluation {
   metrics: Metrics;
-  /** Decisions at the detector's threshold. */
+  /** Decisions at the detector's thresholds; `threshold` is that of the score. */
   decisions: {
     threshold: number;
     truePositive: number;
     trueNegative: number;
     falsePositive: number;
     falseNegative: number;
+  };
+  /**
+   * What decides, and the metrics of its margins, as the paper's are of the scores: they differ where the map decides too.
+   * Null where one class is missing. `unsure`: images with that verdict, which count as not anomalous in `decisions`.
+   */
+  decision: {
+    source: Decision;
+    auroc: number | null;
+    averagePrecision: number | null;
+    f1Max: number | null;
+    unsure: { normal: number; anomalous: number };
   };
   counts: { normal: number; anomalous: number; withMask: number };
   /** What looks wrong in the data, and why a metric is null. */

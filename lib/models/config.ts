@@ -4,13 +4,14 @@ import { call, invalid, option, SuperSimpleNetError, text } from "../errors.js";
 import type { Architecture, Compute, NetworkConfig } from "../native/binding.js";
 import { check, checkValue } from "../schema/check.js";
 import { architectures } from "../schema/common.js";
+import { type Decision, decisions, type Source } from "../schema/decisions.js";
 import { expectation } from "../schema/option.js";
 import type { Regime } from "../schema/regimes.js";
 import { ablationShape, networkShape, trainerOptions } from "../schema/training.js";
 import type { AblationSettings, NetworkSettings } from "../schema/types.js";
 
 /** Newest version of the model file that this package writes and the newest that it reads. */
-export const modelFormatVersion = 2;
+export const modelFormatVersion = 3;
 
 export interface BackboneInfo {
   architecture: Architecture;
@@ -28,29 +29,51 @@ const thresholdMethods = [
   "order-statistic",
   "exponential-tail",
   "normal-quantile",
+  "inherited",
   "manual",
   "default",
 ] as const;
 
 /**
  * How a threshold was set (docs/guides/thresholds.md). "default": score 0.5 or map logit 0, not calibrated.
- * "normal-quantile": the 0.99 quantile of a few held-out good images, in files of format 1 only.
+ * "inherited": that of the model which the training began with. "normal-quantile": the 0.99 quantile of a few held-out
+ * good images, in files of format 1 only.
  */
 export type ThresholdMethod = (typeof thresholdMethods)[number];
 
 /** From where on an image is anomalous and a pixel belongs to a region. */
 export interface Thresholds {
+  /** Which of the thresholds below makes an image anomalous. */
+  decision: Decision;
   /** Score logit at and above which an image is anomalous; the score is its sigmoid. */
   scoreLogit: number;
+  /** Map maximum, a logit, at and above which an image is anomalous. */
+  mapLogit: number;
   /** Map logit at and above which a pixel belongs to a region. */
   pixelLogit: number;
   scoreMethod: ThresholdMethod;
+  mapMethod: ThresholdMethod;
   pixelMethod: ThresholdMethod;
+  /** From where on a part that is not anomalous is unsure. Null: there is no such verdict. */
+  unsure: Unsure | null;
   /** Images the thresholds were set on: each scored by heads that were not trained on it. */
   calibrationNormal: number;
   calibrationAnomalous: number;
-  /** What is known of the thresholds that a training set. Null: they were not calibrated, or by an older version. */
+  /** What is known of the thresholds that were calibrated. Null: they were not, or by an older version. */
   calibration: Calibration | null;
+}
+
+/** The lower of two thresholds of each source: a part below those of its decision is good. */
+export interface Unsure {
+  scoreLogit: number;
+  mapLogit: number;
+  /** The share of defects that may be called good, as asked for. */
+  missRate: number;
+  /** By the scores of defects, or, where there are fewer than 5, of the good parts: a tenth of those may be unsure. */
+  method: "defects" | "good-parts";
+  /** Calibration images that are neither good nor anomalous, and their number; of defects null without any. */
+  normal: Counted;
+  anomalous: Counted | null;
 }
 
 /** A share of images, 0 to 1, with its 90 % interval. */
@@ -60,46 +83,121 @@ export interface Share {
   high: number;
 }
 
-/** A score's threshold with what it does to parts that the model has not seen. */
-export interface OperatingPoint {
-  scoreLogit: number;
+/** A share that was counted: `count` of `of` images. */
+export interface Counted extends Share {
+  count: number;
+  of: number;
+}
+
+/** The threshold of one source, and how it was found. */
+export interface SourceThreshold {
+  logit: number;
   method: ThresholdMethod;
+}
+
+/** Thresholds of a decision with what they do to parts that the model has not seen. */
+export interface OperatingPoint {
+  /** Null where the decision does not look at it. */
+  score: SourceThreshold | null;
+  map: SourceThreshold | null;
   /**
    * Good parts that are rejected. By a rate: the rate asked for, and where the true one lies. By the best F1: what was
    * seen of the calibration images, which is too small, for they chose the threshold.
    */
   falseRejects: Share;
-  /** Calibration images with defects that are found, and their number; null without any. */
-  detected: (Share & { count: number; of: number }) | null;
+  /** Calibration images with defects that are found; null without any. */
+  detected: Counted | null;
 }
 
-/** How a training set the thresholds. */
-export interface Calibration {
-  /** crossFit: folds of the training images, each scored by heads trained on the others. holdOut: images left out of the training. */
-  method: "crossFit" | "holdOut";
-  /** Null for holdOut. */
-  folds: number | null;
-  /** The share of good parts that may be rejected, as asked for. */
-  falseRejectRate: number;
-  /** Which of the points below is the threshold. */
-  objective: "rate" | "f1";
+/** The operating points of one decision. */
+export interface OperatingPoints {
   /** Null where the good images tell nothing: too few, or all with one score. */
   rate: OperatingPoint | null;
   /** Null without defects. */
   f1: OperatingPoint | null;
+}
+
+/** How the thresholds were set. */
+export interface Calibration {
+  /**
+   * crossFit: folds of the training images, each scored by heads trained on the others. holdOut: images left out of the
+   * training. newParts: parts that were seen after it (model.calibrate).
+   */
+  method: "crossFit" | "holdOut" | "newParts";
+  /** Null but for crossFit. */
+  folds: number | null;
+  /** The share of good parts that may be rejected, as asked for. */
+  falseRejectRate: number;
+  /** Which of the operating points are the thresholds. */
+  objective: "rate" | "f1";
+  /** What every decision would do. */
+  points: Record<Decision, OperatingPoints>;
+  /** The scores of the good images, to tell drift by. Null in files of older formats. */
+  good: Record<Source, ScoreSummary> | null;
+  /** newParts: where the images came from, and the thresholds before; else null. */
+  parts: PartsRecord | null;
+  previous: Thresholds | null;
   warnings: string[];
+}
+
+/** Scores of the good parts that a threshold was set on (docs/guides/thresholds.md, Drift). */
+export interface ScoreSummary {
+  n: number;
+  /** Ascending: all of them up to 200, else 200 quantiles. */
+  values: number[];
+  /** Whether the model itself scored the parts; else heads of folds did, whose scores lie higher. */
+  own: boolean;
+}
+
+/** Parts that thresholds were set on. */
+export interface PartsRecord {
+  /** Of the oldest and of the newest file, as ISO dates; null where none of the images was a file. */
+  from: string | null;
+  to: string | null;
+  /** What imageId says of each. */
+  normal: string[];
+  anomalous: string[];
 }
 
 /** Neither threshold calibrated: score 0.5, map logit 0. */
 export const defaultThresholds: Readonly<Thresholds> = {
+  decision: "score",
   scoreLogit: 0,
+  mapLogit: 0,
   pixelLogit: 0,
   scoreMethod: "default",
+  mapMethod: "default",
   pixelMethod: "default",
+  unsure: null,
   calibrationNormal: 0,
   calibrationAnomalous: 0,
   calibration: null,
 };
+
+/** The operating point of a decision by the objective that was asked for. */
+export function pointOf({ points, objective }: Calibration, decision: Decision): OperatingPoint | null {
+  const { rate, f1 } = points[decision];
+  return objective === "f1" ? (f1 ?? rate) : rate;
+}
+
+/**
+ * The thresholds of a model for another decision than its own: those that its calibration found for it. What it did not find,
+ * and what was set by hand, stays.
+ */
+export function thresholdsOf(
+  thresholds: Thresholds,
+  decision: Decision,
+): Pick<Thresholds, "decision" | "scoreLogit" | "scoreMethod" | "mapLogit" | "mapMethod"> {
+  const { calibration, scoreLogit, scoreMethod, mapLogit, mapMethod } = thresholds;
+  const own = { decision, scoreLogit, scoreMethod, mapLogit, mapMethod };
+  if (decision === thresholds.decision || calibration === null) return own;
+  const { score, map } = pointOf(calibration, decision) ?? { score: null, map: null };
+  return {
+    ...own,
+    ...(score && scoreMethod !== "manual" && { scoreLogit: score.logit, scoreMethod: score.method }),
+    ...(map && mapMethod !== "manual" && { mapLogit: map.logit, mapMethod: map.method }),
+  };
+}
 
 /** Everything about a model but its tensors. Stored as JSON in the model file's metadata, without times or paths. */
 export interface ModelConfig extends NetworkSettings {
@@ -127,6 +225,8 @@ export interface TrainingInfo extends TrainingCounts {
   noiseStd: number;
   noiseRelative: number | null;
   options: Record<string, unknown>;
+  /** What imageId says of every image that was trained on, in order. Absent in files of older formats. */
+  images?: string[];
 }
 
 const { imageSize } = trainerOptions.shape;
@@ -187,19 +287,32 @@ export function checkNetworkSettings(where: string, settings: object): Required<
 
 const share = z.number().min(0).max(1);
 const shareShape = { share, low: share, high: share };
-const pointSchema = z.object({
+const counted = z.object({ ...shareShape, count: z.int().min(0), of: z.int().min(0) });
+const source = z.object({ logit: z.number(), method: z.enum(thresholdMethods) }).nullable();
+const point = z
+  .object({ score: source, map: source, falseRejects: z.object(shareShape), detected: counted.nullable() })
+  .nullable();
+const points = z.object({ rate: point, f1: point });
+const summary = z.object({ n: z.int().min(1), values: z.array(z.number()).min(1), own: z.boolean() });
+const ids = z.array(z.string());
+const unsureSchema = z.object({
   scoreLogit: z.number(),
-  method: z.enum(thresholdMethods),
-  falseRejects: z.object(shareShape),
-  detected: z.object({ ...shareShape, count: z.int().min(0), of: z.int().min(0) }).nullable(),
-});
+  mapLogit: z.number(),
+  missRate: share,
+  method: z.enum(["defects", "good-parts"]),
+  normal: counted,
+  anomalous: counted.nullable(),
+}) satisfies z.ZodType<Unsure>;
 const calibrationSchema = z.object({
-  method: z.enum(["crossFit", "holdOut"]),
+  method: z.enum(["crossFit", "holdOut", "newParts"]),
   folds: z.int().min(2).nullable(),
   falseRejectRate: share,
   objective: z.enum(["rate", "f1"]),
-  rate: pointSchema.nullable(),
-  f1: pointSchema.nullable(),
+  points: z.object({ score: points, map: points, either: points }),
+  good: z.object({ score: summary, map: summary }).nullable(),
+  parts: z.object({ from: z.string().nullable(), to: z.string().nullable(), normal: ids, anomalous: ids }).nullable(),
+  // Checked by itself when it is put back.
+  previous: z.custom<Thresholds>((value) => typeof value === "object" && value !== null).nullable(),
   warnings: z.array(z.string()),
 }) satisfies z.ZodType<Calibration>;
 
@@ -214,17 +327,24 @@ export function checkConfig(where: string, config: unknown): asserts config is M
   if (!/^[0-9a-f]{64}$/.test(String(backbone["sha256"])))
     throw invalid(where, "backbone.sha256", "64 hexadecimal digits", backbone["sha256"]);
   checkNetworkSettings(where, root);
-  const thresholds = fields(where, "thresholds", root["thresholds"]);
-  for (const name of ["scoreLogit", "pixelLogit"])
+  checkThresholds(where, root["thresholds"]);
+  if (root["training"] !== null) fields(where, "training", root["training"]);
+}
+
+/** Throws INVALID_OPTION for the first wrong field of a model's thresholds. */
+export function checkThresholds(where: string, value: unknown): asserts value is Thresholds {
+  const thresholds = fields(where, "thresholds", value);
+  checkValue(where, "thresholds.decision", z.enum(decisions), thresholds["decision"]);
+  for (const name of ["scoreLogit", "mapLogit", "pixelLogit"])
     checkValue(where, `thresholds.${name}`, z.number(), thresholds[name]);
-  for (const name of ["scoreMethod", "pixelMethod"])
+  for (const name of ["scoreMethod", "mapMethod", "pixelMethod"])
     checkValue(where, `thresholds.${name}`, z.enum(thresholdMethods), thresholds[name]);
   for (const name of ["calibrationNormal", "calibrationAnomalous"])
     checkValue(where, `thresholds.${name}`, z.int().min(0), thresholds[name]);
-  const { calibration } = thresholds;
-  if (!calibrationSchema.nullable().safeParse(calibration).success)
-    throw invalid(where, "thresholds.calibration", "what a training wrote, or null", calibration);
-  if (root["training"] !== null) fields(where, "training", root["training"]);
+  for (const [name, schema] of Object.entries({ unsure: unsureSchema, calibration: calibrationSchema })) {
+    if (!schema.nullable().safeParse(thresholds[name]).success)
+      throw invalid(where, `thresholds.${name}`, "what a calibration wrote, or null", thresholds[name]);
+  }
 }
 
 function fields(where: string, name: string, value: unknown): Record<string, unknown> {

@@ -10,7 +10,15 @@ import type { NetworkConfig, TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
 import { check, checkPath } from "../schema/check.js";
 import { type SaveOptions, saveOptions, type ThresholdOptions, thresholdOptions } from "../schema/models.js";
-import { checkConfig, type ModelConfig, modelFormatVersion, networkConfigOf, randomNotEmbedded } from "./config.js";
+import {
+  checkConfig,
+  type ModelConfig,
+  modelFormatVersion,
+  networkConfigOf,
+  randomNotEmbedded,
+  type Thresholds,
+  thresholdsOf,
+} from "./config.js";
 
 const formatName = "supersimplenet";
 const backbonePrefix = "backbone.";
@@ -179,15 +187,18 @@ export class Model {
     }
   }
 
-  /** Sets thresholds by hand; `save` keeps them. `score` is between 0 and 1, exclusive; `pixelLogit` any finite number. */
+  /**
+   * Sets thresholds by hand; `save` keeps them. `score` is between 0 and 1, exclusive; `mapLogit` and `pixelLogit` are any
+   * finite numbers.
+   */
   setThresholds(thresholds: ThresholdOptions): void {
-    const { score, pixelLogit } = check("model.setThresholds", thresholdOptions, thresholds);
-    if (score !== undefined) {
-      Object.assign(this.config.thresholds, { scoreLogit: Math.log(score / (1 - score)), scoreMethod: "manual" });
-    }
-    if (pixelLogit !== undefined) {
-      Object.assign(this.config.thresholds, { pixelLogit, pixelMethod: "manual" });
-    }
+    const { decision, score, mapLogit, pixelLogit } = check("model.setThresholds", thresholdOptions, thresholds);
+    Object.assign(this.config.thresholds, {
+      ...(decision !== undefined && thresholdsOf(this.config.thresholds, decision)),
+      ...(score !== undefined && { scoreLogit: Math.log(score / (1 - score)), scoreMethod: "manual" }),
+      ...(mapLogit !== undefined && { mapLogit, mapMethod: "manual" }),
+      ...(pixelLogit !== undefined && { pixelLogit, pixelMethod: "manual" }),
+    });
   }
 }
 
@@ -197,7 +208,7 @@ function configOf(json: string | undefined, version: number, fail: Fail): ModelC
   let config: unknown;
   try {
     config = JSON.parse(json ?? "");
-    if (version === 1) config = fromFormat1(config);
+    if (version < modelFormatVersion) config = fromOlder(config, version);
   } catch (error) {
     return fail("its configuration is not JSON.", { cause: error });
   }
@@ -209,10 +220,29 @@ function configOf(json: string | undefined, version: number, fail: Fail): ModelC
   return config;
 }
 
-/** Format 1 does not say how well its thresholds are known; its thresholds hold as they are. */
-function fromFormat1(config: unknown): unknown {
-  const { thresholds, ...others } = (config ?? {}) as { thresholds?: object };
-  return { ...others, thresholds: typeof thresholds === "object" ? { ...thresholds, calibration: null } : thresholds };
+/**
+ * Fills in what older formats lack; their thresholds hold as they are. Before format 3 the score alone decided. Format 1 does
+ * not say how well its thresholds are known.
+ */
+function fromOlder(config: unknown, version: number): unknown {
+  const { thresholds, ...others } = (config ?? {}) as { thresholds?: { calibration?: object | null } };
+  if (typeof thresholds !== "object" || thresholds === null) return config;
+  const calibration = version === 1 ? null : calibrationFromFormat2(thresholds.calibration);
+  const lacking = { decision: "score", mapLogit: 0, mapMethod: "default", unsure: null } satisfies Partial<Thresholds>;
+  return { ...others, thresholds: { ...lacking, ...thresholds, calibration } };
+}
+
+function calibrationFromFormat2(calibration: object | null | undefined): unknown {
+  if (typeof calibration !== "object" || calibration === null) return calibration;
+  const { rate, f1, ...same } = calibration as Record<"rate" | "f1", Record<string, unknown> | null>;
+  const point = (old: Record<string, unknown> | null): unknown => {
+    if (typeof old !== "object" || old === null) return old;
+    const { scoreLogit: logit, method, ...known } = old;
+    return { score: { logit, method }, map: null, ...known };
+  };
+  const none = { rate: null, f1: null };
+  const points = { score: { rate: point(rate), f1: point(f1) }, map: none, either: none };
+  return { ...same, points, good: null, parts: null, previous: null };
 }
 
 /** What keeps `tensors` from being float32 tensors of these names and shapes, finite and with no negative variance. */

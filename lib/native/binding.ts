@@ -345,7 +345,14 @@ export interface NativeBinding {
     width: number,
     fprLimit: number,
   ): Promise<PixelMetrics>;
-  regions(map: Float32Array, height: number, width: number, threshold: number, minArea: number): Promise<Region[]>;
+  /** `peak`: the map's maximum; NaN if any pixel is. */
+  regions(
+    map: Float32Array,
+    height: number,
+    width: number,
+    threshold: number,
+    minArea: number,
+  ): Promise<{ peak: number; regions: Region[] }>;
 
   // network
   /** Every tensor that an architecture needs, up to layer3, with torchvision's names. */

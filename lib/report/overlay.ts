@@ -16,7 +16,10 @@ import { drawContour, drawTint, resizeField, smoothField } from "./contour.js";
 export interface OverlayInput {
   /** At its own size; any size will do. */
   image: RgbImage;
-  detection: Pick<Detection, "map" | "score" | "threshold" | "pixelThreshold" | "anomalous">;
+  detection: Pick<
+    Detection,
+    "map" | "score" | "threshold" | "peak" | "mapThreshold" | "pixelThreshold" | "verdict" | "anomalous" | "decidedBy"
+  >;
   /** What the image is known to be. Without it the mask panel is left out. */
   truth?: { label: Label; mask?: Mask };
   title: string;
@@ -28,7 +31,10 @@ const dim: Colour = [150, 156, 168];
 const bright: Colour = [236, 238, 242];
 const defectColour: Colour = [255, 99, 88];
 const goodColour: Colour = [104, 204, 138];
+const unsureColour: Colour = [120, 170, 255];
 const wrongColour: Colour = [245, 200, 66];
+const verdictColours = { defect: defectColour, unsure: unsureColour, good: goodColour } as const;
+const verdictWords = { defect: "DEFECT", unsure: "unsure", good: "good" } as const;
 /** Predicted contour and true contour: told apart with any kind of colour vision, and visible on grey surfaces. */
 const predictedColour: Colour = [255, 140, 26];
 const truthColour: Colour = [60, 205, 255];
@@ -193,9 +199,15 @@ async function drawStrip(canvas: Canvas, x: number, y: number, input: OverlayInp
   const { detection, truth } = input;
   const { width } = stripSize(input);
   const wrong = truth !== undefined && detection.anomalous !== (truth.label === "anomalous");
-  const colour = wrong ? wrongColour : detection.anomalous ? defectColour : goodColour;
-  const verdict = `${detection.anomalous ? "DEFECT" : "good"} ${detection.score.toFixed(3)}${wrong ? (detection.anomalous ? " false alarm" : " missed") : ""}`;
-  const rest = ` threshold ${detection.threshold.toFixed(3)}`;
+  const colour = wrong ? wrongColour : verdictColours[detection.verdict];
+  // Of a part that the map alone made a defect, the score would not say why.
+  const byMap = detection.decidedBy.length > 0 && !detection.decidedBy.includes("score");
+  const [value, threshold] = byMap
+    ? [`map ${detection.peak.toFixed(2)}`, detection.mapThreshold.toFixed(2)]
+    : [detection.score.toFixed(3), detection.threshold.toFixed(3)];
+  const mistake = wrong ? (detection.anomalous ? " false alarm" : " missed") : "";
+  const verdict = `${verdictWords[detection.verdict]} ${value}${mistake}`;
+  const rest = ` threshold ${threshold}`;
   const left = width - gap - textWidth(`${verdict}${rest}`);
   canvas.text(x + left, y + gap, verdict, colour);
   canvas.text(x + left + textWidth(verdict) + 2, y + gap, rest, dim);

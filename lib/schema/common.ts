@@ -111,3 +111,8 @@ export const headsRow = {
   defaultText: "low-resolution, where the network has it",
   read: (written: string): string => (written === "low-resolution" ? "lowResolution" : written),
 } as const;
+
+export const decisionRow = {
+  help: "What makes a part a defect: the score, the maximum of the anomaly map, or either of them.",
+  defaultText: "the model's own",
+} as const;

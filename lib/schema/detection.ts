@@ -1,6 +1,7 @@
 import { z } from "zod";
 
-import { device, headsForms, headsRow, pathType, signal, threads } from "./common.js";
+import { decisionRow, device, headsForms, headsRow, pathType, signal, threads } from "./common.js";
+import { decisions } from "./decisions.js";
 import { option } from "./option.js";
 import type { Settings } from "./types.js";
 
@@ -26,9 +27,15 @@ export const detectorOptions = z.strictObject({
   device,
   threads,
   backboneWeights,
+  decision: option(z.enum(decisions).optional(), decisionRow),
   threshold: option(z.number().min(0).max(1).optional(), {
     help: "Score from 0 to 1 at and above which an image is anomalous.",
     placeholder: "SCORE",
+    defaultText: "the model's own",
+  }),
+  mapThreshold: option(z.number().optional(), {
+    help: "Map maximum, a logit, at and above which an image is anomalous.",
+    placeholder: "LOGIT",
     defaultText: "the model's own",
   }),
   pixelThreshold: option(z.number().optional(), {
@@ -37,12 +44,12 @@ export const detectorOptions = z.strictObject({
     defaultText: "the model's own",
   }),
   minAreaPx: option(z.number().min(0).default(0), {
-    help: "Leave out regions with fewer pixels than this.",
+    help: "Leave out regions with fewer pixels than this; they do not make an image anomalous either.",
     placeholder: "PX",
     flag: "min-area",
   }),
   minPeak: option(z.number().optional(), {
-    help: "Leave out regions whose highest map logit is below this.",
+    help: "Leave out regions whose highest map logit is below this; they do not make an image anomalous either.",
     placeholder: "LOGIT",
     defaultText: "none is left out",
   }),

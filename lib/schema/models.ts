@@ -1,6 +1,7 @@
 import { z } from "zod";
 
-import { architectures, imageSizeRow, imageSizeType, pathType, signal, weightsRow } from "./common.js";
+import { architectures, decisionRow, imageSizeRow, imageSizeType, pathType, signal, weightsRow } from "./common.js";
+import { decisions } from "./decisions.js";
 import { option } from "./option.js";
 import { networkShape } from "./training.js";
 import type { Settings } from "./types.js";
@@ -37,7 +38,9 @@ export const thresholdOptions = z.strictObject({
       .optional(),
     { help: "Score at and above which an image is anomalous.", expected: "a number above 0 and below 1" },
   ),
+  mapLogit: option(z.number().optional(), { help: "Map maximum, a logit, at and above which an image is anomalous." }),
   pixelLogit: option(z.number().optional(), { help: "Map logit at and above which a pixel belongs to a region." }),
+  decision: option(z.enum(decisions).optional(), decisionRow),
 });
 
 export type ThresholdOptions = Settings<typeof thresholdOptions>;

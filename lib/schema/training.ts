@@ -3,6 +3,7 @@ import { z } from "zod";
 import {
   architectures,
   callback,
+  decisionRow,
   device,
   headsForms,
   headsRow,
@@ -16,6 +17,7 @@ import {
   threads,
   weightsRow,
 } from "./common.js";
+import { decisions } from "./decisions.js";
 import { group, option } from "./option.js";
 import { publishedNoiseStd, relativeNoise } from "./presets.js";
 import { regimes } from "./regimes.js";
@@ -297,8 +299,17 @@ export const trainerOptions = z.strictObject({
       flag: "false-reject",
       placeholder: "R",
     }),
+    decision: option(z.enum(decisions).optional(), {
+      ...decisionRow,
+      defaultText: "either in the unsupervised regime, else score",
+    }),
+    missRate: option(positive(0.5).optional(), {
+      help: "Share of the defects that may be called good: turns on the verdict unsure for parts above that and below the threshold.",
+      placeholder: "R",
+      defaultText: "no part is unsure",
+    }),
     objective: option(z.enum(["rate", "f1"]).optional(), {
-      help: "Where the score's threshold lies: at the rate of false rejects, or where F1 is highest, which needs defects.",
+      help: "Where the threshold lies: at the rate of false rejects, or where F1 is highest, which needs defects.",
       defaultText: "f1 with 10 defects or more to set it on, else rate",
     }),
     fraction: option(share(0.5).optional(), {

@@ -29,7 +29,7 @@ async function calibrateHere(
   call: FitCall,
 ): Promise<Thresholds> {
   const { folds, calibration } = plan;
-  const { falseRejectRate, objective } = plan.settings.calibration;
+  const { falseRejectRate, decision, objective, missRate } = plan.settings.calibration;
   const [height, width] = plan.settings.imageSize;
   const total = calibration.length;
   const images =
@@ -43,7 +43,9 @@ async function calibrateHere(
       method: folds.length > 0 ? "crossFit" : "holdOut",
       folds: folds.length > 0 ? folds.length : null,
       falseRejectRate,
+      decision,
       objective,
+      missRate,
     },
   );
 }

@@ -4,7 +4,7 @@ import path from "node:path";
 import { types } from "node:util";
 
 import { badValues } from "../backbones/check.js";
-import type { CalibrationImage } from "../calibration/thresholds.js";
+import type { CalibrationImage } from "../calibration/images.js";
 import { call, fileError, option, SuperSimpleNetError, text } from "../errors.js";
 import { readMetadata, readTensors, writeTensors } from "../files/tensors.js";
 import type { TensorMap } from "../native/binding.js";

@@ -1,4 +1,4 @@
-import type { CalibrationImage } from "../calibration/thresholds.js";
+import type { CalibrationImage } from "../calibration/images.js";
 import type { Sample } from "../datasets/dataset.js";
 import { readFold, writeFold } from "./checkpoint.js";
 import type { FitCall, TrainingPlan } from "./plan.js";

@@ -41,6 +41,8 @@ export interface TrainingPlan {
   backboneReason: string | null;
   /** Training images whose labels the regime allows. */
   fit: readonly Sample[];
+  /** What imageId says of the images in `fit`. */
+  images: readonly string[];
   /** Images that the thresholds are set on: held out of the training, or those of `fit` that are in a fold. */
   calibration: readonly Sample[];
   /** Cross-fitting: the places in `fit` that each fold holds out; else empty. */
@@ -61,7 +63,7 @@ export async function planTraining(asked: CheckedOptions, data: Dataset, call: F
   checkPrecision("new Trainer", options.precision, device);
   // Missing weights are found out before all images are read.
   if (options.backboneWeights !== "random") weightsFile("new Trainer", chosen.backbone, chosen.backboneWeights);
-  const { settings, fit, calibration, folds, content, warnings } = await planData(options, data, call);
+  const { settings, fit, images, calibration, folds, content, warnings } = await planData(options, data, call);
 
   stages.report("load", 0, 1);
   const threads = await applyThreads("new Trainer", settings.threads ?? threadsOf(ranks?.settings));
@@ -85,6 +87,7 @@ export async function planTraining(asked: CheckedOptions, data: Dataset, call: F
     backbone,
     backboneReason,
     fit,
+    images,
     calibration,
     folds,
     fingerprint,
@@ -100,7 +103,7 @@ async function settleBackbone(asked: CheckedOptions, { ranks, options }: FitCall
   return first && !isNamed(asked) ? first : own;
 }
 
-interface DataPlan extends Pick<TrainingPlan, "settings" | "fit" | "calibration" | "folds" | "warnings"> {
+interface DataPlan extends Pick<TrainingPlan, "settings" | "fit" | "images" | "calibration" | "folds" | "warnings"> {
   /** Number and digest of the training images, for the fingerprint. */
   content: string;
 }
@@ -117,24 +120,30 @@ async function planData(options: SettledOptions, data: Dataset, call: FitCall): 
     onProgress: ({ checked, total }) => call.stages.report("validate", checked, total),
   });
   const training = applyRegime(dataset, validated.regime).samples.filter((sample) => sample.split === "train");
-  const settled = settleCalibration(options.calibration, {
+  const resolved = resolveOptions(options, validated.regime);
+  const settled = settleCalibration(resolved.calibration, {
     ...countLabels(training),
     processes: call.ranks?.settings.worldSize ?? 1,
   });
-  const settings = { ...resolveOptions(options, validated.regime), calibration: settled.calibration };
+  const settings = { ...resolved, calibration: settled.calibration };
   const chosen = calibrationImages(training, settings);
   const warnings = [...validated.warnings, ...settled.warnings, ...chosen.warnings];
-  return { settings, ...chosen, content: contentDigest(training, validated.trainingContent), warnings };
+  const ids = new Map(training.map((sample, i) => [sample, validated.trainingImages[i]!]));
+  const images = chosen.fit.map((sample) => ids.get(sample)!);
+  return { settings, ...chosen, images, content: contentDigest(training, validated.trainingContent), warnings };
 }
 
 /** Which images are trained on, and which set the thresholds. */
 function calibrationImages(
   training: readonly Sample[],
-  { calibration: { method, folds: count, fraction, falseRejectRate, objective }, seed }: TrainingPlan["settings"],
+  {
+    calibration: { method, folds: count, fraction, falseRejectRate, decision, objective },
+    seed,
+  }: TrainingPlan["settings"],
 ): Pick<TrainingPlan, "fit" | "calibration" | "folds" | "warnings"> {
   // Who asks for the best F1 does not ask for a rate.
   const doubts = (samples: readonly Sample[]): string[] =>
-    objective === "f1" ? [] : supportWarnings(countLabels(samples).normal, falseRejectRate);
+    objective === "f1" ? [] : supportWarnings(countLabels(samples).normal, falseRejectRate, decision);
   if (method === "none") return { fit: training, calibration: [], folds: [], warnings: [] };
   if (method === "holdOut") {
     const { fit, calibration, reason } = splitCalibration(training, { fraction, seed });

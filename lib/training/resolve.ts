@@ -7,6 +7,7 @@ import { checkDistilled } from "../backbones/load.js";
 import type { Architecture, Compute } from "../native/binding.js";
 import { check, mergeOptions } from "../schema/check.js";
 import { paperBackbone } from "../schema/common.js";
+import type { Decision } from "../schema/decisions.js";
 import { publishedNoiseStd, type RegimePreset, regimePresets, relativeNoise } from "../schema/presets.js";
 import { recordOf } from "../schema/record.js";
 import type { Regime } from "../schema/regimes.js";
@@ -24,7 +25,11 @@ export type SettledOptions = CheckedOptions & { backbone: Architecture };
 
 /** Options as one training uses them. */
 export type ResolvedOptions = SettledOptions &
-  RegimePreset & { regime: Regime; anomalies: { noiseStd: number | RelativeNoise } };
+  RegimePreset & {
+    regime: Regime;
+    anomalies: { noiseStd: number | RelativeNoise };
+    calibration: { decision: Decision };
+  };
 
 /** Throws UNKNOWN_OPTION or INVALID_OPTION for the first option that is wrong, alone or beside another. */
 export function checkOptions(options: TrainerOptions): CheckedOptions {
@@ -59,6 +64,13 @@ export const defaultNoise = (
 ): number | RelativeNoise =>
   backbone === paperBackbone && backboneWeights !== "random" ? publishedNoiseStd : { relative: relativeNoise[regime] };
 
+/**
+ * What decides where nothing is asked for: without defects to learn from, the map tells apart what the score does not
+ * (docs/guides/thresholds.md). A score that is the map's maximum has nothing to add.
+ */
+const defaultDecision = ({ ablation }: SettledOptions, regime: Regime): Decision =>
+  regime === "unsupervised" && ablation.classificationHead !== "mapMax" ? "either" : "score";
+
 /** Fills in what depends on the regime and on the backbone. Throws INVALID_OPTION where nothing would be left to learn. */
 export function resolveOptions(checked: SettledOptions, regime: Regime): ResolvedOptions {
   const { syntheticAnomalies } = checked.ablation;
@@ -70,7 +82,10 @@ export function resolveOptions(checked: SettledOptions, regime: Regime): Resolve
       syntheticAnomalies,
     );
   const noise = { anomalies: { noiseStd: defaultNoise(checked, regime) } };
-  return structuredClone(mergeOptions<object>(regimePresets[regime], noise, checked, { regime }) as ResolvedOptions);
+  const decision = { calibration: { decision: defaultDecision(checked, regime) } };
+  return structuredClone(
+    mergeOptions<object>(regimePresets[regime], noise, decision, checked, { regime }) as ResolvedOptions,
+  );
 }
 
 /** The options of the network, flat as a model file has them. */

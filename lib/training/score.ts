@@ -1,4 +1,4 @@
-import type { CalibrationImage } from "../calibration/thresholds.js";
+import type { CalibrationImage } from "../calibration/images.js";
 import type { Sample } from "../datasets/dataset.js";
 import { SuperSimpleNetError } from "../errors.js";
 import { loadImage, loadMask } from "../images/decode.js";

@@ -224,6 +224,7 @@ function modelOf(
     noiseStd,
     noiseRelative: typeof noise === "number" ? null : noise.relative,
     options: recordedOptions(settings),
+    images: [...plan.images],
     ...trainingCounts(plan),
   };
   const config = {

@@ -85,21 +85,24 @@ Napi::Value regionsToJs(const Napi::CallbackInfo& info) {
   std::vector<float> map = copied<float>(info[0], napi_float32_array, height * width);
   const float threshold = info[3].As<Napi::Number>().FloatValue();
   const int64_t minArea = integer(info[4]);
-  return runOnPool<std::vector<Region>>(
+  return runOnPool<Regions>(
       info.Env(), [=, map = std::move(map)] { return findRegions(map.data(), height, width, threshold, minArea); },
-      [](Napi::Env env, std::vector<Region>& regions) -> Napi::Value {
-        return listToJs(env, regions, [env](const Region& region) {
-          Napi::Object object = Napi::Object::New(env);
-          object.Set("area", static_cast<double>(region.area));
-          object.Set("x", static_cast<double>(region.x));
-          object.Set("y", static_cast<double>(region.y));
-          object.Set("width", static_cast<double>(region.width));
-          object.Set("height", static_cast<double>(region.height));
-          object.Set("peak", region.peak);
-          object.Set("peakX", static_cast<double>(region.peakX));
-          object.Set("peakY", static_cast<double>(region.peakY));
-          return object;
-        });
+      [](Napi::Env env, Regions& found) -> Napi::Value {
+        Napi::Object out = Napi::Object::New(env);
+        out.Set("peak", found.peak);
+        out.Set("regions", listToJs(env, found.regions, [env](const Region& region) {
+                  Napi::Object object = Napi::Object::New(env);
+                  object.Set("area", static_cast<double>(region.area));
+                  object.Set("x", static_cast<double>(region.x));
+                  object.Set("y", static_cast<double>(region.y));
+                  object.Set("width", static_cast<double>(region.width));
+                  object.Set("height", static_cast<double>(region.height));
+                  object.Set("peak", region.peak);
+                  object.Set("peakX", static_cast<double>(region.peakX));
+                  object.Set("peakY", static_cast<double>(region.peakY));
+                  return object;
+                }));
+        return out;
       });
 }
 

@@ -1,12 +1,28 @@
 #include "metrics/regions.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
 
 #include "images/components.h"
 
 namespace ssn {
 
-std::vector<Region> findRegions(const float* map, int64_t height, int64_t width, float threshold, int64_t minArea) {
+namespace {
+
+float highest(const float* map, int64_t pixels) {
+  float peak = -std::numeric_limits<float>::infinity();
+  for (int64_t i = 0; i < pixels; ++i) {
+    if (std::isnan(map[i])) return map[i];
+    peak = std::max(peak, map[i]);
+  }
+  return peak;
+}
+
+}  // namespace
+
+Regions findRegions(const float* map, int64_t height, int64_t width, float threshold, int64_t minArea) {
   std::vector<uint8_t> mask(height * width);
   for (int64_t i = 0; i < height * width; ++i) mask[i] = map[i] >= threshold ? 1 : 0;
   std::vector<int32_t> labels(height * width);
@@ -32,7 +48,7 @@ std::vector<Region> findRegions(const float* map, int64_t height, int64_t width,
   }
   std::erase_if(regions, [&](const Region& region) { return region.area < minArea; });
   std::stable_sort(regions.begin(), regions.end(), [](const Region& a, const Region& b) { return a.peak > b.peak; });
-  return regions;
+  return {highest(map, height * width), std::move(regions)};
 }
 
 }  // namespace ssn

@@ -18,7 +18,7 @@ test("a good data set: counts, regime, progress, no warnings", async (t) => {
   const root = await temporaryFolder(t);
   await writeTree(root, GOOD, ["ground_truth/cut/0.png", "ground_truth/cut/7.png"]);
   const progress: string[] = [];
-  const { trainingContent, ...result } = await validateDataset(await datasets.folder(root), {
+  const { trainingContent, trainingImages, ...result } = await validateDataset(await datasets.folder(root), {
     imageSize: [64, 64],
     onProgress: ({ checked, total }) => progress.push(`${checked}/${total}`),
   });
