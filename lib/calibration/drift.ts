@@ -1,0 +1,192 @@
+import { invalid } from "../errors.js";
+
+/** The scores (logits) of the good parts that a threshold was set on, small enough for a model file. */
+export interface ScoreSummary {
+  /** The number of scores. */
+  n: number;
+  /**
+   * Logits with 6 significant digits, ascending: every score up to 200 of them, else 200 of the scores at evenly spaced
+   * ranks.
+   */
+  values: number[];
+  /**
+   * Whether the model itself scored the parts. Heads of folds are weaker and score higher and more widely, so with false
+   * only scores above these tell of drift.
+   */
+  own: boolean;
+}
+
+/** How new scores compare with those of a summary. */
+export interface DriftComparison {
+  /** The number of new scores. */
+  n: number;
+  /**
+   * Kolmogorov and Smirnov's D on the side of the verdict, 0 to 1: by how much the share of the scores at or below some
+   * logit differs.
+   */
+  statistic: number;
+  /**
+   * The probability of a statistic this large, at most, if at least 95 % of the new scores come from the old
+   * distribution. 1 for no scores.
+   */
+  pValue: number;
+  /**
+   * "higher" or "lower" where the p-value is at most 0.01; "unknown" where there are too few scores to see even a shift
+   * of two deviations; else "same". Never "lower" where the model did not score the reference itself.
+   */
+  verdict: "same" | "higher" | "lower" | "unknown";
+}
+
+/** The p-value at and below which scores count as drifted. */
+export const driftLevel = 0.01;
+
+/** The share of the new scores that may come from anything, such as defects, and is no drift. */
+export const driftTolerance = 0.05;
+
+/**
+ * The smallest n * m / (n + m) of n old and m new scores that is compared: from here on a shift of two deviations is
+ * seen in most cases, whichever of the two is the smaller (docs/guides/thresholds.md).
+ */
+export const leastDriftSize = 5;
+
+/** More values would sharpen the statistic by less than 1/200, far within the tolerance. */
+const mostValues = 200;
+
+/** As scores are stored. New scores are rounded too, so that equal ones stay equal. */
+const rounded = (score: number): number => Number(score.toPrecision(6));
+
+/**
+ * The summary of scores in any order. `own`: whether the model itself gave them, instead of heads of folds.
+ *
+ * Throws INVALID_OPTION for no scores and for one that is not finite.
+ */
+export function summarise(scores: readonly number[], own: boolean): ScoreSummary {
+  const where = "summarise";
+  if (scores.length === 0) throw invalid(where, "scores", "one score or more", scores);
+  for (const score of scores) checkFinite(where, "scores", score);
+  const sorted = scores.map(rounded).sort((a, b) => a - b);
+  const n = sorted.length;
+  const size = Math.min(n, mostValues);
+  return { n, values: Array.from({ length: size }, (_, i) => sorted[rankOf(i, size, n) - 1]!), own };
+}
+
+/** The rank, from 1 on, that the i-th of `size` values has among n scores: the middle of the i-th of equal parts. */
+const rankOf = (i: number, size: number, n: number): number => Math.floor(((i + 0.5) * n) / size) + 1;
+
+function checkFinite(where: string, name: string, score: number): void {
+  if (!Number.isFinite(score)) throw invalid(where, name, "a finite number", score);
+}
+
+/** A value of the summary, and the shares of the old scores that are sure to be below it at most, and up to it at least. */
+interface Step {
+  value: number;
+  below: number;
+  upTo: number;
+}
+
+/**
+ * Compares scores, added one by one, with those of a summary: Kolmogorov and Smirnov's test, less a tolerance of 5 % for
+ * defects among the new ones (docs/guides/thresholds.md). The memory does not grow, and the order does not matter. The
+ * statistic is exact where the summary has every score; else it is up to 1/200 too small, never too large.
+ *
+ * Throws INVALID_OPTION for a summary with values that are not finite, not ascending, none, or more than n.
+ */
+export class ScoreDrift {
+  readonly #own: boolean;
+  readonly #oldCount: number;
+  readonly #steps: readonly Step[];
+  /** New scores by place: equal to step i at 2 i + 1, between steps i - 1 and i at 2 i. */
+  readonly #counts: Float64Array;
+  #newCount = 0;
+
+  constructor(summary: ScoreSummary) {
+    checkSummary(summary);
+    this.#own = summary.own;
+    this.#oldCount = summary.n;
+    this.#steps = stepsOf(summary);
+    this.#counts = new Float64Array(2 * this.#steps.length + 1);
+  }
+
+  /** Counts a new score, a logit. Throws INVALID_OPTION where it is not finite. */
+  add(score: number): void {
+    checkFinite("ScoreDrift.add", "score", score);
+    const place = this.#placeOf(rounded(score));
+    this.#counts[place]! += 1;
+    this.#newCount++;
+  }
+
+  /** Compares all scores that were added so far. */
+  compare(): DriftComparison {
+    const n = this.#newCount;
+    if (n === 0) return { n, statistic: 0, pValue: 1, verdict: "unknown" };
+    const { higher, lower } = this.#differences();
+    const isHigher = !this.#own || higher >= lower;
+    const statistic = isHigher ? higher : lower;
+    const size = (this.#oldCount * n) / (this.#oldCount + n);
+    const pValue = upperBound(statistic - driftTolerance, size, this.#own ? 2 : 1);
+    if (size < leastDriftSize) return { n, statistic, pValue, verdict: "unknown" };
+    const drifted = isHigher ? "higher" : "lower";
+    return { n, statistic, pValue, verdict: pValue <= driftLevel ? drifted : "same" };
+  }
+
+  #placeOf(score: number): number {
+    let [low, high] = [0, this.#steps.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#steps[middle]!.value < score) low = middle + 1;
+      else high = middle;
+    }
+    return 2 * low + (this.#steps[low]?.value === score ? 1 : 0);
+  }
+
+  /** The largest differences of both shares, each where it can be largest: at a value, and just below one. */
+  #differences(): { higher: number; lower: number } {
+    const n = this.#newCount;
+    let [higher, lower, count] = [0, 0, 0];
+    this.#steps.forEach(({ below, upTo }, i) => {
+      count += this.#counts[2 * i]!;
+      lower = Math.max(lower, count / n - below);
+      count += this.#counts[2 * i + 1]!;
+      if (this.#own || upTo >= upperHalf) higher = Math.max(higher, upTo - count / n);
+    });
+    return { higher, lower };
+  }
+}
+
+/**
+ * Heads of folds score more widely at both ends. So the model itself has fewer low scores than they, which is no shift:
+ * only values from the median on are looked at.
+ */
+const upperHalf = 0.5;
+
+function checkSummary({ n, values }: ScoreSummary): void {
+  const where = "new ScoreDrift";
+  if (values.length === 0) throw invalid(where, "summary.values", "one value or more", values);
+  for (const value of values) checkFinite(where, "summary.values", value);
+  if (values.some((value, i) => i > 0 && value < values[i - 1]!))
+    throw invalid(where, "summary.values", "ascending values", values);
+  if (!Number.isInteger(n) || n < values.length)
+    throw invalid(where, "summary.n", `a whole number of at least ${values.length}, the number of values,`, n);
+}
+
+/** The values without repetitions, with what their ranks tell for sure: equal scores beyond a summary's ranks are not known. */
+function stepsOf({ n, values }: ScoreSummary): Step[] {
+  const steps: Step[] = [];
+  values.forEach((value, i) => {
+    const rank = rankOf(i, values.length, n);
+    const last = steps.at(-1);
+    if (last?.value === value) last.upTo = rank / n;
+    else steps.push({ value, below: (rank - 1) / n, upTo: rank / n });
+  });
+  return steps;
+}
+
+/**
+ * An upper bound of the probability that one of `sides` one-sided statistics reaches d: exp(-2 d^2 n m / (n + m)) each,
+ * Smirnov's limit. It is an upper bound for samples of every size that were tried exactly, while Stephens' correction,
+ * made for one sample, is not. Two sides add up (Bonferroni): at 1 % that is the sum of Kolmogorov's series to nine
+ * digits.
+ */
+function upperBound(d: number, size: number, sides: number): number {
+  return d <= 0 ? 1 : Math.min(1, sides * Math.exp(-2 * d * d * size));
+}
