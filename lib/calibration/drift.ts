@@ -5,8 +5,7 @@ export interface ScoreSummary {
   /** The number of scores. */
   n: number;
   /**
-   * Logits with 6 significant digits, ascending: every score up to 200 of them, else 200 of the scores at evenly spaced
-   * ranks.
+   * Logits with 5 decimals, ascending: every score up to 200 of them, else 200 of the scores at evenly spaced ranks.
    */
   values: number[];
   /**
@@ -52,8 +51,14 @@ export const leastDriftSize = 5;
 /** More values would sharpen the statistic by less than 1/200, far within the tolerance. */
 const mostValues = 200;
 
-/** As scores are stored. New scores are rounded too, so that equal ones stay equal. */
-const rounded = (score: number): number => Number(score.toPrecision(6));
+/**
+ * Heads of folds score more widely at both ends. So the model itself has fewer low scores than they, which is no shift:
+ * beside such a reference only values from its median on are looked at.
+ */
+const upperHalf = 0.5;
+
+/** Scores as they are stored, in steps of 0.00001. New ones are rounded too, so that equal scores stay equal. No -0: JSON has none. */
+const rounded = (score: number): number => Math.round(score * 1e5) / 1e5 + 0;
 
 /**
  * The summary of scores in any order. `own`: whether the model itself gave them, instead of heads of folds.
@@ -63,7 +68,7 @@ const rounded = (score: number): number => Number(score.toPrecision(6));
 export function summarise(scores: readonly number[], own: boolean): ScoreSummary {
   const where = "summarise";
   if (scores.length === 0) throw invalid(where, "scores", "one score or more", scores);
-  for (const score of scores) checkFinite(where, "scores", score);
+  checkFinite(where, "scores", scores);
   const sorted = scores.map(rounded).sort((a, b) => a - b);
   const n = sorted.length;
   const size = Math.min(n, mostValues);
@@ -73,14 +78,19 @@ export function summarise(scores: readonly number[], own: boolean): ScoreSummary
 /** The rank, from 1 on, that the i-th of `size` values has among n scores: the middle of the i-th of equal parts. */
 const rankOf = (i: number, size: number, n: number): number => Math.floor(((i + 0.5) * n) / size) + 1;
 
-function checkFinite(where: string, name: string, score: number): void {
-  if (!Number.isFinite(score)) throw invalid(where, name, "a finite number", score);
+const finite = "a finite number";
+
+function checkFinite(where: string, name: string, scores: readonly number[]): void {
+  const bad = scores.find((score) => !Number.isFinite(rounded(score)));
+  if (bad !== undefined) throw invalid(where, name, finite, bad);
 }
 
-/** A value of the summary, and the shares of the old scores that are sure to be below it at most, and up to it at least. */
 interface Step {
+  /** A value of the summary. */
   value: number;
+  /** The share of the old scores below the value: no more than this. */
   below: number;
+  /** The share at or below it: no less than this. */
   upTo: number;
 }
 
@@ -95,6 +105,7 @@ export class ScoreDrift {
   readonly #own: boolean;
   readonly #oldCount: number;
   readonly #steps: readonly Step[];
+  readonly #values: Float64Array;
   /** New scores by place: equal to step i at 2 i + 1, between steps i - 1 and i at 2 i. */
   readonly #counts: Float64Array;
   #newCount = 0;
@@ -104,14 +115,15 @@ export class ScoreDrift {
     this.#own = summary.own;
     this.#oldCount = summary.n;
     this.#steps = stepsOf(summary);
+    this.#values = Float64Array.from(this.#steps, (step) => step.value);
     this.#counts = new Float64Array(2 * this.#steps.length + 1);
   }
 
   /** Counts a new score, a logit. Throws INVALID_OPTION where it is not finite. */
   add(score: number): void {
-    checkFinite("ScoreDrift.add", "score", score);
-    const place = this.#placeOf(rounded(score));
-    this.#counts[place]! += 1;
+    const value = rounded(score);
+    if (!Number.isFinite(value)) throw invalid("ScoreDrift.add", "score", finite, score);
+    this.#counts[this.#placeOf(value)]! += 1;
     this.#newCount++;
   }
 
@@ -130,13 +142,14 @@ export class ScoreDrift {
   }
 
   #placeOf(score: number): number {
-    let [low, high] = [0, this.#steps.length];
+    const values = this.#values;
+    let [low, high] = [0, values.length];
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if (this.#steps[middle]!.value < score) low = middle + 1;
+      if (values[middle]! < score) low = middle + 1;
       else high = middle;
     }
-    return 2 * low + (this.#steps[low]?.value === score ? 1 : 0);
+    return 2 * low + (values[low] === score ? 1 : 0);
   }
 
   /** The largest differences of both shares, each where it can be largest: at a value, and just below one. */
@@ -153,23 +166,17 @@ export class ScoreDrift {
   }
 }
 
-/**
- * Heads of folds score more widely at both ends. So the model itself has fewer low scores than they, which is no shift:
- * only values from the median on are looked at.
- */
-const upperHalf = 0.5;
-
 function checkSummary({ n, values }: ScoreSummary): void {
   const where = "new ScoreDrift";
   if (values.length === 0) throw invalid(where, "summary.values", "one value or more", values);
-  for (const value of values) checkFinite(where, "summary.values", value);
+  checkFinite(where, "summary.values", values);
   if (values.some((value, i) => i > 0 && value < values[i - 1]!))
     throw invalid(where, "summary.values", "ascending values", values);
   if (!Number.isInteger(n) || n < values.length)
     throw invalid(where, "summary.n", `a whole number of at least ${values.length}, the number of values,`, n);
 }
 
-/** The values without repetitions, with what their ranks tell for sure: equal scores beyond a summary's ranks are not known. */
+/** The values without repetitions. Their ranks bound the shares: scores that equal a value may lie between the ranks, unseen. */
 function stepsOf({ n, values }: ScoreSummary): Step[] {
   const steps: Step[] = [];
   values.forEach((value, i) => {
