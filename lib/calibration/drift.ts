@@ -1,19 +1,5 @@
 import { invalid } from "../errors.js";
-
-/** The scores (logits) of the good parts that a threshold was set on, small enough for a model file. */
-export interface ScoreSummary {
-  /** The number of scores. */
-  n: number;
-  /**
-   * Logits with 5 decimals, ascending: every score up to 200 of them, else 200 of the scores at evenly spaced ranks.
-   */
-  values: number[];
-  /**
-   * Whether the model itself scored the parts. Heads of folds are weaker and score higher and more widely, so with false
-   * only scores above these tell of drift.
-   */
-  own: boolean;
-}
+import type { ScoreSummary } from "../models/config.js";
 
 /** How new scores compare with those of a summary. */
 export interface DriftComparison {
@@ -127,8 +113,8 @@ export class ScoreDrift {
     this.#newCount++;
   }
 
-  /** Compares all scores that were added so far. */
-  compare(): DriftComparison {
+  /** Compares all scores that were added so far. `level`: the p-value at and below which they count as drifted. */
+  compare(level = driftLevel): DriftComparison {
     const n = this.#newCount;
     if (n === 0) return { n, statistic: 0, pValue: 1, verdict: "unknown" };
     const { higher, lower } = this.#differences();
@@ -138,7 +124,7 @@ export class ScoreDrift {
     const pValue = upperBound(statistic - driftTolerance, size, this.#own ? 2 : 1);
     if (size < leastDriftSize) return { n, statistic, pValue, verdict: "unknown" };
     const drifted = isHigher ? "higher" : "lower";
-    return { n, statistic, pValue, verdict: pValue <= driftLevel ? drifted : "same" };
+    return { n, statistic, pValue, verdict: pValue <= level ? drifted : "same" };
   }
 
   #placeOf(score: number): number {

@@ -140,12 +140,18 @@ export interface Calibration {
   warnings: string[];
 }
 
-/** Scores of the good parts that a threshold was set on (docs/guides/thresholds.md, Drift). */
+/** The scores (logits) of the good parts that a threshold was set on, small enough for a model file. */
 export interface ScoreSummary {
+  /** The number of scores. */
   n: number;
-  /** Ascending: all of them up to 200, else 200 quantiles. */
+  /**
+   * Logits with 5 decimals, ascending: every score up to 200 of them, else 200 of the scores at evenly spaced ranks.
+   */
   values: number[];
-  /** Whether the model itself scored the parts; else heads of folds did, whose scores lie higher. */
+  /**
+   * Whether the model itself scored the parts. Heads of folds are weaker and score higher and more widely, so with false
+   * only scores above these tell of drift (docs/guides/thresholds.md).
+   */
   own: boolean;
 }
 

@@ -6,9 +6,9 @@ import {
   driftLevel,
   leastDriftSize,
   ScoreDrift,
-  type ScoreSummary,
   summarise,
 } from "../../lib/calibration/drift.js";
+import type { ScoreSummary } from "../../lib/models/config.js";
 import { Random } from "../../lib/random.js";
 import { failure } from "../datasets/files.js";
 
