@@ -19,6 +19,7 @@ export type ErrorCode =
   | "MODEL_INVALID"
   | "MODEL_TOO_NEW"
   | "CHECKPOINT_MISMATCH" // --resume with other options or data
+  | "SCORES_CHANGED" // new good parts score otherwise than those that the thresholds were set on
   | "DEVICE_UNAVAILABLE"
   | "RANKS_DIFFER" // processes that train together were given different options or data; `problems` lists what
   | "RANK_FAILED" // one of them ended, fell silent or stopped with an error

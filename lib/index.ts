@@ -27,6 +27,7 @@ export { trainerDefaults } from "./schema/training.js";
 // stable: models and backbone weights
 export { Model } from "./models/model.js";
 export { modelFromCheckpoint } from "./models/checkpoint.js";
+export type { CalibrateOptions, CalibrationParts } from "./calibration/recalibrate.js";
 export { type ModelConfig, modelFormatVersion, type Thresholds } from "./models/config.js";
 export type { ModelFromCheckpointOptions } from "./schema/models.js";
 export { importWeights } from "./backbones/import.js";
@@ -35,6 +36,7 @@ export { pullWeights, type PullOptions } from "./backbones/pull.js";
 
 // stable: detection
 export { Detector } from "./detection/detector.js";
+export type { Drift } from "./calibration/drift_watch.js";
 export type { Detection, ImageSource } from "./detection/types.js";
 export type { RawImage } from "./images/decode.js";
 export type { DetectOptions, DetectorOptions } from "./schema/detection.js";

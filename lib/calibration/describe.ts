@@ -8,6 +8,7 @@ import {
   type Unsure,
 } from "../models/config.js";
 import { type Decision, decisions, type Source, sourcesOf } from "../schema/decisions.js";
+import type { Drift } from "./drift_watch.js";
 import { percent } from "./rate.js";
 
 /** A logit as a score, 0 to 1. */
@@ -105,3 +106,19 @@ function unsureLine({ scoreLogit, mapLogit, missRate, method, normal, anomalous 
 }
 
 const interval = ({ low, high }: Share): string => `${percent(low)} to ${percent(high)}`;
+
+const driftVerdicts: Readonly<Record<Drift["verdict"], string>> = {
+  same: "the scores are those of the good parts that the thresholds were set on",
+  changed:
+    "the scores are not those of the good parts that the thresholds were set on: camera, light or material may have changed",
+  unknown: "too few images, or too few good parts on record, to tell whether the scores have changed",
+};
+
+/** For people: how the scores that were seen compare with those of the calibration, in one line. */
+export function describeDrift({ n, verdict, score, map }: Drift): string {
+  const sources = Object.entries({ score, map }).flatMap(([name, one]) =>
+    one ? [`${name} ${one.verdict} (D ${one.statistic.toFixed(2)}, p ${one.pValue.toPrecision(1)})`] : [],
+  );
+  const numbers = sources.length > 0 ? `: ${sources.join(", ")}` : "";
+  return `drift, ${n} images: ${driftVerdicts[verdict]}${numbers}`;
+}

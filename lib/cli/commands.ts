@@ -31,6 +31,11 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import("./predict.js")).predict,
   },
   {
+    name: "calibrate",
+    summary: "set a model's thresholds on new good parts, without training",
+    load: async () => (await import("./calibrate.js")).calibrate,
+  },
+  {
     name: "convert",
     summary: "convert a PyTorch checkpoint of the authors' code or of anomalib",
     load: async () => (await import("./convert.js")).convert,

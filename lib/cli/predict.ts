@@ -2,16 +2,18 @@ import path from "node:path";
 
 import { z } from "zod";
 
-import { firstOf, isFolder } from "../datasets/listing.js";
+import { describeDrift } from "../calibration/describe.js";
+import type { Drift } from "../calibration/drift_watch.js";
 import type { Detector } from "../detection/detector.js";
 import type { Detection } from "../detection/types.js";
 import { hasCode, option as flagOf, SuperSimpleNetError, text } from "../errors.js";
-import { isPictureName, mapSuffixes, overlaySuffix, pictureNames } from "../report/names.js";
+import { mapSuffixes, overlaySuffix, pictureNames } from "../report/names.js";
 import { detectorOptions } from "../schema/detection.js";
 import { option } from "../schema/option.js";
 import { makeFolder, writeWholeFile } from "../write.js";
 import { command, interruptible, wrongUsage } from "./command.js";
-import { filesBelow, refuseInDataset, refuseInputs } from "./guards.js";
+import { refuseInDataset, refuseInputs } from "./guards.js";
+import { imageFiles, type Skipped, tellSkipped } from "./images.js";
 import { describeModel, warnIfUntrained, withDetector } from "./models.js";
 import * as rows from "./options.js";
 import { errorDocument, output, printable } from "./output.js";
@@ -23,6 +25,10 @@ const options = z.strictObject({
     help: "Format of the maps: png is a heat map, npy holds float32 logits at the model's input size.",
   }),
   overlays: rows.output("DIR", "Draw a picture of every image in this folder: image, heat map and contour."),
+  drift: option(z.boolean().default(false), {
+    help: "Say whether the scores are those of the good parts that the thresholds were set on, or camera and light have changed.",
+    switch: true,
+  }),
   ...detectorOptions.omit({ heads: true }).shape,
 });
 
@@ -45,16 +51,11 @@ export const predict = command({
   },
 });
 
-/** A file in a folder that was given, which was not looked at: its format is not read, or it is called like a picture that predict writes. */
-interface Skipped {
-  path: string;
-  reason: "format" | "picture";
-}
-
 /** What is read and what is written. */
 interface Plan {
   model: string;
-  settings: Omit<Options, "model" | "maps" | "mapFormat" | "overlays">;
+  settings: Omit<Options, "model" | "maps" | "mapFormat" | "overlays" | "drift">;
+  drift: boolean;
   files: string[];
   skipped: Skipped[];
   format: "png" | "npy";
@@ -64,7 +65,7 @@ interface Plan {
 }
 
 async function planPrediction(flags: Options, images: readonly string[]): Promise<Plan> {
-  const { model, maps: mapFolder, mapFormat, overlays: overlayFolder, ...settings } = flags;
+  const { model, maps: mapFolder, mapFormat, overlays: overlayFolder, drift = false, ...settings } = flags;
   if (mapFormat !== undefined && mapFolder === undefined)
     throw wrongUsage(text`${flagOf("mapFormat")} needs ${flagOf("maps")} DIR.`, { option: "mapFormat" });
   if (mapFolder !== undefined) refuseInDataset("maps", mapFolder);
@@ -77,7 +78,7 @@ async function planPrediction(flags: Options, images: readonly string[]): Promis
   refuseInputs("maps", maps, inputs);
   refuseInputs("overlays", overlays, inputs);
   for (const folder of [mapFolder, overlayFolder]) if (folder !== undefined) await makeFolder(folder);
-  return { model: path.resolve(model), settings, files, skipped, format, maps, overlays };
+  return { model: path.resolve(model), settings, drift, files, skipped, format, maps, overlays };
 }
 
 /** The picture of every image in a folder. */
@@ -89,7 +90,7 @@ function picturesIn(folder: string | undefined, files: readonly string[], suffix
 
 async function detectAll(plan: Plan, signal: AbortSignal): Promise<number> {
   const { model, settings, files, skipped } = plan;
-  for (const { reason, text } of await explained(skipped)) reason === "format" ? output.warn(text) : output.log(text);
+  await tellSkipped(skipped);
   const { Detector } = await import("../detection/detector.js");
   return withDetector(Detector.load(model, settings), async (detector) => {
     const { config } = detector.model;
@@ -112,6 +113,7 @@ async function detectAll(plan: Plan, signal: AbortSignal): Promise<number> {
     }
     await pictures.finish();
     output.done();
+    if (plan.drift) tellDrift(detector.drift());
     return tellSum(images, skipped);
   });
 }
@@ -129,6 +131,13 @@ async function reported(outcome: Outcome, pictures: PictureWriter, index: number
   return image;
 }
 
+/** How the scores compare with those of the calibration: one line, and a field of the JSON document. */
+function tellDrift(drift: Drift): void {
+  output.finished = { ...output.finished, drift };
+  const say = drift.verdict === "changed" ? output.warn : output.log;
+  say(describeDrift(drift));
+}
+
 function tellSum(images: readonly Record<string, unknown>[], skipped: readonly Skipped[]): number {
   const failed = images.filter((image) => "error" in image).length;
   const anomalous = images.filter((image) => image["anomalous"] === true).length;
@@ -140,47 +149,6 @@ function tellSum(images: readonly Record<string, unknown>[], skipped: readonly S
     output.log(`${anomalous} of ${images.length - failed} images anomalous${between}${others}`);
   output.document(output.finished);
   return failed > 0 ? 1 : 0;
-}
-
-/** Folders become the images below them, in natural order. */
-async function imageFiles(names: readonly string[]): Promise<{ files: string[]; skipped: Skipped[] }> {
-  const { isImageFile, isUnsupportedImage } = await import("../images/decode.js");
-  const files: string[] = [];
-  const skipped: Skipped[] = [];
-  for (const name of names) {
-    // A missing file is one bad image among others; it is reported when its turn comes.
-    if (!(await isFolder(name))) {
-      files.push(name);
-      continue;
-    }
-    const before = { files: files.length, skipped: skipped.length };
-    for (const file of await filesBelow(name)) {
-      if (isPictureName(file)) skipped.push({ path: file, reason: "picture" });
-      else if (isImageFile(file)) files.push(file);
-      else if (isUnsupportedImage(file)) skipped.push({ path: file, reason: "format" });
-    }
-    if (files.length > before.files) continue;
-    const why = (await explained(skipped.slice(before.skipped))).map(({ text }) => text);
-    throw new SuperSimpleNetError("FILE_NOT_FOUND", [`There is no image in ${name}.`, ...why].join(" "), {
-      path: name,
-    });
-  }
-  return { files, skipped };
-}
-
-/** One line per reason. */
-async function explained(skipped: readonly Skipped[]): Promise<{ reason: Skipped["reason"]; text: string }[]> {
-  const { IMAGE_EXTENSIONS } = await import("../images/decode.js");
-  const why = {
-    format: `only ${IMAGE_EXTENSIONS.join(" ")} are read from a folder, convert the others`,
-    picture: `${overlaySuffix} and ${mapSuffixes.png} are pictures that predict wrote`,
-  };
-  return (["format", "picture"] as const).flatMap((reason) => {
-    const names = skipped.filter((one) => one.reason === reason).map((one) => printable(one.path));
-    if (names.length === 0) return [];
-    const count = names.length === 1 ? "1 image is" : `${names.length} images are`;
-    return [{ reason, text: `${count} skipped (${why[reason]}): ${firstOf(names)}.` }];
-  });
 }
 
 type Outcome = { file: string; detection: Detection } | { file: string; error: SuperSimpleNetError };

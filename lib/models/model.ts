@@ -1,7 +1,8 @@
 import { resolve } from "node:path";
 import { types } from "node:util";
 
-import { command, type ErrorDetails, fileError, option, SuperSimpleNetError, text } from "../errors.js";
+import type { CalibrateOptions, CalibrationParts } from "../calibration/recalibrate.js";
+import { call, command, type ErrorDetails, fileError, option, SuperSimpleNetError, text } from "../errors.js";
 import { packaged } from "../backbones/catalogue.js";
 import { loadBackbone } from "../backbones/load.js";
 import { firstProblems, pickTensors, tensorsSha256 } from "../backbones/check.js";
@@ -12,6 +13,7 @@ import { check, checkPath } from "../schema/check.js";
 import { type SaveOptions, saveOptions, type ThresholdOptions, thresholdOptions } from "../schema/models.js";
 import {
   checkConfig,
+  checkThresholds,
   type ModelConfig,
   modelFormatVersion,
   networkConfigOf,
@@ -185,6 +187,34 @@ export class Model {
     } catch (error) {
       throw fileError(error, "write model", path);
     }
+  }
+
+  /**
+   * Sets new thresholds from parts that were seen after the training, in a minute and without training; `save` keeps them.
+   * The rate, the decision and the miss rate stay as they are unless others are given, and so does a pixel threshold that
+   * was found on masks. Resolves to the thresholds, whose `calibration` says what is known of them.
+   *
+   * Errors: DATASET_INVALID (fewer than 4 good parts, training images among them, all with one score, an image that is good
+   * and bad), SCORES_CHANGED (the good parts score otherwise than those before), INVALID_OPTION, ABORTED, those of
+   * Detector.load and Detector.detect. The old thresholds stay then.
+   */
+  async calibrate(parts: CalibrationParts, options: CalibrateOptions = {}): Promise<Thresholds> {
+    // It detects, and so stands on models.
+    const { thresholdsFromParts } = await import("../calibration/recalibrate.js");
+    return (this.config.thresholds = await thresholdsFromParts(this, parts, options));
+  }
+
+  /** Puts back the thresholds before the last `calibrate`. Throws INVALID_OPTION where there are none. */
+  undoCalibration(): void {
+    const where = "model.undoCalibration";
+    const previous = this.config.thresholds.calibration?.previous ?? null;
+    if (previous === null)
+      throw new SuperSimpleNetError(
+        "INVALID_OPTION",
+        text`${call(where)}: there is nothing to undo: the thresholds were not set by ${command("calibrate")}.`,
+      );
+    checkThresholds(where, previous);
+    this.config.thresholds = previous;
   }
 
   /**

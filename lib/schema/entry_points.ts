@@ -6,7 +6,7 @@ import { detectOptions, detectorOptions } from "./detection.js";
 import { installCudaOptions, pullOptions } from "./downloads.js";
 import { evaluateMapsOptions, evaluateOptions } from "./evaluation.js";
 import { experimentOptions } from "./experiments.js";
-import { modelFromCheckpointOptions, saveOptions } from "./models.js";
+import { calibrateOptions, modelFromCheckpointOptions, saveOptions } from "./models.js";
 import { fitOptions, trainerOptions } from "./training.js";
 
 /** Every call of the API that takes options, in the order of docs/reference/options.md. */
@@ -22,6 +22,7 @@ export const entryPoints: readonly { call: string; summary: string; schema: z.Zo
   { call: "datasets.manifest(file, options)", summary: "A data set by a list of files.", schema: manifestOptions },
   { call: "datasets.generated(root, options)", summary: "A drawn data set.", schema: generatedOptions },
   { call: "datasets.validate(dataset, options)", summary: "All that is wrong in a data set.", schema: validateOptions },
+  { call: "model.calibrate(parts, options)", summary: "New thresholds from new parts.", schema: calibrateOptions },
   { call: "model.save(file, options)", summary: "The model file.", schema: saveOptions },
   { call: "modelFromCheckpoint(options)", summary: "A PyTorch checkpoint.", schema: modelFromCheckpointOptions },
   { call: "pullWeights(architecture, options)", summary: "Download of backbone weights.", schema: pullOptions },

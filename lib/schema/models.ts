@@ -1,9 +1,21 @@
 import { z } from "zod";
 
-import { architectures, decisionRow, imageSizeRow, imageSizeType, pathType, signal, weightsRow } from "./common.js";
+import {
+  architectures,
+  callback,
+  decisionRow,
+  device,
+  imageSizeRow,
+  imageSizeType,
+  pathType,
+  signal,
+  threads,
+  weightsRow,
+} from "./common.js";
 import { decisions } from "./decisions.js";
-import { option } from "./option.js";
-import { networkShape } from "./training.js";
+import { backboneWeights } from "./detection.js";
+import { option, rowOf } from "./option.js";
+import { networkShape, trainerOptions } from "./training.js";
 import type { Settings } from "./types.js";
 
 export const architecture = z.enum(architectures);
@@ -44,6 +56,31 @@ export const thresholdOptions = z.strictObject({
 });
 
 export type ThresholdOptions = Settings<typeof thresholdOptions>;
+
+const { falseRejectRate, objective, missRate } = trainerOptions.shape.calibration.unwrap().shape;
+
+/** Options of model.calibrate. */
+export const calibrateOptions = z.strictObject({
+  falseRejectRate: option(falseRejectRate.unwrap().optional(), {
+    ...rowOf(falseRejectRate)!,
+    defaultText: "as the thresholds before, else 0.01",
+  }),
+  decision: option(z.enum(decisions).optional(), decisionRow),
+  objective,
+  missRate: option(missRate.unwrap().optional(), {
+    ...rowOf(missRate)!,
+    defaultText: "as the thresholds before",
+  }),
+  acceptChange: option(z.boolean().default(false), {
+    help: "Set thresholds even if the good parts score otherwise than those before: camera, light or material have changed.",
+    switch: true,
+  }),
+  backboneWeights,
+  device,
+  threads,
+  signal,
+  onProgress: callback("How many of the images are scored."),
+});
 
 export const layouts = ["authors", "anomalib"] as const;
 const layout = option(z.enum(["auto", ...layouts]).default("auto"), {

@@ -1,0 +1,57 @@
+import { firstOf, isFolder } from "../datasets/listing.js";
+import { SuperSimpleNetError } from "../errors.js";
+import { isPictureName, mapSuffixes, overlaySuffix } from "../report/names.js";
+import { filesBelow } from "./guards.js";
+import { output, printable } from "./output.js";
+
+/** A file in a folder that was given, which was not looked at: its format is not read, or it is called like a picture that predict writes. */
+export interface Skipped {
+  path: string;
+  reason: "format" | "picture";
+}
+
+/** Folders become the images below them, in natural order. */
+export async function imageFiles(names: readonly string[]): Promise<{ files: string[]; skipped: Skipped[] }> {
+  const { isImageFile, isUnsupportedImage } = await import("../images/decode.js");
+  const files: string[] = [];
+  const skipped: Skipped[] = [];
+  for (const name of names) {
+    // A missing file is one bad image among others; it is reported when its turn comes.
+    if (!(await isFolder(name))) {
+      files.push(name);
+      continue;
+    }
+    const before = { files: files.length, skipped: skipped.length };
+    for (const file of await filesBelow(name)) {
+      if (isPictureName(file)) skipped.push({ path: file, reason: "picture" });
+      else if (isImageFile(file)) files.push(file);
+      else if (isUnsupportedImage(file)) skipped.push({ path: file, reason: "format" });
+    }
+    if (files.length > before.files) continue;
+    const why = (await explained(skipped.slice(before.skipped))).map(({ text }) => text);
+    throw new SuperSimpleNetError("FILE_NOT_FOUND", [`There is no image in ${name}.`, ...why].join(" "), {
+      path: name,
+    });
+  }
+  return { files, skipped };
+}
+
+/** What was skipped, one line per reason. */
+export async function explained(skipped: readonly Skipped[]): Promise<{ reason: Skipped["reason"]; text: string }[]> {
+  const { IMAGE_EXTENSIONS } = await import("../images/decode.js");
+  const why = {
+    format: `only ${IMAGE_EXTENSIONS.join(" ")} are read from a folder, convert the others`,
+    picture: `${overlaySuffix} and ${mapSuffixes.png} are pictures that predict wrote`,
+  };
+  return (["format", "picture"] as const).flatMap((reason) => {
+    const names = skipped.filter((one) => one.reason === reason).map((one) => printable(one.path));
+    if (names.length === 0) return [];
+    const count = names.length === 1 ? "1 image is" : `${names.length} images are`;
+    return [{ reason, text: `${count} skipped (${why[reason]}): ${firstOf(names)}.` }];
+  });
+}
+
+/** Tells what was skipped: images that are not read as a warning. */
+export async function tellSkipped(skipped: readonly Skipped[]): Promise<void> {
+  for (const { reason, text } of await explained(skipped)) reason === "format" ? output.warn(text) : output.log(text);
+}
