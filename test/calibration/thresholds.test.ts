@@ -1,12 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import type { CalibrationImage } from "../../lib/calibration/images.js";
 import { rateThreshold } from "../../lib/calibration/rate.js";
-import {
-  type CalibrationImage,
-  type CalibrationRequest,
-  calibrateThresholds as calibrate,
-} from "../../lib/calibration/thresholds.js";
+import { type CalibrationRequest, calibrateThresholds as calibrate } from "../../lib/calibration/thresholds.js";
 import { defaultThresholds, type Thresholds } from "../../lib/models/config.js";
 
 const size = { height: 1, width: 4 };
@@ -28,7 +25,7 @@ const calibrateThresholds = (
   images: readonly CalibrationImage[],
   request: Partial<CalibrationRequest> = {},
 ): Promise<Thresholds> =>
-  calibrate(images, size, { method: "holdOut", folds: null, falseRejectRate: 0.05, ...request });
+  calibrate(images, size, { method: "holdOut", folds: null, falseRejectRate: 0.05, decision: "score", ...request });
 const close = (actual: number, expected: number): void =>
   assert.ok(Math.abs(actual - expected) < 1e-6, `${actual}, expected ${expected}`);
 
@@ -43,9 +40,11 @@ test("normal images alone: the rate decides, for the logits and for their maps' 
     ["student-t", "student-t", 6, 0],
   );
   const { calibration } = found;
-  assert.deepEqual([calibration?.objective, calibration?.f1, calibration?.warnings], ["rate", null, []]);
-  assert.equal(calibration?.rate?.detected, null);
-  assert.ok(calibration!.rate!.falseRejects.low < 0.05 && calibration!.rate!.falseRejects.high > 0.05);
+  assert.deepEqual([calibration?.objective, calibration?.points.score.f1, calibration?.warnings], ["rate", null, []]);
+  const rate = calibration!.points.score.rate!;
+  assert.equal(rate.detected, null);
+  assert.ok(rate.falseRejects.low < 0.05 && rate.falseRejects.high > 0.05);
+  close(found.mapLogit, found.pixelLogit);
 });
 
 test("with defects both operating points are known; the objective chooses", async () => {
@@ -57,12 +56,13 @@ test("with defects both operating points are known; the objective chooses", asyn
   const ten = Array.from({ length: 10 }, (_, i) => anomalous(i));
   assert.equal((await calibrateThresholds([...images, ...ten])).scoreMethod, "best-f1");
   assert.deepEqual([f1!.scoreMethod, rate!.scoreMethod], ["best-f1", "student-t"]);
-  assert.deepEqual(f1!.calibration!.rate, rate!.calibration!.rate);
-  assert.deepEqual(f1!.calibration!.f1, rate!.calibration!.f1);
-  assert.equal(f1!.scoreLogit, f1!.calibration!.f1!.scoreLogit);
-  const { detected, falseRejects } = rate!.calibration!.rate!;
+  assert.deepEqual(f1!.calibration!.points, rate!.calibration!.points);
+  const points = f1!.calibration!.points.score;
+  assert.deepEqual(points.f1!.score, { logit: f1!.scoreLogit, method: "best-f1" });
+  assert.deepEqual(points.rate!.score, { logit: rate!.scoreLogit, method: "student-t" });
+  const { detected, falseRejects } = points.rate!;
   assert.deepEqual([detected?.count, detected?.of, falseRejects.share], [1, 2, 0.05]);
-  assert.deepEqual(f1!.calibration!.f1!.detected!.count, 2);
+  assert.equal(points.f1!.detected!.count, 2);
 });
 
 test("what tells no threshold leaves the default, and a warning says so", async () => {
@@ -74,7 +74,7 @@ test("what tells no threshold leaves the default, and a warning says so", async 
   ] as const) {
     const found = await calibrateThresholds(images);
     assert.deepEqual({ ...found, calibrationNormal: 0, calibrationAnomalous: 0, calibration: null }, defaultThresholds);
-    assert.equal(found.calibration?.rate, null);
+    assert.equal(found.calibration!.points.score.rate, null);
     assert.match(found.calibration!.warnings.join("\n"), warning);
   }
 });

@@ -210,7 +210,8 @@ test("regions are those of the map, scaled to the image; the peak is the map's m
   const sorted = [...map.data].sort((a, b) => a - b);
   const pixelThreshold = sorted[Math.floor(sorted.length * 0.9)]!;
   const found = await (await load({ pixelThreshold })).detect(image!);
-  const scaled = await engine().regions(map.data, 64, 64, pixelThreshold, 1);
+  const { regions: scaled, peak } = await engine().regions(map.data, 64, 64, pixelThreshold, 1);
+  assert.deepEqual([peak, found.peak], [sorted.at(-1), sorted.at(-1)]);
   const [sx, sy] = [160 / 64, 96 / 64];
   assert.ok(found.regions.length > 0);
   assert.deepEqual(

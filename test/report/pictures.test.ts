@@ -32,9 +32,13 @@ function input(truth: OverlayInput["truth"], size = 64): OverlayInput {
     detection: {
       map: { data: disc(size, 12), width: size, height: size },
       score: 0.9,
+      peak: 1,
       threshold: 0.5,
+      mapThreshold: 0.5,
       pixelThreshold: 0,
       anomalous: true,
+      verdict: "defect",
+      decidedBy: ["score"],
     },
     ...(truth && { truth }),
     title: "test/scratch/001.png",

@@ -118,7 +118,9 @@ test("cross-fitting leaves the heads as they are without, and scores every image
   const model = await train(data, {}, { onStart: (e) => void starts.push(e), onStage: (e) => void stages.push(e) });
   assert.deepEqual(model.heads, none.heads);
   const { thresholds, training } = model.config;
-  assert.equal(thresholds.scoreLogit, thresholds.calibration!.rate!.scoreLogit);
+  assert.equal(thresholds.decision, "either");
+  const { score, map } = thresholds.calibration!.points.either.rate!;
+  assert.deepEqual([thresholds.scoreLogit, thresholds.mapLogit], [score!.logit, map!.logit]);
   assert.deepEqual([training!.trainNormal, thresholds.calibrationNormal, thresholds.calibrationAnomalous], [10, 10, 0]);
   assert.deepEqual(
     [thresholds.calibration!.method, thresholds.calibration!.folds, thresholds.calibration!.warnings],
@@ -188,9 +190,11 @@ test("with defects: they are scored out of fold too, and the map's threshold goe
     [training!.trainAnomalous, thresholds.calibrationNormal, thresholds.calibrationAnomalous],
     [3, 10, 3],
   );
-  const { objective, rate, f1 } = thresholds.calibration!;
-  assert.deepEqual([objective, f1!.method, thresholds.pixelMethod], ["rate", "best-f1", "best-f1"]);
-  assert.equal(thresholds.scoreLogit, rate!.scoreLogit);
+  const { objective, points } = thresholds.calibration!;
+  const { rate, f1 } = points.score;
+  assert.deepEqual([thresholds.decision, objective], ["score", "rate"]);
+  assert.deepEqual([f1!.score!.method, thresholds.pixelMethod], ["best-f1", "best-f1"]);
+  assert.equal(thresholds.scoreLogit, rate!.score!.logit);
   assert.equal(rate!.detected!.of, 3);
 });
 
