@@ -43,7 +43,7 @@ const mostValues = 200;
  */
 const upperHalf = 0.5;
 
-/** Scores as they are stored, in steps of 0.00001. New ones are rounded too, so that equal scores stay equal. No -0: JSON has none. */
+/** Scores in the steps of a summary. New ones are rounded too, so that equal scores stay equal. JSON has no -0. */
 const rounded = (score: number): number => Math.round(score * 1e5) / 1e5 + 0;
 
 /**
@@ -81,9 +81,9 @@ interface Step {
 }
 
 /**
- * Compares scores, added one by one, with those of a summary: Kolmogorov and Smirnov's test, less a tolerance of 5 % for
- * defects among the new ones (docs/guides/thresholds.md). The memory does not grow, and the order does not matter. The
- * statistic is exact where the summary has every score; else it is up to 1/200 too small, never too large.
+ * Compares scores, added one by one, with those of a summary: Kolmogorov and Smirnov's test, less a tolerance of 5 %
+ * for defects among the new ones (docs/guides/thresholds.md). The memory does not grow, and the order does not matter.
+ * The statistic is exact where the summary has every score; else it is up to 1/200 too small, never too large.
  *
  * Throws INVALID_OPTION for a summary with values that are not finite, not ascending, none, or more than n.
  */
@@ -162,7 +162,7 @@ function checkSummary({ n, values }: ScoreSummary): void {
     throw invalid(where, "summary.n", `a whole number of at least ${values.length}, the number of values,`, n);
 }
 
-/** The values without repetitions. Their ranks bound the shares: scores that equal a value may lie between the ranks, unseen. */
+/** The values without repetitions. Their ranks bound the shares: between them may lie equal scores, unseen. */
 function stepsOf({ n, values }: ScoreSummary): Step[] {
   const steps: Step[] = [];
   values.forEach((value, i) => {
@@ -176,9 +176,8 @@ function stepsOf({ n, values }: ScoreSummary): Step[] {
 
 /**
  * An upper bound of the probability that one of `sides` one-sided statistics reaches d: exp(-2 d^2 n m / (n + m)) each,
- * Smirnov's limit. It is an upper bound for samples of every size that were tried exactly, while Stephens' correction,
- * made for one sample, is not. Two sides add up (Bonferroni): at 1 % that is the sum of Kolmogorov's series to nine
- * digits.
+ * Smirnov's limit. Stephens' correction would sharpen it, but is made for one sample and not always safe with two
+ * (docs/guides/thresholds.md). Two sides add up (Bonferroni): at 1 % that is Kolmogorov's series to nine digits.
  */
 function upperBound(d: number, size: number, sides: number): number {
   return d <= 0 ? 1 : Math.min(1, sides * Math.exp(-2 * d * d * size));
