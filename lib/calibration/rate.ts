@@ -90,7 +90,7 @@ const furthest = 10;
 export const leastParts = 5;
 
 /** A share as people read it: "1 %", "0.05 %". */
-export const percent = (share: number): string => `${Number((100 * share).toPrecision(2))} %`;
+export const percent = (share: number): string => (share < 1e-6 ? "0 %" : `${Number((100 * share).toPrecision(2))} %`);
 
 /** Whether n good parts can support a rate, and what would. */
 export interface Support {

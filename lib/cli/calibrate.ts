@@ -12,7 +12,7 @@ import { command, interruptible, wrongUsage } from "./command.js";
 import { thresholdsText } from "./evaluation.js";
 import { refuseExisting, refuseInDataset, refuseInputs } from "./guards.js";
 import { imageFiles, type Skipped, tellSkipped } from "./images.js";
-import { describeModel, warnIfUntrained } from "./models.js";
+import { describeModel, shortThresholds, warnIfUntrained } from "./models.js";
 import * as rows from "./options.js";
 import { output } from "./output.js";
 
@@ -99,7 +99,7 @@ async function calibrateOn(
   output.result(`now: ${thresholdsText(thresholds)}`);
   if (set?.from) output.result(`parts of ${set.from.slice(0, 10)} to ${set.to!.slice(0, 10)}`);
   output.result(`model: ${to}`);
-  output.document({ model: describeModel(to, model.config), before, thresholds, skipped, warnings });
+  output.document({ model: describeModel(to, model.config), before: shortThresholds(before), skipped, warnings });
   return 0;
 }
 
@@ -111,7 +111,12 @@ async function undoCalibration(file: string, to: string): Promise<number> {
   const { thresholds } = model.config;
   output.result(`put back: ${thresholdsText(thresholds)}`);
   output.result(`model: ${to}`);
-  output.document({ model: describeModel(to, model.config), before, thresholds, skipped: [], warnings: [] });
+  output.document({
+    model: describeModel(to, model.config),
+    before: shortThresholds(before),
+    skipped: [],
+    warnings: [],
+  });
   return 0;
 }
 

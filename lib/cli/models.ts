@@ -1,5 +1,5 @@
 import type { Detector } from "../detection/detector.js";
-import type { ModelConfig } from "../models/config.js";
+import type { ModelConfig, Thresholds } from "../models/config.js";
 import { output } from "./output.js";
 
 /** Says so whenever a model's backbone was never trained. */
@@ -19,8 +19,16 @@ export function describeModel(file: string, config: ModelConfig): Record<string,
     imageSize,
     variant,
     regime: training?.regime ?? null,
-    thresholds,
+    thresholds: shortThresholds(thresholds),
   };
+}
+
+/** Thresholds without the lists that only the model file needs: scores and ids of images, and the thresholds before. */
+export function shortThresholds({ calibration, ...thresholds }: Thresholds): Record<string, unknown> {
+  if (calibration === null) return { ...thresholds, calibration };
+  const { good: _, previous: __, parts, ...others } = calibration;
+  const counts = parts && { ...parts, normal: parts.normal.length, anomalous: parts.anomalous.length };
+  return { ...thresholds, calibration: { ...others, parts: counts } };
 }
 
 /** Runs `body` with a detector, whose memory is freed afterwards. */

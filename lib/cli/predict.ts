@@ -134,8 +134,8 @@ async function reported(outcome: Outcome, pictures: PictureWriter, index: number
 /** How the scores compare with those of the calibration: one line, and a field of the JSON document. */
 function tellDrift(drift: Drift): void {
   output.finished = { ...output.finished, drift };
-  const say = drift.verdict === "changed" ? output.warn : output.log;
-  say(describeDrift(drift));
+  if (drift.verdict === "changed") output.warn(describeDrift(drift));
+  else output.log(describeDrift(drift));
 }
 
 function tellSum(images: readonly Record<string, unknown>[], skipped: readonly Skipped[]): number {
