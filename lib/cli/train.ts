@@ -7,6 +7,7 @@ import type { Evaluation } from "../evaluation/evaluate.js";
 import type { Model } from "../models/model.js";
 import { mergeOptions } from "../schema/check.js";
 import type { OpenOptions } from "../schema/datasets.js";
+import type { DetectorOptions } from "../schema/detection.js";
 import { entries } from "../schema/option.js";
 import { fitOptions, trainerOptions } from "../schema/training.js";
 import type { TrainerOptions } from "../schema/types.js";
@@ -178,10 +179,11 @@ function resumingCommand(): string {
   return [program, "train", ...again.map(quoted), "--resume"].join(" ");
 }
 
-/** Metrics on the test split, as metrics.json holds them, or null where there is none. */
+/** Metrics on the test split, as metrics.json holds them. */
 interface Evaluations {
+  /** Null without a test split. */
   evaluation: Record<string, unknown> | null;
-  /** Of the model that the training began with. */
+  /** Of the model that the training began with; null where there is none either. */
   before: Record<string, unknown> | null;
 }
 
@@ -197,24 +199,23 @@ async function evaluateModels(
     output.result("The data set has no test split: nothing to evaluate.");
     return { evaluation: null, before: null };
   }
-  const after = await evaluateModel(plan, model, dataset, signal);
+  const { device, threads, backboneWeights } = settings;
+  const after = await evaluateModel(model, { device, threads }, dataset, signal);
   const evaluation = await saveMetrics(files, model, after, dataset);
   output.result(evaluationText(after));
   output.result(`metrics: ${files.metrics}`);
   if (!first) return { evaluation, before: null };
-  const earlier = await evaluateModel(plan, first, dataset, signal);
+  const earlier = await evaluateModel(first, { device, threads, backboneWeights }, dataset, signal);
   output.result(comparisonText(earlier, after));
   return { evaluation, before: metricsDocument(settings.init!, first, earlier, dataset) };
 }
 
 async function evaluateModel(
-  { settings: { device, threads, backboneWeights } }: Plan,
   model: Model,
+  options: DetectorOptions,
   dataset: Dataset,
   signal: AbortSignal,
 ): Promise<Evaluation> {
   const { Detector } = await import("../detection/detector.js");
-  return withDetector(Detector.load(model, { device, threads, backboneWeights }), (detector) =>
-    runEvaluation(detector, dataset, { signal }),
-  );
+  return withDetector(Detector.load(model, options), (detector) => runEvaluation(detector, dataset, { signal }));
 }

@@ -73,8 +73,9 @@ function refuseConflicts(file: string, asked: TrainerOptions, own: TrainerOption
 
 /** Throws INVALID_OPTION for weights by a name that cannot be those of the model. Those in a file are compared when it is read. */
 function refuseOtherBackbone(file: string, asked: string | undefined, { backbone }: ModelConfig): void {
+  if (asked === undefined || asked === "auto") return;
   const differs =
-    (asked === "random" && backbone.trained) || (asked === "distilled" && backbone.sha256 !== packaged.tensorsSha256);
+    backbone.trained === (asked === "random") || (asked === "distilled" && backbone.sha256 !== packaged.tensorsSha256);
   if (differs) throw conflict(file, "backboneWeights", asked, shown(backbone.source));
 }
 
