@@ -1,5 +1,6 @@
 import { leastNormals } from "../datasets/calibration.js";
-import { invalid, option, SuperSimpleNetError, text } from "../errors.js";
+import { call, command, invalid, option, shown, SuperSimpleNetError, text } from "../errors.js";
+import { trainerDefaults } from "../schema/training.js";
 import type { CalibrationGroup } from "../schema/types.js";
 
 /** From this many good images on, holding out a tenth of them costs little. */
@@ -26,6 +27,30 @@ function excluding(one: string, other: string): SuperSimpleNetError {
   const what = text`${where}: ${first} and ${second} do not fit together.`;
   const fix = text`Leave one of them away.`;
   return new SuperSimpleNetError("INVALID_OPTION", what, { option: `calibration.${other}`, fix });
+}
+
+/**
+ * Throws INVALID_OPTION for what sets thresholds in a training that begins with a model's heads. They have seen the images
+ * of the training before, and images that were added because the model was wrong on them are no fair sample: thresholds
+ * set on either would promise too much.
+ */
+export function refuseCalibration({ method, fraction, falseRejectRate, ...others }: CalibrationGroup): void {
+  const { folds, objective, missRate, decision } = others;
+  const asked = {
+    method: method === "auto" || method === "none" ? undefined : method,
+    folds,
+    fraction: fraction === 0 ? undefined : fraction,
+    falseRejectRate: falseRejectRate === trainerDefaults.calibration.falseRejectRate ? undefined : falseRejectRate,
+    objective,
+    missRate,
+    decision,
+  };
+  const found = Object.entries(asked).find(([, value]) => value !== undefined);
+  if (!found) return;
+  const [name, value] = [`calibration.${found[0]}`, found[1]];
+  const what = text`${call(where)}: ${option(name)} is ${shown(value)}, but with ${option("init")} the thresholds stay those of its model.`;
+  const fix = text`Leave ${option(name)} away, train, then set thresholds on good parts that the model has not seen: ${command("calibrate")}.`;
+  throw new SuperSimpleNetError("INVALID_OPTION", what, { option: name, value, fix });
 }
 
 /** What is settled of a calibration when the images are known. */

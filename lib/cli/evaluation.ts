@@ -91,6 +91,21 @@ const decisionNames: Readonly<Record<Evaluation["decision"]["source"], string>> 
   either: "Decided by score or map",
 };
 
+/** For people: two models on the same images. */
+export function comparisonText(before: Evaluation, after: Evaluation): string {
+  const [earlier, later] = [byPaperName(before.metrics), byPaperName(after.metrics)];
+  const found = ({ decisions: { truePositive, falseNegative } }: Evaluation): string =>
+    `${truePositive} of ${truePositive + falseNegative}`;
+  const rejected = ({ decisions: { falsePositive, trueNegative } }: Evaluation): string =>
+    `${falsePositive} of ${falsePositive + trueNegative}`;
+  return table([
+    ["on the test split", "before", "after"],
+    ...Object.keys(later).map((name) => [`  ${name}`, shownMetric(earlier[name]!), shownMetric(later[name]!)]),
+    ["  defects found", found(before), found(after)],
+    ["  good parts rejected", rejected(before), rejected(after)],
+  ]);
+}
+
 /** For people: the metrics, the decisions, what looks wrong and what could not be computed. */
 export function evaluationText({ metrics, decisions, decision, counts, notes }: Evaluation): string {
   const rows = Object.entries(byPaperName(metrics)).map(([name, value]) => [`  ${name}`, shownMetric(value)]);

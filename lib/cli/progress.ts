@@ -88,12 +88,13 @@ const counted = (count: number, unit: string): string => `${count} ${unit}${coun
 function startLines(event: StartEvent): string[] {
   const { regime, counts, backbone, noiseStd, noise, device, deviceReason, epochs, epochsDone, stepsPerEpoch, ranks } =
     event;
-  const { calibration } = event;
+  const { calibration, init } = event;
   const used = counts.calibrationNormal + counts.calibrationAnomalous;
   const held = calibration.method === "holdOut" && used > 0 ? `, ${used} more held out for the thresholds` : "";
   return [
     `regime ${regime}: ${counts.trainNormal} normal and ${counts.trainAnomalous} anomalous training images (${counts.trainSegmented} with a mask)${held}`,
     `backbone ${backbone.architecture}, ${backbone.trained ? `weights ${backbone.source}` : `UNTRAINED (${backbone.source})`}${backbone.reason === null ? "" : ` (${backbone.reason})`}; noise ${noiseStd.toPrecision(3)} (${noise}); device ${device} (${deviceReason})`,
+    ...(init === null ? [] : [`begins with the heads of ${init} (its thresholds stay)`]),
     `${counted(epochs, "epoch")} of ${counted(stepsPerEpoch, "step")}${epochsDone > 0 ? `; ${epochsDone} are done already` : ""}${ranks > 1 ? `; each step shared by ${ranks} processes` : ""}`,
     ...(calibration.folds === null
       ? []

@@ -33,7 +33,7 @@ const options = z.strictObject({
     expected: "a value that is not empty",
   }),
   imageSize: option(imageSize.unwrap().default([128, 128]), rowOf(imageSize)!),
-  epochs: option(epochs.unwrap().default(16), rowOf(epochs)!),
+  epochs: option(epochs.unwrap().default(16), { ...rowOf(epochs)!, defaultText: "16" }),
   seed: option(seed.unwrap().default(0), { ...rowOf(seed)!, help: "Seed of the images and of the training." }),
   device,
   threads,

@@ -65,10 +65,20 @@ export async function saveMetrics(
   evaluation: Evaluation,
   dataset: Dataset,
 ): Promise<Record<string, unknown>> {
-  const described = describeModel(path.basename(files.model), model.config);
-  const metrics = { model: described, ...evaluationDocument(evaluation, dataset, "test") };
+  const metrics = metricsDocument(files.model, model, evaluation, dataset);
   await writeJson(files.metrics, metrics);
   return metrics;
+}
+
+/** The metrics of a model on the test split, as metrics.json holds them. */
+export function metricsDocument(
+  file: string,
+  model: Model,
+  evaluation: Evaluation,
+  dataset: Dataset,
+): Record<string, unknown> {
+  const described = describeModel(path.basename(file), model.config);
+  return { model: described, ...evaluationDocument(evaluation, dataset, "test") };
 }
 
 /**

@@ -3,22 +3,26 @@ import path from "node:path";
 import { z } from "zod";
 
 import type { Dataset } from "../datasets/dataset.js";
+import type { Evaluation } from "../evaluation/evaluate.js";
 import type { Model } from "../models/model.js";
 import { mergeOptions } from "../schema/check.js";
 import type { OpenOptions } from "../schema/datasets.js";
+import type { DetectorOptions } from "../schema/detection.js";
 import { entries } from "../schema/option.js";
 import { fitOptions, trainerOptions } from "../schema/training.js";
 import type { TrainerOptions } from "../schema/types.js";
 import type { RankSettings } from "../training/ranks.js";
+import type { CheckedOptions } from "../training/resolve.js";
 import { probeFolder } from "../write.js";
 import { command, interruptible } from "./command.js";
-import { evaluationText, runEvaluation, thresholdsText } from "./evaluation.js";
+import { comparisonText, evaluationText, runEvaluation, thresholdsText } from "./evaluation.js";
 import { refuseInDataset, refuseInputs, withoutEmptyFolders } from "./guards.js";
 import { describeModel, withDetector } from "./models.js";
 import * as rows from "./options.js";
 import { duration, output, program, quoted } from "./output.js";
 import { showTraining } from "./progress.js";
 import {
+  metricsDocument,
   refuseOtherRun,
   removeFile,
   type RunFiles,
@@ -41,12 +45,13 @@ const options = z.strictObject({
 export const train = command({
   name: "train",
   description:
-    "Trains on the data set's train split and writes RUN/model.safetensors, RUN/log.jsonl and RUN/checkpoint. If the data set has a test split, it evaluates the model and writes RUN/metrics.json. Ctrl-C keeps the checkpoint of the last epoch.",
+    "Trains on the data set's train split and writes RUN/model.safetensors, RUN/log.jsonl and RUN/checkpoint. If the data set has a test split, it evaluates the model and writes RUN/metrics.json; with --init the model before as well. Ctrl-C keeps the checkpoint of the last epoch.",
   options,
   examples: [
     "supersimplenet train --data data/bottle --out runs/bottle",
     "supersimplenet train --data samples.csv --out runs/tiles --backbone resnet18 --image-size 128x128 --epochs 50",
     "supersimplenet train --data data/bottle --out runs/bottle --resume",
+    "supersimplenet train --data data/bottle --out runs/bottle-2 --init runs/bottle/model.safetensors",
   ],
   async run(flags) {
     output.worksOn = true;
@@ -82,7 +87,7 @@ async function planTraining(flags: z.input<typeof options>): Promise<Plan> {
   refuseInDataset("out", out, data);
   const { dir } = settings.cache ?? {};
   if (dir !== undefined) refuseInDataset("cache.dir", path.resolve(dir), data);
-  refuseInputs("out", Object.values(files), [data, settings.backboneWeights]);
+  refuseInputs("out", Object.values(files), [data, settings.backboneWeights, settings.init]);
   const source = { kind, category, fold };
   return { began: performance.now(), data, source, settings, resume, overwrite, out, files, ranks, writes };
 }
@@ -90,12 +95,13 @@ async function planTraining(flags: z.input<typeof options>): Promise<Plan> {
 async function trainAndEvaluate(plan: Plan, signal: AbortSignal): Promise<number> {
   const { settings, ranks, files, out } = plan;
   const { Trainer } = await import("../training/trainer.js");
-  new Trainer(settings); // wrong options are found before a large data set is read
+  const { options: checked } = new Trainer(settings); // wrong options are found before a large data set is read
   if (plan.writes) await probeFolder(out);
   if (ranks) {
     const { rank, worldSize, masterAddress, masterPort } = ranks;
     output.log(`rank ${rank} of ${worldSize}; waiting for all of them at ${masterAddress}:${masterPort}`);
   }
+  const first = plan.writes ? await firstModel(checked, ranks) : undefined;
   const dataset = await openDataset(plan);
   const published = await publishedSettings(dataset, settings);
   const trainer = new Trainer(mergeOptions(published, settings));
@@ -119,7 +125,7 @@ async function trainAndEvaluate(plan: Plan, signal: AbortSignal): Promise<number
   output.done();
   output.result(`model: ${files.model}`);
   output.result(thresholdsText(model.config.thresholds));
-  const evaluation = await evaluateModel(plan, model, dataset, signal);
+  const { evaluation, before } = await evaluateModels(plan, model, first, dataset, signal);
   const seconds = (performance.now() - plan.began) / 1000;
   output.result(`${duration(seconds)} in all`);
   output.document({
@@ -129,8 +135,18 @@ async function trainAndEvaluate(plan: Plan, signal: AbortSignal): Promise<number
     lastEpoch: last() ?? null,
     seconds,
     evaluation,
+    before,
   });
   return 0;
+}
+
+/** The model with which the training begins, where it begins with one. */
+async function firstModel(options: CheckedOptions, ranks: RankSettings | undefined): Promise<Model | undefined> {
+  if (options.init === undefined) return undefined;
+  const { Model } = await import("../models/model.js");
+  const { chooseDevice } = await import("../training/plan.js");
+  chooseDevice(options, ranks); // reading a model opens the engine: the one for the device
+  return Model.load(options.init);
 }
 
 async function openDataset({ data, source, settings }: Plan): Promise<Dataset> {
@@ -139,10 +155,11 @@ async function openDataset({ data, source, settings }: Plan): Promise<Dataset> {
   return datasets.open(data, { ...source, segmentedRatio, segmentedCount });
 }
 
-/** The settings that were published for the data set. Tells those which the user did not give. */
+/** The settings that were published for the data set. Tells those which the user did not give, nor the model of --init. */
 async function publishedSettings(dataset: Dataset, settings: TrainerOptions): Promise<TrainerOptions> {
   const { datasets } = await import("../datasets/index.js");
-  const published: TrainerOptions = datasets.publishedSettings(dataset);
+  const { imageSize, ...others } = datasets.publishedSettings(dataset);
+  const published: TrainerOptions = settings.init === undefined ? { imageSize, ...others } : others;
   const used = entries(trainerOptions).flatMap(({ path }) => {
     const value = valueAt(published, path);
     return value === undefined || valueAt(settings, path) !== undefined
@@ -162,23 +179,43 @@ function resumingCommand(): string {
   return [program, "train", ...again.map(quoted), "--resume"].join(" ");
 }
 
-/** Metrics on the test split, as metrics.json holds them, or null where there is none. */
-async function evaluateModel(
-  { settings: { device, threads }, files }: Plan,
+/** Metrics on the test split, as metrics.json holds them. */
+interface Evaluations {
+  /** Null without a test split. */
+  evaluation: Record<string, unknown> | null;
+  /** Of the model that the training began with; null where there is none either. */
+  before: Record<string, unknown> | null;
+}
+
+async function evaluateModels(
+  plan: Plan,
   model: Model,
+  first: Model | undefined,
   dataset: Dataset,
   signal: AbortSignal,
-): Promise<Record<string, unknown> | null> {
+): Promise<Evaluations> {
+  const { files, settings } = plan;
   if (!dataset.samples.some((sample) => sample.split === "test")) {
     output.result("The data set has no test split: nothing to evaluate.");
-    return null;
+    return { evaluation: null, before: null };
   }
-  const { Detector } = await import("../detection/detector.js");
-  const evaluation = await withDetector(Detector.load(model, { device, threads }), (detector) =>
-    runEvaluation(detector, dataset, { signal }),
-  );
-  const metrics = await saveMetrics(files, model, evaluation, dataset);
-  output.result(evaluationText(evaluation));
+  const { device, threads, backboneWeights } = settings;
+  const after = await evaluateModel(model, { device, threads }, dataset, signal);
+  const evaluation = await saveMetrics(files, model, after, dataset);
+  output.result(evaluationText(after));
   output.result(`metrics: ${files.metrics}`);
-  return metrics;
+  if (!first) return { evaluation, before: null };
+  const earlier = await evaluateModel(first, { device, threads, backboneWeights }, dataset, signal);
+  output.result(comparisonText(earlier, after));
+  return { evaluation, before: metricsDocument(settings.init!, first, earlier, dataset) };
+}
+
+async function evaluateModel(
+  model: Model,
+  options: DetectorOptions,
+  dataset: Dataset,
+  signal: AbortSignal,
+): Promise<Evaluation> {
+  const { Detector } = await import("../detection/detector.js");
+  return withDetector(Detector.load(model, options), (detector) => runEvaluation(detector, dataset, { signal }));
 }

@@ -231,8 +231,13 @@ export interface TrainingInfo extends TrainingCounts {
   noiseStd: number;
   noiseRelative: number | null;
   options: Record<string, unknown>;
-  /** What imageId says of every image that was trained on, in order. Absent in files of older formats. */
+  /**
+   * What imageId says of every image that was trained on, in order; first those of the model that the training began with.
+   * Absent in files of older formats.
+   */
   images?: string[];
+  /** The model that the training began with, by the SHA-256 of its heads; null: random heads. Absent in older files. */
+  init?: { headsSha256: string } | null;
 }
 
 const { imageSize } = trainerOptions.shape;

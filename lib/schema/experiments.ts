@@ -2,7 +2,7 @@ import { z } from "zod";
 
 import { callback, paperBackbone, pathType, readNames, signal } from "./common.js";
 import { group, option, rowOf } from "./option.js";
-import { trainerOptions } from "./training.js";
+import { defaultEpochs, trainerOptions } from "./training.js";
 import type { Settings } from "./types.js";
 
 const decided = option(z.undefined().optional(), {
@@ -13,7 +13,7 @@ const decided = option(z.undefined().optional(), {
   type: "undefined",
 });
 
-const { backbone, backboneWeights, masks, calibration } = trainerOptions.shape;
+const { backbone, backboneWeights, epochs, masks, calibration } = trainerOptions.shape;
 const { fraction } = calibration.unwrap().shape;
 
 /** Options of the trainings of an experiment. */
@@ -21,6 +21,8 @@ export const experimentTraining = trainerOptions.extend({
   // The paper's tables are of the paper's backbone, whatever lies on this machine.
   backbone: option(backbone, { ...rowOf(backbone)!, defaultText: paperBackbone }),
   backboneWeights: option(backboneWeights, { ...rowOf(backboneWeights)!, defaultText: "auto" }),
+  epochs: option(epochs, { ...rowOf(epochs)!, defaultText: String(defaultEpochs) }),
+  init: decided,
   regime: decided,
   steps: decided,
   seed: decided,

@@ -112,6 +112,10 @@ export const distributedOptions = z.strictObject({
   }),
 });
 
+/** Epochs of a training from random heads, and of one that begins with a model's. */
+export const defaultEpochs = 300;
+export const epochsWithInit = 30;
+
 /** Every option of Trainer. What most people set stands first; the rest is in groups. */
 export const trainerOptions = z.strictObject({
   backbone: option(z.enum(architectures).optional(), {
@@ -131,10 +135,20 @@ export const trainerOptions = z.strictObject({
   regime: option(z.enum(["auto", ...regimes]).default("auto"), {
     help: "Which labels to learn from; auto goes by the labels that are there.",
   }),
-  epochs: option(z.int().min(1).max(1e6).default(300), { help: "Passes over the training images." }),
+  epochs: option(z.int().min(1).max(1e6).optional(), {
+    help: "Passes over the training images.",
+    defaultText: `${defaultEpochs}; ${epochsWithInit} with init`,
+  }),
   steps: option(z.int().min(1).max(1e9).optional(), {
     help: "Steps of the optimizer in all, instead of a number of epochs; the last epoch may be cut short.",
     defaultText: "as many as the epochs have",
+  }),
+  init: option(pathType.optional(), {
+    help: "Model file whose heads the training begins with; its network, its backbone and its thresholds are taken over.",
+    placeholder: "MODEL",
+    defaultText: "random heads",
+    expected: "a path",
+    record: false,
   }),
   batchSize: option(z.int().min(1).max(4096).default(32), {
     help: "Images per step, over all processes together.",
@@ -162,7 +176,7 @@ export const trainerOptions = z.strictObject({
     heads: option(z.enum(headsForms).optional(), headsRow),
     embedBackbone: option(z.boolean().optional(), {
       help: "Store the backbone in the model file. Random weights must be stored.",
-      defaultText: "unless its weights come from the cache folder or the package",
+      defaultText: "unless its weights come from the cache folder or the package; with init as in that file",
       record: false,
     }),
   }),
@@ -342,8 +356,8 @@ export const trainerOptions = z.strictObject({
   }),
 });
 
-/** Every default that does not depend on the regime. */
-export const trainerDefaults = trainerOptions.parse({});
+/** Every default that does not depend on the regime, of a training from random heads. */
+export const trainerDefaults = { ...trainerOptions.parse({}), epochs: defaultEpochs };
 
 /** relative:R, or a number. */
 function readNoise(written: string): number | { relative: number } | undefined {

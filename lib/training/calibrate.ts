@@ -2,13 +2,15 @@ import { calibrateThresholds } from "../calibration/thresholds.js";
 import { defaultThresholds, type Thresholds } from "../models/config.js";
 import type { TensorMap } from "../native/binding.js";
 import { crossFit } from "./cross_fit.js";
+import { inheritedThresholds } from "./init.js";
 import type { FitCall, TrainingPlan } from "./plan.js";
 import { scoreImages } from "./score.js";
 import type { Session } from "./session.js";
 
 /**
  * Sets the thresholds on images that the heads that score them were not trained on; the first rank does, for all. The
- * session trains the folds' heads, so that `heads` must have been taken out of it before.
+ * session trains the folds' heads, so that `heads` must have been taken out of it before. Thresholds of a model that the
+ * training began with stay.
  */
 export async function calibrate(
   plan: TrainingPlan,
@@ -17,6 +19,8 @@ export async function calibrate(
   call: FitCall,
 ): Promise<Thresholds> {
   const { ranks } = call;
+  // Files with the same heads may have other thresholds.
+  if (plan.init) return ranks ? ranks.fromFirst(inheritedThresholds(plan.init)) : inheritedThresholds(plan.init);
   if (plan.calibration.length === 0) return { ...defaultThresholds };
   const own = (ranks?.first ?? true) ? await calibrateHere(plan, heads, session, call) : undefined;
   return ranks ? ranks.fromFirst(own) : own!;

@@ -42,6 +42,8 @@ export interface StartEvent {
   warnings: string[];
   /** `reason`: why it is not the paper's backbone, where nobody asked for another one. */
   backbone: { architecture: Architecture; source: string; trained: boolean; reason: string | null };
+  /** Name of the model file with whose heads the training begins; null: they are random. */
+  init: string | null;
   /** Mean over the channels. */
   noiseStd: number;
   noise: "absolute" | "relative";

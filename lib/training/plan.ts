@@ -14,6 +14,7 @@ import { engine } from "../native/engine.js";
 import { packageVersion } from "../native/locate.js";
 import { type Checkpoint, type Fingerprint, readCheckpoint, savedBackbone } from "./checkpoint.js";
 import type { FitOptions, StageReporter } from "./events.js";
+import { type Init, initBackbone, initFingerprint } from "./init.js";
 import type { Ranks, RankSettings } from "./ranks.js";
 import {
   type CheckedOptions,
@@ -37,6 +38,8 @@ export interface TrainingPlan {
   deviceReason: string;
   threads: number;
   backbone: Backbone;
+  /** The model with whose heads the training begins; without one they are random. */
+  init: Init | undefined;
   /** Why it is not the paper's backbone, where nobody asked for another one. */
   backboneReason: string | null;
   /** Training images whose labels the regime allows. */
@@ -53,8 +56,16 @@ export interface TrainingPlan {
   warnings: string[];
 }
 
-/** Checks the data, loads backbone and checkpoint, and makes sure that all processes train the same. */
-export async function planTraining(asked: CheckedOptions, data: Dataset, call: FitCall): Promise<TrainingPlan> {
+/**
+ * Checks the data, loads backbone and checkpoint, and makes sure that all processes train the same. With `init`, `asked` is
+ * what loadInit made of the options.
+ */
+export async function planTraining(
+  asked: CheckedOptions,
+  init: Init | undefined,
+  data: Dataset,
+  call: FitCall,
+): Promise<TrainingPlan> {
   const { ranks, stages } = call;
   const { signal, out, resume } = call.options;
   const { reason: backboneReason, ...chosen } = await settleBackbone(asked, call);
@@ -62,16 +73,24 @@ export async function planTraining(asked: CheckedOptions, data: Dataset, call: F
   const { device, reason: deviceReason } = chooseDevice(options, ranks?.settings);
   checkPrecision("new Trainer", options.precision, device);
   // Missing weights are found out before all images are read.
-  if (options.backboneWeights !== "random") weightsFile("new Trainer", chosen.backbone, chosen.backboneWeights);
+  const known = init && (await initBackbone(init, options.backboneWeights, signal));
+  if (!known && options.backboneWeights !== "random")
+    weightsFile("new Trainer", chosen.backbone, chosen.backboneWeights);
   const { settings, fit, images, calibration, folds, content, warnings } = await planData(options, data, call);
 
   stages.report("load", 0, 1);
   const threads = await applyThreads("new Trainer", settings.threads ?? threadsOf(ranks?.settings));
   const { backbone: architecture, backboneWeights: weights, seed } = settings;
-  const backbone = await loadBackbone({ architecture, weights, seed, signal });
+  const backbone = known ?? (await loadBackbone({ architecture, weights, seed, signal }));
   if (!backbone.trained)
     warnings.push("The backbone has random weights: fine for a trial, not for finding real defects.");
-  const fingerprint = { ...recordedOptions(settings), backboneSha256: backbone.sha256, trainingData: content };
+  if (init) warnings.push(thresholdsStay(init));
+  const fingerprint = {
+    ...recordedOptions(settings),
+    ...initFingerprint(init),
+    backboneSha256: backbone.sha256,
+    trainingData: content,
+  };
   await ranks?.agree({ version: packageVersion, ...fingerprint });
   const checkpoint = resume ? await readCheckpoint(out!, fingerprint) : undefined;
   if (checkpoint?.threads !== undefined && checkpoint.threads !== threads && device === "cpu")
@@ -85,6 +104,7 @@ export async function planTraining(asked: CheckedOptions, data: Dataset, call: F
     deviceReason,
     threads,
     backbone,
+    init,
     backboneReason,
     fit,
     images,
@@ -95,6 +115,9 @@ export async function planTraining(asked: CheckedOptions, data: Dataset, call: F
     warnings,
   };
 }
+
+const thresholdsStay = ({ name }: Init): string =>
+  `The thresholds stay those of ${name}. Set them on good parts that the model has not seen: 'supersimplenet calibrate --model MODEL --good DIR'.`;
 
 /** Where nobody names a backbone, rank 0 chooses for all: the others may have other weights on their machines. */
 async function settleBackbone(asked: CheckedOptions, { ranks, options }: FitCall): Promise<BackboneChoice> {

@@ -1,7 +1,7 @@
 import type { z } from "zod";
 
 import { call, invalid, option, SuperSimpleNetError, text } from "../errors.js";
-import { checkCalibration } from "../calibration/method.js";
+import { checkCalibration, refuseCalibration } from "../calibration/method.js";
 import { checkClassificationHead, computeFor, randomNotEmbedded } from "../models/config.js";
 import { checkDistilled } from "../backbones/load.js";
 import type { Architecture, Compute } from "../native/binding.js";
@@ -11,14 +11,14 @@ import type { Decision } from "../schema/decisions.js";
 import { publishedNoiseStd, type RegimePreset, regimePresets, relativeNoise } from "../schema/presets.js";
 import { recordOf } from "../schema/record.js";
 import type { Regime } from "../schema/regimes.js";
-import { trainerOptions } from "../schema/training.js";
+import { epochsWithInit, trainerDefaults, trainerOptions } from "../schema/training.js";
 import type { NetworkSettings, RelativeNoise, TrainerOptions } from "../schema/types.js";
 import { checkRank } from "./ranks.js";
 
 const where = "new Trainer";
 
 /** Options with every default that depends neither on the data nor on the regime. */
-export type CheckedOptions = z.output<typeof trainerOptions> & { network: { heads: Compute } };
+export type CheckedOptions = z.output<typeof trainerOptions> & { epochs: number; network: { heads: Compute } };
 
 /** With the backbone that was asked for or chosen (chooseBackbone). */
 export type SettledOptions = CheckedOptions & { backbone: Architecture };
@@ -42,6 +42,7 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
   checkDistilled(where, checked.backbone, checked.backboneWeights);
   checkRank(where, checked.distributed);
   checkCalibration(checked.calibration);
+  if (checked.init !== undefined) refuseCalibration(checked.calibration);
   if (cache.dir !== undefined && cache.fileMiB === 0)
     throw invalid(where, "cache.fileMiB", "a number above 0, because a folder is given,", cache.fileMiB);
   const heads = computeFor(where, "network.heads", ablation, network.heads);
@@ -49,7 +50,8 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
     throw invalid(where, "precision", "'float32', or on a GPU 'tf32', with the direct heads,", checked.precision);
   if (network.embedBackbone === false && checked.backboneWeights === "random")
     throw randomNotEmbedded(where, "network.embedBackbone");
-  return { ...checked, network: { ...network, heads } };
+  const { epochs = checked.init === undefined ? trainerDefaults.epochs : epochsWithInit } = checked;
+  return { ...checked, epochs, network: { ...network, heads } };
 }
 
 function excluding(one: string, other: string): SuperSimpleNetError {

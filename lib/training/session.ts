@@ -4,7 +4,15 @@ import { hasCode, throwIfAborted } from "../errors.js";
 import { decodeMask, loadImage } from "../images/decode.js";
 import { prefetch } from "../images/pipeline.js";
 import { networkConfigOf } from "../models/config.js";
-import type { NativeTrainer, PlannedStep, StepItem, StepLosses, Target, TrainerConfig } from "../native/binding.js";
+import type {
+  NativeTrainer,
+  PlannedStep,
+  StepItem,
+  StepLosses,
+  Target,
+  TensorMap,
+  TrainerConfig,
+} from "../native/binding.js";
 import { engine } from "../native/engine.js";
 import { warningText } from "../native/errors.js";
 import { type Checkpoint, checkpointFile, corrupt } from "./checkpoint.js";
@@ -28,6 +36,7 @@ export class Session {
     readonly native: NativeTrainer,
     private readonly settings: ResolvedOptions,
     private readonly samples: readonly Sample[],
+    private readonly firstHeads: () => Promise<TensorMap>,
     private readonly hasCacheFile: boolean,
     private readonly signal: AbortSignal | undefined,
     private readonly ranks: Ranks | undefined,
@@ -38,9 +47,9 @@ export class Session {
   static async open(plan: TrainingPlan, { ranks, options }: FitCall): Promise<Session> {
     const { settings, backbone, fit } = plan;
     const config = await trainerConfig(plan, ranks);
-    const heads = await engine().randomHeads(engine().featureShape(config).channels, settings.seed, config);
-    const native = await (ranks?.native ?? engine()).createTrainer(config, backbone.tensors, heads);
-    return new Session(native, settings, fit, config.featureCacheFile !== undefined, options.signal, ranks);
+    const heads = (): Promise<TensorMap> => firstHeads(plan);
+    const native = await (ranks?.native ?? engine()).createTrainer(config, backbone.tensors, await heads());
+    return new Session(native, settings, fit, heads, config.featureCacheFile !== undefined, options.signal, ranks);
   }
 
   /** Says what each image is trained towards, at the size of the features. */
@@ -105,14 +114,11 @@ export class Session {
    * features and targets stay.
    */
   async startOver(held: readonly number[]): Promise<void> {
-    const { settings, samples } = this;
-    const config = networkConfigOf(settings.backbone, networkOf(settings));
-    const heads = await engine().randomHeads(engine().featureShape(config).channels, settings.seed, config);
     await this.native.restore({
-      heads,
+      heads: await this.firstHeads(),
       optimizer: { updates: { dtype: "int64", shape: [1], data: BigInt64Array.of(0n) } },
     });
-    this.#chosen = placesWithout(samples.length, held);
+    this.#chosen = placesWithout(this.samples.length, held);
     this.#plannedEpoch = -1;
   }
 
@@ -275,6 +281,13 @@ export class Session {
     };
     return { features, warnings: warnings.map(warningText) };
   }
+}
+
+/** The heads that a training begins with: those of a model, which stay as they are, or random ones. */
+async function firstHeads({ settings, init }: TrainingPlan): Promise<TensorMap> {
+  if (init) return init.model.heads;
+  const config = networkConfigOf(settings.backbone, networkOf(settings));
+  return engine().randomHeads(engine().featureShape(config).channels, settings.seed, config);
 }
 
 function placesWithout(count: number, held: readonly number[]): number[] {

@@ -4,7 +4,7 @@ import { networkSettings, type Thresholds, type TrainingCounts, type TrainingInf
 import { Model } from "../models/model.js";
 import type { TensorMap } from "../native/binding.js";
 import { warningText } from "../native/errors.js";
-import { check } from "../schema/check.js";
+import { check, defined } from "../schema/check.js";
 import { fitOptions } from "../schema/training.js";
 import type { Regime } from "../schema/regimes.js";
 import type { TrainerOptions } from "../schema/types.js";
@@ -20,6 +20,7 @@ import {
   writeCheckpoint,
 } from "./checkpoint.js";
 import { type FitOptions, StageReporter, type StartEvent } from "./events.js";
+import { imagesSeen, type Init, initFingerprint, loadInit } from "./init.js";
 import { chooseDevice, type FitCall, planTraining, type TrainingPlan } from "./plan.js";
 import { Ranks, rankSettings } from "./ranks.js";
 import { type CheckedOptions, checkOptions, networkOf, recordedOptions } from "./resolve.js";
@@ -27,11 +28,15 @@ import { Session } from "./session.js";
 
 /** Trains SuperSimpleNet in any of the four regimes (paper, section 3). */
 export class Trainer {
+  /** With the defaults. With `init`, what its model decides is settled by `fit` only. */
   readonly options: Readonly<CheckedOptions>;
+  /** Without the defaults: with `init`, only what was asked for can contradict its model. */
+  readonly #asked: Readonly<TrainerOptions>;
 
   /** Throws UNKNOWN_OPTION or INVALID_OPTION. */
   constructor(options: TrainerOptions = {}) {
     this.options = frozen(checkOptions(options));
+    this.#asked = frozen(structuredClone(defined(options)));
   }
 
   /**
@@ -42,6 +47,9 @@ export class Trainer {
    * overwritten), FILE_ERROR (`out` cannot be used, or another training writes there). Errors during training: ABORTED,
    * DIVERGED, and what writing the checkpoint meets (NO_SPACE, NO_PERMISSION); the checkpoint of the last finished epoch
    * stays in `out`.
+   *
+   * With `init` also those of Model.load, INVALID_OPTION for options that are otherwise in its model, and what
+   * model.backbone throws.
    *
    * With several processes (option `distributed`) every one of them calls this with the same data and options and gets
    * the same model; rank 0 writes the checkpoint. RANKS_DIFFER: they do not train the same. RANK_FAILED, at any time:
@@ -79,8 +87,7 @@ export class Trainer {
     if (options.resume) requireCheckpoint(out);
     const unlock = await lockFolder(out);
     try {
-      if (options.resume) await checkCheckpoint(out, recordedOptions(this.options));
-      else if (!options.overwrite) refuseCheckpoint(out);
+      if (!options.resume && !options.overwrite) refuseCheckpoint(out);
       return await this.#train(data, options, ranks);
     } finally {
       await unlock();
@@ -89,7 +96,10 @@ export class Trainer {
 
   async #train(data: Dataset, options: FitOptions, ranks: Ranks | undefined): Promise<Model> {
     const call: FitCall = { options, ranks, stages: new StageReporter(options.onStage) };
-    const plan = await planTraining(this.options, data, call);
+    const init = await this.#init(ranks);
+    const asked = init?.options ?? this.options;
+    if (options.resume) await checkCheckpoint(options.out!, { ...recordedOptions(asked), ...initFingerprint(init) });
+    const plan = await planTraining(asked, init, data, call);
     const session = await Session.open(plan, call);
     try {
       const { noiseStd, epochsDone } = await prepare(plan, session, call);
@@ -98,6 +108,13 @@ export class Trainer {
     } finally {
       session.native.dispose();
     }
+  }
+
+  async #init(ranks: Ranks | undefined): Promise<Init | undefined> {
+    const { init } = this.options;
+    if (init === undefined) return undefined;
+    chooseDevice(this.options, ranks?.settings); // reading a model opens the engine: the one for the device
+    return loadInit(init, this.#asked);
   }
 }
 
@@ -133,10 +150,11 @@ async function prepare(
   return { noiseStd, epochsDone };
 }
 
-/** Steps from which on a training has learned (docs/guides/train.md, Length). Labels tell sooner what a defect is. */
+/** Steps from which on random heads have learned (docs/guides/train.md, Length). Labels tell sooner what a defect is. */
 const enoughSteps = (regime: Regime): number => (regime === "unsupervised" ? 100 : 50);
 
-function shortWarnings({ settings: { regime } }: TrainingPlan, session: Session): string[] {
+function shortWarnings({ settings: { regime }, init }: TrainingPlan, session: Session): string[] {
+  if (init) return [];
   const [steps, enough] = [session.stepsInAll(), enoughSteps(regime)];
   if (steps >= enough) return [];
   const epochs = Math.ceil(enough / session.stepsPerEpoch);
@@ -152,7 +170,7 @@ function startEvent(
   session: Session,
   ranks: Ranks | undefined,
 ): StartEvent {
-  const { settings, backbone, calibration, folds, device, deviceReason, warnings } = plan;
+  const { settings, backbone, init, calibration, folds, device, deviceReason, warnings } = plan;
   return {
     regime: settings.regime,
     counts: {
@@ -167,6 +185,7 @@ function startEvent(
       trained: backbone.trained,
       reason: plan.backboneReason,
     },
+    init: init?.name ?? null,
     noiseStd,
     noise: typeof settings.anomalies.noiseStd === "number" ? "absolute" : "relative",
     device,
@@ -213,7 +232,7 @@ function modelOf(
   thresholds: Thresholds,
   { epochs, noiseStd }: Pick<TrainingInfo, "epochs" | "noiseStd">,
 ): Model {
-  const { settings, backbone } = plan;
+  const { settings, backbone, init } = plan;
   const { architecture, trained, source, sha256, tensors } = backbone;
   const noise = settings.anomalies.noiseStd;
   const training: TrainingInfo = {
@@ -224,7 +243,8 @@ function modelOf(
     noiseStd,
     noiseRelative: typeof noise === "number" ? null : noise.relative,
     options: recordedOptions(settings),
-    images: [...plan.images],
+    images: imagesSeen(init, plan.images),
+    init: init ? { headsSha256: init.headsSha256 } : null,
     ...trainingCounts(plan),
   };
   const config = {
@@ -235,7 +255,8 @@ function modelOf(
     createdBy: `supersimplenet ${packageVersion}`,
   };
   // What lies in the cache folder or in the package every machine can have; anything else goes into the model file.
-  const embedded = settings.network.embedBackbone ?? !["auto", "distilled"].includes(settings.backboneWeights);
+  const mustEmbed = init?.model.embedsBackbone ?? !["auto", "distilled"].includes(settings.backboneWeights);
+  const embedded = settings.network.embedBackbone ?? mustEmbed;
   return new Model(config, heads, { tensors, embedded });
 }
 

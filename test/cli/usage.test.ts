@@ -47,7 +47,7 @@ test("every command explains itself", async () => {
 
 test("the defaults in --help are the trainer's own", async () => {
   const { stdout } = await supersimplenet(["train", "--help"], { env });
-  assert.match(stdout, new RegExp(`--epochs N .*default: ${trainerDefaults.epochs}\\)`));
+  assert.match(stdout, new RegExp(`--epochs N .*default: ${trainerDefaults.epochs}; 30 with init\\)`));
   assert.match(stdout, new RegExp(`--image-size HxW .*default: ${trainerDefaults.imageSize.join("x")}\\)`));
   assert.match(
     stdout.replace(/\s+/g, " "),

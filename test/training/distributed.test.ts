@@ -14,7 +14,7 @@ import { supersimplenet } from "../cli/run.js";
 import { failure } from "../datasets/files.js";
 import { devices } from "../golden/cases.js";
 import type { Told, Training } from "./distributed-child.js";
-import { distance, filesUnder, freePort, headsOf, labelledFor, scratchFolder, tinier } from "./support.js";
+import { distance, filesUnder, freePort, headsOf, labelledFor, scratchFolder, tinier, train } from "./support.js";
 
 const folder = scratchFolder();
 const data = path.join(folder, "data");
@@ -299,10 +299,15 @@ test("where nobody names a backbone, rank 0 chooses for all, whatever lies on th
 
 test("a rank that is silent, that is cancelled, that fails, that differs, that does not come", async () => {
   const training = { regime: "unsupervised", options: tinier } as const;
+  const [init, other] = ["init.safetensors", "other.safetensors"].map((name) => path.join(folder, name));
+  const good = labelledFor(await datasets.folder(data), "unsupervised");
+  for (const [seed, file] of [init!, other!].entries()) await (await train(good, { ...tinier, seed })).save(file);
   const ended = await together(2, [
     { ...training, name: "cancelled", of: { 1: { abortAfter: 1 } } },
     { ...training, name: "failed", of: { 0: { options: { backboneWeights: path.join(folder, "absent.pth") } } } },
     { ...training, name: "another seed", of: { 1: { options: { seed: 5 } } } },
+    { ...training, name: "another first model", options: { ...tinier, init }, of: { 1: { options: { init: other } } } },
+    { ...training, name: "the same first model", options: { ...tinier, init } },
     { ...training, name: "fewer images", images: 6, of: { 1: { images: 5 } } },
     { ...training, name: "still usable" },
     {
@@ -321,6 +326,8 @@ test("a rank that is silent, that is cancelled, that fails, that differs, that d
   assert.match(second!["failed"]!, /^RANK_FAILED: rank 0 .*\[FILE_NOT_FOUND\].*absent\.pth/);
   for (const told of [first!, second!]) {
     assert.match(told["another seed"]!, /^RANKS_DIFFER: .*rank 1 has seed 5, rank 0 has 0/);
+    assert.match(told["another first model"]!, /^RANKS_DIFFER: .*rank 1 has initHeadsSha256 "/);
+    assert.equal(told["the same first model"], "done");
     assert.match(told["fewer images"]!, /^RANKS_DIFFER: .*rank 1 has trainingData "5 images, .*rank 0 has "6 images, /);
     assert.equal(told["still usable"], "done");
   }

@@ -65,6 +65,7 @@ const wrong: Record<string, unknown[]> = {
   "cuda.graphs": [-1, 0.5, 65, true],
   "cache.dir": ["", 3, null],
   "cache.precision": ["bfloat16", 16, null],
+  init: ["", 3, null, "model\0"],
   "network.heads": ["fast", true, null],
   "ablation.upscale": [0, "true", null],
   "ablation.classificationHead": ["simple", "mapmax", true, null],

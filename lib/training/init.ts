@@ -1,0 +1,118 @@
+import path from "node:path";
+
+import { tensorsSha256 } from "../backbones/check.js";
+import { packaged } from "../backbones/catalogue.js";
+import type { Backbone } from "../backbones/load.js";
+import { call, option, shown, SuperSimpleNetError, text } from "../errors.js";
+import { networkSettings, type ModelConfig, type Thresholds } from "../models/config.js";
+import { Model } from "../models/model.js";
+import { mergeOptions } from "../schema/check.js";
+import type { TrainerOptions } from "../schema/types.js";
+import { type CheckedOptions, checkOptions } from "./resolve.js";
+
+const where = "new Trainer";
+
+/** The model that a training begins with. */
+export interface Init {
+  model: Model;
+  /** The file's name, without its folder: it goes into logs. */
+  name: string;
+  /** Over the heads: tells whether a training that is resumed, or another process, began with the same ones. */
+  headsSha256: string;
+  /** What was asked for, with the network and the input of the model. */
+  options: CheckedOptions;
+}
+
+/**
+ * Reads the model that `asked` names and takes the network over from it. Errors: those of Model.load, and INVALID_OPTION
+ * for what was asked for and is otherwise in the model.
+ */
+export async function loadInit(file: string, asked: TrainerOptions): Promise<Init> {
+  const model = await Model.load(file);
+  const own = optionsOf(model.config);
+  refuseConflicts(file, asked, own);
+  refuseOtherBackbone(file, asked.backboneWeights, model.config);
+  const checked = checkOptions(mergeOptions<TrainerOptions>(asked, own));
+  const { decision } = model.config.thresholds;
+  return {
+    model,
+    name: path.basename(file),
+    headsSha256: await tensorsSha256(model.heads),
+    options: { ...checked, calibration: { ...checked.calibration, method: "none", decision } },
+  };
+}
+
+/** The options that decide the network and its input, as the model has them. */
+function optionsOf(config: ModelConfig): TrainerOptions {
+  const { imageSize, upscale, classificationHead, mapInput, ...network } = networkSettings(config);
+  const { architecture, trained } = config.backbone;
+  return {
+    backbone: architecture,
+    ...(!trained && { backboneWeights: "random" }),
+    imageSize,
+    network,
+    ablation: { upscale, classificationHead, mapInput },
+  };
+}
+
+/** Throws INVALID_OPTION for the first option that was given and is not as in the model. */
+function refuseConflicts(file: string, asked: TrainerOptions, own: TrainerOptions): void {
+  const { backboneWeights: _, network, ablation, ...top } = own;
+  const groups = [
+    ["", asked, top],
+    ["network.", asked.network ?? {}, network!],
+    ["ablation.", asked.ablation ?? {}, ablation!],
+  ] as const;
+  for (const [group, given, wanted] of groups)
+    for (const [name, value] of Object.entries(wanted)) {
+      const other = (given as Record<string, unknown>)[name];
+      if (other !== undefined && JSON.stringify(other) !== JSON.stringify(value))
+        throw conflict(file, group + name, other, shown(value));
+    }
+}
+
+/** Throws INVALID_OPTION for weights by a name that cannot be those of the model. Those in a file are compared when it is read. */
+function refuseOtherBackbone(file: string, asked: string | undefined, { backbone }: ModelConfig): void {
+  if (asked === undefined || asked === "auto") return;
+  const differs =
+    backbone.trained === (asked === "random") || (asked === "distilled" && backbone.sha256 !== packaged.tensorsSha256);
+  if (differs) throw conflict(file, "backboneWeights", asked, shown(backbone.source));
+}
+
+function conflict(file: string, name: string, given: unknown, own: string): SuperSimpleNetError {
+  const what = text`${call(where)}: ${option(name)} is ${shown(given)}, but ${own} in the model ${file}, with whose heads the training begins.`;
+  const fix = text`Leave ${option(name)} away, which takes over the model's, or train anew without ${option("init")}.`;
+  return new SuperSimpleNetError("INVALID_OPTION", what, { option: name, value: given, fix });
+}
+
+/** What a checkpoint and other processes must have begun with too. */
+export const initFingerprint = (init: Init | undefined): { initHeadsSha256?: string } =>
+  init ? { initHeadsSha256: init.headsSha256 } : {};
+
+/** The images that the model has seen by now: those of the training before, then those that came now. */
+export function imagesSeen(init: Init | undefined, images: readonly string[]): string[] {
+  return [...new Set([...(init?.model.config.training?.images ?? []), ...images])];
+}
+
+/** The backbone of the model: in its file, in `weights`, or where its weights lie on this machine. */
+export async function initBackbone({ model }: Init, weights: string, signal?: AbortSignal): Promise<Backbone> {
+  const { config } = model;
+  const isFile = !["auto", "distilled", "random"].includes(weights);
+  // The weights in the model's own file would hide that a file holds others.
+  const source = isFile ? new Model(config, model.heads) : model;
+  return { ...config.backbone, tensors: await source.backbone(weights, signal) };
+}
+
+/** The thresholds of a model that begins with the heads of another one. */
+export function inheritedThresholds({ model }: Init): Thresholds {
+  const thresholds = structuredClone(model.config.thresholds);
+  const method = (own: Thresholds["scoreMethod"]): Thresholds["scoreMethod"] =>
+    own === "manual" || own === "default" ? own : "inherited";
+  return {
+    ...thresholds,
+    scoreMethod: method(thresholds.scoreMethod),
+    mapMethod: method(thresholds.mapMethod),
+    pixelMethod: method(thresholds.pixelMethod),
+    calibration: null,
+  };
+}
