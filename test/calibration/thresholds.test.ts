@@ -88,8 +88,10 @@ test("too few images for the rate: a threshold with a warning that says how many
 
 test("defects that score below the good images: a warning", async () => {
   const images = [-3, -2.2, -2.9, -2.4, -1.8].map((logit) => normal(logit));
-  const found = await calibrateThresholds([...images, anomalous(-5)], { objective: "rate" });
-  assert.match(found.calibration!.warnings.join(), /None of the 1 defects reaches the threshold/);
+  const warningsBeside = async (defect: CalibrationImage): Promise<string> =>
+    (await calibrateThresholds([...images, defect], { objective: "rate" })).calibration!.warnings.join();
+  assert.match(await warningsBeside(anomalous(-2.5)), /None of the 1 defects reaches the threshold/);
+  assert.match(await warningsBeside(anomalous(-5)), /Every defect scores below every good part \(1 and 5\)/);
 });
 
 test("separable scores: half way between the classes", async () => {

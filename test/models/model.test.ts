@@ -59,6 +59,27 @@ function altered(name: string, change: (data: Float32Array) => void): TensorMap 
   return { ...tensors, [name]: { ...tensors[name]!, data } };
 }
 
+/** What files of formats 1 and 2 lack. */
+const scoreAlone = { decision: "score", mapLogit: 0, mapMethod: "default", unsure: null } as const;
+
+const grey = { data: new Uint8Array(32 * 32 * 3).fill(90), width: 32, height: 32, channels: 3 } as const;
+
+/** Whether a score just at the model's threshold, and one just below, is a defect by the score alone. */
+async function decidedByScore(of: Model): Promise<boolean[]> {
+  const { logit } = await (await Detector.load(of)).detect(grey);
+  const { thresholds } = of.config;
+  const kept = thresholds.scoreLogit;
+  const found: boolean[] = [];
+  for (const scoreLogit of [logit, logit + 1e-6]) {
+    thresholds.scoreLogit = scoreLogit;
+    const { anomalous, verdict, decidedBy } = await (await Detector.load(of)).detect(grey);
+    assert.deepEqual([verdict, decidedBy], anomalous ? ["defect", ["score"]] : ["good", []]);
+    found.push(anomalous);
+  }
+  thresholds.scoreLogit = kept;
+  return found;
+}
+
 test("saved, loaded and saved again: the same bytes", async () => {
   const loaded = await Model.load(at("model.safetensors"));
   assert.deepEqual(loaded.config, model.config);
@@ -78,13 +99,58 @@ test("a file of format 1 loads, keeps its thresholds, and does not claim to know
   } as const;
   const config = (config: ModelConfig): void => void (config.thresholds = old as unknown as Thresholds);
   const loaded = await Model.load(await written({ metadata: { format_version: "1" }, config }));
-  assert.deepEqual(loaded.config.thresholds, { ...old, calibration: null });
+  assert.deepEqual(loaded.config.thresholds, { ...scoreAlone, ...old, calibration: null });
   assert.deepEqual(describeThresholds(loaded.config.thresholds), [
-    "score threshold 0.4378 (logit -0.2500): the 0.99 quantile of 4 good images, set by an older version. It rejects about 21 % of good parts, not 1 %: train again, or set a threshold of your own.",
+    "the score decides",
+    "  score threshold 0.4378 (logit -0.2500): the 0.99 quantile of 4 good images, set by an older version. It rejects about 21 % of good parts, not 1 %: train again, or set thresholds on new good parts ('supersimplenet calibrate').",
   ]);
+  assert.deepEqual(await decidedByScore(loaded), [true, false]);
   await loaded.save(at("renewed.safetensors"));
   assert.deepEqual((await Model.load(at("renewed.safetensors"))).config, loaded.config);
-  await assert.rejects(Model.load(await written({ config })), failure("MODEL_INVALID", "thresholds.calibration"));
+  await assert.rejects(Model.load(await written({ config })), failure("MODEL_INVALID", "thresholds.decision"));
+});
+
+test("a file of format 2 loads and decides as before; what it knows of its threshold is that of the score", async () => {
+  const falseRejects = { share: 0.01, low: 0.001, high: 0.03 };
+  const detected = { count: 2, of: 3, share: 2 / 3, low: 0.2, high: 0.95 };
+  const rate = { scoreLogit: 0.75, method: "student-t", falseRejects, detected };
+  const f1 = { scoreLogit: 0.25, method: "best-f1", falseRejects: { share: 0, low: 0, high: 0.1 }, detected };
+  const known = { method: "crossFit", folds: 5, falseRejectRate: 0.01, objective: "rate", warnings: ["few"] } as const;
+  const old = {
+    scoreLogit: 0.75,
+    pixelLogit: 1.5,
+    scoreMethod: "student-t",
+    pixelMethod: "best-f1",
+    calibrationNormal: 28,
+    calibrationAnomalous: 3,
+  } as const;
+  const loadedWith = async (calibration: unknown, version = "2"): Promise<Model> => {
+    const config = (config: ModelConfig): void =>
+      void (config.thresholds = { ...old, calibration } as unknown as Thresholds);
+    return Model.load(await written({ metadata: { format_version: version }, config }));
+  };
+  const loaded = await loadedWith({ ...known, rate, f1 });
+  const none = { rate: null, f1: null };
+  const points = {
+    score: {
+      rate: { score: { logit: 0.75, method: "student-t" }, map: null, falseRejects, detected },
+      f1: { score: { logit: 0.25, method: "best-f1" }, map: null, falseRejects: f1.falseRejects, detected },
+    },
+    map: none,
+    either: none,
+  };
+  const calibration = { ...known, points, good: null, parts: null, previous: null };
+  assert.deepEqual(loaded.config.thresholds, { ...scoreAlone, ...old, calibration });
+  assert.deepEqual(await decidedByScore(loaded), [true, false]);
+  assert.match(describeThresholds(loaded.config.thresholds).join("\n"), /rate, taken: .*found 2 of 3 defects/);
+
+  const withoutDefects = await loadedWith({ ...known, rate: { ...rate, detected: null }, f1: null });
+  assert.equal(withoutDefects.config.thresholds.calibration!.points.score.f1, null);
+  assert.equal((await loadedWith(null)).config.thresholds.calibration, null);
+  for (const damaged of [3, {}, { ...known, rate: 3, f1: null }, { ...known, rate: { ...rate, scoreLogit: "1" }, f1 }])
+    await assert.rejects(loadedWith(damaged), failure("MODEL_INVALID", "thresholds.calibration"));
+  await loaded.save(at("renewed.safetensors"));
+  assert.deepEqual((await Model.load(at("renewed.safetensors"))).config, loaded.config);
 });
 
 test("the header can be read by anything that reads safetensors", () => {
@@ -237,7 +303,7 @@ test("a damaged configuration: MODEL_INVALID says what is missing", async () => 
     ["layers", (c) => (c["layers"] = ["layer2", "layer2"])],
     ["variant", (c) => delete c["variant"]],
     ["resize", (c) => (c["resize"] = "cubic")],
-    ["thresholds.scoreLogit", (c) => (c["thresholds"] = { scoreLogit: null, pixelLogit: 0 })],
+    ["thresholds.scoreLogit", (c) => (c["thresholds"] = { decision: "score", scoreLogit: null, pixelLogit: 0 })],
     ["'backbone'", (c) => (c["backbone"] = null)],
     ["backbone.sha256", (c) => (c["backbone"] = { ...(c["backbone"] as object), sha256: "abc" })],
     ["alignCorners", (c) => (c["alignCorners"] = "no")],
