@@ -1,7 +1,7 @@
 // How often drift is reported, where there is none and where there is: shares of many pairs of old and new scores, by
 // the number of both. Good logits are N(0, 1) and defects N(4, 2) where nothing else is said.
 //   npx tsc && node dist/benchmarks/drift.js [FILE]
-// Prints the tables of docs/guides/thresholds.md and writes FILE (default: benchmarks/results/drift.json).
+// Prints the tables of docs/guides/line.md and writes FILE (default: benchmarks/results/drift.json).
 import { writeFileSync } from "node:fs";
 import path from "node:path";
 

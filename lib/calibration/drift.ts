@@ -30,7 +30,7 @@ export const driftTolerance = 0.05;
 
 /**
  * The smallest n * m / (n + m) of n old and m new scores that is compared: from here on a shift of two deviations is
- * seen in most cases, whichever of the two is the smaller (docs/guides/thresholds.md).
+ * seen in most cases, whichever of the two is the smaller (docs/guides/line.md).
  */
 export const leastDriftSize = 5;
 
@@ -82,7 +82,7 @@ interface Step {
 
 /**
  * Compares scores, added one by one, with those of a summary: Kolmogorov and Smirnov's test, less a tolerance of 5 %
- * for defects among the new ones (docs/guides/thresholds.md). The memory does not grow, and the order does not matter.
+ * for defects among the new ones (docs/guides/line.md). The memory does not grow, and the order does not matter.
  * The statistic is exact where the summary has every score; else it is up to 1/200 too small, never too large.
  *
  * Throws INVALID_OPTION for a summary with values that are not finite, not ascending, none, or more than n.
@@ -177,7 +177,7 @@ function stepsOf({ n, values }: ScoreSummary): Step[] {
 /**
  * An upper bound of the probability that one of `sides` one-sided statistics reaches d: exp(-2 d^2 n m / (n + m)) each,
  * Smirnov's limit. Stephens' correction would sharpen it, but is made for one sample and not always safe with two
- * (docs/guides/thresholds.md). Two sides add up (Bonferroni): at 1 % that is Kolmogorov's series to nine digits.
+ * (docs/guides/line.md). Two sides add up (Bonferroni): at 1 % that is Kolmogorov's series to nine digits.
  */
 function upperBound(d: number, size: number, sides: number): number {
   return d <= 0 ? 1 : Math.min(1, sides * Math.exp(-2 * d * d * size));

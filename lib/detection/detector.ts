@@ -260,7 +260,7 @@ export class Detector {
 
   /**
    * How the scores of all images since loading, or since resetDrift, compare with those of the good parts that the thresholds
-   * were set on (docs/guides/thresholds.md, Drift). Counting costs nothing that could be measured.
+   * were set on (docs/guides/line.md, Drift). Counting costs nothing that could be measured.
    */
   drift(): Drift {
     return this.#drift.report();

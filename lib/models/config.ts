@@ -150,7 +150,7 @@ export interface ScoreSummary {
   values: number[];
   /**
    * Whether the model itself scored the parts. Heads of folds are weaker and score higher and more widely, so with false
-   * only scores above these tell of drift (docs/guides/thresholds.md).
+   * only scores above these tell of drift (docs/guides/line.md).
    */
   own: boolean;
 }
