@@ -22,9 +22,11 @@ function failure(
 test("what is left out, or undefined, gets its default, in groups too", () => {
   const checked = check("new Trainer", trainerOptions, {
     epochs: undefined,
+    batchSize: undefined,
     optimizer: { headsLearningRate: undefined },
   });
-  assert.equal(checked.epochs, 300);
+  assert.equal(checked.batchSize, 32);
+  assert.equal("epochs" in checked, false); // init decides
   assert.deepEqual(checked.imageSize, [256, 256]);
   assert.equal(checked.optimizer.headsLearningRate, 2e-4);
   assert.equal("gradientClip" in checked.optimizer, false); // the regime decides
