@@ -10,7 +10,7 @@ import { Random } from "../../lib/random.js";
 import type { Decision } from "../../lib/schema/decisions.js";
 
 // Each computes the interval of every decision, which takes most of the time.
-const repetitions = 60;
+const repetitions = 40;
 /** The share of intervals that hold the true rate, less what chance explains. */
 const leastCovered = 0.9 - 3 * Math.sqrt((0.9 * 0.1) / repetitions);
 const repeat = <T>(n: number, draw: () => T): T[] => Array.from({ length: n }, draw);

@@ -341,6 +341,7 @@ test("damaged thresholds: MODEL_INVALID names the field", async () => {
     ["calibration", inCalibration((c) => ((c["good"] as Changed)["map"] = { n: 1, values: ["0"], own: true }))],
     ["calibration", inCalibration((c) => ((c["good"] as Changed)["map"] = { n: 2, values: [2, 1], own: true }))],
     ["calibration", inCalibration((c) => ((c["good"] as Changed)["map"] = { n: 1, values: [1, 2], own: true }))],
+    ["calibration", inCalibration((c) => (c["warnings"] = "few"))],
     ["calibration", inCalibration((c) => (c["parts"] = { from: null, to: null, normal: [3], anomalous: [] }))],
     ["calibration", inCalibration((c) => (c["previous"] = 3))],
   ];
