@@ -304,7 +304,10 @@ const point = z
   .object({ score: source, map: source, falseRejects: z.object(shareShape), detected: counted.nullable() })
   .nullable();
 const points = z.object({ rate: point, f1: point });
-const summary = z.object({ n: z.int().min(1), values: z.array(z.number()).min(1), own: z.boolean() });
+// A detector counts beside these: what is wrong must be found when the file is read.
+const summary = z
+  .object({ n: z.int().min(1), values: z.array(z.number()).min(1), own: z.boolean() })
+  .refine(({ n, values }) => n >= values.length && values.every((value, i) => i === 0 || value >= values[i - 1]!));
 const ids = z.array(z.string());
 const unsureSchema = z.object({
   scoreLogit: z.number(),

@@ -9,7 +9,10 @@ import type { OperatingPoint } from "../../lib/models/config.js";
 import { Random } from "../../lib/random.js";
 import type { Decision } from "../../lib/schema/decisions.js";
 
-const repetitions = 400;
+// Each computes the interval of every decision, which takes most of the time.
+const repetitions = 40;
+/** The share of intervals that hold the true rate, less what chance explains. */
+const leastCovered = 0.9 - 3 * Math.sqrt((0.9 * 0.1) / repetitions);
 const repeat = <T>(n: number, draw: () => T): T[] => Array.from({ length: n }, draw);
 const good = (logit: number, peak: number): CalibrationImage => ({ anomalous: false, logit, peak });
 const defect = (logit: number, peak: number): CalibrationImage => ({ anomalous: true, logit, peak });
@@ -76,14 +79,14 @@ test("either rejects on average at most the rate asked for, and of independent s
     const { mean, error, covered } = simulate(n, rate, 0);
     assert.ok(mean <= rate + 3 * error, `n ${n}: ${mean} of ${rate}, error ${error}`);
     assert.ok(mean >= rate / 2, `n ${n}: ${mean} of ${rate}`);
-    assert.ok(covered >= 0.9, `n ${n}: ${covered} of the intervals hold the true rate`);
+    assert.ok(covered >= leastCovered, `n ${n}: ${covered} of the intervals hold the true rate`);
   }
 });
 
 test("sources that say the same: either rejects half of the rate", () => {
   const { mean, error, covered } = simulate(30, 0.02, 1);
   assert.ok(Math.abs(mean - 0.01) <= 3 * error, `${mean}, error ${error}`);
-  assert.ok(covered >= 0.9, String(covered));
+  assert.ok(covered >= leastCovered, String(covered));
 });
 
 test("the interval of either: from the higher of the two lower ends to the sum of the upper ones, at most 1", () => {

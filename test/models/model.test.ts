@@ -316,6 +316,46 @@ test("a damaged configuration: MODEL_INVALID says what is missing", async () => 
     await assert.rejects(Model.load(await written({ config })), failure("MODEL_INVALID", shown), shown);
 });
 
+test("damaged thresholds: MODEL_INVALID names the field", async () => {
+  type Changed = Record<string, unknown>;
+  const counted = { count: 0, of: 4, share: 0, low: 0, high: 0.4 };
+  const unsure = { scoreLogit: 0, mapLogit: 0, missRate: 0.1, method: "defects", normal: counted, anomalous: null };
+  const inCalibration = (change: (calibration: Changed) => void) => (thresholds: Changed) =>
+    change(thresholds["calibration"] as Changed);
+  const damage: [string, (thresholds: Changed) => void][] = [
+    ["decision", (t) => (t["decision"] = "both")],
+    ["decision", (t) => delete t["decision"]],
+    ["mapLogit", (t) => (t["mapLogit"] = null)],
+    ["mapMethod", (t) => (t["mapMethod"] = "guessed")],
+    ["unsure", (t) => delete t["unsure"]],
+    ["unsure", (t) => (t["unsure"] = { ...unsure, scoreLogit: "0" })],
+    ["unsure", (t) => (t["unsure"] = { ...unsure, missRate: 2 })],
+    ["unsure", (t) => (t["unsure"] = { ...unsure, method: "guessed" })],
+    ["unsure", (t) => (t["unsure"] = { ...unsure, normal: { ...counted, of: -1 } })],
+    ["calibration", inCalibration((c) => delete c["points"])],
+    ["calibration", inCalibration((c) => delete (c["points"] as Changed)["either"])],
+    ["calibration", inCalibration((c) => ((c["points"] as Changed)["map"] = { rate: {}, f1: null }))],
+    ["calibration", inCalibration((c) => (c["method"] = "guessed"))],
+    ["calibration", inCalibration((c) => delete c["good"])],
+    ["calibration", inCalibration((c) => ((c["good"] as Changed)["score"] = { n: 1, values: [], own: true }))],
+    ["calibration", inCalibration((c) => ((c["good"] as Changed)["map"] = { n: 1, values: ["0"], own: true }))],
+    ["calibration", inCalibration((c) => ((c["good"] as Changed)["map"] = { n: 2, values: [2, 1], own: true }))],
+    ["calibration", inCalibration((c) => ((c["good"] as Changed)["map"] = { n: 1, values: [1, 2], own: true }))],
+    ["calibration", inCalibration((c) => (c["warnings"] = "few"))],
+    ["calibration", inCalibration((c) => (c["parts"] = { from: null, to: null, normal: [3], anomalous: [] }))],
+    ["calibration", inCalibration((c) => (c["previous"] = 3))],
+  ];
+  for (const [name, change] of damage) {
+    const config = (config: Changed): void => change(config["thresholds"] as Changed);
+    await assert.rejects(
+      Model.load(await written({ config })),
+      failure("MODEL_INVALID", `thresholds.${name}`),
+      `${name}: ${change.toString()}`,
+    );
+  }
+  await Model.load(await written({ config: (config) => void Object.assign(config.thresholds, { unsure }) }));
+});
+
 test("damaged tensors: MODEL_INVALID names the tensor", async () => {
   const name = "discriminator.seg.0.weight";
   for (const value of [NaN, Infinity, -Infinity]) {
@@ -451,6 +491,24 @@ test("setThresholds: kept by save, used by the detector, refused as a whole when
   ).detect({ data: new Uint8Array(3), width: 1, height: 1, channels: 3 });
   assert.ok(Math.abs(threshold - 0.8) < 1e-12);
   assert.equal(pixelThreshold, -0.25);
+});
+
+test("setThresholds: another decision takes the thresholds that were calibrated for it, but none set by hand", async () => {
+  const loaded = await Model.load(at("model.safetensors"));
+  const { thresholds } = loaded.config;
+  const { either, map } = thresholds.calibration!.points;
+  assert.equal(thresholds.decision, "either");
+  assert.deepEqual([thresholds.scoreLogit, thresholds.mapLogit], [either.rate!.score!.logit, either.rate!.map!.logit]);
+  loaded.setThresholds({ decision: "map" });
+  assert.deepEqual([thresholds.decision, thresholds.mapLogit], ["map", map.rate!.map!.logit]);
+  loaded.setThresholds({ mapLogit: -7 });
+  assert.deepEqual([thresholds.mapLogit, thresholds.mapMethod], [-7, "manual"]);
+  loaded.setThresholds({ decision: "either" });
+  assert.deepEqual([thresholds.mapLogit, thresholds.scoreLogit], [-7, either.rate!.score!.logit]);
+  for (const wrong of [{ decision: "both" }, { mapLogit: NaN }, { mapLogit: "1" }])
+    assert.throws(() => loaded.setThresholds(wrong as object), failure("INVALID_OPTION", Object.keys(wrong)[0]!));
+  await loaded.save(at("decided.safetensors"));
+  assert.deepEqual((await Model.load(at("decided.safetensors"))).config, loaded.config);
 });
 
 test("save: into a folder that is missing, onto a folder; unknown options; nothing is left behind", async () => {

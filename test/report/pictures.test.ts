@@ -138,6 +138,53 @@ test("overlay: four panels with truth, three without", async () => {
   assert.ok(sizes.every(({ format, channels }) => format === "png" && channels === 3));
 });
 
+/** The title row of a picture, and where it has pixels of the text's colour as the text would have them. */
+async function shows(picture: Buffer, text: string, colour: readonly [number, number, number]): Promise<boolean> {
+  const { data, info } = await sharp(picture).raw().toBuffer({ resolveWithObject: true });
+  const wanted: [number, number][] = [];
+  eachTextPixel(text, (x, y) => wanted.push([2 * x, 2 * y]));
+  const inColour = (x: number, y: number): boolean =>
+    colour.every((value, channel) => data[(y * info.width + x) * info.channels + channel] === value);
+  for (let left = 0; left < info.width - textWidth(text); left++)
+    if (wanted.every(([x, y]) => inColour(left + x, 10 + y))) return true;
+  return false;
+}
+
+test("the title says what decided: the score, or the map where it alone did", async () => {
+  const range = { low: -1, high: 1 };
+  const [red, green, blue, yellow] = [
+    [255, 99, 88],
+    [104, 204, 138],
+    [120, 170, 255],
+    [245, 200, 66],
+  ] as const;
+  const drawn = (own: Partial<OverlayInput["detection"]>, truth?: OverlayInput["truth"]): Promise<Buffer> => {
+    const one = input(truth);
+    return overlayPng({ ...one, detection: { ...one.detection, peak: 2.5, mapThreshold: 1.25, ...own } }, range);
+  };
+  const good = { verdict: "good", anomalous: false, decidedBy: [] } as const;
+  const unsure = { ...good, verdict: "unsure" } as const;
+  const dim = [150, 156, 168] as const;
+  const cases: [Partial<OverlayInput["detection"]>, string, string, typeof red | typeof green | typeof blue][] = [
+    [{ decidedBy: ["score"] }, "DEFECT 0.900", "threshold 0.500", red],
+    [{ decidedBy: ["score", "map"] }, "DEFECT 0.900", "threshold 0.500", red],
+    [{ decidedBy: ["map"] }, "DEFECT map 2.50", "threshold 1.25", red],
+    [{ ...unsure, decidedBy: ["map"] }, "unsure map 2.50", "threshold 1.25", blue],
+    [{ ...unsure, decidedBy: ["score"] }, "unsure 0.900", "threshold 0.500", blue],
+    [good, "good 0.900", "threshold 0.500", green],
+  ];
+  for (const [own, verdict, threshold, colour] of cases) {
+    const picture = await drawn(own);
+    assert.ok(await shows(picture, verdict, colour), verdict);
+    assert.ok(await shows(picture, threshold, dim), threshold);
+  }
+  const alarm = await drawn({ decidedBy: ["map"] }, { label: "normal" });
+  assert.ok(await shows(alarm, "DEFECT map 2.50 false alarm", yellow));
+  const missed = await drawn({ ...unsure, decidedBy: ["score"] }, { label: "anomalous" });
+  assert.ok(await shows(missed, "unsure 0.900 missed", yellow));
+  assert.ok(!(await shows(alarm, "DEFECT 0.900", yellow)));
+});
+
 test("contact sheet: one strip per image; aspect kept", async () => {
   const wide: OverlayInput = {
     ...input(undefined),
