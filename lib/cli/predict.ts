@@ -99,8 +99,7 @@ async function detectAll(plan: Plan, signal: AbortSignal): Promise<number> {
     const images: Record<string, unknown>[] = [];
     output.finished = { model: describeModel(model, config), images, skipped };
     try {
-      const batchSize = options.shape.batchSize.parse(settings.batchSize);
-      for await (const outcome of outcomes(detector, files, batchSize, signal)) {
+      for await (const outcome of outcomes(detector, files, signal)) {
         images.push(await reported(outcome, pictures, images.length));
         output.progress(`${images.length}/${files.length}`);
       }
@@ -153,29 +152,16 @@ function tellSum(images: readonly Record<string, unknown>[], skipped: readonly S
 
 type Outcome = { file: string; detection: Detection } | { file: string; error: SuperSimpleNetError };
 
-/** Batches for speed; where a batch fails, its images go one by one, so that only the bad ones are lost. */
-async function* outcomes(
-  detector: Detector,
-  files: string[],
-  batchSize: number,
-  signal: AbortSignal,
-): AsyncGenerator<Outcome> {
-  const alone = async (file: string): Promise<Outcome> => {
+/** What each image comes to, in order. After one that cannot be read the others go on. */
+async function* outcomes(detector: Detector, files: readonly string[], signal: AbortSignal): AsyncGenerator<Outcome> {
+  let next = 0;
+  while (next < files.length) {
     try {
-      return { file, detection: (await detector.detect([file], { signal }))[0]! };
-    } catch (error) {
-      if (belongsToImage(error)) return { file, error };
-      throw error;
-    }
-  };
-  for (let i = 0; i < files.length; i += batchSize) {
-    const batch = files.slice(i, i + batchSize);
-    try {
-      const detections = await detector.detect(batch, { signal });
-      for (const [index, detection] of detections.entries()) yield { file: batch[index]!, detection };
+      for await (const detection of detector.detectEach(files.slice(next), { signal }))
+        yield { file: files[next++]!, detection };
     } catch (error) {
       if (!belongsToImage(error)) throw error;
-      for (const file of batch) yield await alone(file);
+      yield { file: files[next++]!, error };
     }
   }
 }

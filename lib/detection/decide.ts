@@ -1,4 +1,4 @@
-import { call, option, SuperSimpleNetError, text } from "../errors.js";
+import { call, command, option, SuperSimpleNetError, text } from "../errors.js";
 import { type Calibration, type Thresholds, thresholdsOf } from "../models/config.js";
 import type { Region } from "../native/binding.js";
 import { type Decision, type Source, sourcesOf } from "../schema/decisions.js";
@@ -33,7 +33,10 @@ export function limitsOf(where: string, thresholds: Thresholds, options: LimitOp
   if (threshold !== undefined && decision === "map") throw decidesNothing(where, "threshold", threshold, "map");
   if (mapThreshold !== undefined && decision === "score")
     throw decidesNothing(where, "mapThreshold", mapThreshold, "score");
-  const { scoreLogit, mapLogit } = thresholdsOf(thresholds, decision);
+  const { scoreLogit, mapLogit, mapMethod } = thresholdsOf(thresholds, decision);
+  const isCalibrated = thresholds.scoreMethod !== "default";
+  if (options.decision && decision !== "score" && isCalibrated && mapMethod === "default" && mapThreshold === undefined)
+    throw withoutMapThreshold(where, decision);
   const defect = {
     score: threshold === undefined ? scoreLogit : Math.log(threshold / (1 - threshold)),
     map: mapThreshold ?? mapLogit,
@@ -47,8 +50,19 @@ export function limitsOf(where: string, thresholds: Thresholds, options: LimitOp
       map: Math.min(unsure.mapLogit, defect.map),
     },
     deviation: deviations(calibration),
-    byRegions: minAreaPx > 0 || minPeak !== undefined,
+    // Every region has a pixel.
+    byRegions: minAreaPx > 1 || minPeak !== undefined,
   };
+}
+
+/** Models of older formats have none: 0 in its place would reject anything. */
+function withoutMapThreshold(where: string, decision: Decision): SuperSimpleNetError {
+  const what = text`${call(where)}: ${option("decision")} is '${decision}', but the model has no threshold for its map.`;
+  return new SuperSimpleNetError("INVALID_OPTION", what, {
+    option: "decision",
+    value: decision,
+    fix: text`Set one on good parts with ${command("calibrate")}, or give ${option("mapThreshold")}.`,
+  });
 }
 
 function decidesNothing(where: string, name: string, value: number, decision: Decision): SuperSimpleNetError {
