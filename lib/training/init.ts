@@ -24,8 +24,8 @@ export interface Init {
 }
 
 /**
- * Reads the model that `asked` names and takes the network over from it. Errors: those of Model.load, and INVALID_OPTION
- * for what was asked for and is otherwise in the model.
+ * Reads the model and puts its network into the options. `asked` has no defaults: only what somebody gave can contradict the
+ * model. Errors: those of Model.load, and INVALID_OPTION for what was asked for and is otherwise in the model.
  */
 export async function loadInit(file: string, asked: TrainerOptions): Promise<Init> {
   const model = await Model.load(file);

@@ -16,6 +16,10 @@ import {
 } from "../../lib/index.js";
 import { engine } from "../../lib/native/engine.js";
 import { tensorsSha256 } from "../../lib/backbones/check.js";
+import { StageReporter } from "../../lib/training/events.js";
+import { loadInit } from "../../lib/training/init.js";
+import { type FitCall, planTraining } from "../../lib/training/plan.js";
+import { Session } from "../../lib/training/session.js";
 import { failure } from "../datasets/files.js";
 import { bytesOf, headsOf, labelledFor, scratchFolder, smallDataset, tinier, train } from "./support.js";
 
@@ -75,6 +79,25 @@ test("the training begins with the heads of the model, and leaves those as they 
   assert.equal(await tensorsSha256((await Model.load(init)).heads), before);
   assert.equal(model.config.training?.init?.headsSha256, before);
   assert.equal(random.config.training?.init, null);
+});
+
+test("the first state, and that after starting over, are the model's heads bit for bit", async () => {
+  const options = { init, batchSize, threads, epochs: 1 };
+  const loaded = await loadInit(init, options);
+  const call: FitCall = { options: {}, ranks: undefined, stages: new StageReporter(undefined) };
+  const session = await Session.open(await planTraining(loaded.options, loaded, good, call), call);
+  const heads = async (): Promise<string> => tensorsSha256((await session.native.state()).heads);
+  try {
+    assert.equal(await heads(), loaded.headsSha256);
+    await session.setTargets();
+    await session.settleNoise(() => undefined);
+    await session.epoch(0, undefined);
+    assert.notEqual(await heads(), loaded.headsSha256);
+    await session.startOver([0]);
+    assert.equal(await heads(), loaded.headsSha256);
+  } finally {
+    session.native.dispose();
+  }
 });
 
 test("the same training twice: the same bytes; from random heads or with another model: others", async () => {
