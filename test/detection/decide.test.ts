@@ -30,6 +30,26 @@ const seen = (logit: number, peak: number, peaks: number[] = [peak]): Evidence =
   regions: peaks.map(region),
 });
 
+test("a model whose map has no threshold of its own is not decided by it unless one is given", () => {
+  const older: Partial<Thresholds> = { scoreMethod: "best-f1", mapMethod: "default" };
+  for (const decision of ["map", "either"] as const) {
+    assert.throws(
+      () => limits(older, { decision }),
+      failure("INVALID_OPTION", "no threshold for its map", "calibrate"),
+    );
+    assert.equal(limits(older, { decision, mapThreshold: 3 }).defect.map, 3);
+  }
+  // Of a model that was never calibrated both are defaults, and the user knows.
+  assert.equal(limits({ scoreMethod: "default" }, { decision: "either" }).decision, "either");
+});
+
+test("an area of one pixel leaves no region out", () => {
+  assert.deepEqual(
+    [0, 1, 2].map((minAreaPx) => limits({}, { minAreaPx }).byRegions),
+    [false, false, true],
+  );
+});
+
 type Row = [logit: number, peak: number, verdict: string, decidedBy: Source[]];
 
 const table: Record<(typeof decisions)[number], Row[]> = {
