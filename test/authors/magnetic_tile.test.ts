@@ -1,6 +1,7 @@
 /**
  * Learning on real images with real weights, beside the authors' code (benchmarks/learning.ts is the full version, three
  * seeds of every regime; docs/measurements/learning.md has its table).
+ * It takes longest, and stands in a folder of its own so that the runner, which goes by the alphabet, starts it among the first.
  */
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
