@@ -30,7 +30,6 @@ export interface CalibrationParts {
 
 /** Options of model.calibrate. */
 export interface CalibrateOptions extends Settings<typeof calibrateOptions> {
-  /** How many of the images are scored. */
   onProgress?: (done: number, total: number) => void;
 }
 
