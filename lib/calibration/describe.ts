@@ -33,16 +33,20 @@ const deciders: Readonly<Record<Decision, string>> = {
 
 /** For people: what decides, where the thresholds lie, how they were set, and what is known of them. One line each. */
 export function describeThresholds(thresholds: Thresholds): string[] {
-  const { decision, calibration, unsure } = thresholds;
+  const { decision, calibration, unsure, scoreMethod } = thresholds;
+  const known = isByHand(thresholds) || scoreMethod === "inherited" ? null : calibration;
   const lines = [
-    `${deciders[decision]}${calibration ? `; thresholds ${evidenceOf(calibration, thresholds)}` : ""}`,
+    `${deciders[decision]}${known ? `; thresholds ${evidenceOf(known, thresholds)}` : ""}`,
     ...sourcesOf(decision).map((source) => thresholdLine(source, thresholds)),
   ];
-  if (calibration && sourcesOf(decision).every((source) => methodOf(source, thresholds) !== "manual"))
-    lines.push(...pointLines(calibration, decision));
-  if (unsure) lines.push(unsureLine(unsure, decision));
+  if (known) lines.push(...pointLines(known, decision));
+  if (unsure) lines.push(unsureLine(unsure, thresholds));
   return lines;
 }
+
+/** Whether a person set a threshold that decides. */
+export const isByHand = (thresholds: Thresholds): boolean =>
+  sourcesOf(thresholds.decision).some((source) => methodOf(source, thresholds) === "manual");
 
 const methodOf = (source: Source, { scoreMethod, mapMethod }: Thresholds): ThresholdMethod =>
   source === "score" ? scoreMethod : mapMethod;
@@ -79,7 +83,7 @@ function pointLines({ points, objective }: Calibration, decision: Decision): str
   if (f1) lines.push(`  f1${objective === "f1" ? ", taken" : ""}: ${rejects(f1, false)}${finds(f1)}`);
   for (const other of decisions) {
     const point = points[other].rate;
-    if (other !== decision && point?.detected) lines.push(`  rate, if ${deciders[other]}${finds(point)}`);
+    if (other !== decision && point?.detected) lines.push(`  rate, if ${deciders[other]}:${finds(point).slice(1)}`);
   }
   return lines;
 }
@@ -94,15 +98,20 @@ function rejects({ falseRejects }: OperatingPoint, onAverage: boolean): string {
 const finds = ({ detected }: OperatingPoint): string =>
   detected ? `; found ${detected.count} of ${detected.of} defects (90 % interval ${interval(detected)})` : "";
 
-function unsureLine({ scoreLogit, mapLogit, missRate, method, normal, anomalous }: Unsure, decision: Decision): string {
-  const from = { score: `score ${sigmoid(scoreLogit).toFixed(4)}`, map: `map ${mapLogit.toFixed(4)}` };
+function unsureLine({ missRate, method, normal, anomalous, ...lower }: Unsure, thresholds: Thresholds): string {
+  const { decision } = thresholds;
+  const [score, map] = [
+    Math.min(lower.scoreLogit, thresholds.scoreLogit),
+    Math.min(lower.mapLogit, thresholds.mapLogit),
+  ];
+  const from = { score: `score ${sigmoid(score).toFixed(4)}`, map: `map ${map.toFixed(4)}` };
   const why = method === "defects" ? `miss rate ${percent(missRate)}` : "by the bulk of the good parts";
   const of = ({ count, of: total }: Counted, what: string): string => `${count} of ${total} ${what}`;
   const others = anomalous ? `, ${of(anomalous, "with defects")}` : "";
   const where = sourcesOf(decision)
     .map((source) => from[source])
     .join(" or ");
-  return `  unsure from ${where} on (${why}): ${of(normal, "good images")}${others}`;
+  return `  unsure from ${where} on (${why}): ${of(normal, "good calibration images")}${others}`;
 }
 
 const interval = ({ low, high }: Share): string => `${percent(low)} to ${percent(high)}`;
@@ -110,12 +119,15 @@ const interval = ({ low, high }: Share): string => `${percent(low)} to ${percent
 const driftVerdicts: Readonly<Record<Drift["verdict"], string>> = {
   same: "the scores are those of the good parts that the thresholds were set on",
   changed:
-    "the scores are not those of the good parts that the thresholds were set on: camera, light or material may have changed",
-  unknown: "too few images, or too few good parts on record, to tell whether the scores have changed",
+    "the scores are not those of the good parts that the thresholds were set on; camera, light or material may have changed",
+  unknown: "too few images, or too few good parts in the model, to tell whether the scores have changed",
 };
 
 /** For people: how the scores that were seen compare with those of the calibration, in one line. */
 export function describeDrift({ n, verdict, score, map }: Drift): string {
+  if (!score && !map)
+    return "drift: the model holds no scores to compare with; 'supersimplenet calibrate' stores those of new good parts";
+  if (n === 0) return "drift: no image was scored";
   const sources = Object.entries({ score, map }).flatMap(([name, one]) =>
     one ? [`${name} ${one.verdict} (D ${one.statistic.toFixed(2)}, p ${one.pValue.toPrecision(1)})`] : [],
   );

@@ -1,6 +1,5 @@
 import { leastNormals } from "../datasets/calibration.js";
 import { call, command, invalid, option, shown, SuperSimpleNetError, text } from "../errors.js";
-import { trainerDefaults } from "../schema/training.js";
 import type { CalibrationGroup } from "../schema/types.js";
 
 /** From this many good images on, holding out a tenth of them costs little. */
@@ -13,7 +12,14 @@ const defaultFraction = 0.1;
 const where = "new Trainer";
 
 /** Throws INVALID_OPTION for options of the calibration that exclude each other. */
-export function checkCalibration({ method, folds, fraction }: CalibrationGroup): void {
+export function checkCalibration(calibration: CalibrationGroup): void {
+  const { method, folds, fraction } = calibration;
+  if (method === "none" || fraction === 0) {
+    const { falseRejectRate, objective, missRate, decision } = calibration;
+    const asked = Object.entries({ falseRejectRate, objective, missRate, decision });
+    const [name] = asked.find(([, value]) => value !== undefined) ?? [];
+    if (name !== undefined) throw excluding(name, method === "none" ? "method" : "fraction");
+  }
   if (fraction !== undefined && folds !== undefined) throw excluding("folds", "fraction");
   if (fraction !== undefined && (method === "crossFit" || (method === "none" && fraction > 0)))
     throw excluding("method", "fraction");
@@ -40,7 +46,7 @@ export function refuseCalibration({ method, fraction, falseRejectRate, ...others
     method: method === "auto" || method === "none" ? undefined : method,
     folds,
     fraction: fraction === 0 ? undefined : fraction,
-    falseRejectRate: falseRejectRate === trainerDefaults.calibration.falseRejectRate ? undefined : falseRejectRate,
+    falseRejectRate,
     objective,
     missRate,
     decision,

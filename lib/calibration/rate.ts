@@ -35,6 +35,9 @@ const criticalAndersonDarling = 0.752;
 /** Fewer values cannot tell a long tail from the differences between the folds' heads (docs/guides/thresholds.md). */
 const leastForTailCheck = 50;
 
+/** The share of good parts that may be rejected, where none is asked for. */
+export const defaultRate = 0.01;
+
 /** Limits of the share of good parts that may be rejected. */
 export const isRate = (rate: number): boolean => rate > 0 && rate <= 0.5;
 

@@ -2,7 +2,6 @@ import { stat } from "node:fs/promises";
 import { types } from "node:util";
 
 import { leastNormals } from "../datasets/calibration.js";
-import { firstOf } from "../datasets/listing.js";
 import { Detector } from "../detection/detector.js";
 import { invalid, option, SuperSimpleNetError, text } from "../errors.js";
 import { type ImageSource, readImageFile } from "../images/decode.js";
@@ -15,9 +14,10 @@ import type { Decision, Source } from "../schema/decisions.js";
 import { sourcesOf } from "../schema/decisions.js";
 import { calibrateOptions } from "../schema/models.js";
 import type { Settings } from "../schema/types.js";
-import { DriftWatch } from "./drift_watch.js";
+import { type Drift, DriftWatch } from "./drift_watch.js";
 import type { CalibrationImage } from "./images.js";
 import { tellRate } from "./operating_points.js";
+import { defaultRate } from "./rate.js";
 import { calibrateThresholds } from "./thresholds.js";
 
 /** Parts that were seen after the training. */
@@ -62,7 +62,8 @@ export async function thresholdsFromParts(
   try {
     const images = await scored(detector, kept, options);
     refuseSilentParts(images, decision);
-    const warnings = [...copies, ...changeWarnings(images, old, settings.acceptChange)];
+    const drift = driftOf(images, old, decision);
+    const warnings = [...copies, ...uncheckedWarnings(model), ...changeWarnings(drift, old, settings.acceptChange)];
     const [height, width] = model.config.imageSize;
     const found = await calibrateThresholds(
       images,
@@ -72,7 +73,7 @@ export async function thresholdsFromParts(
         folds: null,
         falseRejectRate: settings.falseRejectRate ?? old.calibration?.falseRejectRate ?? defaultRate,
         decision,
-        objective: settings.objective,
+        objective: objectiveOf(settings, old, images),
         missRate: settings.missRate ?? old.unsure?.missRate,
       },
     );
@@ -81,6 +82,9 @@ export async function thresholdsFromParts(
       ...ownPixelThreshold(old),
       calibration: {
         ...found.calibration!,
+        // Too few parts to compare are too few to compare with.
+        good:
+          drift.verdict === "unknown" ? (old.calibration?.good ?? found.calibration!.good) : found.calibration!.good,
         parts: recordOf(kept),
         previous: withoutPrevious(old),
         warnings: [...warnings, ...found.calibration!.warnings],
@@ -91,7 +95,22 @@ export async function thresholdsFromParts(
   }
 }
 
-const defaultRate = 0.01;
+/** Who asks for a rate wants it. Else the objective stays, as far as there are defects for it. */
+function objectiveOf(
+  { objective, falseRejectRate }: { objective?: "rate" | "f1" | undefined; falseRejectRate?: number | undefined },
+  { calibration }: Thresholds,
+  images: readonly CalibrationImage[],
+): "rate" | "f1" | undefined {
+  if (objective !== undefined) return objective;
+  if (falseRejectRate !== undefined) return "rate";
+  return images.some(({ anomalous }) => anomalous) ? calibration?.objective : "rate";
+}
+
+/** Model files of older formats, and converted ones, do not list their training images. */
+const uncheckedWarnings = ({ config }: Model): string[] =>
+  config.training?.images
+    ? []
+    : ["The model does not list its training images: whether it was trained on these parts was not checked."];
 
 /** What was found on masks, or set by hand, is better than what good parts say of pixels. */
 const ownPixelThreshold = ({ pixelLogit, pixelMethod }: Thresholds): Partial<Thresholds> =>
@@ -130,7 +149,7 @@ const nameOf = (source: ImageSource, list: string, index: number): string =>
 
 function pixelsOf(source: Exclude<ImageSource, string | Uint8Array>): Uint8Array {
   const data: unknown = (source as { data?: unknown } | null)?.data;
-  if (!types.isUint8Array(data)) throw invalid(where, "good", "paths, encoded images or raw images", source);
+  if (!types.isUint8Array(data)) throw invalid(where, "parts", "paths, encoded images or raw images", source);
   return data;
 }
 
@@ -145,7 +164,7 @@ function refuseBadParts(parts: readonly Part[], model: Model): void {
   const problems = [...known.map((name) => `${name} is a training image.`), ...both];
   if (problems.length === 0) return;
   const wrong = [
-    ...(known.length > 0 ? [`${known.length} of ${parts.length} were trained on (${firstOf(known)})`] : []),
+    ...(known.length > 0 ? [`${known.length} of ${parts.length} were trained on`] : []),
     ...(both.length > 0 ? [`${both.length} are both good and bad`] : []),
   ];
   throw new SuperSimpleNetError("DATASET_INVALID", `These parts cannot set thresholds: ${wrong.join("; ")}.`, {
@@ -197,11 +216,15 @@ function refuseSilentParts(images: readonly CalibrationImage[], decision: Decisi
 
 const named: Readonly<Record<Source, string>> = { score: "score", map: "maximum of the map" };
 
-/** Compares the good parts with those that the old thresholds were set on. Throws SCORES_CHANGED. */
-function changeWarnings(images: readonly CalibrationImage[], old: Thresholds, acceptChange: boolean): string[] {
-  const watch = new DriftWatch(old.calibration, old.decision);
+/** The good parts beside those that the old thresholds were set on, by what decided and by what will. */
+function driftOf(images: readonly CalibrationImage[], old: Thresholds, decision: Decision): Drift {
+  const watch = new DriftWatch(old.calibration, decision === old.decision ? decision : "either");
   for (const { anomalous, logit, peak } of images) if (!anomalous) watch.add({ score: logit, map: peak });
-  const drift = watch.report();
+  return watch.report();
+}
+
+/** Throws SCORES_CHANGED. */
+function changeWarnings(drift: Drift, old: Thresholds, acceptChange: boolean): string[] {
   if (drift.verdict === "same") return [];
   if (drift.verdict === "unknown")
     return [

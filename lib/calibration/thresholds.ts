@@ -20,7 +20,7 @@ export interface CalibrationRequest extends Pick<Calibration, "method" | "folds"
   decision: Decision;
   /** Default: f1 with 10 anomalous images or more, else rate. */
   objective?: Calibration["objective"] | undefined;
-  /** Share of the defects that may be called good: turns on the verdict "unsure". */
+  /** Share of the defects that may be called good: turns on the verdict "unsure", unless it is 0. */
   missRate?: number | undefined;
 }
 
@@ -77,8 +77,9 @@ export async function calibrateThresholds(
     calibrationAnomalous,
     calibration,
   };
-  const unsure = chosen && missRate !== undefined ? unsureBelow(images, thresholds, missRate, warnings) : null;
-  return { ...thresholds, unsure };
+  if (!chosen || !missRate) return thresholds;
+  const { unsure, warnings: more } = unsureBelow(images, thresholds, missRate);
+  return { ...thresholds, unsure, calibration: { ...calibration, warnings: [...warnings, ...more] } };
 }
 
 /** What to say where n good images are too few for the rate, and what would do. */

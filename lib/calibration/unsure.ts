@@ -16,13 +16,12 @@ export function unsureBelow(
   images: readonly CalibrationImage[],
   thresholds: Thresholds,
   missRate: number,
-  warnings: string[],
-): Unsure {
+): { unsure: Unsure; warnings: string[] } {
   const normal = images.filter((image) => !image.anomalous);
   const defects = images.filter((image) => image.anomalous);
   const method = defects.length >= leastParts ? "defects" : "good-parts";
-  if (method === "good-parts") warnings.push(fewDefects(defects.length, missRate));
-  else warnings.push(...missWarnings(defects.length, missRate));
+  const warnings =
+    method === "good-parts" ? [fewDefects(defects.length, missRate)] : missWarnings(defects.length, missRate);
 
   const { decision, scoreLogit, mapLogit } = thresholds;
   const lower = (source: Source, upper: number): number => {
@@ -44,14 +43,20 @@ export function unsureBelow(
   const isUnsure = (image: CalibrationImage): boolean =>
     sourcesOf(decision).some((source) => evidence(image, source) >= from[source]) &&
     !sourcesOf(decision).some((source) => evidence(image, source) >= (source === "score" ? scoreLogit : mapLogit));
-  return {
+  const good = counted(images, false, isUnsure);
+  if (good.share > 0.5)
+    warnings.push(
+      `${good.count} of ${good.of} good images are unsure: at a miss rate of ${percent(missRate)} the model hardly tells defects from good parts.`,
+    );
+  const unsure: Unsure = {
     scoreLogit: from.score,
     mapLogit: from.map,
     missRate,
     method,
-    normal: counted(images, false, isUnsure),
+    normal: good,
     anomalous: defects.length > 0 ? counted(images, true, isUnsure) : null,
   };
+  return { unsure, warnings };
 }
 
 /** What a new defect is below with probability `rate`. */

@@ -1,8 +1,9 @@
+import { accessSync, constants, realpathSync } from "node:fs";
 import path from "node:path";
 
 import { z } from "zod";
 
-import { option as flagOf, text } from "../errors.js";
+import { fileError, option as flagOf, text } from "../errors.js";
 import { Model } from "../models/model.js";
 import { calibrateOptions } from "../schema/models.js";
 import { pathType } from "../schema/common.js";
@@ -10,7 +11,7 @@ import { option } from "../schema/option.js";
 import { makeFolder } from "../write.js";
 import { command, interruptible, wrongUsage } from "./command.js";
 import { thresholdsText } from "./evaluation.js";
-import { refuseExisting, refuseInDataset, refuseInputs } from "./guards.js";
+import { refuseDataset, refuseExisting, refuseInDataset, refuseInputs } from "./guards.js";
 import { imageFiles, type Skipped, tellSkipped } from "./images.js";
 import { describeModel, shortThresholds, warnIfUntrained } from "./models.js";
 import * as rows from "./options.js";
@@ -48,15 +49,18 @@ export const calibrate = command({
     output.worksOn = true;
     const { model, good, bad, out, overwrite, undo, ...settings } = flags;
     const file = path.resolve(model);
-    const to = out === undefined ? file : path.resolve(out);
+    const to = out === undefined ? ownFile(file) : path.resolve(out);
     if (out !== undefined) {
       refuseInDataset("out", out);
       refuseInputs("out", [to], [file, settings.backboneWeights]);
       refuseExisting("out", to, overwrite);
     }
     if (undo) {
-      if (good !== undefined || bad !== undefined)
-        throw wrongUsage(text`${flagOf("undo")} takes no parts: leave ${flagOf("good")} and ${flagOf("bad")} away.`);
+      const [other] = Object.entries({ good, bad, ...settings }).flatMap(([name, value]) =>
+        value === undefined ? [] : [name],
+      );
+      if (other !== undefined)
+        throw wrongUsage(text`${flagOf("undo")} takes nothing else: leave ${flagOf(other)} away.`, { option: other });
       return undoCalibration(file, to);
     }
     if (good === undefined) throw wrongUsage(text`${flagOf("good")} DIR is missing.`, { option: "good" });
@@ -66,6 +70,17 @@ export const calibrate = command({
     );
   },
 });
+
+/** The file behind a link, which is replaced, not the link. Throws NO_PERMISSION for one that may not be written. */
+function ownFile(file: string): string {
+  try {
+    const real = realpathSync(file);
+    accessSync(real, constants.W_OK);
+    return real;
+  } catch (error) {
+    throw fileError(error, "open model", file);
+  }
+}
 
 interface Plan {
   /** The model that is read and the one that is written. */
@@ -80,9 +95,10 @@ async function calibrateOn(
   settings: Partial<Options>,
   signal: AbortSignal,
 ): Promise<number> {
+  for (const [name, folder] of Object.entries({ good, bad })) if (folder !== undefined) refuseDataset(name, folder);
   const found = await imageFiles([good]);
   const defects = bad === undefined ? { files: [], skipped: [] as Skipped[] } : await imageFiles([bad]);
-  refuseInputs("out", [to], [...found.files, ...defects.files]);
+  refuseInputs(to === file ? "model" : "out", [to], [...found.files, ...defects.files]);
   const skipped = [...found.skipped, ...defects.skipped];
   await tellSkipped(skipped);
   const model = await Model.load(file);
@@ -97,7 +113,10 @@ async function calibrateOn(
   const { parts: set, warnings = [] } = thresholds.calibration ?? {};
   output.result(`before: ${thresholdsText({ ...before, calibration: null })}`);
   output.result(`now: ${thresholdsText(thresholds)}`);
-  if (set?.from) output.result(`parts of ${set.from.slice(0, 10)} to ${set.to!.slice(0, 10)}`);
+  if (set?.from) {
+    const [from, to] = [set.from.slice(0, 10), set.to!.slice(0, 10)];
+    output.result(from === to ? `parts of ${from}` : `parts of ${from} to ${to}`);
+  }
   output.result(`model: ${to}`);
   output.document({ model: describeModel(to, model.config), before: shortThresholds(before), skipped, warnings });
   return 0;

@@ -14,8 +14,19 @@ import * as rows from "./options.js";
 import { output } from "./output.js";
 
 const { split } = evaluateOptions.shape;
-const { decision, threshold, mapThreshold, backboneWeights, device, threads, batchSize, precision } =
-  detectorOptions.shape;
+const {
+  decision,
+  threshold,
+  mapThreshold,
+  pixelThreshold,
+  minAreaPx,
+  minPeak,
+  backboneWeights,
+  device,
+  threads,
+  batchSize,
+  precision,
+} = detectorOptions.shape;
 
 const options = z.strictObject({
   model: rows.modelFile,
@@ -24,6 +35,9 @@ const options = z.strictObject({
   decision,
   threshold,
   mapThreshold,
+  pixelThreshold,
+  minAreaPx,
+  minPeak,
   out: rows.output("FILE", "Write the JSON document to this file too."),
   overwrite: rows.overwrite,
   overlays: rows.output("DIR", "Draw a picture of every image in this folder: image, mask, heat map and contour."),
@@ -65,7 +79,7 @@ async function run(flags: Options, signal: AbortSignal): Promise<number> {
     };
     if (out !== undefined) await writeJson(path.resolve(out), document);
     output.result(evaluationText(evaluation));
-    output.result(thresholdsText(detector.model.config.thresholds));
+    output.result(`stored in the model: ${thresholdsText(detector.model.config.thresholds)}`);
     if (overlays !== undefined) output.result(`pictures: ${path.resolve(overlays)}`);
     output.document(document);
     return 0;

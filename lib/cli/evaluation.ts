@@ -1,6 +1,6 @@
 import path from "node:path";
 
-import { describeThresholds } from "../calibration/describe.js";
+import { describeThresholds, isByHand } from "../calibration/describe.js";
 import type { Dataset, Sample, Split } from "../datasets/dataset.js";
 import type { Detector } from "../detection/detector.js";
 import type { Detection } from "../detection/types.js";
@@ -79,7 +79,8 @@ export function evaluationDocument(evaluation: Evaluation, dataset: Dataset, spl
 
 /** For people: how a model's thresholds were set, and what is doubtful in them. */
 export function thresholdsText(thresholds: Thresholds): string {
-  const warnings = thresholds.calibration?.warnings ?? [];
+  // What was found at other thresholds is no longer so.
+  const warnings = isByHand(thresholds) ? [] : (thresholds.calibration?.warnings ?? []);
   return [...describeThresholds(thresholds), ...warnings.map((warning) => `note: ${warning}`)].join("\n");
 }
 
@@ -101,6 +102,7 @@ export function comparisonText(before: Evaluation, after: Evaluation): string {
   return table([
     ["on the test split", "before", "after"],
     ...Object.keys(later).map((name) => [`  ${name}`, shownMetric(earlier[name]!), shownMetric(later[name]!)]),
+    ["  I-AUROC of the decision", shownMetric(before.decision.auroc), shownMetric(after.decision.auroc)],
     ["  defects found", found(before), found(after)],
     ["  good parts rejected", rejected(before), rejected(after)],
   ]);

@@ -66,6 +66,13 @@ export function refuseInDataset(name: string, folder: string, data?: string): vo
   throw badPath(name, folder, why, "Choose a folder outside of it.");
 }
 
+/** Throws INVALID_OPTION for a whole data set where a folder of images of one kind is wanted: its masks would count as parts. */
+export function refuseDataset(name: string, folder: string): void {
+  if (!splitFolders.some((split) => isSplitFolder(path.join(path.resolve(folder), split)))) return;
+  const why = text`${option(name)} ${folder} is a data set, whose images are of every kind.`;
+  throw badPath(name, folder, why, "Give the folder of one kind, such as its test/good.");
+}
+
 /** Removes the empty folders that `work` left of those it created on the way to `folder`, when it fails. */
 export async function withoutEmptyFolders<T>(folder: string, work: () => Promise<T>): Promise<T> {
   const removeEmpty = emptyFolders(folder);

@@ -1,5 +1,5 @@
-import { call, command, option, SuperSimpleNetError, text } from "../errors.js";
-import { type Calibration, type Thresholds, thresholdsOf } from "../models/config.js";
+import { call, option, SuperSimpleNetError, text } from "../errors.js";
+import { type Calibration, refuseWithoutMap, type Thresholds, thresholdsOf } from "../models/config.js";
 import type { Region } from "../native/binding.js";
 import { type Decision, type Source, sourcesOf } from "../schema/decisions.js";
 import type { Detection } from "./types.js";
@@ -33,10 +33,8 @@ export function limitsOf(where: string, thresholds: Thresholds, options: LimitOp
   if (threshold !== undefined && decision === "map") throw decidesNothing(where, "threshold", threshold, "map");
   if (mapThreshold !== undefined && decision === "score")
     throw decidesNothing(where, "mapThreshold", mapThreshold, "score");
-  const { scoreLogit, mapLogit, mapMethod } = thresholdsOf(thresholds, decision);
-  const isCalibrated = thresholds.scoreMethod !== "default";
-  if (options.decision && decision !== "score" && isCalibrated && mapMethod === "default" && mapThreshold === undefined)
-    throw withoutMapThreshold(where, decision);
+  if (options.decision && mapThreshold === undefined) refuseWithoutMap(where, thresholds, options.decision);
+  const { scoreLogit, mapLogit } = thresholdsOf(thresholds, decision);
   const defect = {
     score: threshold === undefined ? scoreLogit : Math.log(threshold / (1 - threshold)),
     map: mapThreshold ?? mapLogit,
@@ -53,16 +51,6 @@ export function limitsOf(where: string, thresholds: Thresholds, options: LimitOp
     // Every region has a pixel.
     byRegions: minAreaPx > 1 || minPeak !== undefined,
   };
-}
-
-/** Models of older formats have none: 0 in its place would reject anything. */
-function withoutMapThreshold(where: string, decision: Decision): SuperSimpleNetError {
-  const what = text`${call(where)}: ${option("decision")} is '${decision}', but the model has no threshold for its map.`;
-  return new SuperSimpleNetError("INVALID_OPTION", what, {
-    option: "decision",
-    value: decision,
-    fix: text`Set one on good parts with ${command("calibrate")}, or give ${option("mapThreshold")}.`,
-  });
 }
 
 function decidesNothing(where: string, name: string, value: number, decision: Decision): SuperSimpleNetError {
@@ -91,10 +79,12 @@ export interface Evidence {
   peak: number;
   /** Those that are left in, strongest first. */
   regions: readonly Region[];
+  /** The same from the lower threshold on, for a part that may be unsure; needed only where the map counts by regions. */
+  unsureRegions?: readonly Region[] | undefined;
 }
 
-/** A margin of more is no more certain. Keeps it finite where a threshold is 0 or 1. */
-const farthest = 1e6;
+/** A threshold of 0 or 1 is infinite as a logit. No logit comes near this one, and margins keep their order. */
+const farthest = 1000;
 /** The margin, at most, of a map whose regions are all left out. */
 const withoutRegion = -1;
 
@@ -104,15 +94,15 @@ export function decide(
   evidence: Evidence,
 ): Pick<Detection, "verdict" | "anomalous" | "decidedBy" | "margin"> {
   const sources = sourcesOf(limits.decision);
-  const reaching = (thresholds: Record<Source, number>): Source[] =>
+  const reaching = (thresholds: Record<Source, number>, regions: readonly Region[]): Source[] =>
     sources.filter((source) => {
-      const value = valueOf(limits, evidence, source);
+      const value = valueOf(limits, { ...evidence, regions }, source);
       return value !== null && value >= thresholds[source];
     });
   const margin = Math.max(...sources.map((source) => marginOf(limits, evidence, source)));
-  const defect = reaching(limits.defect);
+  const defect = reaching(limits.defect, evidence.regions);
   if (defect.length > 0) return { verdict: "defect", anomalous: true, decidedBy: defect, margin };
-  const unsure = limits.unsure ? reaching(limits.unsure) : [];
+  const unsure = limits.unsure ? reaching(limits.unsure, evidence.unsureRegions ?? evidence.regions) : [];
   return { verdict: unsure.length > 0 ? "unsure" : "good", anomalous: false, decidedBy: unsure, margin };
 }
 
@@ -124,6 +114,9 @@ function valueOf({ byRegions }: Limits, { logit, peak, regions }: Evidence, sour
 
 function marginOf(limits: Limits, evidence: Evidence, source: Source): number {
   const value = valueOf(limits, evidence, source);
-  const margin = ((value ?? evidence.peak) - limits.defect[source]) / limits.deviation[source];
-  return Math.max(-farthest, Math.min(farthest, value === null ? Math.min(margin, withoutRegion) : margin));
+  const threshold = Math.max(-farthest, Math.min(farthest, limits.defect[source]));
+  const margin = ((value ?? evidence.peak) - threshold) / limits.deviation[source];
+  if (value === null) return Math.min(margin, withoutRegion);
+  // Whatever was rounded: 0 and more is a defect.
+  return value >= limits.defect[source] ? Math.max(margin, 0) : Math.min(margin, -Number.EPSILON);
 }

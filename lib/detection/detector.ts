@@ -193,7 +193,13 @@ export class Detector {
         // A copy: a slice would keep the whole batch's maps alive as long as one of them.
         const data = batch.length === 1 ? maps : maps.slice(i * plane, (i + 1) * plane);
         const postStart = performance.now();
-        const { peak, regions } = await this.#regions(data, image.sourceWidth, image.sourceHeight);
+        const { sourceWidth, sourceHeight } = image;
+        const { peak, regions } = await this.#regions(data, sourceWidth, sourceHeight, this.#pixelThreshold);
+        const { byRegions, unsure } = this.#limits;
+        const unsureRegions =
+          byRegions && unsure
+            ? (await this.#regions(data, sourceWidth, sourceHeight, Math.min(unsure.map, this.#pixelThreshold))).regions
+            : undefined;
         if (!Number.isFinite(peak))
           throw new SuperSimpleNetError(
             "MODEL_INVALID",
@@ -207,7 +213,7 @@ export class Detector {
           score: sigmoid(logit),
           logit,
           peak,
-          ...decide(this.#limits, { logit, peak, regions }),
+          ...decide(this.#limits, { logit, peak, regions, unsureRegions }),
           threshold: this.#threshold,
           mapThreshold: this.#limits.defect.map,
           pixelThreshold: this.#pixelThreshold,
@@ -226,6 +232,7 @@ export class Detector {
     map: Float32Array,
     imageWidth: number,
     imageHeight: number,
+    threshold: number,
   ): Promise<{ peak: number; regions: Region[] }> {
     const { height, width } = this.#size;
     // A first sieve in pixels of the map; the area that is reported decides.
@@ -233,7 +240,7 @@ export class Detector {
       1,
       Math.floor(((this.#settings.minAreaPx - 1) * width * height) / (imageWidth * imageHeight)),
     );
-    const found = await engine().regions(map, height, width, this.#pixelThreshold, minArea);
+    const found = await engine().regions(map, height, width, threshold, minArea);
     const scaled = found.regions.map((region) =>
       scaleRegion(region, { height, width }, { height: imageHeight, width: imageWidth }),
     );
@@ -260,7 +267,7 @@ export class Detector {
 
   /**
    * How the scores of all images since loading, or since resetDrift, compare with those of the good parts that the thresholds
-   * were set on (docs/guides/line.md, Drift). Counting costs nothing that could be measured.
+   * were set on (docs/guides/line.md, Drift).
    */
   drift(): Drift {
     return this.#drift.report();

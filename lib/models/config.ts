@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-import { call, invalid, option, SuperSimpleNetError, text } from "../errors.js";
+import { call, command, invalid, option, SuperSimpleNetError, text } from "../errors.js";
 import type { Architecture, Compute, NetworkConfig } from "../native/binding.js";
 import { check, checkValue } from "../schema/check.js";
 import { architectures } from "../schema/common.js";
@@ -180,6 +180,21 @@ export const defaultThresholds: Readonly<Thresholds> = {
   calibration: null,
 };
 
+/**
+ * Throws INVALID_OPTION for a decision by the map where a calibrated model has no threshold for it, as those of older formats:
+ * 0 in its place would reject anything.
+ */
+export function refuseWithoutMap(where: string, thresholds: Thresholds, decision: Decision): void {
+  if (decision === "score" || thresholds.scoreMethod === "default") return;
+  if (thresholdsOf(thresholds, decision).mapMethod !== "default") return;
+  const what = text`${call(where)}: ${option("decision")} is '${decision}', but the model has no threshold for its map.`;
+  throw new SuperSimpleNetError("INVALID_OPTION", what, {
+    option: "decision",
+    value: decision,
+    fix: text`Set one on good parts with ${command("calibrate")}, or give one beside it.`,
+  });
+}
+
 /** The operating point of a decision by the objective that was asked for. */
 export function pointOf({ points, objective }: Calibration, decision: Decision): OperatingPoint | null {
   const { rate, f1 } = points[decision];
@@ -205,7 +220,7 @@ export function thresholdsOf(
   };
 }
 
-/** Everything about a model but its tensors. Stored as JSON in the model file's metadata, without times or paths. */
+/** Everything about a model but its tensors. Stored as JSON in the model file's metadata, without paths. */
 export interface ModelConfig extends NetworkSettings {
   backbone: BackboneInfo;
   thresholds: Thresholds;
@@ -342,7 +357,9 @@ export function checkConfig(where: string, config: unknown): asserts config is M
     throw invalid(where, "backbone.sha256", "64 hexadecimal digits", backbone["sha256"]);
   checkNetworkSettings(where, root);
   checkThresholds(where, root["thresholds"]);
-  if (root["training"] !== null) fields(where, "training", root["training"]);
+  if (root["training"] === null) return;
+  const { images } = fields(where, "training", root["training"]);
+  if (!ids.optional().safeParse(images).success) throw invalid(where, "training.images", "a list of image ids", images);
 }
 
 /** Throws INVALID_OPTION for the first wrong field of a model's thresholds. */

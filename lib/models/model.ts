@@ -18,6 +18,7 @@ import {
   modelFormatVersion,
   networkConfigOf,
   randomNotEmbedded,
+  refuseWithoutMap,
   type Thresholds,
   thresholdsOf,
 } from "./config.js";
@@ -211,7 +212,7 @@ export class Model {
     if (previous === null)
       throw new SuperSimpleNetError(
         "INVALID_OPTION",
-        text`${call(where)}: there is nothing to undo: the thresholds were not set by ${command("calibrate")}.`,
+        text`${call(where)}: there is nothing to undo: the thresholds were not set by ${command("calibrate")}, or were put back already. One step is kept.`,
       );
     checkThresholds(where, previous);
     this.config.thresholds = previous;
@@ -223,6 +224,8 @@ export class Model {
    */
   setThresholds(thresholds: ThresholdOptions): void {
     const { decision, score, mapLogit, pixelLogit } = check("model.setThresholds", thresholdOptions, thresholds);
+    if (decision !== undefined && mapLogit === undefined)
+      refuseWithoutMap("model.setThresholds", this.config.thresholds, decision);
     Object.assign(this.config.thresholds, {
       ...(decision !== undefined && thresholdsOf(this.config.thresholds, decision)),
       ...(score !== undefined && { scoreLogit: Math.log(score / (1 - score)), scoreMethod: "manual" }),

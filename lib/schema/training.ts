@@ -308,8 +308,9 @@ export const trainerOptions = z.strictObject({
       defaultText: "5 with fewer than 50 good images, else 3",
       record: "calibrationFolds",
     }),
-    falseRejectRate: option(positive(0.5).default(0.01), {
+    falseRejectRate: option(positive(0.5).optional(), {
       help: "Share of good parts that may be rejected.",
+      defaultText: "0.01",
       flag: "false-reject",
       placeholder: "R",
     }),
@@ -317,14 +318,14 @@ export const trainerOptions = z.strictObject({
       ...decisionRow,
       defaultText: "either in the unsupervised regime, else score",
     }),
-    missRate: option(positive(0.5).optional(), {
-      help: "Share of the defects that may be called good: turns on the verdict unsure for parts above that and below the threshold.",
+    missRate: option(share(0.5).optional(), {
+      help: "Share of the defects that may be called good: turns on the verdict unsure for parts between that and the threshold; 0 turns it off.",
       placeholder: "R",
       defaultText: "no part is unsure",
     }),
     objective: option(z.enum(["rate", "f1"]).optional(), {
       help: "Where the threshold lies: at the rate of false rejects, or where F1 is highest, which needs defects.",
-      defaultText: "f1 with 10 defects or more to set it on, else rate",
+      defaultText: "rate if a rate is given; else f1 with 10 defects or more to set it on, and rate with fewer",
     }),
     fraction: option(share(0.5).optional(), {
       help: "Share of the training images held out to set the thresholds; 0 leaves the score's threshold at 0.5.",

@@ -4,8 +4,9 @@ import { tensorsSha256 } from "../backbones/check.js";
 import { packaged } from "../backbones/catalogue.js";
 import type { Backbone } from "../backbones/load.js";
 import { call, option, shown, SuperSimpleNetError, text } from "../errors.js";
-import { networkSettings, type ModelConfig, type Thresholds } from "../models/config.js";
+import { type Calibration, networkSettings, type ModelConfig, type Thresholds } from "../models/config.js";
 import { Model } from "../models/model.js";
+import { sha256 } from "../images/identity.js";
 import { mergeOptions } from "../schema/check.js";
 import type { TrainerOptions } from "../schema/types.js";
 import { type CheckedOptions, checkOptions } from "./resolve.js";
@@ -19,6 +20,8 @@ export interface Init {
   name: string;
   /** Over the heads: tells whether a training that is resumed, or another process, began with the same ones. */
   headsSha256: string;
+  /** Over heads and thresholds. */
+  sha256: string;
   /** What was asked for, with the network and the input of the model. */
   options: CheckedOptions;
 }
@@ -33,11 +36,14 @@ export async function loadInit(file: string, asked: TrainerOptions): Promise<Ini
   refuseConflicts(file, asked, own);
   refuseOtherBackbone(file, asked.backboneWeights, model.config);
   const checked = checkOptions(mergeOptions<TrainerOptions>(asked, own));
-  const { decision } = model.config.thresholds;
+  const { thresholds } = model.config;
+  const { decision } = thresholds;
+  const headsSha256 = await tensorsSha256(model.heads);
   return {
     model,
     name: path.basename(file),
-    headsSha256: await tensorsSha256(model.heads),
+    headsSha256,
+    sha256: sha256(Buffer.from(JSON.stringify([headsSha256, thresholds]))),
     options: { ...checked, calibration: { ...checked.calibration, method: "none", decision } },
   };
 }
@@ -86,12 +92,15 @@ function conflict(file: string, name: string, given: unknown, own: string): Supe
 }
 
 /** What a checkpoint and other processes must have begun with too. */
-export const initFingerprint = (init: Init | undefined): { initHeadsSha256?: string } =>
-  init ? { initHeadsSha256: init.headsSha256 } : {};
+export const initFingerprint = (init: Init | undefined): { initSha256?: string } =>
+  init ? { initSha256: init.sha256 } : {};
 
 /** The images that the model has seen by now: those of the training before, then those that came now. */
-export function imagesSeen(init: Init | undefined, images: readonly string[]): string[] {
-  return [...new Set([...(init?.model.config.training?.images ?? []), ...images])];
+export function imagesSeen(init: Init | undefined, images: readonly string[]): { images?: string[] } {
+  if (!init) return { images: [...images] };
+  const before = init.model.config.training?.images;
+  // A list without them would pass for complete.
+  return before ? { images: [...new Set([...before, ...images])] } : {};
 }
 
 /** The backbone of the model: in its file, in `weights`, or where its weights lie on this machine. */
@@ -103,6 +112,19 @@ export async function initBackbone({ model }: Init, weights: string, signal?: Ab
   return { ...config.backbone, tensors: await source.backbone(weights, signal) };
 }
 
+/** What was asked of the thresholds goes on; what was known of them was known of another model. */
+function askedOnly(calibration: Calibration): Calibration {
+  const none = { rate: null, f1: null };
+  return {
+    ...calibration,
+    points: { score: none, map: none, either: none },
+    good: null,
+    parts: null,
+    previous: null,
+    warnings: [],
+  };
+}
+
 /** The thresholds of a model that begins with the heads of another one. */
 export function inheritedThresholds({ model }: Init): Thresholds {
   const thresholds = structuredClone(model.config.thresholds);
@@ -112,7 +134,6 @@ export function inheritedThresholds({ model }: Init): Thresholds {
     ...thresholds,
     scoreMethod: method(thresholds.scoreMethod),
     mapMethod: method(thresholds.mapMethod),
-    pixelMethod: method(thresholds.pixelMethod),
-    calibration: null,
+    calibration: thresholds.calibration && askedOnly(thresholds.calibration),
   };
 }

@@ -2,6 +2,7 @@ import type { z } from "zod";
 
 import { call, invalid, option, SuperSimpleNetError, text } from "../errors.js";
 import { checkCalibration, refuseCalibration } from "../calibration/method.js";
+import { defaultRate } from "../calibration/rate.js";
 import { checkClassificationHead, computeFor, randomNotEmbedded } from "../models/config.js";
 import { checkDistilled } from "../backbones/load.js";
 import type { Architecture, Compute } from "../native/binding.js";
@@ -28,7 +29,7 @@ export type ResolvedOptions = SettledOptions &
   RegimePreset & {
     regime: Regime;
     anomalies: { noiseStd: number | RelativeNoise };
-    calibration: { decision: Decision };
+    calibration: { decision: Decision; falseRejectRate: number };
   };
 
 /** Throws UNKNOWN_OPTION or INVALID_OPTION for the first option that is wrong, alone or beside another. */
@@ -84,9 +85,13 @@ export function resolveOptions(checked: SettledOptions, regime: Regime): Resolve
       syntheticAnomalies,
     );
   const noise = { anomalies: { noiseStd: defaultNoise(checked, regime) } };
-  const decision = { calibration: { decision: defaultDecision(checked, regime) } };
+  const calibration = {
+    decision: defaultDecision(checked, regime),
+    falseRejectRate: defaultRate,
+    ...(checked.calibration.falseRejectRate !== undefined && { objective: "rate" }),
+  };
   return structuredClone(
-    mergeOptions<object>(regimePresets[regime], noise, decision, checked, { regime }) as ResolvedOptions,
+    mergeOptions<object>(regimePresets[regime], noise, { calibration }, checked, { regime }) as ResolvedOptions,
   );
 }
 

@@ -243,7 +243,7 @@ function modelOf(
     noiseStd,
     noiseRelative: typeof noise === "number" ? null : noise.relative,
     options: recordedOptions(settings),
-    images: imagesSeen(init, plan.images),
+    ...imagesSeen(init, plan.images),
     init: init ? { headsSha256: init.headsSha256 } : null,
     ...trainingCounts(plan),
   };

@@ -18,9 +18,9 @@ function unsure(
   missRate: number,
   thresholds: Partial<Thresholds> = {},
 ): Unsure & { warnings: string[] } {
-  const warnings: string[] = [];
   const all = { ...defaultThresholds, scoreLogit: 100, mapLogit: 100, ...thresholds };
-  return { ...unsureBelow(images, all, missRate, warnings), warnings };
+  const { unsure: found, warnings } = unsureBelow(images, all, missRate);
+  return { ...found, warnings };
 }
 
 test("by defects: on average a new defect is called good as often as asked for", () => {

