@@ -103,6 +103,49 @@ test("with defects both operating points are known, and the miss rate turns on u
   assert.ok(unsure!.scoreLogit <= model.config.thresholds.scoreLogit);
 });
 
+test("who gives a rate gets the rate; else the objective stays, as far as there are defects", async () => {
+  const model = await load();
+  const objective = async (...[parts, options]: Parameters<Model["calibrate"]>): Promise<string> =>
+    (await model.calibrate(parts, { acceptChange: true, ...options })).calibration!.objective;
+  const many = [...bad, ...good.slice(8)]; // 10: enough for the best F1
+  const parts = { good: good.slice(0, 8), bad: many };
+  model.config.thresholds.calibration = null;
+  assert.equal(await objective(parts, {}), "f1");
+  assert.equal(await objective(parts, { falseRejectRate: 0.2 }), "rate");
+  assert.equal(await objective(parts, {}), "rate", "as before");
+  assert.equal(await objective(parts, { objective: "f1" }), "f1");
+  assert.equal(await objective({ good }, {}), "rate", "without defects");
+});
+
+test("too few parts to compare leave the scores on record, so that small steps add up", async () => {
+  const model = await load();
+  const { good: record } = structuredClone(model.config.thresholds.calibration!);
+  const { calibration, calibrationNormal } = await model.calibrate({ good: good.slice(0, 4) });
+  assert.equal(calibrationNormal, 4);
+  assert.match(calibration!.warnings.join(" "), /Too few good parts to tell/);
+  assert.deepEqual(calibration!.good, record);
+  shifted(model.config.thresholds, 10);
+  await assert.rejects(model.calibrate({ good: good.slice(1) }), failure("SCORES_CHANGED"));
+});
+
+test("scores are compared by what decided and by what will", async () => {
+  const model = await load();
+  await model.calibrate({ good }, { acceptChange: true, decision: "score" });
+  const { map } = model.config.thresholds.calibration!.good!;
+  map.values = map.values.map((value) => value - 10);
+  await assert.rejects(model.calibrate({ good }, { decision: "map" }), failure("SCORES_CHANGED", "maximum of the map"));
+  await model.calibrate({ good });
+});
+
+test("a model that does not list its training images says that nothing was checked", async () => {
+  const model = await load();
+  delete model.config.training!.images;
+  const { calibration } = await model.calibrate({ good }, { acceptChange: true });
+  assert.match(calibration!.warnings.join(" "), /does not list its training images/);
+  Object.assign(model.config.training!, { images: { a: 1 } });
+  assert.throws(() => model.check(), failure("INVALID_OPTION", "training.images"));
+});
+
 test("images in memory are parts too", async () => {
   const model = await load();
   const fromFiles = await (await load()).calibrate({ good }, { acceptChange: true });

@@ -277,3 +277,17 @@ test("the learning rates' factor: by the share of epochs that is done", () => {
   assert.equal(learningRateScale(5, 10, [], 0.4), 1);
   assert.equal(learningRateScale(0, 10, [1], 0.4), 1);
 });
+
+test("without a calibration nothing can be asked of it", () => {
+  for (const asked of [
+    { decision: "map" },
+    { missRate: 0.1 },
+    { objective: "rate" },
+    { falseRejectRate: 0.05 },
+  ] as const)
+    for (const none of [{ method: "none" }, { fraction: 0 }] as const)
+      assert.throws(
+        () => new Trainer({ calibration: { ...asked, ...none } }),
+        failure("INVALID_OPTION", `calibration.${Object.keys(asked)[0]!}`),
+      );
+});
