@@ -1,8 +1,10 @@
+import { evidence } from "../calibration/images.js";
 import { calibrateThresholds } from "../calibration/thresholds.js";
 import { defaultThresholds, type Thresholds } from "../models/config.js";
 import type { TensorMap } from "../native/binding.js";
+import { type Source, sourcesOf } from "../schema/decisions.js";
 import { crossFit } from "./cross_fit.js";
-import { inheritedThresholds } from "./init.js";
+import { type Init, inheritedThresholds } from "./init.js";
 import type { FitCall, TrainingPlan } from "./plan.js";
 import { scoreImages } from "./score.js";
 import type { Session } from "./session.js";
@@ -19,11 +21,35 @@ export async function calibrate(
   call: FitCall,
 ): Promise<Thresholds> {
   const { ranks } = call;
-  // Files with the same heads may have other thresholds.
-  if (plan.init) return ranks ? ranks.fromFirst(inheritedThresholds(plan.init)) : inheritedThresholds(plan.init);
-  if (plan.calibration.length === 0) return { ...defaultThresholds };
-  const own = (ranks?.first ?? true) ? await calibrateHere(plan, heads, session, call) : undefined;
+  if (!plan.init && plan.calibration.length === 0) return { ...defaultThresholds };
+  const { init } = plan;
+  const work = (): Promise<Thresholds> =>
+    init ? inherit(plan, init, heads, call) : calibrateHere(plan, heads, session, call);
+  const own = (ranks?.first ?? true) ? await work() : undefined;
   return ranks ? ranks.fromFirst(own) : own!;
+}
+
+/** So many good images show whether the scores have shifted. */
+const shiftImages = 100;
+/** Images that were trained on score lower than others: of these, far fewer should be rejected than of new ones. */
+const mostRejected = 0.05;
+
+/** The thresholds of the model that the training began with, and a warning where they no longer fit the scores. */
+async function inherit(plan: TrainingPlan, init: Init, heads: TensorMap, call: FitCall): Promise<Thresholds> {
+  const thresholds = inheritedThresholds(init);
+  const { calibration } = thresholds;
+  if (!calibration) return thresholds;
+  const good = plan.fit.filter(({ label }) => label === "normal").slice(0, shiftImages);
+  const scored = await scoreImages(plan, heads, good, call, (done) =>
+    call.stages.report("calibrate", done, good.length),
+  );
+  const limits: Record<Source, number> = { score: thresholds.scoreLogit, map: thresholds.mapLogit };
+  const rejected = scored.filter((image) =>
+    sourcesOf(thresholds.decision).some((source) => evidence(image, source) >= limits[source]),
+  ).length;
+  if (rejected <= mostRejected * good.length) return thresholds;
+  const warning = `The scores have shifted: ${rejected} of ${good.length} good training images reach the thresholds of ${init.name}. Do not use them before they are set on good parts that the model has not seen: 'supersimplenet calibrate'.`;
+  return { ...thresholds, calibration: { ...calibration, warnings: [warning] } };
 }
 
 async function calibrateHere(

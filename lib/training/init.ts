@@ -35,7 +35,7 @@ export async function loadInit(file: string, asked: TrainerOptions): Promise<Ini
   const own = optionsOf(model.config);
   refuseConflicts(file, asked, own);
   refuseOtherBackbone(file, asked.backboneWeights, model.config);
-  const checked = checkOptions(mergeOptions<TrainerOptions>(asked, own));
+  const checked = checkOptions(mergeOptions<TrainerOptions>(noiseOf(model.config), asked, own));
   const { thresholds } = model.config;
   const { decision } = thresholds;
   const headsSha256 = await tensorsSha256(model.heads);
@@ -59,6 +59,13 @@ function optionsOf(config: ModelConfig): TrainerOptions {
     network,
     ablation: { upscale, classificationHead, mapInput },
   };
+}
+
+/** As strong as in the training before, unless something else is asked for: other noise would shift all scores. */
+function noiseOf({ training }: ModelConfig): TrainerOptions {
+  if (training === null) return {};
+  const { noiseRelative: relative, noiseStd } = training;
+  return { anomalies: { noiseStd: relative === null ? noiseStd : { relative } } };
 }
 
 /** Throws INVALID_OPTION for the first option that was given and is not as in the model. */

@@ -210,6 +210,28 @@ test("a backbone from a file: the model's own, or a file that holds the same", a
   await assert.rejects(on(good, { init: whole, backboneWeights: at("none.pth") }), { code: "FILE_NOT_FOUND" });
 });
 
+test("the noise is as strong as in the training before, unless another is asked for", async () => {
+  const file = at("noise.safetensors");
+  const model = await train(good, { ...tinier, anomalies: { noiseStd: { relative: 2.5 } } });
+  await model.save(file);
+  assert.equal((await on(good, { init: file })).config.training!.noiseRelative, 2.5);
+  const other = await on(good, { init: file, anomalies: { noiseStd: 0.3 } });
+  assert.deepEqual([other.config.training!.noiseRelative, other.config.training!.noiseStd], [null, 0.3]);
+});
+
+test("a note says when the scores have shifted beyond the thresholds", async () => {
+  const file = at("shifted.safetensors");
+  const { calibration: _, ...shared } = tinier;
+  const model = await new Trainer({ ...shared, calibration: { folds: 2 } }).fit(good);
+  const notes = async (scoreLogit: number): Promise<string> => {
+    Object.assign(model.config.thresholds, { scoreLogit, mapLogit: 100 });
+    await model.save(file);
+    return (await on(good, { init: file })).config.thresholds.calibration!.warnings.join(" ");
+  };
+  assert.equal(await notes(100), "");
+  assert.match(await notes(-100), /10 of 10 good training images reach the thresholds of shifted\.safetensors/);
+});
+
 test("the thresholds stay, with where they are from", async () => {
   const { thresholds } = (await on(all)).config;
   assert.deepEqual(thresholds, {
