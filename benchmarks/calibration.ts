@@ -6,6 +6,7 @@
 import { writeFileSync } from "node:fs";
 import path from "node:path";
 
+import { bestF1 } from "../lib/calibration/best_f1.js";
 import { betaCdf, normalUpper } from "../lib/calibration/distributions.js";
 import { rateThreshold } from "../lib/calibration/rate.js";
 import { packageFolder } from "../lib/native/locate.js";
@@ -93,19 +94,6 @@ function simulate(family: string, n: number, rate: number): Row {
   return { family, n, rate, before: summary(before), now: summary(now), methods };
 }
 
-/** The threshold of the best F1, half way down to the next lower score, as lib/calibration/thresholds.ts has it. */
-function bestF1(good: readonly number[], bad: readonly number[]): number {
-  const all = [...good.map((x) => ({ x, bad: 0 })), ...bad.map((x) => ({ x, bad: 1 }))].sort((a, b) => b.x - a.x);
-  let [found, best, place] = [0, -1, 0];
-  all.forEach((one, i) => {
-    found += one.bad;
-    const f1 = (2 * found) / (i + 1 + bad.length);
-    if (f1 > best) [best, place] = [f1, i];
-  });
-  const next = all[place + 1];
-  return next === undefined ? all[place]!.x : (all[place]!.x + next.x) / 2;
-}
-
 interface ObjectiveRow {
   good: number;
   defects: number;
@@ -120,7 +108,11 @@ function objectives(good: number, defects: number): ObjectiveRow {
   for (let i = 0; i < sets; i++) {
     const normal = Array.from({ length: good }, () => random.normal());
     const bad = Array.from({ length: defects }, () => 4 + 2 * random.normal());
-    thresholds["f1"]!.push(bestF1(normal, bad));
+    const images = [
+      ...normal.map((logit) => ({ logit, peak: logit, anomalous: false })),
+      ...bad.map((logit) => ({ logit, peak: logit, anomalous: true })),
+    ];
+    thresholds["f1"]!.push(bestF1(images, ({ logit }) => logit));
     for (const rate of [0.01, 0.05]) thresholds[`rate ${rate}`]!.push(rateThreshold(normal, rate).logit);
   }
   const results = Object.fromEntries(

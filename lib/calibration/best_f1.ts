@@ -52,6 +52,7 @@ export function bestF1(images: readonly CalibrationImage[], of: (image: Calibrat
  */
 export function bestF1OfEither(images: readonly CalibrationImage[]): { score: number; map: number } {
   const anomalous = countAnomalous(images);
+  const ofDefects = new Set(images.filter((image) => image.anomalous).map(({ logit }) => logit));
   const byScore = descendingBy(images, ({ logit }) => logit);
   const byPeak = descendingBy(images, ({ peak }) => peak);
   let best = { f1: -1, score: Infinity, map: Infinity };
@@ -68,7 +69,7 @@ export function bestF1OfEither(images: readonly CalibrationImage[]): { score: nu
     else rejected++;
     if (byScore[i + 1]?.logit === image.logit) return;
     // A threshold at a good part that is lower than the last defect only rejects one more.
-    if (byScore.some((other) => other.anomalous && other.logit === image.logit)) tryScore(image.logit);
+    if (ofDefects.has(image.logit)) tryScore(image.logit);
   });
   return {
     score: halfWayDown(

@@ -1,4 +1,4 @@
-import type { Source } from "../schema/decisions.js";
+import { type Decision, type Source, sourcesOf } from "../schema/decisions.js";
 
 /** What heads that were not trained on an image say about it. */
 export interface CalibrationImage {
@@ -16,3 +16,10 @@ export interface CalibrationImage {
 /** What a source says about an image. */
 export const evidence = ({ logit, peak }: Pick<CalibrationImage, "logit" | "peak">, source: Source): number =>
   source === "score" ? logit : peak;
+
+/** Whether a source that decides is at or above its logit. */
+export const reaches = (
+  image: Pick<CalibrationImage, "logit" | "peak">,
+  decision: Decision,
+  logits: Readonly<Record<Source, number>>,
+): boolean => sourcesOf(decision).some((source) => evidence(image, source) >= logits[source]);

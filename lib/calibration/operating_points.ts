@@ -2,7 +2,7 @@ import { leastNormals } from "../datasets/calibration.js";
 import type { Calibration, Counted, OperatingPoint, SourceThreshold } from "../models/config.js";
 import { type Decision, type Source, sourcesOf } from "../schema/decisions.js";
 import { bestF1, bestF1OfEither } from "./best_f1.js";
-import { type CalibrationImage, evidence } from "./images.js";
+import { type CalibrationImage, evidence, reaches } from "./images.js";
 import { type Interval, rateInterval, rateThreshold, shareInterval } from "./rate.js";
 
 /** A decision's share of the rate for each of its sources: "either" rejects at most the sum. */
@@ -60,7 +60,7 @@ function f1Point(images: readonly CalibrationImage[], decision: Decision): Opera
   const at = (logit: number | undefined): SourceThreshold | null =>
     logit === undefined ? null : { logit, method: "best-f1" };
   const [score, map] = [at(logits.score), at(logits.map)];
-  const { share, low, high } = counted(images, false, (image) => reaches(image, score, map));
+  const { share, low, high } = counted(images, false, rejectedBy(score, map));
   return point(images, score, map, { share, low, high });
 }
 
@@ -70,17 +70,15 @@ function point(
   map: SourceThreshold | null,
   falseRejects: OperatingPoint["falseRejects"],
 ): OperatingPoint {
-  const detected = images.some((image) => image.anomalous)
-    ? counted(images, true, (image) => reaches(image, score, map))
-    : null;
+  const detected = images.some((image) => image.anomalous) ? counted(images, true, rejectedBy(score, map)) : null;
   return { score, map, falseRejects, detected };
 }
 
-const reaches = (
-  { logit, peak }: CalibrationImage,
-  score: SourceThreshold | null,
-  map: SourceThreshold | null,
-): boolean => (score !== null && logit >= score.logit) || (map !== null && peak >= map.logit);
+/** A source without a threshold rejects nothing. */
+const rejectedBy =
+  (score: SourceThreshold | null, map: SourceThreshold | null) =>
+  (image: CalibrationImage): boolean =>
+    reaches(image, "either", { score: score?.logit ?? Infinity, map: map?.logit ?? Infinity });
 
 /** How many of the normal or of the anomalous images are so. */
 export function counted(

@@ -143,7 +143,8 @@ export function looksNormal(values: readonly number[]): boolean {
   return statistic * (1 + 0.75 / n + 2.25 / (n * n)) <= criticalAndersonDarling;
 }
 
-function moments(values: readonly number[]): { mean: number; deviation: number } {
+/** Mean, and standard deviation for an unknown mean. */
+export function moments(values: readonly number[]): { mean: number; deviation: number } {
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
   const square = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
   return { mean, deviation: Math.sqrt(square / (values.length - 1)) };

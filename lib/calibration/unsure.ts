@@ -1,6 +1,6 @@
 import type { Thresholds, Unsure } from "../models/config.js";
-import { type Source, sourcesOf } from "../schema/decisions.js";
-import { type CalibrationImage, evidence } from "./images.js";
+import type { Source } from "../schema/decisions.js";
+import { type CalibrationImage, evidence, reaches } from "./images.js";
 import { counted, rateOfSource, tellRate } from "./operating_points.js";
 import { leastParts, percent, rateThreshold, supports } from "./rate.js";
 
@@ -41,8 +41,7 @@ export function unsureBelow(
   };
   const from = { score: lower("score", scoreLogit), map: lower("map", mapLogit) };
   const isUnsure = (image: CalibrationImage): boolean =>
-    sourcesOf(decision).some((source) => evidence(image, source) >= from[source]) &&
-    !sourcesOf(decision).some((source) => evidence(image, source) >= (source === "score" ? scoreLogit : mapLogit));
+    reaches(image, decision, from) && !reaches(image, decision, { score: scoreLogit, map: mapLogit });
   const good = counted(images, false, isUnsure);
   if (good.share > 0.5)
     warnings.push(

@@ -37,7 +37,7 @@ export async function imageFiles(names: readonly string[]): Promise<{ files: str
 }
 
 /** What was skipped, one line per reason. */
-export async function explained(skipped: readonly Skipped[]): Promise<{ reason: Skipped["reason"]; text: string }[]> {
+async function explained(skipped: readonly Skipped[]): Promise<{ reason: Skipped["reason"]; text: string }[]> {
   const { IMAGE_EXTENSIONS } = await import("../images/decode.js");
   const why = {
     format: `only ${IMAGE_EXTENSIONS.join(" ")} are read from a folder, convert the others`,

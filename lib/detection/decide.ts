@@ -1,3 +1,4 @@
+import { moments } from "../calibration/rate.js";
 import { call, option, SuperSimpleNetError, text } from "../errors.js";
 import { type Calibration, refuseWithoutMap, type Thresholds, thresholdsOf } from "../models/config.js";
 import type { Region } from "../native/binding.js";
@@ -65,10 +66,8 @@ function decidesNothing(where: string, name: string, value: number, decision: De
 
 function deviations(calibration: Calibration | null): Record<Source, number> {
   const of = (source: Source): number => {
-    const values = calibration?.good?.[source].values ?? [];
-    const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-    const square = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1);
-    return square > 0 ? Math.sqrt(square) : 1;
+    const { deviation } = moments(calibration?.good?.[source].values ?? []);
+    return deviation > 0 ? deviation : 1;
   };
   return { score: of("score"), map: of("map") };
 }

@@ -61,13 +61,13 @@ const { falseRejectRate, objective, missRate } = trainerOptions.shape.calibratio
 
 /** Options of model.calibrate. */
 export const calibrateOptions = z.strictObject({
-  falseRejectRate: option(falseRejectRate.unwrap().optional(), {
+  falseRejectRate: option(falseRejectRate, {
     ...rowOf(falseRejectRate)!,
     defaultText: "as the thresholds before, else 0.01",
   }),
   decision: option(z.enum(decisions).optional(), decisionRow),
   objective,
-  missRate: option(missRate.unwrap().optional(), {
+  missRate: option(missRate, {
     ...rowOf(missRate)!,
     defaultText: "as the thresholds before",
   }),

@@ -1,8 +1,7 @@
-import { evidence } from "../calibration/images.js";
+import { reaches } from "../calibration/images.js";
 import { calibrateThresholds } from "../calibration/thresholds.js";
 import { defaultThresholds, type Thresholds } from "../models/config.js";
 import type { TensorMap } from "../native/binding.js";
-import { type Source, sourcesOf } from "../schema/decisions.js";
 import { crossFit } from "./cross_fit.js";
 import { type Init, inheritedThresholds } from "./init.js";
 import type { FitCall, TrainingPlan } from "./plan.js";
@@ -43,10 +42,8 @@ async function inherit(plan: TrainingPlan, init: Init, heads: TensorMap, call: F
   const scored = await scoreImages(plan, heads, good, call, (done) =>
     call.stages.report("calibrate", done, good.length),
   );
-  const limits: Record<Source, number> = { score: thresholds.scoreLogit, map: thresholds.mapLogit };
-  const rejected = scored.filter((image) =>
-    sourcesOf(thresholds.decision).some((source) => evidence(image, source) >= limits[source]),
-  ).length;
+  const { decision, scoreLogit, mapLogit } = thresholds;
+  const rejected = scored.filter((image) => reaches(image, decision, { score: scoreLogit, map: mapLogit })).length;
   if (rejected <= mostRejected * good.length) return thresholds;
   const warning = `The scores have shifted: ${rejected} of ${good.length} good training images reach the thresholds of ${init.name}. Do not use them before they are set on good parts that the model has not seen: 'supersimplenet calibrate'.`;
   return { ...thresholds, calibration: { ...calibration, warnings: [warning] } };
