@@ -14,7 +14,7 @@ import os from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
 
-import { evidence } from "../lib/calibration/images.js";
+import { type CalibrationImage, evidence } from "../lib/calibration/images.js";
 import { operatingPoints } from "../lib/calibration/operating_points.js";
 import { crossFitFolds, splitCalibration } from "../lib/datasets/calibration.js";
 import type { Dataset, Sample } from "../lib/datasets/dataset.js";
@@ -37,11 +37,7 @@ interface Job {
 }
 
 /** What a model, or the heads of a fold, say about one image. */
-export interface Scored {
-  anomalous: boolean;
-  logit: number;
-  peak: number;
-}
+export type Scored = Pick<CalibrationImage, "anomalous" | "logit" | "peak">;
 
 export interface Run extends Job {
   seconds: number;

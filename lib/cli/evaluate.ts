@@ -14,38 +14,31 @@ import * as rows from "./options.js";
 import { output } from "./output.js";
 
 const { split } = evaluateOptions.shape;
-const {
-  decision,
-  threshold,
-  mapThreshold,
-  pixelThreshold,
-  minAreaPx,
-  minPeak,
-  backboneWeights,
-  device,
-  threads,
-  batchSize,
-  precision,
-} = detectorOptions.shape;
+const judging = detectorOptions.pick({
+  decision: true,
+  threshold: true,
+  mapThreshold: true,
+  pixelThreshold: true,
+  minAreaPx: true,
+  minPeak: true,
+});
+const running = detectorOptions.pick({
+  backboneWeights: true,
+  device: true,
+  threads: true,
+  batchSize: true,
+  precision: true,
+});
 
 const options = z.strictObject({
   model: rows.modelFile,
   ...rows.dataset,
   split,
-  decision,
-  threshold,
-  mapThreshold,
-  pixelThreshold,
-  minAreaPx,
-  minPeak,
+  ...judging.shape,
   out: rows.output("FILE", "Write the JSON document to this file too."),
   overwrite: rows.overwrite,
   overlays: rows.output("DIR", "Draw a picture of every image in this folder: image, mask, heat map and contour."),
-  backboneWeights,
-  device,
-  threads,
-  batchSize,
-  precision,
+  ...running.shape,
 });
 
 type Options = z.input<typeof options>;
