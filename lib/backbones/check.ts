@@ -1,10 +1,10 @@
 import { createHash } from "node:crypto";
-import { setImmediate as nextTurn } from "node:timers/promises";
 
 import { SuperSimpleNetError } from "../errors.js";
 import type { Architecture, NativeTensor, TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
 import { architectures } from "../schema/common.js";
+import { pieces, turns } from "../turns.js";
 
 /** Of what a ResNet's file may hold, the part that runs here. layer4, fc and counters are ignored. */
 const used = /^(?:conv1|bn1|layer[123])\./;
@@ -52,16 +52,9 @@ export function pickTensors(
 
 /** Values that no weight may have, in words; undefined when there are none. */
 export function badValues(data: Float32Array, variance: boolean): string | undefined {
-  let notFinite = 0;
-  let negative = 0;
-  for (let i = 0; i < data.length; i++) {
-    const value = data[i]!;
-    if (value - value !== 0)
-      notFinite++; // NaN and both infinities
-    else if (variance && value < 0) negative++;
-  }
+  const { notFinite, negative } = engine().oddValues(data);
   if (notFinite > 0) return `${notFinite === 1 ? "1 value that is" : `${notFinite} values that are`} NaN or infinite`;
-  return negative > 0 ? `${negative} negative variances` : undefined;
+  return variance && negative > 0 ? `${negative} negative variances` : undefined;
 }
 
 function sameShape(tensor: NativeTensor, shape: readonly number[]): boolean {
@@ -131,14 +124,12 @@ export function backboneFrom(tensors: TensorMap, architecture: Architecture, sou
 /** SHA-256 over the tensors' bytes (little-endian, row-major) in the order of their names: the same for every file format. */
 export async function tensorsSha256(tensors: TensorMap): Promise<string> {
   const hash = createHash("sha256");
-  let pending = 0;
+  const breathe = turns();
   for (const name of Object.keys(tensors).sort()) {
     const { data } = tensors[name]!;
-    hash.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-    pending += data.byteLength;
-    if (pending > 1 << 24) {
-      pending = 0;
-      await nextTurn(); // 100 MB take a while: let the event loop breathe
+    for (const piece of pieces(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))) {
+      hash.update(piece);
+      await breathe(piece.length);
     }
   }
   return hash.digest("hex");

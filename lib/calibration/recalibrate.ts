@@ -134,10 +134,10 @@ async function identified(parts: CalibrationParts, signal: AbortSignal | undefin
   const identify = async (part: Omit<Part, "id" | "changed">): Promise<Part> => {
     const { source } = part;
     if (typeof source === "string") {
-      const id = imageId(await readImageFile(source));
+      const id = await imageId(await readImageFile(source));
       return { ...part, id, changed: (await stat(source)).mtimeMs };
     }
-    return { ...part, id: imageId(types.isUint8Array(source) ? source : pixelsOf(source)), changed: undefined };
+    return { ...part, id: await imageId(types.isUint8Array(source) ? source : pixelsOf(source)), changed: undefined };
   };
   const out: Part[] = [];
   for await (const part of prefetch(listed, identify, { signal })) out.push(part);

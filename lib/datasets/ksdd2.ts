@@ -96,7 +96,7 @@ async function load(root: string, { segmentedCount }: OpenOptions): Promise<Data
   const samples: Sample[] = [];
   const anomalous = async (pair: Pair): Promise<{ pair: Pair; defect: boolean }> => ({
     pair,
-    defect: (await decodeMask(pair.mask)).pixels.includes(1),
+    defect: (await decodeMask(pair.mask)).marked > 0,
   });
   for await (const { pair, defect } of prefetch(pairs, anomalous, { ahead: 8 })) {
     const { split, name, image, mask } = pair;

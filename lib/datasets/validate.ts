@@ -68,7 +68,7 @@ async function readSample(sample: Sample, headersOnly: boolean): Promise<Checked
   await attempt(async () => {
     const bytes = await readImageFile(sample.image);
     const { width, height } = await (headersOnly ? readSize : decodeImage)(bytes, sample.image);
-    Object.assign(result, { width, height, hash: headersOnly ? "" : sha256(bytes) });
+    Object.assign(result, { width, height, hash: headersOnly ? "" : await sha256(bytes) });
   });
   const { mask } = sample;
   if (mask === undefined) return result;
@@ -79,10 +79,8 @@ async function readSample(sample: Sample, headersOnly: boolean): Promise<Checked
     return result;
   }
   await attempt(async () => {
-    const { pixels, width, height } = await decodeMask(mask);
-    if (!headersOnly) result.maskHash = sha256(pixels);
-    let marked = 0;
-    for (let i = 0; i < pixels.length; i++) marked += pixels[i]!;
+    const { pixels, marked, width, height } = await decodeMask(mask);
+    if (!headersOnly) result.maskHash = await sha256(pixels);
     result.marked = marked / pixels.length;
     if (result.hash !== undefined && (width !== result.width || height !== result.height)) {
       result.problems.push(
@@ -176,7 +174,7 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
   const marks = async ({ mask }: { mask: string }): Promise<string | undefined> => {
     const name = path.relative(dataset.root, mask).split(path.sep).join("/");
     try {
-      return (await decodeMask(mask)).pixels.includes(1)
+      return (await decodeMask(mask)).marked > 0
         ? `${name} marks a defect on a normal image. Move the image to a folder of defects, or remove the mask.`
         : undefined;
     } catch (error) {

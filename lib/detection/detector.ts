@@ -13,6 +13,7 @@ import { Model, releaseBackbone } from "../models/model.js";
 import type { NativeDetector, Region, ResizeMethod } from "../native/binding.js";
 import { type ChosenDevice, applyThreads, checkPrecision, resolveDevice } from "../native/device.js";
 import { engine } from "../native/engine.js";
+import { sendTensors } from "../native/send.js";
 import { check } from "../schema/check.js";
 import type { Decision } from "../schema/decisions.js";
 import { type DetectOptions, detectOptions, type DetectorOptions, detectorOptions } from "../schema/detection.js";
@@ -85,7 +86,7 @@ export class Detector {
     const backbone = await model.backbone(settings.backboneWeights);
     const { precision, cudaGraphs } = settings;
     const config = { ...model.networkConfig, device: chosen.device, compute, precision, cudaGraphs };
-    const native = await engine().createDetector(config, backbone, model.heads);
+    const native = await engine().createDetector(config, await sendTensors(backbone), model.heads);
     if (model !== source) releaseBackbone(model);
     return new Detector(model, chosen, native, settings, limits);
   }

@@ -257,9 +257,9 @@ export async function misclassification({ samples }: Pick<Evaluation, "samples">
     const hit = logit >= threshold;
     counted[outcome(label, hit)]++;
     if (label === "normal" || mask === null) continue;
-    const { pixels } = await decodeMask(mask);
+    const { pixels, marked } = await decodeMask(mask);
     const area = counted[hit ? "truePositiveArea" : "falseNegativeArea"];
-    area.percentSum += (100 * pixels.reduce((sum, value) => sum + (value !== 0 ? 1 : 0), 0)) / pixels.length;
+    area.percentSum += (100 * marked) / pixels.length;
     area.images++;
   }
   return counted;

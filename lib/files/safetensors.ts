@@ -7,11 +7,11 @@
  * verified. Source: https://huggingface.co/docs/safetensors (format).
  */
 import { isUtf8 } from "node:buffer";
-import { setImmediate as nextTurn } from "node:timers/promises";
 
 import { SuperSimpleNetError } from "../errors.js";
 import type { Dtype, NativeTensor, TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
+import { turns } from "../turns.js";
 import { allocate, type InputFile } from "./input.js";
 
 interface ElementType {
@@ -231,14 +231,10 @@ const checksumEntry = (value: string): string => `${quoted(checksumName)}:${quot
 /** Of the header, in which the checksum itself counts as zeros, and then of the tensors as they lie. */
 async function checksum(parts: readonly Uint8Array[]): Promise<string> {
   let sum = 0n;
-  let pending = 0;
+  const breathe = turns();
   for (const part of parts) {
     sum = engine().checksum(part, sum);
-    pending += part.length;
-    if (pending > 1 << 24) {
-      pending = 0;
-      await nextTurn(); // 100 MB take a while: let the event loop breathe
-    }
+    await breathe(part.length);
   }
   return sum.toString(16).padStart(16, "0");
 }
@@ -252,12 +248,17 @@ export interface Encoded {
 }
 
 /**
- * Copies the tensors: their owner may change them while the file is written. The same tensors and metadata always give
+ * Copies the tensors, so that the file is what its checksum says even if their owner changes them while it is written.
+ * The same tensors and metadata always give
  * the same bytes: the header lists names in byte order, the data lies by falling element size and then by name (so that
  * every tensor is aligned), and the header is padded to 8 bytes. Throws WEIGHTS_INVALID for data that do not fit their
  * shape, and OUT_OF_MEMORY.
  */
-export function encodeSafetensors(path: string, tensors: TensorMap, metadata: Record<string, string>): Encoded {
+export async function encodeSafetensors(
+  path: string,
+  tensors: TensorMap,
+  metadata: Record<string, string>,
+): Promise<Encoded> {
   const named = inByteOrder(tensors).map(([name, tensor]) => ({ name, tensor, type: typeOf(name, tensor) }));
   const order = [...named].sort((a, b) => elementTypes[b.type]!.bytes - elementTypes[a.type]!.bytes);
   const offsets = new Map<string, [number, number]>();
@@ -276,11 +277,15 @@ export function encodeSafetensors(path: string, tensors: TensorMap, metadata: Re
   const file = allocate(start + dataBytes, path);
   file.writeBigUInt64LE(BigInt(start - 8));
   file.fill(" ", 8, start).set(header, 8);
-  const copies = order.map(({ name, tensor }) => {
+  const copies: Buffer[] = [];
+  const breathe = turns();
+  for (const { name, tensor } of order) {
     const [begin, end] = offsets.get(name)!;
+    typeOf(name, tensor); // again: the buffer may have been transferred in an earlier turn
     file.set(bytesOf(tensor.data), start + begin);
-    return file.subarray(start + begin, start + end);
-  });
+    copies.push(file.subarray(start + begin, start + end));
+    await breathe(end - begin);
+  }
   return { file, header: file.subarray(8, start), tensors: copies };
 }
 

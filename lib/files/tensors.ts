@@ -39,27 +39,24 @@ export function readMetadata(path: string): Promise<Record<string, string>> {
 }
 
 /**
- * Writes safetensors with a checksum, to a temporary name first. The tensors are copied before this returns. The same
- * input gives the same bytes. Throws WEIGHTS_INVALID at once; rejects with FILE_NOT_FOUND (no such folder),
- * NO_PERMISSION, NO_SPACE, FILE_ERROR, INVALID_OPTION.
+ * Writes safetensors with a checksum, to a temporary name first. The tensors are copied, in some turns of the event loop.
+ * The same input gives the same bytes. Errors: WEIGHTS_INVALID, FILE_NOT_FOUND (no such folder), NO_PERMISSION, NO_SPACE,
+ * FILE_ERROR, INVALID_OPTION.
  */
-export function writeTensors(path: string, tensors: TensorMap, metadata: Record<string, string>): Promise<void> {
-  const encoded = encodeSafetensors(path, tensors, metadata);
-  const write = async (): Promise<void> => {
-    checkNul(path);
-    const folder = await stat(path).then(
-      (found) => found.isDirectory(),
-      () => false,
-    );
-    if (folder) throw new SuperSimpleNetError("FILE_ERROR", `Cannot write ${path}: it is a folder.`, { path });
-    await sealSafetensors(encoded);
-    await replaceFile(path, encoded.file, { flush: true }).catch((cause: unknown) => {
-      if ((cause as NodeJS.ErrnoException).code !== "ENOENT") throw fileError(cause, "write", path);
-      const message = `Cannot write ${path}: its folder does not exist. Create it first.`;
-      throw new SuperSimpleNetError("FILE_NOT_FOUND", message, { cause, path });
-    });
-  };
-  return write();
+export async function writeTensors(path: string, tensors: TensorMap, metadata: Record<string, string>): Promise<void> {
+  const encoded = await encodeSafetensors(path, tensors, metadata);
+  checkNul(path);
+  const folder = await stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+  if (folder) throw new SuperSimpleNetError("FILE_ERROR", `Cannot write ${path}: it is a folder.`, { path });
+  await sealSafetensors(encoded);
+  await replaceFile(path, encoded.file, { flush: true }).catch((cause: unknown) => {
+    if ((cause as NodeJS.ErrnoException).code !== "ENOENT") throw fileError(cause, "write", path);
+    const message = `Cannot write ${path}: its folder does not exist. Create it first.`;
+    throw new SuperSimpleNetError("FILE_NOT_FOUND", message, { cause, path });
+  });
 }
 
 async function formatOf(file: InputFile): Promise<TensorFormat> {

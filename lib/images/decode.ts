@@ -36,6 +36,11 @@ export interface Mask {
   height: number;
 }
 
+/** A mask, and how many of its pixels are 1. */
+export interface DecodedMask extends Mask {
+  marked: number;
+}
+
 /** What a data set's folder may contain. Decoding goes by content: the extension only says which files are images. */
 export const IMAGE_EXTENSIONS: readonly string[] = [".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".gif", ".avif"];
 
@@ -103,18 +108,6 @@ function checkRaw(image: RawImage): void {
   }
 }
 
-function rgbOf({ data, width, height, channels }: RawImage): RgbImage {
-  // A copy: the caller may use its buffer for the next image, or shrink it, before this one is through.
-  if (channels === 3) return { pixels: new Uint8Array(data), width, height };
-  const pixels = new Uint8Array(width * height * 3);
-  for (let i = 0, from = 0; i < pixels.length; i += 3, from += channels) {
-    pixels[i] = data[from]!;
-    pixels[i + 1] = data[channels === 1 ? from : from + 1]!;
-    pixels[i + 2] = data[channels === 1 ? from : from + 2]!;
-  }
-  return { pixels, width, height };
-}
-
 interface Header {
   format: string;
   depth: string;
@@ -164,7 +157,7 @@ function nameOf(source: string | Uint8Array, name: string | undefined): string {
 async function bytesOf(source: string | Uint8Array, name: string): Promise<Uint8Array> {
   if (typeof source === "string") return readImageFile(source);
   if (source.length === 0) throw unreadable(name, "the buffer is empty (0 bytes).");
-  return new Uint8Array(source); // a copy, as in rgbOf
+  return new Uint8Array(source); // a copy: the caller may use its buffer for the next image before this one is through
 }
 
 function checkSource(source: unknown): void {
@@ -182,6 +175,14 @@ function checkSource(source: unknown): void {
   );
 }
 
+/** Raw pixels as RGB of another size, or of their own. They are copied before this returns its promise. */
+async function rawAt(image: RawImage, { height, width, resize = "bilinear" }: LoadOptions): Promise<RgbImage> {
+  checkRaw(image);
+  const { data, channels } = image;
+  const pixels = await engine().rgbFromFrame(data, image.height, image.width, channels, height, width, resize);
+  return { pixels, width, height };
+}
+
 /**
  * Decodes an image to 8-bit RGB at its own size.
  *
@@ -195,8 +196,7 @@ function checkSource(source: unknown): void {
 export async function decodeImage(source: ImageSource, name?: string): Promise<RgbImage> {
   checkSource(source);
   if (typeof source !== "string" && isRaw(source)) {
-    checkRaw(source);
-    return rgbOf(source);
+    return rawAt(source, source);
   }
   const label = nameOf(source, name);
   const bytes = await bytesOf(source, label);
@@ -218,7 +218,7 @@ export async function decodeImage(source: ImageSource, name?: string): Promise<R
  * depth (so masks of 0/1, 0/255 and 16-bit ids all work); in JPEG, WebP and AVIF, whose compression blurs edges, when any
  * channel is at least 128. Alpha is dropped. Errors as for decodeImage.
  */
-export async function decodeMask(source: string | Uint8Array, name?: string): Promise<Mask> {
+export async function decodeMask(source: string | Uint8Array, name?: string): Promise<DecodedMask> {
   const label = nameOf(source, name);
   const bytes = await bytesOf(source, label);
   const { format, depth } = await readHeader(bytes, label);
@@ -232,11 +232,7 @@ export async function decodeMask(source: string | Uint8Array, name?: string): Pr
       .toBuffer({ resolveWithObject: true });
     const count = info.width * info.height * info.channels;
     const values = deep ? new Uint16Array(data.buffer, data.byteOffset, count) : data;
-    const pixels = new Uint8Array(info.width * info.height);
-    for (let i = 0, from = 0; i < pixels.length; i++, from += info.channels) {
-      for (let c = 0; c < info.channels; c++) if (values[from + c]! >= least) pixels[i] = 1;
-    }
-    return { pixels, width: info.width, height: info.height };
+    return { ...(await engine().markDefects(values, info.channels, least)), width: info.width, height: info.height };
   } catch (error) {
     throw unreadable(label, `it is damaged or truncated. (${messageOf(error)})`, error);
   }
@@ -293,6 +289,11 @@ export async function loadImage(
   { height, width, resize = "bilinear" }: LoadOptions,
   name?: string,
 ): Promise<LoadedImage> {
+  checkSource(source);
+  if (typeof source !== "string" && isRaw(source)) {
+    const { width: sourceWidth, height: sourceHeight } = source;
+    return { ...(await rawAt(source, { height, width, resize })), sourceWidth, sourceHeight };
+  }
   const image = await decodeImage(source, name);
   const same = image.height === height && image.width === width;
   const pixels = same

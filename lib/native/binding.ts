@@ -23,6 +23,12 @@ export interface NativeTensor {
 /** Tensors by name. */
 export type TensorMap = Record<string, NativeTensor>;
 
+declare const sent: unique symbol;
+/** Tensors that the engine has copies of. */
+export interface SentTensors {
+  readonly [sent]: true;
+}
+
 /** The backbones: torchvision's ResNets. */
 export type Architecture = (typeof architectures)[number];
 export type Variant = "jims" | "icpr";
@@ -210,7 +216,7 @@ export interface NativeGroup {
   join(): Promise<void>;
   /** What every rank gave, by rank. Collective. */
   gather(bytes: Uint8Array): Promise<Uint8Array[]>;
-  createTrainer(config: TrainerConfig, backbone: TensorMap, heads: TensorMap): Promise<NativeTrainer>;
+  createTrainer(config: TrainerConfig, backbone: TensorMap | SentTensors, heads: TensorMap): Promise<NativeTrainer>;
   /** Makes collective calls and join fail at once, running ones too: here with `code`, at other ranks with RANK_FAILED. */
   fail(code: string, message: string): void;
   /** Disconnects. Gives the others three seconds at most to receive what was sent. */
@@ -303,6 +309,12 @@ export interface NativeBinding {
   // files (pool)
   /** Behind readTensors (lib/files/tensors.ts), which tells the format. Fails with FILE_CORRUPT, PICKLE_REFUSED, and the file codes. */
   readPytorch(path: string, format: "pytorch-zip" | "pytorch-legacy", names?: readonly string[]): Promise<TensorMap>;
+  /** Tensors that addTensor copies one by one: lib/native/send.ts. */
+  createTensors(): SentTensors;
+  /** Synchronous: copies. WEIGHTS_INVALID for data that do not fit dtype and shape. */
+  addTensor(tensors: SentTensors, name: string, tensor: NativeTensor): void;
+  /** Synchronous, at the speed of memory: values that are NaN or infinite, and finite ones below zero. */
+  oddValues(values: Float32Array): { notFinite: number; negative: number };
   /** Synchronous, at the speed of memory: continues the checksum `seed` (64 bits; 0 at first) over more bytes. */
   checksum(bytes: Uint8Array, seed: bigint): bigint;
   /**
@@ -314,7 +326,7 @@ export interface NativeBinding {
   tryLock(descriptor: number): boolean;
 
   // images (pool)
-  /** `channels` is 3 (RGB) or 1 (masks: nearest neighbour only). */
+  /** `channels` is 3 (RGB) or 1. The pixels are not copied: nobody may transfer their buffer meanwhile. */
   resizeImage(
     pixels: Uint8Array,
     height: number,
@@ -324,6 +336,25 @@ export interface NativeBinding {
     toWidth: number,
     method: ResizeMethod | "nearest",
   ): Promise<Uint8Array>;
+  /** Raw pixels of 1 (grey), 3 or 4 channels as RGB of another size, or of their own. Copies the pixels before it returns. */
+  rgbFromFrame(
+    pixels: Uint8Array,
+    height: number,
+    width: number,
+    channels: number,
+    toHeight: number,
+    toWidth: number,
+    method: ResizeMethod,
+  ): Promise<Uint8Array>;
+  /**
+   * 1 for every pixel with a channel of at least `least`, else 0, and how many there are. The samples are not copied:
+   * nobody may transfer their buffer meanwhile.
+   */
+  markDefects(
+    samples: Uint8Array | Uint16Array,
+    channels: number,
+    least: number,
+  ): Promise<{ pixels: Uint8Array; marked: number }>;
   flipImage(pixels: Uint8Array, height: number, width: number, channels: number, flip: number): Uint8Array;
   /** `mask` is 0/1 at the image's own size. One result per requested flip. */
   trainingTargets(
@@ -365,7 +396,7 @@ export interface NativeBinding {
   headTensors(channels: number, layout?: HeadLayout): Record<string, number[]>;
   /** Untrained heads. */
   randomHeads(channels: number, seed: number, layout?: HeadLayout): Promise<TensorMap>;
-  createTrainer(config: TrainerConfig, backbone: TensorMap, heads: TensorMap): Promise<NativeTrainer>;
-  createDetector(config: DetectorConfig, backbone: TensorMap, heads: TensorMap): Promise<NativeDetector>;
+  createTrainer(config: TrainerConfig, backbone: TensorMap | SentTensors, heads: TensorMap): Promise<NativeTrainer>;
+  createDetector(config: DetectorConfig, backbone: TensorMap | SentTensors, heads: TensorMap): Promise<NativeDetector>;
   createGroup(options: GroupOptions): NativeGroup;
 }

@@ -43,7 +43,7 @@ export async function loadInit(file: string, asked: TrainerOptions): Promise<Ini
     model,
     name: path.basename(file),
     headsSha256,
-    sha256: sha256(Buffer.from(JSON.stringify([headsSha256, thresholds]))),
+    sha256: await sha256(Buffer.from(JSON.stringify([headsSha256, thresholds]))),
     options: { ...checked, calibration: { ...checked.calibration, method: "none", decision } },
   };
 }

@@ -6,6 +6,7 @@ import { prefetch } from "../images/pipeline.js";
 import { networkConfigOf } from "../models/config.js";
 import type { TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
+import { sendTensors } from "../native/send.js";
 import type { FitCall, TrainingPlan } from "./plan.js";
 import { networkOf } from "./resolve.js";
 
@@ -21,7 +22,7 @@ export async function scoreImages(
   const network = networkConfigOf(settings.backbone, networkOf(settings));
   const detector = await engine().createDetector(
     { ...network, device, compute: settings.network.heads, precision: "float32", cudaGraphs: 0 },
-    backbone.tensors,
+    await sendTensors(backbone.tensors),
     heads,
   );
   try {

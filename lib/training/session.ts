@@ -15,6 +15,7 @@ import type {
 } from "../native/binding.js";
 import { engine } from "../native/engine.js";
 import { warningText } from "../native/errors.js";
+import { sendTensors } from "../native/send.js";
 import { type Checkpoint, checkpointFile, corrupt } from "./checkpoint.js";
 import type { EpochEvent, FitOptions, LearningRates } from "./events.js";
 import { contentOf, featureFile } from "./feature_file.js";
@@ -48,7 +49,11 @@ export class Session {
     const { settings, backbone, fit } = plan;
     const config = await trainerConfig(plan, ranks);
     const heads = (): Promise<TensorMap> => firstHeads(plan);
-    const native = await (ranks?.native ?? engine()).createTrainer(config, backbone.tensors, await heads());
+    const native = await (ranks?.native ?? engine()).createTrainer(
+      config,
+      await sendTensors(backbone.tensors),
+      await heads(),
+    );
     return new Session(native, settings, fit, heads, config.featureCacheFile !== undefined, options.signal, ranks);
   }
 

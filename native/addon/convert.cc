@@ -41,19 +41,10 @@ Napi::TypedArray arrayOver(Napi::Env env, Napi::ArrayBuffer buffer, napi_typedar
   return Napi::TypedArray(env, out);
 }
 
-// By JavaScript's constructor: that of Node-API ends the process where there is no memory.
 Napi::ArrayBuffer copied(Napi::Env env, const void* data, size_t bytes) {
-  try {
-    Napi::ArrayBuffer out = env.Global()
-                                .Get("ArrayBuffer")
-                                .As<Napi::Function>()
-                                .New({Napi::Number::New(env, static_cast<double>(bytes))})
-                                .As<Napi::ArrayBuffer>();
-    if (bytes > 0) std::memcpy(out.Data(), data, bytes);
-    return out;
-  } catch (const Napi::Error&) {
-    throw std::bad_alloc();
-  }
+  Napi::ArrayBuffer out = zeros(env, bytes);
+  if (bytes > 0) std::memcpy(out.Data(), data, bytes);
+  return out;
 }
 
 template <class T>
@@ -92,12 +83,26 @@ void check(bool ok, const std::string& what) {
   if (!ok) throw Error("INTERNAL", what);
 }
 
+// By JavaScript's constructor: that of Node-API ends the process where there is no memory.
+Napi::ArrayBuffer zeros(Napi::Env env, size_t bytes) {
+  try {
+    return env.Global()
+        .Get("ArrayBuffer")
+        .As<Napi::Function>()
+        .New({Napi::Number::New(env, static_cast<double>(bytes))})
+        .As<Napi::ArrayBuffer>();
+  } catch (const Napi::Error&) {
+    throw std::bad_alloc();
+  }
+}
+
 bool isSize(int64_t size) { return size >= 1 && size <= std::numeric_limits<int32_t>::max(); }
 
 Napi::Uint8Array imageFromJs(const Napi::Value& value, int64_t height, int64_t width, int64_t channels) {
   check(value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == napi_uint8_array,
         "an image must be a Uint8Array");
-  check(isSize(height) && isSize(width) && (channels == 1 || channels == 3), "image sizes must be at least 1");
+  check(isSize(height) && isSize(width) && (channels == 1 || channels == 3 || channels == 4),
+        "image sizes must be at least 1");
   const Napi::Uint8Array pixels = value.As<Napi::Uint8Array>();
   check(pixels.ElementLength() / (static_cast<uint64_t>(width) * channels) == static_cast<uint64_t>(height) &&
             pixels.ElementLength() % (static_cast<uint64_t>(width) * channels) == 0,
@@ -130,6 +135,7 @@ at::Tensor tensorFromJs(const Napi::Value& value, const std::string& name) {
 }
 
 TensorMap tensorMapFromJs(const Napi::Value& value) {
+  if (value.IsExternal()) return *value.As<Napi::External<TensorMap>>().Data();  // shares the tensors
   Napi::Object object = value.As<Napi::Object>();
   TensorMap out;
   Napi::Array names = object.GetPropertyNames();

@@ -22,12 +22,19 @@ void check(bool ok, const std::string& what);
 // Copies: JavaScript may change or detach its buffers while the engine thread works.
 // WEIGHTS_INVALID, with the name, for data of another type or length than it says.
 at::Tensor tensorFromJs(const Napi::Value& value, const std::string& name = "");
+// Of an object of tensors, or of what createTensors made and addTensor filled (addon/files.cc).
 TensorMap tensorMapFromJs(const Napi::Value& value);
 
 Napi::Array shapeToJs(Napi::Env env, const std::vector<int64_t>& shape);
 // May share memory with a tensor that is contiguous and on the CPU: do not change the tensor afterwards.
 Napi::Value tensorToJs(Napi::Env env, const at::Tensor& tensor);
 Napi::Value tensorMapToJs(Napi::Env env, const TensorMap& tensors);
+// A new typed array of zeros. Throws std::bad_alloc.
+Napi::ArrayBuffer zeros(Napi::Env env, size_t bytes);
+template <class T>
+Napi::TypedArrayOf<T> arrayOf(Napi::Env env, size_t elements) {
+  return Napi::TypedArrayOf<T>::New(env, elements, zeros(env, elements * sizeof(T)), 0);
+}
 // The data alone, copied into a Float32Array (the tensor must be float32).
 Napi::Value float32ToJs(Napi::Env env, const at::Tensor& tensor);
 

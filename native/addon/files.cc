@@ -9,6 +9,7 @@
 #include "addon/pool_worker.h"
 #include "addon/register.h"
 #include "files/checksum.h"
+#include "files/odd_values.h"
 #include "files/pickle.h"
 #include "files/pytorch.h"
 
@@ -34,6 +35,27 @@ Napi::Value checksum(const Napi::CallbackInfo& info) {
   bool lossless;
   const uint64_t seed = info[1].As<Napi::BigInt>().Uint64Value(&lossless);
   return Napi::BigInt::New(info.Env(), checksumOf(bytes.Data(), bytes.ByteLength(), seed));
+}
+
+// Tensors that are copied one by one, in many turns of the event loop.
+Napi::Value createTensors(const Napi::CallbackInfo& info) {
+  return Napi::External<TensorMap>::New(info.Env(), new TensorMap, [](Napi::Env, TensorMap* map) { delete map; });
+}
+
+Napi::Value addTensor(const Napi::CallbackInfo& info) {
+  const std::string name = text(info[1]);
+  (*info[0].As<Napi::External<TensorMap>>().Data())[name] = tensorFromJs(info[2], name);
+  return info.Env().Undefined();
+}
+
+// How many values are NaN or infinite, and how many are below zero.
+Napi::Value countOdd(const Napi::CallbackInfo& info) {
+  const auto array = info[0].As<Napi::Float32Array>();
+  const OddValues odd = oddValues(array.Data(), array.ElementLength());
+  Napi::Object out = Napi::Object::New(info.Env());
+  out.Set("notFinite", static_cast<double>(odd.notFinite));
+  out.Set("negative", static_cast<double>(odd.negative));
+  return out;
 }
 
 // A pickle may contain itself, or grow exponentially by sharing. The converter would not end, so both are refused here.
@@ -134,6 +156,9 @@ Napi::Value tryLock(const Napi::CallbackInfo& info) {
 void registerFiles(Napi::Env env, Napi::Object exports) {
   addFunction<readPytorch>(env, exports, "readPytorch");
   addFunction<checksum>(env, exports, "checksum");
+  addFunction<createTensors>(env, exports, "createTensors");
+  addFunction<addTensor>(env, exports, "addTensor");
+  addFunction<countOdd>(env, exports, "oddValues");
   addFunction<readPickle>(env, exports, "readPickle");
   addFunction<tryLock>(env, exports, "tryLock");
 }

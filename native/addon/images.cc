@@ -1,18 +1,22 @@
-// Image operations and training targets. Promises run on the libuv pool; masks and maps are copied first, because
-// JavaScript may change or transfer its buffers meanwhile. Photographs are not: see resizeImageToJs.
-#include <memory>
-
+// Image operations and training targets. Promises run on the libuv pool. What belongs to the user is copied first,
+// because JavaScript may change or transfer its buffers meanwhile; what lib/ has decoded is held where it lies.
 #include "addon/convert.h"
+#include "addon/held_array.h"
 #include "addon/pool_worker.h"
 #include "addon/register.h"
 #include "anomalies/targets.h"
+#include "images/frame.h"
+#include "images/pixels.h"
 #include "images/resize.h"
 
 namespace ssn::addon {
 namespace {
 
-std::vector<uint8_t> copied(const Napi::Uint8Array& array) {
-  return {array.Data(), array.Data() + array.ElementLength()};
+ResizeMethod methodFromJs(const Napi::Value& value) {
+  return choice<ResizeMethod>("resize method", value.As<Napi::String>(),
+                              {{"bilinear", ResizeMethod::bilinear},
+                               {"antialias", ResizeMethod::antialias},
+                               {"nearest", ResizeMethod::nearest}});
 }
 
 Flip flipNumbered(int64_t number) {
@@ -23,25 +27,70 @@ Flip flipNumbered(int64_t number) {
 Napi::Value resizeImageToJs(const Napi::CallbackInfo& info) {
   const int64_t height = integer(info[1]), width = integer(info[2]), channels = integer(info[3]);
   const int64_t toHeight = integer(info[4]), toWidth = integer(info[5]);
-  const auto method = choice<ResizeMethod>("resize method", info[6].As<Napi::String>(),
-                                           {{"bilinear", ResizeMethod::bilinear},
-                                            {"antialias", ResizeMethod::antialias},
-                                            {"nearest", ResizeMethod::nearest}});
+  const ResizeMethod method = methodFromJs(info[6]);
   check(isSize(toHeight) && isSize(toWidth), "image sizes must be at least 1");
   const Napi::Uint8Array pixels = imageFromJs(info[0], height, width, channels);
-  // Not copied: for 12 megapixels that takes several times as long as bilinear resizing, on JavaScript's thread. The
-  // reference (released on that thread, with the job) keeps the memory; the caller must not transfer the buffer
-  // meanwhile.
-  auto held = std::make_shared<Napi::Reference<Napi::Uint8Array>>(Napi::Persistent(pixels));
-  const uint8_t* from = pixels.Data();
+  const HeldArray<uint8_t> from(pixels);
   return runOnPool<std::vector<uint8_t>>(
       info.Env(),
-      [=, held = std::move(held)] {
+      [=] {
         std::vector<uint8_t> out(toHeight * toWidth * channels);
-        resizeImage(from, height, width, channels, out.data(), toHeight, toWidth, method);
+        resizeImage(from.data(), height, width, channels, out.data(), toHeight, toWidth, method);
         return out;
       },
       [](Napi::Env env, std::vector<uint8_t>& out) { return vectorToJs(env, out); });
+}
+
+// A camera's image, copied before this returns. Grey stays one channel until it has its size.
+Napi::Value rgbFromFrameToJs(const Napi::CallbackInfo& info) {
+  const int64_t height = integer(info[1]), width = integer(info[2]), channels = integer(info[3]);
+  const int64_t toHeight = integer(info[4]), toWidth = integer(info[5]);
+  const ResizeMethod method = methodFromJs(info[6]);
+  check(isSize(toHeight) && isSize(toWidth), "image sizes must be at least 1");
+  const Napi::Uint8Array pixels = imageFromJs(info[0], height, width, channels);
+  const HeldArray<uint8_t> out(arrayOf<uint8_t>(info.Env(), toHeight * toWidth * 3));
+  return runOnPool<bool>(
+      info.Env(),
+      [=, frame = copiedFrame(pixels.Data(), pixels.ElementLength())]() mutable {
+        if (height == toHeight && width == toWidth) {
+          toRgb(frame.get(), height * width, channels, out.data());
+        } else {
+          std::vector<uint8_t> resized(toHeight * toWidth * channels);
+          resizeImage(frame.get(), height, width, channels, resized.data(), toHeight, toWidth, method);
+          toRgb(resized.data(), toHeight * toWidth, channels, out.data());
+        }
+        frame.reset();
+        return true;
+      },
+      [out](Napi::Env, bool&) { return out.value(); });
+}
+
+template <class T>
+Napi::Value markDefectsIn(const Napi::CallbackInfo& info) {
+  const HeldArray<T> samples(info[0].As<Napi::TypedArrayOf<T>>());
+  const int64_t channels = integer(info[1]);
+  const int least = static_cast<int>(integer(info[2]));
+  check(channels >= 1 && samples.length() % channels == 0, "samples do not fill the pixels");
+  const HeldArray<uint8_t> out(arrayOf<uint8_t>(info.Env(), samples.length() / channels));
+  return runOnPool<size_t>(
+      info.Env(), [=] { return markDefects(samples.data(), out.length(), channels, least, out.data()); },
+      [out](Napi::Env env, size_t& marked) -> Napi::Value {
+        Napi::Object result = Napi::Object::New(env);
+        result.Set("pixels", out.value());
+        result.Set("marked", static_cast<double>(marked));
+        return result;
+      });
+}
+
+Napi::Value markDefectsToJs(const Napi::CallbackInfo& info) {
+  switch (info[0].As<Napi::TypedArray>().TypedArrayType()) {
+    case napi_uint8_array:
+      return markDefectsIn<uint8_t>(info);
+    case napi_uint16_array:
+      return markDefectsIn<uint16_t>(info);
+    default:
+      throw Error("INTERNAL", "samples must be bytes or 16-bit numbers");
+  }
 }
 
 Napi::Value flipImageToJs(const Napi::CallbackInfo& info) {
@@ -78,12 +127,9 @@ TargetOptions targetOptionsFromJs(const Napi::Object& object) {
 Napi::Value trainingTargetsToJs(const Napi::CallbackInfo& info) {
   const int64_t height = integer(info[1]), width = integer(info[2]);
   TargetOptions options = targetOptionsFromJs(info[3].As<Napi::Object>());
-  std::vector<uint8_t> mask = copied(imageFromJs(info[0], height, width, /*channels=*/1));
+  const HeldArray<uint8_t> mask(imageFromJs(info[0], height, width, /*channels=*/1));
   return runOnPool<std::vector<TrainingTarget>>(
-      info.Env(),
-      [=, options = std::move(options), mask = std::move(mask)] {
-        return trainingTargets(mask.data(), height, width, options);
-      },
+      info.Env(), [=, options = std::move(options)] { return trainingTargets(mask.data(), height, width, options); },
       [](Napi::Env env, std::vector<TrainingTarget>& targets) -> Napi::Value {
         return listToJs(env, targets, [env](const TrainingTarget& target) {
           Napi::Object out = Napi::Object::New(env);
@@ -101,20 +147,22 @@ Napi::Value resizeMapToJs(const Napi::CallbackInfo& info) {
   check(isSize(height) && isSize(width) && isSize(toHeight) && isSize(toWidth), "map sizes must be at least 1");
   check(static_cast<int64_t>(map.ElementLength()) == height * width, "map data does not match its sizes");
   std::vector<float> values(map.Data(), map.Data() + map.ElementLength());
-  return runOnPool<std::vector<float>>(
+  const HeldArray<float> out(arrayOf<float>(info.Env(), toHeight * toWidth));
+  return runOnPool<bool>(
       info.Env(),
       [=, values = std::move(values)] {
-        std::vector<float> out(toHeight * toWidth);
         resizeMap(values.data(), height, width, out.data(), toHeight, toWidth, /*alignCorners=*/false);
-        return out;
+        return true;
       },
-      [](Napi::Env env, std::vector<float>& out) { return vectorToJs(env, out); });
+      [out](Napi::Env, bool&) { return out.value(); });
 }
 
 }  // namespace
 
 void registerImages(Napi::Env env, Napi::Object exports) {
   addFunction<resizeImageToJs>(env, exports, "resizeImage");
+  addFunction<rgbFromFrameToJs>(env, exports, "rgbFromFrame");
+  addFunction<markDefectsToJs>(env, exports, "markDefects");
   addFunction<flipImageToJs>(env, exports, "flipImage");
   addFunction<trainingTargetsToJs>(env, exports, "trainingTargets");
   addFunction<resizeMapToJs>(env, exports, "resizeMap");

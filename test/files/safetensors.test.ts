@@ -67,8 +67,8 @@ test("tensors in shared memory, in the middle of a buffer, and of more than a Mi
   assert.deepEqual(read["shared"]!.data, Float32Array.of(1, 2, 3));
   assert.deepEqual(read["large"]!.data, large.slice(1));
   structuredClone(large.buffer, { transfer: [large.buffer] });
-  assert.throws(
-    () => void writeTensors(file, { w: { dtype: "float32", shape: [300_000], data: large } }, {}),
+  await assert.rejects(
+    writeTensors(file, { w: { dtype: "float32", shape: [300_000], data: large } }, {}),
     failure("WEIGHTS_INVALID", "'w'", "0 elements, not 300000", "transferred"),
   );
 });

@@ -1,0 +1,59 @@
+#include "images/pixels.h"
+
+#include <cstring>
+
+#include "platform.h"
+
+namespace ssn {
+namespace {
+
+template <class T>
+SSN_INLINE size_t mark(const T* samples, size_t pixels, int64_t channels, int least, uint8_t* out) {
+  size_t marked = 0;
+  for (size_t i = 0; i < pixels; ++i) {
+    uint8_t any = 0;
+    for (int64_t c = 0; c < channels; ++c) any |= samples[i * channels + c] >= least;
+    out[i] = any;
+    marked += any;
+  }
+  return marked;
+}
+
+// The number of channels as a constant, so that the loops vectorise.
+template <class T>
+SSN_INLINE size_t markAny(const T* samples, size_t pixels, int64_t channels, int least, uint8_t* out) {
+  if (channels == 1) return mark(samples, pixels, 1, least, out);
+  if (channels == 3) return mark(samples, pixels, 3, least, out);
+  return mark(samples, pixels, channels, least, out);
+}
+
+SSN_VECTORISED size_t mark8(const uint8_t* samples, size_t pixels, int64_t channels, int least, uint8_t* out) {
+  return markAny(samples, pixels, channels, least, out);
+}
+SSN_VECTORISED size_t mark16(const uint16_t* samples, size_t pixels, int64_t channels, int least, uint8_t* out) {
+  return markAny(samples, pixels, channels, least, out);
+}
+
+}  // namespace
+
+void toRgb(const uint8_t* image, size_t pixels, int64_t channels, uint8_t* out) {
+  if (channels == 3) {
+    std::memcpy(out, image, pixels * 3);
+    return;
+  }
+  const int64_t next = channels == 1 ? 0 : 1;
+  for (size_t i = 0; i < pixels; ++i, image += channels, out += 3) {
+    out[0] = image[0];
+    out[1] = image[next];
+    out[2] = image[2 * next];
+  }
+}
+
+size_t markDefects(const uint8_t* samples, size_t pixels, int64_t channels, int least, uint8_t* out) {
+  return mark8(samples, pixels, channels, least, out);
+}
+size_t markDefects(const uint16_t* samples, size_t pixels, int64_t channels, int least, uint8_t* out) {
+  return mark16(samples, pixels, channels, least, out);
+}
+
+}  // namespace ssn
