@@ -21,6 +21,7 @@ import {
   setupCommand,
 } from "./native/locate.js";
 import { type EngineChoice, nvidiaDriver } from "./native/cuda.js";
+import { availableCores } from "./machine.js";
 import { engine } from "./native/engine.js";
 import { checkGlibc, glibcNeeded, glibcVersion, openLoader } from "./native/loader.js";
 
@@ -129,7 +130,7 @@ export function diagnose(): Diagnosis {
     glibcNeeded: glibcNeeded(addon),
     cpu: {
       model: os.cpus()[0]?.model.trim() ?? "unknown",
-      cores: os.availableParallelism(),
+      cores: availableCores(),
       capability: probe?.versions.cpuCapability ?? null,
     },
     addon: addon && { folder: path.dirname(addon.loader), builtFor },

@@ -6,6 +6,7 @@ import { sigmoid } from "../calibration/describe.js";
 import { type Drift, DriftWatch } from "../calibration/drift_watch.js";
 import { weightsFile } from "../backbones/load.js";
 import { call, invalid, SuperSimpleNetError, text, throwIfAborted } from "../errors.js";
+import { applyMemory } from "../images/budget.js";
 import { type LoadedImage, loadImage } from "../images/decode.js";
 import { prefetch } from "../images/pipeline.js";
 import { computeFor } from "../models/config.js";
@@ -80,6 +81,7 @@ export class Detector {
     const limits = limitsOf(where, model.config.thresholds, settings);
     const compute = computeFor(where, "heads", model.config, settings.heads);
     await applyThreads(where, settings.threads);
+    applyMemory(settings.memoryMiB);
     // The file may not be needed, but a wrong name is a mistake all the same.
     if (settings.backboneWeights !== "auto" && settings.backboneWeights !== "random")
       weightsFile(where, model.config.backbone.architecture, settings.backboneWeights);

@@ -1,6 +1,5 @@
-import os from "node:os";
-
 import { call, command, option, SuperSimpleNetError, text } from "../errors.js";
+import { availableCores } from "../machine.js";
 import { checkValue } from "../schema/check.js";
 import { threads as threadsOption } from "../schema/common.js";
 import type { Precision } from "./binding.js";
@@ -47,13 +46,13 @@ let applied: number | undefined;
 
 /**
  * Sets the engine's CPU threads: the option; without it, at the first use, SUPERSIMPLENET_THREADS or else the number of
- * cores. Later calls without the option change nothing, because a training may be running. Returns the number in force.
+ * cores, within a container's quota. Later calls without the option change nothing, because a training may be running. Returns the number in force.
  * INVALID_OPTION also for more than can be started here, were it the number of cores: fewer would give other last bits.
  */
 export async function applyThreads(where: string, threads: number | undefined): Promise<number> {
   if (threads === undefined && applied !== undefined) return applied;
   const variable = process.env["SUPERSIMPLENET_THREADS"];
-  const value = threads ?? (variable ? Number(variable) : os.availableParallelism());
+  const value = threads ?? (variable ? Number(variable) : availableCores());
   checkValue(where, threads === undefined && variable ? "SUPERSIMPLENET_THREADS" : "threads", threadsOption, value);
   const before = applied;
   applied = value;

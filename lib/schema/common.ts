@@ -73,9 +73,26 @@ export const device = option(
 
 export const threads = option(z.int().min(1).max(1024).optional(), {
   help: "CPU threads of the engine; the number holds for the whole process until another is given.",
-  defaultText: "SUPERSIMPLENET_THREADS, else the number of cores",
+  defaultText: "SUPERSIMPLENET_THREADS, else the number of cores, within a container's quota",
   record: false,
 });
+
+export const memoryMiB = option(
+  z
+    .int()
+    .min(1)
+    .max(2 ** 20)
+    .optional(),
+  {
+    help:
+      "Memory that images may take at once while they are decoded; the others wait. The number holds for the whole process " +
+      "until another is given.",
+    placeholder: "MIB",
+    flag: "memory-mib",
+    defaultText: "an eighth of what the machine or the container has, 256 to 2048",
+    record: false,
+  },
+);
 
 const side = z.int().min(32).max(8192);
 

@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-import { decisionRow, device, headsForms, headsRow, pathType, signal, threads } from "./common.js";
+import { decisionRow, device, headsForms, headsRow, memoryMiB, pathType, signal, threads } from "./common.js";
 import { decisions } from "./decisions.js";
 import { option } from "./option.js";
 import type { Settings } from "./types.js";
@@ -26,6 +26,7 @@ export const backboneWeights = option(pathType.default("auto"), {
 export const detectorOptions = z.strictObject({
   device,
   threads,
+  memoryMiB,
   backboneWeights,
   decision: option(z.enum(decisions).optional(), decisionRow),
   threshold: option(z.number().min(0).max(1).optional(), {

@@ -9,6 +9,7 @@ import {
   headsRow,
   imageSizeRow,
   imageSizeType,
+  memoryMiB,
   paperBackbone,
   pathType,
   readNames,
@@ -159,6 +160,7 @@ export const trainerOptions = z.strictObject({
   }),
   device,
   threads,
+  memoryMiB,
   precision: option(z.enum(["float32", "tf32", "bfloat16"]).default("float32"), {
     help: "Number format of the operands in large matrix products; the rest stays float32. tf32 needs CUDA.",
   }),

@@ -1,5 +1,4 @@
 import { createHash } from "node:crypto";
-import os from "node:os";
 
 import { type BackboneChoice, chooseBackbone, isNamed } from "../backbones/choose.js";
 import { type Backbone, loadBackbone, weightsFile } from "../backbones/load.js";
@@ -9,6 +8,8 @@ import { crossFitFolds, splitCalibration } from "../datasets/calibration.js";
 import { applyRegime, limitSegmented } from "../datasets/regime.js";
 import type { Dataset, Sample } from "../datasets/dataset.js";
 import { validateDataset } from "../datasets/validate.js";
+import { applyMemory } from "../images/budget.js";
+import { availableCores } from "../machine.js";
 import { applyThreads, checkPrecision, type ChosenDevice, resolveDevice } from "../native/device.js";
 import { engine } from "../native/engine.js";
 import { packageVersion } from "../native/locate.js";
@@ -68,6 +69,7 @@ export async function planTraining(
 ): Promise<TrainingPlan> {
   const { ranks, stages } = call;
   const { signal, out, resume } = call.options;
+  applyMemory(asked.memoryMiB);
   const { reason: backboneReason, ...chosen } = await settleBackbone(asked, call);
   const options = { ...asked, ...chosen };
   const { device, reason: deviceReason } = chooseDevice(options, ranks?.settings);
@@ -207,5 +209,5 @@ export function chooseDevice({ device }: CheckedOptions, ranks: RankSettings | u
 /** The processes on a machine share its cores. Undefined: nothing to share, or the environment says how many. */
 function threadsOf(ranks: RankSettings | undefined): number | undefined {
   if (ranks?.localWorldSize === undefined || process.env["SUPERSIMPLENET_THREADS"]) return undefined;
-  return Math.max(1, Math.floor(os.availableParallelism() / ranks.localWorldSize));
+  return Math.max(1, Math.floor(availableCores() / ranks.localWorldSize));
 }
