@@ -115,7 +115,11 @@ async function readSample(sample: Sample, headersOnly: boolean): Promise<Checked
  * fires.
  */
 export async function validateDataset(dataset: Dataset, options: ValidateOptions = {}): Promise<ValidationResult> {
-  const { regime, split, headersOnly, imageSize, bitDepth, signal } = check("datasets.validate", validateOptions, options);
+  const { regime, split, headersOnly, imageSize, bitDepth, signal } = check(
+    "datasets.validate",
+    validateOptions,
+    options,
+  );
   const { onProgress } = options;
   checkStructure("datasets.validate", dataset);
   const concerns = (part: Split | undefined): boolean => split === undefined || part === undefined || part === split;

@@ -42,13 +42,15 @@ export function readBmpHeader(bytes: Uint8Array, name: string): BmpHeader {
   const planes = view.getUint16(old ? 22 : 26, true);
   const bits = view.getUint16(old ? 24 : 28, true);
   const compression = old ? 0 : view.getUint32(30, true);
-  if (width < 1 || height < 1 || planes !== 1) throw damaged(`it claims ${width} x ${height} pixels in ${planes} planes`);
+  if (width < 1 || height < 1 || planes !== 1)
+    throw damaged(`it claims ${width} x ${height} pixels in ${planes} planes`);
   if (compression !== 0 && !(BITFIELDS.includes(compression) && (bits === 32 || bits === 16))) {
     const codec = COMPRESSIONS[compression];
     if (codec === undefined) throw damaged(`its compression is number ${compression}, which does not exist`);
     throw notRead(name, `its compression is ${codec}`, CONVERT);
   }
-  if (bits === 2 || bits === 16) throw notRead(name, `it has ${bits} bits per pixel`, "Save it with 24 bits, or as PNG.");
+  if (bits === 2 || bits === 16)
+    throw notRead(name, `it has ${bits} bits per pixel`, "Save it with 24 bits, or as PNG.");
   if (bits !== 1 && bits !== 4 && bits !== 8 && bits !== 24 && bits !== 32)
     throw damaged(`it claims ${bits} bits per pixel`);
 
@@ -63,7 +65,7 @@ export function readBmpHeader(bytes: Uint8Array, name: string): BmpHeader {
   if (offset < paletteEnd) throw damaged(`its pixels begin at byte ${offset}, inside its headers`);
   const stride = 4 * Math.ceil((width * bits) / 32);
   const end = offset + stride * (height - 1) + Math.ceil((width * bits) / 8); // the last row may lack its padding
-  if (end > bytes.length) throw damaged(`its pixels end at byte ${end} of ${bytes.length}`);
+  if (end > bytes.length) throw damaged(`its pixels end at byte ${end}, but it has ${bytes.length} bytes`);
   const palette = new Uint8Array(colours * 3);
   for (let i = 0; i < colours; i++)
     for (let c = 0; c < 3; c++) palette[3 * i + c] = bytes[behind + i * colourBytes + 2 - c]!;

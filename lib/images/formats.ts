@@ -14,8 +14,7 @@ export const IMAGE_EXTENSIONS: readonly string[] = [
 ];
 
 /** Names of other images: what is read from a folder must not leave a part out unsaid. First pictures, then raw and scientific data. */
-const OTHER_PICTURES =
-  /\.(dib|heic|heif|jfif|jpe|jp2|j2k|jpf|jpx|jxl|jxr|tga|psd|exr|hdr|pbm|pgm|ppm|pnm|pam|pfm)$/i;
+const OTHER_PICTURES = /\.(dib|heic|heif|jfif|jpe|jp2|j2k|jpf|jpx|jxl|jxr|tga|psd|exr|hdr|pbm|pgm|ppm|pnm|pam|pfm)$/i;
 const OTHER_RECORDS = /\.(dng|raw|arw|cr2|cr3|nef|orf|raf|rw2|dcm|fit|fits)$/i;
 
 /** The formats that are read, as messages name them. */

@@ -30,7 +30,10 @@ export async function decodeSamples(bytes: Uint8Array, header: Header, name: str
 }
 
 async function rgbSamples(image: Sharp): Promise<Samples> {
-  const { data, info } = await image.toColourspace("srgb").raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
+  const { data, info } = await image
+    .toColourspace("srgb")
+    .raw({ depth: "uchar" })
+    .toBuffer({ resolveWithObject: true });
   return { values: data, channels: 3, width: info.width, height: info.height };
 }
 

@@ -117,7 +117,9 @@ function checkTiles(
     const [offset, count] = [offsets[tile]!, counts[tile]!];
     if (offset === 0 || count === 0) throw truncated(`tile ${tile + 1} of ${tiles} is missing`);
     if (offset + count > bytes.length)
-      throw truncated(`tile ${tile + 1} of ${tiles} ends at byte ${offset + count} of ${bytes.length}`);
+      throw truncated(
+        `tile ${tile + 1} of ${tiles} ends at byte ${offset + count}, but the file has ${bytes.length} bytes`,
+      );
     if (compression === JPEG && !endsLikeJpeg(bytes, offset, count))
       throw truncated(`tile ${tile + 1} of ${tiles} is no whole JPEG image`);
   }

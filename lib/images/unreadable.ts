@@ -15,7 +15,7 @@ export const notRead = (name: string, kind: string, convert: string): SuperSimpl
 export function decodeFailure(name: string, error: unknown): SuperSimpleNetError {
   if (error instanceof SuperSimpleNetError) return error;
   const why = firstLine(error);
-  return /not (configured|implemented|supported)|unsupported/i.test(why)
+  return /not (configured|implemented|supported)/i.test(why)
     ? unreadable(name, `it is of a kind that is not read (${why}). Convert it, for example to PNG.`, error)
     : unreadable(name, `it is damaged or truncated. (${why})`, error);
 }

@@ -7,7 +7,7 @@ export const uniformWarning =
 /** What is doubtful about one image for a model of this bit depth. The texts name no image, so that equal ones can be counted. */
 export function imageWarnings({ uniform, highest }: PixelFacts, bitDepth: number): string[] {
   const warnings = uniform ? [uniformWarning] : [];
-  if (highest === undefined || uniform) return warnings;
+  if (highest === undefined) return warnings;
   if (isFarBelow(highest, bitDepth))
     warnings.push(
       `its 16-bit samples lie below ${2 ** depthOf(highest)}, but the model reads ${bitDepth} bits: it comes out nearly black. Train with the 'bitDepth' of the camera, or 'auto'.`,

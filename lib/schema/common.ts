@@ -111,7 +111,8 @@ export const bitDepthRow = {
   placeholder: "auto|BITS",
   expected: "'auto' or an integer at least 8 and at most 16",
   written: "auto, or an integer from 8 to 16",
-  read: (written: string): unknown => (written === "auto" ? "auto" : /^\d+$/.test(written) ? Number(written) : undefined),
+  read: (written: string): unknown =>
+    written === "auto" ? "auto" : /^\d+$/.test(written) ? Number(written) : undefined,
 } as const;
 
 export const headsForms = ["lowResolution", "direct"] as const;

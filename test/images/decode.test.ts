@@ -145,7 +145,7 @@ test("files that are no images are refused with what is wrong", async (t) => {
   await assert.rejects(decodeImage(await write("empty.png", "")), failure("IMAGE_UNREADABLE", "empty.png", "0 bytes"));
   await assert.rejects(
     decodeImage(await write("camera.bmp", Buffer.from("BM..........................."))),
-    failure("IMAGE_UNREADABLE", "BMP is not supported"),
+    failure("IMAGE_UNREADABLE", "damaged or truncated", "camera.bmp"),
   );
   await assert.rejects(
     decodeImage(await write("drawing.png", '<svg xmlns="http://www.w3.org/2000/svg" width="4" height="4"/>')),
