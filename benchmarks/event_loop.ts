@@ -14,7 +14,7 @@ import sharp from "sharp";
 
 import { Detector, Trainer } from "../lib/index.js";
 import type { Dataset } from "../lib/datasets/dataset.js";
-import { decodeMask } from "../lib/images/decode.js";
+import { decodeMask } from "../lib/images/mask.js";
 import { Random } from "../lib/random.js";
 import { machine } from "./measure.js";
 

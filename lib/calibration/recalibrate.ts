@@ -2,10 +2,12 @@ import { stat } from "node:fs/promises";
 import { types } from "node:util";
 
 import { leastNormals } from "../datasets/calibration.js";
+import { firstOf } from "../datasets/listing.js";
 import { Detector } from "../detection/detector.js";
 import { invalid, option, SuperSimpleNetError, text } from "../errors.js";
-import { type ImageSource, readImageFile } from "../images/decode.js";
+import { type ImageSource, type PlainSource, pathOfSource, plainSource, readImageFile } from "../images/source.js";
 import { imageId } from "../images/identity.js";
+import { ImageWarnings } from "../images/warnings.js";
 import { prefetch } from "../images/pipeline.js";
 import type { PartsRecord, Thresholds } from "../models/config.js";
 import type { Model } from "../models/model.js";
@@ -37,7 +39,7 @@ const where = "model.calibrate";
 
 /** An image with what tells it again. */
 interface Part {
-  source: ImageSource;
+  source: PlainSource;
   name: string;
   anomalous: boolean;
   id: string;
@@ -60,10 +62,16 @@ export async function thresholdsFromParts(
   const decision = settings.decision ?? old.decision;
   const detector = await Detector.load(model, { device, threads, backboneWeights });
   try {
-    const images = await scored(detector, kept, options);
+    const doubts = new ImageWarnings();
+    const images = await scored(detector, kept, doubts, options);
     refuseSilentParts(images, decision);
     const drift = driftOf(images, old, decision);
-    const warnings = [...copies, ...uncheckedWarnings(model), ...changeWarnings(drift, old, settings.acceptChange)];
+    const warnings = [
+      ...copies,
+      ...doubts.texts(firstOf),
+      ...uncheckedWarnings(model),
+      ...changeWarnings(drift, old, settings.acceptChange),
+    ];
     const [height, width] = model.config.imageSize;
     const found = await calibrateThresholds(
       images,
@@ -131,13 +139,14 @@ async function identified(parts: CalibrationParts, signal: AbortSignal | undefin
     ...good.map((source, i) => ({ source, anomalous: false, name: nameOf(source, "good", i) })),
     ...bad.map((source, i) => ({ source, anomalous: true, name: nameOf(source, "bad", i) })),
   ];
-  const identify = async (part: Omit<Part, "id" | "changed">): Promise<Part> => {
-    const { source } = part;
+  const identify = async (part: (typeof listed)[number]): Promise<Part> => {
+    const source = await plainSource(part.source);
     if (typeof source === "string") {
       const id = await imageId(await readImageFile(source));
-      return { ...part, id, changed: (await stat(source)).mtimeMs };
+      return { ...part, source, id, changed: (await stat(source)).mtimeMs };
     }
-    return { ...part, id: await imageId(types.isUint8Array(source) ? source : pixelsOf(source)), changed: undefined };
+    const bytes = types.isUint8Array(source) ? source : source.data;
+    return { ...part, source, id: await imageId(bytes), changed: undefined };
   };
   const out: Part[] = [];
   for await (const part of prefetch(listed, identify, { signal })) out.push(part);
@@ -145,13 +154,7 @@ async function identified(parts: CalibrationParts, signal: AbortSignal | undefin
 }
 
 const nameOf = (source: ImageSource, list: string, index: number): string =>
-  typeof source === "string" ? source : `${list}[${index}]`;
-
-function pixelsOf(source: Exclude<ImageSource, string | Uint8Array>): Uint8Array {
-  const data: unknown = (source as { data?: unknown } | null)?.data;
-  if (!types.isUint8Array(data)) throw invalid(where, "parts", "paths, encoded images or raw images", source);
-  return data;
-}
+  pathOfSource(source) ?? `${list}[${index}]`;
 
 /** Scores of images that were trained on say nothing of new ones, and an image cannot be both good and bad. */
 function refuseBadParts(parts: readonly Part[], model: Model): void {
@@ -188,12 +191,15 @@ function withoutCopies(parts: readonly Part[]): { kept: Part[]; copies: string[]
 async function scored(
   detector: Detector,
   parts: readonly Part[],
+  doubts: ImageWarnings,
   { signal, onProgress }: CalibrateOptions,
 ): Promise<CalibrationImage[]> {
   const images: CalibrationImage[] = [];
   const sources = parts.map(({ source }) => source);
-  for await (const { logit, peak } of detector.detectEach(sources, { signal })) {
-    images.push({ anomalous: parts[images.length]!.anomalous, logit, peak });
+  for await (const { logit, peak, warnings } of detector.detectEach(sources, { signal })) {
+    const { name, anomalous } = parts[images.length]!;
+    doubts.add(name, warnings);
+    images.push({ anomalous, logit, peak });
     onProgress?.(images.length, parts.length);
   }
   return images;

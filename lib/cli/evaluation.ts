@@ -8,7 +8,7 @@ import { byPaperName } from "../evaluation/metrics_table.js";
 import type { Evaluation } from "../evaluation/evaluate.js";
 import { overlaySuffix, pictureNames } from "../report/names.js";
 import { writeWholeFile } from "../write.js";
-import type { Thresholds } from "../models/config.js";
+import { type ModelConfig, networkSettings, type Thresholds } from "../models/config.js";
 import { output, table } from "./output.js";
 
 export interface EvaluateOptions {
@@ -28,7 +28,7 @@ export async function runEvaluation(
   const pictures =
     overlays === undefined
       ? undefined
-      : await overlayWriter(overlayFiles(overlays, dataset, split), detector.model.config.thresholds.pixelLogit);
+      : await overlayWriter(overlayFiles(overlays, dataset, split), detector.model.config);
   const evaluation = await evaluate(detector, dataset, {
     split,
     signal,
@@ -49,17 +49,18 @@ export function overlayFiles(folder: string, dataset: Dataset, split: Split): Re
 /** Writes one overlay per sample, all in one colour range. */
 async function overlayWriter(
   files: ReadonlyMap<string, string>,
-  pixelThreshold: number,
+  config: ModelConfig,
 ): Promise<{ add(sample: Sample, detection: Detection): Promise<void>; finish(): Promise<void> }> {
   const { ColourScale } = await import("../report/colours.js");
   const { overlayOf } = await import("../report/overlay.js");
   const { overlayPng } = await import("../report/overlay.js");
-  const scale = new ColourScale(pixelThreshold);
+  const scale = new ColourScale(config.thresholds.pixelLogit);
+  const { bitDepth } = networkSettings(config);
   return {
     add: (sample, detection) => {
       const file = files.get(sample.id)!;
       return scale.add(detection.map.data, async (range) =>
-        writeWholeFile(file, await overlayPng(await overlayOf(sample, detection), range)),
+        writeWholeFile(file, await overlayPng(await overlayOf(sample, detection, bitDepth), range)),
       );
     },
     finish: async () => void (await scale.finish()),

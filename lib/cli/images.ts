@@ -12,7 +12,7 @@ export interface Skipped {
 
 /** Folders become the images below them, in natural order. */
 export async function imageFiles(names: readonly string[]): Promise<{ files: string[]; skipped: Skipped[] }> {
-  const { isImageFile, isUnsupportedImage } = await import("../images/decode.js");
+  const { isImageFile, isUnsupportedImage } = await import("../images/formats.js");
   const files: string[] = [];
   const skipped: Skipped[] = [];
   for (const name of names) {
@@ -38,7 +38,7 @@ export async function imageFiles(names: readonly string[]): Promise<{ files: str
 
 /** What was skipped, one line per reason. */
 async function explained(skipped: readonly Skipped[]): Promise<{ reason: Skipped["reason"]; text: string }[]> {
-  const { IMAGE_EXTENSIONS } = await import("../images/decode.js");
+  const { IMAGE_EXTENSIONS } = await import("../images/formats.js");
   const why = {
     format: `only ${IMAGE_EXTENSIONS.join(" ")} are read from a folder, convert the others`,
     picture: `${overlaySuffix} and ${mapSuffixes.png} are pictures that predict wrote`,

@@ -7,6 +7,8 @@ import type { Drift } from "../calibration/drift_watch.js";
 import type { Detector } from "../detection/detector.js";
 import type { Detection } from "../detection/types.js";
 import { hasCode, option as flagOf, SuperSimpleNetError, text } from "../errors.js";
+import { firstOf } from "../datasets/listing.js";
+import { ImageWarnings } from "../images/warnings.js";
 import { mapSuffixes, overlaySuffix, pictureNames } from "../report/names.js";
 import { detectorOptions } from "../schema/detection.js";
 import { option } from "../schema/option.js";
@@ -91,27 +93,36 @@ function picturesIn(folder: string | undefined, files: readonly string[], suffix
 async function detectAll(plan: Plan, signal: AbortSignal): Promise<number> {
   const { model, settings, files, skipped } = plan;
   await tellSkipped(skipped);
+  const { networkSettings } = await import("../models/config.js");
   const { Detector } = await import("../detection/detector.js");
   return withDetector(Detector.load(model, settings), async (detector) => {
     const { config } = detector.model;
     warnIfUntrained(config.backbone);
-    const pictures = await pictureWriter(plan, settings.pixelThreshold ?? config.thresholds.pixelLogit);
+    const pictures = await pictureWriter(plan, {
+      pixelThreshold: settings.pixelThreshold ?? config.thresholds.pixelLogit,
+      bitDepth: networkSettings(config).bitDepth,
+    });
     const images: Record<string, unknown>[] = [];
+    const doubts = new ImageWarnings();
+    const tellDoubts = (): void => doubts.texts(firstOf).forEach((doubt) => output.warn(doubt));
     output.finished = { model: describeModel(model, config), images, skipped };
     try {
       for await (const outcome of outcomes(detector, files, signal)) {
         images.push(await reported(outcome, pictures, images.length));
+        if ("detection" in outcome) doubts.add(printable(outcome.file), outcome.detection.warnings);
         output.progress(`${images.length}/${files.length}`);
       }
     } catch (error) {
       // What was reported gets its pictures all the same. If that fails too, the first error still says why the run ended.
       await pictures.finish().catch((second: unknown) => output.warn((second as Error).message));
+      tellDoubts();
       throw hasCode(error, "ABORTED")
         ? error.with(() => `Interrupted after ${images.length} of ${files.length} images.`)
         : error;
     }
     await pictures.finish();
     output.done();
+    tellDoubts();
     if (plan.drift) tellDrift(detector.drift());
     return tellSum(images, skipped);
   });
@@ -192,7 +203,10 @@ interface PictureWriter {
   finish(): Promise<void>;
 }
 
-async function pictureWriter({ maps, format, overlays }: Plan, pixelThreshold: number): Promise<PictureWriter> {
+async function pictureWriter(
+  { maps, format, overlays }: Plan,
+  { pixelThreshold, bitDepth }: { pixelThreshold: number; bitDepth: number },
+): Promise<PictureWriter> {
   const { ColourScale } = await import("../report/colours.js");
   const { heatMapPng, overlayPng } = await import("../report/overlay.js");
   const { npyFile } = await import("../report/npy.js");
@@ -212,7 +226,7 @@ async function pictureWriter({ maps, format, overlays }: Plan, pixelThreshold: n
       await scale.add(data, async (range) => {
         if (heatMap !== undefined) await write("map", heatMap, await heatMapPng(detection.map, range));
         if (overlay === undefined) return;
-        const input = { image: await decodeImage(file), detection, title: file };
+        const input = { image: await decodeImage(file, { bitDepth }), detection, title: file };
         await write("overlay", overlay, await overlayPng(input, range));
       });
     },

@@ -2,6 +2,7 @@ import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs
 
 import { fileError } from "../errors.js";
 import { regimePresets } from "../schema/presets.js";
+import { fullDepth } from "../images/depth.js";
 import type { EpochEvent, FitOptions, StageEvent, StartEvent, StepEvent } from "../training/events.js";
 import { duration, output } from "./output.js";
 
@@ -88,13 +89,14 @@ const counted = (count: number, unit: string): string => `${count} ${unit}${coun
 function startLines(event: StartEvent): string[] {
   const { regime, counts, backbone, noiseStd, noise, device, deviceReason, epochs, epochsDone, stepsPerEpoch, ranks } =
     event;
-  const { calibration, init } = event;
+  const { calibration, init, bitDepth } = event;
   const used = counts.calibrationNormal + counts.calibrationAnomalous;
   const held = calibration.method === "holdOut" && used > 0 ? `, ${used} more held out for the thresholds` : "";
   return [
     `regime ${regime}: ${counts.trainNormal} normal and ${counts.trainAnomalous} anomalous training images (${counts.trainSegmented} with a mask)${held}`,
     `backbone ${backbone.architecture}, ${backbone.trained ? `weights ${backbone.source}` : `UNTRAINED (${backbone.source})`}${backbone.reason === null ? "" : ` (${backbone.reason})`}; noise ${noiseStd.toPrecision(3)} (${noise}); device ${device} (${deviceReason})`,
     ...(init === null ? [] : [`begins with the heads of ${init} (its thresholds stay)`]),
+    ...(bitDepth === fullDepth ? [] : [`16-bit images are read as ${bitDepth} bits`]),
     `${counted(epochs, "epoch")} of ${counted(stepsPerEpoch, "step")}${epochsDone > 0 ? `; ${epochsDone} are done already` : ""}${ranks > 1 ? `; each step shared by ${ranks} processes` : ""}`,
     ...(calibration.folds === null
       ? []

@@ -1,6 +1,6 @@
 import path from "node:path";
 
-import { isImageFile } from "../images/decode.js";
+import { isImageFile } from "../images/formats.js";
 import { findName, firstOf, isFolder, listFolder, missingFolder } from "./listing.js";
 import { chooseCategory, type Loader } from "./loader.js";
 import { countWarnings } from "./published.js";

@@ -1,6 +1,6 @@
 import path from "node:path";
 
-import { IMAGE_EXTENSIONS, isImageFile } from "../images/decode.js";
+import { IMAGE_EXTENSIONS, isImageFile } from "../images/formats.js";
 import { check, checkPath } from "../schema/check.js";
 import { type FolderOptions, folderOptions } from "../schema/datasets.js";
 import { findName, listFolder as list, notThisLayout, sharedMask, firstOf, spelling } from "./listing.js";

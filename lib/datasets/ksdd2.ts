@@ -1,6 +1,6 @@
 import path from "node:path";
 
-import { decodeMask } from "../images/decode.js";
+import { decodeMask } from "../images/mask.js";
 import { prefetch } from "../images/pipeline.js";
 import { firstOf, isFile, isFolder, listFolder, missingFolder } from "./listing.js";
 import { type Loader, type OpenOptions, readSplit, splitEntries } from "./loader.js";

@@ -2,7 +2,7 @@ import { stat } from "node:fs/promises";
 import path from "node:path";
 
 import { call, fileError, option, SuperSimpleNetError, text } from "../errors.js";
-import { isImageFile } from "../images/decode.js";
+import { isImageFile } from "../images/formats.js";
 import { check, checkPath } from "../schema/check.js";
 import { type DatasetKind, datasetKinds, type OpenOptions, openOptions } from "../schema/datasets.js";
 import { bmad } from "./bmad.js";

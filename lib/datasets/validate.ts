@@ -2,9 +2,13 @@ import { createHash } from "node:crypto";
 import path from "node:path";
 
 import { hasCode, SuperSimpleNetError } from "../errors.js";
-import { decodeImage, decodeMask, imageSize as readSize, leftOutOfMask, readImageFile } from "../images/decode.js";
+import { decodeImage, imageSize as readSize, type PixelFacts } from "../images/decode.js";
+import { depthOf, fullDepth } from "../images/depth.js";
 import { sha256, shortId } from "../images/identity.js";
+import { decodeMask, leftOutOfMask } from "../images/mask.js";
 import { prefetch } from "../images/pipeline.js";
+import { readImageFile } from "../images/source.js";
+import { pixelWarnings } from "../images/warnings.js";
 import { check } from "../schema/check.js";
 import { validateOptions } from "../schema/datasets.js";
 import type { Settings } from "../schema/types.js";
@@ -39,6 +43,8 @@ export interface ValidationResult {
   trainingContent: string;
   /** What imageId says of every training image, in the data set's order. Empty with `headersOnly`. */
   trainingImages: string[];
+  /** Bits of the samples of 16-bit images: as asked for, or what those of the training images need; with `headersOnly` 16. */
+  bitDepth: number;
 }
 
 interface Checked {
@@ -52,6 +58,8 @@ interface Checked {
   marked: number;
   width: number;
   height: number;
+  /** Absent where only headers are read. */
+  facts?: PixelFacts;
 }
 
 /** Reads a sample. Only errors about the data become problems; a bug stays an exception. */
@@ -67,8 +75,9 @@ async function readSample(sample: Sample, headersOnly: boolean): Promise<Checked
   };
   await attempt(async () => {
     const bytes = await readImageFile(sample.image);
-    const { width, height } = await (headersOnly ? readSize : decodeImage)(bytes, sample.image);
-    Object.assign(result, { width, height, hash: headersOnly ? "" : await sha256(bytes) });
+    if (headersOnly) return void Object.assign(result, { ...(await readSize(bytes, sample.image)), hash: "" });
+    const { width, height, uniform, highest } = await decodeImage(bytes, { name: sample.image });
+    Object.assign(result, { width, height, hash: await sha256(bytes), facts: { uniform, highest } });
   });
   const { mask } = sample;
   if (mask === undefined) return result;
@@ -104,7 +113,11 @@ async function readSample(sample: Sample, headersOnly: boolean): Promise<Checked
  * fires.
  */
 export async function validateDataset(dataset: Dataset, options: ValidateOptions = {}): Promise<ValidationResult> {
-  const { regime, split, headersOnly, imageSize, signal } = check("datasets.validate", validateOptions, options);
+  const { regime, split, headersOnly, imageSize, bitDepth, signal } = check(
+    "datasets.validate",
+    validateOptions,
+    options,
+  );
   const { onProgress } = options;
   checkStructure("datasets.validate", dataset);
   const concerns = (part: Split | undefined): boolean => split === undefined || part === undefined || part === split;
@@ -155,6 +168,7 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
   const tests: Checked[] = [];
   const small: Checked[] = [];
   const full: Checked[] = [];
+  const decoded: { id: string; split: Split; facts: PixelFacts }[] = [];
   const least = imageSize ? ([imageSize[0] / 2, imageSize[1] / 2] as const) : ([32, 32] as const);
   const content = createHash("sha256");
   const trainingImages: string[] = [];
@@ -163,6 +177,8 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
     problems.push(...result.problems);
     onProgress?.({ checked: ++checked, total: used.samples.length });
     if (result.hash === undefined) continue;
+    const { facts, sample } = result;
+    if (facts) decoded.push({ id: sample.id, split: sample.split, facts });
     if (result.sample.split === "train") {
       trained.set(result.hash, result.sample.id);
       if (!headersOnly) trainingImages.push(shortId(result.hash));
@@ -207,6 +223,9 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
     );
   }
 
+  const settledDepth = bitDepth === "auto" ? trainingDepth(decoded) : bitDepth;
+  warnings.push(...pixelWarnings(decoded, settledDepth, firstOf));
+
   if (problems.length > 0) throw manyProblems(`Data set ${dataset.root}`, dataset.root, problems);
   return {
     regime: regime === "auto" ? inferRegime(dataset) : regime,
@@ -214,5 +233,12 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
     warnings,
     trainingContent: content.digest("hex"),
     trainingImages,
+    bitDepth: settledDepth,
   };
+}
+
+/** The bits that the highest 16-bit sample of the training images needs. */
+function trainingDepth(decoded: readonly { split: Split; facts: PixelFacts }[]): number {
+  const highest = decoded.flatMap(({ split, facts }) => (split === "train" ? (facts.highest ?? []) : []));
+  return highest.length === 0 ? fullDepth : depthOf(highest.reduce((a, b) => Math.max(a, b)));
 }

@@ -8,8 +8,10 @@ import { weightsFile } from "../backbones/load.js";
 import { call, invalid, SuperSimpleNetError, text, throwIfAborted } from "../errors.js";
 import { applyMemory } from "../images/budget.js";
 import { type LoadedImage, loadImage } from "../images/decode.js";
+import { pathOfSource } from "../images/source.js";
+import { imageWarnings } from "../images/warnings.js";
 import { prefetch } from "../images/pipeline.js";
-import { computeFor } from "../models/config.js";
+import { computeFor, networkSettings } from "../models/config.js";
 import { Model, releaseBackbone } from "../models/model.js";
 import type { NativeDetector, Region, ResizeMethod } from "../native/binding.js";
 import { type ChosenDevice, applyThreads, checkPrecision, resolveDevice } from "../native/device.js";
@@ -48,6 +50,7 @@ export class Detector {
   /** Of the network; the model's own configuration may be changed meanwhile. */
   readonly #size: { readonly height: number; readonly width: number };
   readonly #resize: ResizeMethod;
+  readonly #bitDepth: number;
   #disposed = false;
 
   private constructor(model: Model, chosen: ChosenDevice, native: NativeDetector, settings: Settings, limits: Limits) {
@@ -56,9 +59,11 @@ export class Detector {
     this.deviceReason = chosen.reason;
     this.#native = native;
     this.#settings = settings;
-    const { thresholds, imageSize, resize } = model.config;
+    const { thresholds } = model.config;
+    const { imageSize, resize, bitDepth } = networkSettings(model.config);
     this.#size = { height: imageSize[0], width: imageSize[1] };
     this.#resize = resize;
+    this.#bitDepth = bitDepth;
     this.#limits = limits;
     this.#drift = new DriftWatch(thresholds.calibration, limits.decision);
     this.#threshold = settings.threshold ?? sigmoid(limits.defect.score);
@@ -126,13 +131,13 @@ export class Detector {
     if (typeof sources === "string" || types.isUint8Array(sources) || typeof sources?.[Symbol.iterator] !== "function")
       throw invalid("detector.detectEach", "sources", "a list of images", sources);
     this.#assertUsable();
-    const resize = this.#resize;
+    const [resize, bitDepth] = [this.#resize, this.#bitDepth];
     const { height, width } = this.#size;
     const { batchSize } = this.#settings;
     const load = async (source: ImageSource): Promise<Decoded | { failure: unknown }> => {
       const start = performance.now();
       try {
-        const image = await loadImage(source, { height, width, resize });
+        const image = await loadImage(source, { height, width, resize, bitDepth });
         return { source, image, decodeMs: performance.now() - start };
       } catch (failure) {
         return { failure };
@@ -212,7 +217,7 @@ export class Detector {
         const map = await this.#map(data, image.sourceWidth, image.sourceHeight);
         const postMs = performance.now() - postStart;
         return {
-          path: typeof source === "string" ? source : undefined,
+          path: pathOfSource(source),
           score: sigmoid(logit),
           logit,
           peak,
@@ -224,6 +229,7 @@ export class Detector {
           regions,
           width: image.sourceWidth,
           height: image.sourceHeight,
+          warnings: imageWarnings(image, this.#bitDepth),
           timings: { decodeMs, engineMs, postMs, totalMs: decodeMs + engineMs + postMs },
         };
       }),

@@ -1,7 +1,7 @@
 import type { Region } from "../native/binding.js";
 import type { Source } from "../schema/decisions.js";
 
-export type { ImageSource } from "../images/decode.js";
+export type { ImageSource } from "../images/source.js";
 
 export interface AnomalyMap {
   /** Logits, row-major. From `Detection.pixelThreshold` on means defect. */
@@ -21,7 +21,7 @@ export interface Timings {
 
 /** What a detector says about one image. */
 export interface Detection {
-  /** The path, when the source was one. */
+  /** The path, when the source was one, or the `file:` URL of one. */
   path: string | undefined;
   /** Sigmoid of the score logit, 0 to 1. */
   score: number;
@@ -51,5 +51,7 @@ export interface Detection {
   /** Size of the image as decoded. */
   width: number;
   height: number;
+  /** What is doubtful about the image: one value in all pixels, 16-bit samples that do not fit the model's bit depth. */
+  warnings: string[];
   timings: Timings;
 }

@@ -1,9 +1,11 @@
 import type { Dataset, Label, Sample } from "../datasets/dataset.js";
+import { firstOf } from "../datasets/listing.js";
 import { validateDataset } from "../datasets/validate.js";
 import type { Detector } from "../detection/detector.js";
 import type { Detection } from "../detection/types.js";
 import { call, invalid, option, SuperSimpleNetError, text } from "../errors.js";
-import { loadMask } from "../images/decode.js";
+import { loadMask } from "../images/mask.js";
+import { ImageWarnings } from "../images/warnings.js";
 import { check } from "../schema/check.js";
 import type { Decision } from "../schema/decisions.js";
 import { evaluateOptions } from "../schema/evaluation.js";
@@ -40,6 +42,7 @@ export async function evaluate(
   const images: EvaluatedMap[] = [];
   const decisions = { threshold: 0, truePositive: 0, trueNegative: 0, falsePositive: 0, falseNegative: 0 };
   const unsure = { normal: 0, anomalous: 0 };
+  const doubts = new ImageWarnings();
   const files = used.map((sample) => sample.image);
   for await (const detection of detector.detectEach(files, { signal })) {
     const sample = used[samples.length]!;
@@ -50,6 +53,7 @@ export async function evaluate(
     decisions[outcome(sample.label, anomalous)]++;
     if (verdict === "unsure") unsure[sample.label]++;
     const { id, image, label } = sample;
+    doubts.add(id, detection.warnings);
     samples.push({
       id,
       image,
@@ -101,7 +105,7 @@ export async function evaluate(
       anomalous: labels.filter((label) => label === "anomalous").length,
       withMask: samples.filter((sample) => sample.mask !== null).length,
     },
-    notes: [...warnings, ...scoreNotes, ...maps.notes],
+    notes: [...warnings, ...doubts.texts(firstOf), ...scoreNotes, ...maps.notes],
     samples,
   };
 }

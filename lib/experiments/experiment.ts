@@ -7,7 +7,7 @@ import { Detector } from "../detection/detector.js";
 import { call, hasCode, invalid, option, SuperSimpleNetError, text, throwIfAborted } from "../errors.js";
 import { evaluate, type Evaluation, outcome } from "../evaluation/evaluate.js";
 import { evaluateScores } from "../evaluation/metrics.js";
-import { decodeMask } from "../images/decode.js";
+import { decodeMask } from "../images/mask.js";
 import { check } from "../schema/check.js";
 import { experimentOptions } from "../schema/experiments.js";
 import { trainerDefaults } from "../schema/training.js";

@@ -1,26 +1,12 @@
-import { readFile } from "node:fs/promises";
-import path from "node:path";
 import { types } from "node:util";
 
-import type { Metadata } from "sharp";
-import { z } from "zod";
-
-import { fileError, invalid, SuperSimpleNetError } from "../errors.js";
+import type { ConversionOptions, ResizeMethod } from "../native/binding.js";
 import { engine } from "../native/engine.js";
-import type { ResizeMethod } from "../native/binding.js";
-import { checkNames, checkPath, checkValue } from "../schema/check.js";
-import { sharp } from "./sharp.js";
-
-/** Pixels that are already decoded: uint8, row-major, channels interleaved. One channel is grey; a fourth (alpha) is dropped. */
-export interface RawImage {
-  data: Uint8Array;
-  width: number;
-  height: number;
-  channels: 1 | 3 | 4;
-}
-
-/** A file's path, an encoded image, or raw pixels. */
-export type ImageSource = string | Uint8Array | RawImage;
+import { decodingBudget } from "./budget.js";
+import { fullDepth } from "./depth.js";
+import { readHeader } from "./header.js";
+import { withSamples } from "./samples.js";
+import { bytesOf, type ImageSource, nameOfSource, plainSource, type RawImage } from "./source.js";
 
 /** uint8 RGB, interleaved, row-major: height x width x 3. */
 export interface RgbImage {
@@ -29,247 +15,90 @@ export interface RgbImage {
   height: number;
 }
 
-/** 0 or 1 per pixel, row-major: height x width. */
-export interface Mask {
-  pixels: Uint8Array;
-  width: number;
-  height: number;
+/** What is known of an image's pixels once they are decoded, before they are resized. */
+export interface PixelFacts {
+  /** Every pixel has the same value. */
+  uniform: boolean;
+  /** The highest sample of a file with 16 bits per channel. Undefined for 8 bits. */
+  highest: number | undefined;
 }
 
-/** A mask, and how many of its pixels are 1. */
-export interface DecodedMask extends Mask {
-  marked: number;
+export interface DecodedImage extends RgbImage, PixelFacts {}
+
+export interface DecodeOptions {
+  /** Bits that the samples of files with 16 bits per channel hold, 8 to 16. Default 16. */
+  bitDepth?: number | undefined;
+  /** Stands for the image in error messages; a path by default. */
+  name?: string;
 }
 
-/** What a data set's folder may contain. Decoding goes by content: the extension only says which files are images. */
-export const IMAGE_EXTENSIONS: readonly string[] = [".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".gif", ".avif"];
+type Target = Pick<ConversionOptions, "toHeight" | "toWidth" | "method">;
 
-/** Names of other images: what is read from a folder must not leave a part out unsaid. First pictures, then raw and scientific data. */
-const OTHER_PICTURES =
-  /\.(bmp|dib|heic|heif|jfif|jpe|jp2|j2k|jpf|jpx|jxl|jxr|tga|psd|exr|hdr|pbm|pgm|ppm|pnm|pam|pfm)$/i;
-const OTHER_RECORDS = /\.(dng|raw|arw|cr2|cr3|nef|orf|raf|rw2|dcm|fit|fits)$/i;
-
-/** Of the largest image that is read: 32768 lines of a line-scan camera with 16384 pixels. As RGB they take 1.5 GiB, and several images are read at once. */
-const MAX_PIXELS = 2 ** 29;
-
-const FORMATS: readonly string[] = ["png", "jpeg", "tiff", "webp", "gif", "heif"];
-const SUPPORTED = "PNG, JPEG, TIFF, WebP, GIF and AVIF";
-/** Formats whose compression leaves ringing around a mask's edges: there only pixels of this value and more count. */
-const LOSSY: readonly string[] = ["jpeg", "webp", "heif"];
-const LOSSY_NAMES = "JPEG, WebP and AVIF";
-const LOSSY_LEAST = 128;
-
-// sharp's caches and thread counts belong to the application, which may use sharp itself: they are left as they are. Its
-// cache of open files cannot serve stale pixels here, because every file is read by us and handed over as a buffer.
-// ICC profiles are ignored, as OpenCV and PIL ignore them: networks are trained on the numbers in the file.
-// sharp's own limit of pixels is half of ours, and its error reads like a damaged file: readHeader has the check.
-const INPUT = { failOn: "error", autoOrient: true, ignoreIcc: true, limitInputPixels: false } as const;
-
-export function isImageFile(file: string): boolean {
-  return IMAGE_EXTENSIONS.includes(path.extname(file).toLowerCase());
-}
-
-/** Whether a file's name is that of an image in a format that is not read. */
-export function isUnsupportedImage(file: string): boolean {
-  return OTHER_PICTURES.test(file) || OTHER_RECORDS.test(file);
-}
-
-function unreadable(name: string, reason: string, cause?: unknown): SuperSimpleNetError {
-  return new SuperSimpleNetError("IMAGE_UNREADABLE", `Cannot read image ${name}: ${reason}`, { cause, path: name });
-}
-
-/** The bytes of an image file. Errors: FILE_NOT_FOUND, NO_PERMISSION, IMAGE_UNREADABLE (a folder, an empty file). */
-export async function readImageFile(file: string): Promise<Buffer> {
-  let bytes: Buffer;
-  try {
-    bytes = await readFile(file);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "EISDIR")
-      throw unreadable(file, "it is a folder. Give a file.", error);
-    throw fileError(error, "read image", file);
+/** Decodes an image and turns it into RGB of the target's size; without a target it keeps its own. */
+async function decodeTo(source: ImageSource, target: Target | undefined, options: DecodeOptions): Promise<LoadedImage> {
+  const { bitDepth = fullDepth } = options;
+  const convert = async (
+    samples: Uint8Array | Uint16Array,
+    image: Pick<RawImage, "height" | "width" | "channels">,
+    copy: boolean,
+  ): Promise<LoadedImage> => {
+    const { height, width, channels } = image;
+    const to = target ?? { toHeight: height, toWidth: width, method: "bilinear" };
+    const { pixels, uniform, highest } = await engine().imageToRgb(samples, {
+      height,
+      width,
+      channels,
+      bitDepth,
+      copy,
+      ...to,
+    });
+    return {
+      pixels,
+      height: to.toHeight,
+      width: to.toWidth,
+      sourceHeight: height,
+      sourceWidth: width,
+      uniform,
+      highest: types.isUint16Array(samples) ? highest : undefined,
+    };
+  };
+  const settling = plainSource(source);
+  const plain = types.isPromise(settling) ? await settling : settling;
+  if (typeof plain !== "string" && !types.isUint8Array(plain)) {
+    // Copied at once: the caller may use its buffer for the next image before this one is through.
+    const giveBack = decodingBudget().add(plain.data.length);
+    return convert(plain.data, plain, true).finally(giveBack);
   }
-  if (bytes.length === 0) throw unreadable(file, "the file is empty (0 bytes). Copy or export it again.");
-  return bytes;
-}
-
-const side = z.int().min(1);
-
-function checkRaw(image: RawImage): void {
-  const where = "raw image";
-  checkNames(where, image, ["data", "width", "height", "channels"]);
-  checkValue(where, "width", side, image.width);
-  checkValue(where, "height", side, image.height);
-  if (![1, 3, 4].includes(image.channels)) throw invalid(where, "channels", "1, 3 or 4", image.channels);
-  if (!types.isUint8Array(image.data)) throw invalid(where, "data", "a Uint8Array", image.data);
-  const expected = image.width * image.height * image.channels;
-  if (image.data.length !== expected) {
-    const size = `${image.width} x ${image.height} x ${image.channels} = ${expected} bytes`;
-    throw invalid(where, "data", size, `${image.data.length} bytes`);
-  }
-}
-
-interface Header {
-  format: string;
-  depth: string;
-  hasAlpha: boolean;
-  width: number;
-  height: number;
-}
-
-async function readHeader(bytes: Uint8Array, name: string): Promise<Header> {
-  let metadata: Metadata;
-  try {
-    metadata = await sharp(bytes, INPUT).metadata();
-  } catch (error) {
-    if (error instanceof SuperSimpleNetError) throw error;
-    if (bytes[0] === 0x42 && bytes[1] === 0x4d)
-      throw unreadable(name, `BMP is not supported. Convert it to one of ${SUPPORTED}.`, error);
-    throw unreadable(name, `it is damaged or not an image. Supported are ${SUPPORTED}. (${messageOf(error)})`, error);
-  }
-  const { format, depth, hasAlpha, autoOrient } = metadata;
-  if (!FORMATS.includes(format)) throw unreadable(name, `its format is ${format}. Supported are ${SUPPORTED}.`);
-  const { width, height } = autoOrient;
-  if (width * height > MAX_PIXELS) {
-    throw unreadable(
-      name,
-      `it has ${width} x ${height} = ${width * height} pixels. At most ${MAX_PIXELS} are read, for each takes 3 bytes of memory. Cut it into pieces, so that small defects can be seen, or scale it down.`,
-    );
-  }
-  if (depth !== "uchar" && depth !== "ushort")
-    throw unreadable(name, `its samples are of type ${depth}. Supported are 8 and 16 bits per channel: convert it.`);
-  return { format, depth, hasAlpha, ...autoOrient };
-}
-
-/** One line of sharp's message, which can repeat itself over several. */
-function messageOf(error: unknown): string {
-  return (types.isNativeError(error) ? error.message : String(error)).split("\n")[0]!.trim();
-}
-
-function isRaw(source: Uint8Array | RawImage): source is RawImage {
-  return !types.isUint8Array(source);
-}
-
-/** What stands for an image in messages. */
-function nameOf(source: string | Uint8Array, name: string | undefined): string {
-  return name ?? (typeof source === "string" ? source : `(buffer of ${source.length} bytes)`);
-}
-
-async function bytesOf(source: string | Uint8Array, name: string): Promise<Uint8Array> {
-  if (typeof source === "string") return readImageFile(source);
-  if (source.length === 0) throw unreadable(name, "the buffer is empty (0 bytes).");
-  return new Uint8Array(source); // a copy: the caller may use its buffer for the next image before this one is through
-}
-
-function checkSource(source: unknown): void {
-  if (typeof source === "string") return void checkPath("an image", "path", source);
-  const wrongArray = ArrayBuffer.isView(source) && !types.isUint8Array(source);
-  if (typeof source === "object" && source !== null && !wrongArray) return;
-  const shown = wrongArray
-    ? Object.prototype.toString.call(source).slice(8, -1)
-    : source === null
-      ? "null"
-      : typeof source;
-  throw new SuperSimpleNetError(
-    "INVALID_OPTION",
-    `Expected an image as a path, a Buffer or Uint8Array, or {data, width, height, channels} but received ${shown}.`,
-  );
-}
-
-/** Raw pixels as RGB of another size, or of their own. They are copied before this returns its promise. */
-async function rawAt(image: RawImage, { height, width, resize = "bilinear" }: LoadOptions): Promise<RgbImage> {
-  checkRaw(image);
-  const { data, channels } = image;
-  const pixels = await engine().rgbFromFrame(data, image.height, image.width, channels, height, width, resize);
-  return { pixels, width, height };
+  const { name = nameOfSource(plain) } = options;
+  return withSamples(plain, name, (samples) => convert(samples.values, samples, false));
 }
 
 /**
  * Decodes an image to 8-bit RGB at its own size.
  *
- * 16-bit samples keep their high byte (65535 -> 255, as OpenCV does), grey and palette images become RGB, alpha is dropped
- * without blending, CMYK is converted, ICC profiles are ignored, EXIF orientation is applied. Of several pages or frames
- * the first counts. The result never shares memory with `source`, which may be used again as soon as this has been called.
+ * 16-bit samples keep the high byte of their `bitDepth` bits (65535 -> 255 for 16, as OpenCV does), grey and palette images
+ * become RGB, alpha is dropped without blending, CMYK is converted as OpenCV and Pillow do, ICC profiles are ignored, EXIF
+ * orientation is applied. Of several pages or frames the first counts. The result never shares memory with `source`, which
+ * may be used again as soon as this has been called.
  *
- * `name` stands for the image in error messages; a path by default.
- * Errors: IMAGE_UNREADABLE (damaged, truncated, empty, too large, BMP, ...), FILE_NOT_FOUND, NO_PERMISSION, INVALID_OPTION.
+ * Errors: IMAGE_UNREADABLE (damaged, truncated, empty, too large, of a kind that is not read), FILE_NOT_FOUND,
+ * NO_PERMISSION, OUT_OF_MEMORY, INVALID_OPTION.
  */
-export async function decodeImage(source: ImageSource, name?: string): Promise<RgbImage> {
-  checkSource(source);
-  if (typeof source !== "string" && isRaw(source)) {
-    return rawAt(source, source);
-  }
-  const label = nameOf(source, name);
-  const bytes = await bytesOf(source, label);
-  await readHeader(bytes, label);
-  try {
-    const { data, info } = await sharp(bytes, INPUT)
-      .removeAlpha()
-      .toColourspace("srgb")
-      .raw({ depth: "uchar" })
-      .toBuffer({ resolveWithObject: true });
-    return { pixels: data, width: info.width, height: info.height };
-  } catch (error) {
-    throw unreadable(label, `it is damaged or truncated. (${messageOf(error)})`, error);
-  }
-}
-
-/**
- * Decodes a ground-truth mask at its own size. A pixel is defect when any colour channel is not zero, at the file's full
- * depth (so masks of 0/1, 0/255 and 16-bit ids all work); in JPEG, WebP and AVIF, whose compression blurs edges, when any
- * channel is at least 128. Alpha is dropped. Errors as for decodeImage.
- */
-export async function decodeMask(source: string | Uint8Array, name?: string): Promise<DecodedMask> {
-  const label = nameOf(source, name);
-  const bytes = await bytesOf(source, label);
-  const { format, depth } = await readHeader(bytes, label);
-  const deep = depth === "ushort";
-  const least = LOSSY.includes(format) ? LOSSY_LEAST : 1;
-  try {
-    const { data, info } = await sharp(bytes, INPUT)
-      .removeAlpha()
-      .toColourspace(deep ? "rgb16" : "srgb")
-      .raw({ depth: deep ? "ushort" : "uchar" })
-      .toBuffer({ resolveWithObject: true });
-    const count = info.width * info.height * info.channels;
-    const values = deep ? new Uint16Array(data.buffer, data.byteOffset, count) : data;
-    return { ...(await engine().markDefects(values, info.channels, least)), width: info.width, height: info.height };
-  } catch (error) {
-    throw unreadable(label, `it is damaged or truncated. (${messageOf(error)})`, error);
-  }
-}
-
-/**
- * What decodeMask leaves out of a file whose mask is empty: what the alpha channel shows, and in JPEG, WebP and AVIF values
- * below 128. A sentence, or undefined when there is nothing else in the file. Errors as for decodeImage.
- */
-export async function leftOutOfMask(file: string): Promise<string | undefined> {
-  const bytes = await readImageFile(file);
-  const { format, hasAlpha } = await readHeader(bytes, file);
-  try {
-    const { channels } = await sharp(bytes, INPUT).stats();
-    const alpha = hasAlpha ? channels.pop() : undefined;
-    const brightest = Math.max(...channels.map(({ max }) => max));
-    if (brightest > 0 && LOSSY.includes(format))
-      return `in ${LOSSY_NAMES} only values from ${LOSSY_LEAST} count, and its highest is ${brightest}. Save it as PNG, with 0 and 255`;
-    if (alpha !== undefined && alpha.min !== alpha.max)
-      return "its alpha channel, which is not blank, is ignored. Draw the defect in white on black, without transparency";
-    return undefined;
-  } catch (error) {
-    throw unreadable(file, `it is damaged or truncated. (${messageOf(error)})`, error);
-  }
+export async function decodeImage(source: ImageSource, options: DecodeOptions = {}): Promise<DecodedImage> {
+  const { pixels, height, width, uniform, highest } = await decodeTo(source, undefined, options);
+  return { pixels, height, width, uniform, highest };
 }
 
 /** Width and height in pixels after EXIF orientation, from the header alone. `name` and errors as for decodeImage. */
 export async function imageSize(
   source: string | Uint8Array,
-  name?: string,
+  name = nameOfSource(source),
 ): Promise<{ width: number; height: number }> {
-  const label = nameOf(source, name);
-  const { width, height } = await readHeader(await bytesOf(source, label), label);
+  const { width, height } = await readHeader(await bytesOf(source, name), name);
   return { width, height };
 }
 
-export interface LoadOptions {
+export interface LoadOptions extends DecodeOptions {
   /** Model size in pixels. */
   height: number;
   width: number;
@@ -277,38 +106,16 @@ export interface LoadOptions {
   resize?: ResizeMethod;
 }
 
-/** An image at model size, and the size that it came in. */
-export interface LoadedImage extends RgbImage {
+/** An image at model size, the size that it came in, and what its pixels were like there. */
+export interface LoadedImage extends DecodedImage {
   sourceWidth: number;
   sourceHeight: number;
 }
 
 /** Decodes an image and resizes it to model size with the engine's exact resize (docs/method.md, Features); the aspect is not kept. */
-export async function loadImage(
+export function loadImage(
   source: ImageSource,
-  { height, width, resize = "bilinear" }: LoadOptions,
-  name?: string,
+  { height, width, resize = "bilinear", ...decoding }: LoadOptions,
 ): Promise<LoadedImage> {
-  checkSource(source);
-  if (typeof source !== "string" && isRaw(source)) {
-    const { width: sourceWidth, height: sourceHeight } = source;
-    return { ...(await rawAt(source, { height, width, resize })), sourceWidth, sourceHeight };
-  }
-  const image = await decodeImage(source, name);
-  const same = image.height === height && image.width === width;
-  const pixels = same
-    ? image.pixels
-    : await engine().resizeImage(image.pixels, image.height, image.width, 3, height, width, resize);
-  return { pixels, width, height, sourceWidth: image.width, sourceHeight: image.height };
-}
-
-/** Decodes a mask and resizes it to model size, nearest neighbour. */
-export async function loadMask(file: string, { height, width }: { height: number; width: number }): Promise<Mask> {
-  const mask = await decodeMask(file);
-  if (mask.height === height && mask.width === width) return mask;
-  return {
-    pixels: await engine().resizeImage(mask.pixels, mask.height, mask.width, 1, height, width, "nearest"),
-    width,
-    height,
-  };
+  return decodeTo(source, { toHeight: height, toWidth: width, method: resize }, decoding);
 }

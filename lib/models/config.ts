@@ -1,9 +1,10 @@
 import { z } from "zod";
 
 import { call, command, invalid, option, SuperSimpleNetError, text } from "../errors.js";
+import { fullDepth } from "../images/depth.js";
 import type { Architecture, Compute, NetworkConfig } from "../native/binding.js";
 import { check, checkValue } from "../schema/check.js";
-import { architectures } from "../schema/common.js";
+import { architectures, bitDepthType } from "../schema/common.js";
 import { type Decision, decisions, type Source } from "../schema/decisions.js";
 import { expectation } from "../schema/option.js";
 import type { Regime } from "../schema/regimes.js";
@@ -11,7 +12,7 @@ import { ablationShape, networkShape, trainerOptions } from "../schema/training.
 import type { AblationSettings, NetworkSettings } from "../schema/types.js";
 
 /** Newest version of the model file that this package writes and the newest that it reads. */
-export const modelFormatVersion = 3;
+export const modelFormatVersion = 4;
 
 export interface BackboneInfo {
   architecture: Architecture;
@@ -258,14 +259,14 @@ export interface TrainingInfo extends TrainingCounts {
 const { imageSize } = trainerOptions.shape;
 const requiredShape = { imageSize, ...networkShape };
 const ablationSchema = z.object(ablationShape);
-const networkSchema = z.object({ ...requiredShape, ...ablationShape });
+const networkSchema = z.object({ ...requiredShape, ...ablationShape, bitDepth: bitDepthType.default(fullDepth) });
 
 /** Returns the network's settings alone, with the defaults filled in. */
 export const networkSettings = (settings: NetworkSettings): Required<NetworkSettings> => networkSchema.parse(settings);
 
 /** Returns what the engine needs to know of the network. */
 export function networkConfigOf(architecture: Architecture, settings: NetworkSettings): NetworkConfig {
-  const { imageSize: size, resize: _, ...network } = networkSettings(settings);
+  const { imageSize: size, resize: _resize, bitDepth: _bitDepth, ...network } = networkSettings(settings);
   return { architecture, imageHeight: size[0], imageWidth: size[1], ...network };
 }
 

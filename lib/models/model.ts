@@ -7,6 +7,7 @@ import { packaged } from "../backbones/catalogue.js";
 import { loadBackbone } from "../backbones/load.js";
 import { firstProblems, pickTensors, tensorsSha256 } from "../backbones/check.js";
 import { readTensors, writeTensors } from "../files/tensors.js";
+import { fullDepth } from "../images/depth.js";
 import type { NetworkConfig, TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
 import { check, checkPath } from "../schema/check.js";
@@ -254,11 +255,17 @@ function configOf(json: string | undefined, version: number, fail: Fail): ModelC
 }
 
 /**
- * Fills in what older formats lack; their thresholds hold as they are. Before format 3 the score alone decided. Format 1 does
- * not say how well its thresholds are known.
+ * Fills in what older formats lack; their thresholds hold as they are. Before format 4 all images were read with 16 bits;
+ * before format 3 the score alone decided. Format 1 does not say how well its thresholds are known.
  */
 function fromOlder(config: unknown, version: number): unknown {
-  const { thresholds, ...others } = (config ?? {}) as { thresholds?: { calibration?: object | null } };
+  if (typeof config !== "object" || config === null) return config;
+  const read = { bitDepth: fullDepth, ...config };
+  return version < 3 ? withMapThresholds(read, version) : read;
+}
+
+function withMapThresholds(config: object, version: number): unknown {
+  const { thresholds, ...others } = config as { thresholds?: { calibration?: object | null } };
   if (typeof thresholds !== "object" || thresholds === null) return config;
   const calibration = version === 1 ? null : calibrationFromFormat2(thresholds.calibration);
   const lacking = { decision: "score", mapLogit: 0, mapMethod: "default", unsure: null } satisfies Partial<Thresholds>;

@@ -102,6 +102,45 @@ export interface TrainerConfig extends EngineConfig {
   nccl: boolean;
 }
 
+/** What is known of an image's samples before they are resized. */
+export interface SampleFacts {
+  /** Every pixel has the same value. */
+  uniform: boolean;
+  /** The highest sample. */
+  highest: number;
+}
+
+export interface ConversionOptions {
+  height: number;
+  width: number;
+  /** 1: grey; 3: RGB; 4: RGB and alpha, which is dropped. */
+  channels: 1 | 3 | 4;
+  /** Bits that 16-bit samples hold, 8 to 16. */
+  bitDepth: number;
+  toHeight: number;
+  toWidth: number;
+  method: ResizeMethod;
+  /** For 8-bit samples. */
+  copy: boolean;
+}
+
+/** Where the pixels of an uncompressed BMP lie. */
+export interface BmpLayout {
+  width: number;
+  height: number;
+  /** 1, 4 or 8 bits are indices of the palette; 24 and 32 are colours. */
+  bits: 1 | 4 | 8 | 24 | 32;
+  /** The first row of the file is the top of the image. */
+  topDown: boolean;
+  /** Where the rows begin, and the bytes of each with its padding. */
+  offset: number;
+  stride: number;
+  /** R, G, B of each index, 3 bytes each. */
+  palette: Uint8Array;
+  /** Where red, green and blue lie in the bytes of a pixel of 24 or 32 bits. */
+  order: readonly [number, number, number];
+}
+
 /** One image of a training batch. `key` names (sample, flip). Give pixels when the features of `key` are not cached. */
 export interface StepItem {
   key: number;
@@ -336,16 +375,16 @@ export interface NativeBinding {
     toWidth: number,
     method: ResizeMethod | "nearest",
   ): Promise<Uint8Array>;
-  /** Raw pixels of 1 (grey), 3 or 4 channels as RGB of another size, or of their own. Copies the pixels before it returns. */
-  rgbFromFrame(
-    pixels: Uint8Array,
-    height: number,
-    width: number,
-    channels: number,
-    toHeight: number,
-    toWidth: number,
-    method: ResizeMethod,
-  ): Promise<Uint8Array>;
+  /**
+   * Samples as RGB of another size, or of their own; with what they are before they are resized. The samples are not copied
+   * but with `copy`, then before this returns: nobody may transfer or change their buffer meanwhile. Without anything to
+   * do, `pixels` is `samples`.
+   */
+  imageToRgb(samples: Uint8Array | Uint16Array, options: ConversionOptions): Promise<SampleFacts & { pixels: Uint8Array }>;
+  /** 8-bit CMYK, 0 = no ink. Not copied. */
+  cmykToRgb(cmyk: Uint8Array): Promise<Uint8Array>;
+  /** The RGB pixels of a BMP, and the highest index of the palette that they use. The file is not copied. */
+  bmpPixels(file: Uint8Array, layout: BmpLayout): Promise<{ pixels: Uint8Array; highestIndex: number }>;
   /**
    * 1 for every pixel with a channel of at least `least`, else 0, and how many there are. The samples are not copied:
    * nobody may transfer their buffer meanwhile.

@@ -5,7 +5,8 @@ import { z } from "zod";
 import type { Label, Sample } from "../datasets/dataset.js";
 import type { AnomalyMap, Detection } from "../detection/types.js";
 import { invalid } from "../errors.js";
-import { decodeImage, decodeMask, type Mask, type RgbImage } from "../images/decode.js";
+import { decodeImage, type RgbImage } from "../images/decode.js";
+import { decodeMask, type Mask } from "../images/mask.js";
 import { sharp } from "../images/sharp.js";
 import { checkValue } from "../schema/check.js";
 import { Canvas, encodePng, fitText, textHeight, textWidth } from "./canvas.js";
@@ -252,10 +253,10 @@ function greyPixels(field: Float32Array): Uint8Array {
   return pixels;
 }
 
-/** What an overlay of a data set's sample shows: the image and the mask are read again, at their own size. */
-export async function overlayOf(sample: Sample, detection: Detection): Promise<OverlayInput> {
+/** What an overlay of a data set's sample shows: image (at the model's bit depth) and mask are read again, at their own size. */
+export async function overlayOf(sample: Sample, detection: Detection, bitDepth?: number): Promise<OverlayInput> {
   const [image, mask] = await Promise.all([
-    decodeImage(sample.image),
+    decodeImage(sample.image, { bitDepth }),
     sample.mask === undefined ? undefined : decodeMask(sample.mask),
   ]);
   return { image, detection, truth: { label: sample.label, ...(mask && { mask }) }, title: sample.id };

@@ -120,6 +120,18 @@ export function readNumbers(written: string): number[] | undefined {
   return numbers.every(Number.isFinite) ? numbers : undefined;
 }
 
+/** Bits per sample of 16-bit files. */
+export const bitDepthType = z.int().min(8).max(16);
+export const bitDepthOrAuto = z.union([z.literal("auto"), bitDepthType]);
+
+export const bitDepthRow = {
+  placeholder: "auto|BITS",
+  expected: "'auto' or an integer at least 8 and at most 16",
+  written: "auto, or an integer from 8 to 16",
+  read: (written: string): unknown =>
+    written === "auto" ? "auto" : /^\d+$/.test(written) ? Number(written) : undefined,
+} as const;
+
 export const headsForms = ["lowResolution", "direct"] as const;
 export const headsRow = {
   help: "How the heads are computed: in the fast low-resolution form, or directly, which is slow and serves as a check.",

@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-import { callback, imageSizeRow, imageSizeType, signal } from "./common.js";
+import { bitDepthOrAuto, bitDepthRow, callback, imageSizeRow, imageSizeType, signal } from "./common.js";
 import { option } from "./option.js";
 import { regimes } from "./regimes.js";
 import { trainerOptions } from "./training.js";
@@ -106,6 +106,10 @@ export const validateOptions = z.strictObject({
   imageSize: option(imageSizeType.optional(), {
     ...imageSizeRow,
     help: "Size of the model's input in pixels; warns of images that are less than half of it.",
+  }),
+  bitDepth: option(bitDepthOrAuto.default(16), {
+    ...bitDepthRow,
+    help: "Bits that the samples of 16-bit images hold, as for a training; warns of images that do not fit it.",
   }),
   regime: option(z.enum(["auto", ...regimes]).default("auto"), {
     help: "Checks what this regime uses; auto: what the labels allow.",

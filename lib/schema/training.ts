@@ -2,6 +2,8 @@ import { z } from "zod";
 
 import {
   architectures,
+  bitDepthOrAuto,
+  bitDepthRow,
   callback,
   decisionRow,
   device,
@@ -132,6 +134,10 @@ export const trainerOptions = z.strictObject({
   imageSize: option(imageSizeType.default([256, 256]), {
     ...imageSizeRow,
     help: "Images are resized to this size; the aspect is not kept.",
+  }),
+  bitDepth: option(bitDepthOrAuto.default(16), {
+    ...bitDepthRow,
+    help: "Bits that the samples of 16-bit images hold, as 10 for a 10-bit camera; auto: as many as the highest sample of the training images needs, of 8, 10, 12, 14 and 16.",
   }),
   regime: option(z.enum(["auto", ...regimes]).default("auto"), {
     help: "Which labels to learn from; auto goes by the labels that are there.",

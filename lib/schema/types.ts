@@ -21,7 +21,10 @@ export type AblationSettings = z.output<z.ZodObject<typeof ablationShape>>;
 /** What decides the network and its input, besides the backbone; model files have it. */
 export type NetworkSettings = Pick<z.output<typeof trainerOptions>, "imageSize"> &
   z.output<z.ZodObject<typeof networkShape>> &
-  z.input<z.ZodObject<typeof ablationShape>>;
+  z.input<z.ZodObject<typeof ablationShape>> & {
+    /** Bits that the samples of images with 16 bits per channel hold, 8 to 16. Default 16. */
+    bitDepth?: number | undefined;
+  };
 
 /** The group of the trainer's options, with everything filled in, as the engine takes it. */
 export type OptimizerGroup = Required<z.output<typeof trainerOptions>["optimizer"]>;

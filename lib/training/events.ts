@@ -44,6 +44,8 @@ export interface StartEvent {
   backbone: { architecture: Architecture; source: string; trained: boolean; reason: string | null };
   /** Name of the model file with whose heads the training begins; null: they are random. */
   init: string | null;
+  /** Bits that the samples of images with 16 bits per channel are taken for. */
+  bitDepth: number;
   /** Mean over the channels. */
   noiseStd: number;
   noise: "absolute" | "relative";

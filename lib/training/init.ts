@@ -50,12 +50,13 @@ export async function loadInit(file: string, asked: TrainerOptions): Promise<Ini
 
 /** The options that decide the network and its input, as the model has them. */
 function optionsOf(config: ModelConfig): TrainerOptions {
-  const { imageSize, upscale, classificationHead, mapInput, ...network } = networkSettings(config);
+  const { imageSize, bitDepth, upscale, classificationHead, mapInput, ...network } = networkSettings(config);
   const { architecture, trained } = config.backbone;
   return {
     backbone: architecture,
     ...(!trained && { backboneWeights: "random" }),
     imageSize,
+    bitDepth,
     network,
     ablation: { upscale, classificationHead, mapInput },
   };
@@ -79,7 +80,7 @@ function refuseConflicts(file: string, asked: TrainerOptions, own: TrainerOption
   for (const [group, given, wanted] of groups)
     for (const [name, value] of Object.entries(wanted)) {
       const other = (given as Record<string, unknown>)[name];
-      if (other !== undefined && JSON.stringify(other) !== JSON.stringify(value))
+      if (other !== undefined && other !== "auto" && JSON.stringify(other) !== JSON.stringify(value))
         throw conflict(file, group + name, other, shown(value));
     }
 }

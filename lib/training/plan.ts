@@ -135,17 +135,18 @@ interface DataPlan extends Pick<TrainingPlan, "settings" | "fit" | "images" | "c
 
 /** Reads every image once, settles the regime and chooses the images of the calibration. */
 async function planData(options: SettledOptions, data: Dataset, call: FitCall): Promise<DataPlan> {
-  const { imageSize, regime, masks } = options;
+  const { imageSize, bitDepth, regime, masks } = options;
   const { segmentedRatio, segmentedCount } = masks;
   const dataset = limitSegmented(data, { segmentedRatio, segmentedCount });
   const validated = await validateDataset(dataset, {
     imageSize,
+    bitDepth,
     regime,
     signal: call.options.signal,
     onProgress: ({ checked, total }) => call.stages.report("validate", checked, total),
   });
   const training = applyRegime(dataset, validated.regime).samples.filter((sample) => sample.split === "train");
-  const resolved = resolveOptions(options, validated.regime);
+  const resolved = resolveOptions({ ...options, bitDepth: validated.bitDepth }, validated.regime);
   const settled = settleCalibration(resolved.calibration, {
     ...countLabels(training),
     processes: call.ranks?.settings.worldSize ?? 1,

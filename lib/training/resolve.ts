@@ -24,8 +24,11 @@ export type CheckedOptions = z.output<typeof trainerOptions> & { epochs: number;
 /** With the backbone that was asked for or chosen (chooseBackbone). */
 export type SettledOptions = CheckedOptions & { backbone: Architecture };
 
+/** With the bit depth that was asked for or found in the data. */
+export type DeepOptions = SettledOptions & { bitDepth: number };
+
 /** Options as one training uses them. */
-export type ResolvedOptions = SettledOptions &
+export type ResolvedOptions = DeepOptions &
   RegimePreset & {
     regime: Regime;
     anomalies: { noiseStd: number | RelativeNoise };
@@ -75,7 +78,7 @@ const defaultDecision = ({ ablation }: SettledOptions, regime: Regime): Decision
   regime === "unsupervised" && ablation.classificationHead !== "mapMax" ? "either" : "score";
 
 /** Fills in what depends on the regime and on the backbone. Throws INVALID_OPTION where nothing would be left to learn. */
-export function resolveOptions(checked: SettledOptions, regime: Regime): ResolvedOptions {
+export function resolveOptions(checked: DeepOptions, regime: Regime): ResolvedOptions {
   const { syntheticAnomalies } = checked.ablation;
   if (regime === "unsupervised" && syntheticAnomalies === "none")
     throw invalid(
@@ -96,8 +99,9 @@ export function resolveOptions(checked: SettledOptions, regime: Regime): Resolve
 }
 
 /** The options of the network, flat as a model file has them. */
-export const networkOf = ({ imageSize, network, ablation }: ResolvedOptions): NetworkSettings => ({
+export const networkOf = ({ imageSize, bitDepth, network, ablation }: ResolvedOptions): NetworkSettings => ({
   imageSize,
+  bitDepth,
   ...network,
   ...ablation,
 });

@@ -1,7 +1,8 @@
 import type { CalibrationImage } from "../calibration/images.js";
 import type { Sample } from "../datasets/dataset.js";
 import { SuperSimpleNetError } from "../errors.js";
-import { loadImage, loadMask } from "../images/decode.js";
+import { loadImage } from "../images/decode.js";
+import { loadMask } from "../images/mask.js";
 import { prefetch } from "../images/pipeline.js";
 import { networkConfigOf } from "../models/config.js";
 import type { TensorMap } from "../native/binding.js";
@@ -27,11 +28,12 @@ export async function scoreImages(
   );
   try {
     const [height, width] = settings.imageSize;
+    const { bitDepth } = settings;
     const { resize } = settings.network;
     const kept = mapsKept(plan.calibration);
     const load = async (sample: Sample) => ({
       sample,
-      image: await loadImage(sample.image, { height, width, resize }),
+      image: await loadImage(sample.image, { height, width, resize, bitDepth }),
     });
     const images: CalibrationImage[] = [];
     onScored(0);

@@ -1,7 +1,8 @@
 import type { Sample } from "../datasets/dataset.js";
 import { epochOrder } from "../datasets/order.js";
 import { hasCode, throwIfAborted } from "../errors.js";
-import { decodeMask, loadImage } from "../images/decode.js";
+import { loadImage } from "../images/decode.js";
+import { decodeMask } from "../images/mask.js";
 import { prefetch } from "../images/pipeline.js";
 import { networkConfigOf } from "../models/config.js";
 import type {
@@ -254,11 +255,11 @@ export class Session {
   }
 
   async #decoded(key: number): Promise<StepItem> {
-    const { imageSize, network } = this.settings;
+    const { imageSize, bitDepth, network } = this.settings;
     const [height, width] = imageSize;
     const sample = this.samples[Math.floor(key / 4)]!;
     const flip = key % 4;
-    const image = await loadImage(sample.image, { height, width, resize: network.resize });
+    const image = await loadImage(sample.image, { height, width, resize: network.resize, bitDepth });
     const pixels = flip === 0 ? image.pixels : engine().flipImage(image.pixels, height, width, 3, flip);
     return this.hasCacheFile ? { key, pixels, content: contentOf(pixels) } : { key, pixels };
   }

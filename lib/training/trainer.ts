@@ -186,6 +186,7 @@ function startEvent(
       reason: plan.backboneReason,
     },
     init: init?.name ?? null,
+    bitDepth: settings.bitDepth,
     noiseStd,
     noise: typeof settings.anomalies.noiseStd === "number" ? "absolute" : "relative",
     device,

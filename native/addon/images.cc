@@ -5,6 +5,7 @@
 #include "addon/pool_worker.h"
 #include "addon/register.h"
 #include "anomalies/targets.h"
+#include "images/bmp.h"
 #include "images/frame.h"
 #include "images/pixels.h"
 #include "images/resize.h"
@@ -41,28 +42,123 @@ Napi::Value resizeImageToJs(const Napi::CallbackInfo& info) {
       [](Napi::Env env, std::vector<uint8_t>& out) { return vectorToJs(env, out); });
 }
 
-// A camera's image, copied before this returns. Grey stays one channel until it has its size.
-Napi::Value rgbFromFrameToJs(const Napi::CallbackInfo& info) {
-  const int64_t height = integer(info[1]), width = integer(info[2]), channels = integer(info[3]);
-  const int64_t toHeight = integer(info[4]), toWidth = integer(info[5]);
-  const ResizeMethod method = methodFromJs(info[6]);
-  check(isSize(toHeight) && isSize(toWidth), "image sizes must be at least 1");
-  const Napi::Uint8Array pixels = imageFromJs(info[0], height, width, channels);
-  const HeldArray<uint8_t> out(arrayOf<uint8_t>(info.Env(), toHeight * toWidth * 3));
+struct Conversion {
+  int64_t height, width, channels, bitDepth, toHeight, toWidth;
+  ResizeMethod method;
+
+  size_t pixels() const { return static_cast<size_t>(height) * width; }
+  bool resizes() const { return height != toHeight || width != toWidth; }
+};
+
+// 8-bit samples as RGB of the wanted size.
+void convert(const uint8_t* image, const Conversion& to, uint8_t* out) {
+  if (!to.resizes()) return toRgb(image, to.pixels(), to.channels, out);
+  // Grey stays one channel until it has its size.
+  std::vector<uint8_t> resized(to.toHeight * to.toWidth * to.channels);
+  resizeImage(image, to.height, to.width, to.channels, resized.data(), to.toHeight, to.toWidth, to.method);
+  toRgb(resized.data(), static_cast<size_t>(to.toHeight) * to.toWidth, to.channels, out);
+}
+
+PixelFacts convert(const uint16_t* samples, const Conversion& to, uint8_t* out) {
+  std::vector<uint8_t> bytes(to.pixels() * to.channels);
+  const int highest = toBytes(samples, bytes.size(), static_cast<int>(to.bitDepth), bytes.data());
+  convert(bytes.data(), to, out);
+  return {factsOf(bytes.data(), to.pixels(), to.channels).uniform, highest};
+}
+
+// `pixels`: what the promise resolves to, filled by `work`.
+Napi::Value pixelsOnPool(Napi::Env env, const HeldArray<uint8_t>& pixels, std::function<PixelFacts()> work) {
+  return runOnPool<PixelFacts>(env, std::move(work), [pixels](Napi::Env e, PixelFacts& facts) -> Napi::Value {
+    Napi::Object out = Napi::Object::New(e);
+    out.Set("pixels", pixels.value());
+    out.Set("uniform", facts.uniform);
+    out.Set("highest", facts.highest);
+    return out;
+  });
+}
+
+Napi::Value imageToRgbToJs(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  const auto options = info[1].As<Napi::Object>();
+  const Conversion to{getInt(options, "height"),   getInt(options, "width"),
+                      getInt(options, "channels"), getInt(options, "bitDepth"),
+                      getInt(options, "toHeight"), getInt(options, "toWidth"),
+                      methodFromJs(options.Get("method"))};
+  check(isSize(to.height) && isSize(to.width) && isSize(to.toHeight) && isSize(to.toWidth),
+        "image sizes must be at least 1");
+  check(to.channels == 1 || to.channels == 3 || to.channels == 4, "an image has 1, 3 or 4 channels");
+  check(to.bitDepth >= 8 && to.bitDepth <= 16, "a bit depth lies between 8 and 16");
+  const auto array = info[0].As<Napi::TypedArray>();
+  check(array.ElementLength() == to.pixels() * to.channels, "image data does not match its sizes");
+  const auto made = [&] { return HeldArray<uint8_t>(arrayOf<uint8_t>(env, to.toHeight * to.toWidth * 3)); };
+  if (array.TypedArrayType() == napi_uint16_array) {
+    const HeldArray<uint16_t> samples(array.As<Napi::Uint16Array>());
+    const HeldArray<uint8_t> out = made();
+    return pixelsOnPool(env, out, [=] { return convert(samples.data(), to, out.data()); });
+  }
+  check(array.TypedArrayType() == napi_uint8_array, "samples must be bytes or 16-bit numbers");
+  const auto bytes = array.As<Napi::Uint8Array>();
+  if (getBool(options, "copy")) {
+    const HeldArray<uint8_t> out = made();
+    return pixelsOnPool(env, out, [=, frame = copiedFrame(bytes.Data(), bytes.ElementLength())]() mutable {
+      convert(frame.get(), to, out.data());
+      const PixelFacts facts = factsOf(frame.get(), to.pixels(), to.channels);
+      frame.reset();  // for the next one, before JavaScript hears of this one
+      return facts;
+    });
+  }
+  const HeldArray<uint8_t> image(bytes);
+  if (to.channels == 3 && !to.resizes())
+    return pixelsOnPool(env, image, [=] { return factsOf(image.data(), to.pixels(), 3); });
+  const HeldArray<uint8_t> out = made();
+  return pixelsOnPool(env, out, [=] {
+    convert(image.data(), to, out.data());
+    return factsOf(image.data(), to.pixels(), to.channels);
+  });
+}
+
+Napi::Value cmykToRgbToJs(const Napi::CallbackInfo& info) {
+  const HeldArray<uint8_t> cmyk(info[0].As<Napi::Uint8Array>());
+  check(cmyk.length() % 4 == 0, "CMYK has 4 channels");
+  const HeldArray<uint8_t> out(arrayOf<uint8_t>(info.Env(), cmyk.length() / 4 * 3));
   return runOnPool<bool>(
       info.Env(),
-      [=, frame = copiedFrame(pixels.Data(), pixels.ElementLength())]() mutable {
-        if (height == toHeight && width == toWidth) {
-          toRgb(frame.get(), height * width, channels, out.data());
-        } else {
-          std::vector<uint8_t> resized(toHeight * toWidth * channels);
-          resizeImage(frame.get(), height, width, channels, resized.data(), toHeight, toWidth, method);
-          toRgb(resized.data(), toHeight * toWidth, channels, out.data());
-        }
-        frame.reset();
+      [=] {
+        cmykToRgb(cmyk.data(), cmyk.length() / 4, out.data());
         return true;
       },
       [out](Napi::Env, bool&) { return out.value(); });
+}
+
+Napi::Value bmpPixelsToJs(const Napi::CallbackInfo& info) {
+  const HeldArray<uint8_t> file(info[0].As<Napi::Uint8Array>());
+  const auto header = info[1].As<Napi::Object>();
+  const auto order = listFromJs(header.Get("order"), integer);
+  check(order.size() == 3, "a pixel has three colours");
+  const BmpLayout layout{getInt(header, "width"),
+                         getInt(header, "height"),
+                         getInt(header, "bits"),
+                         getBool(header, "topDown"),
+                         getInt(header, "offset"),
+                         getInt(header, "stride"),
+                         order[0],
+                         order[1],
+                         order[2]};
+  const int64_t end = bmpEnd(layout);
+  check(end > 0 && end <= static_cast<int64_t>(file.length()), "the pixels lie outside the file");
+  const HeldArray<uint8_t> palette(header.Get("palette").As<Napi::Uint8Array>());
+  const HeldArray<uint8_t> out(arrayOf<uint8_t>(info.Env(), layout.width * layout.height * 3));
+  return runOnPool<int>(
+      info.Env(),
+      [=] {
+        return bmpPixels(file.data(), layout, palette.data(), static_cast<int64_t>(palette.length() / 3), out.data());
+      },
+      [out](Napi::Env env, int& highest) -> Napi::Value {
+        Napi::Object result = Napi::Object::New(env);
+        result.Set("pixels", out.value());
+        result.Set("highestIndex", highest);
+        return result;
+      });
 }
 
 template <class T>
@@ -161,7 +257,9 @@ Napi::Value resizeMapToJs(const Napi::CallbackInfo& info) {
 
 void registerImages(Napi::Env env, Napi::Object exports) {
   addFunction<resizeImageToJs>(env, exports, "resizeImage");
-  addFunction<rgbFromFrameToJs>(env, exports, "rgbFromFrame");
+  addFunction<imageToRgbToJs>(env, exports, "imageToRgb");
+  addFunction<cmykToRgbToJs>(env, exports, "cmykToRgb");
+  addFunction<bmpPixelsToJs>(env, exports, "bmpPixels");
   addFunction<markDefectsToJs>(env, exports, "markDefects");
   addFunction<flipImageToJs>(env, exports, "flipImage");
   addFunction<trainingTargetsToJs>(env, exports, "trainingTargets");

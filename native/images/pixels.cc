@@ -1,5 +1,6 @@
 #include "images/pixels.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "platform.h"
@@ -34,6 +35,21 @@ SSN_VECTORISED size_t mark16(const uint16_t* samples, size_t pixels, int64_t cha
   return markAny(samples, pixels, channels, least, out);
 }
 
+SSN_VECTORISED int bytesOf(const uint16_t* samples, size_t count, int shift, uint8_t* out) {
+  uint16_t highest = 0;
+  for (size_t i = 0; i < count; ++i) {
+    highest = std::max(highest, samples[i]);
+    out[i] = static_cast<uint8_t>(std::min(samples[i] >> shift, 255));
+  }
+  return highest;
+}
+
+SSN_VECTORISED int highestOf(const uint8_t* samples, size_t count) {
+  uint8_t highest = 0;
+  for (size_t i = 0; i < count; ++i) highest = std::max(highest, samples[i]);
+  return highest;
+}
+
 }  // namespace
 
 void toRgb(const uint8_t* image, size_t pixels, int64_t channels, uint8_t* out) {
@@ -46,6 +62,27 @@ void toRgb(const uint8_t* image, size_t pixels, int64_t channels, uint8_t* out) 
     out[0] = image[0];
     out[1] = image[next];
     out[2] = image[2 * next];
+  }
+}
+
+int toBytes(const uint16_t* samples, size_t count, int bits, uint8_t* out) {
+  return bytesOf(samples, count, bits - 8, out);
+}
+
+PixelFacts factsOf(const uint8_t* image, size_t pixels, int64_t channels) {
+  const auto sameAsNext = [&] {
+    if (channels != 4) return std::memcmp(image, image + channels, (pixels - 1) * channels) == 0;
+    for (size_t i = 1; i < pixels; ++i)
+      if (std::memcmp(image + 4 * i, image, 3) != 0) return false;
+    return true;
+  };
+  return {sameAsNext(), highestOf(image, pixels * channels)};
+}
+
+void cmykToRgb(const uint8_t* cmyk, size_t pixels, uint8_t* out) {
+  for (size_t i = 0; i < pixels; ++i, cmyk += 4, out += 3) {
+    const int white = 255 - cmyk[3];
+    for (int c = 0; c < 3; ++c) out[c] = static_cast<uint8_t>(((255 - cmyk[c]) * white * 2 + 255) / 510);
   }
 }
 

@@ -14,7 +14,7 @@ import {
   evaluateScores,
   type EvaluatedMap,
 } from "../../lib/index.js";
-import { loadMask } from "../../lib/images/decode.js";
+import { loadMask } from "../../lib/images/mask.js";
 import { failure, writeMask } from "../datasets/files.js";
 import { scratchFolder, smallDataset, tinier, train } from "../training/support.js";
 

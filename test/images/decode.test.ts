@@ -7,7 +7,9 @@ import { promisify } from "node:util";
 
 import sharp from "sharp";
 
-import { decodeImage, decodeMask, imageSize, loadImage, type RawImage } from "../../lib/images/decode.js";
+import { decodeImage, imageSize, loadImage } from "../../lib/images/decode.js";
+import { decodeMask } from "../../lib/images/mask.js";
+import type { RawImage } from "../../lib/images/source.js";
 import { Random } from "../../lib/random.js";
 import { failure, temporaryFolder } from "../datasets/files.js";
 
@@ -143,7 +145,7 @@ test("files that are no images are refused with what is wrong", async (t) => {
   await assert.rejects(decodeImage(await write("empty.png", "")), failure("IMAGE_UNREADABLE", "empty.png", "0 bytes"));
   await assert.rejects(
     decodeImage(await write("camera.bmp", Buffer.from("BM..........................."))),
-    failure("IMAGE_UNREADABLE", "BMP is not supported"),
+    failure("IMAGE_UNREADABLE", "damaged or truncated", "camera.bmp"),
   );
   await assert.rejects(
     decodeImage(await write("drawing.png", '<svg xmlns="http://www.w3.org/2000/svg" width="4" height="4"/>')),
@@ -153,7 +155,7 @@ test("files that are no images are refused with what is wrong", async (t) => {
   await assert.rejects(decodeImage(path.join(folder, "sub.png")), failure("IMAGE_UNREADABLE", "folder"));
   await assert.rejects(decodeImage(path.join(folder, "none.png")), failure("FILE_NOT_FOUND", "none.png"));
   await assert.rejects(decodeImage(Buffer.alloc(0)), failure("IMAGE_UNREADABLE", "0 bytes"));
-  await assert.rejects(decodeImage(Buffer.from("x"), "upload 7"), failure("IMAGE_UNREADABLE", "upload 7"));
+  await assert.rejects(decodeImage(Buffer.from("x"), { name: "upload 7" }), failure("IMAGE_UNREADABLE", "upload 7"));
 });
 
 test("an image is read up to a number of pixels, and a larger one is not called damaged", async (t) => {

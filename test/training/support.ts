@@ -16,12 +16,14 @@ import {
   type TrainerOptions,
 } from "../../lib/index.js";
 import { paperBackbone } from "../../lib/schema/common.js";
-import { checkOptions, type SettledOptions } from "../../lib/training/resolve.js";
+import { fullDepth } from "../../lib/images/depth.js";
+import { checkOptions, type DeepOptions } from "../../lib/training/resolve.js";
 
-/** Checked options with the paper's backbone where they name none, whatever lies on this machine. */
-export function settled(options: TrainerOptions): SettledOptions {
+/** Checked options with the paper's backbone and the full bit depth where they name none, whatever lies on this machine. */
+export function settled(options: TrainerOptions): DeepOptions {
   const checked = checkOptions(options);
-  return { ...checked, backbone: checked.backbone ?? paperBackbone };
+  const bitDepth = checked.bitDepth === "auto" ? fullDepth : checked.bitDepth;
+  return { ...checked, backbone: checked.backbone ?? paperBackbone, bitDepth };
 }
 
 /** A folder that is deleted when the file's tests are done. */

@@ -1,0 +1,101 @@
+import type { Sharp } from "sharp";
+
+import { engine } from "../native/engine.js";
+import { bmpPixels } from "./bmp.js";
+import { Budget, decodingBudget } from "./budget.js";
+import { type Header, readHeader } from "./header.js";
+import { sharp } from "./sharp.js";
+import { copiedAtOnce, readImageFile } from "./source.js";
+import { decodeFailure } from "./unreadable.js";
+
+/** The samples of an image as its file holds them, row-major, channels interleaved, without alpha. One channel is grey. */
+export interface Samples {
+  values: Uint8Array | Uint16Array;
+  channels: 1 | 3;
+  width: number;
+  height: number;
+}
+
+/** Images whose files are read and decoded at once: enough for libuv's pool of threads to have the next at hand. */
+const AT_ONCE = 2 * Math.max(4, Number(process.env["UV_THREADPOOL_SIZE"]) || 4);
+const entrance = new Budget(AT_ONCE, () => Infinity);
+
+/**
+ * Decodes a file or an encoded image for `use`, within the budget of memory, which its pixels leave when `use` is done. A
+ * buffer is copied at once: its owner may use it again before the image is decoded.
+ */
+export async function withSamples<T>(
+  source: string | Uint8Array,
+  name: string,
+  use: (samples: Samples, header: Header) => Promise<T>,
+): Promise<T> {
+  const copy = typeof source === "string" ? undefined : copiedAtOnce(source, name);
+  const leave = await entrance.take(1, name);
+  try {
+    const bytes = copy ?? (await readImageFile(source as string));
+    const header = await readHeader(bytes, name);
+    const giveBack = await decodingBudget().take(bytesToDecode(header), name);
+    try {
+      return await use(await decodeSamples(bytes, header, name), header);
+    } finally {
+      giveBack();
+    }
+  } finally {
+    leave();
+  }
+}
+
+/** Bytes per pixel that libvips and the codec take beside the samples, measured with images of 20 megapixels. */
+const WORKING: Readonly<Record<string, number>> = { webp: 8, gif: 5, heif: 17 };
+
+/** Memory that decoding takes at most: samples, what the codec keeps, and the RGB that is made of them. */
+function bytesToDecode({ width, height, format, bits, colours, whole }: Header): number {
+  const sample = bits / 8;
+  const channels = colours === "grey" && bits === 16 ? 1 : colours === "cmyk" ? 4 : 3;
+  const made = bits === 16 ? 3 + channels : colours === "cmyk" ? 3 : 0;
+  const working = WORKING[format] ?? (whole ? channels * sample + 1 : 1);
+  return width * height * (channels * sample + working + made);
+}
+
+/** Decodes the pixels of a file whose header was read. Throws IMAGE_UNREADABLE. */
+async function decodeSamples(bytes: Uint8Array, header: Header, name: string): Promise<Samples> {
+  try {
+    if (header.bmp) {
+      const { width, height } = header;
+      return { values: await bmpPixels(bytes, header.bmp, name), channels: 3, width, height };
+    }
+    const image = sharp(bytes, header.input).removeAlpha();
+    if (header.bits === 16) return await deepSamples(image, header);
+    return header.colours === "cmyk" ? await cmykSamples(image) : await rgbSamples(image);
+  } catch (error) {
+    throw decodeFailure(name, error);
+  }
+}
+
+async function rgbSamples(image: Sharp): Promise<Samples> {
+  const { data, info } = await image
+    .toColourspace("srgb")
+    .raw({ depth: "uchar" })
+    .toBuffer({ resolveWithObject: true });
+  return { values: data, channels: 3, width: info.width, height: info.height };
+}
+
+/** Raw CMYK: libvips converts by a profile of its own, which makes (232, 0, 0) of pure red and (20, 5, 0) of black. */
+async function cmykSamples(image: Sharp): Promise<Samples> {
+  const { data, info } = await image
+    .pipelineColourspace("cmyk")
+    .toColourspace("cmyk")
+    .raw({ depth: "uchar" })
+    .toBuffer({ resolveWithObject: true });
+  return { values: await engine().cmykToRgb(data), channels: 3, width: info.width, height: info.height };
+}
+
+async function deepSamples(image: Sharp, { colours }: Header): Promise<Samples> {
+  const { data, info } = await image
+    .toColourspace(colours === "grey" ? "grey16" : "rgb16")
+    .raw({ depth: "ushort" })
+    .toBuffer({ resolveWithObject: true });
+  const { width, height } = info;
+  const channels = colours === "grey" ? 1 : 3;
+  return { values: new Uint16Array(data.buffer, data.byteOffset, width * height * channels), channels, width, height };
+}

@@ -1,0 +1,39 @@
+import { types } from "node:util";
+
+import { SuperSimpleNetError } from "../errors.js";
+import { outOfMemory } from "./budget.js";
+
+/** IMAGE_UNREADABLE: which image, why, and what to do. */
+export function unreadable(name: string, reason: string, cause?: unknown): SuperSimpleNetError {
+  return new SuperSimpleNetError("IMAGE_UNREADABLE", `Cannot read image ${name}: ${reason}`, { cause, path: name });
+}
+
+/** IMAGE_UNREADABLE for an image that is whole, but of a kind that is not read. `kind` is a clause: "its compression is ZSTD". */
+export const notRead = (name: string, kind: string, convert: string): SuperSimpleNetError =>
+  unreadable(name, `${kind}, which is not read. ${convert}`);
+
+/** What a decoder that failed on an image's pixels comes to. Every failed decode goes through here. */
+export function decodeFailure(name: string, error: unknown): SuperSimpleNetError {
+  if (error instanceof SuperSimpleNetError) return error;
+  const memory = memoryFailure(name, error);
+  if (memory) return memory;
+  const why = firstLine(error);
+  return /not (configured|implemented|supported)/i.test(why)
+    ? unreadable(name, `it is of a kind that is not read (${why}). Convert it, for example to PNG.`, error)
+    : unreadable(name, `it is damaged or truncated. (${why})`, error);
+}
+
+/** OUT_OF_MEMORY where a decoder says that there was none. */
+export function memoryFailure(name: string, error: unknown): SuperSimpleNetError | undefined {
+  const message = types.isNativeError(error) ? error.message : String(error);
+  return /out of memory|(not enough|insufficient) memory|(allocat|alloc).*fail|(unable|cannot|failed|could not) (to )?(m?alloc|allocate)/i.test(
+    message,
+  )
+    ? outOfMemory(name, `the decoder says '${firstLine(error)}'`, error)
+    : undefined;
+}
+
+/** One line of sharp's message, which can repeat itself over several. */
+export function firstLine(error: unknown): string {
+  return (types.isNativeError(error) ? error.message : String(error)).split("\n")[0]!.trim();
+}
