@@ -2,7 +2,8 @@ import { types } from "node:util";
 
 import type { ResizeMethod } from "../native/binding.js";
 import { engine } from "../native/engine.js";
-import { fullDepth, rgbOfDeep } from "./depth.js";
+import { fullDepth } from "../schema/common.js";
+import { rgbOfDeep } from "./depth.js";
 import { readHeader } from "./header.js";
 import { decodeSamples } from "./samples.js";
 import { bytesOf, type ImageSource, nameOfSource, plainSource, type RawImage } from "./source.js";
