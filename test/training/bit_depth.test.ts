@@ -31,14 +31,20 @@ let low: Dataset;
 let full: Dataset;
 let model: Model;
 
+function scene(seed: number, shift: number): Promise<Buffer> {
+  const random = new Random(seed);
+  const samples = Uint16Array.from({ length: 32 * 32 }, (_, i) => (i === 0 ? 1000 : random.integer(1000)) << shift);
+  return sharp(samples, { raw: { width: 32, height: 32, channels: 1 } })
+    .toColourspace("grey16")
+    .png()
+    .toBuffer();
+}
+
 async function write(root: string, shift: number): Promise<Dataset> {
   for (const [seed, name] of ["train/good/0", "train/good/1", "train/good/2", "test/good/3"].entries()) {
-    const random = new Random(seed);
-    const samples = Uint16Array.from({ length: 32 * 32 }, (_, i) => (i === 0 ? 1000 : random.integer(1000)) << shift);
     const file = path.join(root, `${name}.png`);
     mkdirSync(path.dirname(file), { recursive: true });
-    const image = sharp(samples, { raw: { width: 32, height: 32, channels: 1 } }).toColourspace("grey16");
-    await writeFile(file, await image.png().toBuffer());
+    await writeFile(file, await scene(seed, shift));
   }
   return datasets.folder(root);
 }
@@ -98,7 +104,7 @@ test("a training on 10 bits is that on the full range, bit for bit; the model sa
   assert.match(bright.warnings.join(), /reach 1024 and more, but the model reads 10 bits/);
   const { notes } = await evaluate(loaded, full);
   assert.ok(
-    notes.some((note) => note.startsWith("test/good/3.png: its 16-bit samples reach 1024")),
+    notes.some((note) => note.startsWith("test/good/3.png: 16-bit samples reach 1024")),
     notes.join("\n"),
   );
 });
@@ -141,7 +147,7 @@ test("predict warns once of all images that say nothing, and draws with the mode
   const args = ["predict", "--model", at("low.safetensors"), at("flat.png"), grey, imageOf(low, "test"), "--json"];
   const { code, stdout, stderr } = await supersimplenet(args, { cwd: folder });
   assert.equal(code, 0, stderr);
-  assert.match(stderr, /warning: 2 images: every pixel has the same value\..*flat\.png, .*grey\.bmp\./);
+  assert.match(stderr, /warning: .*flat\.png, .*grey\.bmp: every pixel has the same value\./);
   const { images } = JSON.parse(stdout) as { images: { warnings: string[] }[] };
   assert.deepEqual(
     images.map(({ warnings }) => warnings.length),
@@ -151,17 +157,7 @@ test("predict warns once of all images that say nothing, and draws with the mode
 
 test("calibrate warns of parts that do not fit the model", async () => {
   const fitting = await Model.load(at("low.safetensors"));
-  const good = low.samples.filter(({ split }) => split === "train").map(({ image }) => image);
-  const parts = await Promise.all(
-    [...good, imageOf(low, "test")].map(async (file, i) =>
-      sharp(file)
-        .toColourspace("grey16")
-        .rotate(90)
-        .linear(1 + i / 50)
-        .png()
-        .toBuffer(),
-    ),
-  );
-  const thresholds = await fitting.calibrate({ good: [...parts, imageOf(full, "test")] }, { acceptChange: true });
-  assert.match(thresholds.calibration!.warnings.join("\n"), /test\/good\/3\.png: its 16-bit samples reach 1024/);
+  const good = await Promise.all([10, 11, 12, 13].map((seed) => scene(seed, 0)));
+  const thresholds = await fitting.calibrate({ good: [...good, imageOf(full, "test")] }, { acceptChange: true });
+  assert.match(thresholds.calibration!.warnings.join("\n"), /test\/good\/3\.png: 16-bit samples reach 1024/);
 });
