@@ -2,7 +2,7 @@ import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs
 
 import { fileError } from "../errors.js";
 import { regimePresets } from "../schema/presets.js";
-import { fullDepth } from "../images/depth.js";
+import { fullDepth } from "../schema/common.js";
 import type { EpochEvent, FitOptions, StageEvent, StartEvent, StepEvent } from "../training/events.js";
 import { duration, output } from "./output.js";
 

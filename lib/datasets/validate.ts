@@ -3,13 +3,14 @@ import path from "node:path";
 
 import { hasCode, SuperSimpleNetError } from "../errors.js";
 import { decodeImage, imageSize as readSize, type PixelFacts } from "../images/decode.js";
-import { depthOf, fullDepth } from "../images/depth.js";
+import { depthOf } from "../images/depth.js";
 import { sha256, shortId } from "../images/identity.js";
 import { decodeMask, leftOutOfMask } from "../images/mask.js";
 import { prefetch } from "../images/pipeline.js";
 import { readImageFile } from "../images/source.js";
 import { pixelWarnings } from "../images/warnings.js";
 import { check } from "../schema/check.js";
+import { fullDepth } from "../schema/common.js";
 import { validateOptions } from "../schema/datasets.js";
 import type { Settings } from "../schema/types.js";
 import {

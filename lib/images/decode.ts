@@ -2,8 +2,8 @@ import { types } from "node:util";
 
 import type { ConversionOptions, ResizeMethod } from "../native/binding.js";
 import { engine } from "../native/engine.js";
+import { fullDepth } from "../schema/common.js";
 import { decodingBudget } from "./budget.js";
-import { fullDepth } from "./depth.js";
 import { readHeader } from "./header.js";
 import { withSamples } from "./samples.js";
 import { bytesOf, type ImageSource, nameOfSource, plainSource, type RawImage } from "./source.js";

@@ -1,6 +1,5 @@
 /** Bits that a sample of 16 bits can hold without a word: what cameras deliver. */
 const DEPTHS = [8, 10, 12, 14, 16] as const;
-export const fullDepth = 16;
 
 /** The bits per sample that data with this highest sample holds: the fewest of 8, 10, 12, 14 and 16. */
 export const depthOf = (highest: number): number => DEPTHS.find((bits) => highest < 2 ** bits)!;

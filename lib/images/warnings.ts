@@ -10,11 +10,11 @@ export function imageWarnings({ uniform, highest }: PixelFacts, bitDepth: number
   if (highest === undefined) return warnings;
   if (isFarBelow(highest, bitDepth))
     warnings.push(
-      `its 16-bit samples lie below ${2 ** depthOf(highest)}, but the model reads ${bitDepth} bits: it comes out nearly black. Train with the 'bitDepth' of the camera, or 'auto'.`,
+      `16-bit samples lie below ${2 ** depthOf(highest)}, but the model reads ${bitDepth} bits: they come out nearly black. Train with the camera's bits as the option bitDepth (--bit-depth), or with auto.`,
     );
   if (isAbove(highest, bitDepth))
     warnings.push(
-      `its 16-bit samples reach ${2 ** bitDepth} and more, but the model reads ${bitDepth} bits: what lies above is white.`,
+      `16-bit samples reach ${2 ** bitDepth} and more, but the model reads ${bitDepth} bits: what lies above is white.`,
     );
   return warnings;
 }
@@ -33,9 +33,7 @@ export class ImageWarnings {
 
   /** `list` shortens a list of images. */
   texts(list: (images: readonly string[]) => string): string[] {
-    return [...this.#images].map(([warning, images]) =>
-      images.length === 1 ? `${images[0]!}: ${warning}` : `${images.length} images: ${warning} ${list(images)}.`,
-    );
+    return [...this.#images].map(([warning, images]) => `${list(images)}: ${warning}`);
   }
 }
 

@@ -1,10 +1,9 @@
 import { z } from "zod";
 
 import { call, command, invalid, option, SuperSimpleNetError, text } from "../errors.js";
-import { fullDepth } from "../images/depth.js";
 import type { Architecture, Compute, NetworkConfig } from "../native/binding.js";
 import { check, checkValue } from "../schema/check.js";
-import { architectures, bitDepthType } from "../schema/common.js";
+import { architectures, modelBitDepth } from "../schema/common.js";
 import { type Decision, decisions, type Source } from "../schema/decisions.js";
 import { expectation } from "../schema/option.js";
 import type { Regime } from "../schema/regimes.js";
@@ -259,7 +258,7 @@ export interface TrainingInfo extends TrainingCounts {
 const { imageSize } = trainerOptions.shape;
 const requiredShape = { imageSize, ...networkShape };
 const ablationSchema = z.object(ablationShape);
-const networkSchema = z.object({ ...requiredShape, ...ablationShape, bitDepth: bitDepthType.default(fullDepth) });
+const networkSchema = z.object({ ...requiredShape, ...ablationShape, bitDepth: modelBitDepth });
 
 /** Returns the network's settings alone, with the defaults filled in. */
 export const networkSettings = (settings: NetworkSettings): Required<NetworkSettings> => networkSchema.parse(settings);

@@ -7,7 +7,7 @@ import { packaged } from "../backbones/catalogue.js";
 import { loadBackbone } from "../backbones/load.js";
 import { firstProblems, pickTensors, tensorsSha256 } from "../backbones/check.js";
 import { readTensors, writeTensors } from "../files/tensors.js";
-import { fullDepth } from "../images/depth.js";
+import { fullDepth } from "../schema/common.js";
 import type { NetworkConfig, TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
 import { check, checkPath } from "../schema/check.js";

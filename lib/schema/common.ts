@@ -120,9 +120,15 @@ export function readNumbers(written: string): number[] | undefined {
   return numbers.every(Number.isFinite) ? numbers : undefined;
 }
 
-/** Bits per sample of 16-bit files. */
-export const bitDepthType = z.int().min(8).max(16);
-export const bitDepthOrAuto = z.union([z.literal("auto"), bitDepthType]);
+/** Bits that a sample of a 16-bit image can hold. */
+export const fullDepth = 16;
+const bits = z.int().min(8).max(fullDepth);
+export const bitDepthOrAuto = z.union([z.literal("auto"), bits]);
+
+/** What a model has of it. */
+export const modelBitDepth = option(bits.default(fullDepth), {
+  help: "Bits that the samples of 16-bit images hold.",
+});
 
 export const bitDepthRow = {
   placeholder: "auto|BITS",

@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-import { bitDepthOrAuto, bitDepthRow, callback, imageSizeRow, imageSizeType, signal } from "./common.js";
+import { bitDepthOrAuto, bitDepthRow, callback, fullDepth, imageSizeRow, imageSizeType, signal } from "./common.js";
 import { option } from "./option.js";
 import { regimes } from "./regimes.js";
 import { trainerOptions } from "./training.js";
@@ -107,7 +107,7 @@ export const validateOptions = z.strictObject({
     ...imageSizeRow,
     help: "Size of the model's input in pixels; warns of images that are less than half of it.",
   }),
-  bitDepth: option(bitDepthOrAuto.default(16), {
+  bitDepth: option(bitDepthOrAuto.default(fullDepth), {
     ...bitDepthRow,
     help: "Bits that the samples of 16-bit images hold, as for a training; warns of images that do not fit it.",
   }),

@@ -7,6 +7,7 @@ import {
   callback,
   decisionRow,
   device,
+  fullDepth,
   headsForms,
   headsRow,
   imageSizeRow,
@@ -135,7 +136,7 @@ export const trainerOptions = z.strictObject({
     ...imageSizeRow,
     help: "Images are resized to this size; the aspect is not kept.",
   }),
-  bitDepth: option(bitDepthOrAuto.default(16), {
+  bitDepth: option(bitDepthOrAuto.default(fullDepth), {
     ...bitDepthRow,
     help: "Bits that the samples of 16-bit images hold, as 10 for a 10-bit camera; auto: as many as the highest sample of the training images needs, of 8, 10, 12, 14 and 16.",
   }),

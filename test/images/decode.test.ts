@@ -229,6 +229,7 @@ test(
     await chmod(readable, 0o644);
     const script = `
     const { decodeImage } = require(${JSON.stringify(require.resolve("../../lib/images/decode.js"))});
+    require(${JSON.stringify(require.resolve("../../lib/native/engine.js"))}).engine();
     const read = (file) => decodeImage(file).then(() => "read", (error) => error.code + " " + error.message);
     try { process.setuid(65534); } catch (error) { console.log(error.code); process.exit(); }
     read(${JSON.stringify(readable)}).then((other) => read(${JSON.stringify(file)}).then((secret) => console.log(other + ", " + secret)));`;

@@ -94,6 +94,7 @@ test("a tiled TIFF that was cut short is refused, however little is missing", as
   await refused(tiled({ segments: [plain[0]!] }), "2 tiles, but a list of only 1");
   // Preallocated, and never written.
   const jpeg = await sharp(plain[0]!, { raw: { width: 32, height: 32, channels: 1 } })
+    .toColourspace("b-w")
     .jpeg()
     .toBuffer();
   const whole = tiled({ compression: 7, segments: [jpeg, jpeg] });

@@ -15,8 +15,7 @@ import {
   Trainer,
   type TrainerOptions,
 } from "../../lib/index.js";
-import { paperBackbone } from "../../lib/schema/common.js";
-import { fullDepth } from "../../lib/images/depth.js";
+import { fullDepth, paperBackbone } from "../../lib/schema/common.js";
 import { checkOptions, type DeepOptions } from "../../lib/training/resolve.js";
 
 /** Checked options with the paper's backbone and the full bit depth where they name none, whatever lies on this machine. */
