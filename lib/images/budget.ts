@@ -1,9 +1,9 @@
 import { SuperSimpleNetError, option, text } from "../errors.js";
-import { addressSpaceLeft, memoryLimit } from "../machine.js";
+import { addressSpaceLeft, collectGarbage, memoryLimit } from "../machine.js";
 
 const MIB = 2 ** 20;
 /** Of address space, which threads and allocators take beside the pixels. */
-const SPARE = 128 * MIB;
+const SPARE = 64 * MIB;
 
 /**
  * Memory that images may take while they are decoded, shared by all calls of this JavaScript thread. What an image needs
@@ -47,6 +47,8 @@ export class Budget {
       await new Promise<void>((resolve) => this.#waiting.push({ bytes, start: resolve }));
     else this.#used += bytes;
     if (this.#used === bytes && bytes > this.room()) {
+      collectGarbage();
+      if (bytes <= this.room()) return this.#once(bytes);
       this.#giveBack(bytes);
       throw outOfMemory(
         name,

@@ -1,7 +1,11 @@
 import { types } from "node:util";
 
 import { SuperSimpleNetError } from "../errors.js";
+import { addressSpaceLeft } from "../machine.js";
 import { outOfMemory } from "./budget.js";
+
+/** With less address space than this, a decoder that fails has probably run out of it. */
+const SHORT = 256 * 2 ** 20;
 
 /** IMAGE_UNREADABLE: which image, why, and what to do. */
 export function unreadable(name: string, reason: string, cause?: unknown): SuperSimpleNetError {
@@ -26,10 +30,12 @@ export function decodeFailure(name: string, error: unknown): SuperSimpleNetError
 /** OUT_OF_MEMORY where a decoder says that there was none. */
 export function memoryFailure(name: string, error: unknown): SuperSimpleNetError | undefined {
   const message = types.isNativeError(error) ? error.message : String(error);
-  return /out of memory|(not enough|insufficient) memory|(allocat|alloc).*fail|(unable|cannot|failed|could not) (to )?(m?alloc|allocate)/i.test(
-    message,
-  )
-    ? outOfMemory(name, `the decoder says '${firstLine(error)}'`, error)
+  const says = /out of memory|(not enough|insufficient) memory|alloc.*fail|(unable|cannot|failed|could not) (to )?m?alloc/i;
+  if (says.test(message)) return outOfMemory(name, `the decoder says '${firstLine(error)}'`, error);
+  // Some decoders do not say what they lacked.
+  const left = addressSpaceLeft();
+  return left < SHORT
+    ? outOfMemory(name, `'${firstLine(error)}', with ${Math.floor(left / 2 ** 20)} MiB of address space left`, error)
     : undefined;
 }
 
