@@ -9,6 +9,7 @@ import { evaluate, type Evaluation, outcome } from "../evaluation/evaluate.js";
 import { evaluateScores } from "../evaluation/metrics.js";
 import { decodeMask } from "../images/mask.js";
 import { check } from "../schema/check.js";
+import { fullDepth } from "../schema/common.js";
 import { experimentOptions } from "../schema/experiments.js";
 import { trainerDefaults } from "../schema/training.js";
 import type { Settings, TrainerOptions } from "../schema/types.js";
@@ -147,7 +148,8 @@ async function prepareRuns(
       prepared.push({ run, dataset, data });
       continue;
     }
-    const differences = optionDifferences(before.options, decisive(run));
+    // Older results have no bit depth: all 16 bits were read.
+    const differences = optionDifferences({ bitDepth: fullDepth, ...before.options }, decisive(run));
     if (before.data.samples !== data.samples) differences.push("other images or labels");
     if (differences.length === 0) continue;
     const what = text`${call(where)}: ${out} holds ${run.key} with other options: ${differences.join(", ")}.`;

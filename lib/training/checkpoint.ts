@@ -9,6 +9,7 @@ import { call, fileError, option, SuperSimpleNetError, text } from "../errors.js
 import { readMetadata, readTensors, writeTensors } from "../files/tensors.js";
 import type { TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
+import { fullDepth } from "../schema/common.js";
 import { emptyFolders, makeFolder, probeFolder } from "../write.js";
 
 const formatName = "supersimplenet-checkpoint";
@@ -257,7 +258,8 @@ export function corrupt(file: string, what: string, cause?: unknown): SuperSimpl
 function parsed(fingerprint: string | undefined): Fingerprint | undefined {
   try {
     const value: unknown = JSON.parse(fingerprint ?? "");
-    return typeof value === "object" && value !== null ? (value as Fingerprint) : undefined;
+    // Older checkpoints have no bit depth: all 16 bits were read.
+    return typeof value === "object" && value !== null ? { bitDepth: fullDepth, ...value } : undefined;
   } catch {
     return undefined;
   }

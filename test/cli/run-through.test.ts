@@ -289,13 +289,13 @@ test("predict reads of a folder what data sets read, in their order, and says wh
 
 test("predict names what there is in a folder without an image", async () => {
   mkdirSync(at("bitmaps"));
-  for (const name of ["1.bmp", "2.bmp"]) writeFileSync(at("bitmaps", name), "BM");
+  for (const name of ["1.jp2", "2.jp2"]) writeFileSync(at("bitmaps", name), "JP");
   const { code, stdout, stderr } = await predict(["bitmaps"]);
   assert.equal(code, 1);
   assert.equal(stdout, "");
   assert.match(
     stderr,
-    /^error \[FILE_NOT_FOUND\] There is no image in bitmaps\. 2 images are skipped .*: bitmaps\/1\.bmp, bitmaps\/2\.bmp\.$/m,
+    /^error \[FILE_NOT_FOUND\] There is no image in bitmaps\. 2 images are skipped .*: bitmaps\/1\.jp2, bitmaps\/2\.jp2\.$/m,
   );
 });
 

@@ -100,12 +100,12 @@ test("what fits nothing is noted: orphan masks, other files, nested folders, loo
     ["train/good/0.png", "train/loose.png", "test/cut/sub/1.png", "test/cut/0.png"],
     ["ground_truth/cut/9_mask.png", "ground_truth/good/0.png"],
   );
-  await writeFile(path.join(root, "train/good/camera.bmp"), "BM");
+  await writeFile(path.join(root, "train/good/camera.jp2"), "JP");
   await writeFile(path.join(root, "ground_truth/cut/notes.txt"), "x");
   const problems = messages(await folder(root));
   for (const expected of [
     /train\/loose\.png lies directly in train/,
-    /train\/good\/camera\.bmp is not a supported image/,
+    /train\/good\/camera\.jp2 is not a supported image/,
     /test\/cut\/sub is a folder/,
     /ground_truth\/cut\/notes\.txt is not a supported mask/,
     /ground_truth\/cut\/9_mask\.png is a mask without an image/,

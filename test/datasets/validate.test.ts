@@ -26,6 +26,7 @@ test("a good data set: counts, regime, progress, no warnings", async (t) => {
     regime: "full",
     counts: { trainNormal: 2, trainAnomalous: 1, trainSegmented: 1, testNormal: 1, testAnomalous: 1, testSegmented: 1 },
     warnings: [],
+    bitDepth: 16,
   });
   assert.deepEqual(progress, ["1/5", "2/5", "3/5", "4/5", "5/5"]);
 

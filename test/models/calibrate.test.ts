@@ -188,7 +188,7 @@ test("what cannot set thresholds is refused, and the old ones stay", async (t) =
   await refused("one, four times", { good: Array<string>(4).fill(good[0]!) }, "DATASET_INVALID", "4 are needed");
   await refused("a file that is not there", { good: [...good, at("none.png")] }, "FILE_NOT_FOUND", "none.png");
   await refused("no list", { good: "folder" as never }, "INVALID_OPTION", "a list of images");
-  await refused("no image", { good: [1, 2, 3, 4] as never }, "INVALID_OPTION", "paths, encoded images or raw images");
+  await refused("no image", { good: [1, 2, 3, 4] as never }, "INVALID_OPTION", "Expected an image as a path");
   await t.test("a constant network", async () => {
     const flat = await load();
     for (const [name, { data }] of Object.entries(flat.heads))

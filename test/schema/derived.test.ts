@@ -88,6 +88,7 @@ test("the record has the options that decide results, by the names of files writ
     "backbone",
     "balancedSampling",
     "batchSize",
+    "bitDepth",
     "calibration",
     "calibrationFolds",
     "calibrationFraction",

@@ -21,6 +21,7 @@ import { Random } from "../../lib/random.js";
 import { supersimplenet } from "../cli/run.js";
 import { failure } from "../datasets/files.js";
 import { bmpFile } from "../images/files.js";
+import { checkCheckpoint, writeCheckpoint } from "../../lib/training/checkpoint.js";
 import { headsOf, scratchFolder, tinier, train } from "./support.js";
 
 const folder = scratchFolder();
@@ -137,6 +138,16 @@ test("a model file of format 3 reads all 16 bits", async () => {
     config: JSON.stringify({ ...config, bitDepth: 17 }),
   });
   await assert.rejects(Model.load(at("wrong.safetensors")), failure("MODEL_INVALID", "'bitDepth'"));
+});
+
+test("a checkpoint from before bit depths goes on with 16", async () => {
+  const out = at("before");
+  const state = { epochsDone: 1, threads: 1, heads: {}, optimizer: {} };
+  await writeCheckpoint(out, state, { seed: 3 });
+  await checkCheckpoint(out, { seed: 3, bitDepth: 16 });
+  await checkCheckpoint(out, { seed: 3, bitDepth: "auto" });
+  const other = checkCheckpoint(out, { seed: 3, bitDepth: 10 });
+  await assert.rejects(other, failure("CHECKPOINT_MISMATCH", "bitDepth 16, which is now 10"));
 });
 
 test("predict warns once of all images that say nothing, and draws with the model's bit depth", async () => {
