@@ -141,7 +141,7 @@ function tellSum(images: readonly Record<string, unknown>[], skipped: readonly S
   const failed = images.filter((image) => "error" in image).length;
   const anomalous = images.filter((image) => image["anomalous"] === true).length;
   const unsure = images.filter((image) => image["verdict"] === "unsure").length;
-  const unread = skipped.filter(({ reason }) => reason === "format").length;
+  const unread = skipped.filter(({ reason }) => reason !== "picture").length;
   const others = `${failed > 0 ? `; ${failed} could not be read` : ""}${unread > 0 ? `; ${unread} skipped` : ""}`;
   const between = unsure > 0 ? `, ${unsure} unsure` : "";
   if (images.length + unread > 1)

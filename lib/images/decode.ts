@@ -1,4 +1,3 @@
-import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { types } from "node:util";
 
@@ -6,6 +5,7 @@ import type { Metadata } from "sharp";
 import { z } from "zod";
 
 import { fileError, invalid, SuperSimpleNetError } from "../errors.js";
+import { readRegular } from "../files/input.js";
 import { engine } from "../native/engine.js";
 import type { ResizeMethod } from "../native/binding.js";
 import { checkNames, checkPath, checkValue } from "../schema/check.js";
@@ -73,14 +73,12 @@ function unreadable(name: string, reason: string, cause?: unknown): SuperSimpleN
   return new SuperSimpleNetError("IMAGE_UNREADABLE", `Cannot read image ${name}: ${reason}`, { cause, path: name });
 }
 
-/** The bytes of an image file. Errors: FILE_NOT_FOUND, NO_PERMISSION, IMAGE_UNREADABLE (a folder, an empty file). */
+/** The bytes of an image file. Errors: FILE_NOT_FOUND, NO_PERMISSION, IMAGE_UNREADABLE (no regular file, an empty file). */
 export async function readImageFile(file: string): Promise<Buffer> {
   let bytes: Buffer;
   try {
-    bytes = await readFile(file);
+    bytes = await readRegular(file, unreadable);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "EISDIR")
-      throw unreadable(file, "it is a folder. Give a file.", error);
     throw fileError(error, "read image", file);
   }
   if (bytes.length === 0) throw unreadable(file, "the file is empty (0 bytes). Copy or export it again.");

@@ -203,7 +203,7 @@ async function fetchWheels(
 async function takeWheels(wheels: Wheel[], source: string, { signal, onProgress }: WheelOptions): Promise<string[]> {
   const isWheel = wheels.length === 1 && (statSync(source, { throwIfNoEntry: false })?.isFile() ?? false);
   const place = ({ file }: Wheel): string => (isWheel ? source : path.join(source, file));
-  const missing = wheels.filter((wheel) => !existsSync(place(wheel)));
+  const missing = wheels.filter((wheel) => !statSync(place(wheel), { throwIfNoEntry: false })?.isFile());
   if (missing.length > 0)
     throw new SuperSimpleNetError(
       "FILE_NOT_FOUND",
