@@ -150,7 +150,10 @@ export function diagnose(): Diagnosis {
     sharp,
     choice: probe?.choice ?? null,
     devices: probe?.devices ?? [],
-    cache: cache === null ? { folder: null, entries: [] } : { folder: cache, entries: attempt(() => entriesOf(cache)) ?? [] },
+    cache:
+      cache === null
+        ? { folder: null, entries: [] }
+        : { folder: cache, entries: attempt(() => entriesOf(cache)) ?? [] },
     problems,
   };
 }

@@ -10,7 +10,7 @@ import { hasCode, option as flagOf, SuperSimpleNetError, text } from "../errors.
 import { mapSuffixes, overlaySuffix, pictureNames } from "../report/names.js";
 import { detectorOptions } from "../schema/detection.js";
 import { option } from "../schema/option.js";
-import { makeFolder, writeWholeFile } from "../write.js";
+import { probeFolder, writeWholeFile } from "../write.js";
 import { command, interruptible, wrongUsage } from "./command.js";
 import { refuseInDataset, refuseInputs } from "./guards.js";
 import { imageFiles, type Skipped, tellSkipped } from "./images.js";
@@ -77,7 +77,7 @@ async function planPrediction(flags: Options, images: readonly string[]): Promis
   const inputs = [...files, model, settings.backboneWeights];
   refuseInputs("maps", maps, inputs);
   refuseInputs("overlays", overlays, inputs);
-  for (const folder of [mapFolder, overlayFolder]) if (folder !== undefined) await makeFolder(folder);
+  for (const folder of [mapFolder, overlayFolder]) if (folder !== undefined) await probeFolder(folder);
   return { model: path.resolve(model), settings, drift, files, skipped, format, maps, overlays };
 }
 

@@ -12,10 +12,14 @@ export function openSharp(): typeof sharpModule {
   } catch (cause) {
     const mount = binaryMount();
     if (mount !== undefined)
-      throw new SuperSimpleNetError("SHARP_MISSING", `The image library 'sharp' does not open: ${noexecReason(mount)}`, {
-        cause,
-        fix: `${allowExec(mount)}, or install the package on another file system.`,
-      });
+      throw new SuperSimpleNetError(
+        "SHARP_MISSING",
+        `The image library 'sharp' does not open: ${noexecReason(mount)}`,
+        {
+          cause,
+          fix: `${allowExec(mount)}, or install the package on another file system.`,
+        },
+      );
     const reason = cause instanceof Error ? cause.message.split("\n")[0] : String(cause);
     const fix = "npm install --include=optional sharp";
     throw new SuperSimpleNetError(

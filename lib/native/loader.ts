@@ -42,7 +42,9 @@ export function openLoader(addon: Addon): Loader {
 export function noexec(file: string, cause: unknown): SuperSimpleNetError | undefined {
   const mount = noexecMount(file);
   if (mount === undefined) return undefined;
-  const elsewhere = isCheckout ? "put this checkout on another file system" : "install the package on another file system";
+  const elsewhere = isCheckout
+    ? "put this checkout on another file system"
+    : "install the package on another file system";
   return new SuperSimpleNetError("ENGINE_NOT_BUILT", `${file} cannot be opened: ${noexecReason(mount)}`, {
     cause,
     path: file,

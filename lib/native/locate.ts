@@ -20,7 +20,8 @@ function ownManifest(): { folder: string; version: string } {
   const folder = path.resolve(here, "../../..");
   try {
     const { name, version } = JSON.parse(readFileSync(path.join(folder, "package.json"), "utf8")) as PackageManifest;
-    if (name === "supersimplenet" && existsSync(path.join(folder, "native", "libtorch.json"))) return { folder, version };
+    if (name === "supersimplenet" && existsSync(path.join(folder, "native", "libtorch.json")))
+      return { folder, version };
   } catch {
     // Another program's folder, or none.
   }

@@ -10,6 +10,7 @@ import { extract } from "../download/zip.js";
 import { SuperSimpleNetError, fileError, shownUrl } from "../errors.js";
 import type { TransferSettings } from "../schema/downloads.js";
 import { makeFolder, makeUniqueFolder } from "../write.js";
+import { prepareCache } from "./cache.js";
 import type { Wheel } from "./locate.js";
 
 export interface WheelProgress {
@@ -54,7 +55,7 @@ export async function installWheels(installation: Installation, options: WheelOp
   const parent = path.dirname(folder);
   const kept = path.join(parent, "wheels");
   try {
-    await makeFolder(parent);
+    await prepareCache(parent);
     await removeLeftovers(folder);
     const toFetch = typeof source === "string" ? 0 : await missingBytes(wheels, kept);
     await checkSpace(parent, installedBytes + toFetch);
