@@ -59,8 +59,8 @@ const publicOnly = (references = []) =>
 function libtorch() {
   const { version, wheels } = read("native/libtorch.json");
   const [wheel] = wheels[platform] ?? [];
-  const { cacheFolder, pinned } = require(path.join(root, "dist", "lib", "native", "locate.js"));
-  const licences = path.join(cacheFolder(), "libtorch", pinned.cacheName, "licenses", "third_party");
+  const { findCacheFolder, pinned } = require(path.join(root, "dist", "lib", "native", "locate.js"));
+  const licences = path.join(findCacheFolder() ?? root, "libtorch", pinned.cacheName, "licenses", "third_party");
   const parts = existsSync(licences) ? readdirSync(licences).sort() : [];
   return {
     "bom-ref": `libtorch@${version}`,
