@@ -41,7 +41,7 @@ export function chooseAction<Action extends string>(written: string | undefined,
 const sameMs = 500;
 
 /** After this time the process no longer waits for what does not end by itself. */
-const patienceMs = 2000;
+const patienceMs = 5000;
 
 /**
  * Runs `work` with a signal that Ctrl-C (SIGINT) or SIGTERM aborts. A second one ends the process at once. So does the
