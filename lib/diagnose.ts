@@ -73,8 +73,11 @@ export interface Diagnosis {
   choice: EngineChoice | null;
   /** "cpu" first, then "cuda:0"...; empty when the engine does not open. */
   devices: string[];
-  /** `entries`: the paths inside, two levels deep, with their sizes in bytes. Empty when the folder does not exist. */
-  cache: { folder: string; entries: { path: string; bytes: number }[] };
+  /**
+   * `folder`: null for a user without a home folder (see `problems`). `entries`: the paths inside, two levels deep, with
+   * their sizes in bytes. Empty when the folder does not exist.
+   */
+  cache: { folder: string | null; entries: { path: string; bytes: number }[] };
   problems: Problem[];
 }
 
@@ -87,11 +90,11 @@ interface Probe {
 /** Looks at everything this package needs and says what is wrong. Never throws for a broken installation. Takes about a second. */
 export function diagnose(): Diagnosis {
   const problems: Problem[] = [];
-  const attempt = <T>(body: () => T): T | null => {
+  const attempt = <T>(body: () => T, fatal = true): T | null => {
     try {
       return body();
     } catch (error) {
-      problems.push(problemOf(error));
+      problems.push({ ...problemOf(error), fatal });
       return null;
     }
   };
@@ -121,6 +124,8 @@ export function diagnose(): Diagnosis {
       fatal: false,
     });
 
+  const cache = attempt(cacheFolder, false); // what is in the package works without one
+
   return {
     package: { name: "supersimplenet", version: packageVersion, folder: packageFolder },
     node: process.versions.node,
@@ -146,7 +151,10 @@ export function diagnose(): Diagnosis {
     sharp,
     choice: probe?.choice ?? null,
     devices: probe?.devices ?? [],
-    cache: { folder: cacheFolder(), entries: attempt(cacheEntries) ?? [] },
+    cache:
+      cache === null
+        ? { folder: null, entries: [] }
+        : { folder: cache, entries: attempt(() => entriesOf(cache)) ?? [] },
     problems,
   };
 }
@@ -235,8 +243,7 @@ function fixOf(error: SuperSimpleNetError): string {
   return fixes[error.code] ?? setupCommand;
 }
 
-function cacheEntries(): { path: string; bytes: number }[] {
-  const root = cacheFolder();
+function entriesOf(root: string): { path: string; bytes: number }[] {
   const list = (folder: string): string[] =>
     existsSync(folder) && statSync(folder).isDirectory() ? readdirSync(folder).sort() : [];
   return list(root)

@@ -213,8 +213,9 @@ export function fileError(error: unknown, action: string, path: string): unknown
       return failed("FILE_NOT_FOUND", "it does not exist.", "Check the path.");
     case "EACCES":
     case "EPERM":
-    case "EROFS":
       return failed("NO_PERMISSION", "permission denied.", "Check the rights of the file and its folder.");
+    case "EROFS":
+      return failed("FILE_ERROR", "read-only file system.", "Choose another place, or mount it writable.");
     case "ENOSPC":
     case "EDQUOT":
       return failed("NO_SPACE", "no space left on the device.", "Free some and try again.");

@@ -18,7 +18,7 @@ export const writeJson = (file: string, value: unknown): Promise<void> =>
 /**
  * Writes a file under a temporary name in the same folder and renames it, so that no reader ever sees half of it; the
  * temporary file is removed when that fails. With `flush`, the data are on the disk before the name is. Throws the
- * system's errors.
+ * system's errors, and FILE_ERROR rather than replacing a pipe or a device, such as /dev/null.
  */
 export async function replaceFile(
   file: string,
@@ -27,6 +27,12 @@ export async function replaceFile(
 ): Promise<void> {
   // Of one length, so that a name that the file system takes is not too long with it.
   const temporary = path.join(path.dirname(file), `.${randomBytes(8).toString("hex")}.tmp`);
+  const before = await stat(file).catch(() => undefined);
+  if (before && !before.isFile() && !before.isDirectory())
+    throw new SuperSimpleNetError("FILE_ERROR", `Cannot write ${file}: it is a pipe, a socket or a device.`, {
+      path: file,
+      fix: "Give the name of a file.",
+    });
   try {
     const handle = await open(temporary, "wx");
     try {
@@ -71,7 +77,7 @@ export function emptyFolders(folder: string): () => void {
 export async function probeFolder(folder: string): Promise<void> {
   await makeFolder(folder);
   const probe = path.join(folder, ".writable");
-  await writeWholeFile(probe, "");
+  await replaceFile(probe, "").catch((error: unknown) => Promise.reject(fileError(error, "write into", folder)));
   await rm(probe, { force: true });
 }
 

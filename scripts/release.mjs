@@ -24,6 +24,8 @@ function run(title, args, env = {}) {
 const { version } = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"));
 run("build", ["scripts/setup.mjs", "--rebuild"]);
 run("pack", ["scripts/pack.mjs", "all", ...process.argv.slice(2)]); // --cuda
+const bom = path.join(packages, `supersimplenet-${version}.cdx.json`);
+run("list what is in the packages (SBOM)", ["scripts/sbom.mjs", "--out", bom]);
 run("install and use", ["scripts/test.mjs", "install/"], { SUPERSIMPLENET_TEST_PACKAGES: packages });
 if (!readFileSync(path.join(root, "CHANGELOG.md"), "utf8").split("\n").includes(`## ${version}`))
   console.log(`\nTo do: CHANGELOG.md has no heading '## ${version}' (without 'not released').`);
@@ -32,6 +34,7 @@ if (!existsSync(mklLicence))
     `\nTo do: libtorch_cpu.so of the x64 wheel contains Intel oneMKL, whose licence (Intel Simplified Software License) the wheel does not have: put it into ${path.relative(root, mklLicence)}/.`,
   );
 
+console.log(`\nTo attach to the release: ${path.relative(root, bom)}`);
 console.log(
   "\nTo publish, in this order (the main package names the others at an exact version; leave out a version that is published already):",
 );

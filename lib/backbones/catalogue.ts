@@ -3,7 +3,7 @@ import path from "node:path";
 
 import { shownUrl } from "../errors.js";
 import type { Architecture } from "../native/binding.js";
-import { cacheFolder, packageFolder } from "../native/locate.js";
+import { cacheFolder, findCacheFolder, packageFolder } from "../native/locate.js";
 import { checkValue } from "../schema/check.js";
 import { pullOptions } from "../schema/downloads.js";
 import { architecture as architectureType } from "../schema/models.js";
@@ -64,7 +64,7 @@ export function weightsUrl({ file }: CatalogueEntry, baseUrl?: string): string {
   return new URL(file, base.replace(/\/?$/, "/")).href;
 }
 
-/** The folder of pulled and imported weights. It may not exist yet. */
+/** The folder of pulled and imported weights. It may not exist yet. Throws FILE_NOT_FOUND for a user without a home folder. */
 export function weightsFolder(): string {
   return path.join(cacheFolder(), "weights");
 }
@@ -76,6 +76,7 @@ export function importedName(architecture: Architecture, extension: "pth" | "saf
 
 /** The file of `architecture` that "auto" uses, or undefined. A file that the user imported goes before the official one. */
 export function cachedWeights(architecture: Architecture): string | undefined {
+  if (findCacheFolder() === undefined) return undefined;
   return [
     importedName(architecture, "safetensors"),
     importedName(architecture, "pth"),
@@ -115,12 +116,12 @@ export function listWeights(): ListedWeights[] {
     used: existsSync(packaged.path) ? packaged.path : null,
   };
   const others = catalogue.map((entry) => {
-    const official = path.join(weightsFolder(), entry.file);
+    const official = findCacheFolder() === undefined ? undefined : path.join(weightsFolder(), entry.file);
     return {
       ...entry,
       name: entry.architecture,
       url: shownUrl(weightsUrl(entry)),
-      official: existsSync(official) ? official : null,
+      official: official !== undefined && existsSync(official) ? official : null,
       used: cachedWeights(entry.architecture) ?? null,
     };
   });

@@ -4,8 +4,8 @@ import path from "node:path";
 import { SuperSimpleNetError, fileError } from "../errors.js";
 import { readTensors } from "../files/tensors.js";
 import type { Architecture } from "../native/binding.js";
+import { prepareCache } from "../native/cache.js";
 import { checkPath } from "../schema/check.js";
-import { makeFolder } from "../write.js";
 import { catalogue, catalogueEntry, importedName, weightsFolder } from "./catalogue.js";
 import { backboneFrom, detectArchitecture, weightsInvalid } from "./check.js";
 import { fileSha256 } from "../download/download.js";
@@ -37,9 +37,9 @@ export async function importWeights(file: string, architecture?: string): Promis
   backboneFrom(tensors, found, file);
 
   const folder = weightsFolder();
+  await prepareCache(folder);
   const temporary = path.join(folder, `import-${process.pid}-${Date.now()}.tmp`);
   try {
-    await makeFolder(folder);
     await copyFile(file, temporary);
     const sha256 = await fileSha256(temporary);
     const claimed = checksumInName(file);

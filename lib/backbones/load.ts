@@ -5,6 +5,7 @@ import { command, invalid, option, SuperSimpleNetError, text, throwIfAborted } f
 import { readTensors } from "../files/tensors.js";
 import type { Architecture, TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
+import { findCacheFolder } from "../native/locate.js";
 import { check } from "../schema/check.js";
 import { type LoadBackboneOptions, loadBackboneOptions } from "../schema/models.js";
 import { cachedWeights, packaged, weightsFolder } from "./catalogue.js";
@@ -47,7 +48,8 @@ export function weightsFile(where: string, architecture: Architecture, weights: 
   }
   const file = weights === "auto" ? cachedWeights(architecture) : weights;
   if (!file) {
-    throw new SuperSimpleNetError("WEIGHTS_MISSING", `No trained weights of ${architecture} in ${weightsFolder()}.`, {
+    const place = findCacheFolder() === undefined ? "on this machine" : `in ${weightsFolder()}`;
+    throw new SuperSimpleNetError("WEIGHTS_MISSING", `No trained weights of ${architecture} ${place}.`, {
       fix: text`Download them once with ${command(`weights pull ${architecture}`)}, or on a machine without internet access copy the file here and run ${command("weights import FILE")}. Or give ${option("backbone")} ${packaged.architecture} and ${option("backboneWeights")} distilled: the package's own backbone, which needs no download.`,
     });
   }

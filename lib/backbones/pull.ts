@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import path from "node:path";
 
+import { prepareCache } from "../native/cache.js";
 import { check } from "../schema/check.js";
 import { pullOptions } from "../schema/downloads.js";
 import type { Settings } from "../schema/types.js";
@@ -32,6 +33,7 @@ export async function pullWeights(architecture: string, options: PullOptions = {
   if (existsSync(file) && (await fileSha256(file, transfer.signal)).startsWith(entry.sha256Prefix)) {
     return { path: file, bytes: (await stat(file)).size, downloaded: false };
   }
+  await prepareCache(weightsFolder());
   const { bytes } = await download({
     ...transfer,
     onProgress: options.onProgress,

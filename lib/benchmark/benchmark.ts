@@ -7,7 +7,7 @@ import { backboneOf } from "../backbones/choose.js";
 import { loadBackbone } from "../backbones/load.js";
 import { renderScene } from "../datasets/surface.js";
 import { Detector } from "../detection/detector.js";
-import { call, option, SuperSimpleNetError, text, throwIfAborted } from "../errors.js";
+import { call, fileError, option, SuperSimpleNetError, text, throwIfAborted } from "../errors.js";
 import { sharp } from "../images/sharp.js";
 import { computeFor, defaultThresholds, type ModelConfig, networkConfigOf, networkSettings } from "../models/config.js";
 import { Model } from "../models/model.js";
@@ -91,7 +91,10 @@ export async function benchmark(options: BenchmarkOptions = {}): Promise<Benchma
   checkPrecision(where, precision, device);
   const threads = await applyThreads(where, o.threads);
 
-  const folder = await mkdtemp(path.join(os.tmpdir(), "supersimplenet-benchmark-"));
+  const prefix = path.join(os.tmpdir(), "supersimplenet-benchmark-");
+  const folder = await mkdtemp(prefix).catch((error: unknown) =>
+    Promise.reject(fileError(error, "create temporary folder (TMPDIR names another place)", prefix)),
+  );
   try {
     const modelFile = o.model ?? path.join(folder, "model.safetensors");
     if (o.model === undefined)

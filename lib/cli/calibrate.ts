@@ -8,10 +8,10 @@ import { Model } from "../models/model.js";
 import { calibrateOptions } from "../schema/models.js";
 import { pathType } from "../schema/common.js";
 import { option } from "../schema/option.js";
-import { makeFolder } from "../write.js";
+import { probeFolder } from "../write.js";
 import { command, interruptible, wrongUsage } from "./command.js";
 import { thresholdsText } from "./evaluation.js";
-import { refuseDataset, refuseExisting, refuseInDataset, refuseInputs } from "./guards.js";
+import { refuseDataset, refuseExisting, refuseInDataset, refuseInputs, withoutEmptyFolders } from "./guards.js";
 import { imageFiles, type Skipped, tellSkipped } from "./images.js";
 import { describeModel, shortThresholds, warnIfUntrained } from "./models.js";
 import * as rows from "./options.js";
@@ -61,12 +61,14 @@ export const calibrate = command({
       );
       if (other !== undefined)
         throw wrongUsage(text`${flagOf("undo")} takes nothing else: leave ${flagOf(other)} away.`, { option: other });
-      return undoCalibration(file, to);
+      return withoutEmptyFolders(path.dirname(to), () => undoCalibration(file, to));
     }
     if (good === undefined) throw wrongUsage(text`${flagOf("good")} DIR is missing.`, { option: "good" });
-    return interruptible(
-      (signal) => calibrateOn({ file, to, good, bad }, settings, signal),
-      "Stopping; the model file stays as it is.",
+    return withoutEmptyFolders(path.dirname(to), () =>
+      interruptible(
+        (signal) => calibrateOn({ file, to, good, bad }, settings, signal),
+        "Stopping; the model file stays as it is.",
+      ),
     );
   },
 });
@@ -95,6 +97,7 @@ async function calibrateOn(
   settings: Partial<Options>,
   signal: AbortSignal,
 ): Promise<number> {
+  await probeFolder(path.dirname(to));
   for (const [name, folder] of Object.entries({ good, bad })) if (folder !== undefined) refuseDataset(name, folder);
   const found = await imageFiles([good]);
   const defects = bad === undefined ? { files: [], skipped: [] as Skipped[] } : await imageFiles([bad]);
@@ -109,7 +112,7 @@ async function calibrateOn(
     { ...settings, signal, onProgress: (done, total) => output.progress(`scoring ${done}/${total}`) },
   );
   output.done();
-  await save(model, to);
+  await model.save(to);
   const { parts: set, warnings = [] } = thresholds.calibration ?? {};
   output.result(`before: ${thresholdsText({ ...before, calibration: null })}`);
   output.result(`now: ${thresholdsText(thresholds)}`);
@@ -123,10 +126,11 @@ async function calibrateOn(
 }
 
 async function undoCalibration(file: string, to: string): Promise<number> {
+  await probeFolder(path.dirname(to));
   const model = await Model.load(file);
   const before = model.config.thresholds;
   model.undoCalibration();
-  await save(model, to);
+  await model.save(to);
   const { thresholds } = model.config;
   output.result(`put back: ${thresholdsText(thresholds)}`);
   output.result(`model: ${to}`);
@@ -137,9 +141,4 @@ async function undoCalibration(file: string, to: string): Promise<number> {
     warnings: [],
   });
   return 0;
-}
-
-async function save(model: Model, to: string): Promise<void> {
-  await makeFolder(path.dirname(to));
-  await model.save(to);
 }

@@ -40,19 +40,33 @@ export function chooseAction<Action extends string>(written: string | undefined,
 /** npm passes a Ctrl-C on that the terminal has sent to both of us: within this time it is the same one. */
 const sameMs = 500;
 
-/** Runs `work` with a signal that Ctrl-C (SIGINT) or SIGTERM aborts. A second one ends the process at once. */
+/** After this time the process no longer waits for what does not end by itself. */
+const patienceMs = 5000;
+
+/**
+ * Runs `work` with a signal that Ctrl-C (SIGINT) or SIGTERM aborts. A second one ends the process at once. So does the
+ * first one, once `work` has ended, where a file still does not answer: process.exit() would wait for it.
+ */
 export async function interruptible<T>(
   work: (signal: AbortSignal) => Promise<T>,
   hint = "Stopping after the current step.",
 ): Promise<T> {
   const controller = new AbortController();
   let first = 0;
-  const onSignal = (): void => {
+  let received: NodeJS.Signals | undefined;
+  const stopListening = (): void => {
+    process.off("SIGINT", onSignal);
+    process.off("SIGTERM", onSignal);
+  };
+  const onSignal = (name: NodeJS.Signals): void => {
     if (controller.signal.aborted) {
       if (performance.now() - first < sameMs) return;
-      process.exit(130);
+      stopListening();
+      process.kill(process.pid, name);
+      return;
     }
     first = performance.now();
+    received = name;
     output.log(`${hint} Press Ctrl-C again to stop at once.`);
     controller.abort();
   };
@@ -61,7 +75,7 @@ export async function interruptible<T>(
   try {
     return await work(controller.signal);
   } finally {
-    process.off("SIGINT", onSignal);
-    process.off("SIGTERM", onSignal);
+    stopListening();
+    if (received !== undefined) setTimeout(() => process.kill(process.pid, received), patienceMs).unref();
   }
 }

@@ -4,9 +4,9 @@ import path from "node:path";
 import { z } from "zod";
 
 import { modelFromCheckpointOptions } from "../schema/models.js";
-import { makeFolder } from "../write.js";
+import { probeFolder } from "../write.js";
 import { command, wrongUsage } from "./command.js";
-import { refuseExisting, refuseInputs } from "./guards.js";
+import { refuseExisting, refuseInputs, withoutEmptyFolders } from "./guards.js";
 import { describeModel, warnIfUntrained } from "./models.js";
 import * as rows from "./options.js";
 import { output } from "./output.js";
@@ -36,9 +36,12 @@ export const convert = command({
     refuseExisting("out", out, overwrite);
     await refuseOwnModel(checkpoint);
     const { modelFromCheckpoint } = await import("../models/checkpoint.js");
-    const { model, layout } = await modelFromCheckpoint({ checkpoint, ...settings });
-    await makeFolder(path.dirname(out));
-    await model.save(out);
+    const { model, layout } = await withoutEmptyFolders(path.dirname(out), async () => {
+      await probeFolder(path.dirname(out));
+      const converted = await modelFromCheckpoint({ checkpoint, ...settings });
+      await converted.model.save(out);
+      return converted;
+    });
     const { alignCorners, resize, variant } = model.config;
     warnIfUntrained(model.config.backbone);
     output.result(`model: ${out}`);

@@ -41,7 +41,7 @@ function report(diagnosis: Diagnosis): string[][] {
     ["device", choice === null ? "unknown" : `${choice.kind}: ${choice.reason}`],
     ["threads", threads ? `${threads} (SUPERSIMPLENET_THREADS)` : `${cpu.cores}`],
     ...Object.entries(environment).map(([name, value], i) => [i === 0 ? "set" : "", `${name}=${value}`]),
-    ["cache", cache.folder],
+    ["cache", cache.folder ?? "none"],
     ...cache.entries.map((entry) => ["", `${entry.path}  ${mebibytes(entry.bytes)}`]),
   ];
 }

@@ -5,7 +5,7 @@ import { z } from "zod";
 import type { Dataset } from "../datasets/dataset.js";
 import { detectorOptions } from "../schema/detection.js";
 import { evaluateOptions } from "../schema/evaluation.js";
-import { writeJson } from "../write.js";
+import { probeFolder, writeJson } from "../write.js";
 import { command, interruptible } from "./command.js";
 import { evaluationDocument, evaluationText, thresholdsText, overlayFiles, runEvaluation } from "./evaluation.js";
 import { refuseExisting, refuseInDataset, refuseInputs } from "./guards.js";
@@ -63,6 +63,8 @@ async function run(flags: Options, signal: AbortSignal): Promise<number> {
   const file = path.resolve(model);
   const dataset = await datasets.open(data, { kind, category, fold });
   refuseBadPlaces(flags, dataset, split);
+  const folders = [out && path.dirname(path.resolve(out)), overlays];
+  for (const folder of folders) if (folder !== undefined) await probeFolder(folder);
   return withDetector(Detector.load(file, settings), async (detector) => {
     warnIfUntrained(detector.model.config.backbone);
     const evaluation = await runEvaluation(detector, dataset, { split, signal, overlays });

@@ -85,11 +85,12 @@ export async function withoutEmptyFolders<T>(folder: string, work: () => Promise
 }
 
 /**
- * The files below a folder, in the order of data sets, without hidden files and folders. Links are followed; each folder
- * is read once.
+ * The files below a folder, in the order of data sets, without hidden files and folders, and the pipes, sockets and devices
+ * there. Links are followed; each folder is read once.
  */
-export async function filesBelow(root: string): Promise<string[]> {
+export async function filesBelow(root: string): Promise<{ files: string[]; special: string[] }> {
   const files: string[] = [];
+  const special: string[] = [];
   const seen = new Set<string>();
   const walk = async (folder: string): Promise<void> => {
     const real = await realpath(folder).catch((error: unknown) =>
@@ -99,8 +100,9 @@ export async function filesBelow(root: string): Promise<string[]> {
     seen.add(real);
     const inside = await listFolder(folder);
     for (const name of inside.files) files.push(path.join(folder, name));
+    for (const name of inside.special) special.push(path.join(folder, name));
     for (const name of inside.folders) await walk(path.join(folder, name));
   };
   await walk(root);
-  return files;
+  return { files, special };
 }

@@ -1,13 +1,13 @@
-import { firstOf, isFolder } from "../datasets/listing.js";
+import { firstOf, isFolder, skippedSpecial } from "../datasets/listing.js";
 import { SuperSimpleNetError } from "../errors.js";
 import { isPictureName, mapSuffixes, overlaySuffix } from "../report/names.js";
 import { filesBelow } from "./guards.js";
 import { output, printable } from "./output.js";
 
-/** A file in a folder that was given, which was not looked at: its format is not read, or it is called like a picture that predict writes. */
+/** A file in a folder that was given, which was not looked at: its format is not read, it is called like a picture that predict writes, or it is a pipe, a socket or a device. */
 export interface Skipped {
   path: string;
-  reason: "format" | "picture";
+  reason: "format" | "picture" | "special";
 }
 
 /** Folders become the images below them, in natural order. */
@@ -22,7 +22,9 @@ export async function imageFiles(names: readonly string[]): Promise<{ files: str
       continue;
     }
     const before = { files: files.length, skipped: skipped.length };
-    for (const file of await filesBelow(name)) {
+    const below = await filesBelow(name);
+    for (const file of below.special) skipped.push({ path: file, reason: "special" });
+    for (const file of below.files) {
       if (isPictureName(file)) skipped.push({ path: file, reason: "picture" });
       else if (isImageFile(file)) files.push(file);
       else if (isUnsupportedImage(file)) skipped.push({ path: file, reason: "format" });
@@ -43,15 +45,16 @@ async function explained(skipped: readonly Skipped[]): Promise<{ reason: Skipped
     format: `only ${IMAGE_EXTENSIONS.join(" ")} are read from a folder, convert the others`,
     picture: `${overlaySuffix} and ${mapSuffixes.png} are pictures that predict wrote`,
   };
-  return (["format", "picture"] as const).flatMap((reason) => {
+  return (["format", "picture", "special"] as const).flatMap((reason) => {
     const names = skipped.filter((one) => one.reason === reason).map((one) => printable(one.path));
     if (names.length === 0) return [];
     const count = names.length === 1 ? "1 image is" : `${names.length} images are`;
-    return [{ reason, text: `${count} skipped (${why[reason]}): ${firstOf(names)}.` }];
+    const text = reason === "special" ? skippedSpecial(names) : `${count} skipped (${why[reason]}): ${firstOf(names)}.`;
+    return [{ reason, text }];
   });
 }
 
-/** Tells what was skipped: images that are not read as a warning. */
+/** Tells what was skipped: predict's own pictures as a line of log, what may have been meant as a part as a warning. */
 export async function tellSkipped(skipped: readonly Skipped[]): Promise<void> {
-  for (const { reason, text } of await explained(skipped)) reason === "format" ? output.warn(text) : output.log(text);
+  for (const { reason, text } of await explained(skipped)) reason === "picture" ? output.log(text) : output.warn(text);
 }

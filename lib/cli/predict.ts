@@ -12,7 +12,7 @@ import { ImageWarnings } from "../images/warnings.js";
 import { mapSuffixes, overlaySuffix, pictureNames } from "../report/names.js";
 import { detectorOptions } from "../schema/detection.js";
 import { option } from "../schema/option.js";
-import { makeFolder, writeWholeFile } from "../write.js";
+import { probeFolder, writeWholeFile } from "../write.js";
 import { command, interruptible, wrongUsage } from "./command.js";
 import { refuseInDataset, refuseInputs } from "./guards.js";
 import { imageFiles, type Skipped, tellSkipped } from "./images.js";
@@ -79,7 +79,7 @@ async function planPrediction(flags: Options, images: readonly string[]): Promis
   const inputs = [...files, model, settings.backboneWeights];
   refuseInputs("maps", maps, inputs);
   refuseInputs("overlays", overlays, inputs);
-  for (const folder of [mapFolder, overlayFolder]) if (folder !== undefined) await makeFolder(folder);
+  for (const folder of [mapFolder, overlayFolder]) if (folder !== undefined) await probeFolder(folder);
   return { model: path.resolve(model), settings, drift, files, skipped, format, maps, overlays };
 }
 
@@ -152,7 +152,7 @@ function tellSum(images: readonly Record<string, unknown>[], skipped: readonly S
   const failed = images.filter((image) => "error" in image).length;
   const anomalous = images.filter((image) => image["anomalous"] === true).length;
   const unsure = images.filter((image) => image["verdict"] === "unsure").length;
-  const unread = skipped.filter(({ reason }) => reason === "format").length;
+  const unread = skipped.filter(({ reason }) => reason !== "picture").length;
   const others = `${failed > 0 ? `; ${failed} could not be read` : ""}${unread > 0 ? `; ${unread} skipped` : ""}`;
   const between = unsure > 0 ? `, ${unsure} unsure` : "";
   if (images.length + unread > 1)

@@ -3,7 +3,16 @@ import path from "node:path";
 import { IMAGE_EXTENSIONS, isImageFile } from "../images/formats.js";
 import { check, checkPath } from "../schema/check.js";
 import { type FolderOptions, folderOptions } from "../schema/datasets.js";
-import { findName, listFolder as list, notThisLayout, sharedMask, firstOf, spelling } from "./listing.js";
+import {
+  findName,
+  firstOf,
+  type Listing,
+  listFolder,
+  notThisLayout,
+  sharedMask,
+  skippedSpecial,
+  spelling,
+} from "./listing.js";
 import type { Dataset, DatasetProblem, Sample, Split } from "./dataset.js";
 
 export const FOLDER_LAYOUT = `  train/good/*.png              normal images
@@ -37,6 +46,9 @@ class MaskFolder {
 /** Takes down a problem and the split that it concerns, if that is known. */
 type Note = (split: Split | undefined, message: string) => void;
 
+/** listFolder, which also takes down what is skipped. */
+type List = (folder: string) => Promise<Listing>;
+
 /** What other data sets put before or after an image's name to call its mask: 000_GT, mask-000, 000.label. */
 const OTHER_CONVENTION =
   /^(?:mask|gt|label|seg)[-_. ]|[-_. ](?:mask|masks|gt|label|labels|seg|segmentation|anno|annotation|ground_?truth)$/i;
@@ -60,6 +72,12 @@ export async function folder(root: string, options: FolderOptions = {}): Promise
   const normalNames = settings.normalNames.map(spelling);
   const isNormal = (name: string): boolean => normalNames.includes(spelling(name));
   const relative = (file: string): string => path.relative(base, file).split(path.sep).join("/");
+  const special: string[] = [];
+  const list: List = async (where) => {
+    const listing = await listFolder(where);
+    special.push(...listing.special.map((name) => relative(path.join(where, name))));
+    return listing;
+  };
   const top = await list(base);
   const problems: DatasetProblem[] = [];
   const samples: Sample[] = [];
@@ -115,14 +133,17 @@ export async function folder(root: string, options: FolderOptions = {}): Promise
 
   const truth = findName(top.folders, "ground_truth");
   const normalMasks =
-    truth === undefined ? [] : await attachMasks(path.join(base, truth), samples, note, isNormal, relative);
-  return { kind: "folder", name: settings.name ?? path.basename(base), root: base, samples, normalMasks, problems };
+    truth === undefined ? [] : await attachMasks(path.join(base, truth), samples, list, note, isNormal, relative);
+  const name = settings.name ?? path.basename(base);
+  const warnings = special.length === 0 ? [] : [skippedSpecial(special)];
+  return { kind: "folder", name, root: base, samples, normalMasks, problems, ...(warnings.length > 0 && { warnings }) };
 }
 
 /** Sets `mask` of every sample that has one, notes what fits nothing, and returns the masks of normal images. */
 async function attachMasks(
   truth: string,
   samples: Sample[],
+  list: List,
   note: Note,
   isNormal: (name: string) => boolean,
   relative: (file: string) => string,

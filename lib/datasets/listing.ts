@@ -2,6 +2,7 @@ import { readdir, stat } from "node:fs/promises";
 import path from "node:path";
 
 import { fileError, type SuperSimpleNetError } from "../errors.js";
+import { specialFile } from "../files/input.js";
 import { oneProblem } from "./dataset.js";
 
 const collator = new Intl.Collator("en", { numeric: true });
@@ -12,22 +13,24 @@ const naturalOrder = (a: string, b: string): number => collator.compare(a, b) ||
 export interface Listing {
   files: string[];
   folders: string[];
+  /** Pipes, sockets and devices, which are never read. */
+  special: string[];
 }
 
 /** Names in a folder in natural order; hidden files and Windows' own left out, links followed. */
 export async function listFolder(folder: string): Promise<Listing> {
-  const listing: Listing = { files: [], folders: [] };
+  const listing: Listing = { files: [], folders: [], special: [] };
   try {
     for (const entry of await readdir(folder, { withFileTypes: true })) {
       if (entry.name.startsWith(".") || /^(thumbs\.db|desktop\.ini)$/i.test(entry.name)) continue;
       const target = entry.isSymbolicLink() ? await stat(path.join(folder, entry.name)).catch(() => entry) : entry;
-      (target.isDirectory() ? listing.folders : listing.files).push(entry.name);
+      const list = target.isDirectory() ? "folders" : specialFile(target) === undefined ? "files" : "special";
+      listing[list].push(entry.name);
     }
   } catch (error) {
     throw fileError(error, "list folder", folder);
   }
-  listing.files.sort(naturalOrder);
-  listing.folders.sort(naturalOrder);
+  for (const names of [listing.files, listing.folders, listing.special]) names.sort(naturalOrder);
   return listing;
 }
 
@@ -57,6 +60,10 @@ export async function isFile(name: string): Promise<boolean> {
 export function firstOf(names: readonly string[], shown = 5): string {
   return names.slice(0, shown).join(", ") + (names.length > shown ? `, ... (${names.length} in all)` : "");
 }
+
+/** The warning about pipes, sockets and devices that were found among the files. */
+export const skippedSpecial = (names: readonly string[]): string =>
+  `${names.length === 1 ? "1 pipe, socket or device is" : `${names.length} pipes, sockets and devices are`} skipped: ${firstOf(names)}.`;
 
 /** The problem of two images that one mask fits by its name. */
 export const sharedMask = (image: string, other: string, mask: string): string =>

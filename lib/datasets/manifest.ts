@@ -1,9 +1,10 @@
-import { readdir, readFile, stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import path from "node:path";
 
 import { CsvError, parse } from "csv-parse/sync";
 
 import { fileError } from "../errors.js";
+import { readRegular } from "../files/input.js";
 import { check, checkPath } from "../schema/check.js";
 import { type ManifestOptions, manifestOptions } from "../schema/datasets.js";
 import { didYouMean } from "../schema/nearest.js";
@@ -68,7 +69,7 @@ export async function manifest(file: string, options: ManifestOptions = {}): Pro
   const root = path.dirname(full);
   let bytes: Buffer;
   try {
-    bytes = await readFile(full);
+    bytes = await readRegular(full);
   } catch (error) {
     throw fileError(error, "read manifest", full);
   }

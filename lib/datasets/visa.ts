@@ -1,9 +1,9 @@
-import { readFile } from "node:fs/promises";
 import path from "node:path";
 
 import { CsvError, parse } from "csv-parse/sync";
 
 import { fileError, SuperSimpleNetError } from "../errors.js";
+import { readRegular } from "../files/input.js";
 import { isFile, isFolder, notThisLayout, firstOf } from "./listing.js";
 import { chooseCategory, type Loader } from "./loader.js";
 import { categoryDataset, categoryFolders } from "./mvtec.js";
@@ -40,7 +40,7 @@ async function readRows(root: string): Promise<Row[]> {
   const file = path.join(root, SPLIT_FILE);
   let rows: Row[];
   try {
-    rows = parse(await readFile(file, "utf8"), {
+    rows = parse((await readRegular(file)).toString(), {
       bom: true,
       columns: true,
       trim: true,

@@ -16,7 +16,7 @@ import type { Settings, TrainerOptions } from "../schema/types.js";
 import type { EpochEvent } from "../training/events.js";
 import { Trainer } from "../training/trainer.js";
 import { packageVersion } from "../native/locate.js";
-import { makeFolder, writeJson, writeWholeFile } from "../write.js";
+import { emptyFolders, probeFolder, writeJson, writeWholeFile } from "../write.js";
 import { decisive, Parts, plan, type PlannedRun, shardOf } from "./plan.js";
 import { checkProtocol, type Protocol, type ProtocolName, protocols } from "./protocols.js";
 import { type Published, readPublished } from "./published.js";
@@ -79,10 +79,14 @@ export async function experiment(name: ProtocolName, options: ExperimentOptions)
   const runs = shardOf(planned, shard);
   throwIfAborted(signal);
   for (const run of runs) checkWeights(where, run);
-  const prepared = await prepareRuns(where, runs, parts, options);
+  const removeEmpty = emptyFolders(out);
+  await probeFolder(out);
+  const prepared = await prepareRuns(where, runs, parts, options).catch((error: unknown) => {
+    removeEmpty();
+    throw error;
+  });
   const skipped = runs.length - prepared.length;
   onEvent?.({ type: "plan", runs: runs.length, done: skipped, warnings: datasetWarnings(prepared) });
-  await makeFolder(out);
   const file = path.join(out, shard.count === 1 ? "results.jsonl" : `results-${shard.index}-of-${shard.count}.jsonl`);
   let done = skipped;
   try {

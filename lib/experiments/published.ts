@@ -1,6 +1,5 @@
-import { readFile } from "node:fs/promises";
-
 import { fileError, SuperSimpleNetError } from "../errors.js";
+import { readRegular } from "../files/input.js";
 
 /**
  * Results as the authors' evaluation writes them, from 0 to 1: by regime, share or number of masks, "avg" or "std", data
@@ -61,7 +60,7 @@ export function checkPublished(value: unknown, file: string): Published {
 export async function readPublished(file: string): Promise<Published> {
   let text: string;
   try {
-    text = await readFile(file, "utf8");
+    text = (await readRegular(file)).toString();
   } catch (error) {
     throw fileError(error, "read published results", file);
   }

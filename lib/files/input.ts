@@ -1,3 +1,4 @@
+import { constants, type Stats } from "node:fs";
 import { type FileHandle, open, stat } from "node:fs/promises";
 
 import { fileError, SuperSimpleNetError } from "../errors.js";
@@ -18,13 +19,7 @@ export class InputFile {
   static async with<T>(path: string, use: (file: InputFile) => Promise<T>): Promise<T> {
     checkNul(path);
     try {
-      const found = await stat(path);
-      // Opening a pipe would wait for a writer. A folder can be opened but not read.
-      if (!found.isFile()) {
-        const what = found.isDirectory() ? "a folder, not a file" : "not a regular file";
-        throw new SuperSimpleNetError("FILE_ERROR", `Cannot read ${path}: it is ${what}.`, { path });
-      }
-      const handle = await open(path);
+      const handle = await openRegular(path);
       try {
         return await use(new InputFile(path, (await handle.stat()).size, handle));
       } finally {
@@ -53,6 +48,49 @@ export class InputFile {
     const message = `${this.path} is damaged or not what it should be: ${what}.`;
     return new SuperSimpleNetError("FILE_CORRUPT", message, { path: this.path, cause });
   }
+}
+
+/** The error for a path that is no regular file: "it is a folder. Give a file." */
+type Refusal = (path: string, reason: string) => SuperSimpleNetError;
+
+const refused: Refusal = (path, reason) =>
+  new SuperSimpleNetError("FILE_ERROR", `Cannot read ${path}: ${reason}`, { path });
+
+/** The whole of a regular file. Throws the system's errors, and `refuse` for a folder and for what specialFile names. */
+export async function readRegular(path: string, refuse?: Refusal): Promise<Buffer> {
+  const handle = await openRegular(path, refuse);
+  try {
+    return await handle.readFile();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Opens without waiting: a pipe without a writer would keep its reader, and the process, for ever. */
+async function openRegular(path: string, refuse: Refusal = refused): Promise<FileHandle> {
+  const check = (found: Stats): void => {
+    if (found.isFile()) return;
+    if (found.isDirectory()) throw refuse(path, "it is a folder. Give a file.");
+    throw refuse(path, `it is ${specialFile(found) ?? "no regular file"}. Give a regular file.`);
+  };
+  check(await stat(path)); // before it is opened, which a device would notice
+  const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    check(await handle.stat()); // it may have been replaced meanwhile
+    return handle;
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
+
+/** What is neither a file nor a folder: reading it may wait or go on for ever. */
+export function specialFile(
+  entry: Pick<Stats, "isFIFO" | "isSocket" | "isCharacterDevice" | "isBlockDevice">,
+): string | undefined {
+  if (entry.isFIFO()) return "a pipe (FIFO)";
+  if (entry.isSocket()) return "a socket";
+  return entry.isCharacterDevice() || entry.isBlockDevice() ? "a device" : undefined;
 }
 
 /** Zeros in an ArrayBuffer of their own. Throws OUT_OF_MEMORY. */

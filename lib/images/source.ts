@@ -1,10 +1,10 @@
-import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { types } from "node:util";
 
 import { z } from "zod";
 
 import { fileError, invalid, SuperSimpleNetError } from "../errors.js";
+import { readRegular } from "../files/input.js";
 import { checkNames, checkPath, checkValue } from "../schema/check.js";
 import { unreadable } from "./unreadable.js";
 
@@ -106,14 +106,12 @@ function refuseObject(source: object): void {
 export const nameOfSource = (source: string | Uint8Array): string =>
   typeof source === "string" ? source : `(buffer of ${source.length} bytes)`;
 
-/** The bytes of an image file. Errors: FILE_NOT_FOUND, NO_PERMISSION, IMAGE_UNREADABLE (a folder, an empty file). */
+/** The bytes of an image file. Errors: FILE_NOT_FOUND, NO_PERMISSION, IMAGE_UNREADABLE (no regular file, an empty file). */
 export async function readImageFile(file: string): Promise<Buffer> {
   let bytes: Buffer;
   try {
-    bytes = await readFile(file);
+    bytes = await readRegular(file, unreadable);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "EISDIR")
-      throw unreadable(file, "it is a folder. Give a file.", error);
     throw fileError(error, "read image", file);
   }
   if (bytes.length === 0) throw unreadable(file, "the file is empty (0 bytes). Copy or export it again.");

@@ -5,7 +5,7 @@ import { SuperSimpleNetError } from "../errors.js";
 import type { NativeBinding } from "./binding.js";
 import { type EngineChoice, chooseEngine } from "./cuda.js";
 import { createError } from "./errors.js";
-import { checkGlibc, openLoader, systemTooOld } from "./loader.js";
+import { checkGlibc, noexec, openLoader, systemTooOld } from "./loader.js";
 import {
   type Addon,
   type Libtorch,
@@ -16,6 +16,7 @@ import {
   locateLibtorch,
   repair,
 } from "./locate.js";
+import { allowExec, noexecMount, noexecReason } from "./mounts.js";
 
 /** Where the opened engine came from. */
 export interface Opened {
@@ -57,6 +58,8 @@ function open(device: string): { native: NativeBinding; from: Opened } {
   } catch (cause) {
     const message = `libtorch ${libtorch.version} in ${libtorch.folder} (found by: ${libtorch.foundBy}) or the engine ${addon.engine} cannot be opened: ${text(cause)}.`;
     throw (
+      libtorchNoexec(libtorch, cause) ??
+      noexec(addon.engine, cause) ??
       systemTooOld(text(cause), cause, libtorch.folder) ??
       new SuperSimpleNetError("LIBTORCH_LOAD_FAILED", message, { cause, path: libtorch.folder, fix: repair(libtorch) })
     );
@@ -65,6 +68,22 @@ function open(device: string): { native: NativeBinding; from: Opened } {
   // there. Workers have their hook (native/addon/engine_thread.cc).
   if (isMainThread) process.on("exit", () => native.shutdown());
   return { native, from: { addon, libtorch, choice } };
+}
+
+/** LIBTORCH_LOAD_FAILED, if the reason is how libtorch's file system is mounted: nothing is damaged then. */
+function libtorchNoexec({ folder, version, foundBy }: Libtorch, cause: unknown): SuperSimpleNetError | undefined {
+  const mount = noexecMount(folder);
+  if (mount === undefined) return undefined;
+  const message = `libtorch ${version} in ${folder} (found by: ${foundBy}) cannot be opened: ${noexecReason(mount)}`;
+  const elsewhere = {
+    SUPERSIMPLENET_LIBTORCH: "set SUPERSIMPLENET_LIBTORCH to a copy on another file system",
+    SUPERSIMPLENET_LIBTORCH_CUDA: "set SUPERSIMPLENET_LIBTORCH_CUDA to a copy on another file system",
+    "platform package": "install the package on another file system, or set SUPERSIMPLENET_LIBTORCH to a copy there",
+    cache: "move the cache folder to another file system and set SUPERSIMPLENET_CACHE to it",
+    python: "set SUPERSIMPLENET_LIBTORCH to a copy on another file system",
+  }[foundBy];
+  const fix = `${allowExec(mount)}, or ${elsewhere}.`;
+  return new SuperSimpleNetError("LIBTORCH_LOAD_FAILED", message, { cause, path: folder, fix });
 }
 
 const text = (error: unknown): string => (types.isNativeError(error) ? error.message : String(error));

@@ -4,7 +4,8 @@ import path from "node:path";
 import { SuperSimpleNetError } from "../errors.js";
 import type { NativeBinding } from "./binding.js";
 import type { createError } from "./errors.js";
-import { type Addon, pinned, sourceBuild } from "./locate.js";
+import { type Addon, isCheckout, pinned, sourceBuild } from "./locate.js";
+import { allowExec, noexecMount, noexecReason } from "./mounts.js";
 
 /** What supersimplenet.node exports. */
 export interface Loader {
@@ -26,6 +27,7 @@ export function openLoader(addon: Addon): Loader {
         { cause, path: addon.loader },
       );
     throw (
+      noexec(addon.loader, cause) ??
       systemTooOld(text, cause, addon.loader) ??
       new SuperSimpleNetError(
         "ENGINE_NOT_BUILT",
@@ -34,6 +36,20 @@ export function openLoader(addon: Addon): Loader {
       )
     );
   }
+}
+
+/** ENGINE_NOT_BUILT, if the reason is how the file system of one of the engine's files is mounted. */
+export function noexec(file: string, cause: unknown): SuperSimpleNetError | undefined {
+  const mount = noexecMount(file);
+  if (mount === undefined) return undefined;
+  const elsewhere = isCheckout
+    ? "put this checkout on another file system"
+    : "install the package on another file system";
+  return new SuperSimpleNetError("ENGINE_NOT_BUILT", `${file} cannot be opened: ${noexecReason(mount)}`, {
+    cause,
+    path: file,
+    fix: `${allowExec(mount)}, or ${elsewhere}.`,
+  });
 }
 
 /** GLIBC_TOO_OLD, if that is what the dynamic linker says: a libc or libstdc++ older than the one a library was linked with. */

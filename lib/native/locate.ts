@@ -5,8 +5,40 @@ import path from "node:path";
 
 import { SuperSimpleNetError } from "../errors.js";
 
+const manifest = ownManifest();
+
 /** The package's folder: the one that holds package.json, both in a checkout and when installed. */
-export const packageFolder = path.resolve(__dirname, "../../..");
+export const packageFolder = manifest.folder;
+
+/** This package's version, as package.json states it. */
+export const packageVersion = manifest.version;
+
+/** Throws ENGINE_NOT_BUILT where a bundler has moved this code: the engine and the other files stayed behind. */
+function ownManifest(): { folder: string; version: string } {
+  // A bundle of ES modules has no __dirname.
+  const here = typeof __dirname === "undefined" ? process.cwd() : __dirname;
+  const folder = path.resolve(here, "../../..");
+  try {
+    const { name, version } = JSON.parse(readFileSync(path.join(folder, "package.json"), "utf8")) as PackageManifest;
+    if (name === "supersimplenet" && existsSync(path.join(folder, "native", "libtorch.json")))
+      return { folder, version };
+  } catch {
+    // Another program's folder, or none.
+  }
+  throw new SuperSimpleNetError(
+    "ENGINE_NOT_BUILT",
+    `The code of supersimplenet runs in ${here}, without the files of its package: a bundler put it into a program.`,
+    {
+      path: here,
+      fix: "Name supersimplenet an external module, such as 'esbuild --external:supersimplenet', and ship node_modules (docs/guides/bundlers.md).",
+    },
+  );
+}
+
+interface PackageManifest {
+  name: string;
+  version: string;
+}
 
 /** A pinned build of libtorch: PyTorch's wheel, and for CUDA those of NVIDIA whose libraries it needs. */
 export interface PinnedBuild {
@@ -162,10 +194,11 @@ export function locateLibtorch(wanted: string = pinned.version): Libtorch {
     : " (npm leaves it out with --omit=optional, and with a package-lock.json made on another platform)";
   looked.push(`npm package ${platformPackage}: not installed${leftOut}`);
 
-  const cached = path.join(cacheFolder(), "libtorch", pinned.cacheName);
-  const inCache = problem(cached, wanted);
-  if (!inCache) return { folder: cached, version: readVersion(cached)!, foundBy: "cache" };
-  looked.push(`cache folder: ${inCache.text}`);
+  const cache = findCacheFolder();
+  const cached = cache === undefined ? undefined : path.join(cache, "libtorch", pinned.cacheName);
+  const inCache = cached === undefined ? { text: noCache } : problem(cached, wanted);
+  if (cached !== undefined && !inCache) return { folder: cached, version: readVersion(cached)!, foundBy: "cache" };
+  looked.push(`cache folder: ${inCache!.text}`);
 
   const python = pythonTorch();
   if (python.folder) {
@@ -191,14 +224,20 @@ export function locateCudaLibtorch(wanted: string | undefined): Libtorch {
   const candidates: [Libtorch["foundBy"], () => string | undefined][] = [
     ["SUPERSIMPLENET_LIBTORCH_CUDA", () => variable],
     ["SUPERSIMPLENET_LIBTORCH", () => process.env["SUPERSIMPLENET_LIBTORCH"]],
-    ["cache", () => cudaCache()],
+    ["cache", () => (findCacheFolder() === undefined ? undefined : cudaCache())],
     ["python", () => pythonTorch().folder],
   ];
   const looked: string[] = [];
   for (const [foundBy, find] of variable ? candidates.slice(0, 1) : candidates) {
     const place = find();
     if (!place) {
-      looked.push(foundBy === "python" ? "Python torch: not installed" : `${foundBy}: not set`);
+      looked.push(
+        foundBy === "python"
+          ? "Python torch: not installed"
+          : foundBy === "cache"
+            ? `cache folder: ${noCache}`
+            : `${foundBy}: not set`,
+      );
       continue;
     }
     const folder = path.resolve(place);
@@ -292,10 +331,13 @@ export function minor(version: string): string {
   return version.split("+")[0]!.split(".").slice(0, 2).join(".");
 }
 
-/** The folder of the torch that the first Python on the PATH would import, without importing it. */
+/**
+ * The folder of the torch that the first Python on the PATH would import, without importing it. Never one in the current
+ * folder, where `-c` looks first: it may be a folder that came with somebody's images.
+ */
 function pythonTorch(): { folder: string | undefined; reason: string } {
   const script =
-    "import importlib.util as u; s = u.find_spec('torch'); print(s.submodule_search_locations[0] if s else '')";
+    "import sys; sys.path = [p for p in sys.path if p]; import importlib.util as u; s = u.find_spec('torch'); print(s.submodule_search_locations[0] if s else '')";
   for (const command of ["python3", "python"]) {
     const run = spawnSync(command, ["-c", script], { encoding: "utf8", timeout: 20_000 });
     if (run.error || run.status !== 0) continue;
@@ -352,22 +394,43 @@ function problem(
 /**
  * The folder that keeps what is fetched once: libtorch and backbone weights. `SUPERSIMPLENET_CACHE`, else the platform's
  * cache folder (`XDG_CACHE_HOME` or ~/.cache, ~/Library/Caches, %LOCALAPPDATA%) / supersimplenet. It may not exist yet.
+ * Throws FILE_NOT_FOUND for a user without a home folder.
  */
 export function cacheFolder(): string {
+  const folder = findCacheFolder();
+  if (folder !== undefined) return folder;
+  throw new SuperSimpleNetError("FILE_NOT_FOUND", `There is no cache folder: ${noCache}.`, {
+    fix: "Set SUPERSIMPLENET_CACHE to a folder that may be written.",
+  });
+}
+
+/** As cacheFolder; undefined for a user without a home folder, where the cache is only one of the places to look at. */
+export function findCacheFolder(): string | undefined {
   const own = process.env["SUPERSIMPLENET_CACHE"];
   if (own) return path.resolve(own);
-  return path.join(platformCache(), "supersimplenet");
+  const platform = platformCache();
+  return platform === undefined ? undefined : path.join(platform, "supersimplenet");
 }
 
-function platformCache(): string {
+const noCache = "this user has no home folder (no HOME, no passwd entry), and SUPERSIMPLENET_CACHE is not set";
+
+function platformCache(): string | undefined {
   const xdg = process.env["XDG_CACHE_HOME"];
   if (xdg && path.isAbsolute(xdg)) return xdg; // the XDG specification: relative paths are invalid and ignored
-  if (process.platform === "darwin") return path.join(os.homedir(), "Library", "Caches");
-  if (process.platform === "win32") return process.env["LOCALAPPDATA"] ?? path.join(os.homedir(), "AppData", "Local");
-  return path.join(os.homedir(), ".cache");
+  const local = process.env["LOCALAPPDATA"];
+  if (process.platform === "win32" && local) return local;
+  const home = homeFolder();
+  if (home === undefined) return undefined;
+  if (process.platform === "darwin") return path.join(home, "Library", "Caches");
+  return process.platform === "win32" ? path.join(home, "AppData", "Local") : path.join(home, ".cache");
 }
 
-/** This package's version, as package.json states it. */
-export const packageVersion = (
-  JSON.parse(readFileSync(path.join(packageFolder, "package.json"), "utf8")) as { version: string }
-).version;
+/** Containers run with user ids that have neither HOME nor a passwd entry: Node throws then. */
+function homeFolder(): string | undefined {
+  try {
+    const home = os.homedir();
+    return path.isAbsolute(home) ? home : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -10,6 +10,7 @@ import { extract } from "../download/zip.js";
 import { SuperSimpleNetError, fileError, shownUrl } from "../errors.js";
 import type { TransferSettings } from "../schema/downloads.js";
 import { makeFolder, makeUniqueFolder } from "../write.js";
+import { prepareCache } from "./cache.js";
 import type { Wheel } from "./locate.js";
 
 export interface WheelProgress {
@@ -54,7 +55,7 @@ export async function installWheels(installation: Installation, options: WheelOp
   const parent = path.dirname(folder);
   const kept = path.join(parent, "wheels");
   try {
-    await makeFolder(parent);
+    await prepareCache(parent);
     await removeLeftovers(folder);
     const toFetch = typeof source === "string" ? 0 : await missingBytes(wheels, kept);
     await checkSpace(parent, installedBytes + toFetch);
@@ -203,7 +204,7 @@ async function fetchWheels(
 async function takeWheels(wheels: Wheel[], source: string, { signal, onProgress }: WheelOptions): Promise<string[]> {
   const isWheel = wheels.length === 1 && (statSync(source, { throwIfNoEntry: false })?.isFile() ?? false);
   const place = ({ file }: Wheel): string => (isWheel ? source : path.join(source, file));
-  const missing = wheels.filter((wheel) => !existsSync(place(wheel)));
+  const missing = wheels.filter((wheel) => !statSync(place(wheel), { throwIfNoEntry: false })?.isFile());
   if (missing.length > 0)
     throw new SuperSimpleNetError(
       "FILE_NOT_FOUND",

@@ -19,7 +19,7 @@ import { after, before, test } from "node:test";
 
 import { readTensors, writeTensors } from "../../lib/files/tensors.js";
 import { datasets, type TensorMap } from "../../lib/index.js";
-import { type Finished, type RunOptions, supersimplenet } from "./run.js";
+import { type Finished, type RunOptions, supersimplenet, waitingFor } from "./run.js";
 
 /** From images to a model, to metrics, to decisions: every command in a process of its own, on a tiny data set. */
 let folder: string;
@@ -242,9 +242,14 @@ interface Predicted {
   error?: { code: string; message: string };
 }
 
-const predict = (args: string[], onStderr?: RunOptions["onStderr"]): Promise<Finished> =>
+const predict = (
+  args: string[],
+  onStderr?: RunOptions["onStderr"],
+  env: Record<string, string> = {},
+): Promise<Finished> =>
   supersimplenet(["predict", "--model", at("run", "model.safetensors"), ...args], {
     cwd: folder,
+    env,
     ...(onStderr && { onStderr }),
   });
 
@@ -324,17 +329,20 @@ test("predict that is stopped keeps what it reported: pictures, and with --json 
     const out = at(`stopped by ${signal}`);
     // One picture cannot be written: that is a warning, the error is still the interruption.
     if (!json) mkdirSync(path.join(out, "a.overlay.png"), { recursive: true });
-    // An image whose bytes do not come until the command has ended its work.
-    const pipe = at(`${signal}.png`);
-    if (spawnSync("mkfifo", [pipe]).status !== 0) return t.skip("there is no mkfifo");
-    const writer = openSync(pipe, "r+");
-    let [sent, closed] = [false, false];
+    // An image that does not open until the command has ended its work.
+    copies(`${signal}.png`);
+    const late = at(`${signal}.png`);
+    const pipe = at(`${signal}.pipe`);
+    const env = waitingFor(late, pipe);
+    if (env === undefined) return t.skip("there is no mkfifo");
+    let [sent, opened] = [false, false];
     const { code, stdout, stderr } = await predict(
-      ["a.png", "b.png", "none.png", pipe, "a.png", "--batch", "1", "--overlays", out, ...(json ? ["--json"] : [])],
+      ["a.png", "b.png", "none.png", late, "a.png", "--batch", "1", "--overlays", out, ...(json ? ["--json"] : [])],
       (soFar, kill) => {
-        if (!sent && soFar.includes("none.png")) ((sent = true), kill(signal));
-        if (!closed && soFar.includes("[ABORTED]")) ((closed = true), closeSync(writer));
+        if (!sent && soFar.includes("none.png") && soFar.includes("waiting")) ((sent = true), kill(signal));
+        if (!opened && soFar.includes("[ABORTED]")) ((opened = true), closeSync(openSync(pipe, "w")));
       },
+      env,
     );
     assert.equal(code, 130, stderr);
     assert.match(stderr, /^error \[ABORTED\] Interrupted after 3 of 5 images\.$/m);

@@ -1,4 +1,5 @@
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import path from "node:path";
 
 const main = path.resolve(__dirname, "../../lib/cli/main.js");
@@ -33,4 +34,23 @@ export function supersimplenet(args: string[], { env = {}, cwd, onStderr }: RunO
     child.on("error", reject);
     child.on("close", (code) => resolve({ ...finished, code }));
   });
+}
+
+/**
+ * The environment in which opening `file` waits in the system, which no program can cancel, as on a lost network drive:
+ * until somebody opens `pipe` for writing. undefined where there are no pipes.
+ */
+export function waitingFor(file: string, pipe: string): Record<string, string> | undefined {
+  if (spawnSync("mkfifo", [pipe]).status !== 0) return undefined;
+  const hook = `${pipe}.cjs`;
+  writeFileSync(
+    hook,
+    `const fs = require("node:fs/promises"), { open } = fs;
+     fs.open = (name, ...rest) => {
+       if (name !== ${JSON.stringify(file)}) return open(name, ...rest);
+       process.stderr.write("waiting for a file\\n");
+       return open(${JSON.stringify(pipe)}, "r");
+     };`,
+  );
+  return { NODE_OPTIONS: `--require ${hook}` };
 }

@@ -16,6 +16,7 @@ const filesIn = (folder: string, pattern: RegExp): string[] =>
 const pages = [
   "README.md",
   "CONTRIBUTING.md",
+  "SECURITY.md",
   ...filesIn("docs", /\.md$/).filter((page) => !/^docs\/api\//.test(page)),
 ];
 const help = (...command: string[]): string =>
@@ -157,12 +158,12 @@ test("every npm script, file and command that the documents and the workflows ca
   assert.ok(seen > 3, `${seen}`);
 });
 
-/** Flags of npm, node, pip, cmake, torchrun, docker, and of our scripts and benchmarks. */
+/** Flags of npm, node, pip, cmake, torchrun, docker, esbuild, and of our scripts and benchmarks. */
 const foreign = new Set(
   (
     "omit include ignore-scripts no-save expose-gc test test-name-pattern no-deps only-binary python-version platform " +
     "dest build parallel no-python nproc-per-node nnodes rdzv-endpoint max-restarts gpus napi strip args " +
-    "cuda wheel trial check seconds only python onnxruntime maps algorithm version"
+    "bundle external packages outfile cuda wheel trial check seconds only python onnxruntime maps algorithm version"
   ).split(" "),
 );
 

@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import test, { afterEach, beforeEach } from "node:test";
 
 import { SuperSimpleNetError } from "../../lib/errors.js";
+import { cachedWeights, listWeights } from "../../lib/backbones/catalogue.js";
 import { cacheFolder, libtorchFiles, locateLibtorch, minor, pinned, readVersion } from "../../lib/native/locate.js";
 
 const libraries = pinned.libraries[process.platform]!;
@@ -159,3 +161,44 @@ test("the cache folder of the user", { skip: process.platform !== "linux" && "th
   process.env["XDG_CACHE_HOME"] = "relative";
   assert.equal(cacheFolder(), path.join(os.homedir(), ".cache", "supersimplenet"));
 });
+
+test("a user without a home folder: the cache is one place less to look at, and an error only where it is needed", (t) => {
+  for (const name of ["SUPERSIMPLENET_CACHE", "XDG_CACHE_HOME"]) delete process.env[name];
+  const none = (): never => {
+    throw new Error("ENOENT: no such file or directory, uv_os_homedir");
+  };
+  for (const home of [none, () => "", () => "relative"]) {
+    t.mock.method(os, "homedir", home);
+    const needed = failure(cacheFolder);
+    assert.equal(needed.code, "FILE_NOT_FOUND");
+    assert.match(needed.message, /SUPERSIMPLENET_CACHE/);
+    const looked = failure(() => locateLibtorch("2.13.0"));
+    assert.equal(looked.code, "LIBTORCH_NOT_FOUND");
+    assert.match(looked.message, /cache folder: this user has no home folder/);
+    assert.equal(cachedWeights("resnet18"), undefined);
+    assert.ok(listWeights().length > 1);
+    t.mock.restoreAll();
+  }
+});
+
+const python = spawnSync("python3", ["-c", ""]);
+
+test(
+  "a folder 'torch' in the current folder is no Python package",
+  { skip: python.status !== 0 && "no Python" },
+  () => {
+    process.env["PATH"] = saved["PATH"];
+    const planted = fakeLibtorch(path.join(temporary, "torch"), "2.13.0");
+    writeFileSync(path.join(planted, "__init__.py"), "");
+    const before = process.cwd();
+    process.chdir(temporary);
+    try {
+      const { folder } = locateLibtorch("2.13.0");
+      assert.notEqual(folder, planted); // an installed one may be found
+    } catch (error) {
+      assert.ok(error instanceof SuperSimpleNetError && error.code === "LIBTORCH_NOT_FOUND", String(error));
+    } finally {
+      process.chdir(before);
+    }
+  },
+);

@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 
-import { makeFolder, writeWholeFile } from "../../lib/write.js";
+import { makeFolder, probeFolder, writeWholeFile } from "../../lib/write.js";
 import { failure, temporaryFolder } from "../datasets/files.js";
+import { inNamespace, mountsHere } from "../support/mounts.js";
 
 test("makeFolder: parents, what exists already, and several at once", async (t) => {
   const root = await temporaryFolder(t);
@@ -44,3 +46,29 @@ test("writeWholeFile: the longest name, and one that is too long", async (t) => 
   );
   assert.deepEqual(readdirSync(root), [longest], "no temporary file is left");
 });
+
+test("a pipe or a device is not replaced", { skip: process.platform === "win32" && "no pipes" }, async (t) => {
+  const pipe = path.join(await temporaryFolder(t), "pipe");
+  assert.equal(spawnSync("mkfifo", [pipe]).status, 0);
+  await assert.rejects(writeWholeFile(pipe, "whole"), failure("FILE_ERROR", "it is a pipe, a socket or a device"));
+  assert.ok(statSync(pipe).isFIFO());
+});
+
+test(
+  "a read-only file system is called that, not a matter of rights",
+  { skip: !mountsHere && "no file system can be mounted here" },
+  async (t) => {
+    const folder = await temporaryFolder(t);
+    const module = JSON.stringify(path.resolve(__dirname, "../../lib/write.js"));
+    const script = `const { probeFolder } = require(${module});
+      for (const folder of [process.argv[1], process.argv[1] + "/new"])
+        probeFolder(folder).then(() => console.log("written"), ({ code, message }) => console.log(code, message));`;
+    const child = inNamespace([["ro", folder]], [process.execPath, "-e", script, folder]);
+    assert.deepEqual(child.stdout.trim().split("\n").sort(), [
+      `FILE_ERROR Cannot create folder ${folder}/new: read-only file system. Choose another place, or mount it writable.`,
+      `FILE_ERROR Cannot write into ${folder}: read-only file system. Choose another place, or mount it writable.`,
+    ]);
+    await probeFolder(folder);
+    assert.deepEqual(readdirSync(folder), []);
+  },
+);
