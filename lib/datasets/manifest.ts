@@ -9,6 +9,7 @@ import { type ManifestOptions, manifestOptions } from "../schema/datasets.js";
 import { didYouMean } from "../schema/nearest.js";
 import { firstOf } from "./listing.js";
 import { type Dataset, type Label, manyProblems, type Sample, type Split } from "./dataset.js";
+import { findUnusedBeside, usedFiles } from "./unused.js";
 
 /** What a folder's manifest is called when only the folder is given. */
 const MANIFEST_NAMES: readonly string[] = ["samples.csv", "samples.jsonl"];
@@ -129,7 +130,8 @@ export async function manifest(file: string, options: ManifestOptions = {}): Pro
     samples.push(sample);
   }
   if (problems.length > 0) fail();
-  return { kind: "manifest", name: name ?? path.basename(root), root, samples };
+  const unused = await findUnusedBeside(root, usedFiles({ samples }));
+  return { kind: "manifest", name: name ?? path.basename(root), root, samples, unused };
 }
 
 /** Whether a file does not exist; other failures are left to the reading of the image, which explains them. */

@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { readdir, readFile, stat } from "node:fs/promises";
 import path from "node:path";
 import { types } from "node:util";
 
@@ -121,6 +121,8 @@ interface Header {
   hasAlpha: boolean;
   width: number;
   height: number;
+  /** EXIF orientation, 1 (upright) to 8. */
+  orientation: number;
 }
 
 async function readHeader(bytes: Uint8Array, name: string): Promise<Header> {
@@ -133,7 +135,7 @@ async function readHeader(bytes: Uint8Array, name: string): Promise<Header> {
       throw unreadable(name, `BMP is not supported. Convert it to one of ${SUPPORTED}.`, error);
     throw unreadable(name, `it is damaged or not an image. Supported are ${SUPPORTED}. (${messageOf(error)})`, error);
   }
-  const { format, depth, hasAlpha, autoOrient } = metadata;
+  const { format, depth, hasAlpha, autoOrient, orientation = 1 } = metadata;
   if (!FORMATS.includes(format)) throw unreadable(name, `its format is ${format}. Supported are ${SUPPORTED}.`);
   const { width, height } = autoOrient;
   if (width * height > MAX_PIXELS) {
@@ -144,7 +146,7 @@ async function readHeader(bytes: Uint8Array, name: string): Promise<Header> {
   }
   if (depth !== "uchar" && depth !== "ushort")
     throw unreadable(name, `its samples are of type ${depth}. Supported are 8 and 16 bits per channel: convert it.`);
-  return { format, depth, hasAlpha, ...autoOrient };
+  return { format, depth, hasAlpha, width, height, orientation };
 }
 
 /** One line of sharp's message, which can repeat itself over several. */
@@ -216,9 +218,11 @@ export async function decodeImage(source: ImageSource, name?: string): Promise<R
 /**
  * Decodes a ground-truth mask at its own size. A pixel is defect when any colour channel is not zero, at the file's full
  * depth (so masks of 0/1, 0/255 and 16-bit ids all work); in JPEG, WebP and AVIF, whose compression blurs edges, when any
- * channel is at least 128. Alpha is dropped. Errors as for decodeImage.
+ * channel is at least 128. Alpha is dropped. A path may be that of a folder: a pixel is defect when any mask in it says so.
+ * Errors as for decodeImage; IMAGE_UNREADABLE for a folder without masks, or with masks of different sizes.
  */
 export async function decodeMask(source: string | Uint8Array, name?: string): Promise<Mask> {
+  if (typeof source === "string" && (await isFolder(source))) return decodeMasks(source);
   const label = nameOf(source, name);
   const bytes = await bytesOf(source, label);
   const { format, depth } = await readHeader(bytes, label);
@@ -242,11 +246,44 @@ export async function decodeMask(source: string | Uint8Array, name?: string): Pr
   }
 }
 
+async function decodeMasks(folder: string): Promise<Mask> {
+  const [first, ...others] = await maskFiles(folder);
+  if (first === undefined) throw unreadable(folder, "it is a folder without masks. Give a file.");
+  const merged = await decodeMask(first);
+  for (const file of others) {
+    const { pixels, width, height } = await decodeMask(file);
+    if (width !== merged.width || height !== merged.height) {
+      const sizes = `${merged.width} x ${merged.height} and ${path.basename(file)} ${width} x ${height}`;
+      throw unreadable(folder, `its masks differ in size: ${path.basename(first)} is ${sizes}.`);
+    }
+    for (let i = 0; i < pixels.length; i++) merged.pixels[i]! |= pixels[i]!;
+  }
+  return merged;
+}
+
+/** The files that make up a mask: the file itself, or all masks in the folder. Errors: NO_PERMISSION, FILE_ERROR. */
+export async function maskFiles(mask: string): Promise<string[]> {
+  if (!(await isFolder(mask))) return [mask];
+  try {
+    const names = (await readdir(mask)).filter((name) => isImageFile(name) && !name.startsWith("."));
+    return names.sort().map((name) => path.join(mask, name));
+  } catch (error) {
+    throw fileError(error, "list folder", mask);
+  }
+}
+
+const isFolder = (file: string): Promise<boolean> =>
+  stat(file).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+
 /**
  * What decodeMask leaves out of a file whose mask is empty: what the alpha channel shows, and in JPEG, WebP and AVIF values
  * below 128. A sentence, or undefined when there is nothing else in the file. Errors as for decodeImage.
  */
 export async function leftOutOfMask(file: string): Promise<string | undefined> {
+  if (await isFolder(file)) return undefined;
   const bytes = await readImageFile(file);
   const { format, hasAlpha } = await readHeader(bytes, file);
   try {
@@ -263,14 +300,17 @@ export async function leftOutOfMask(file: string): Promise<string | undefined> {
   }
 }
 
-/** Width and height in pixels after EXIF orientation, from the header alone. `name` and errors as for decodeImage. */
+/**
+ * Width and height in pixels after EXIF orientation, and that orientation (1 to 8, 1 without one), from the header alone.
+ * `name` and errors as for decodeImage.
+ */
 export async function imageSize(
   source: string | Uint8Array,
   name?: string,
-): Promise<{ width: number; height: number }> {
+): Promise<{ width: number; height: number; orientation: number }> {
   const label = nameOf(source, name);
-  const { width, height } = await readHeader(await bytesOf(source, label), label);
-  return { width, height };
+  const { width, height, orientation } = await readHeader(await bytesOf(source, label), label);
+  return { width, height, orientation };
 }
 
 export interface LoadOptions {

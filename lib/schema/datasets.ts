@@ -7,7 +7,18 @@ import { trainerOptions } from "./training.js";
 import type { Settings } from "./types.js";
 
 /** Names for `kind`, in the order in which a folder is tried. */
-export const datasetKinds = ["manifest", "visa", "ksdd2", "sensum", "mtd", "bmad", "mvtec", "folder"] as const;
+export const datasetKinds = [
+  "manifest",
+  "visa",
+  "ksdd2",
+  "sensum",
+  "mtd",
+  "bmad",
+  "mvtec_loco",
+  "mvtec_ad2",
+  "mvtec",
+  "folder",
+] as const;
 
 export type DatasetKind = (typeof datasetKinds)[number];
 
