@@ -44,13 +44,13 @@ export function alikeWarnings(read: readonly Read[]): string[] {
       repeated,
       "1 image is several times in one split",
       "images are several times in one split",
-      "byte for byte, and counts as often",
+      "byte for byte",
     ),
     warning(
       called,
       "1 image is called like a copy of another",
       "images are called like copies of others",
-      "but is not the same file: is it the same picture, saved twice?",
+      "with other bytes (the same picture, saved twice?)",
     ),
   ].flat();
 }

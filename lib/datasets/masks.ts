@@ -142,6 +142,7 @@ export async function appearance(file: string): Promise<Appearance> {
   const lossy = LOSSY.test(file);
   if (sum(counts.subarray(0, (lossy ? BLACK : 0) + 1)) === total) return "black";
   const dark = sum(counts.subarray(0, (lossy ? DARK : 0) + 1));
-  const few = lossy ? dark + sum(counts.subarray(BRIGHT)) : sum(counts.slice().sort().subarray(-FEW_VALUES));
-  return dark > 0 && few >= SHARE_OF_FEW * total ? "mask" : "photo";
+  const bright = sum(counts.subarray(BRIGHT));
+  const few = lossy ? dark + bright : sum(counts.slice().sort().subarray(-FEW_VALUES));
+  return dark > 0 && (bright > 0 || !lossy) && few >= SHARE_OF_FEW * total ? "mask" : "photo";
 }

@@ -34,7 +34,6 @@ export async function findUnused(root: string, used: Iterable<string>, part = ""
   const walk = async (folder: string): Promise<void> => {
     const entries = await readdir(folder, { withFileTypes: true }).catch(() => undefined);
     if (entries === undefined) return void found.push(folder); // not ours to read
-    entries.sort((a, b) => naturalOrder(a.name, b.name));
     for (const entry of entries) {
       if (found.length >= MOST_LISTED) return;
       if (!isSystemName(entry.name)) await inspect(entry, folder);
@@ -42,7 +41,10 @@ export async function findUnused(root: string, used: Iterable<string>, part = ""
   };
   const base = await realpath(root).catch(() => root);
   await walk(path.join(base, part));
-  return found.filter((file) => !linked.has(file)).map((file) => path.relative(base, file).split(path.sep).join("/"));
+  return found
+    .filter((file) => !linked.has(file))
+    .map((file) => path.relative(base, file).split(path.sep).join("/"))
+    .sort(naturalOrder);
 }
 
 /** The images that lie in the same folders as those in `used` and are not among them, as findUnused gives them. */
@@ -91,8 +93,8 @@ export function describeUnused(dataset: Dataset): string[] {
     for (const folder of foldersAbove(path.relative(root, file).split(path.sep).join("/"))) inUse.add(folder);
   const kinds = {
     image: {
-      one: "1 image in the data set's folder is not used",
-      more: "images in the data set's folder are not used",
+      one: "1 image is not used",
+      more: "images are not used",
     },
     hidden: { one: "1 hidden file is not used", more: "hidden files are not used" },
     other: { one: "1 file that is no image is not used", more: "files that are no images are not used" },

@@ -236,7 +236,7 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
 
   if (turned.length > 0)
     warnings.push(
-      `${turned.length === 1 ? "1 mask has" : `${turned.length} masks have`} another EXIF orientation than the image, and the sizes do not tell whether that is right: ${firstOf(turned)}. Image and mask are each turned by their own. Was a mask drawn on the image as it is stored, turn the mask too, or remove the orientation from the image.`,
+      `${turned.length === 1 ? "1 mask has" : `${turned.length} masks have`} another EXIF orientation than the image, and the sizes do not tell whether that is right: ${firstOf(turned)}. Image and mask are each turned by their own. If a mask was drawn on the image as it is stored, turn the mask too, or remove the orientation from the image.`,
     );
 
   if (problems.length > 0) throw manyProblems(`Data set ${dataset.root}`, dataset.root, problems);

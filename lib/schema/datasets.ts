@@ -126,7 +126,7 @@ export const validateOptions = z.strictObject({
     defaultText: "both, as they are trained on",
   }),
   headersOnly: option(z.boolean().default(false), {
-    help: "Decodes masks but no images, and compares none, where the images are about to be decoded anyway.",
+    help: "Decodes masks but no images, where the images are about to be decoded anyway.",
   }),
   signal,
   onProgress: callback("How many of the images are checked."),
