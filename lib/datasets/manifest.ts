@@ -7,7 +7,7 @@ import { fileError } from "../errors.js";
 import { check, checkPath } from "../schema/check.js";
 import { type ManifestOptions, manifestOptions } from "../schema/datasets.js";
 import { didYouMean } from "../schema/nearest.js";
-import { firstOf } from "./listing.js";
+import { firstOf, isFolder } from "./listing.js";
 import { type Dataset, type Label, manyProblems, type Sample, type Split } from "./dataset.js";
 import { findUnusedBeside, usedFiles } from "./unused.js";
 
@@ -123,6 +123,8 @@ export async function manifest(file: string, options: ManifestOptions = {}): Pro
     if (await missing(imageFile)) problem(`image ${absent(image, imageFile)}`);
     const maskFile = mask === "" ? undefined : locate(mask);
     if (maskFile !== undefined && (await missing(maskFile))) problem(`mask ${absent(mask, maskFile)}`);
+    // All the masks in it would count, which a list by image does not mean.
+    else if (maskFile !== undefined && (await isFolder(maskFile))) problem(`mask '${mask}' is a folder; give a file.`);
     if (meant === undefined || part === undefined) continue;
     const sample: Sample = { id, image: imageFile, label: meant, split: part };
     if (maskFile !== undefined) sample.mask = maskFile;

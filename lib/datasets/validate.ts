@@ -5,6 +5,7 @@ import { hasCode, SuperSimpleNetError } from "../errors.js";
 import {
   decodeImage,
   decodeMask,
+  imageOrientation,
   imageSize as readSize,
   leftOutOfMask,
   maskFiles,
@@ -81,7 +82,7 @@ async function readSample(sample: Sample, headersOnly: boolean): Promise<Checked
   let orientation = 1;
   await attempt(async () => {
     const bytes = await readImageFile(sample.image);
-    if (mask !== undefined) ({ orientation } = await readSize(bytes, sample.image));
+    if (mask !== undefined) orientation = await imageOrientation(bytes, sample.image);
     const { width, height } = await (headersOnly ? readSize : decodeImage)(bytes, sample.image);
     Object.assign(result, { width, height, hash: sha256(bytes) });
   });
@@ -121,7 +122,7 @@ async function readSample(sample: Sample, headersOnly: boolean): Promise<Checked
 /** The EXIF orientation of a mask; of several that count together, one that is not the image's. */
 async function maskOrientation(mask: string, image: number): Promise<number> {
   for (const file of await maskFiles(mask)) {
-    const { orientation } = await readSize(file);
+    const orientation = await imageOrientation(file);
     if (orientation !== image) return orientation;
   }
   return image;

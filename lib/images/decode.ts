@@ -300,17 +300,20 @@ export async function leftOutOfMask(file: string): Promise<string | undefined> {
   }
 }
 
-/**
- * Width and height in pixels after EXIF orientation, and that orientation (1 to 8, 1 without one), from the header alone.
- * `name` and errors as for decodeImage.
- */
+/** Width and height in pixels after EXIF orientation, from the header alone. `name` and errors as for decodeImage. */
 export async function imageSize(
   source: string | Uint8Array,
   name?: string,
-): Promise<{ width: number; height: number; orientation: number }> {
+): Promise<{ width: number; height: number }> {
   const label = nameOf(source, name);
-  const { width, height, orientation } = await readHeader(await bytesOf(source, label), label);
-  return { width, height, orientation };
+  const { width, height } = await readHeader(await bytesOf(source, label), label);
+  return { width, height };
+}
+
+/** EXIF orientation, 1 (upright, or none given) to 8, from the header alone. `name` and errors as for decodeImage. */
+export async function imageOrientation(source: string | Uint8Array, name?: string): Promise<number> {
+  const label = nameOf(source, name);
+  return (await readHeader(await bytesOf(source, label), label)).orientation;
 }
 
 export interface LoadOptions {
