@@ -23,6 +23,8 @@ class MaskFolder {
     readonly split: Split | undefined,
     /** The kind of defect; without it that of any. */
     readonly defect: string | undefined,
+    /** The outermost folder with it, where that may hold something else than masks: it counts if one of them has its image. */
+    readonly doubtful: string | undefined,
   ) {
     this.byStem = new Map(names.map((name) => [spelling(isImageFile(name) ? path.parse(name).name : name), name]));
   }
@@ -89,13 +91,16 @@ export class MaskFinder {
     if (others.length > 1)
       this.note(
         undefined,
-        `${others.map((name) => `${name}/`).join(" and ")} both hold masks: move those that count to ${STANDARD}/<defect>, and the others out of the data set.`,
+        `${others.map((name) => `${name}/`).join(", ")}: several folders of masks. Move the masks that count to ${STANDARD}/<defect>, and the others out of the data set.`,
       );
-    else if (others.length === 1) await this.addTree(path.join(base, others[0]!), undefined);
+    else if (others.length === 1) {
+      const folder = path.join(base, others[0]!);
+      await this.addTree(folder, undefined, folder);
+    }
   }
 
-  /** A folder with masks by split, by defect, or directly in it. */
-  async addTree(folder: string, split: Split | undefined): Promise<void> {
+  /** A folder with masks by split, by defect, or directly in it. `doubtful`: see MaskFolder. */
+  async addTree(folder: string, split: Split | undefined, doubtful?: string): Promise<void> {
     const { folders, files } = await list(folder);
     const splits = split === undefined ? (["train", "test"] as const) : [];
     const bySplit = splits.flatMap((part) => {
@@ -103,14 +108,16 @@ export class MaskFinder {
       return name === undefined ? [] : [{ part, name }];
     });
     if (split === "train") this.#trainApart = true;
-    for (const { part, name } of bySplit) await this.addTree(path.join(folder, name), part);
+    for (const { part, name } of bySplit) await this.addTree(path.join(folder, name), part, doubtful);
     for (const kind of folders)
-      if (!bySplit.some(({ name }) => name === kind)) await this.addFolder(path.join(folder, kind), split, kind);
-    this.#add(new MaskFolder(folder, files.filter(isImageFile), split, undefined));
+      if (!bySplit.some(({ name }) => name === kind))
+        await this.addFolder(path.join(folder, kind), split, kind, doubtful);
+    const direct = doubtful ?? (this.#isUsual(folder) ? folder : undefined);
+    this.#folders.push(new MaskFolder(folder, files.filter(isImageFile), split, undefined, direct));
   }
 
   /** A folder with the masks of one kind of defect, or with those of normal images. */
-  async addFolder(folder: string, split: Split | undefined, kind: string): Promise<void> {
+  async addFolder(folder: string, split: Split | undefined, kind: string, doubtful?: string): Promise<void> {
     const { files, folders } = await list(folder);
     const masks = files.filter(isImageFile);
     if (split === "train") this.#trainApart = true;
@@ -137,7 +144,7 @@ export class MaskFinder {
       );
     const several: string[] = [];
     for (const name of folders) if ((await list(path.join(folder, name))).files.some(isImageFile)) several.push(name);
-    this.#add(new MaskFolder(folder, [...masks, ...several], split, kind));
+    this.#folders.push(new MaskFolder(folder, [...masks, ...several], split, kind, doubtful));
   }
 
   /** A mask that lies beside its image. */
@@ -153,7 +160,13 @@ export class MaskFinder {
     for (const split of ["test", "train"] as const)
       for (const sample of samples)
         if (sample.split === split && sample.label === "anomalous") this.#attachOne(sample, takenBy);
-    for (const folder of this.#folders) this.#noteLeft(folder, samples, takenBy);
+    const used = new Set(
+      this.#folders.flatMap(({ folder, names, doubtful }) =>
+        doubtful !== undefined && names.some((name) => takenBy.has(path.join(folder, name))) ? [doubtful] : [],
+      ),
+    );
+    for (const folder of this.#folders)
+      this.#noteLeft(folder, samples, takenBy, folder.doubtful !== undefined && !used.has(folder.doubtful));
   }
 
   /** A sentence on masks that were found elsewhere than in ground_truth/<defect>. */
@@ -162,12 +175,6 @@ export class MaskFinder {
     return places.length === 0
       ? []
       : [`Masks are taken from ${firstOf(places)}; their usual place is ${STANDARD}/<defect>/.`];
-  }
-
-  #add(folder: MaskFolder): void {
-    if (folder.names.length === 0) return;
-    this.#folders.push(folder);
-    this.#countUnusual(folder.folder, folder.names.length, folder.defect === undefined);
   }
 
   #addNormal(mask: string, split: Split | undefined): void {
@@ -224,8 +231,16 @@ export class MaskFinder {
     }
   }
 
-  /** Masks of normal images, folders that are none of an image's masks, and masks without an image. */
-  #noteLeft(folder: MaskFolder, samples: readonly Sample[], takenBy: ReadonlyMap<string, Sample>): void {
+  /**
+   * Masks of normal images, and masks without an image. `doubtful`: what fits no image is something else than a mask, as is
+   * a folder in a folder where no other is one of an image's masks. It stays out of `seen`, so that it is listed as unused.
+   */
+  #noteLeft(
+    folder: MaskFolder,
+    samples: readonly Sample[],
+    takenBy: ReadonlyMap<string, Sample>,
+    doubtful: boolean,
+  ): void {
     const { note, relative } = this;
     const full = (name: string): string => path.join(folder.folder, name);
     const isTaken = (name: string): boolean => takenBy.has(full(name));
@@ -234,10 +249,10 @@ export class MaskFinder {
         ? folder.defect === undefined && (folder.split ?? sample.split) === sample.split
         : folder.fits(sample),
     );
-    const normals = new Map<string, Sample[]>();
-    for (const sample of fitting.filter(({ label }) => label === "normal")) {
-      const mask = folder.find(sample.image);
-      if (mask !== undefined) normals.set(mask, [...(normals.get(mask) ?? []), sample]);
+    const normals = new Map<string, Split | undefined>();
+    for (const { image, split } of fitting.filter(({ label }) => label === "normal")) {
+      const mask = folder.find(image);
+      if (mask !== undefined) normals.set(mask, normals.has(mask) && normals.get(mask) !== split ? undefined : split);
     }
     const unmasked = new Set(
       fitting
@@ -245,24 +260,24 @@ export class MaskFinder {
         .map(({ image }) => spelling(path.parse(image).name)),
     );
     const isNormal = (name: string): boolean => normals.has(full(name));
-    // What could be something else than masks, and fits no image at all, is listed as unused.
-    const doubtful = (name: string): boolean =>
-      (!isImageFile(name) && !folder.names.some((other) => !isImageFile(other) && isTaken(other))) ||
-      (folder.defect === undefined && this.#isUsual(folder.folder) && !folder.names.some((other) => isTaken(other)));
+    const severalOfOne = folder.names.some((name) => !isImageFile(name) && isTaken(name));
+    let used = 0;
     const renamed: string[] = [];
     for (const name of folder.names) {
       const { name: stem, ext } = path.parse(name);
       const image = withoutMaskName(stem);
+      if (isTaken(name) || isNormal(name)) used++;
       if (isTaken(name)) this.seen.push(full(name));
-      else if (isNormal(name)) this.#addNormal(full(name), normals.get(full(name))![0]!.split);
+      else if (isNormal(name)) this.#addNormal(full(name), normals.get(full(name)));
       else if (isImageFile(name) && unmasked.has(spelling(image))) {
         this.seen.push(full(name));
         renamed.push(`${name} to ${image}_mask${ext}`);
-      } else if (!doubtful(name)) {
+      } else if (!doubtful && (isImageFile(name) || severalOfOne)) {
         const what = isImageFile(name) ? "is a mask" : "is a folder of masks";
         note(folder.split, `${relative(full(name))} ${what} without an image.`, full(name));
       }
     }
+    this.#countUnusual(folder.folder, used, folder.defect === undefined);
     if (renamed.length > 0)
       note(
         folder.split,

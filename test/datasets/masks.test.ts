@@ -155,7 +155,10 @@ test("folders of masks that do not fit are refused, and folders of photos are no
   const lost = await folder(await tree(t, ["train/cut/5.png"], ["masks/cut/5.png", "masks/cut/9.png"]));
   assert.deepEqual(messages(lost), ["masks/cut/9.png is a mask without an image."]);
   const two = await folder(await tree(t, ["train/cut/5.png"], ["masks/cut/5.png", "gt/cut/5.png"]));
-  assert.match(messages(two).join(), /^gt\/ and masks\/ both hold masks: move those that count to ground_truth/);
+  assert.match(
+    messages(two).join(),
+    /^gt\/, masks\/: several folders of masks\. Move the masks that count to ground_truth/,
+  );
   const shared = await folder(await tree(t, ["train/cut/5.png", "train/dent/5.png"], ["masks/5.png"]));
   assert.deepEqual(messages(shared), [
     "train/cut/5.png and train/dent/5.png both match masks/5.png: move the mask to ground_truth/<defect>.",
@@ -172,6 +175,18 @@ test("folders of masks that do not fit are refused, and folders of photos are no
   const data = await folder(photos);
   assert.deepEqual([messages(data), data.warnings, data.unused], [[], [], ["labels/5.png"]]);
   assert.equal(data.samples.at(-1)!.defect, "label");
+});
+
+test("a folder that is called like one of masks and fits no image is not used", async (t) => {
+  const root = await tree(t, ["train/cut/5.png"], ["mask/roi.png", "mask/cut/ignore.png"]);
+  const data = await folder(root);
+  assert.deepEqual([messages(data), data.warnings, masksOf(data)], [[], [], {}]);
+  assert.deepEqual(data.unused, ["mask/cut/ignore.png", "mask/roi.png"]);
+
+  const renamed = await folder(await tree(t, ["train/cut/5.png"], ["masks/cut/5_GT.png"]));
+  assert.deepEqual(messages(renamed), [
+    "masks/cut names 1 masks in another way than their images: rename 5_GT.png to 5_mask.png.",
+  ]);
 });
 
 test("a mask without an image directly in ground_truth does not spoil a data set that needs none", async (t) => {
