@@ -138,7 +138,7 @@ export async function readFolder(
     }
   }
 
-  await masks.addTop(base, top.folders);
+  await masks.addTop(base, top.folders, samples);
   masks.attach(samples);
   const warnings = masks.describeUnusual();
   if (beside.length > 0)

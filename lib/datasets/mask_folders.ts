@@ -15,6 +15,8 @@ const STANDARD = "ground_truth";
 /** The masks of one folder: files, and folders with several masks of one image. */
 class MaskFolder {
   private readonly byStem: ReadonlyMap<string, string>;
+  /** The kind of defect in one spelling; empty for any. */
+  readonly kind: string;
 
   constructor(
     readonly folder: string,
@@ -26,6 +28,7 @@ class MaskFolder {
     /** The outermost folder with it, where that may hold something else than masks: it counts if one of them has its image. */
     readonly doubtful: string | undefined,
   ) {
+    this.kind = spelling(defect ?? "");
     this.byStem = new Map(names.map((name) => [spelling(isImageFile(name) ? path.parse(name).name : name), name]));
   }
 
@@ -40,7 +43,7 @@ class MaskFolder {
   fits({ split, defect }: Sample): boolean {
     return (
       (this.split === undefined || this.split === split) &&
-      (this.defect === undefined || spelling(this.defect) === spelling(defect ?? ""))
+      (this.defect === undefined || this.kind === spelling(defect ?? ""))
     );
   }
 }
@@ -51,8 +54,12 @@ export class MaskFinder {
   /** Every mask that was found, used or named in a problem. */
   readonly seen: string[] = [];
   readonly #folders: MaskFolder[] = [];
+  /** Folders of a kind of defect, by their path in one spelling. */
+  readonly #kindFolders = new Map<string, string>();
   /** Masks by their folder, where that is not the usual one. */
   readonly #unusual = new Map<string, number>();
+  /** Kinds of defects, whose folders are not those of an image. */
+  #kinds: ReadonlySet<string> | undefined;
   /** Whether masks of training images have a folder of their own, so that no other mask is one. */
   #trainApart = false;
 
@@ -70,7 +77,7 @@ export class MaskFinder {
     let masks = 0;
     for await (const [file, seen] of prefetch(images, async (name) => [name, await appearance(name)] as const)) {
       if (seen === "photo") photos.push(this.relative(file));
-      if (seen === "mask") masks++;
+      if (seen === "mask" || seen === "black") masks++;
     }
     if (masks > 0 && photos.length > 0)
       this.note(
@@ -81,8 +88,12 @@ export class MaskFinder {
     return masks > 0 && photos.length === 0;
   }
 
-  /** The masks in the data set's own folder: those in ground_truth/, or else in the one folder called like it. */
-  async addTop(base: string, folders: readonly string[]): Promise<void> {
+  /**
+   * The masks in the data set's own folder: those in ground_truth/, or else in the one folder called like it. `samples`:
+   * all images, whose kinds of defects tell folders of kinds from folders of images.
+   */
+  async addTop(base: string, folders: readonly string[], samples: readonly Sample[]): Promise<void> {
+    this.#kinds = new Set(samples.flatMap(({ defect }) => (defect === undefined ? [] : [spelling(defect)])));
     const standard = findName(folders, STANDARD);
     if (standard !== undefined) return this.addTree(path.join(base, standard), undefined);
     const others: string[] = [];
@@ -113,7 +124,9 @@ export class MaskFinder {
       if (!bySplit.some(({ name }) => name === kind))
         await this.addFolder(path.join(folder, kind), split, kind, doubtful);
     const direct = doubtful ?? (this.#isUsual(folder) ? folder : undefined);
-    this.#folders.push(new MaskFolder(folder, files.filter(isImageFile), split, undefined, direct));
+    const several = this.#kinds === undefined ? [] : folders.filter((name) => this.#isNoKind(name));
+    const names = [...files.filter(isImageFile), ...several];
+    this.#folders.push(new MaskFolder(folder, names, split, undefined, direct));
   }
 
   /** A folder with the masks of one kind of defect, or with those of normal images. */
@@ -130,17 +143,13 @@ export class MaskFinder {
       const full = path.join(folder, file);
       this.note(split, `${this.relative(full)} is not a supported mask image: convert or remove it.`, full);
     }
-    const twin = this.#folders.find(
-      (other) =>
-        other.split === split &&
-        path.dirname(other.folder) === path.dirname(folder) &&
-        other.defect !== undefined &&
-        spelling(other.defect) === spelling(kind),
-    );
+    const key = path.join(path.dirname(folder), spelling(kind));
+    const twin = this.#kindFolders.get(key);
+    this.#kindFolders.set(key, folder);
     if (twin !== undefined)
       this.note(
         split,
-        `${this.relative(twin.folder)} and ${this.relative(folder)} are one name in two spellings: move the masks into one folder.`,
+        `${this.relative(twin)} and ${this.relative(folder)} are one name in two spellings: move the masks into one folder.`,
       );
     const several: string[] = [];
     for (const name of folders) if ((await list(path.join(folder, name))).files.some(isImageFile)) several.push(name);
@@ -157,15 +166,22 @@ export class MaskFinder {
   /** Sets `mask` of every anomalous sample that has one, and notes what fits nothing. */
   attach(samples: readonly Sample[]): void {
     const takenBy = new Map<string, Sample>();
+    const byKind = new Map<string, MaskFolder[]>();
+    for (const folder of this.#folders) byKind.set(folder.kind, [...(byKind.get(folder.kind) ?? []), folder]);
     for (const split of ["test", "train"] as const)
       for (const sample of samples)
-        if (sample.split === split && sample.label === "anomalous") this.#attachOne(sample, takenBy);
+        if (sample.split === split && sample.label === "anomalous") {
+          const folders = ["", spelling(sample.defect ?? "")].flatMap((kind) => byKind.get(kind) ?? []);
+          this.#attachOne(sample, folders, takenBy);
+        }
     const used = new Set(
       this.#folders.flatMap(({ folder, names, doubtful }) =>
         doubtful !== undefined && names.some((name) => takenBy.has(path.join(folder, name))) ? [doubtful] : [],
       ),
     );
-    for (const folder of this.#folders)
+    // Folders of any kind first: what is in a folder that belongs to one image is settled with it.
+    const anyFirst = [...this.#folders].sort((a, b) => Number(a.kind !== "") - Number(b.kind !== ""));
+    for (const folder of anyFirst)
       this.#noteLeft(folder, samples, takenBy, folder.doubtful !== undefined && !used.has(folder.doubtful));
   }
 
@@ -186,15 +202,19 @@ export class MaskFinder {
     if (count > 0 && (always || !this.#isUsual(folder))) this.#unusual.set(folder, count);
   }
 
+  #isNoKind(name: string): boolean {
+    return !this.isNormal(name) && !this.#kinds!.has(spelling(name)) && !/^(train|test)$/i.test(name);
+  }
+
   #isUsual(folder: string): boolean {
     return this.relative(folder).split("/").map(spelling).includes(STANDARD);
   }
 
-  #attachOne(sample: Sample, takenBy: Map<string, Sample>): void {
+  #attachOne(sample: Sample, folders: readonly MaskFolder[], takenBy: Map<string, Sample>): void {
     const { note, relative } = this;
     const exact = ({ split, defect }: MaskFolder): number =>
       (defect === undefined ? 2 : 0) + (split === undefined ? 1 : 0);
-    const hits = this.#folders
+    const hits = folders
       .filter((folder) => folder.fits(sample))
       .flatMap((folder) => {
         const mask = folder.find(sample.image);
@@ -242,6 +262,7 @@ export class MaskFinder {
     doubtful: boolean,
   ): void {
     const { note, relative } = this;
+    if (takenBy.has(folder.folder) || this.normalMasks.some(({ mask }) => mask === folder.folder)) return; // of one image
     const full = (name: string): string => path.join(folder.folder, name);
     const isTaken = (name: string): boolean => takenBy.has(full(name));
     const fitting = samples.filter((sample) =>

@@ -135,6 +135,7 @@ test("folders of masks in other places are used where every mask has its image",
     "train/mask/5.png",
     "train/cut/masks/5.png",
     "masks/cut/5/0.png",
+    "masks/5/0.png",
   ]) {
     const data = await folder(await tree(t, [image], [mask]));
     const found = mask.endsWith("/5/0.png") ? path.posix.dirname(mask) : mask;
@@ -149,6 +150,35 @@ test("folders of masks in other places are used where every mask has its image",
       mask,
     );
   }
+});
+
+test("a folder of masks of a kind is not that of an image with the same name", async (t) => {
+  const data = await folder(await tree(t, ["test/1/5.png", "test/2/1.png"], ["ground_truth/1/5.png"]));
+  assert.deepEqual([messages(data), masksOf(data)], [[], { "test/1/5.png": "ground_truth/1/5.png" }]);
+});
+
+test("a folder of masks for each image, good ones too, without folders of defects", async (t) => {
+  const root = await tree(
+    t,
+    ["train/cut/5.png", "train/dent/6.png"],
+    ["masks/5/0.png", "masks/6/0.png", "masks/6/1.png"],
+  );
+  await writeMask(path.join(root, "masks/1/0.png"), { empty: true });
+  const data = await folder(root);
+  assert.deepEqual([messages(data), data.unused], [[], []]);
+  assert.deepEqual(masksOf(data), { "train/cut/5.png": "masks/5", "train/dent/6.png": "masks/6" });
+  assert.deepEqual(
+    data.normalMasks!.map(({ mask }) => path.relative(root, mask)),
+    [path.join("masks", "1")],
+  );
+  assert.equal((await validateDataset(data)).regime, "full");
+});
+
+test("empty masks alone are masks too", async (t) => {
+  const root = await tree(t, ["train/cut/5.png"]);
+  await writeMask(path.join(root, "train/good/masks/0.png"), { empty: true });
+  const data = await folder(root);
+  assert.deepEqual([messages(data), data.normalMasks!.length], [[], 1]);
 });
 
 test("folders of masks that do not fit are refused, and folders of photos are no folders of masks", async (t) => {
