@@ -109,8 +109,11 @@ export function comparisonText(before: Evaluation, after: Evaluation): string {
   ]);
 }
 
-/** For people: the metrics, the decisions, what looks wrong and what could not be computed. */
-export function evaluationText({ metrics, decisions, decision, counts, notes }: Evaluation): string {
+/** For people: the metrics, the decisions, what looks wrong and what could not be computed, but for what was told before. */
+export function evaluationText(
+  { metrics, decisions, decision, counts, notes }: Evaluation,
+  told: readonly string[] = [],
+): string {
   const rows = Object.entries(byPaperName(metrics)).map(([name, value]) => [`  ${name}`, shownMetric(value)]);
   if (decision.source !== "score")
     rows.push([
@@ -127,6 +130,6 @@ export function evaluationText({ metrics, decisions, decision, counts, notes }: 
     `${counts.normal + counts.anomalous} images: ${counts.normal} normal, ${counts.anomalous} anomalous (${counts.withMask} with a mask)`,
     table(rows),
     `${decisionNames[decision.source]}: ${truePositive} of ${truePositive + falseNegative} defects found, ${falsePositive} of ${falsePositive + trueNegative} good parts rejected.${between}`,
-    ...notes.map((note) => `note: ${note}`),
+    ...notes.filter((note) => !told.includes(note)).map((note) => `note: ${note}`),
   ].join("\n");
 }

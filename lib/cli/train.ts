@@ -125,7 +125,7 @@ async function trainAndEvaluate(plan: Plan, signal: AbortSignal): Promise<number
   output.done();
   output.result(`model: ${files.model}`);
   output.result(thresholdsText(model.config.thresholds));
-  const { evaluation, before } = await evaluateModels(plan, model, first, dataset, signal);
+  const { evaluation, before } = await evaluateModels(plan, model, first, dataset, started()?.warnings ?? [], signal);
   const seconds = (performance.now() - plan.began) / 1000;
   output.result(`${duration(seconds)} in all`);
   output.document({
@@ -192,6 +192,7 @@ async function evaluateModels(
   model: Model,
   first: Model | undefined,
   dataset: Dataset,
+  told: readonly string[],
   signal: AbortSignal,
 ): Promise<Evaluations> {
   const { files, settings } = plan;
@@ -202,7 +203,7 @@ async function evaluateModels(
   const { device, threads, backboneWeights } = settings;
   const after = await evaluateModel(model, { device, threads }, dataset, signal);
   const evaluation = await saveMetrics(files, model, after, dataset);
-  output.result(evaluationText(after));
+  output.result(evaluationText(after, told));
   output.result(`metrics: ${files.metrics}`);
   if (!first) return { evaluation, before: null };
   const earlier = await evaluateModel(first, { device, threads, backboneWeights }, dataset, signal);

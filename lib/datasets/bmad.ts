@@ -5,6 +5,7 @@ import { findName, firstOf, isFolder, listFolder, missingFolder } from "./listin
 import { chooseCategory, type Loader } from "./loader.js";
 import { countWarnings } from "./published.js";
 import type { Dataset, DatasetProblem, Sample } from "./dataset.js";
+import { findUnused, usedFiles } from "./unused.js";
 
 const LAYOUT = `  Brain/train/good/img/*.png                (also called Brain_AD/BraTS2021_slice)
   Brain/test/good/img/*.png
@@ -74,7 +75,7 @@ async function load(base: string, category: string): Promise<Dataset> {
       });
   }
   const dataset: Dataset = { kind: "bmad", name: `BMAD ${category}`, root: base, category, samples, problems };
-  return { ...dataset, warnings: countWarnings(dataset) };
+  return { ...dataset, warnings: countWarnings(dataset), ...(await findUnused(base, usedFiles(dataset))) };
 }
 
 /** BMAD (Bao et al., CVPR Workshops 2024): brain MRI with masks, histopathology with image labels; unsupervised. */

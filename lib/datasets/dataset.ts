@@ -16,7 +16,10 @@ export interface Sample {
   /** Absolute path. */
   image: string;
   label: Label;
-  /** Absolute path of the mask: any non-zero pixel is defect. Absent for normal images and for image-level labels. */
+  /**
+   * Absolute path of the mask: any non-zero pixel is defect. Of a folder: its masks count together. Absent for normal images
+   * and for image-level labels.
+   */
   mask?: string;
   split: Split;
   /** Kind of defect, when the data set names it (MVTec's folder name). */
@@ -48,6 +51,13 @@ export interface Dataset {
   normalMasks?: readonly { mask: string; split?: Split }[];
   /** What looks wrong but can be used, such as fewer images than were published: validateDataset returns them. */
   warnings?: readonly string[];
+  /**
+   * Files in the data set's folder that are not used, relative to the root with forward slashes, at most 10000:
+   * validateDataset names them by kind.
+   */
+  unused?: readonly string[];
+  /** Pipes, sockets and devices below `root`, which are never read; as `unused`. */
+  special?: readonly string[];
   /** What the loader could not place (files that are no images, masks without an image): validateDataset reports them. */
   problems?: readonly DatasetProblem[];
 }
@@ -92,6 +102,11 @@ export function checkStructure(where: string, dataset: Dataset): void {
     found.some((problem: unknown) => typeof (problem as { message?: unknown } | null)?.message !== "string")
   )
     throw invalid(where, "dataset.problems", "a list of { message }", found);
+  for (const name of ["unused", "special"] as const) {
+    const files: unknown = dataset[name] ?? [];
+    if (!Array.isArray(files) || files.some((file) => typeof file !== "string"))
+      throw invalid(where, `dataset.${name}`, "a list of paths", files);
+  }
   const wrong: string[] = [];
   samples.forEach((sample: unknown, i) => {
     const { id, image, mask, label, split } = (sample ?? {}) as Record<string, unknown>;

@@ -12,7 +12,7 @@ import { check, checkPath, checkValue } from "../schema/check.js";
 import { generatedOptions } from "../schema/datasets.js";
 import type { Settings } from "../schema/types.js";
 import { makeFolder, makeUniqueFolder } from "../write.js";
-import { folder } from "./folder.js";
+import { folder, RECIPE } from "./folder.js";
 import { type Defect, renderScene } from "./surface.js";
 import type { Dataset } from "./dataset.js";
 
@@ -22,7 +22,6 @@ export interface GeneratedOptions extends Settings<typeof generatedOptions> {
 }
 
 const WHERE = "datasets.generated";
-const RECIPE = "generated.json";
 
 /** What decides the pixels, as it is written beside them. */
 function recipeOf(options: z.output<typeof generatedOptions>) {

@@ -6,6 +6,7 @@ import { firstOf, isFile, isFolder, listFolder, missingFolder } from "./listing.
 import { type Loader, type OpenOptions, readSplit, splitEntries } from "./loader.js";
 import { countWarnings } from "./published.js";
 import { type Dataset, type DatasetProblem, oneProblem, type Sample, type Split } from "./dataset.js";
+import { findUnused, usedFiles } from "./unused.js";
 
 const LAYOUT = `  train/10000.png, train/10000_GT.png, ...
   test/20000.png, test/20000_GT.png, ...
@@ -106,7 +107,10 @@ async function load(root: string, { segmentedCount }: OpenOptions): Promise<Data
   }
   const dataset: Dataset = { kind: "ksdd2", name: "KSDD2", root, samples, problems };
   if (file !== undefined) dataset.segmented = { file: path.basename(file), count: segmentedCount! };
-  return { ...dataset, warnings: [...warnings, ...countWarnings(dataset)] };
+  const known = [...usedFiles(dataset), ...pairs.map(({ mask }) => mask)];
+  const { unused, special } = await findUnused(root, known);
+  const others = unused.filter((name) => !/(^|\/)split_\w+\.pyb$/.test(name));
+  return { ...dataset, warnings: [...warnings, ...countWarnings(dataset)], unused: others, special };
 }
 
 /** Whether train/ or test/ holds masks named as KSDD2 names them. */

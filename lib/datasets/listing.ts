@@ -8,7 +8,14 @@ import { oneProblem } from "./dataset.js";
 const collator = new Intl.Collator("en", { numeric: true });
 
 /** 2 before 10. */
-const naturalOrder = (a: string, b: string): number => collator.compare(a, b) || (a < b ? -1 : a > b ? 1 : 0);
+export const naturalOrder = (a: string, b: string): number => collator.compare(a, b) || (a < b ? -1 : a > b ? 1 : 0);
+
+/** What operating systems, network drives and version control put into folders. */
+const SYSTEM_NAME =
+  /^(\.ds_store|\._.*|\.appledouble|\.spotlight-v100|\.fseventsd|\.trash.*|\.directory|\.(git|dvc).*|@eadir|__macosx|(eh)?thumbs\.db|desktop\.ini)$/i;
+
+/** Whether a file or folder is no part of any data set, so that nobody has to be told of it. */
+export const isSystemName = (name: string): boolean => SYSTEM_NAME.test(name);
 
 export interface Listing {
   files: string[];
@@ -17,12 +24,12 @@ export interface Listing {
   special: string[];
 }
 
-/** Names in a folder in natural order; hidden files and Windows' own left out, links followed. */
+/** Names in a folder in natural order; hidden files and those of the system left out, links followed. */
 export async function listFolder(folder: string): Promise<Listing> {
   const listing: Listing = { files: [], folders: [], special: [] };
   try {
     for (const entry of await readdir(folder, { withFileTypes: true })) {
-      if (entry.name.startsWith(".") || /^(thumbs\.db|desktop\.ini)$/i.test(entry.name)) continue;
+      if (entry.name.startsWith(".") || isSystemName(entry.name)) continue;
       const target = entry.isSymbolicLink() ? await stat(path.join(folder, entry.name)).catch(() => entry) : entry;
       const list = target.isDirectory() ? "folders" : specialFile(target) === undefined ? "files" : "special";
       listing[list].push(entry.name);

@@ -8,8 +8,9 @@ import { readRegular } from "../files/input.js";
 import { check, checkPath } from "../schema/check.js";
 import { type ManifestOptions, manifestOptions } from "../schema/datasets.js";
 import { didYouMean } from "../schema/nearest.js";
-import { firstOf } from "./listing.js";
+import { firstOf, isFolder } from "./listing.js";
 import { type Dataset, type Label, manyProblems, type Sample, type Split } from "./dataset.js";
+import { findUnusedBeside, usedFiles } from "./unused.js";
 
 /** What a folder's manifest is called when only the folder is given. */
 const MANIFEST_NAMES: readonly string[] = ["samples.csv", "samples.jsonl"];
@@ -123,6 +124,8 @@ export async function manifest(file: string, options: ManifestOptions = {}): Pro
     if (await missing(imageFile)) problem(`image ${absent(image, imageFile)}`);
     const maskFile = mask === "" ? undefined : locate(mask);
     if (maskFile !== undefined && (await missing(maskFile))) problem(`mask ${absent(mask, maskFile)}`);
+    // All the masks in it would count, which a list by image does not mean.
+    else if (maskFile !== undefined && (await isFolder(maskFile))) problem(`mask '${mask}' is a folder; give a file.`);
     if (meant === undefined || part === undefined) continue;
     const sample: Sample = { id, image: imageFile, label: meant, split: part };
     if (maskFile !== undefined) sample.mask = maskFile;
@@ -130,7 +133,8 @@ export async function manifest(file: string, options: ManifestOptions = {}): Pro
     samples.push(sample);
   }
   if (problems.length > 0) fail();
-  return { kind: "manifest", name: name ?? path.basename(root), root, samples };
+  const unused = await findUnusedBeside(root, usedFiles({ samples }));
+  return { kind: "manifest", name: name ?? path.basename(root), root, samples, unused };
 }
 
 /** Whether a file does not exist; other failures are left to the reading of the image, which explains them. */

@@ -5,6 +5,7 @@ import { firstOf, isFolder, listFolder, missingFolder, sharedMask } from "./list
 import { chooseFold, type Loader, type OpenOptions } from "./loader.js";
 import { countWarnings } from "./published.js";
 import type { Dataset, DatasetProblem, Sample, Split } from "./dataset.js";
+import { findUnused, usedFiles } from "./unused.js";
 
 const LAYOUT = `  MT_Free/Imgs/exp1_num_10334.jpg, ...            without defects; its .png masks are empty
   MT_Blowhole/Imgs/exp1_num_108719.jpg, ...       each with a mask of the same name, .png
@@ -24,10 +25,12 @@ async function load(root: string, options: OpenOptions): Promise<Dataset> {
 
   const problems: DatasetProblem[] = [];
   const samples: Sample[] = [];
+  const known: string[] = [];
   for (const kind of KINDS) {
     const normal = kind === NORMAL;
     const { files } = await listFolder(path.join(root, kind, "Imgs"));
     const masks = new Map(files.filter((file) => /\.png$/i.test(file)).map((file) => [path.parse(file).name, file]));
+    known.push(...[...masks.values()].map((file) => path.join(root, kind, "Imgs", file)));
     const images = files.filter((file) => /\.jpe?g$/i.test(file));
     const position = new Map(byHash(images, (file) => `${kind}/${file}`).map((file, i) => [file, i]));
     const splitOf = (file: string): Split => {
@@ -71,7 +74,8 @@ async function load(root: string, options: OpenOptions): Promise<Dataset> {
     samples,
     problems,
   };
-  return { ...dataset, warnings: countWarnings(dataset) };
+  const left = await findUnused(root, [...usedFiles(dataset), ...known]);
+  return { ...dataset, warnings: countWarnings(dataset), ...left };
 }
 
 async function matches(root: string, isAFile: boolean): Promise<boolean> {

@@ -26,13 +26,17 @@ export async function categoryDataset(root: string, kind: string, category: stri
   for (const part of ["train/good", "test/good", "ground_truth"]) {
     if (!(await isFolder(path.join(root, part)))) throw missingFolder(root, part, layout);
   }
-  const dataset: Dataset = { ...(await folder(root)), kind, name: category, category };
+  return checkCategory({ ...(await folder(root)), kind, name: category, category });
+}
+
+/** The data set with what is wrong in a category that is trained on normal images and tested with masks. */
+export function checkCategory(dataset: Dataset): Dataset {
   const problems = [...(dataset.problems ?? [])];
   const learnt = dataset.samples.filter((sample) => sample.split === "train" && sample.label === "anomalous");
   if (learnt.length > 0)
     problems.push({
       split: "train",
-      message: `${learnt.length} anomalous images in train/ (${learnt[0]!.id}): '${kind}' trains on normal images alone. Open the folder as 'folder' to learn from them.`,
+      message: `${learnt.length} anomalous images in train/ (${learnt[0]!.id}): '${dataset.kind}' trains on normal images alone. Open the folder as 'folder' to learn from them.`,
     });
   const bare = dataset.samples.filter(
     (sample) => sample.split === "test" && sample.label === "anomalous" && sample.mask === undefined,
@@ -42,7 +46,7 @@ export async function categoryDataset(root: string, kind: string, category: stri
       split: "test",
       message: `${bare.length} anomalous test images have no mask in ground_truth/: ${firstOf(bare.map((sample) => sample.id))}. Unpack the data set again.`,
     });
-  return { ...dataset, problems, warnings: countWarnings(dataset) };
+  return { ...dataset, problems, warnings: [...(dataset.warnings ?? []), ...countWarnings(dataset)] };
 }
 
 /** MVTec AD (Bergmann et al., CVPR 2019): 15 categories, unsupervised. */

@@ -59,8 +59,21 @@ const mvtec: Record<string, readonly [number, number]> = {
   zipper: [240, 151],
 };
 
+/** [training, good test, anomalous test] images of MVTec LOCO AD (Bergmann et al. 2022, table 1). */
+const mvtecLoco: Record<string, readonly [number, number, number]> = {
+  breakfast_box: [351, 102, 173],
+  juice_bottle: [335, 94, 236],
+  pushpins: [372, 138, 172],
+  screw_bag: [360, 122, 219],
+  splicing_connectors: [360, 119, 193], // of which the table lacks 6 training images that are in the archive
+};
+
 const counts: Record<string, Record<string, PublishedCounts>> = {
   mvtec: Object.fromEntries(Object.entries(mvtec).map(([category, [train, test]]) => [category, { train, test }])),
+  mvtec_loco: Object.fromEntries(
+    Object.entries(mvtecLoco).map(([category, [train, good, bad]]) => [category, { train, test: [good, bad] }]),
+  ),
+  mvtec_ad2: {},
   ksdd2: { "": { train: [2085, 246], test: [894, 110] } },
   sensum: { capsule: { all: [836, 153] }, softgel: { all: [846, 345] } },
   bmad: { brain: { train: 7500, test: [640, 3075] }, histopathology: { train: 5088, test: 1997 } },
@@ -68,6 +81,9 @@ const counts: Record<string, Record<string, PublishedCounts>> = {
 };
 
 export const mvtecCategories: readonly string[] = Object.keys(mvtec);
+export const mvtecLocoCategories: readonly string[] = Object.keys(mvtecLoco);
+export const mvtecAd2Categories: readonly string[] =
+  "can fabric fruit_jelly rice sheet_metal vial wallplugs walnuts".split(" ");
 export const visaCategories: readonly string[] =
   "candle capsules cashew chewinggum fryum macaroni1 macaroni2 pcb1 pcb2 pcb3 pcb4 pipe_fryum".split(" ");
 

@@ -13,6 +13,8 @@ import type { Loader } from "./loader.js";
 import { findManifest, manifest } from "./manifest.js";
 import { mtd } from "./mtd.js";
 import { mvtec } from "./mvtec.js";
+import { mvtecAd2 } from "./mvtec_ad2.js";
+import { mvtecLoco } from "./mvtec_loco.js";
 import { checkSegmented, limitSegmented } from "./regime.js";
 import { sensum } from "./sensum.js";
 import type { Dataset } from "./dataset.js";
@@ -44,6 +46,8 @@ const byKind: Record<DatasetKind, Loader> = {
   sensum,
   mtd,
   bmad,
+  mvtec_loco: mvtecLoco,
+  mvtec_ad2: mvtecAd2,
   mvtec,
   folder: folderLoader,
 };

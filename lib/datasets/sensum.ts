@@ -13,6 +13,7 @@ import {
 } from "./loader.js";
 import { countWarnings } from "./published.js";
 import { type Dataset, type DatasetProblem, oneProblem, type Sample, type Split } from "./dataset.js";
+import { findUnused, usedFiles } from "./unused.js";
 
 const LAYOUT = `  softgel/negative/data/000.png, ...
   softgel/positive/data/000.png, ...
@@ -151,7 +152,9 @@ async function load(root: string, options: OpenOptions): Promise<Dataset> {
     problems,
   };
   if (chosen) dataset.segmented = { file: `sensum_splits/${category}/${fold}/train/pos_${percent}.pckl`, ratio };
-  return { ...dataset, warnings: [...warnings, ...countWarnings(dataset)] };
+  const known = [...files.annotation].map((name) => path.join(root, folders.annotation, name));
+  const left = await findUnused(root, [...usedFiles(dataset), ...known], category);
+  return { ...dataset, warnings: [...warnings, ...countWarnings(dataset)], ...left };
 }
 
 async function matches(root: string, isAFile: boolean): Promise<boolean> {

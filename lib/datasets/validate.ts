@@ -2,10 +2,10 @@ import { createHash } from "node:crypto";
 import path from "node:path";
 
 import { hasCode, SuperSimpleNetError } from "../errors.js";
-import { decodeImage, imageSize as readSize, type PixelFacts } from "../images/decode.js";
+import { decodeImage, imageOrientation, imageSize as readSize, type PixelFacts } from "../images/decode.js";
 import { depthOf } from "../images/depth.js";
 import { sha256, shortId } from "../images/identity.js";
-import { decodeMask, leftOutOfMask } from "../images/mask.js";
+import { decodeMask, leftOutOfMask, maskFiles } from "../images/mask.js";
 import { prefetch } from "../images/pipeline.js";
 import { readImageFile } from "../images/source.js";
 import { pixelWarnings } from "../images/warnings.js";
@@ -23,9 +23,12 @@ import {
   type Sample,
   type Split,
 } from "./dataset.js";
+import { alikeWarnings } from "./duplicates.js";
 import { firstOf } from "./listing.js";
+import { turnedMask } from "./orientation.js";
 import { hasPublishedMasks } from "./published.js";
 import { applyRegime, inferRegime } from "./regime.js";
+import { describeUnused } from "./unused.js";
 
 /** Options of datasets.validate. */
 export interface ValidateOptions extends Settings<typeof validateOptions> {
@@ -40,9 +43,9 @@ export interface ValidationResult {
   counts: DatasetCounts;
   /** What looks wrong but can be trained on. */
   warnings: string[];
-  /** SHA-256 over the training images' files and the masks' pixels that the regime uses, in the data set's order. Of no use with `headersOnly`. */
+  /** SHA-256 over the training images' files and the masks' pixels that the regime uses, in the data set's order. */
   trainingContent: string;
-  /** What imageId says of every training image, in the data set's order. Empty with `headersOnly`. */
+  /** What imageId says of every training image, in the data set's order. */
   trainingImages: string[];
   /** Bits of the samples of 16-bit images: as asked for, or what those of the training images need; with `headersOnly` 16. */
   bitDepth: number;
@@ -51,7 +54,7 @@ export interface ValidationResult {
 interface Checked {
   sample: Sample;
   problems: string[];
-  /** Of the file's bytes; absent when unreadable, empty where only headers are read. */
+  /** Of the file's bytes; absent when unreadable. */
   hash?: string;
   /** Of the mask's pixels, when it has one that can be read. */
   maskHash?: string;
@@ -61,6 +64,8 @@ interface Checked {
   height: number;
   /** Absent where only headers are read. */
   facts?: PixelFacts;
+  /** Where the mask has another EXIF orientation than the image, and the sizes do not tell whether that is right. */
+  turned?: string;
 }
 
 /** Reads a sample. Only errors about the data become problems; a bug stays an exception. */
@@ -74,13 +79,16 @@ async function readSample(sample: Sample, headersOnly: boolean): Promise<Checked
       result.problems.push(`${sample.id}: ${error.message}`);
     }
   };
+  const { mask } = sample;
+  let orientation = 1;
   await attempt(async () => {
     const bytes = await readImageFile(sample.image);
-    if (headersOnly) return void Object.assign(result, { ...(await readSize(bytes, sample.image)), hash: "" });
+    if (mask !== undefined) orientation = await imageOrientation(bytes, sample.image);
+    const hash = await sha256(bytes);
+    if (headersOnly) return void Object.assign(result, { ...(await readSize(bytes, sample.image)), hash });
     const { width, height, uniform, highest } = await decodeImage(bytes, { name: sample.image });
-    Object.assign(result, { width, height, hash: await sha256(bytes), facts: { uniform, highest } });
+    Object.assign(result, { width, height, hash, facts: { uniform, highest } });
   });
-  const { mask } = sample;
   if (mask === undefined) return result;
   if (sample.label === "normal") {
     result.problems.push(
@@ -90,12 +98,18 @@ async function readSample(sample: Sample, headersOnly: boolean): Promise<Checked
   }
   await attempt(async () => {
     const { pixels, marked, width, height } = await decodeMask(mask);
-    if (!headersOnly) result.maskHash = await sha256(pixels);
+    result.maskHash = await sha256(pixels);
     result.marked = marked / pixels.length;
-    if (result.hash !== undefined && (width !== result.width || height !== result.height)) {
-      result.problems.push(
-        `${sample.id}: its mask ${mask} is ${width} x ${height} but the image is ${result.width} x ${result.height}. They must be of one size.`,
+    if (result.hash !== undefined) {
+      const turned = turnedMask(
+        { ...result, orientation },
+        { width, height, orientation: await maskOrientation(mask, orientation) },
       );
+      if (width !== result.width || height !== result.height)
+        result.problems.push(
+          `${sample.id}: its mask ${mask} is ${width} x ${height} but the image is ${result.width} x ${result.height}. ${turned ?? "They must be of one size."}`,
+        );
+      else if (turned !== undefined) result.turned = `${sample.id} (${turned})`;
     }
     if (result.marked > 0) return;
     const leftOut = await leftOutOfMask(mask);
@@ -104,6 +118,15 @@ async function readSample(sample: Sample, headersOnly: boolean): Promise<Checked
     );
   });
   return result;
+}
+
+/** The EXIF orientation of a mask; of several that count together, one that is not the image's. */
+async function maskOrientation(mask: string, image: number): Promise<number> {
+  for (const file of await maskFiles(mask)) {
+    const orientation = await imageOrientation(file);
+    if (orientation !== image) return orientation;
+  }
+  return image;
 }
 
 /**
@@ -125,7 +148,7 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
   const problems: string[] = (dataset.problems ?? [])
     .filter((problem) => concerns(problem.split))
     .map(({ message }) => message);
-  const warnings: string[] = [...(dataset.warnings ?? [])];
+  const warnings: string[] = [...(dataset.warnings ?? []), ...describeUnused(dataset)];
 
   let used: Dataset = dataset;
   if (split !== undefined) used = { ...dataset, samples: dataset.samples.filter((sample) => sample.split === split) };
@@ -165,8 +188,8 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
     ids.add(id);
   }
 
-  const trained = new Map<string, string>();
-  const tests: Checked[] = [];
+  const read: { sample: Sample; hash: string }[] = [];
+  const turned: string[] = [];
   const small: Checked[] = [];
   const full: Checked[] = [];
   const decoded: { id: string; split: Split; facts: PixelFacts }[] = [];
@@ -177,14 +200,15 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
   for await (const result of prefetch(used.samples, (sample) => readSample(sample, headersOnly), { signal })) {
     problems.push(...result.problems);
     onProgress?.({ checked: ++checked, total: used.samples.length });
-    if (result.hash === undefined) continue;
-    const { facts, sample } = result;
+    const { facts, hash, sample } = result;
+    if (hash === undefined) continue;
+    read.push({ sample, hash });
     if (facts) decoded.push({ id: sample.id, split: sample.split, facts });
-    if (result.sample.split === "train") {
-      trained.set(result.hash, result.sample.id);
-      if (!headersOnly) trainingImages.push(shortId(result.hash));
-      content.update(`${result.hash} ${result.maskHash ?? "-"}\n`);
-    } else tests.push(result);
+    if (result.turned !== undefined) turned.push(result.turned);
+    if (sample.split === "train") {
+      trainingImages.push(shortId(hash));
+      content.update(`${hash} ${result.maskHash ?? "-"}\n`);
+    }
     if (result.height < least[0] || result.width < least[1]) small.push(result);
     if (result.marked > MOST_MARKED && !hasPublishedMasks(dataset)) full.push(result);
   }
@@ -203,13 +227,7 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
   for await (const problem of prefetch(normalMasks, marks, { signal }))
     if (problem !== undefined) problems.push(problem);
 
-  const leaked = (headersOnly ? [] : tests)
-    .filter(({ hash }) => trained.has(hash!))
-    .map(({ sample, hash }) => `${sample.id} = ${trained.get(hash!)!}`);
-  if (leaked.length > 0)
-    warnings.push(
-      `${leaked.length === 1 ? "1 test image is also a training image" : `${leaked.length} test images are also training images`}, which flatters every metric: ${firstOf(leaked)}.`,
-    );
+  warnings.push(...alikeWarnings(read));
   if (small.length > 0) {
     const wanted = imageSize
       ? `less than half of the model's ${imageSize[1]} x ${imageSize[0]}`
@@ -224,6 +242,10 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
     );
   }
 
+  if (turned.length > 0)
+    warnings.push(
+      `${turned.length === 1 ? "1 mask has" : `${turned.length} masks have`} another EXIF orientation than the image, and the sizes do not tell whether that is right: ${firstOf(turned)}. Image and mask are each turned by their own. If a mask was drawn on the image as it is stored, turn the mask too, or remove the orientation from the image.`,
+    );
   const settledDepth = bitDepth === "auto" ? trainingDepth(decoded) : bitDepth;
   warnings.push(...pixelWarnings(decoded, settledDepth, firstOf));
 

@@ -9,6 +9,7 @@ import { chooseCategory, type Loader } from "./loader.js";
 import { categoryDataset, categoryFolders } from "./mvtec.js";
 import { visaCategories } from "./published.js";
 import type { Dataset, Sample } from "./dataset.js";
+import { findUnused, usedFiles } from "./unused.js";
 
 const LAYOUT = `  split_csv/1cls.csv                    object,split,label,image,mask
   candle/Data/Images/Normal/0000.JPG
@@ -98,7 +99,8 @@ async function fromSplitFile(root: string, wanted: string | undefined): Promise<
       path: root,
       problems,
     });
-  return { kind: "visa", name: category, root, category, samples };
+  const left = await findUnused(root, usedFiles({ samples }), category);
+  return { kind: "visa", name: category, root, category, samples, ...left };
 }
 
 /** VisA (Zou et al., ECCV 2022): 12 categories, unsupervised, by the official one-class split. Masks hold defect classes. */

@@ -3,6 +3,7 @@ import path from "node:path";
 import { backboneOf } from "../backbones/choose.js";
 import { weightsFile } from "../backbones/load.js";
 import type { Dataset } from "../datasets/dataset.js";
+import { describeUnused } from "../datasets/unused.js";
 import { Detector } from "../detection/detector.js";
 import { call, hasCode, invalid, option, SuperSimpleNetError, text, throwIfAborted } from "../errors.js";
 import { evaluate, type Evaluation, outcome } from "../evaluation/evaluate.js";
@@ -164,7 +165,9 @@ async function prepareRuns(
 }
 
 function datasetWarnings(prepared: readonly PreparedRun[]): string[] {
-  const all = prepared.flatMap(({ dataset: { name, warnings = [] } }) => warnings.map((text) => `${name}: ${text}`));
+  const all = prepared.flatMap(({ dataset }) =>
+    [...(dataset.warnings ?? []), ...describeUnused(dataset)].map((text) => `${dataset.name}: ${text}`),
+  );
   return [...new Set(all)];
 }
 

@@ -98,6 +98,11 @@ export async function imageSize(
   return { width, height };
 }
 
+/** EXIF orientation, 1 (upright, or none given) to 8, from the header alone. `name` and errors as for decodeImage. */
+export async function imageOrientation(source: string | Uint8Array, name = nameOfSource(source)): Promise<number> {
+  return (await readHeader(await bytesOf(source, name), name)).orientation;
+}
+
 export interface LoadOptions extends DecodeOptions {
   /** Model size in pixels. */
   height: number;

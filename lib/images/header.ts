@@ -27,6 +27,8 @@ export interface Header {
   bits: 8 | 16;
   colours: "grey" | "rgb" | "cmyk";
   hasAlpha: boolean;
+  /** EXIF orientation, 1 (upright, or none given) to 8. */
+  orientation: number;
   /** Decoded as a whole before the first row comes out: interlaced, progressive or turned by EXIF. */
   whole: boolean;
   /** After EXIF orientation. */
@@ -53,7 +55,8 @@ export async function readHeader(bytes: Uint8Array, name: string): Promise<Heade
 function bmpHeader(bytes: Uint8Array, name: string): Header {
   const bmp = readBmpHeader(bytes, name);
   const { width, height } = bmp;
-  return { format: "bmp", bits: 8, colours: "rgb", hasAlpha: false, whole: false, width, height, input: INPUT, bmp };
+  const plain = { format: "bmp", bits: 8, colours: "rgb", hasAlpha: false, orientation: 1, whole: false } as const;
+  return { ...plain, width, height, input: INPUT, bmp };
 }
 
 async function sharpHeader(bytes: Uint8Array, name: string): Promise<Header> {
@@ -79,5 +82,5 @@ async function sharpHeader(bytes: Uint8Array, name: string): Promise<Header> {
     throw notRead(name, "it is CMYK with 16 bits per channel", "Convert it to RGB, or to 8 bits.");
   const { width, height } = autoOrient;
   const whole = isProgressive || orientation > 1;
-  return { format, bits, colours, hasAlpha, whole, width, height, input };
+  return { format, bits, colours, hasAlpha, orientation, whole, width, height, input };
 }

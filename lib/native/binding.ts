@@ -394,6 +394,10 @@ export interface NativeBinding {
     channels: number,
     least: number,
   ): Promise<{ pixels: Uint8Array; marked: number }>;
+  /** How many pixels of RGB have each value, 0 to 255, as their brightest channel. Not copied. */
+  brightnessCounts(rgb: Uint8Array): Promise<Uint32Array>;
+  /** 1 where either mask has 1. Not copied; `into` becomes the result. */
+  mergeMasks(into: Uint8Array, other: Uint8Array): Promise<{ pixels: Uint8Array; marked: number }>;
   flipImage(pixels: Uint8Array, height: number, width: number, channels: number, flip: number): Uint8Array;
   /** `mask` is 0/1 at the image's own size. One result per requested flip. */
   trainingTargets(

@@ -7,7 +7,18 @@ import { trainerOptions } from "./training.js";
 import type { Settings } from "./types.js";
 
 /** Names for `kind`, in the order in which a folder is tried. */
-export const datasetKinds = ["manifest", "visa", "ksdd2", "sensum", "mtd", "bmad", "mvtec", "folder"] as const;
+export const datasetKinds = [
+  "manifest",
+  "visa",
+  "ksdd2",
+  "sensum",
+  "mtd",
+  "bmad",
+  "mvtec_loco",
+  "mvtec_ad2",
+  "mvtec",
+  "folder",
+] as const;
 
 export type DatasetKind = (typeof datasetKinds)[number];
 
@@ -119,7 +130,7 @@ export const validateOptions = z.strictObject({
     defaultText: "both, as they are trained on",
   }),
   headersOnly: option(z.boolean().default(false), {
-    help: "Decodes masks but no images, and compares none, where the images are about to be decoded anyway.",
+    help: "Decodes masks but no images, where the images are about to be decoded anyway.",
   }),
   signal,
   onProgress: callback("How many of the images are checked."),

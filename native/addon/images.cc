@@ -178,6 +178,32 @@ Napi::Value markDefectsIn(const Napi::CallbackInfo& info) {
       });
 }
 
+Napi::Value brightnessCountsToJs(const Napi::CallbackInfo& info) {
+  const HeldArray<uint8_t> rgb(info[0].As<Napi::Uint8Array>());
+  check(rgb.length() % 3 == 0, "an RGB image has 3 channels");
+  const HeldArray<uint32_t> counts(arrayOf<uint32_t>(info.Env(), 256));
+  return runOnPool<bool>(
+      info.Env(),
+      [=] {
+        countBrightness(rgb.data(), rgb.length() / 3, counts.data());
+        return true;
+      },
+      [counts](Napi::Env, bool&) { return counts.value(); });
+}
+
+Napi::Value mergeMasksToJs(const Napi::CallbackInfo& info) {
+  const HeldArray<uint8_t> into(info[0].As<Napi::Uint8Array>()), other(info[1].As<Napi::Uint8Array>());
+  check(into.length() == other.length(), "masks differ in size");
+  return runOnPool<size_t>(
+      info.Env(), [=] { return mergeMasks(into.data(), other.data(), into.length()); },
+      [into](Napi::Env env, size_t& marked) -> Napi::Value {
+        Napi::Object result = Napi::Object::New(env);
+        result.Set("pixels", into.value());
+        result.Set("marked", static_cast<double>(marked));
+        return result;
+      });
+}
+
 Napi::Value markDefectsToJs(const Napi::CallbackInfo& info) {
   switch (info[0].As<Napi::TypedArray>().TypedArrayType()) {
     case napi_uint8_array:
@@ -261,6 +287,8 @@ void registerImages(Napi::Env env, Napi::Object exports) {
   addFunction<cmykToRgbToJs>(env, exports, "cmykToRgb");
   addFunction<bmpPixelsToJs>(env, exports, "bmpPixels");
   addFunction<markDefectsToJs>(env, exports, "markDefects");
+  addFunction<brightnessCountsToJs>(env, exports, "brightnessCounts");
+  addFunction<mergeMasksToJs>(env, exports, "mergeMasks");
   addFunction<flipImageToJs>(env, exports, "flipImage");
   addFunction<trainingTargetsToJs>(env, exports, "trainingTargets");
   addFunction<resizeMapToJs>(env, exports, "resizeMap");

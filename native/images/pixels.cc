@@ -93,4 +93,14 @@ size_t markDefects(const uint16_t* samples, size_t pixels, int64_t channels, int
   return mark16(samples, pixels, channels, least, out);
 }
 
+void countBrightness(const uint8_t* rgb, size_t pixels, uint32_t* counts) {
+  for (size_t i = 0; i < pixels; ++i, rgb += 3) ++counts[std::max({rgb[0], rgb[1], rgb[2]})];
+}
+
+size_t mergeMasks(uint8_t* into, const uint8_t* other, size_t pixels) {
+  size_t marked = 0;
+  for (size_t i = 0; i < pixels; ++i) marked += into[i] |= other[i];
+  return marked;
+}
+
 }  // namespace ssn

@@ -27,4 +27,10 @@ void cmykToRgb(const uint8_t* cmyk, size_t pixels, uint8_t* out);
 size_t markDefects(const uint8_t* samples, size_t pixels, int64_t channels, int least, uint8_t* out);
 size_t markDefects(const uint16_t* samples, size_t pixels, int64_t channels, int least, uint8_t* out);
 
+// Adds 1 to counts[brightest channel] for every pixel of RGB.
+void countBrightness(const uint8_t* rgb, size_t pixels, uint32_t* counts);
+
+// `into` becomes 1 where either is; returns how many are.
+size_t mergeMasks(uint8_t* into, const uint8_t* other, size_t pixels);
+
 }  // namespace ssn

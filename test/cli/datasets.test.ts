@@ -111,6 +111,39 @@ test("folds, a share of the masks, and what does not exist", async () => {
   }
 });
 
+test("what was found in a folder and how it was taken is told once", async () => {
+  for (const i of [0, 1, 2]) {
+    await writeImage(at(`beside/train/good/${i}.png`), { value: i });
+    await writeImage(at(`beside/train/cut/${i}.png`), { value: 10 + i });
+    await writeMask(at(`beside/train/cut/${i}_GT.png`));
+    await writeImage(at(`beside/test/good/${i}.png`), { value: 20 + i });
+  }
+  await writeImage(at("beside/test/cut/9.png"), { value: 30 });
+  await writeImage(at("beside/validation/good/0.png"), { value: 31 });
+  const { code, stdout, stderr } = await supersimplenet([
+    "train",
+    "--data",
+    at("beside"),
+    "--out",
+    at("besideRun"),
+    ...quick,
+  ]);
+  assert.equal(code, 0, stderr);
+  assert.match(stderr, /regime full: 3 normal and 3 anomalous training images \(3 with a mask\)/);
+  const lines = (text: string, what: RegExp): number => text.split("\n").filter((line) => what.test(line)).length;
+  const told = [/^warning: 3 files beside their images are used as masks/, /^warning: 1 image is not used: validation/];
+  for (const what of told) assert.equal(lines(stderr, what), 1, stderr);
+  assert.equal(lines(stdout, /^note: .*(used as masks|is not used)/), 0, stdout);
+  const again = await supersimplenet([
+    "evaluate",
+    "--data",
+    at("beside"),
+    "--model",
+    at("besideRun", "model.safetensors"),
+  ]);
+  assert.equal(lines(again.stdout, /^note: 1 image is not used: validation/), 1, again.stdout);
+});
+
 test("--help names every kind of data set", async () => {
   const { stdout } = await supersimplenet(["train", "--help"]);
   const help = stdout.slice(stdout.indexOf("--dataset"), stdout.indexOf("--category"));

@@ -235,3 +235,8 @@ test("magnetic_tile", { skip: existsSync(SHARED) ? false : "the shared sample da
     testSegmented: 42,
   });
 });
+
+test("a folder is no mask of an image", async (t) => {
+  const file = await write(t, "image,label,mask\nimg/a.png,normal,\nimg/b.png,anomalous,m\n");
+  await assert.rejects(manifest(file), failure("DATASET_INVALID", "line 3: mask 'm' is a folder; give a file."));
+});

@@ -90,6 +90,81 @@ test("mvtec: what is wrong is said", async (t) => {
   );
 });
 
+test("mvtec_loco: several masks of an image, validation images named", async (t) => {
+  const root = await temporaryFolder(t);
+  for (const category of ["juice_bottle", "pushpins"]) {
+    await writeTree(
+      path.join(root, category),
+      [
+        ...["train/good/0.png", "train/good/1.png", "validation/good/0.png", "test/good/0.png"],
+        ...["test/logical_anomalies/0.png", "test/structural_anomalies/0.png"],
+      ],
+      [
+        ...["ground_truth/logical_anomalies/0/000.png", "ground_truth/logical_anomalies/0/001.png"],
+        "ground_truth/structural_anomalies/0/000.png",
+      ],
+    );
+    await writeFile(path.join(root, category, "defects_config.json"), "[]");
+  }
+  const data = await open(root, { category: "pushpins" });
+  assert.deepEqual([data.kind, data.category, ...numbers(data)], ["mvtec_loco", "pushpins", 2, 0, 0, 1, 2, 2]);
+  assert.deepEqual(data.unused, ["defects_config.json", "validation/good/0.png"]);
+  const { regime, warnings } = await validateDataset(data);
+  assert.equal(regime, "unsupervised");
+  assert.match(warnings.join("\n"), /train split has 2 images; 372 were published/);
+  assert.match(warnings.join("\n"), /has 1 normal and 2 anomalous images; 138 and 172 were published/);
+  assert.match(warnings.join("\n"), /^1 image is not used: validation\/ \(1\)\.$/m);
+
+  const one = path.join(root, "pushpins");
+  assert.deepEqual(ids(await open(one, { kind: "mvtec_loco" })), ids(data));
+  const plain = await open(one);
+  assert.deepEqual([plain.kind, ids(plain)], ["folder", ids(data)]);
+  await assert.rejects(open(root), failure("INVALID_OPTION", "juice_bottle, pushpins"));
+  await rm(path.join(one, "ground_truth/structural_anomalies/0"), { recursive: true });
+  await assert.rejects(
+    validateDataset(await open(root, { category: "pushpins" })),
+    failure("DATASET_INVALID", "1 anomalous test images have no mask", "test/structural_anomalies/0.png"),
+  );
+  await rm(path.join(one, "test/good"), { recursive: true });
+  await assert.rejects(
+    open(root, { category: "pushpins" }),
+    failure("DATASET_INVALID", "no folder test/good", "juice_bottle/validation"),
+  );
+});
+
+test("mvtec_ad2: evaluated on test_public, what has no labels is named", async (t) => {
+  const root = await temporaryFolder(t);
+  const can = path.join(root, "can");
+  await writeTree(
+    can,
+    [
+      ...["train/good/000_regular.png", "train/good/001_regular.png", "validation/good/000_regular.png"],
+      ...["test_public/good/000_regular.png", "test_public/bad/000_regular.png"],
+      ...["test_private/000_regular.png", "test_private_mixed/000_mixed.png", "test_private_mixed/001_mixed.png"],
+    ],
+    ["test_public/ground_truth/bad/000_regular_mask.png"],
+  );
+  const data = await open(root);
+  assert.deepEqual([data.kind, data.category, data.name], ["mvtec_ad2", "can", "can"]);
+  assert.deepEqual(ids(data, { split: "test" }), [
+    "test_public/bad/000_regular.png*",
+    "test_public/good/000_regular.png",
+  ]);
+  const { regime, counts, warnings } = await validateDataset(data);
+  assert.deepEqual([regime, counts.trainNormal, counts.testSegmented], ["unsupervised", 2, 1]);
+  assert.deepEqual(warnings, ["4 images are not used: test_private_mixed/ (2), test_private/ (1), validation/ (1)."]);
+  assert.equal((await open(can)).kind, "mvtec_ad2");
+  assert.match(
+    (await validateDataset(await open(can, { kind: "folder" }))).warnings[0]!,
+    /^test_public\/ belongs to MVTec AD 2: open the data set as 'mvtec_ad2'/,
+  );
+  await rm(path.join(can, "test_public/good"), { recursive: true });
+  await assert.rejects(
+    open(can, { kind: "mvtec_ad2" }),
+    failure("DATASET_INVALID", "no folder test_public/good", "Expected layout"),
+  );
+});
+
 test("an archive's own folder is found one level down", async (t) => {
   const root = await mvtecTree(t);
   const outer = path.join(path.dirname(root), `${path.basename(root)}-outer`);
@@ -141,6 +216,7 @@ test("visa: by the official one-class split, masks with class numbers", async (t
   assert.deepEqual([data.kind, data.category], ["visa", "pcb1"]);
   assert.deepEqual(numbers(data), [3, 0, 0, 1, 1, 1]);
   assert.deepEqual(ids(data, { label: "anomalous" }), ["pcb1/Data/Images/Anomaly/000.JPG*"]);
+  assert.deepEqual(data.unused, []);
   assert.equal((await validateDataset(data)).regime, "unsupervised");
 
   await assert.rejects(open(root), failure("INVALID_OPTION", "candle, pcb1"));
@@ -194,6 +270,7 @@ test("ksdd2: labels come from the masks, stray copies are left out", async (t) =
   assert.equal(data.kind, "ksdd2");
   assert.deepEqual(numbers(data), [3, 4, 4, 1, 1, 1]);
   assert.deepEqual(ids(data, { split: "test" }), ["test/20000.png", "test/20001.png*"]);
+  assert.deepEqual(data.unused, ["train/10003 (copy).png", "train/10003_GT (copy).png"]);
   const { regime, warnings } = await validateDataset(data);
   assert.equal(regime, "full");
   assert.match(warnings[0]!, /3 normal and 4 anomalous images; 2085 and 246 were published/);
@@ -292,7 +369,7 @@ test("sensum: three folds and ratios by the authors' split files", async (t) => 
   const root = await sensumTree(t);
   await sensumSplits(root);
   const data = await open(root, { fold: 1 });
-  assert.deepEqual([data.kind, data.category, data.fold], ["sensum", "softgel", 1]);
+  assert.deepEqual([data.kind, data.category, data.fold, data.unused], ["sensum", "softgel", 1, []]);
   assert.deepEqual(numbers(data), [4, 4, 4, 2, 2, 2]);
   assert.deepEqual(ids(data, { split: "test", label: "anomalous" }), [
     "softgel/positive/data/002.png*",
@@ -379,6 +456,7 @@ test("bmad: brain with masks, histopathology with labels; the validation split i
     "test/Ungood/img/4.png*",
   ]);
   assert.match((await validateDataset(brain)).warnings.join(), /2 images; 7500 were published/);
+  assert.deepEqual(brain.unused, ["valid/good/img/1.png", "valid/Ungood/img/2.png", "valid/Ungood/label/2.png"]);
   assert.deepEqual(ids(await open(path.join(root, "Brain_AD", "BraTS2021_slice"))), ids(brain));
   const histopathology = await open(root, { category: "histopathology" });
   assert.deepEqual(ids(histopathology), [
@@ -416,7 +494,7 @@ async function mtdTree(t: TestContext): Promise<string> {
 test("mtd: unsupervised without a fold, three stratified folds with one", async (t) => {
   const root = await mtdTree(t);
   const data = await open(root);
-  assert.equal(data.kind, "mtd");
+  assert.deepEqual([data.kind, data.unused], ["mtd", []]);
   assert.deepEqual(numbers(data), [8, 0, 0, 2, 15, 15]);
   assert.equal((await validateDataset(data)).regime, "unsupervised");
   const tested: string[] = [];
