@@ -28,6 +28,7 @@ const wrong: Record<string, unknown[]> = {
   backboneWeights: ["", 3, null],
   "network.layers": [[], ["layer4"], ["layer2", "layer2"], "layer2", [2], null],
   imageSize: [256, [256], [256, 256, 3], [31, 64], [64, 8193], [64.5, 64], ["64", "64"], [64, NaN], null],
+  bitDepth: [7, 17, 10.5, "10", "full", NaN, null],
   "network.resize": ["nearest", true],
   "network.variant": ["JIMS", 1],
   "network.alignCorners": ["true", 1, null],
