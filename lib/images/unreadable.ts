@@ -30,7 +30,8 @@ export function decodeFailure(name: string, error: unknown): SuperSimpleNetError
 /** OUT_OF_MEMORY where a decoder says that there was none. */
 export function memoryFailure(name: string, error: unknown): SuperSimpleNetError | undefined {
   const message = types.isNativeError(error) ? error.message : String(error);
-  const says = /out of memory|(not enough|insufficient) memory|alloc.*fail|(unable|cannot|failed|could not) (to )?m?alloc/i;
+  const says =
+    /out of memory|(not enough|insufficient) memory|alloc.*fail|(unable|cannot|failed|could not) (to )?m?alloc/i;
   if (says.test(message)) return outOfMemory(name, `the decoder says '${firstLine(error)}'`, error);
   // Some decoders do not say what they lacked.
   const left = addressSpaceLeft();

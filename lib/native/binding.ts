@@ -380,7 +380,10 @@ export interface NativeBinding {
    * but with `copy`, then before this returns: nobody may transfer or change their buffer meanwhile. Without anything to
    * do, `pixels` is `samples`.
    */
-  imageToRgb(samples: Uint8Array | Uint16Array, options: ConversionOptions): Promise<SampleFacts & { pixels: Uint8Array }>;
+  imageToRgb(
+    samples: Uint8Array | Uint16Array,
+    options: ConversionOptions,
+  ): Promise<SampleFacts & { pixels: Uint8Array }>;
   /** 8-bit CMYK, 0 = no ink. Not copied. */
   cmykToRgb(cmyk: Uint8Array): Promise<Uint8Array>;
   /** The RGB pixels of a BMP, and the highest index of the palette that they use. The file is not copied. */

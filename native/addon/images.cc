@@ -80,9 +80,8 @@ Napi::Value pixelsOnPool(Napi::Env env, const HeldArray<uint8_t>& pixels, std::f
 Napi::Value imageToRgbToJs(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   const auto options = info[1].As<Napi::Object>();
-  const Conversion to{getInt(options, "height"),   getInt(options, "width"),
-                      getInt(options, "channels"), getInt(options, "bitDepth"),
-                      getInt(options, "toHeight"), getInt(options, "toWidth"),
+  const Conversion to{getInt(options, "height"),          getInt(options, "width"),    getInt(options, "channels"),
+                      getInt(options, "bitDepth"),        getInt(options, "toHeight"), getInt(options, "toWidth"),
                       methodFromJs(options.Get("method"))};
   check(isSize(to.height) && isSize(to.width) && isSize(to.toHeight) && isSize(to.toWidth),
         "image sizes must be at least 1");

@@ -9,8 +9,8 @@ namespace ssn {
 struct BmpLayout {
   int64_t width, height, bits;  // 1, 4 or 8 bits are indices of the palette; 24 and 32 are colours
   bool topDown;
-  int64_t offset, stride;       // where the rows begin, and the bytes of each
-  int64_t red, green, blue;     // where they lie in the bytes of a pixel
+  int64_t offset, stride;    // where the rows begin, and the bytes of each
+  int64_t red, green, blue;  // where they lie in the bytes of a pixel
 };
 
 // Bytes that the layout reaches; 0 for one that makes no sense.

@@ -92,7 +92,10 @@ async function staysAway(body: () => Promise<unknown>, ownBytes = 0): Promise<vo
   const { runs, where } = await busiest(body);
   assert.ok(runs > 0 && runs < mostRuns, `${where} runs ${runs} times for ${pixels} pixels`);
   const copied = await copiedBytes(body);
-  assert.ok(copied >= ownBytes && copied < ownBytes + mostRuns, `${copied} bytes are copied, the caller's are ${ownBytes}`);
+  assert.ok(
+    copied >= ownBytes && copied < ownBytes + mostRuns,
+    `${copied} bytes are copied, the caller's are ${ownBytes}`,
+  );
 }
 
 test("the counters count: a loop over the pixels and a copy of them are found", async () => {
@@ -137,7 +140,9 @@ test("files of every kind, and maps of the image's size", async () => {
 
 test("a buffer is copied once, because its owner may use it again", async () => {
   const data = Uint8Array.from({ length: pixels * 3 }, (_, i) => (i * 2654435761) >>> 24);
-  const file = await sharp(data, { raw: { width, height, channels: 3 } }).png().toBuffer();
+  const file = await sharp(data, { raw: { width, height, channels: 3 } })
+    .png()
+    .toBuffer();
   await staysAway(() => decodeImage(file), file.length);
 });
 

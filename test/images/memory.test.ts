@@ -32,12 +32,22 @@ async function decode(count: number, limit: number | "unlimited"): Promise<Outco
   return JSON.parse(stdout) as Outcome;
 }
 
-test("little address space: images wait for each other, or are OUT_OF_MEMORY, never damaged, and no crash", { skip }, async () => {
-  const { kilobytes, results } = await decode(1, "unlimited");
-  assert.deepEqual(results, ["read"]);
-  // Decoding takes some 160 MiB each, beside what its threads take.
-  const tight = await decode(8, kilobytes + 100 * 1024);
-  assert.deepEqual(tight.results, Array.from({ length: 8 }, () => "OUT_OF_MEMORY"));
-  const enough = await decode(8, kilobytes + 800 * 1024);
-  assert.deepEqual(enough.results, Array.from({ length: 8 }, () => "read"));
-});
+test(
+  "little address space: images wait for each other, or are OUT_OF_MEMORY, never damaged, and no crash",
+  { skip },
+  async () => {
+    const { kilobytes, results } = await decode(1, "unlimited");
+    assert.deepEqual(results, ["read"]);
+    // Decoding takes some 160 MiB each, beside what its threads take.
+    const tight = await decode(8, kilobytes + 100 * 1024);
+    assert.deepEqual(
+      tight.results,
+      Array.from({ length: 8 }, () => "OUT_OF_MEMORY"),
+    );
+    const enough = await decode(8, kilobytes + 800 * 1024);
+    assert.deepEqual(
+      enough.results,
+      Array.from({ length: 8 }, () => "read"),
+    );
+  },
+);
