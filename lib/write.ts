@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { existsSync, readdirSync, rmdirSync } from "node:fs";
-import { mkdir, open, rename, rm, stat } from "node:fs/promises";
+import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import path from "node:path";
 
 import { fileError, SuperSimpleNetError } from "./errors.js";
@@ -46,6 +46,12 @@ export async function replaceFile(
     await rm(temporary, { force: true }).catch(() => undefined); // the first error tells more
     throw error;
   }
+}
+
+/** Removes what replaceFile left in a folder when the process was killed. Nobody else may be writing there. */
+export async function removeTemporaries(folder: string): Promise<void> {
+  for (const name of await readdir(folder).catch(() => []))
+    if (/^\.[0-9a-f]{16}\.tmp$/.test(name)) await rm(path.join(folder, name), { force: true }).catch(() => undefined);
 }
 
 /** Creates a folder whose name begins so. Not mkdtemp, whose folders nobody else may read: what becomes of this one has the usual rights. */

@@ -217,7 +217,8 @@ function jsonRows(text: string, problems: string[]): Row[] {
       line,
       `Keys read: ${firstOf(Object.keys(parsed), 8)}.`,
     );
-    rows.push({ line, values: known(entries.map(([name, value]) => [name, String(value).trim()])) });
+    const plain = entries.filter(([, value]) => typeof value !== "object"); // of an object with a toString there is no text
+    rows.push({ line, values: known(plain.map(([name, value]) => [name, String(value).trim()])) });
   });
   return rows;
 }

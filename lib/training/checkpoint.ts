@@ -10,7 +10,7 @@ import { readMetadata, readTensors, writeTensors } from "../files/tensors.js";
 import type { TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
 import { fullDepth } from "../schema/common.js";
-import { emptyFolders, makeFolder, probeFolder } from "../write.js";
+import { emptyFolders, makeFolder, probeFolder, removeTemporaries } from "../write.js";
 
 const formatName = "supersimplenet-checkpoint";
 const formatVersion = "1";
@@ -66,6 +66,7 @@ export async function lockFolder(out: string): Promise<() => Promise<void>> {
       { path: out },
     );
   }
+  await removeTemporaries(path.dirname(checkpointFile(out)));
   return async () => {
     removeEmpty();
     await folder.close();

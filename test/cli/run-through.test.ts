@@ -271,7 +271,7 @@ test("predict reads of a folder what data sets read, in their order, and says wh
     "parts/.thumbs/2.png",
     "parts/3.Overlay.png",
   );
-  for (const name of ["scan.BMP", "sub/photo.heic", "notes.txt"]) writeFileSync(at("parts", name), "");
+  for (const name of ["scan.tga", "sub/photo.heic", "notes.txt"]) writeFileSync(at("parts", name), "");
   const { code, stdout, stderr } = await predict(["parts", "--json"]);
   assert.equal(code, 0, stderr);
   const { images, skipped } = JSON.parse(stdout) as Predicted;
@@ -281,12 +281,12 @@ test("predict reads of a folder what data sets read, in their order, and says wh
   );
   assert.deepEqual(skipped, [
     { path: "parts/3.Overlay.png", reason: "picture" },
-    { path: "parts/scan.BMP", reason: "format" },
+    { path: "parts/scan.tga", reason: "format" },
     { path: "parts/sub/photo.heic", reason: "format" },
   ]);
   assert.match(
     stderr,
-    /^warning: 2 images are skipped \(only \.png .* are read .*\): parts\/scan\.BMP, parts\/sub\/photo\.heic\.$/m,
+    /^warning: 2 images are skipped \(only \.png .* are read .*\): parts\/scan\.tga, parts\/sub\/photo\.heic\.$/m,
   );
   assert.match(stderr, /^1 image is skipped \(.*\): parts\/3\.Overlay\.png\.$/m);
   assert.match(stderr, /of 3 images anomalous; 2 skipped$/m);

@@ -16,11 +16,11 @@ export async function temporaryFolder(t: TestContext): Promise<string> {
   return folder;
 }
 
-/** A PNG whose colour makes it different from others, with one black pixel; the format follows `file`'s extension. */
+/** A PNG whose colour makes it different from others, with one pixel of another; the format follows `file`'s extension. */
 export async function writeImage(file: string, { width = 40, height = 36, value = 90 } = {}): Promise<void> {
   await mkdir(path.dirname(file), { recursive: true });
   const pixels = Uint8Array.from({ length: width * height * 3 }, (_, i) => [value, value * 7, 30][i % 3]! % 256);
-  pixels.fill(0, 0, 3);
+  pixels.fill(60, 0, 3);
   const image = sharp(pixels, { raw: { width, height, channels: 3 } });
   await writeFile(file, await (/\.jpe?g$/i.test(file) ? image.jpeg() : image.png()).toBuffer());
 }

@@ -240,3 +240,13 @@ test("a folder is no mask of an image", async (t) => {
   const file = await write(t, "image,label,mask\nimg/a.png,normal,\nimg/b.png,anomalous,m\n");
   await assert.rejects(manifest(file), failure("DATASET_INVALID", "line 3: mask 'm' is a folder; give a file."));
 });
+
+test("JSON Lines: an object with a toString is ignored as another column, and refused as one of ours", async (t) => {
+  const other = '{"image": "img/a.png", "label": "ok", "a": {"toString": 1}}\n';
+  assert.equal((await manifest(await write(t, other, "samples.jsonl"))).samples.length, 1);
+  const own = '{"image": {"toString": 1}, "label": "ok"}\n';
+  await assert.rejects(
+    manifest(await write(t, own, "samples.jsonl")),
+    failure("DATASET_INVALID", "image must be a string"),
+  );
+});

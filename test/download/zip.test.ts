@@ -80,3 +80,24 @@ test("reports progress, and stops when it is cancelled", async () => {
   );
   assert.ok(!existsSync(path.join(temporary, "e", "b")));
 });
+
+test("an offset that no file has, and a NUL in a name, are errors: the process lives on", async () => {
+  const archive = path.join(temporary, "d.zip");
+  const unpack = (): Promise<number> => extract(archive, path.join(temporary, "d"), (name) => name);
+  const whole = zip({ a: "some text" }, false, true);
+  // Of the zip64 end record, in its locator; of the directory, in the record; of the entry, in the directory.
+  for (const [signature, field] of [
+    ["PK\x06\x07", 8],
+    ["PK\x06\x06", 48],
+    ["PK\x01\x02", 46 + 1 + 4 + 16],
+  ] as const) {
+    for (const offset of [2n ** 63n, BigInt(whole.length - 1)]) {
+      const bytes = Buffer.from(whole);
+      bytes.writeBigUInt64LE(offset, whole.indexOf(signature) + field);
+      writeFileSync(archive, bytes);
+      await assert.rejects(unpack, (error) => error instanceof Error && !(error instanceof RangeError), signature);
+    }
+  }
+  writeFileSync(archive, zip({ "a\0b": "some text" }, false));
+  await assert.rejects(unpack, /NUL/);
+});

@@ -39,6 +39,9 @@ const startWorker = (job: Job): Worker => new Worker(__filename, { workerData: j
 const modes: Record<string, (job: Job) => void> = {
   train: (job) => void fit(job).then(() => console.log("trained")),
   resume: (job) => void fit(job, { resume: true }).then(() => console.log("trained")),
+  /** Print a line after each step. */
+  showSteps: (job) => void fit(job, { onStep: () => void process.stdout.write("step\n") }),
+  resumeShown: (job) => void fit(job, { resume: true, onStep: () => void process.stdout.write("step\n") }),
   exit: (job) => void fit(job, { onStep: after(job.step, () => process.exit(7)) }),
   exitLater: (job) => void fit(job, { onStep: after(job.step, () => process.exit(7), true) }),
   throwLater: (job) =>
