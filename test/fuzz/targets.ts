@@ -278,7 +278,7 @@ async function checkpointTarget(scratch: string): Promise<Target> {
 }
 
 function foldTarget(): Target {
-  const fingerprint = { epochs: 2, backbone: "resnet18" };
+  const fingerprint = { epochs: 2, backbone: "resnet18", bitDepth: 16 };
   const metadata = {
     format: "supersimplenet-fold",
     format_version: "1",
