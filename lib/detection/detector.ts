@@ -93,7 +93,7 @@ export class Detector {
     const backbone = await model.backbone(settings.backboneWeights);
     const { precision, cudaGraphs } = settings;
     const config = { ...model.networkConfig, device: chosen.device, compute, precision, cudaGraphs };
-    const native = await engine().createDetector(config, await sendTensors(backbone), model.heads);
+    const native = await engine().createDetector(config, await sendTensors(backbone), await sendTensors(model.heads));
     if (model !== source) releaseBackbone(model);
     return new Detector(model, chosen, native, settings, limits);
   }

@@ -51,8 +51,8 @@ const WORKING: Readonly<Record<string, number>> = { webp: 8, gif: 5, heif: 17 };
 /** Memory that decoding takes at most: samples, what the codec keeps, and the RGB that is made of them. */
 function bytesToDecode({ width, height, format, bits, colours, whole }: Header): number {
   const sample = bits / 8;
-  const channels = colours === "grey" && bits === 16 ? 1 : colours === "cmyk" ? 4 : 3;
-  const made = bits === 16 ? 3 + channels : colours === "cmyk" ? 3 : 0;
+  const channels = colours === "grey" ? 1 : colours === "cmyk" ? 4 : 3;
+  const made = bits === 16 ? 3 + channels : colours === "rgb" ? 0 : 3;
   const working = WORKING[format] ?? (whole ? channels * sample + 1 : 1);
   return width * height * (channels * sample + working + made);
 }
@@ -66,18 +66,19 @@ async function decodeSamples(bytes: Uint8Array, header: Header, name: string): P
     }
     const image = sharp(bytes, header.input).removeAlpha();
     if (header.bits === 16) return await deepSamples(image, header);
-    return header.colours === "cmyk" ? await cmykSamples(image) : await rgbSamples(image);
+    return header.colours === "cmyk" ? await cmykSamples(image) : await plainSamples(image, header.colours === "grey");
   } catch (error) {
     throw decodeFailure(name, error);
   }
 }
 
-async function rgbSamples(image: Sharp): Promise<Samples> {
+/** Grey stays one channel: a third of the memory and of the work. */
+async function plainSamples(image: Sharp, grey: boolean): Promise<Samples> {
   const { data, info } = await image
-    .toColourspace("srgb")
+    .toColourspace(grey ? "b-w" : "srgb")
     .raw({ depth: "uchar" })
     .toBuffer({ resolveWithObject: true });
-  return { values: data, channels: 3, width: info.width, height: info.height };
+  return { values: data, channels: grey ? 1 : 3, width: info.width, height: info.height };
 }
 
 /** Raw CMYK: libvips converts by a profile of its own, which makes (232, 0, 0) of pure red and (20, 5, 0) of black. */

@@ -29,6 +29,9 @@ export interface SentTensors {
   readonly [sent]: true;
 }
 
+/** What a network is made of; a TensorMap is copied at once. */
+export type Weights = TensorMap | SentTensors;
+
 /** The backbones: torchvision's ResNets. */
 export type Architecture = (typeof architectures)[number];
 export type Variant = "jims" | "icpr";
@@ -255,7 +258,7 @@ export interface NativeGroup {
   join(): Promise<void>;
   /** What every rank gave, by rank. Collective. */
   gather(bytes: Uint8Array): Promise<Uint8Array[]>;
-  createTrainer(config: TrainerConfig, backbone: TensorMap | SentTensors, heads: TensorMap): Promise<NativeTrainer>;
+  createTrainer(config: TrainerConfig, backbone: Weights, heads: Weights): Promise<NativeTrainer>;
   /** Makes collective calls and join fail at once, running ones too: here with `code`, at other ranks with RANK_FAILED. */
   fail(code: string, message: string): void;
   /** Disconnects. Gives the others three seconds at most to receive what was sent. */
@@ -442,7 +445,7 @@ export interface NativeBinding {
   headTensors(channels: number, layout?: HeadLayout): Record<string, number[]>;
   /** Untrained heads. */
   randomHeads(channels: number, seed: number, layout?: HeadLayout): Promise<TensorMap>;
-  createTrainer(config: TrainerConfig, backbone: TensorMap | SentTensors, heads: TensorMap): Promise<NativeTrainer>;
-  createDetector(config: DetectorConfig, backbone: TensorMap | SentTensors, heads: TensorMap): Promise<NativeDetector>;
+  createTrainer(config: TrainerConfig, backbone: Weights, heads: Weights): Promise<NativeTrainer>;
+  createDetector(config: DetectorConfig, backbone: Weights, heads: Weights): Promise<NativeDetector>;
   createGroup(options: GroupOptions): NativeGroup;
 }

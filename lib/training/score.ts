@@ -24,7 +24,7 @@ export async function scoreImages(
   const detector = await engine().createDetector(
     { ...network, device, compute: settings.network.heads, precision: "float32", cudaGraphs: 0 },
     await sendTensors(backbone.tensors),
-    heads,
+    await sendTensors(heads),
   );
   try {
     const [height, width] = settings.imageSize;

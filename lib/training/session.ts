@@ -50,11 +50,8 @@ export class Session {
     const { settings, backbone, fit } = plan;
     const config = await trainerConfig(plan, ranks);
     const heads = (): Promise<TensorMap> => firstHeads(plan);
-    const native = await (ranks?.native ?? engine()).createTrainer(
-      config,
-      await sendTensors(backbone.tensors),
-      await heads(),
-    );
+    const weights = [await sendTensors(backbone.tensors), await sendTensors(await heads())] as const;
+    const native = await (ranks?.native ?? engine()).createTrainer(config, ...weights);
     return new Session(native, settings, fit, heads, config.featureCacheFile !== undefined, options.signal, ranks);
   }
 
