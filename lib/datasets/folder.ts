@@ -143,7 +143,7 @@ export async function readFolder(
   const warnings = masks.describeUnusual();
   if (beside.length > 0)
     warnings.unshift(
-      `${beside.length === 1 ? "1 file beside its image is" : `${beside.length} files beside their images are`} used as masks: ${firstOf(beside, 2)}.`,
+      `${beside.length === 1 ? "1 file beside its image is used as a mask" : `${beside.length} files beside their images are used as masks`}: ${firstOf(beside, 2)}.`,
     );
   if (testFolder === "test" && findName(top.folders, "test_public") !== undefined)
     warnings.push("test_public/ belongs to MVTec AD 2: open the data set as 'mvtec_ad2' to evaluate on it.");

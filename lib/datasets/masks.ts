@@ -7,12 +7,13 @@ import { prefetch } from "../images/pipeline.js";
 import { engine } from "../native/engine.js";
 import { spelling } from "./listing.js";
 
-/** What other data sets put before or after an image's name to call its mask: 000_GT, mask-000, 000.label. */
+/** What other data sets put before or after an image's name to call its mask: 000_GT, mask-000, 000.label, 000_mask2. */
 const MASK_NAME =
-  /^(?:mask|gt|label|seg)[-_. ]|[-_. ](?:mask|masks|gt|label|labels|seg|segmentation|anno|annotation|ground_?truth)$/i;
+  /^(?:mask|gt|label|seg)[-_. ]|[-_. ](?:mask|masks|gt|label|labels|seg|segmentation|anno|annotation|ground_?truth)[-_. ]?\d*$|(?<=\d)(?:mask|gt)\d*$/i;
 
-/** What other data sets call their folder of masks. */
-const MASK_FOLDER = /^(?:masks?|gt|ground[-_ ]?truth|labels?|segs?|segmentations?|anno|annotations?)$/i;
+/** What other data sets call their folder of masks: masks, gt, crack_mask, mask_images. */
+const MASK_FOLDER =
+  /^(?:.*[-_. ])?(?:masks?|gt|ground[-_ ]?truth|labels?|segs?|segmentations?|anno|annotations?)$|^masks?[-_. ]/i;
 
 export const isMaskFolder = (name: string): boolean => MASK_FOLDER.test(name);
 
@@ -111,9 +112,10 @@ async function masksByStem(
 
 /**
  * What an image looks like. "mask": black with marks of a few values. "black": nothing else, which an empty mask is too.
+ * "even": all of one value but black, such as the mask of a defect that fills the image.
  * "unknown": it cannot be read; validation says why.
  */
-export type Appearance = "mask" | "black" | "photo" | "unknown";
+export type Appearance = "mask" | "black" | "even" | "photo" | "unknown";
 
 /** Looks at files in a folder. */
 const lookAt =
@@ -131,19 +133,60 @@ const [BLACK, DARK, BRIGHT] = [8, 48, 207];
 const [FEW_VALUES, SHARE_OF_FEW] = [8, 0.97];
 
 export async function appearance(file: string): Promise<Appearance> {
-  let counts: Uint32Array;
   try {
-    counts = await engine().brightnessCounts((await decodeImage(file)).pixels);
+    return await appearanceOf((await decodeImage(file)).pixels, file);
   } catch (error) {
     if (!(error instanceof SuperSimpleNetError)) throw error;
     return "unknown";
   }
+}
+
+/** What pixels look like; the name says whether compression has changed them. */
+export async function appearanceOf(rgb: Uint8Array, file: string): Promise<Appearance> {
+  const counts = await engine().brightnessCounts(rgb);
   const sum = (values: Uint32Array): number => values.reduce((all, count) => all + count, 0);
   const total = sum(counts);
   const lossy = LOSSY.test(file);
   if (sum(counts.subarray(0, (lossy ? BLACK : 0) + 1)) === total) return "black";
+  if (Math.max(...counts) === total) return "even";
   const dark = sum(counts.subarray(0, (lossy ? DARK : 0) + 1));
   const bright = sum(counts.subarray(BRIGHT));
   const few = lossy ? dark + bright : sum(counts.slice().sort().subarray(-FEW_VALUES));
   return dark > 0 && (bright > 0 || !lossy) && few >= SHARE_OF_FEW * total ? "mask" : "photo";
+}
+
+/** An image of a defect, and what it looks like. */
+export interface Seen {
+  id: string;
+  image: string;
+  split: string;
+  looks: Appearance;
+}
+
+/**
+ * Images of defects that look like the masks of others, "a_x.png of a.png": in one folder by their names, or a whole folder
+ * of them beside another. Whatever masks are called, they should not become samples without a word.
+ */
+export function lookLikeMasks(images: readonly Seen[]): string[] {
+  const folderOf = ({ image }: Seen): string => path.dirname(image);
+  const mixed = new Set(images.filter(({ looks }) => looks === "photo").map(folderOf));
+  const photos = images.filter(({ looks }) => looks === "photo");
+  const partners = new Map<string, Seen[]>();
+  for (const photo of photos) {
+    const key = `${photo.split}/${spelling(stemOf(photo.image))}`;
+    partners.set(key, [...(partners.get(key) ?? []), photo]);
+  }
+  return images.flatMap((seen) => {
+    if (seen.looks !== "mask") return [];
+    const stem = stemOf(seen.image);
+    // The names before a sign or a word: 000 of 000_bw, of 000-x and of 000mask.
+    const starts = [...stem.matchAll(/(?<=.)(?=[-_. ])|(?<=\d)(?=[a-z])/gi)].map(({ index }) => stem.slice(0, index));
+    const find = (name: string): Seen[] => partners.get(`${seen.split}/${spelling(name)}`) ?? [];
+    const beside = starts.flatMap(find).find((photo) => folderOf(photo) === folderOf(seen));
+    const elsewhere = mixed.has(folderOf(seen))
+      ? undefined
+      : [stem, ...starts].flatMap(find).find((photo) => folderOf(photo) !== folderOf(seen));
+    const partner = beside ?? elsewhere;
+    return partner === undefined ? [] : [`${seen.id} of ${partner.id}`];
+  });
 }

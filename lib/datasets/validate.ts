@@ -25,6 +25,7 @@ import {
 } from "./dataset.js";
 import { alikeWarnings } from "./duplicates.js";
 import { firstOf } from "./listing.js";
+import { type Appearance, appearanceOf, lookLikeMasks, type Seen } from "./masks.js";
 import { turnedMask } from "./orientation.js";
 import { hasPublishedMasks } from "./published.js";
 import { applyRegime, inferRegime } from "./regime.js";
@@ -64,6 +65,8 @@ interface Checked {
   height: number;
   /** Absent where only headers are read. */
   facts?: PixelFacts;
+  /** Of images of defects, where more than headers are read. */
+  looks?: Appearance;
   /** Where the mask has another EXIF orientation than the image, and the sizes do not tell whether that is right. */
   turned?: string;
 }
@@ -86,7 +89,8 @@ async function readSample(sample: Sample, headersOnly: boolean): Promise<Checked
     if (mask !== undefined) orientation = await imageOrientation(bytes, sample.image);
     const hash = await sha256(bytes);
     if (headersOnly) return void Object.assign(result, { ...(await readSize(bytes, sample.image)), hash });
-    const { width, height, uniform, highest } = await decodeImage(bytes, { name: sample.image });
+    const { pixels, width, height, uniform, highest } = await decodeImage(bytes, { name: sample.image });
+    if (sample.label === "anomalous") result.looks = await appearanceOf(pixels, sample.image);
     Object.assign(result, { width, height, hash, facts: { uniform, highest } });
   });
   if (mask === undefined) return result;
@@ -190,6 +194,7 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
 
   const read: { sample: Sample; hash: string }[] = [];
   const turned: string[] = [];
+  const defects: Seen[] = [];
   const small: Checked[] = [];
   const full: Checked[] = [];
   const decoded: { id: string; split: Split; facts: PixelFacts }[] = [];
@@ -203,6 +208,8 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
     const { facts, hash, sample } = result;
     if (hash === undefined) continue;
     read.push({ sample, hash });
+    if (result.looks !== undefined)
+      defects.push({ id: sample.id, image: sample.image, split: sample.split, looks: result.looks });
     if (facts) decoded.push({ id: sample.id, split: sample.split, facts });
     if (result.turned !== undefined) turned.push(result.turned);
     if (sample.split === "train") {
@@ -246,8 +253,13 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
     warnings.push(
       `${turned.length === 1 ? "1 mask has" : `${turned.length} masks have`} another EXIF orientation than the image, and the sizes do not tell whether that is right: ${firstOf(turned)}. Image and mask are each turned by their own. If a mask was drawn on the image as it is stored, turn the mask too, or remove the orientation from the image.`,
     );
+  const masksOfOthers = lookLikeMasks(defects);
+  if (masksOfOthers.length > 0)
+    warnings.push(
+      `${masksOfOthers.length === 1 ? "1 image of a defect looks like the mask of another" : `${masksOfOthers.length} images of defects look like the masks of others`}: ${firstOf(masksOfOthers)}. They count as images. Move masks to ground_truth/<defect>, called like their images.`,
+    );
   const settledDepth = bitDepth === "auto" ? trainingDepth(decoded) : bitDepth;
-  warnings.push(...pixelWarnings(decoded, settledDepth, firstOf));
+  warnings.push(...pixelWarnings(decoded, settledDepth, firstOf, trainingDepth(decoded) !== settledDepth));
 
   if (problems.length > 0) throw manyProblems(`Data set ${dataset.root}`, dataset.root, problems);
   return {

@@ -27,8 +27,7 @@ export function readBmpHeader(bytes: Uint8Array, name: string): BmpLayout {
   const planes = view.getUint16(old ? 22 : 26, true);
   const bits = view.getUint16(old ? 24 : 28, true);
   const compression = old ? 0 : view.getUint32(30, true);
-  if (width < 1 || height < 1 || planes !== 1)
-    throw damaged(`it claims ${width} x ${height} pixels in ${planes} planes`);
+  if (width < 1 || height < 1 || planes > 1) throw damaged(`it claims ${width} x ${height} pixels in ${planes} planes`);
   if (compression !== 0 && !(BITFIELDS.includes(compression) && (bits === 32 || bits === 16))) {
     const codec = COMPRESSIONS[compression];
     if (codec === undefined) throw damaged(`its compression is number ${compression}, which does not exist`);

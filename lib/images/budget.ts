@@ -13,6 +13,8 @@ const SPARE = 64 * MIB;
 export class Budget {
   #limit: number;
   #used = 0;
+  /** How many have taken memory and not given it back; what was added does not count. */
+  #running = 0;
   readonly #waiting: { bytes: number; start: () => void }[] = [];
 
   constructor(
@@ -45,31 +47,32 @@ export class Budget {
   async take(bytes: number, name: string): Promise<() => void> {
     if (this.#waiting.length > 0 || !this.#fits(bytes))
       await new Promise<void>((resolve) => this.#waiting.push({ bytes, start: resolve }));
-    else this.#used += bytes;
-    if (this.#used === bytes && bytes > this.room()) {
-      collectGarbage();
-      if (bytes <= this.room()) return this.#once(bytes);
+    else this.#start(bytes);
+    const giveBack = once(() => {
+      this.#running--;
       this.#giveBack(bytes);
+    });
+    if (this.#running === 1 && bytes > this.room()) {
+      collectGarbage();
+      if (bytes <= this.room()) return giveBack;
+      giveBack();
       throw outOfMemory(
         name,
         `it takes about ${mebibytes(bytes)} MiB, and ${mebibytes(Math.max(0, this.room()))} MiB are left`,
       );
     }
-    return this.#once(bytes);
+    return giveBack;
   }
 
   /** Takes memory that is in use already, such as that of a frame which had to be copied at once. */
   add(bytes: number): () => void {
     this.#used += bytes;
-    return this.#once(bytes);
+    return once(() => this.#giveBack(bytes));
   }
 
-  #once(bytes: number): () => void {
-    let given = false;
-    return () => {
-      if (!given) this.#giveBack(bytes);
-      given = true;
-    };
+  #start(bytes: number): void {
+    this.#running++;
+    this.#used += bytes;
   }
 
   #giveBack(bytes: number): void {
@@ -78,16 +81,25 @@ export class Budget {
   }
 
   #fits(bytes: number): boolean {
-    return this.#used === 0 || (this.#used + bytes <= this.#limit && this.#used + bytes <= this.room());
+    // One always goes on, however much the frames take.
+    return this.#running === 0 || (this.#used + bytes <= this.#limit && this.#used + bytes <= this.room());
   }
 
   #startWaiting(): void {
     for (let next = this.#waiting[0]; next !== undefined && this.#fits(next.bytes); next = this.#waiting[0]) {
       this.#waiting.shift();
-      this.#used += next.bytes;
+      this.#start(next.bytes);
       next.start();
     }
   }
+}
+
+function once(act: () => void): () => void {
+  let done = false;
+  return () => {
+    if (!done) act();
+    done = true;
+  };
 }
 
 const mebibytes = (bytes: number): number => Math.ceil(bytes / MIB);
@@ -104,12 +116,17 @@ export const outOfMemory = (name: string, reason: string, cause?: unknown): Supe
 export const defaultBudget = (): number =>
   Math.max(64 * MIB, Math.min(2048 * MIB, Math.max(256 * MIB, memoryLimit() / 8), addressSpaceLeft() / 4));
 
-let shared: Budget | undefined;
+let decoding: Budget | undefined;
+let reading: Budget | undefined;
 
-/** The budget of this JavaScript thread. */
-export const decodingBudget = (): Budget => (shared ??= new Budget(defaultBudget()));
+/** The budget of this JavaScript thread for pixels. */
+export const decodingBudget = (): Budget => (decoding ??= new Budget(defaultBudget()));
 
-/** Sets it; without a number it stays as it is. */
+/** That for the files which are read before: as much again at most. */
+export const readingBudget = (): Budget => (reading ??= new Budget(decodingBudget().limit));
+
+/** Sets both; without a number they stay as they are. */
 export function applyMemory(memoryMiB: number | undefined): void {
-  if (memoryMiB !== undefined) decodingBudget().limit = memoryMiB * MIB;
+  if (memoryMiB === undefined) return;
+  for (const budget of [decodingBudget(), readingBudget()]) budget.limit = memoryMiB * MIB;
 }

@@ -63,14 +63,15 @@ async function decodeTo(source: ImageSource, target: Target | undefined, options
     };
   };
   const settling = plainSource(source);
-  const plain = types.isPromise(settling) ? await settling : settling;
+  const own = types.isPromise(settling); // the bytes of a Blob
+  const plain = own ? await settling : settling;
   if (typeof plain !== "string" && !types.isUint8Array(plain)) {
     // Copied at once: the caller may use its buffer for the next image before this one is through.
     const giveBack = decodingBudget().add(plain.data.length);
     return convert(plain.data, plain, true).finally(giveBack);
   }
   const { name = nameOfSource(plain) } = options;
-  return withSamples(plain, name, (samples) => convert(samples.values, samples, false));
+  return withSamples(plain, name, (samples) => convert(samples.values, samples, false), own);
 }
 
 /**

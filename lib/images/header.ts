@@ -60,7 +60,7 @@ function bmpHeader(bytes: Uint8Array, name: string): Header {
 }
 
 async function sharpHeader(bytes: Uint8Array, name: string): Promise<Header> {
-  const tiled = isTiff(bytes) && checkTiff(bytes, name).tiled;
+  const tiled = isTiff(bytes) && (await checkTiff(bytes, name)).tiled;
   const input = tiled ? { ...INPUT, failOn: "warning" as const } : INPUT;
   let metadata: Metadata;
   try {

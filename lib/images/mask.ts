@@ -98,7 +98,7 @@ async function alphaVaries(file: string, input: Header["input"]): Promise<boolea
     const { min, max } = (await sharp(await readImageFile(file), input).stats()).channels.at(-1)!;
     return min !== max;
   } catch (error) {
-    throw decodeFailure(file, error);
+    throw decodeFailure(file, error, 0);
   }
 }
 

@@ -1,8 +1,10 @@
+import { stat } from "node:fs/promises";
+
 import type { Sharp } from "sharp";
 
 import { engine } from "../native/engine.js";
 import { bmpPixels } from "./bmp.js";
-import { Budget, decodingBudget } from "./budget.js";
+import { Budget, decodingBudget, readingBudget } from "./budget.js";
 import { type Header, readHeader } from "./header.js";
 import { sharp } from "./sharp.js";
 import { copiedAtOnce, readImageFile } from "./source.js";
@@ -21,34 +23,45 @@ const AT_ONCE = 2 * Math.max(4, Number(process.env["UV_THREADPOOL_SIZE"]) || 4);
 const entrance = new Budget(AT_ONCE, () => Infinity);
 
 /**
- * Decodes a file or an encoded image for `use`, within the budget of memory, which its pixels leave when `use` is done. A
- * buffer is copied at once: its owner may use it again before the image is decoded.
+ * Decodes a file or an encoded image for `use`, within the budgets of memory, which it leaves when `use` is done. A buffer
+ * is copied at once, unless it is `own`: its owner may use it again before the image is decoded.
  */
 export async function withSamples<T>(
   source: string | Uint8Array,
   name: string,
   use: (samples: Samples, header: Header) => Promise<T>,
+  own = false,
 ): Promise<T> {
-  const copy = typeof source === "string" ? undefined : copiedAtOnce(source, name);
-  const leave = await entrance.take(1, name);
+  const given: (() => void)[] = [];
   try {
-    const bytes = copy ?? (await readImageFile(source as string));
-    const header = await readHeader(bytes, name);
-    const giveBack = await decodingBudget().take(bytesToDecode(header), name);
-    try {
-      return await use(await decodeSamples(bytes, header, name), header);
-    } finally {
-      giveBack();
+    let bytes: Uint8Array;
+    if (typeof source === "string") {
+      given.push(await entrance.take(1, name));
+      given.push(await readingBudget().take(await sizeOfFile(source), name));
+      bytes = await readImageFile(source);
+    } else {
+      bytes = own ? source : copiedAtOnce(source, name);
+      given.push(readingBudget().add(bytes.length), await entrance.take(1, name));
     }
+    const header = await readHeader(bytes, name);
+    given.push(await decodingBudget().take(bytesToDecode(header), name));
+    return await use(await decodeSamples(bytes, header, name), header);
   } finally {
-    leave();
+    for (const giveBack of given) giveBack();
   }
 }
+
+/** 0 for a file that cannot be read; reading it says why. */
+const sizeOfFile = (file: string): Promise<number> =>
+  stat(file).then(
+    ({ size }) => size,
+    () => 0,
+  );
 
 /** Bytes per pixel that libvips and the codec take beside the samples, measured with images of 20 megapixels. */
 const WORKING: Readonly<Record<string, number>> = { webp: 8, gif: 5, heif: 17 };
 
-/** Memory that decoding takes at most: samples, what the codec keeps, and the RGB that is made of them. */
+/** Memory that decoding takes at most beside the file: samples, what the codec keeps, and the RGB that is made of them. */
 function bytesToDecode({ width, height, format, bits, colours, whole }: Header): number {
   const sample = bits / 8;
   const channels = colours === "grey" ? 1 : colours === "cmyk" ? 4 : 3;
@@ -68,7 +81,7 @@ async function decodeSamples(bytes: Uint8Array, header: Header, name: string): P
     if (header.bits === 16) return await deepSamples(image, header);
     return header.colours === "cmyk" ? await cmykSamples(image) : await plainSamples(image, header.colours === "grey");
   } catch (error) {
-    throw decodeFailure(name, error);
+    throw decodeFailure(name, error, bytesToDecode(header));
   }
 }
 

@@ -6,6 +6,7 @@ import { z } from "zod";
 import { fileError, invalid, SuperSimpleNetError } from "../errors.js";
 import { readRegular } from "../files/input.js";
 import { checkNames, checkPath, checkValue } from "../schema/check.js";
+import { outOfMemory } from "./budget.js";
 import { unreadable } from "./unreadable.js";
 
 /** Pixels that are already decoded: uint8, row-major, channels interleaved. One channel is grey; a fourth (alpha) is dropped. */
@@ -49,7 +50,8 @@ export function plainSource(source: unknown): PlainSource | Promise<PlainSource>
   if (typeof source !== "object" || source === null) throw refused(source === null ? "null" : typeof source);
   if (types.isUint8Array(source)) return source;
   if (types.isArrayBuffer(source)) return new Uint8Array(source);
-  if (isBlob(source)) return source.arrayBuffer().then((bytes) => new Uint8Array(bytes));
+  if (isBlob(source) && typeof source.arrayBuffer === "function")
+    return source.arrayBuffer().then((bytes) => new Uint8Array(bytes));
   if (isUrl(source)) return pathOf(source);
   return checkedRaw(source);
 }
@@ -112,7 +114,7 @@ export async function readImageFile(file: string): Promise<Buffer> {
   try {
     bytes = await readRegular(file, unreadable);
   } catch (error) {
-    throw fileError(error, "read image", file);
+    throw fileError(allocationFailed(error, file), "read image", file);
   }
   if (bytes.length === 0) throw unreadable(file, "the file is empty (0 bytes). Copy or export it again.");
   return bytes;
@@ -121,8 +123,18 @@ export async function readImageFile(file: string): Promise<Buffer> {
 /** A copy of an encoded image, whose owner may use the buffer again before it is decoded. */
 export function copiedAtOnce(source: Uint8Array, name: string): Uint8Array {
   if (source.length === 0) throw unreadable(name, "the buffer is empty (0 bytes).");
-  return new Uint8Array(source);
+  try {
+    return new Uint8Array(source);
+  } catch (error) {
+    throw allocationFailed(error, name);
+  }
 }
+
+/** Node and V8 throw a RangeError where there is no memory for a buffer. */
+const allocationFailed = (error: unknown, name: string): unknown =>
+  types.isNativeError(error) && error.name === "RangeError"
+    ? outOfMemory(name, `its ${error.message.toLowerCase()}`, error)
+    : error;
 
 /** The bytes of an encoded image. */
 export const bytesOf = async (source: string | Uint8Array, name: string): Promise<Uint8Array> =>

@@ -1,9 +1,14 @@
+import { turns } from "../turns.js";
 import { notRead, unreadable } from "./unreadable.js";
 
-/** What the first directory of a TIFF says of its pixels. */
+/** What the first directory of a TIFF says of its pixels. A tag may claim to have as many numbers as the file has bytes. */
 interface Directory {
-  /** The numbers of a tag; undefined where it is absent or lies outside the file. */
-  numbers(tag: number): readonly number[] | undefined;
+  /** How many numbers a tag has; 0 where it is absent or they lie outside the file. */
+  count(tag: number): number;
+  /** One of them. */
+  number(tag: number, place: number): number;
+  /** The first one. */
+  first(tag: number): number | undefined;
 }
 
 const Tag = {
@@ -12,7 +17,9 @@ const Tag = {
   bitsPerSample: 258,
   compression: 259,
   photometric: 262,
+  stripOffsets: 273,
   samplesPerPixel: 277,
+  stripByteCounts: 279,
   planarConfiguration: 284,
   tileWidth: 322,
   tileHeight: 323,
@@ -62,66 +69,93 @@ export function isTiff(bytes: Uint8Array): boolean {
  * Resolves to whether the image is tiled: libvips passes over the errors of tiles unless warnings count too, while strips'
  * errors count anyway, and warnings about the file's tags would refuse readable ones.
  */
-export function checkTiff(bytes: Uint8Array, name: string): { tiled: boolean } {
+export async function checkTiff(bytes: Uint8Array, name: string): Promise<{ tiled: boolean }> {
   const directory = readDirectory(bytes);
   if (!directory) return { tiled: false }; // libtiff's own error says what is wrong
-  const { numbers } = directory;
-  const one = (tag: number, otherwise: number): number => numbers(tag)?.[0] ?? otherwise;
-  const compression = one(Tag.compression, 1);
-  const samples = one(Tag.samplesPerPixel, 1);
-  const tiled = numbers(Tag.tileWidth) !== undefined;
+  const { first } = directory;
+  const compression = first(Tag.compression) ?? 1;
+  const samples = first(Tag.samplesPerPixel) ?? 1;
+  const tiled = first(Tag.tileWidth) !== undefined;
 
   const codec = UNREAD_COMPRESSIONS[compression];
   if (codec !== undefined) throw notRead(name, `its compression is ${codec}`, CONVERT_COMPRESSION);
-  const bits = numbers(Tag.bitsPerSample) ?? [1];
-  const odd = bits.find((count) => ![1, 2, 4, 8, 16, 32, 64].includes(count));
-  if (odd !== undefined)
-    throw notRead(name, `its samples are packed with ${odd} bits each`, "Unpack them to 16 bits per channel.");
-  if (bits.some((count) => count !== bits[0]))
-    throw notRead(name, `its channels have different numbers of bits (${bits.join(", ")})`, CONVERT_COLOURS);
-  if (tiled && samples > 1 && one(Tag.planarConfiguration, 1) === 2)
+  checkBits(directory, name);
+  if (tiled && samples > 1 && (first(Tag.planarConfiguration) ?? 1) === 2)
     throw notRead(name, "it has tiles with a plane for each channel", "Save it with interleaved channels.");
   checkColours(directory, compression, name);
-  if (tiled) checkTiles(bytes, directory, { compression, samples }, name);
+  await (tiled ? checkTiles(bytes, directory, compression, name) : checkStrips(bytes, directory, compression, name));
   return { tiled };
 }
 
-function checkColours({ numbers }: Directory, compression: number, name: string): void {
-  const photometric = numbers(Tag.photometric)?.[0];
+/** More channels than any camera has. */
+const MOST_CHANNELS = 1024;
+
+function checkBits({ count, number, first }: Directory, name: string): void {
+  const channels = count(Tag.bitsPerSample);
+  if (channels > MOST_CHANNELS) throw unreadable(name, `it is damaged: it claims ${channels} channels.`);
+  const bits = Array.from({ length: channels }, (_, i) => number(Tag.bitsPerSample, i));
+  const odd = bits.find((each) => ![1, 2, 4, 8, 16, 32, 64].includes(each));
+  if (odd !== undefined)
+    throw notRead(name, `its samples are packed with ${odd} bits each`, "Unpack them to 16 bits per channel.");
+  if (bits.some((each) => each !== first(Tag.bitsPerSample)))
+    throw notRead(
+      name,
+      `its channels have different numbers of bits (${bits.slice(0, 8).join(", ")})`,
+      CONVERT_COLOURS,
+    );
+}
+
+function checkColours({ count, number, first }: Directory, compression: number, name: string): void {
+  const photometric = first(Tag.photometric);
   if (photometric === undefined) return;
   const colours = UNREAD_COLOURS[photometric];
   if (colours !== undefined) throw notRead(name, `its colours are ${colours}`, CONVERT_COLOURS);
   // libvips takes these for RGB. With JPEG inside, or with subsampled colours, it converts them.
-  const subsampling = numbers(Tag.ycbcrSubsampling) ?? [2, 2];
-  if (photometric === YCBCR && compression !== JPEG && subsampling.every((step) => step === 1))
+  const plain = count(Tag.ycbcrSubsampling) >= 2 && [0, 1].every((place) => number(Tag.ycbcrSubsampling, place) === 1);
+  if (photometric === YCBCR && compression !== JPEG && plain)
     throw notRead(name, "its colours are YCbCr without subsampling", CONVERT_COLOURS);
 }
 
-/** Throws for a tile that is missing, or that ends behind the end of the file. */
-function checkTiles(
-  bytes: Uint8Array,
-  { numbers }: Directory,
-  { compression, samples }: { compression: number; samples: number },
-  name: string,
-): void {
-  const one = (tag: number): number => numbers(tag)?.[0] ?? 0;
+async function checkTiles(bytes: Uint8Array, directory: Directory, compression: number, name: string): Promise<void> {
+  const one = (tag: number): number => directory.first(tag) ?? 0;
   const [across, down] = [one(Tag.width) / one(Tag.tileWidth), one(Tag.height) / one(Tag.tileHeight)].map(Math.ceil);
   const tiles = across! * down!;
-  if (!Number.isFinite(tiles) || samples < 1) throw unreadable(name, "it is damaged: its tiles have no size.");
-  const offsets = numbers(Tag.tileOffsets) ?? [];
-  const counts = numbers(Tag.tileByteCounts) ?? [];
-  const truncated = (problem: string): Error => unreadable(name, `it is damaged or truncated: ${problem}.`);
-  if (offsets.length < tiles || counts.length < tiles)
-    throw truncated(`it has ${tiles} tiles, but a list of only ${Math.min(offsets.length, counts.length)}`);
-  for (let tile = 0; tile < tiles; tile++) {
-    const [offset, count] = [offsets[tile]!, counts[tile]!];
-    if (offset === 0 || count === 0) throw truncated(`tile ${tile + 1} of ${tiles} is missing`);
-    if (offset + count > bytes.length)
-      throw truncated(
-        `tile ${tile + 1} of ${tiles} ends at byte ${offset + count}, but the file has ${bytes.length} bytes`,
-      );
-    if (compression === JPEG && !endsLikeJpeg(bytes, offset, count))
-      throw truncated(`tile ${tile + 1} of ${tiles} is no whole JPEG image`);
+  if (!Number.isFinite(tiles)) throw unreadable(name, "it is damaged: its tiles have no size.");
+  const listed = Math.min(directory.count(Tag.tileOffsets), directory.count(Tag.tileByteCounts));
+  if (listed < tiles) throw truncated(name, `it has ${tiles} tiles, but a list of only ${listed}`);
+  await checkPieces(bytes, directory, compression, name, { what: "tile", count: tiles, ...TILES });
+}
+
+/** Old files have no lengths of their strips; libtiff finds them. */
+async function checkStrips(bytes: Uint8Array, directory: Directory, compression: number, name: string): Promise<void> {
+  const count = directory.count(Tag.stripOffsets);
+  if (directory.count(Tag.stripByteCounts) === count)
+    await checkPieces(bytes, directory, compression, name, { what: "strip", count, ...STRIPS });
+}
+
+const TILES = { offsets: Tag.tileOffsets, counts: Tag.tileByteCounts };
+const STRIPS = { offsets: Tag.stripOffsets, counts: Tag.stripByteCounts };
+
+const truncated = (name: string, problem: string): Error => unreadable(name, `it is damaged or truncated: ${problem}.`);
+
+/** Throws for a tile or strip that is missing, that ends behind the end of the file, or that is half of a JPEG image. */
+async function checkPieces(
+  bytes: Uint8Array,
+  { number }: Directory,
+  compression: number,
+  name: string,
+  { what, count, offsets, counts }: { what: string; count: number; offsets: number; counts: number },
+): Promise<void> {
+  const breathe = turns();
+  for (let i = 0; i < count; i++) {
+    const [offset, length] = [number(offsets, i), number(counts, i)];
+    const which = `${what} ${i + 1} of ${count}`;
+    if (offset === 0 || length === 0) throw truncated(name, `${which} is missing`);
+    if (offset + length > bytes.length)
+      throw truncated(name, `${which} ends at byte ${offset + length}, but the file has ${bytes.length} bytes`);
+    if (compression === JPEG && !endsLikeJpeg(bytes, offset, length))
+      throw truncated(name, `${which} is no whole JPEG image`);
+    await breathe(64);
   }
 }
 
@@ -131,6 +165,9 @@ function endsLikeJpeg(bytes: Uint8Array, offset: number, count: number): boolean
   while (end > offset && bytes[end - 1] === 0) end--;
   return end - offset >= 4 && bytes[offset] === 0xff && bytes[end - 2] === 0xff && bytes[end - 1] === 0xd9;
 }
+
+/** As libtiff has it. */
+const MOST_TAGS = 65535;
 
 /** Reads the first directory of a TIFF or BigTIFF in either byte order. Undefined where it is not inside the file. */
 function readDirectory(bytes: Uint8Array): Directory | undefined {
@@ -148,23 +185,25 @@ function readDirectory(bytes: Uint8Array): Directory | undefined {
   const start = number(big ? 8 : 4, word);
   if (!within(start, head)) return undefined;
   const entries = number(start, head);
-  const tags = new Map<number, number>();
+  if (entries > MOST_TAGS) return undefined;
+  const tags = new Map<number, { size: 1 | 2 | 4 | 8; count: number; at: number }>();
   for (let i = 0; i < entries; i++) {
     const at = start + head + i * entry;
     if (!within(at, entry)) return undefined;
-    tags.set(number(at, 2), at);
+    const size = NUMBER_BYTES[number(at + 2, 2)];
+    if (size === undefined) continue;
+    const count = number(at + 4, word);
+    const inline = at + 4 + word;
+    const from = size * count <= word ? inline : number(inline, word);
+    if (within(from, size * count)) tags.set(number(at, 2), { size, count, at: from });
   }
-  return {
-    numbers(tag) {
-      const at = tags.get(tag);
-      if (at === undefined) return undefined;
-      const size = NUMBER_BYTES[number(at + 2, 2)];
-      const count = number(at + 4, word);
-      if (size === undefined || count === 0) return undefined;
-      const inline = at + 4 + word;
-      const from = size * count <= word ? inline : number(inline, word);
-      if (!within(from, size * count)) return undefined;
-      return Array.from({ length: count }, (_, i) => number(from + i * size, size));
+  const directory: Directory = {
+    count: (tag) => tags.get(tag)?.count ?? 0,
+    number(tag, place) {
+      const { size, at } = tags.get(tag)!;
+      return number(at + place * size, size);
     },
+    first: (tag) => (directory.count(tag) > 0 ? directory.number(tag, 0) : undefined),
   };
+  return directory;
 }

@@ -4,8 +4,8 @@ import { SuperSimpleNetError } from "../errors.js";
 import { addressSpaceLeft } from "../machine.js";
 import { outOfMemory } from "./budget.js";
 
-/** With less address space than this, a decoder that fails has probably run out of it. */
-const SHORT = 256 * 2 ** 20;
+/** What a decoder takes beside the pixels: threads, tables. */
+const LITTLE = 64 * 2 ** 20;
 
 /** IMAGE_UNREADABLE: which image, why, and what to do. */
 export function unreadable(name: string, reason: string, cause?: unknown): SuperSimpleNetError {
@@ -17,9 +17,9 @@ export const notRead = (name: string, kind: string, convert: string): SuperSimpl
   unreadable(name, `${kind}, which is not read. ${convert}`);
 
 /** What a decoder that failed on an image's pixels comes to. Every failed decode goes through here. */
-export function decodeFailure(name: string, error: unknown): SuperSimpleNetError {
+export function decodeFailure(name: string, error: unknown, bytes: number): SuperSimpleNetError {
   if (error instanceof SuperSimpleNetError) return error;
-  const memory = memoryFailure(name, error);
+  const memory = memoryFailure(name, error, bytes);
   if (memory) return memory;
   const why = firstLine(error);
   return /not (configured|implemented|supported)/i.test(why)
@@ -27,15 +27,15 @@ export function decodeFailure(name: string, error: unknown): SuperSimpleNetError
     : unreadable(name, `it is damaged or truncated. (${why})`, error);
 }
 
-/** OUT_OF_MEMORY where a decoder says that there was none. */
-export function memoryFailure(name: string, error: unknown): SuperSimpleNetError | undefined {
+/** OUT_OF_MEMORY where a decoder says that there was none, or may have lacked it. `bytes`: what it needed. */
+export function memoryFailure(name: string, error: unknown, bytes = LITTLE): SuperSimpleNetError | undefined {
   const message = types.isNativeError(error) ? error.message : String(error);
   const says =
-    /out of memory|(not enough|insufficient) memory|alloc.*fail|(unable|cannot|failed|could not) (to )?m?alloc/i;
+    /out of memory|creating thread|(not enough|insufficient) memory|alloc.*fail|(unable|cannot|failed|could not) (to )?m?alloc/i;
   if (says.test(message)) return outOfMemory(name, `the decoder says '${firstLine(error)}'`, error);
   // Some decoders do not say what they lacked.
   const left = addressSpaceLeft();
-  return left < SHORT
+  return left < bytes + LITTLE
     ? outOfMemory(name, `'${firstLine(error)}', with ${Math.floor(left / 2 ** 20)} MiB of address space left`, error)
     : undefined;
 }

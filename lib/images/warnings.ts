@@ -37,15 +37,19 @@ export class ImageWarnings {
   }
 }
 
-/** What is doubtful in the images of a data set that is read with this bit depth. `list` shortens a list of images. */
+/**
+ * What is doubtful in the images of a data set that is read with this bit depth. `list` shortens a list of images; `auto`:
+ * whether that value of the option would help.
+ */
 export function pixelWarnings(
   images: readonly { id: string; facts: PixelFacts }[],
   bitDepth: number,
   list: (images: readonly string[]) => string,
+  auto = true,
 ): string[] {
   const warnings = new ImageWarnings();
   for (const { id, facts } of images) if (facts.uniform) warnings.add(id, [uniformWarning]);
-  return [...warnings.texts(list), ...depthWarnings(images, bitDepth, list)];
+  return [...warnings.texts(list), ...depthWarnings(images, bitDepth, list, auto)];
 }
 
 /** One dark image among others is no doubt, but all of them are. */
@@ -53,6 +57,7 @@ function depthWarnings(
   images: readonly { id: string; facts: PixelFacts }[],
   bitDepth: number,
   list: (images: readonly string[]) => string,
+  auto: boolean,
 ): string[] {
   const deep = images.flatMap(({ id, facts: { highest } }) => (highest === undefined ? [] : [{ id, highest }]));
   if (deep.length === 0) return [];
@@ -61,7 +66,7 @@ function depthWarnings(
   const set = `Set the option bitDepth (--bit-depth) to ${needed}`;
   if (isFarBelow(highest, bitDepth))
     return [
-      `All 16-bit images (${deep.length}) have samples below ${2 ** needed}: they seem to hold ${needed} bits, and come out nearly black with ${bitDepth}. ${set}, or to auto.`,
+      `All 16-bit images (${deep.length}) have samples below ${2 ** needed}: they seem to hold ${needed} bits, and come out nearly black with ${bitDepth}. ${set}${auto ? ", or to auto" : ""}.`,
     ];
   const above = deep.filter((image) => isAbove(image.highest, bitDepth)).map(({ id }) => id);
   if (above.length === 0) return [];

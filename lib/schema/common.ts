@@ -84,12 +84,10 @@ export const memoryMiB = option(
     .max(2 ** 20)
     .optional(),
   {
-    help:
-      "Memory that images may take at once while they are decoded; the others wait. The number holds for the whole process " +
-      "until another is given.",
+    help: "Memory that images may take at once while they are decoded; the others wait. It holds for the JavaScript thread.",
     placeholder: "MIB",
     flag: "memory-mib",
-    defaultText: "an eighth of what the machine or the container has, 256 to 2048",
+    defaultText: "an eighth of what the machine or the container has, 256 to 2048; less under ulimit -v",
     record: false,
   },
 );

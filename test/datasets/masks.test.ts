@@ -298,3 +298,37 @@ test("orientations that leave the size as it is: a warning, unless the size tell
     /^2 masks have another EXIF orientation than the image, and the sizes do not tell whether that is right: train\/cut\/3\.jpg \(image 3, turned by 180 degrees, mask none\), train\/cut\/6\.jpg \(image 6, .*mask none\)\. .* turn the mask too, or remove/,
   );
 });
+
+test("files that look like masks of others and are called in no known way are named", async (t) => {
+  const root = await temporaryFolder(t);
+  for (const name of [...GOOD, "test/good/0.png"]) await writeImage(path.join(root, name));
+  for (const i of [1, 2, 3]) {
+    await writeImage(path.join(root, `test/ng/00${i}.png`), { value: 90 + i });
+    await writeMask(path.join(root, `test/ng/00${i}_bw.png`));
+    await writeMask(path.join(root, `test/marks/00${i}.png`));
+  }
+  const { warnings } = await validateDataset(await folder(root));
+  const [warning] = warnings.filter((text) => text.includes("look like the masks of others"));
+  assert.match(
+    warning!,
+    /^6 images of defects .*: test\/.* of test\/ng\/001\.png, .*They count as images\. Move masks/,
+  );
+});
+
+test("names with numbers and words around the mask's are masks too", async (t) => {
+  const root = await temporaryFolder(t);
+  for (const name of GOOD) await writeImage(path.join(root, name));
+  for (const i of [1, 2]) {
+    await writeImage(path.join(root, `train/ng/00${i}.png`), { value: 90 + i });
+    await writeMask(path.join(root, `train/ng/00${i}_mask1.png`));
+    await writeImage(path.join(root, `train/cut/10${i}.png`), { value: 100 + i });
+    await writeMask(path.join(root, `train/cut_masks/10${i}.png`));
+    await writeImage(path.join(root, `train/full/20${i}.png`), { value: 110 + i });
+    await sharp({ create: { width: 40, height: 36, channels: 3, background: "white" } }).toFile(
+      path.join(root, `train/full/20${i}_GT.png`),
+    );
+  }
+  const data = await folder(root);
+  assert.deepEqual(messages(data), []);
+  assert.deepEqual(countSamples(data).trainSegmented, 6);
+});

@@ -47,13 +47,15 @@ test("one that needs more than the whole budget is decoded alone", async () => {
 test("what was given back twice counts once, and a frame counts without waiting", async () => {
   const budget = new Budget(100, () => Infinity);
   const frame = budget.add(90);
-  const { started, take } = taker(budget);
-  const waits = take("file", 20);
+  const { started, give, take } = taker(budget);
+  const all = [take("first", 5), take("second", 20)];
   await nextTurn();
-  assert.deepEqual(started, []);
+  assert.deepEqual(started, ["first"], "one always goes on");
   frame();
   frame();
-  await waits;
+  await Promise.all(all);
+  assert.equal(budget.used, 25);
+  give["first"]!();
   assert.equal(budget.used, 20);
 });
 
@@ -85,4 +87,20 @@ test("where memory ends, it waits for the others, and alone it fails before anyt
     message: /huge\.png: it takes about 1 MiB.*'memoryMiB'/,
   });
   assert.equal(budget.used, 0, "the next one is not held up");
+});
+
+test("frames that never wait do not keep a large file out", async () => {
+  const budget = new Budget(100, () => Infinity);
+  let frame = budget.add(10);
+  const { started, give, take } = taker(budget);
+  const all = [take("large", 150), take("after", 5)];
+  await nextTurn();
+  assert.deepEqual(started, ["large"]);
+  const next = budget.add(10);
+  frame();
+  frame = next;
+  give["large"]!();
+  await Promise.all(all);
+  frame();
+  assert.equal(budget.used, 5);
 });

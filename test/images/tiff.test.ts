@@ -189,3 +189,38 @@ test("directories that lie are errors, whatever number is wrong", async () => {
   }
   for (const length of [4, 8, 9, 12, 40]) await refused(good.subarray(0, length), "Cannot read image");
 });
+
+test("tags that claim numbers without end are refused at once, in few words", async () => {
+  // BitsPerSample as bytes, as many as there are in the file.
+  const file = tiled({ tags: { 305: "x".repeat(300_000) } });
+  const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
+  const entries = view.getUint16(8, true);
+  for (let i = 0; i < entries; i++) {
+    const at = 10 + 12 * i;
+    if (view.getUint16(at, true) !== 258) continue;
+    view.setUint16(at + 2, 1, true);
+    view.setUint32(at + 4, file.length - 8, true);
+    view.setUint32(at + 8, 8, true);
+  }
+  await assert.rejects(decodeImage(file), (error: Error) => {
+    assert.match(error.message, /it claims 30\d{4} channels/);
+    return error.message.length < 300;
+  });
+});
+
+test("strips are checked as tiles are: places, and whole JPEG images", async () => {
+  const strips = (options: Partial<TiffOptions> = {}): Buffer =>
+    tiffFile({ width: 32, height: 64, segments: plain, ...options });
+  assert.equal((await decodeImage(strips())).height, 64);
+  await refused(strips({ segments: [plain[0]!, Buffer.alloc(0)] }), "strip 2 of 2 is missing");
+  const whole = strips();
+  await refused(whole.subarray(0, whole.length - 1), "strip 2 of 2 ends at byte", "truncated");
+  const jpeg = await sharp(plain[0]!, { raw: { width: 32, height: 32, channels: 1 } })
+    .toColourspace("b-w")
+    .jpeg()
+    .toBuffer();
+  assert.equal((await decodeImage(strips({ compression: 7, segments: [jpeg, jpeg] }))).height, 64);
+  const cut = Buffer.from(jpeg);
+  cut.fill(0, cut.length >> 1);
+  await refused(strips({ compression: 7, segments: [jpeg, cut] }), "strip 2 of 2 is no whole JPEG image");
+});
