@@ -57,7 +57,7 @@ test("new thresholds: those of the new parts, their record, and the old ones", a
   assert.deepEqual([method, falseRejectRate, thresholds.decision], ["newParts", 0.01, "either"]);
   assert.deepEqual(
     parts!.normal,
-    good.map((image) => imageId(readFileSync(image))),
+    await Promise.all(good.map((image) => imageId(readFileSync(image)))),
   );
   assert.ok(parts!.from! <= parts!.to! && !Number.isNaN(Date.parse(parts!.from!)));
   assert.deepEqual(previous, before);
