@@ -7,7 +7,7 @@ export async function prepareCache(folder: string): Promise<void> {
     await probeFolder(folder);
   } catch (error) {
     throw error instanceof SuperSimpleNetError
-      ? error.advising("SUPERSIMPLENET_CACHE names another cache folder.")
+      ? error.advising("Set SUPERSIMPLENET_CACHE to another folder.")
       : error;
   }
 }
