@@ -6,8 +6,6 @@ export async function prepareCache(folder: string): Promise<void> {
   try {
     await probeFolder(folder);
   } catch (error) {
-    throw error instanceof SuperSimpleNetError
-      ? error.advising("Set SUPERSIMPLENET_CACHE to another folder.")
-      : error;
+    throw error instanceof SuperSimpleNetError ? error.advising("Set SUPERSIMPLENET_CACHE to another folder.") : error;
   }
 }
