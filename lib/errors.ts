@@ -154,7 +154,7 @@ export class SuperSimpleNetError extends Error {
   }
 
   /** The same error with one more sentence about what to do. */
-  advising(advice: string): SuperSimpleNetError {
+  advising(advice: Text): SuperSimpleNetError {
     return this.#reworded(this.#what, this.#fix === undefined ? advice : text`${this.#fix} ${advice}`, this);
   }
 

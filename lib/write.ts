@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { existsSync, readdirSync, rmdirSync } from "node:fs";
-import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { mkdir, open, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
 
 import { fileError, SuperSimpleNetError } from "./errors.js";
@@ -25,14 +25,8 @@ export async function replaceFile(
   data: string | Uint8Array,
   { flush = false }: { flush?: boolean } = {},
 ): Promise<void> {
-  // Of one length, so that a name that the file system takes is not too long with it.
-  const temporary = path.join(path.dirname(file), `.${randomBytes(8).toString("hex")}.tmp`);
-  const before = await stat(file).catch(() => undefined);
-  if (before && !before.isFile() && !before.isDirectory())
-    throw new SuperSimpleNetError("FILE_ERROR", `Cannot write ${file}: it is a pipe, a socket or a device.`, {
-      path: file,
-      fix: "Give the name of a file.",
-    });
+  const temporary = temporaryIn(path.dirname(file));
+  await refuseSpecial(file);
   try {
     const handle = await open(temporary, "wx");
     try {
@@ -47,6 +41,19 @@ export async function replaceFile(
     throw error;
   }
 }
+
+/** Throws FILE_ERROR for a pipe, a socket or a device: writing into a pipe without a reader would wait for ever. */
+export async function refuseSpecial(file: string): Promise<void> {
+  const found = await stat(file).catch(() => undefined);
+  if (found === undefined || found.isFile() || found.isDirectory()) return;
+  throw new SuperSimpleNetError("FILE_ERROR", `Cannot write ${file}: it is a pipe, a socket or a device.`, {
+    path: file,
+    fix: "Give the name of a file.",
+  });
+}
+
+/** A name that no file has. Of one length, so that where a file's name is not too long, this one is not either. */
+const temporaryIn = (folder: string): string => path.join(folder, `.${randomBytes(8).toString("hex")}.tmp`);
 
 /** Removes what replaceFile left in a folder when the process was killed. Nobody else may be writing there. */
 export async function removeTemporaries(folder: string): Promise<void> {
@@ -82,9 +89,13 @@ export function emptyFolders(folder: string): () => void {
 /** Creates the folder, and finds out now, not after hours, that it cannot be written. */
 export async function probeFolder(folder: string): Promise<void> {
   await makeFolder(folder);
-  const probe = path.join(folder, ".writable");
-  await replaceFile(probe, "").catch((error: unknown) => Promise.reject(fileError(error, "write into", folder)));
-  await rm(probe, { force: true });
+  const probe = temporaryIn(folder);
+  try {
+    await writeFile(probe, "", { flag: "wx" });
+    await rm(probe, { force: true }); // another process may have removed it, with what it took for left over
+  } catch (error) {
+    throw fileError(error, "write into", folder);
+  }
 }
 
 // Not mkdir's own `recursive`: it never ends where a file system answers ENOENT although the parent exists, as /proc does.

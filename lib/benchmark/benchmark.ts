@@ -92,9 +92,10 @@ export async function benchmark(options: BenchmarkOptions = {}): Promise<Benchma
   const threads = await applyThreads(where, o.threads);
 
   const prefix = path.join(os.tmpdir(), "supersimplenet-benchmark-");
-  const folder = await mkdtemp(prefix).catch((error: unknown) =>
-    Promise.reject(fileError(error, "create temporary folder (TMPDIR names another place)", prefix)),
-  );
+  const folder = await mkdtemp(prefix).catch((error: unknown) => {
+    const failed = fileError(error, "create temporary folder", prefix);
+    throw failed instanceof SuperSimpleNetError ? failed.advising("Set TMPDIR to another folder.") : failed;
+  });
   try {
     const modelFile = o.model ?? path.join(folder, "model.safetensors");
     if (o.model === undefined)

@@ -3,7 +3,7 @@ import path from "node:path";
 
 import { z } from "zod";
 
-import { fileError, option as flagOf, text } from "../errors.js";
+import { fileError, option as flagOf, SuperSimpleNetError, text } from "../errors.js";
 import { Model } from "../models/model.js";
 import { calibrateOptions } from "../schema/models.js";
 import { pathType } from "../schema/common.js";
@@ -73,14 +73,25 @@ export const calibrate = command({
   },
 });
 
-/** The file behind a link, which is replaced, not the link. Throws NO_PERMISSION for one that may not be written. */
+/**
+ * The file behind a link, which is replaced, not the link. Throws NO_PERMISSION or FILE_ERROR for one that may not be
+ * written.
+ */
 function ownFile(file: string): string {
+  let real: string;
   try {
-    const real = realpathSync(file);
+    real = realpathSync(file);
+  } catch (error) {
+    throw fileError(error, "open model", file);
+  }
+  try {
     accessSync(real, constants.W_OK);
     return real;
   } catch (error) {
-    throw fileError(error, "open model", file);
+    const failed = fileError(error, "write model", file);
+    throw failed instanceof SuperSimpleNetError
+      ? failed.advising(text`Or give ${flagOf("out")} FILE, and the model is written there.`)
+      : failed;
   }
 }
 

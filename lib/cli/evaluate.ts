@@ -8,7 +8,7 @@ import { evaluateOptions } from "../schema/evaluation.js";
 import { probeFolder, writeJson } from "../write.js";
 import { command, interruptible } from "./command.js";
 import { evaluationDocument, evaluationText, thresholdsText, overlayFiles, runEvaluation } from "./evaluation.js";
-import { refuseExisting, refuseInDataset, refuseInputs } from "./guards.js";
+import { refuseExisting, refuseInDataset, refuseInputs, withoutEmptyFolders } from "./guards.js";
 import { describeModel, warnIfUntrained, withDetector } from "./models.js";
 import * as rows from "./options.js";
 import { output } from "./output.js";
@@ -52,8 +52,12 @@ export const evaluate = command({
     "supersimplenet evaluate --model runs/bottle/model.safetensors --data data/bottle",
     "supersimplenet evaluate --model model.safetensors --data samples.csv --overlays pictures --json",
   ],
-  run: (flags) => interruptible((signal) => run(flags, signal)),
+  run: (flags) => withoutEmptyFolders(outputFolders(flags), () => interruptible((signal) => run(flags, signal))),
 });
+
+/** The folders that are written into. */
+const outputFolders = ({ out, overlays }: Options): string[] =>
+  [out && path.dirname(path.resolve(out)), overlays].filter((folder) => folder !== undefined);
 
 async function run(flags: Options, signal: AbortSignal): Promise<number> {
   const { model, data, kind, category, fold, split: _, out, overwrite, overlays, ...settings } = flags;
@@ -63,8 +67,7 @@ async function run(flags: Options, signal: AbortSignal): Promise<number> {
   const file = path.resolve(model);
   const dataset = await datasets.open(data, { kind, category, fold });
   refuseBadPlaces(flags, dataset, split);
-  const folders = [out && path.dirname(path.resolve(out)), overlays];
-  for (const folder of folders) if (folder !== undefined) await probeFolder(folder);
+  for (const folder of outputFolders(flags)) await probeFolder(folder);
   return withDetector(Detector.load(file, settings), async (detector) => {
     warnIfUntrained(detector.model.config.backbone);
     const evaluation = await runEvaluation(detector, dataset, { split, signal, overlays });

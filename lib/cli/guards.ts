@@ -73,13 +73,13 @@ export function refuseDataset(name: string, folder: string): void {
   throw badPath(name, folder, why, "Give the folder of one kind, such as its test/good.");
 }
 
-/** Removes the empty folders that `work` left of those it created on the way to `folder`, when it fails. */
-export async function withoutEmptyFolders<T>(folder: string, work: () => Promise<T>): Promise<T> {
-  const removeEmpty = emptyFolders(folder);
+/** Removes the empty folders that `work` left of those it created on the way to these folders, when it fails. */
+export async function withoutEmptyFolders<T>(folders: string | readonly string[], work: () => Promise<T>): Promise<T> {
+  const removals = [folders].flat().map(emptyFolders);
   try {
     return await work();
   } catch (error) {
-    removeEmpty();
+    for (const removeEmpty of removals) removeEmpty();
     throw error;
   }
 }

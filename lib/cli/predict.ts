@@ -14,7 +14,7 @@ import { detectorOptions } from "../schema/detection.js";
 import { option } from "../schema/option.js";
 import { probeFolder, writeWholeFile } from "../write.js";
 import { command, interruptible, wrongUsage } from "./command.js";
-import { refuseInDataset, refuseInputs } from "./guards.js";
+import { refuseInDataset, refuseInputs, withoutEmptyFolders } from "./guards.js";
 import { imageFiles, type Skipped, tellSkipped } from "./images.js";
 import { describeModel, warnIfUntrained, withDetector } from "./models.js";
 import * as rows from "./options.js";
@@ -47,9 +47,12 @@ export const predict = command({
     "supersimplenet predict --model model.safetensors photos/ --json --maps maps --map-format npy",
   ],
   async run(flags, images) {
-    output.worksOn = flags.maps !== undefined || flags.overlays !== undefined;
-    const plan = await planPrediction(flags, images);
-    return interruptible((signal) => detectAll(plan, signal));
+    const folders = [flags.maps, flags.overlays].filter((folder) => folder !== undefined);
+    output.worksOn = folders.length > 0;
+    return withoutEmptyFolders(folders, async () => {
+      const plan = await planPrediction(flags, images);
+      return interruptible((signal) => detectAll(plan, signal));
+    });
   },
 });
 

@@ -1,9 +1,11 @@
-import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync } from "node:fs";
 
 import { fileError } from "../errors.js";
+import { readRegular } from "../files/input.js";
 import { regimePresets } from "../schema/presets.js";
 import { fullDepth } from "../schema/common.js";
 import type { EpochEvent, FitOptions, StageEvent, StartEvent, StepEvent } from "../training/events.js";
+import { replaceFile } from "../write.js";
 import { duration, output } from "./output.js";
 
 const stages: Record<StageEvent["stage"], string> = {
@@ -39,12 +41,12 @@ export function showTraining(
       const which = fold ? `, fold ${fold.fold} of ${fold.folds}:` : "";
       output.progress(`${stages[stage]}${which} ${done}/${total}`);
     },
-    onStart(event) {
+    async onStart(event) {
       start = event;
       images = imagesPerEpoch(event, balancedSampling);
       for (const line of startLines(event)) output.log(line);
       for (const warning of event.warnings) output.warn(warning);
-      keepLog(logFile, event.epochsDone);
+      await keepLog(logFile, event.epochsDone);
       append(logFile, { event: "start", ...event });
     },
     onStep({ epoch, epochs, step, steps, total }: StepEvent) {
@@ -107,15 +109,14 @@ function startLines(event: StartEvent): string[] {
 }
 
 /** Drops what a resumed run will write again: epochs after the checkpoint. A fresh run starts an empty log. */
-function keepLog(file: string, epochsDone: number): void {
-  if (!existsSync(file)) return;
-  const lines =
-    epochsDone === 0
-      ? []
-      : readFileSync(file, "utf8")
-          .split("\n")
-          .filter((line) => line !== "" && epochOf(line) <= epochsDone);
-  writeFileSync(file, lines.map((line) => `${line}\n`).join(""));
+async function keepLog(file: string, epochsDone: number): Promise<void> {
+  try {
+    const before = existsSync(file) && epochsDone > 0 ? (await readRegular(file)).toString() : "";
+    const lines = before.split("\n").filter((line) => line !== "" && epochOf(line) <= epochsDone);
+    await replaceFile(file, lines.map((line) => `${line}\n`).join(""));
+  } catch (error) {
+    throw fileError(error, "write", file);
+  }
 }
 
 function epochOf(line: string): number {

@@ -20,7 +20,7 @@ import { badPath, refuseInDataset, withoutEmptyFolders } from "./guards.js";
 import { withDetector } from "./models.js";
 import { duration, output, program } from "./output.js";
 import { showTraining } from "./progress.js";
-import { type RunFiles, runFiles, saveMetrics, saveRun, withWhatIsKept } from "./run_folder.js";
+import { refuseSpecialFiles, type RunFiles, runFiles, saveMetrics, saveRun, withWhatIsKept } from "./run_folder.js";
 
 const { epochs, device, threads } = trainerOptions.shape;
 const { imageSize, seed } = generatedOptions.shape;
@@ -120,6 +120,7 @@ async function demonstrate(plan: Plan, signal: AbortSignal): Promise<number> {
     calibration: { method: "holdOut", objective: "f1" },
   });
   await probeFolder(out);
+  await refuseSpecialFiles(files);
   await writeWholeFile(files.quickstart, "{}\n");
   const dataset = await drawImages(plan, signal);
   const { callbacks, started, last } = showTraining(files.log);

@@ -5,7 +5,7 @@ import { fileError, option, SuperSimpleNetError, text } from "../errors.js";
 import type { Dataset } from "../datasets/dataset.js";
 import type { Evaluation } from "../evaluation/evaluate.js";
 import type { Model } from "../models/model.js";
-import { writeJson } from "../write.js";
+import { refuseSpecial, writeJson } from "../write.js";
 import { wrongUsage } from "./command.js";
 import { evaluationDocument } from "./evaluation.js";
 import { badPath } from "./guards.js";
@@ -42,6 +42,11 @@ export function refuseOtherRun(out: string, resume: boolean | undefined, overwri
   if (found === undefined) return;
   const fix = text`Give another ${option("out")}, ${option("resume")} to continue it, or ${option("overwrite")} to replace it.`;
   throw badPath("out", out, `${out} already holds ${found}.`, fix);
+}
+
+/** Throws FILE_ERROR, before hours of work, for a pipe or a device where a file is to be written. */
+export async function refuseSpecialFiles(files: Readonly<Record<keyof RunFiles, string>>): Promise<void> {
+  for (const file of Object.values(files)) await refuseSpecial(file);
 }
 
 export function removeFile(file: string): void {

@@ -24,6 +24,7 @@ import { showTraining } from "./progress.js";
 import {
   metricsDocument,
   refuseOtherRun,
+  refuseSpecialFiles,
   removeFile,
   type RunFiles,
   runFiles,
@@ -96,7 +97,10 @@ async function trainAndEvaluate(plan: Plan, signal: AbortSignal): Promise<number
   const { settings, ranks, files, out } = plan;
   const { Trainer } = await import("../training/trainer.js");
   const { options: checked } = new Trainer(settings); // wrong options are found before a large data set is read
-  if (plan.writes) await probeFolder(out);
+  if (plan.writes) {
+    await probeFolder(out);
+    await refuseSpecialFiles(files);
+  }
   if (ranks) {
     const { rank, worldSize, masterAddress, masterPort } = ranks;
     output.log(`rank ${rank} of ${worldSize}; waiting for all of them at ${masterAddress}:${masterPort}`);
@@ -113,9 +117,9 @@ async function trainAndEvaluate(plan: Plan, signal: AbortSignal): Promise<number
 
   const { resume, overwrite } = plan;
   const { callbacks, started, last } = showTraining(files.log, settings.optimizer?.balancedSampling);
-  const onStart: typeof callbacks.onStart = (event) => {
+  const onStart: typeof callbacks.onStart = async (event) => {
     removeFile(files.quickstart); // what is here now is worth keeping
-    callbacks.onStart?.(event);
+    await callbacks.onStart?.(event);
   };
   const fit = { signal, out, resume, overwrite, ...callbacks, onStart };
   const model = await trainer.fit(dataset, fit).catch((error: unknown) => {

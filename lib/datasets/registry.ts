@@ -28,7 +28,7 @@ const manifestLoader: Loader = {
   accepts: async () => true, // the loader's own errors name the file
   // Without a manifest in the folder, the name that it should have makes the error message.
   load: async (root) =>
-    manifest((await stat(root)).isFile() ? root : ((await findManifest(root)) ?? path.join(root, "samples.csv"))),
+    manifest((await stat(root)).isDirectory() ? ((await findManifest(root)) ?? path.join(root, "samples.csv")) : root),
 };
 
 const folderLoader: Loader = {

@@ -6,8 +6,6 @@ export async function prepareCache(folder: string): Promise<void> {
   try {
     await probeFolder(folder);
   } catch (error) {
-    throw error instanceof SuperSimpleNetError
-      ? error.advising("SUPERSIMPLENET_CACHE names another cache folder.")
-      : error;
+    throw error instanceof SuperSimpleNetError ? error.advising("Set SUPERSIMPLENET_CACHE to another folder.") : error;
   }
 }

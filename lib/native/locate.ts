@@ -333,11 +333,17 @@ export function minor(version: string): string {
 
 /**
  * The folder of the torch that the first Python on the PATH would import, without importing it. Never one in the current
- * folder, where `-c` looks first: it may be a folder that came with somebody's images.
+ * folder, where `-c` looks first, and PYTHONPATH may too: it may be a folder that came with somebody's images.
  */
 function pythonTorch(): { folder: string | undefined; reason: string } {
-  const script =
-    "import sys; sys.path = [p for p in sys.path if p]; import importlib.util as u; s = u.find_spec('torch'); print(s.submodule_search_locations[0] if s else '')";
+  const script = [
+    "import os, sys", // os is loaded already
+    "here = os.path.realpath(os.getcwd())",
+    "sys.path = [p for p in sys.path if os.path.realpath(p) != here]",
+    "import importlib.util as u",
+    "s = u.find_spec('torch')",
+    "print(s.submodule_search_locations[0] if s else '')",
+  ].join("\n");
   for (const command of ["python3", "python"]) {
     const run = spawnSync(command, ["-c", script], { encoding: "utf8", timeout: 20_000 });
     if (run.error || run.status !== 0) continue;

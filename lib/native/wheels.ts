@@ -200,11 +200,21 @@ async function fetchWheels(
   });
 }
 
+/** Throws what forbids to look, such as NO_PERMISSION; in a file that is no folder there is nothing. */
+function isFile(name: string): boolean {
+  try {
+    return statSync(name).isFile();
+  } catch (error) {
+    if (["ENOENT", "ENOTDIR"].includes((error as NodeJS.ErrnoException).code ?? "")) return false;
+    throw fileError(error, "open", name);
+  }
+}
+
 /** The user's own files, every one of them and each with its checksum. */
 async function takeWheels(wheels: Wheel[], source: string, { signal, onProgress }: WheelOptions): Promise<string[]> {
-  const isWheel = wheels.length === 1 && (statSync(source, { throwIfNoEntry: false })?.isFile() ?? false);
+  const isWheel = wheels.length === 1 && isFile(source);
   const place = ({ file }: Wheel): string => (isWheel ? source : path.join(source, file));
-  const missing = wheels.filter((wheel) => !statSync(place(wheel), { throwIfNoEntry: false })?.isFile());
+  const missing = wheels.filter((wheel) => !isFile(place(wheel)));
   if (missing.length > 0)
     throw new SuperSimpleNetError(
       "FILE_NOT_FOUND",

@@ -66,7 +66,7 @@ export async function lockFolder(out: string): Promise<() => Promise<void>> {
       { path: out },
     );
   }
-  await removeTemporaries(path.dirname(checkpointFile(out)));
+  for (const written of [out, path.dirname(checkpointFile(out))]) await removeTemporaries(written);
   return async () => {
     removeEmpty();
     await folder.close();

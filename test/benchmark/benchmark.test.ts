@@ -80,6 +80,9 @@ test("the command prints one document and says that the weights are random", asy
   );
   assert.deepEqual([file.height, file.width], [64, 96]);
   assert.deepEqual(readdirSync(folder), [], "no temporary files are left");
+
+  const lost = await supersimplenet(args, { env: { TMPDIR: path.join(folder, "none") } });
+  assert.match(lost.stderr, /\[FILE_NOT_FOUND\] Cannot create temporary folder .* Set TMPDIR to another folder\.$/m);
 });
 
 test("a model file brings its own network", async () => {

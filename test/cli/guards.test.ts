@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import {
+  appendFileSync,
   copyFileSync,
   existsSync,
+  linkSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -124,6 +127,67 @@ test("train --overwrite and --resume change nothing until a training starts; a n
   const { code } = await supersimplenet(["train", "--out", "new/run", "--data", "missing", ...small], { cwd: folder });
   assert.equal(code, 1);
   assert.ok(!existsSync(at("new")));
+});
+
+test("train --resume: the log without epochs that will come again is a new file, not the old one cut", async () => {
+  const train = (...more: string[]): ReturnType<typeof supersimplenet> =>
+    supersimplenet(["train", "--data", "data", "--out", "logged", ...small, ...more], { cwd: folder });
+  const first = await train();
+  assert.equal(first.code, 0, first.stderr);
+  const log = at("logged", "log.jsonl");
+  appendFileSync(log, '{"event":"epoch","epoch":2}\n{"event":"ep');
+  const before = readFileSync(log, "utf8");
+  linkSync(log, at("log before")); // a second name of the same file
+  const { code, stderr } = await train("--resume");
+  assert.equal(code, 0, stderr);
+  assert.equal(readFileSync(at("log before"), "utf8"), before);
+  const entries = readFileSync(log, "utf8").trim().split("\n");
+  assert.deepEqual(
+    entries.map((line) => (JSON.parse(line) as { event: string }).event),
+    ["start", "epoch", "start"],
+  );
+});
+
+const posix = { skip: process.platform === "win32" && "no pipes" };
+
+test("train does not wait for the reader of a pipe in its folder's log", posix, async () => {
+  mkdirSync(at("piped"));
+  for (const name of ["log.jsonl", "metrics.json"]) {
+    const pipe = at("piped", name);
+    assert.equal(spawnSync("mkfifo", [pipe]).status, 0);
+    const { code, stderr } = await supersimplenet(["train", "--data", "data", "--out", "piped", ...small], {
+      cwd: folder,
+    });
+    assert.match(stderr, new RegExp(`^error \\[FILE_ERROR\\] Cannot write .*${name}: it is a pipe`, "m"));
+    assert.equal(code, 1);
+    rmSync(pipe);
+  }
+});
+
+test("a pipe is called that where a data set is wanted", posix, async () => {
+  assert.equal(spawnSync("mkfifo", [at("samples-pipe.jsonl")]).status, 0);
+  for (const args of [
+    ["train", "--out", "new"],
+    ["evaluate", "--model", "none"],
+  ]) {
+    const { code, stderr } = await supersimplenet([...args, "--data", "samples-pipe.jsonl"], { cwd: folder });
+    assert.match(stderr, /^error \[FILE_ERROR\] Cannot read .*samples-pipe\.jsonl: it is a pipe/m);
+    assert.equal(code, 1);
+  }
+  rmSync(at("samples-pipe.jsonl"));
+});
+
+test("evaluate and predict leave no empty folders behind when they refuse", async () => {
+  for (const args of [
+    ["evaluate", "--data", "data", "--out", "new/deep/e.json"],
+    ["evaluate", "--data", "data", "--out", "new/deep/e.json", "--overlays", "new/pictures"],
+    ["predict", "part.png", "--maps", "new/deep", "--overlays", "new/deep/er"],
+  ]) {
+    const { code, stderr } = await supersimplenet([...args, "--model", "none.safetensors"], { cwd: folder });
+    assert.match(stderr, /\[FILE_NOT_FOUND\]/);
+    assert.equal(code, 1);
+    assert.ok(!existsSync(at("new")), args.join(" "));
+  }
 });
 
 test("train says what is wrong in flags, and finds missing weights before it reads images", async () => {

@@ -96,6 +96,7 @@ export async function killTrainings(folder: string, kills: number, seed: number)
     }
     assert.ok(modelOf(whole).equals(modelOf(out)), `the model of ${out} differs from that of an uninterrupted run`);
     assert.deepEqual(readdirSync(path.join(out, "checkpoint")), ["last.safetensors"], "what was left half-written");
+    assert.deepEqual(readdirSync(out).sort(), ["checkpoint", "model.safetensors"], "what was left half-written");
     done.trainings++;
   }
   return done;

@@ -239,6 +239,18 @@ test("a wheel with another checksum is refused, from an index and from a folder"
   assert.ok(!existsSync(target));
 });
 
+test("from a file where a folder is wanted: the wheels are not in it", linux, async () => {
+  const file = path.join(root, "a file");
+  writeFileSync(file, "");
+  for (const wheels of [manifest.wheels["linux-x64"]!, manifest.wheels["linux-x64"]!.slice(0, 1)])
+    await fails(
+      installBuild({ ...manifest, wheels: { "linux-x64": wheels } }, target, { from: path.join(file, "inside") }),
+      "FILE_NOT_FOUND",
+      /wheels are not in .*inside/,
+    );
+  await fails(installBuild(manifest, target, { from: file }), "FILE_NOT_FOUND", /2 of 2 wheels are not in .*a file/);
+});
+
 test("from a folder, without a network: everything must be there, and stays there", linux, async () => {
   const folder = mkdtempSync(path.join(root, "wheels-"));
   writeFileSync(path.join(folder, "torch-1-cp311-cp311-any.whl"), archives["torch-1-cp311-cp311-any.whl"]);

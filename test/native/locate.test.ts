@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import test, { afterEach, beforeEach } from "node:test";
@@ -16,11 +16,12 @@ let temporary: string;
 beforeEach(() => {
   temporary = mkdtempSync(path.join(os.tmpdir(), "ssn-locate-"));
   delete process.env["SUPERSIMPLENET_LIBTORCH"];
+  delete process.env["PYTHONPATH"];
   process.env["SUPERSIMPLENET_CACHE"] = path.join(temporary, "cache");
   process.env["PATH"] = path.join(temporary, "bin"); // no Python but the one a test puts there
 });
 afterEach(() => {
-  for (const name of ["SUPERSIMPLENET_LIBTORCH", "SUPERSIMPLENET_CACHE", "XDG_CACHE_HOME", "PATH"]) {
+  for (const name of ["SUPERSIMPLENET_LIBTORCH", "SUPERSIMPLENET_CACHE", "XDG_CACHE_HOME", "PATH", "PYTHONPATH"]) {
     if (saved[name] === undefined) delete process.env[name];
     else process.env[name] = saved[name];
   }
@@ -193,10 +194,16 @@ test(
     const before = process.cwd();
     process.chdir(temporary);
     try {
-      const { folder } = locateLibtorch("2.13.0");
-      assert.notEqual(folder, planted); // an installed one may be found
-    } catch (error) {
-      assert.ok(error instanceof SuperSimpleNetError && error.code === "LIBTORCH_NOT_FOUND", String(error));
+      for (const pythonPath of [undefined, `${path.delimiter}${path.join(temporary, "other")}`, ".", temporary]) {
+        if (pythonPath !== undefined) process.env["PYTHONPATH"] = pythonPath;
+        try {
+          const { folder } = locateLibtorch("2.13.0");
+          // An installed one may be found.
+          assert.notEqual(realpathSync(folder), realpathSync(planted), `PYTHONPATH=${pythonPath}`);
+        } catch (error) {
+          if (!(error instanceof SuperSimpleNetError && error.code === "LIBTORCH_NOT_FOUND")) throw error;
+        }
+      }
     } finally {
       process.chdir(before);
     }

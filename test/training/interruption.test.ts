@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { chmodSync, existsSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -44,6 +44,16 @@ async function stopped(more: TrainerOptions = {}): Promise<string> {
   );
   return out;
 }
+
+test("what a killed process left half-written goes with the next training, and nothing else does", async () => {
+  const out = newRun();
+  const left = [".0123456789abcdef.tmp", "checkpoint/.fedcba9876543210.tmp"];
+  const kept = [".mine.tmp", "notes.txt"];
+  mkdirSync(path.join(out, "checkpoint"), { recursive: true });
+  for (const name of [...left, ...kept]) writeFileSync(path.join(out, name), "");
+  await train(data, tinier, { out });
+  assert.deepEqual(filesUnder(out).sort(), [...kept, "checkpoint", "checkpoint/last.safetensors"].sort());
+});
 
 test("abort: ABORTED with the signal's reason; the last epoch's checkpoint is whole and alone", async () => {
   const out = newRun();

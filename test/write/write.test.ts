@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, readdirSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 
@@ -45,6 +45,14 @@ test("writeWholeFile: the longest name, and one that is too long", async (t) => 
     failure("FILE_ERROR", "name is too long"),
   );
   assert.deepEqual(readdirSync(root), [longest], "no temporary file is left");
+});
+
+test("probeFolder leaves what is there as it is", async (t) => {
+  const root = await temporaryFolder(t);
+  for (const name of [".writable", ".hidden"]) writeFileSync(path.join(root, name), "a user's file");
+  await probeFolder(root);
+  assert.deepEqual(readdirSync(root).sort(), [".hidden", ".writable"]);
+  assert.equal(readFileSync(path.join(root, ".writable"), "utf8"), "a user's file");
 });
 
 test("a pipe or a device is not replaced", { skip: process.platform === "win32" && "no pipes" }, async (t) => {
