@@ -1,5 +1,6 @@
-// The pixels of a BMP: the fields of a layout, a palette, and the file that they lie in. lib/images/bmp.ts checks headers
-// before; here the engine's own check must be enough. Every buffer is a block of its own, so that a byte beyond it shows.
+// The pixels of a BMP: the fields of a layout, a palette, and the file that they lie in. lib/images/bmp.ts checks
+// headers before; here the engine's own check must be enough. Every buffer is a block of its own, so that a byte beyond
+// it shows.
 #include "images/bmp.h"
 
 #include <cstdio>
