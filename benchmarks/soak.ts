@@ -1,9 +1,12 @@
 // A long run in one process: detections of images of many sizes, formats and sources, some of them damaged; models loaded
 // again, trainings, workers made and ended. Memory, descriptors and threads must be at the end what they were at the
 // beginning.
-//   npx tsc && node dist/benchmarks/soak.js [--detections N] [--rounds N] [--trainings N] [--minutes N] [--kills N] [--out FILE]
+//   npx tsc && node dist/benchmarks/soak.js [--detections N] [--rounds N] [--trainings N] [--minutes N] [--out FILE]
 // Prints the table of docs/reliability.md and writes FILE (default: benchmarks/results/soak.json); exit code 1 if anything
-// grew. --kills N does something else: trainings that are killed N times (test/lifetime/kill.ts).
+// grew.
+//   node dist/benchmarks/soak.js --kills N [--seed S]
+// Something else: trainings that are killed N times (test/lifetime/kill.ts). Another seed, other moments; default: the time.
+// A run that fails keeps its folder, which the last line names.
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -277,6 +280,27 @@ async function soak({ detections, rounds, trainings, minutes, out }: Plan, folde
   return grown.length === 0;
 }
 
+const whole = (name: string, text: string, least: number): number => {
+  if (!/^\d+$/.test(text) || Number(text) < least || !Number.isSafeInteger(Number(text)))
+    throw new Error(`--${name} is '${text}'. Give a whole number from ${least} on.`);
+  return Number(text);
+};
+
+/** Keeps the folder where something failed. */
+async function kill(kills: number, seed: number): Promise<void> {
+  const folder = mkdtempSync(path.join(os.tmpdir(), "supersimplenet-kill-"));
+  console.log(`Seed ${seed}, in ${folder}`);
+  try {
+    console.log(JSON.stringify(await killTrainings(folder, kills, seed)));
+  } catch (error) {
+    console.error(error);
+    console.error(`Failed with seed ${seed}; kept: ${folder}`);
+    process.exitCode = 1;
+    return;
+  }
+  rmSync(folder, { recursive: true, force: true });
+}
+
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
@@ -285,15 +309,14 @@ async function main(): Promise<void> {
       trainings: { type: "string", default: "20" },
       minutes: { type: "string", default: "120" },
       kills: { type: "string" },
+      seed: { type: "string" },
       out: { type: "string", default: path.join(packageFolder, "benchmarks", "results", "soak.json") },
     },
   });
+  if (values.kills !== undefined)
+    return kill(whole("kills", values.kills, 1), whole("seed", values.seed ?? String(Date.now()), 0));
   const folder = mkdtempSync(path.join(os.tmpdir(), "supersimplenet-soak-"));
   try {
-    if (values.kills !== undefined) {
-      console.log(JSON.stringify(await killTrainings(folder, Number(values.kills), Date.now())));
-      return;
-    }
     const plan: Plan = {
       detections: Number(values.detections),
       rounds: Number(values.rounds),

@@ -1,4 +1,4 @@
-// Mutated files of every format that is read: npm run fuzz -- [--seconds N] [--seed S] [--target NAME] [--native]
+// Mutated files of every format that is read: npm run fuzz -- [options], listed by --help
 //   default    the readers as the package calls them, in processes of their own (test/fuzz)
 //   --native   the C++ readers under libFuzzer, AddressSanitizer and UBSan (native/fuzz; needs clang++)
 import { spawn } from "node:child_process";
@@ -13,15 +13,34 @@ import { Failure, run, step } from "./lib/steps.mjs";
 
 const usage = `Usage: npm run fuzz -- [options]
 
-  --seconds N    in all (default 60); with --native for each reader (default 600)
+  --seconds N    in all (default 60), and at least until memory is judged; with --native for each reader (default 600)
   --inputs N     that many files for each target instead of a time
+  --input N      file N alone, of one target: a failure prints this line
   --seed S       another seed gives other files (default 0)
   --target NAME  one target; --target list lists them
   --native       the C++ readers under libFuzzer and sanitizers; needs clang++ (apt-get install clang)`;
 
-const fuzzers = ["pickle", "pytorch_zip", "pytorch_legacy", "feature_file"];
+const fuzzers = ["pickle", "pytorch_zip", "pytorch_legacy", "feature_file", "bmp"];
+
+/** The least that each number may be. The most is what libFuzzer takes as a seed. */
+const least = { seconds: 1, inputs: 1, input: 0, seed: 0 };
+const most = 2 ** 32 - 2;
+
+function checked(values) {
+  for (const [name, from] of Object.entries(least)) {
+    const text = values[name];
+    if (text !== undefined && !(/^\d+$/.test(text) && Number(text) >= from && Number(text) <= most))
+      throw new Failure(`--${name} is '${text}'.`, `Give a whole number from ${from} to ${most}.`);
+  }
+  if (values.native && (values.inputs !== undefined || values.input !== undefined))
+    throw new Failure("--native takes no number of files.", "Use --seconds.");
+  if (values.input !== undefined && (values.target === undefined || values.inputs !== undefined))
+    throw new Failure("--input is one file of one target.", "Give --target, and no --inputs.");
+  return values;
+}
 
 async function native({ seconds = "600", seed = "0", target }) {
+  if (target === "list") return console.log(fuzzers.join("\n"));
   const build = path.join(root, "build-fuzz");
   const chosen = target === undefined ? fuzzers : fuzzers.filter((name) => name === target);
   if (chosen.length === 0) throw new Failure(`There is no reader '${target}'.`, `One of ${fuzzers.join(", ")}.`);
@@ -57,7 +76,7 @@ async function native({ seconds = "600", seed = "0", target }) {
     ]);
     const stat = (key) => Number(new RegExp(`stat::${key}:\\s+(\\d+)`).exec(output)?.[1]);
     const kept = readdirSync(path.join(folder, name)).length;
-    if (status === 0) {
+    if (status === 0 && stat("number_of_executed_units") > 0) {
       console.log(
         `${name}: ${stat("number_of_executed_units")} files in ${seconds} s, ${kept} kept, peak ${stat("peak_rss_mb")} MB, no fault`,
       );
@@ -80,6 +99,7 @@ try {
     options: {
       seconds: { type: "string" },
       inputs: { type: "string" },
+      input: { type: "string" },
       seed: { type: "string" },
       target: { type: "string" },
       native: { type: "boolean" },
@@ -87,7 +107,7 @@ try {
     },
   });
   if (values.help) console.log(usage);
-  else if (values.native) await native(values);
+  else if (checked(values).native) await native(values);
   else {
     const options = Object.entries(values).flatMap(([name, value]) => [`--${name}`, value]);
     const child = spawn(process.execPath, [path.join(root, "dist", "test", "fuzz", "main.js"), ...options], {

@@ -50,7 +50,7 @@ async function prepare(name: string): Promise<Prepared> {
   };
   const target = await targets[name]!(mkdtempSync(path.join(folder, "seed-")));
   const slots: string[] = [];
-  for (let i = 0; i < (target.atOnce ?? 64); i++) {
+  for (let i = 0; i < (target.atOnce ?? 32); i++) {
     const slot = path.join(folder, name, String(i));
     mkdirSync(path.dirname(path.join(slot, target.file)), { recursive: true });
     await target.prepare?.(slot);

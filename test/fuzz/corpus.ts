@@ -2,13 +2,14 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 
-import { featureFileSeeds, pickleSeeds, torchLegacySeeds, torchZipSeeds } from "./seeds.js";
+import { bmpSeeds, featureFileSeeds, pickleSeeds, torchLegacySeeds, torchZipSeeds } from "./seeds.js";
 
 const seeds = {
   pickle: pickleSeeds(),
   pytorch_zip: torchZipSeeds(),
   pytorch_legacy: torchLegacySeeds(),
   feature_file: featureFileSeeds(),
+  bmp: bmpSeeds(),
 };
 for (const [name, files] of Object.entries(seeds)) {
   const folder = path.join(process.argv[2]!, name);

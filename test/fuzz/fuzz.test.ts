@@ -1,11 +1,12 @@
 // A short run of the fuzzer over every format, the same files each time; `npm run fuzz` runs longer. And that it notices.
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { after, test } from "node:test";
 
 import { scratchFolder } from "../training/support.js";
-import { fuzz, Fuzzer, type FuzzOptions } from "./run.js";
+import { againLine, fuzz, Fuzzer, type FuzzOptions } from "./run.js";
 import { targets } from "./targets.js";
 
 const found = scratchFolder();
@@ -50,6 +51,41 @@ for (const [target, what] of [
 }
 
 test("memory that is kept is found", async () => {
-  const { failures } = await fuzz({ module: faulty, target: "leak", seed: 0, inputs: 256, batch: 32, found });
+  const { failures } = await fuzz({ module: faulty, target: "leak", seed: 0, inputs: 256, found });
   assert.match(failures[0]?.what ?? "", /memory grew by \d+ MiB/);
+});
+
+/** scripts/fuzz.mjs, without the set-up that npm runs before. */
+const script = (...args: string[]): { status: number | null; stdout: string; stderr: string } =>
+  spawnSync(process.execPath, [path.resolve(__dirname, "../../../scripts/fuzz.mjs"), ...args], {
+    cwd: scratchFolder(),
+    encoding: "utf8",
+  });
+
+test("the printed lines work: one file, and all up to one", () => {
+  const options: FuzzOptions = { module: own, target: "manifest-csv", seed: 3, found };
+  for (const [failed, files] of [
+    [{ input: 40, what: "", file: "kept" }, 1],
+    [{ input: 40, what: "", file: "" }, 41],
+  ] as const) {
+    const [program, args] = againLine(options, failed).split(" -- ");
+    assert.equal(program, "npm run fuzz");
+    const { status, stdout, stderr } = script(...args!.split(" "));
+    assert.equal(status, 0, stderr);
+    assert.match(stdout, new RegExp(`\\| manifest-csv \\| ${files} \\|`));
+  }
+});
+
+test("a run of nothing fails, and a list does not", () => {
+  const wrong = ["--seconds abc", "--inputs 1e", "--inputs 0", "--input 1", "--seed x"];
+  for (const line of [...wrong, "--target none", "--native --seconds 1e"])
+    assert.equal(script(...line.split(" ")).status, 1, line);
+  for (const [line, name] of [
+    ["--target list", "manifest-csv"],
+    ["--native --target list", "feature_file"],
+  ] as const) {
+    const { status, stdout } = script(...line.split(" "));
+    assert.equal(status, 0, line);
+    assert.ok(stdout.split("\n").includes(name), stdout);
+  }
 });

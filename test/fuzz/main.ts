@@ -2,7 +2,7 @@
 import path from "node:path";
 import { parseArgs } from "node:util";
 
-import { fuzz } from "./run.js";
+import { againLine, fuzz } from "./run.js";
 import { targets } from "./targets.js";
 
 async function main(): Promise<void> {
@@ -15,6 +15,7 @@ async function main(): Promise<void> {
       target: { type: "string" },
     },
   });
+  if (values.target === "list") return console.log(Object.keys(targets).join("\n"));
   const names = Object.keys(targets).filter((name) => values.target === undefined || name === values.target);
   if (names.length === 0) {
     console.error(`The targets are ${Object.keys(targets).join(", ")}.`);
@@ -38,10 +39,12 @@ async function main(): Promise<void> {
     all += files;
     const rate = Math.round(files / seconds);
     console.log(`| ${target} | ${files} | ${read} | ${refused} | ${rate} | ${rss.at(-1) ?? "-"} | ${growth ?? "-"} |`);
-    for (const { input, what, file } of failures) {
+    if (files === 0) failures.push({ input: 0, what: "nothing was read", file: "" });
+    for (const failed of failures) {
       process.exitCode = 1;
+      const { input, what, file } = failed;
       console.log(`\n${target}, file ${input}: ${what}\n${file === "" ? "" : `The file is ${file}. `}Again:`);
-      console.log(`  npm run fuzz -- --target ${target} --seed ${values.seed} --input ${input}\n`);
+      console.log(`  ${againLine(options, failed)}\n`);
     }
   }
   console.log(`${all} files${process.exitCode === 1 ? "" : ", no failure"}`);

@@ -153,6 +153,36 @@ export function mutateJsonText(random: Random, text: string): Buffer {
   return random.integer(4) === 0 ? mutateBytes(random, Buffer.from(changed)) : Buffer.from(changed);
 }
 
+// --- images -------------------------------------------------------------------------------------------------------
+
+/** Bytes, words, long words, and the eight bytes of BigTIFF. */
+const tiffTypes = [1, 3, 4, 16] as const;
+const tiffTypeBytes = { 1: 1, 3: 2, 4: 4, 16: 8 } as const;
+
+/**
+ * Gives a tag of a little-endian TIFF's first directory as many numbers as fill the file, which grows by up to 256 KB:
+ * all the same or not, or more than there are.
+ */
+function mutateTiff(random: Random, bytes: Buffer): Buffer {
+  const directory = bytes.readUInt32LE(4);
+  const entry = directory + 2 + 12 * random.integer(bytes.readUInt16LE(directory));
+  const type = random.pick(tiffTypes);
+  const added = Buffer.alloc(2 ** (8 + random.integer(11)), odd(random, tiffTypeBytes[type], 8n));
+  if (random.integer(2) === 0) added[added.length - 1] = random.integer(256);
+  const out = Buffer.concat([bytes, added]);
+  const from = random.integer(4) === 0 ? 0 : bytes.length;
+  out.writeUInt16LE(type, entry + 2);
+  out.writeUInt32LE(Math.floor((out.length - from) / tiffTypeBytes[type]) + Number(random.integer(8) === 0), entry + 4);
+  out.writeUInt32LE(from, entry + 8);
+  return out;
+}
+
+/** Changes bytes; of a TIFF, in one case of two, how many numbers a tag has. */
+export function mutateImage(random: Random, bytes: Buffer, others: readonly Buffer[]): Buffer {
+  const tiff = bytes.toString("latin1", 0, 4) === "II*\0";
+  return tiff && random.integer(2) === 0 ? mutateTiff(random, bytes) : mutateBytes(random, bytes, others);
+}
+
 // --- safetensors --------------------------------------------------------------------------------------------------
 
 /** Changes the header and keeps the length before it right, mostly. */

@@ -11,7 +11,7 @@ export interface FuzzOptions {
   module: string;
   target: string;
   seed: number;
-  /** Files; or else a time. */
+  /** Files; or else a time, and at least until memory is judged. */
   inputs?: number;
   seconds?: number;
   /** The first file. Default: 0. */
@@ -20,8 +20,6 @@ export interface FuzzOptions {
   found: string;
   /** How long no file of a batch may come to its end. Default: 60. */
   limitSeconds?: number;
-  /** Files in a batch, after which memory is looked at. Default: 256. */
-  batch?: number;
 }
 
 export interface Fuzzed {
@@ -32,12 +30,20 @@ export interface Fuzzed {
   failures: Failed[];
   /** Memory after each batch, in MiB. */
   rss: number[];
-  /** By how much it grew, in MiB; undefined with fewer than 8 batches. */
+  /** By how much it grew, in MiB; undefined with fewer than `judgedBatches`. */
   growth: number | undefined;
 }
 
 /** Memory that may come on top after a quarter of the batches: malloc keeps what was freed, more or less of it each time. */
 export const toleratedMiB = 64;
+/** Files in a batch, after which memory is looked at. */
+const batchSize = 32;
+/** From so many batches on, growth of memory is judged. */
+const judgedBatches = 8;
+
+/** The command that reads a failed file again; for what no single file shows, all files up to it. */
+export const againLine = ({ target, seed }: FuzzOptions, { input, file }: Failed): string =>
+  `npm run fuzz -- --target ${target} --seed ${seed} ${file === "" ? `--inputs ${input + 1}` : `--input ${input}`}`;
 
 type Announced = Extract<Answer, { at: number }>;
 type Settled = Extract<Answer, { rss: number }>;
@@ -105,7 +111,7 @@ async function culprit(options: FuzzOptions, batch: Batch, what: string): Promis
     const answer = await reader.ask({ ...batch, slowly: true });
     if (typeof answer !== "string" || reader.at === undefined)
       return {
-        input: batch.first,
+        input: batch.first + batch.count - 1,
         what: `${what}, in files ${batch.first} to ${batch.first + batch.count - 1}; not one by one`,
         file: "",
       };
@@ -119,7 +125,7 @@ async function culprit(options: FuzzOptions, batch: Batch, what: string): Promis
 
 /** Grown from the second quarter of the batches to the last, by the least of each. */
 function growthOf(rss: readonly number[]): number | undefined {
-  if (rss.length < 8) return undefined;
+  if (rss.length < judgedBatches) return undefined;
   const quarter = Math.floor(rss.length / 4);
   return Math.round(Math.min(...rss.slice(-quarter)) - Math.min(...rss.slice(quarter, 2 * quarter)));
 }
@@ -129,16 +135,17 @@ export class Fuzzer {
   #reader: Reader | undefined;
 
   async run(options: FuzzOptions): Promise<Fuzzed> {
-    const { target, seed, inputs = Infinity, seconds = Infinity, found, batch: size = 256 } = options;
+    const { target, seed, inputs = Infinity, seconds = Infinity, found } = options;
     mkdirSync(found, { recursive: true });
     const out: Fuzzed = { target, read: 0, refused: 0, seconds: 0, failures: [], rss: [], growth: undefined };
     const started = performance.now();
     const elapsed = (): number => (performance.now() - started) / 1000;
     let next = options.first ?? 0;
     const end = next + inputs;
-    while (next < end && elapsed() < seconds && out.failures.length < 10) {
+    const judged = (): boolean => out.rss.length >= judgedBatches || out.failures.length > 0;
+    while (next < end && (elapsed() < seconds || !judged()) && out.failures.length < 10) {
       this.#reader ??= new Reader(options);
-      const batch: Batch = { target, first: next, count: Math.min(size, end - next), slowly: false };
+      const batch: Batch = { target, first: next, count: Math.min(batchSize, end - next), slowly: false };
       next += batch.count;
       const answer = await this.#reader.ask(batch);
       if (typeof answer === "string") {
@@ -159,7 +166,7 @@ export class Fuzzer {
     out.growth = growthOf(out.rss);
     if (out.growth !== undefined && out.growth > toleratedMiB) {
       const what = `memory grew by ${out.growth} MiB: ${out.rss.join(" ")}`;
-      out.failures.push({ input: options.first ?? 0, what, file: "" });
+      out.failures.push({ input: next - 1, what, file: "" });
     }
     return out;
   }

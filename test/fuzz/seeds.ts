@@ -87,3 +87,14 @@ export function featureFileSeeds(): Buffer[] {
   const whole = Buffer.concat([header, ...[0, 1, 2].map(record)]);
   return [whole, header, whole.subarray(0, whole.length - 10)];
 }
+
+/** Layouts of native/fuzz/bmp.cc: nine numbers, whether the first row is on top, palette and file. One of each depth. */
+export const bmpSeeds = (): Buffer[] =>
+  [1, 4, 8, 24, 32].map((bits, i) => {
+    const [width, height, offset] = [9, 3, 10];
+    const stride = 4 * Math.ceil((width * bits) / 32);
+    const colours = bits > 8 ? 0 : 2 ** bits;
+    const fields = BigInt64Array.from([width, height, bits, offset, stride, 2, 1, 0, colours].map(BigInt));
+    const file = Buffer.from(Array.from({ length: offset + stride * height }, (_, k) => (37 * k) % 256));
+    return Buffer.concat([Buffer.from(fields.buffer), Buffer.from([i % 2]), Buffer.alloc(3 * colours, i), file]);
+  });

@@ -20,7 +20,7 @@ import { loadImage } from "../../lib/images/decode.js";
 import { decodeMask } from "../../lib/images/mask.js";
 import { datasets, Trainer } from "../../lib/index.js";
 import { convertCheckpoint } from "../../lib/models/convert.js";
-import { type ModelConfig, networkConfigOf } from "../../lib/models/config.js";
+import { type ModelConfig, modelFormatVersion, networkConfigOf } from "../../lib/models/config.js";
 import { Model } from "../../lib/models/model.js";
 import type { NativeTensor, TensorMap } from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
@@ -39,6 +39,7 @@ import { orderedDict, pickle, type Py, type Storage, tensor, torchLegacy, torchZ
 import { trainerConfig } from "../support/trainer_config.js";
 import {
   mutateBytes,
+  mutateImage,
   mutateJson,
   mutateJsonText,
   mutatePickle,
@@ -57,7 +58,7 @@ export interface Target {
   codes: readonly ErrorCode[];
   /** Puts what else belongs there into a folder, once. */
   prepare?(folder: string): Promise<void> | void;
-  /** Files that are read at once. Default: 64, for waiting takes longer than reading on a busy machine. */
+  /** Files that are read at once. Default: 32, for waiting takes longer than reading on a busy machine. */
   atOnce?: number;
   /** Whether an error is one that the reader promises, where it promises others than SuperSimpleNetError. */
   promises?(error: unknown): boolean;
@@ -252,11 +253,22 @@ async function modelTarget(scratch: string): Promise<Target> {
   const small = { ...config, classificationHead: "mapMax", mapInput: true } as ModelConfig;
   const network = networkConfigOf("resnet18", small);
   const heads = await engine().randomHeads(engine().featureShape(network).channels, 0, network);
-  const metadata = { format: "supersimplenet", format_version: "3", config: JSON.stringify(small) };
+  const { bitDepth: _bitDepth, ...older } = small;
+  const versions = [
+    [modelFormatVersion, small],
+    [3, older],
+  ] as const;
+  const makes = versions.map(([version, own]) =>
+    sealedTarget(heads, {
+      format: "supersimplenet",
+      format_version: String(version),
+      config: JSON.stringify(own),
+    }),
+  );
   return {
     file: "model.safetensors",
     codes: [...damaged, "MODEL_INVALID", "MODEL_TOO_NEW", "OUT_OF_MEMORY"],
-    make: sealedTarget(heads, metadata),
+    make: (random) => random.pick(makes)(random),
     read: (file) => Model.load(file),
   };
 }
@@ -492,7 +504,7 @@ async function imagesTarget(): Promise<Target> {
     file: "f.image",
     codes: ["IMAGE_UNREADABLE", "OUT_OF_MEMORY"],
     atOnce: 2,
-    make: from(seeds, mutateBytes),
+    make: from(seeds, mutateImage),
     async read(file) {
       await loadImage(file, { height: 16, width: 16, resize: "bilinear" });
       await decodeMask(file);
