@@ -5,6 +5,9 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include "addon/convert.h"
 #include "addon/engine_thread.h"
@@ -38,6 +41,14 @@ Napi::Value allocatedBytes(const Napi::CallbackInfo& info) {
   }
 #endif
   return info.Env().Null();
+}
+
+// Gives malloc's free blocks back to the system, so that what stays resident is in use.
+Napi::Value trimMemory(const Napi::CallbackInfo& info) {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+  return info.Env().Undefined();
 }
 
 // Bytes outside its heap that V8 was told of.
@@ -200,6 +211,7 @@ void registerTesting(Napi::Env env, Napi::Object exports) {
   Napi::Object testing = Napi::Object::New(env);
   addFunction<setPortable>(env, testing, "setPortable");
   addFunction<allocatedBytes>(env, testing, "allocatedBytes");
+  addFunction<trimMemory>(env, testing, "trimMemory");
   addFunction<externalBytes>(env, testing, "externalBytes");
   addFunction<perlinNoiseToJs>(env, testing, "perlinNoise");
   addFunction<perlinMasksToJs>(env, testing, "perlinMasks");

@@ -16,8 +16,9 @@ int64_t bmpEnd(const BmpLayout& layout) {
   constexpr int64_t kMost = int64_t{1} << 31;
   const bool known = bits == 1 || bits == 4 || bits == 8 || bits == 24 || bits == 32;
   const bool sized = width >= 1 && width < kMost && height >= 1 && height < kMost && offset >= 0 && offset < 2 * kMost;
+  if (!known || !sized) return 0;
   const int64_t rowBytes = (width * bits + 7) / 8;
-  if (!known || !sized || stride < rowBytes || stride > 8 * kMost) return 0;
+  if (stride < rowBytes || stride > (int64_t{1} << 62) / height) return 0;  // the sum below stays within 64 bits
   for (const int64_t place : {red, green, blue})
     if (bits >= 24 && (place < 0 || place >= bits / 8)) return 0;
   return offset + stride * (height - 1) + rowBytes;

@@ -55,10 +55,7 @@ test("new thresholds: those of the new parts, their record, and the old ones", a
   assert.deepEqual([thresholds.calibrationNormal, thresholds.calibrationAnomalous], [12, 0]);
   const { method, falseRejectRate, parts, previous, good: scores } = thresholds.calibration!;
   assert.deepEqual([method, falseRejectRate, thresholds.decision], ["newParts", 0.01, "either"]);
-  assert.deepEqual(
-    parts!.normal,
-    await Promise.all(good.map((image) => imageId(readFileSync(image)))),
-  );
+  assert.deepEqual(parts!.normal, await Promise.all(good.map((image) => imageId(readFileSync(image)))));
   assert.ok(parts!.from! <= parts!.to! && !Number.isNaN(Date.parse(parts!.from!)));
   assert.deepEqual(previous, before);
 

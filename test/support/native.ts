@@ -50,6 +50,8 @@ export interface NativeTesting {
   setPortable(portable: boolean): Promise<void>;
   /** Bytes that malloc has handed out to the whole process; null where it does not count them (glibc before 2.33, macOS). */
   allocatedBytes(): number | null;
+  /** Gives malloc's free blocks back to the system, where malloc is glibc's. */
+  trimMemory(): void;
   /** Bytes outside its heap that V8 has been told of, array buffers among them. */
   externalBytes(): number;
 
