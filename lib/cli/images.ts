@@ -23,7 +23,7 @@ export async function imageFiles(names: readonly string[]): Promise<{ files: str
     }
     const before = { files: files.length, skipped: skipped.length };
     const below = await filesBelow(name);
-    for (const file of below.special) skipped.push({ path: file, reason: "special" });
+    for (const file of below.special.filter(isImageFile)) skipped.push({ path: file, reason: "special" });
     for (const file of below.files) {
       if (isPictureName(file)) skipped.push({ path: file, reason: "picture" });
       else if (isImageFile(file)) files.push(file);

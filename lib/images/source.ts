@@ -64,10 +64,16 @@ export function pathOfSource(source: ImageSource): string | undefined {
 
 function pathOf(url: URL): string {
   if (url.protocol !== "file:")
-    throw refused(`the URL ${url.protocol}//${url.host}...`, "Fetch it first, and give its bytes.");
+    throw refused(
+      url.host === "" ? `a ${url.protocol} URL` : `the URL ${url.protocol}//${url.host}...`,
+      "Fetch it first, and give its bytes.",
+    );
   try {
-    return fileURLToPath(url.href);
+    const file = fileURLToPath(url.href);
+    checkPath("an image", "path", file);
+    return file;
   } catch (cause) {
+    if (cause instanceof SuperSimpleNetError) throw cause;
     throw new SuperSimpleNetError("INVALID_OPTION", `The URL ${url.href} names no file of this machine.`, { cause });
   }
 }

@@ -40,6 +40,12 @@ test("what is taken for an image and is none is refused by its name", async () =
   await refused(image(), "a sharp object", "toBuffer()");
   await refused(Promise.resolve(pixels), "a Promise", "Await it");
   await refused(new URL("https://user:secret@example.com/a.png"), "the URL https://example.com", "Fetch it");
+  await refused(new URL("data:image/png;base64,AAAA"), "a data: URL", "Fetch it");
+  await assert.rejects(decodeImage(new URL("file:///a%00b.png")), failure("INVALID_OPTION"));
+  await assert.rejects(
+    decodeImage({ [Symbol.toStringTag]: "Blob" } as unknown as ImageSource),
+    failure("INVALID_OPTION"),
+  );
   await refused([pixels], "a list");
   await refused(new Map(), "an object of class Map");
   await refused(new Uint16Array(4), "Uint16Array");
