@@ -212,10 +212,16 @@ async function measured(): Promise<Counts> {
   };
 }
 
-/** The least of these rounds: what comes and goes within a round is no growth, and what stays shows in every round. */
+/**
+ * Of these rounds the least: what comes and goes within a round is no growth, and what stays shows in every round. Of threads
+ * the most: the image library ends idle ones.
+ */
 const summary = (rounds: readonly Counts[]): Counts =>
   Object.fromEntries(
-    Object.keys(limits).map((name) => [name, Math.min(...rounds.map((round) => round[name as keyof Counts]))]),
+    (Object.keys(limits) as (keyof Counts)[]).map((name) => {
+      const counts = rounds.map((round) => round[name]);
+      return [name, name === "threads" ? Math.max(...counts) : Math.min(...counts)];
+    }),
   ) as unknown as Counts;
 
 interface Plan {
