@@ -37,6 +37,7 @@ const wrong: Record<string, unknown[]> = {
   batchSize: [0, 2.5, 5000, "8"],
   seed: [-1, 0.5, 2 ** 53, NaN, "1"],
   threads: [0, 1.5, 2000, "2"],
+  memoryMiB: [0, -1, 1.5, 2 ** 21, "64", null],
   device: ["gpu", "cuda:", "cuda:-1", "CPU", "", 0, null],
   precision: ["float16", "bf16", 16],
   "optimizer.adaptorLearningRate": [0, -1e-4, 1.1, NaN],
