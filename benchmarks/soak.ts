@@ -12,8 +12,6 @@ import os from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
 import { setTimeout as sleep } from "node:timers/promises";
-import v8 from "node:v8";
-import vm from "node:vm";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 
 import sharp from "sharp";
@@ -29,6 +27,7 @@ import {
   Trainer,
   type TrainerOptions,
 } from "../lib/index.js";
+import { collectGarbage } from "../lib/machine.js";
 import { engine } from "../lib/native/engine.js";
 import { packageFolder } from "../lib/native/locate.js";
 import { Random } from "../lib/random.js";
@@ -184,12 +183,6 @@ async function work({ model, sources, end }: WorkerJob): Promise<void> {
   if (end) detector.dispose();
 }
 
-const collectGarbage = (): void => {
-  v8.setFlagsFromString("--expose-gc");
-  const gc = vm.runInNewContext("gc") as () => void;
-  for (let i = 0; i < 3; i++) gc();
-};
-
 /**
  * After a full garbage collection, after what has been collected is finalised, between turns of the event loop, and without
  * the free blocks that malloc keeps.
@@ -198,7 +191,7 @@ async function measured(): Promise<Counts> {
   // What a terminated worker left is given back when the engine's thread comes to it.
   await engine().setThreads(1);
   await sleep(200);
-  for (let i = 0; i < 3; i++) (collectGarbage(), await new Promise(setImmediate));
+  for (let i = 0; i < 9; i++) (collectGarbage(), await new Promise(setImmediate));
   testing().trimMemory();
   const { rss, heapUsed, external } = process.memoryUsage();
   const MiB = (bytes: number): number => Number((bytes / 2 ** 20).toFixed(2));

@@ -26,7 +26,8 @@ export async function sbom() {
   const main = document.metadata.component;
   main.name = "supersimplenet"; // npm takes the folder's name
   main.properties = [];
-  for (const component of document.components) component.externalReferences = publicOnly(component.externalReferences);
+  for (const component of document.components)
+    component.externalReferences = withoutRegistries(component.externalReferences);
   const own = [libtorch(), backbone()];
   for (const part of own) document.dependencies.push({ ref: part["bom-ref"], dependsOn: [] });
   document.dependencies
@@ -52,9 +53,8 @@ function keepWhatUsersInstall(document) {
     .map(({ ref, dependsOn = [] }) => ({ ref, dependsOn: dependsOn.filter((one) => kept.has(one)) }));
 }
 
-/** Without the addresses of a registry that only this machine may reach. */
-const publicOnly = (references = []) =>
-  references.filter(({ type, url }) => type !== "distribution" || url.startsWith("https://registry.npmjs.org/"));
+/** Without the addresses of registries, which may be ones that only this machine reaches: the purl names the package. */
+const withoutRegistries = (references = []) => references.filter(({ type }) => type !== "distribution");
 
 function libtorch() {
   const { version, wheels } = read("native/libtorch.json");

@@ -1,4 +1,5 @@
-import { firstOf, isFolder, skippedSpecial } from "../datasets/listing.js";
+import { isFolder } from "../files/input.js";
+import { firstOf, skippedSpecial } from "../datasets/listing.js";
 import { SuperSimpleNetError } from "../errors.js";
 import { isPictureName, mapSuffixes, overlaySuffix } from "../report/names.js";
 import { filesBelow } from "./guards.js";

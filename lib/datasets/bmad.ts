@@ -1,7 +1,8 @@
 import path from "node:path";
 
 import { isImageFile } from "../images/formats.js";
-import { findName, firstOf, isFolder, listFolder, missingFolder } from "./listing.js";
+import { isFolder } from "../files/input.js";
+import { findName, firstOf, listFolder, missingFolder } from "./listing.js";
 import { chooseCategory, type Loader } from "./loader.js";
 import { countWarnings } from "./published.js";
 import type { Dataset, DatasetProblem, Sample } from "./dataset.js";

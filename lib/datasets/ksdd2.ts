@@ -2,7 +2,8 @@ import path from "node:path";
 
 import { decodeMask } from "../images/mask.js";
 import { prefetch } from "../images/pipeline.js";
-import { firstOf, isFile, isFolder, listFolder, missingFolder } from "./listing.js";
+import { isFolder } from "../files/input.js";
+import { firstOf, isFile, listFolder, missingFolder } from "./listing.js";
 import { type Loader, type OpenOptions, readSplit, splitEntries } from "./loader.js";
 import { countWarnings } from "./published.js";
 import { type Dataset, type DatasetProblem, oneProblem, type Sample, type Split } from "./dataset.js";

@@ -49,13 +49,6 @@ export function findName(names: readonly string[], wanted: string): string | und
 /** One spelling of names that are compared: in any case, and composed, for macOS writes "ö" as "o" and dots. */
 export const spelling = (name: string): string => name.normalize("NFC").toLowerCase();
 
-export async function isFolder(name: string): Promise<boolean> {
-  return stat(name).then(
-    (entry) => entry.isDirectory(),
-    () => false,
-  );
-}
-
 export async function isFile(name: string): Promise<boolean> {
   return stat(name).then(
     (entry) => entry.isFile(),

@@ -1,7 +1,8 @@
 import path from "node:path";
 
 import { byHash } from "../random.js";
-import { firstOf, isFolder, listFolder, missingFolder, sharedMask } from "./listing.js";
+import { isFolder } from "../files/input.js";
+import { firstOf, listFolder, missingFolder, sharedMask } from "./listing.js";
 import { chooseFold, type Loader, type OpenOptions } from "./loader.js";
 import { countWarnings } from "./published.js";
 import type { Dataset, DatasetProblem, Sample, Split } from "./dataset.js";

@@ -1,7 +1,8 @@
 import path from "node:path";
 
 import { folder } from "./folder.js";
-import { firstOf, isFolder, listFolder, missingFolder } from "./listing.js";
+import { isFolder } from "../files/input.js";
+import { firstOf, listFolder, missingFolder } from "./listing.js";
 import { chooseCategory, type Loader } from "./loader.js";
 import { countWarnings, mvtecCategories } from "./published.js";
 import type { Dataset } from "./dataset.js";

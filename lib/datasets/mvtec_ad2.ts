@@ -1,7 +1,8 @@
 import path from "node:path";
 
 import { readFolder } from "./folder.js";
-import { isFolder, listFolder, missingFolder } from "./listing.js";
+import { isFolder } from "../files/input.js";
+import { listFolder, missingFolder } from "./listing.js";
 import { chooseCategory, type Loader } from "./loader.js";
 import { categoryFolders, checkCategory } from "./mvtec.js";
 import { mvtecAd2Categories } from "./published.js";

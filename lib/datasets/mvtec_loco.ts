@@ -1,6 +1,7 @@
 import path from "node:path";
 
-import { isFolder, listFolder } from "./listing.js";
+import { isFolder } from "../files/input.js";
+import { listFolder } from "./listing.js";
 import { chooseCategory, type Loader } from "./loader.js";
 import { categoryDataset, categoryFolders } from "./mvtec.js";
 import { mvtecLocoCategories } from "./published.js";

@@ -1,7 +1,8 @@
 import path from "node:path";
 
 import { byHash } from "../random.js";
-import { firstOf, isFile, isFolder, listFolder, missingFolder, notThisLayout } from "./listing.js";
+import { isFolder } from "../files/input.js";
+import { firstOf, isFile, listFolder, missingFolder, notThisLayout } from "./listing.js";
 import {
   chooseCategory,
   chooseFold,

@@ -4,7 +4,8 @@ import { CsvError, parse } from "csv-parse/sync";
 
 import { fileError, SuperSimpleNetError } from "../errors.js";
 import { readRegular } from "../files/input.js";
-import { isFile, isFolder, notThisLayout, firstOf } from "./listing.js";
+import { isFolder } from "../files/input.js";
+import { isFile, notThisLayout, firstOf } from "./listing.js";
 import { chooseCategory, type Loader } from "./loader.js";
 import { categoryDataset, categoryFolders } from "./mvtec.js";
 import { visaCategories } from "./published.js";

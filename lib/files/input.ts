@@ -84,6 +84,12 @@ async function openRegular(path: string, refuse: Refusal = refused): Promise<Fil
   }
 }
 
+export const isFolder = (name: string): Promise<boolean> =>
+  stat(name).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+
 /** What is neither a file nor a folder: reading it may wait or go on for ever. */
 export function specialFile(
   entry: Pick<Stats, "isFIFO" | "isSocket" | "isCharacterDevice" | "isBlockDevice">,

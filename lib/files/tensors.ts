@@ -1,10 +1,8 @@
-import { stat } from "node:fs/promises";
-
 import { fileError, SuperSimpleNetError } from "../errors.js";
 import type { TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
 import { replaceFile } from "../write.js";
-import { checkNul, InputFile } from "./input.js";
+import { checkNul, InputFile, isFolder } from "./input.js";
 import { encodeSafetensors, readSafetensors, readSafetensorsMetadata, sealSafetensors } from "./safetensors.js";
 
 export interface TensorFile {
@@ -46,11 +44,8 @@ export function readMetadata(path: string): Promise<Record<string, string>> {
 export async function writeTensors(path: string, tensors: TensorMap, metadata: Record<string, string>): Promise<void> {
   const encoded = await encodeSafetensors(path, tensors, metadata);
   checkNul(path);
-  const folder = await stat(path).then(
-    (found) => found.isDirectory(),
-    () => false,
-  );
-  if (folder) throw new SuperSimpleNetError("FILE_ERROR", `Cannot write ${path}: it is a folder.`, { path });
+  if (await isFolder(path))
+    throw new SuperSimpleNetError("FILE_ERROR", `Cannot write ${path}: it is a folder.`, { path });
   await sealSafetensors(encoded);
   await replaceFile(path, encoded.file, { flush: true }).catch((cause: unknown) => {
     if ((cause as NodeJS.ErrnoException).code !== "ENOENT") throw fileError(cause, "write", path);

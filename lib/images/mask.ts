@@ -1,13 +1,14 @@
-import { readdir, stat } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import path from "node:path";
 
 import { fileError } from "../errors.js";
+import { isFolder } from "../files/input.js";
 import { engine } from "../native/engine.js";
 import { isImageFile } from "./formats.js";
 import type { Header } from "./header.js";
 import { withSamples } from "./samples.js";
 import { sharp } from "./sharp.js";
-import { nameOfSource, readImageFile } from "./source.js";
+import { nameOfSource } from "./source.js";
 import { decodeFailure, unreadable } from "./unreadable.js";
 
 /** 0 or 1 per pixel, row-major: height x width. */
@@ -67,19 +68,14 @@ export async function maskFiles(mask: string): Promise<string[]> {
   }
 }
 
-const isFolder = (file: string): Promise<boolean> =>
-  stat(file).then(
-    (found) => found.isDirectory(),
-    () => false,
-  );
-
 /**
  * What decodeMask leaves out of a file whose mask is empty: what the alpha channel shows, and in JPEG, WebP and AVIF values
  * below 128. A sentence, or undefined when there is nothing else in the file. Errors as for decodeImage.
  */
 export async function leftOutOfMask(file: string): Promise<string | undefined> {
   if (await isFolder(file)) return undefined;
-  return withSamples(file, file, async ({ values, channels, width, height }, { format, hasAlpha, input }) => {
+  return withSamples(file, file, async ({ values, channels, width, height }, header, bytes) => {
+    const { format, hasAlpha } = header;
     if (LOSSY.includes(format)) {
       const size = { height, width, toHeight: height, toWidth: width };
       const how = { channels, bitDepth: 8, method: "bilinear", copy: false } as const;
@@ -87,15 +83,15 @@ export async function leftOutOfMask(file: string): Promise<string | undefined> {
       if (highest > 0)
         return `in ${LOSSY_NAMES} only values from ${LOSSY_LEAST} count, and its highest is ${highest}. Save it as PNG, with 0 and 255`;
     }
-    return hasAlpha && (await alphaVaries(file, input))
+    return hasAlpha && (await alphaVaries(bytes, header, file))
       ? "its alpha channel, which is not blank, is ignored. Draw the defect in white on black, without transparency"
       : undefined;
   });
 }
 
-async function alphaVaries(file: string, input: Header["input"]): Promise<boolean> {
+async function alphaVaries(bytes: Uint8Array, { input }: Header, file: string): Promise<boolean> {
   try {
-    const { min, max } = (await sharp(await readImageFile(file), input).stats()).channels.at(-1)!;
+    const { min, max } = (await sharp(bytes, input).stats()).channels.at(-1)!;
     return min !== max;
   } catch (error) {
     throw decodeFailure(file, error, 0);

@@ -29,7 +29,7 @@ const entrance = new Budget(AT_ONCE, () => Infinity);
 export async function withSamples<T>(
   source: string | Uint8Array,
   name: string,
-  use: (samples: Samples, header: Header) => Promise<T>,
+  use: (samples: Samples, header: Header, bytes: Uint8Array) => Promise<T>,
   own = false,
 ): Promise<T> {
   const given: (() => void)[] = [];
@@ -45,7 +45,7 @@ export async function withSamples<T>(
     }
     const header = await readHeader(bytes, name);
     given.push(await decodingBudget().take(bytesToDecode(header), name));
-    return await use(await decodeSamples(bytes, header, name), header);
+    return await use(await decodeSamples(bytes, header, name), header, bytes);
   } finally {
     for (const giveBack of given) giveBack();
   }
