@@ -85,6 +85,8 @@ export interface TrainerConfig extends EngineConfig {
   seed: number;
   /** Standard deviation of the latent noise: one value per feature channel, or one for all. */
   noiseStd: Float32Array;
+  /** How many noise vectors the positions of a step share; 0: each position has its own. */
+  noiseVectors: number;
   perlinThreshold: number;
   /** The groups of the trainer's options, with everything filled in. */
   optimizer: OptimizerGroup;
@@ -176,6 +178,8 @@ export interface StepOptions {
   items: StepItem[];
   /** Which images of the whole batch these are; the others are at other ranks. Absent: all of them. */
   share?: { first: number; total: number };
+  /** Times noiseStd; absent: 1. */
+  noiseScale?: number;
   adaptorLearningRate: number;
   headsLearningRate: number;
 }

@@ -310,6 +310,7 @@ async function trainerConfig(plan: TrainingPlan, ranks: Ranks | undefined): Prom
     compute: settings.network.heads,
     seed,
     noiseStd: Float32Array.of(typeof noiseStd === "number" ? noiseStd : 1),
+    noiseVectors: 0,
     perlinThreshold,
     precision,
     featureCacheBytes: cache.memoryMiB * 2 ** 20,

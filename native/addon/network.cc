@@ -76,6 +76,7 @@ TrainerConfig trainerConfigFromJs(const Napi::Object& options) {
   config.precision = type;
   config.tf32 = tf32;
   config.nccl = getBool(options, "nccl");
+  config.noiseVectors = getInt(options, "noiseVectors");
   config.perlinThreshold = getNumber(options, "perlinThreshold");
   config.featureCacheBytes = getInt(options, "featureCacheBytes");
   config.featureCacheHostBytes = getInt(options, "featureCacheHostBytes");

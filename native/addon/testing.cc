@@ -100,9 +100,10 @@ Napi::Value latentNoiseToJs(const Napi::CallbackInfo& info) {
   std::copy(positions.Data(), positions.Data() + positions.ElementLength(), cells.data_ptr<int64_t>());
   const int64_t sample = integer(info[2]);
   const at::Device device = deviceOf(info[5]);
-  return float32ToJs(info.Env(), latentNoise(streamsOf(info, /*images=*/1, sample, sample, device),
-                                             /*plane=*/int64_t{1} << 31, cells.to(device), channels, /*std=*/{})
-                                     .cpu());
+  const at::Tensor out = at::empty({cells.numel(), channels}, at::TensorOptions().device(device).dtype(at::kFloat));
+  latentNoise(streamsOf(info, /*images=*/1, sample, sample, device), /*plane=*/int64_t{1} << 31, cells.to(device), {},
+              out);
+  return float32ToJs(info.Env(), out.cpu());
 }
 
 Napi::Value distanceWeightToJs(const Napi::CallbackInfo& info) {
@@ -170,7 +171,7 @@ Napi::Value goldenStep(const Napi::CallbackInfo& info) {
                         nullptr};
         // 2b x C x H x W -> (2b H W) x C; a cell of -1 has none.
         input.noise = [noise = on("noise").permute({0, 2, 3, 1}).flatten(0, 2)](const at::Tensor& cells) {
-          return noise.index_select(0, cells.clamp_min(0)) * cells.ge(0).unsqueeze(1);
+          return Noise{noise.index_select(0, cells.clamp_min(0)) * cells.ge(0).unsqueeze(1), {}, {}};
         };
         input.capacity =
             capacityFor(perturbation(input, config.overlap).noiseMask.sum().item<int64_t>(), input.perlinMask.numel());

@@ -148,10 +148,13 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
     const auto options = info[0].As<Napi::Object>();
     auto items = itemsFromJs(options.Get("items"));
     const Share share = shareFromJs(options.Get("share"), items.size());
+    const Napi::Value noiseScale = options.Get("noiseScale");
     return runOnEngine<std::vector<StepLosses>>(
         env,
         [trainer = trainer(env), index = getInt(options, "index"), items = std::move(items), share,
-         rates = learningRatesFromJs(options)] { return trainer->step(index, items, share, rates); },
+         rates = learningRatesFromJs(options), scale = noiseScale.IsUndefined() ? 1.0 : getNumber(options, "noiseScale")] {
+          return trainer->step(index, items, share, rates, scale);
+        },
         lossListToJs);
   }
 

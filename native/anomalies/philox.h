@@ -26,7 +26,7 @@ SSN_KERNEL PhiloxBlock philox4x32(PhiloxBlock counter, uint32_t key0, uint32_t k
   return counter;
 }
 
-enum class Purpose : uint32_t { perlinMask = 1, latentNoise = 2 };
+enum class Purpose : uint32_t { perlinMask = 1, latentNoise = 2, noiseVectors = 3, noiseChoice = 4 };
 
 // The random numbers of one purpose for one sample of one training step: 2^64 blocks, addressed by two indices.
 // Counter words: first index, second index, purpose (8 bits) and sample (24 bits), step. Key: the seed.

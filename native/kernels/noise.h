@@ -57,13 +57,14 @@ namespace kernels {
 // Noise at the cells (sample * plane + position) of a batch, 0 where a cell is negative. Per cell and Philox block,
 // four channels.
 struct LatentNoise {
+  Purpose purpose;
   uint32_t key0, key1;            // of RandomStream
   const int64_t* step;            // one number, in the device's memory: a graph of the step is replayed with another
   int64_t images, first, second;  // of StepStreams
   const int64_t* cells;
   int64_t plane, channels;
-  const float* std;  // per channel; null: 1
-  float* out;        // cells x C
+  const float *std, *scale;  // per channel and per sample; null: 1
+  float* out;                // cells x C
 
   static SSN_KERNEL int64_t blocks(int64_t channels) { return (channels + kNoiseGroup - 1) / kNoiseGroup * kNoiseRun; }
 
@@ -76,21 +77,50 @@ struct LatentNoise {
       return;
     }
     const int64_t sample = cell / plane, stream = sample < images ? first + sample : second + sample - images;
-    const uint32_t tag = static_cast<uint32_t>(Purpose::latentNoise) << 24 | static_cast<uint32_t>(stream),
+    const uint32_t tag = static_cast<uint32_t>(purpose) << 24 | static_cast<uint32_t>(stream),
                    position = static_cast<uint32_t>(cell % plane);
     const PhiloxBlock words =
         philox4x32({static_cast<uint32_t>(block), position, tag, static_cast<uint32_t>(*step)}, key0, key1);
     float values[4];
     boxMuller(words[0], words[1], values[0], values[1]);
     boxMuller(words[2], words[3], values[2], values[3]);
+    const float loudness = scale == nullptr ? 1.0f : scale[sample];
     for (int64_t j = 0; j < 4; ++j)
       if (const int64_t k = channel(block, j); k < channels)
-        out[row * channels + k] = std == nullptr ? values[j] : values[j] * std[k];
+        out[row * channels + k] = values[j] * (std == nullptr ? loudness : std[k] * loudness);
   }
 
  private:
   static SSN_KERNEL int64_t channel(int64_t block, int64_t word) {
     return block / kNoiseRun * kNoiseGroup + word * kNoiseRun + block % kNoiseRun;
+  }
+};
+
+// Which of `vectors` shared noise vectors each cell takes, and times what: plus or minus its sample's scale. Per cell;
+// `vectors` itself, times 0, where a cell is negative.
+struct NoiseChoice {
+  uint32_t key0, key1;
+  const int64_t* step;
+  int64_t images, first, second;
+  const int64_t* cells;
+  int64_t plane, vectors;
+  const float* scale;  // per sample
+  int32_t* index;
+  float* weight;
+
+  SSN_KERNEL void operator()(int64_t i) const {
+    const int64_t cell = cells[i];
+    if (cell < 0) {
+      index[i] = static_cast<int32_t>(vectors);
+      weight[i] = 0;
+      return;
+    }
+    const int64_t sample = cell / plane, stream = sample < images ? first + sample : second + sample - images;
+    const uint32_t tag = static_cast<uint32_t>(Purpose::noiseChoice) << 24 | static_cast<uint32_t>(stream);
+    const PhiloxBlock words =
+        philox4x32({0, static_cast<uint32_t>(cell % plane), tag, static_cast<uint32_t>(*step)}, key0, key1);
+    index[i] = static_cast<int32_t>(uint64_t{words[0]} * static_cast<uint64_t>(vectors) >> 32);
+    weight[i] = (words[1] & 1) != 0 ? -scale[sample] : scale[sample];
   }
 };
 

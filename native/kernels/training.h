@@ -358,6 +358,94 @@ struct GatherNoiseTaps {
   }
 };
 
+// The same four where positions share noise vectors: position p takes vector index[p] times weight[p]
+// (native/anomalies/latent_noise.h). products: of the vectors, V x K or V x (dx, dy) x K.
+
+// noisy[p] = weight[p] products[index[p]] + base[cell of p]. Per active position and four channels.
+struct AddChosen {
+  float* noisy;
+  const float *base, *products;
+  const int32_t* index;
+  const float* weight;
+  const int64_t* cells;
+  int64_t shared, channels;
+
+  SSN_KERNEL void operator()(int64_t i) const {
+    const int64_t groups = channels / 4, k = i % groups * 4, p = i / groups;
+    Four sum = {};
+    if (cells[p] >= 0) {
+      sum = load(base + cells[p] % shared * channels + k);
+      addScaled(sum, weight[p], load(products + index[p] * channels + k));
+    }
+    store(noisy + p * channels + k, sum);
+  }
+};
+
+// Its transpose for the products: of each vector, the sum over the positions that take it. `order` has the positions
+// vector by vector, from begin[v] to begin[v + 1]. Per vector and four channels.
+struct SumChosen {
+  const float *noisy, *weight;
+  const int64_t *order, *begin;
+  int64_t channels;
+  float* out;  // V x K
+
+  SSN_KERNEL void operator()(int64_t i) const {
+    const int64_t groups = channels / 4, k = i % groups * 4, v = i / groups;
+    Four sum = {};
+    for (int64_t at = begin[v]; at < begin[v + 1]; ++at)
+      addScaled(sum, weight[order[at]], load(noisy + order[at] * channels + k));
+    store(out + v * channels + k, sum);
+  }
+};
+
+// cells[y, x] += sum over taps of weight[p] products[index[p], dx, dy] with p the active position at (y + dy - 2, x +
+// dx - 2). Per cell and four channels.
+struct AddChosenTaps {
+  float* planes;  // samples x H x W x K
+  const float* products;
+  const int32_t* index;
+  const float* weight;
+  const int32_t* active;
+  int64_t height, width, channels;
+
+  SSN_KERNEL void operator()(int64_t i) const {
+    const int64_t groups = channels / 4, k = i % groups * 4, cell = i / groups;
+    const int64_t x = cell % width, y = cell / width % height, sample = cell / width / height;
+    Four sum = {};
+    bool any = false;
+    for (int64_t dx = 0; dx < 5; ++dx)
+      for (int64_t dy = 0; dy < 5; ++dy) {
+        const int64_t fromY = y + dy - 2, fromX = x + dx - 2;
+        if (fromY < 0 || fromY >= height || fromX < 0 || fromX >= width) continue;
+        const int64_t p = active[(sample * height + fromY) * width + fromX];
+        if (p < 0) continue;
+        addScaled(sum, weight[p], load(products + (index[p] * 25 + dx * 5 + dy) * channels + k));
+        any = true;
+      }
+    if (any) addTo(planes + cell * channels + k, sum);
+  }
+};
+
+// Its transpose. Per vector, tap and four channels.
+struct SumChosenTaps {
+  const float *planes, *weight;
+  const int64_t *cells, *order, *begin;
+  int64_t height, width, channels;
+  float* out;  // V x (dx, dy) x K
+
+  SSN_KERNEL void operator()(int64_t i) const {
+    const int64_t groups = channels / 4, k = i % groups * 4, tap = i / groups % 25, v = i / groups / 25;
+    Four sum = {};
+    for (int64_t at = begin[v]; at < begin[v + 1]; ++at) {
+      const int64_t p = order[at], cell = cells[p], toY = cell / width % height - tap % 5 + 2,
+                    toX = cell % width - tap / 5 + 2, sample = cell / width / height;
+      if (toY < 0 || toY >= height || toX < 0 || toX >= width) continue;
+      addScaled(sum, weight[p], load(planes + ((sample * height + toY) * width + toX) * channels + k));
+    }
+    store(out + (v * 25 + tap) * channels + k, sum);
+  }
+};
+
 // --- the map's channel of the 5x5 convolution ---
 
 // The 25 neighbours of each cell (dy, dx), 0 outside. Per cell and neighbour.

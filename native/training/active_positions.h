@@ -21,6 +21,8 @@ class ActivePositions {
 
   int64_t rows() const { return cells_.numel(); }
   const at::Tensor& cells() const { return cells_; }  // rows(), int64: index into 2 images x HW
+  // Number of the active position of each cell of 2 images x HW, int32; -1: none.
+  const at::Tensor& active() const { return active_; }
   at::Tensor count() const;                           // how many positions there are: an int32 where the mask is
 
   // How many cells of the duplicated batch each row stands for, shared rows first.
@@ -49,8 +51,8 @@ class ActivePositions {
   std::vector<int64_t> begin_;
   std::vector<at::Tensor> positions_;
   at::Tensor mask_, shared_;  // shared_: row of the base for each active position
-  // Off the CPU, per cell: number of the active position or -1; active positions up to and with this cell.
-  at::Tensor active_, running_;
+  at::Tensor active_;
+  at::Tensor running_;  // off the CPU, per cell: active positions up to and with this cell
 
   int64_t sharedRows() const { return images_ * height_ * width_; }
 };

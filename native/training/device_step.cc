@@ -134,7 +134,7 @@ void DeviceStep::reserve(int64_t images, int64_t capacity) {
     for (const LayerShape& shape : config_.layers)
       layerMaps_.push_back(at::empty({reserved_, shape.height, shape.width, shape.channels}, floats));
     integers_ = at::zeros({1 + reserved_}, floats.dtype(at::kLong));
-    numbers_ = at::zeros({2 * reserved_}, floats);
+    numbers_ = at::zeros({4 * reserved_}, floats);
     weights_ = at::ones({reserved_, plane}, floats);
     rowSpace_ = noiseSpace_ = at::Tensor();
   }
@@ -144,11 +144,12 @@ void DeviceStep::reserve(int64_t images, int64_t capacity) {
     // A tenth more, so that the next epoch's largest step has room too.
     const int64_t rows = capacityOf(std::min(capacity + capacity / 10, 2 * reserved_ * plane), reserved_);
     if (config_.lowResolution) rowSpace_ = at::empty({reserved_ * plane + rows, kSegmentationHidden}, floats);
-    noiseSpace_ = at::empty({rows, channels}, floats);
+    noiseSpace_ = at::empty({rows, config_.noiseVectors > 0 ? 0 : channels}, floats);
   }
 }
 
-void DeviceStep::begin(const Step& step, const Images& images, const std::vector<std::vector<at::Tensor>>& layerMaps) {
+void DeviceStep::begin(const Step& step, const Images& images, const std::vector<std::vector<at::Tensor>>& layerMaps,
+                       float noiseScale) {
   prepareImages(images);
   step.streams.check();
   images_ = static_cast<int64_t>(step.keys.size());
@@ -160,11 +161,12 @@ void DeviceStep::begin(const Step& step, const Images& images, const std::vector
   streams_ = step.streams;
   streams_.step = 0;  // what counts is in the device's memory: a graph repeats this for other steps
   const at::Tensor integers = hostTensor({1 + images_}, at::kLong, config_.device),
-                   numbers = hostTensor({2 * reserved_}, at::kFloat, config_.device);
+                   numbers = hostTensor({4 * reserved_}, at::kFloat, config_.device);
   const std::vector<int64_t> rows = rowsOf(step.keys);
   integers.data_ptr<int64_t>()[0] = step.streams.step;
   std::copy(rows.begin(), rows.end(), integers.data_ptr<int64_t>() + 1);
   numbers.fill_(0);
+  numbers.slice(0, 2 * reserved_).fill_(noiseScale);
   const int64_t plane = config_.anomalies.height * config_.anomalies.width;
   at::Tensor weights;
   if (weighted_) weights = hostTensor({images_, plane}, at::kFloat, config_.device).fill_(1);
@@ -212,11 +214,15 @@ StepInput DeviceStep::input(const at::Tensor& noiseStd) const {
   StepStreams streams = streams_;
   streams.stepOnDevice = integers_.slice(0, 0, 1);
   input.perlinMask = anomalyMasks(config_.anomalies, streams, config_.device);
-  input.noise = [streams, noiseStd, plane = h * w, space = noiseSpace_](const at::Tensor& cells) {
+  const NoiseScale scale{noiseStd, numbers_.slice(0, 2 * reserved_)};
+  input.noise = [streams, scale, plane = h * w, vectors = config_.noiseVectors,
+                 space = noiseSpace_](const at::Tensor& cells) {
+    if (vectors > 0)
+      return sharedNoise(streams, plane, cells, scale, at::empty({vectors, scale.std.size(0)}, space.options()));
     TORCH_INTERNAL_ASSERT(cells.numel() <= space.size(0));
     const at::Tensor out = space.slice(0, 0, cells.numel());
-    latentNoise(streams, plane, cells, noiseStd, out);
-    return out;
+    latentNoise(streams, plane, cells, scale, out);
+    return Noise{out, {}, {}};
   };
   input.capacity = capacity_;
   input.rowSpace = rowSpace_;
@@ -225,8 +231,8 @@ StepInput DeviceStep::input(const at::Tensor& noiseStd) const {
 
 StepRunner::Result DeviceStep::run(const Step& step, const Images& images,
                                    const std::vector<std::vector<at::Tensor>>& layerMaps, const at::Tensor& noiseStd,
-                                   const Work& work) {
-  begin(step, images, layerMaps);
+                                   float noiseScale, const Work& work) {
+  begin(step, images, layerMaps, noiseScale);
   throwIfCancelled();
   const auto whole = [&] { values_.copy_(work(input(noiseStd))); };
   const Result result{values_, config_.lowResolution ? positions_ : -1};

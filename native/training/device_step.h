@@ -23,7 +23,7 @@ class DeviceStep final : public StepRunner {
   // is waited for when it begins.
   void plan(const std::vector<Step>& steps, const Images& images) override;
   Result run(const Step& step, const Images& images, const std::vector<std::vector<at::Tensor>>& layerMaps,
-             const at::Tensor& noiseStd, const Work& work) override;
+             const at::Tensor& noiseStd, float noiseScale, const Work& work) override;
   void prepareUpdate(const AdamWRates& adaptor, const AdamWRates& heads, const std::vector<Heads::Named>& parameters,
                      std::vector<AdamWState>& optimizer) override;
   void update(const std::vector<Heads::Named>& parameters, const std::vector<at::Tensor>& gradients,
@@ -36,7 +36,8 @@ class DeviceStep final : public StepRunner {
   struct StreamUse;
 
   // Fills in features (1 x C_l x h_l x w_l for each image and layer), targets and random streams.
-  void begin(const Step& step, const Images& images, const std::vector<std::vector<at::Tensor>>& layerMaps);
+  void begin(const Step& step, const Images& images, const std::vector<std::vector<at::Tensor>>& layerMaps,
+             float noiseScale);
   // What begin() has filled in.
   StepInput input(const at::Tensor& noiseStd) const;
   void prepareImages(const Images& images);
@@ -61,7 +62,8 @@ class DeviceStep final : public StepRunner {
   int64_t reserved_ = 0, images_ = 0, positions_ = 0, capacity_ = 0;
   StepStreams streams_{};
   std::vector<at::Tensor> layerMaps_;        // reserved x h_l x w_l x C_l
-  at::Tensor integers_, numbers_, weights_;  // step, then rows; labels, then whether segmented; reserved x HW
+  // Step, then rows; labels, whether segmented, then the noise's scales of both copies; reserved x HW.
+  at::Tensor integers_, numbers_, weights_;
   at::Tensor rowSpace_, noiseSpace_;         // of StepInput
   at::Tensor rates_, values_;                // double
 };

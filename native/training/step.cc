@@ -56,7 +56,7 @@ StepOutput stepDirect(Heads& heads, const StepInput& input, const StepOptions& o
                   w = features.size(3);
     const at::Tensor cells = perturbed.noiseMask.reshape(-1).nonzero().squeeze(1);
     noise = at::zeros({samples * h * w, channels}, features.options())
-                .index_copy_(0, cells, input.noise(cells))
+                .index_copy_(0, cells, input.noise(cells).expanded())
                 .view({samples, h, w, channels})
                 .permute({0, 3, 1, 2})
                 .contiguous();

@@ -8,15 +8,16 @@
 #include <functional>
 #include <vector>
 
+#include "anomalies/latent_noise.h"
 #include "heads/low_resolution.h"
 #include "heads/parameters.h"
 #include "training/losses.h"
 
 namespace ssn {
 
-// Latent noise at the given cells of this rank's duplicated batch: P x C, on the device that holds `cells` (int64,
-// indices into 2b x H W; off the CPU an index may be -1, where the noise is 0).
-using NoiseSource = std::function<at::Tensor(const at::Tensor& cells)>;
+// Latent noise at the given cells of this rank's duplicated batch, on the device that holds `cells` (int64, indices
+// into 2b x H W; off the CPU an index may be -1, where there is none).
+using NoiseSource = std::function<Noise(const at::Tensor& cells)>;
 
 // The input of b images, all on one device. In a group, b is this rank's share of the batch and may be 0.
 struct StepInput {

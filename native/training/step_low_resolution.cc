@@ -11,6 +11,7 @@
 #include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
+#include <memory>
 
 #include "cancel.h"
 #include "heads/classification_pool.h"
@@ -19,6 +20,8 @@
 #include "kernels/run.h"
 #include "kernels/training.h"
 #include "training/active_positions.h"
+#include "training/noise_path.h"
+#include "training/products.h"
 #include "training/step.h"
 
 namespace ssn {
@@ -32,7 +35,7 @@ struct Batch {
   int64_t images, plane, channels;    // b, H W, C
   std::vector<at::Tensor> layerMaps;  // b x (h_l w_l) x C_l; `precision`
   ActivePositions active;
-  at::Tensor noise;  // active rows x C; `precision`
+  std::unique_ptr<NoisePath> noise;
 
   at::Tensor stacked(size_t l, int64_t from, int64_t to) const {
     return layerMaps[l].slice(0, from, to).reshape({-1, layerMaps[l].size(2)});
@@ -54,25 +57,7 @@ Batch makeBatch(const StepInput& input, const at::Tensor& noiseMask, const LowRe
                                   .to(precision)
                                   .contiguous());
   throwIfCancelled();
-  batch.noise = input.noise(batch.active.cells()).to(precision);
   return batch;
-}
-
-// A wide matrix product: operands in the batch's precision, result in float32.
-at::Tensor product(const at::Tensor& a, const at::Tensor& b, at::ScalarType precision) {
-  if (precision == at::kFloat) return at::mm(a, b);
-#ifdef SSN_CUDA
-  if (a.is_cuda()) return at::mm(a.to(precision), b.to(precision), at::kFloat);  // not rounded in between
-#endif
-  return at::mm(a.to(precision), b.to(precision)).to(at::kFloat);
-}
-
-void addProduct(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b, at::ScalarType precision) {
-  if (precision == at::kFloat) {
-    sum.addmm_(a, b);
-  } else {
-    sum.add_(product(a, b, precision));
-  }
 }
 
 void updateRunning(BatchNorm& norm, const RowStatistics& statistics, const at::Tensor& constant) {
@@ -108,15 +93,7 @@ Segmentation segmentationForward(Heads& heads, const Batch& batch, const LowReso
   }
   geometry.upscale(z, base.view({b, geometry.height(), geometry.width(), kSegmentationHidden}));
   throwIfCancelled();
-  if (batch.active.rows() > 0) {
-    at::Tensor noisy = out.rows.rows.slice(0, shared);
-    if (options.precision == at::kFloat) {
-      at::mm_out(noisy, batch.noise, w1.t());
-    } else {
-      noisy.copy_(product(batch.noise, w1.t(), options.precision));
-    }
-    batch.active.addShared(noisy, base);
-  }
+  batch.noise->forwardRows(w1, base, out.rows.rows.slice(0, shared));
   out.rows.multiplicity = batch.active.multiplicity();
   out.rows.count = static_cast<double>(2 * shared);
   out.statistics = rowStatistics(out.rows, options.group);
@@ -141,7 +118,7 @@ SegmentationGradients segmentationBackward(const Heads& heads, const Batch& batc
                           batch.active.toRows(mapGradient), options.group);
   const at::Tensor &rows = forward.rows.rows, noisy = rows.slice(0, shared);
   throwIfCancelled();
-  out.w1 = product(noisy.t(), batch.noise, options.precision);
+  out.w1 = batch.noise->backwardRows(noisy);
   // A noisy row is the row of its position plus noise, so its gradient is that row's too.
   batch.active.addToShared(rows.slice(0, 0, shared), noisy);
   throwIfCancelled();
@@ -189,9 +166,7 @@ at::Tensor classificationForward(const Batch& batch, const LowResolutionGeometry
     geometry.upscaleTaps(t, linear.slice(0, from, to));
   });
   linear.slice(0, b, 2 * b).copy_(linear.slice(0, 0, b));
-  batch.active.inPieces(kTaps * kClassificationHidden, pieceFloats(kernel), [&](int64_t from, int64_t to) {
-    batch.active.addTaps(linear, product(batch.noise.slice(0, from, to), kernel.t(), precision), from, to);
-  });
+  batch.noise->forwardTaps(kernel, linear);
   return linear;
 }
 
@@ -213,10 +188,7 @@ KernelGradients classificationBackward(const Batch& batch, const LowResolutionGe
                  precision);
   });
   out.baseKernel = at::cat(columns, 1);
-  out.kernel = at::zeros_like(out.baseKernel);
-  batch.active.inPieces(kTaps * kClassificationHidden, pieceFloats(gradient), [&](int64_t from, int64_t to) {
-    addProduct(out.kernel, batch.active.gatherTaps(gradient, from, to).t(), batch.noise.slice(0, from, to), precision);
-  });
+  out.kernel = batch.noise->backwardTaps(gradient);
   return out;
 }
 
@@ -252,7 +224,8 @@ StepOutput stepLowResolution(Heads& heads, const StepInput& input, const StepOpt
                              const LowResolutionGeometry& geometry) {
   at::NoGradGuard noGrad;
   const Perturbation perturbed = perturbation(input, options.overlap);
-  const Batch batch = makeBatch(input, perturbed.noiseMask, geometry, heads.channels(), options.precision);
+  Batch batch = makeBatch(input, perturbed.noiseMask, geometry, heads.channels(), options.precision);
+  batch.noise = std::make_unique<NoisePath>(input.noise(batch.active.cells()), batch.active, options.precision);
   const int64_t c = batch.channels, b = batch.images, h = geometry.height(), w = geometry.width();
   const std::vector<int64_t> mapShape = {2 * b, 1, h, w};
 

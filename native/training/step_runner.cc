@@ -4,6 +4,7 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/clamp_max.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 
@@ -21,8 +22,8 @@ class HostStep final : public StepRunner {
   bool valuesAtHand() const override { return true; }
 
   Result run(const Step& step, const Images& images, const std::vector<std::vector<at::Tensor>>& layerMaps,
-             const at::Tensor& noiseStd, const Work& work) override {
-    return {work(input(step, images, layerMaps, noiseStd))};
+             const at::Tensor& noiseStd, float noiseScale, const Work& work) override {
+    return {work(input(step, images, layerMaps, noiseStd, noiseScale))};
   }
 
   void prepareUpdate(const AdamWRates& adaptor, const AdamWRates& heads, const std::vector<Heads::Named>&,
@@ -42,7 +43,7 @@ class HostStep final : public StepRunner {
 
  private:
   StepInput input(const Step& step, const Images& images, const std::vector<std::vector<at::Tensor>>& layerMaps,
-                  const at::Tensor& noiseStd) const {
+                  const at::Tensor& noiseStd, float noiseScale) const {
     const int64_t b = step.streams.images, h = config_.anomalies.height, w = config_.anomalies.width;
     StepInput input;
     for (size_t l = 0; l < config_.layers.size(); ++l) {
@@ -64,8 +65,14 @@ class HostStep final : public StepRunner {
       if (image.weight.defined()) input.weight[i][0].copy_(image.weight);
     }
     input.perlinMask = anomalyMasks(config_.anomalies, step.streams, config_.device);
-    input.noise = [streams = step.streams, noiseStd, plane = h * w](const at::Tensor& cells) {
-      return latentNoise(streams, plane, cells, noiseStd.size(0), noiseStd);
+    const NoiseScale scale{noiseStd, at::full({2 * b}, noiseScale)};
+    input.noise = [streams = step.streams, scale, plane = h * w,
+                   vectors = config_.noiseVectors](const at::Tensor& cells) {
+      const int64_t channels = scale.std.size(0);
+      if (vectors > 0) return sharedNoise(streams, plane, cells, scale, at::empty({vectors, channels}));
+      const at::Tensor out = at::empty({cells.numel(), channels});
+      latentNoise(streams, plane, cells, scale, out);
+      return Noise{out, {}, {}};
     };
     return input;
   }

@@ -35,6 +35,7 @@ class StepRunner {
     AnomalyMaskOptions anomalies;
     bool overlap, lowResolution;
     at::Device device;
+    int64_t noiseVectors;  // that the positions of a step share; 0: each has its own
     int64_t graphs;  // for how many sizes of steps a CUDA graph is kept; 0: none, or the steps wait for something
   };
   static std::unique_ptr<StepRunner> create(const Config& config);
@@ -69,9 +70,9 @@ class StepRunner {
   };
   using Work = std::function<at::Tensor(const StepInput&)>;
   // Runs `work`, which returns kStepValues doubles. layerMaps: 1 x C_l x h_l x w_l for each image and layer, on the
-  // device.
+  // device. noiseStd: C, on the device; the noise has noiseScale times it.
   virtual Result run(const Step& step, const Images& images, const std::vector<std::vector<at::Tensor>>& layerMaps,
-                     const at::Tensor& noiseStd, const Work& work) = 0;
+                     const at::Tensor& noiseStd, float noiseScale, const Work& work) = 0;
 
   // The rates of the next update. Before run(), because a graph finds them in the device's memory.
   virtual void prepareUpdate(const AdamWRates& adaptor, const AdamWRates& heads,

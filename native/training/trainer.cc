@@ -61,6 +61,7 @@ Trainer::Trainer(const TrainerConfig& config, const TensorMap& backbone, const T
                           config.overlap,
                           !config.direct,
                           config.device,
+                          config.noiseVectors,
                           group_ || config.direct ? 0 : config.graphs});
   setNoiseStd(config.noiseStd);
 }
@@ -184,7 +185,7 @@ at::Tensor Trainer::compute(const StepInput& input) {
 }
 
 std::vector<StepLosses> Trainer::step(int64_t index, const std::vector<StepItem>& items, Share share,
-                                      LearningRates rates) {
+                                      LearningRates rates, double noiseScale) {
   at::NoGradGuard guard;
   RecyclingScope recycling;
   const AllowTf32 allow(config_.device, config_.tf32);
@@ -199,7 +200,7 @@ std::vector<StepLosses> Trainer::step(int64_t index, const std::vector<StepItem>
   }
   prepareUpdate(rates);
   const StepRunner::Result result = runner_->run({streams, keys}, targets_, images, config_.noiseStd,
-                                                 [this](const StepInput& input) { return compute(input); });
+                                                 static_cast<float>(noiseScale), [this](const StepInput& input) { return compute(input); });
   pending_.push_back({Readback(result.values), result.positions});
   ++updates_;
   return known(/*all=*/group_ != nullptr);  // ranks have waited for each other, and tell the same

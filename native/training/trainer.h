@@ -31,6 +31,7 @@ struct TrainerConfig : EngineConfig {
   at::ScalarType precision;  // of the operands of the wide products
   bool tf32;                 // CUDA: float32 products may round their operands to TF32
   bool nccl;                 // CUDA, in a group whose ranks all say so: sum gradients by NCCL, if each has its own GPU
+  int64_t noiseVectors;      // that the positions of a step share; 0: each has its own
   double perlinThreshold;
   int64_t featureCacheBytes;
   int64_t featureCacheHostBytes;         // page-locked memory of the host, where the device is not the CPU
@@ -94,11 +95,12 @@ class Trainer {
 
   // One step for the given images, `share` of the batch (docs/method.md, Synthetic anomalies, Losses, Training).
   // `index` counts steps over the whole training; with the seed and an image's place in the batch it alone picks the
-  // random numbers. Throws Error("DIVERGED") if the loss or the gradient is not finite, and Error("FILE_CORRUPT") if
+  // random numbers. The noise has noiseScale times its standard deviation. Throws Error("DIVERGED") if the loss or the gradient is not finite, and Error("FILE_CORRUPT") if
   // the cache file can no longer be read for an image without pixels: nothing has happened, try again with pixels.
   // Returns the losses known by now: on the CPU this step's, on a GPU those of earlier steps, at most kStepsAhead
   // behind. DIVERGED comes when the losses would.
-  std::vector<StepLosses> step(int64_t index, const std::vector<StepItem>& items, Share share, LearningRates rates);
+  std::vector<StepLosses> step(int64_t index, const std::vector<StepItem>& items, Share share, LearningRates rates,
+                               double noiseScale = 1);
 
   // Waits for the losses not yet returned. If a step diverged, the losses before it come first and the next call
   // throws.

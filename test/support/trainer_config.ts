@@ -37,6 +37,7 @@ export function trainerConfig(changes: TrainerChanges = {}): TrainerConfig {
     ...engineConfig(),
     seed: 0,
     noiseStd: Float32Array.of(1),
+    noiseVectors: 0,
     perlinThreshold: 0.2,
     precision: "float32",
     featureCacheBytes: 0,

@@ -1,0 +1,176 @@
+/**
+ * A training step of this build beside one of another checkout, which is built too: child processes that take turns, step by
+ * step, so that other work on the machine meets all of them.
+ *
+ *   node dist/benchmarks/steps.js [--before FOLDER] [--backbone wide_resnet50_2] [--size 256] [--batch 32] [--threads 2]
+ *     [--precision float32,bfloat16] [--noise-vectors 512] [--repetitions 5] > benchmarks/results/steps-NAME.json
+ *
+ * "before" is the other checkout in float32. Features are cached; drawn images and random weights change no time. Linux only
+ * (memory).
+ */
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import path from "node:path";
+import { parseArgs } from "node:util";
+
+import { renderScene } from "../lib/datasets/surface.js";
+import type { Architecture, NativeBinding, TrainerConfig } from "../lib/native/binding.js";
+import { Random } from "../lib/random.js";
+import type { TrainerChanges } from "../test/support/trainer_config.js";
+import { machine, memory, resetPeakMemory, spread } from "./measure.js";
+
+interface Side {
+  name: string;
+  /** Of the checkout. */
+  root: string;
+  changes: TrainerChanges;
+}
+
+interface Case {
+  backbone: Architecture;
+  size: number;
+  batch: number;
+  threads: number;
+}
+
+interface Step {
+  clockMs: number;
+  cpuMs: number;
+  peakMiB: number;
+  loss: number;
+}
+
+/** In a child: two steps to warm up, then one for each message. */
+async function answer(c: Case, { root, changes }: Side): Promise<void> {
+  const load = async <T>(file: string): Promise<T> => (await import(path.join(root, "dist", file))) as T;
+  const { engine } = await load<{ engine(device: string): NativeBinding }>("lib/native/engine.js");
+  const { trainerConfig } = await load<{ trainerConfig(changes: TrainerChanges): TrainerConfig }>(
+    "test/support/trainer_config.js",
+  );
+  const native = engine("cpu");
+  await native.setThreads(c.threads);
+  const config = trainerConfig({
+    architecture: c.backbone,
+    imageHeight: c.size,
+    imageWidth: c.size,
+    noiseStd: Float32Array.of(0.015),
+    featureCacheBytes: 2 ** 33,
+    ...changes,
+  });
+  const trainer = await native.createTrainer(
+    config,
+    await native.randomBackbone(c.backbone, 0),
+    await native.randomHeads(native.featureShape(config).channels, 0),
+  );
+  const items = Array.from({ length: c.batch }, (_, key) => ({
+    key,
+    pixels: renderScene(new Random(0, "benchmark", key), c.size, c.size).pixels,
+  }));
+  await trainer.setTargets(items.map(({ key }) => ({ key, label: 0, segmented: true })));
+  await trainer.observeFeatures(items);
+  const step = async (index: number): Promise<number> => {
+    const [losses] = await trainer.step({
+      index,
+      items: items.map(({ key }) => ({ key })),
+      adaptorLearningRate: 1e-4,
+      headsLearningRate: 2e-4,
+    });
+    return losses!.total;
+  };
+  const resting = memory().resident;
+  let index = 0;
+  for (let i = 0; i < 2; i++) await step(index++);
+  process.on("message", () => {
+    void (async () => {
+      resetPeakMemory();
+      const start = performance.now();
+      const before = process.cpuUsage();
+      const loss = await step(index++);
+      const clockMs = performance.now() - start;
+      const { user, system } = process.cpuUsage(before);
+      const result: Step = {
+        clockMs,
+        cpuMs: (user + system) / 1000,
+        peakMiB: (memory().peak - resting) / 2 ** 20,
+        loss,
+      };
+      process.send!(result);
+    })();
+  });
+  process.send!("ready");
+}
+
+async function next<T>(child: ChildProcess): Promise<T> {
+  const [message] = (await once(child, "message")) as [T];
+  return message;
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      before: { type: "string" },
+      backbone: { type: "string", default: "wide_resnet50_2" },
+      size: { type: "string", default: "256" },
+      batch: { type: "string", default: "32" },
+      threads: { type: "string", default: "2" },
+      precision: { type: "string", default: "float32" },
+      "noise-vectors": { type: "string", default: "512" },
+      repetitions: { type: "string", default: "5" },
+      child: { type: "string" },
+    },
+  });
+  if (values.child !== undefined) {
+    const { c, side } = JSON.parse(values.child) as { c: Case; side: Side };
+    return answer(c, side);
+  }
+  const c: Case = {
+    backbone: values.backbone as Architecture,
+    size: Number(values.size),
+    batch: Number(values.batch),
+    threads: Number(values.threads),
+  };
+  const own = path.resolve(__dirname, "../..");
+  const noiseVectors = Number(values["noise-vectors"]);
+  const sides: Side[] = (values.precision.split(",") as TrainerConfig["precision"][]).map((precision) => ({
+    name: precision,
+    root: own,
+    changes: { precision, noiseVectors },
+  }));
+  if (values.before !== undefined) sides.unshift({ name: "before", root: path.resolve(values.before), changes: {} });
+  const children: ChildProcess[] = [];
+  for (const side of sides) {
+    const child = fork(__filename, ["--child", JSON.stringify({ c, side })]);
+    children.push(child);
+    await next(child);
+  }
+  const steps = sides.map((): Step[] => []);
+  for (let i = 0; i < Number(values.repetitions); i++)
+    for (const [k, child] of children.entries()) {
+      child.send("step");
+      const step = await next<Step>(child);
+      steps[k]!.push(step);
+      console.error(
+        `${i + 1} ${sides[k]!.name}: ${step.clockMs.toFixed(0)} ms, processor ${step.cpuMs.toFixed(0)} ms, ${step.peakMiB.toFixed(0)} MiB, loss ${step.loss}`,
+      );
+    }
+  for (const child of children) child.kill();
+  const median = (list: readonly number[]): number =>
+    Number([...list].sort((a, b) => a - b)[Math.floor(list.length / 2)]!.toPrecision(4));
+  const results = sides.map(({ name }, k) => ({
+    name,
+    clock: spread(steps[k]!.map(({ clockMs }) => clockMs)),
+    processor: spread(steps[k]!.map(({ cpuMs }) => cpuMs)),
+    peakMiB: median(steps[k]!.map(({ peakMiB }) => peakMiB)),
+    /** Of the first side, in the same repetition. */
+    timesFaster: {
+      clock: median(steps[k]!.map(({ clockMs }, i) => steps[0]![i]!.clockMs / clockMs)),
+      processor: median(steps[k]!.map(({ cpuMs }, i) => steps[0]![i]!.cpuMs / cpuMs)),
+    },
+  }));
+  console.log(JSON.stringify({ what: "training step", ...c, noiseVectors, machine: machine(c.threads), results }, null, 2));
+}
+
+main().catch((error: unknown) => {
+  console.error(error);
+  process.exit(1);
+});

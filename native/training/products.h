@@ -1,0 +1,11 @@
+// The wide matrix products of a step: operands in the step's precision, results in float32.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace ssn {
+
+at::Tensor product(const at::Tensor& a, const at::Tensor& b, at::ScalarType precision);
+void addProduct(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b, at::ScalarType precision);
+
+}  // namespace ssn
