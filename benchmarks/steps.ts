@@ -167,7 +167,9 @@ async function main(): Promise<void> {
       processor: median(steps[k]!.map(({ cpuMs }, i) => steps[0]![i]!.cpuMs / cpuMs)),
     },
   }));
-  console.log(JSON.stringify({ what: "training step", ...c, noiseVectors, machine: machine(c.threads), results }, null, 2));
+  console.log(
+    JSON.stringify({ what: "training step", ...c, noiseVectors, machine: machine(c.threads), results }, null, 2),
+  );
 }
 
 main().catch((error: unknown) => {

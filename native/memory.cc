@@ -3,6 +3,7 @@
 #include <c10/core/Allocator.h>
 #include <c10/core/CPUAllocator.h>
 #include <c10/core/impl/alloc_cpu.h>
+#include <c10/util/Exception.h>
 
 #include <cstdint>
 #include <cstdlib>
@@ -19,32 +20,44 @@ namespace ssn {
 namespace {
 
 constexpr size_t kSmallest = 4 << 20;    // malloc keeps smaller blocks itself
-constexpr size_t kPage = 4096;           // every block begins on a page
-constexpr size_t kHuge = 2 << 20;        // a huge page
-constexpr size_t kHugeFrom = 4 * kHuge;  // blocks of this size and more begin on a huge page
+constexpr size_t kPage = 4096;
+#ifdef __linux__
+constexpr size_t kUnit = 2 << 20;  // blocks are made of huge pages
+#else
+constexpr size_t kUnit = kPage;
+#endif
 
 size_t rounded(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
 #ifdef __linux__
-void* fromSystem(size_t bytes) {
-  const size_t alignment = bytes >= kHugeFrom ? kHuge : 0;
+char* fromSystem(size_t bytes) {
   char* start =
-      static_cast<char*>(mmap(nullptr, bytes + alignment, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+      static_cast<char*>(mmap(nullptr, bytes + kUnit, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
   if (start == MAP_FAILED) return nullptr;
-  if (alignment == 0) return start;
-  char* aligned = reinterpret_cast<char*>(rounded(reinterpret_cast<uintptr_t>(start), alignment));
+  char* aligned = reinterpret_cast<char*>(rounded(reinterpret_cast<uintptr_t>(start), kUnit));
   if (aligned > start) munmap(start, aligned - start);
-  if (aligned < start + alignment) munmap(aligned + bytes, start + alignment - aligned);
+  if (aligned < start + kUnit) munmap(aligned + bytes, start + kUnit - aligned);
   madvise(aligned, bytes, MADV_HUGEPAGE);  // may fail: small pages work too
   return aligned;
 }
-void toSystem(void* block, size_t bytes) { munmap(block, bytes); }
-#else
-void* fromSystem(size_t bytes) {
-  void* block = nullptr;
-  return posix_memalign(&block, kPage, bytes) == 0 ? block : nullptr;
+void toSystem(char* block, size_t bytes) { munmap(block, bytes); }
+// Moves one unit's pages into another block, where it takes the place of a unit that was never touched. One at a time,
+// because a block is made of several mappings once units were moved into it.
+bool move(char* from, char* to) {
+  if (mremap(from, kUnit, kUnit, MREMAP_MAYMOVE | MREMAP_FIXED, to) != MAP_FAILED) return true;
+  // The kernel may have given up after unmapping the place.
+  void* again =
+      mmap(to, kUnit, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, /*fd=*/-1, /*offset=*/0);
+  TORCH_CHECK(again != MAP_FAILED, "no memory");
+  return false;
 }
-void toSystem(void* block, size_t) { free(block); }
+#else
+char* fromSystem(size_t bytes) {
+  void* block = nullptr;
+  return posix_memalign(&block, kPage, bytes) == 0 ? static_cast<char*>(block) : nullptr;
+}
+void toSystem(char* block, size_t) { free(block); }
+bool move(char*, char*) { return false; }
 #endif
 
 thread_local int scopes = 0;
@@ -52,7 +65,7 @@ thread_local int scopes = 0;
 class Recycler : public c10::Allocator {
  public:
   c10::DataPtr allocate(size_t bytes) override {
-    void* data = scopes > 0 && bytes >= kSmallest ? take(rounded(bytes, kPage)) : nullptr;
+    void* data = scopes > 0 && bytes >= kSmallest ? take(rounded(bytes, kUnit)) : nullptr;
     if (data == nullptr) data = c10::alloc_cpu(bytes);  // throws the error that callers know
     return {data, data, &release, c10::Device(c10::DeviceType::CPU)};
   }
@@ -77,7 +90,7 @@ class Recycler : public c10::Allocator {
 
  private:
   struct Block {
-    void* data;
+    char* data;
     size_t bytes;
   };
 
@@ -98,9 +111,17 @@ class Recycler : public c10::Allocator {
       free_.erase(best);
     } else {
       if (live_ + bytes > peak_) peak_ = live_ + bytes;
-      while (!free_.empty() && live_ + kept_ + bytes > peak_) evict();
       block = {fromSystem(bytes), bytes};
       if (block.data == nullptr) return nullptr;
+      // Pages that were in use need not be cleared.
+      for (size_t filled = 0; filled < bytes && !free_.empty() && move(free_.front().data, block.data + filled);
+           filled += kUnit) {
+        Block& from = free_.front();
+        kept_ -= kUnit;
+        from = {from.data + kUnit, from.bytes - kUnit};
+        if (from.bytes == 0) free_.pop_front();
+      }
+      while (!free_.empty() && live_ + kept_ + bytes > peak_) evict();
     }
     live_ += block.bytes;
     sizes_[block.data] = block.bytes;
@@ -112,7 +133,7 @@ class Recycler : public c10::Allocator {
     const std::lock_guard lock(mutex_);
     const auto found = sizes_.find(data);
     if (found == sizes_.end()) return false;
-    const Block block{data, found->second};
+    const Block block{static_cast<char*>(data), found->second};
     sizes_.erase(found);
     live_ -= block.bytes;
     if (users_ == 0) {

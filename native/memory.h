@@ -1,6 +1,6 @@
 // Memory of large tensors on the CPU. A training step needs the same few hundred MB each time. To give them back to the
 // system and fault every page in again costs up to a quarter of the step (benchmarks/allocator.ts), so freed blocks are
-// kept for the next allocation of about the same size.
+// kept: for the next allocation of about the same size or, on Linux, for one of any size, to which their pages move.
 #pragma once
 
 namespace ssn {

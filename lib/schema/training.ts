@@ -233,6 +233,29 @@ export const trainerOptions = z.strictObject({
       written: "a number above 0, or relative:NUMBER",
       read: readNoise,
     }),
+    noiseSchedule: option(
+      z
+        .union([
+          z.literal(false),
+          z.strictObject({ from: positive(1000), to: positive(1000), over: z.number().gt(0).max(1) }),
+        ])
+        .default(false),
+      {
+        help: "What the noise is multiplied by: a factor that falls geometrically from one value to another over a share of the steps.",
+        placeholder: "FROM,TO,OVER",
+        written: "3 numbers separated by commas",
+        off: "Keep the noise the same in all steps.",
+        expected: "{ from, to, over } with from and to above 0 and at most 1000, over above 0 and at most 1, or false",
+        read: readNoiseSchedule,
+      },
+    ),
+    noiseVectors: option(z.union([z.literal("independent"), z.int().min(1).max(65536)]).default(512), {
+      help: "How many noise vectors the positions of a step share, which costs less than one for each position: independent.",
+      placeholder: "K|independent",
+      expected: "a whole number from 1 to 65536, or 'independent'",
+      written: "a whole number from 1 to 65536, or independent",
+      read: (written) => (written === "independent" ? written : Number(written)),
+    }),
     perlinThreshold: option(z.number().min(-2).max(2).optional(), {
       help: "Threshold of the Perlin noise that masks the synthetic anomalies.",
       byRegime: true,
@@ -379,6 +402,11 @@ function readNoise(written: string): number | { relative: number } | undefined {
 
 function readCalibration(written: string): string {
   return written === "cross-fit" ? "crossFit" : written === "hold-out" ? "holdOut" : written;
+}
+
+function readNoiseSchedule(written: string): { from: number; to: number; over: number } | undefined {
+  const numbers = readNumbers(written);
+  return numbers?.length === 3 ? { from: numbers[0]!, to: numbers[1]!, over: numbers[2]! } : undefined;
 }
 
 function readDistanceWeight(written: string): { w: number; p: number } | undefined {

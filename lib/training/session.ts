@@ -23,6 +23,7 @@ import { contentOf, featureFile } from "./feature_file.js";
 import type { FitCall, TrainingPlan } from "./plan.js";
 import type { Ranks } from "./ranks.js";
 import { networkOf, type ResolvedOptions } from "./resolve.js";
+import { learningRateScale, noiseScale } from "./schedules.js";
 
 /** Key of a sample in one of its four flips, for the engine's features and targets. */
 const keyOf = (sample: number, flip: number): number => sample * 4 + flip;
@@ -140,6 +141,10 @@ export class Session {
     return steps === undefined ? epochs : Math.ceil(steps / this.stepsPerEpoch);
   }
 
+  get #stepsOfChosen(): number {
+    return this.settings.steps ?? this.settings.epochs * this.stepsPerEpoch;
+  }
+
   /** Steps of the whole training without the samples at the places `held`. */
   stepsInAll(held: readonly number[] = []): number {
     const { epochs, steps, batchSize } = this.settings;
@@ -188,7 +193,9 @@ export class Session {
         const batch: StepItem[] = [];
         while (batch.length < keys.length) batch.push((await decoded.next()).value as StepItem);
         await reportAll(
-          await this.#withFeatures(batch, (items) => native.step({ index, items, ...(share && { share }), ...rates })),
+          await this.#withFeatures(batch, (items) =>
+            native.step({ index, items, ...(share && { share }), ...rates, noiseScale: this.#noiseScale(index) }),
+          ),
         );
         throwIfAborted(signal);
       }
@@ -215,6 +222,11 @@ export class Session {
       adaptorLearningRate: optimizer.adaptorLearningRate * scale,
       headsLearningRate: optimizer.headsLearningRate * scale,
     };
+  }
+
+  #noiseScale(step: number): number {
+    const { noiseSchedule } = this.settings.anomalies;
+    return noiseSchedule === false ? 1 : noiseScale(step, this.#stepsOfChosen, noiseSchedule);
   }
 
   #order(epoch: number, chosen = this.#chosen): number[] {
@@ -301,7 +313,7 @@ function placesWithout(count: number, held: readonly number[]): number[] {
 async function trainerConfig(plan: TrainingPlan, ranks: Ranks | undefined): Promise<TrainerConfig> {
   const { settings, backbone, device, threads } = plan;
   const { cache, precision, seed } = settings;
-  const { noiseStd, perlinThreshold } = settings.anomalies;
+  const { noiseStd, noiseVectors, perlinThreshold } = settings.anomalies;
   return {
     ...networkConfigOf(settings.backbone, networkOf(settings)),
     optimizer: settings.optimizer,
@@ -310,7 +322,7 @@ async function trainerConfig(plan: TrainingPlan, ranks: Ranks | undefined): Prom
     compute: settings.network.heads,
     seed,
     noiseStd: Float32Array.of(typeof noiseStd === "number" ? noiseStd : 1),
-    noiseVectors: 0,
+    noiseVectors: noiseVectors === "independent" ? 0 : noiseVectors,
     perlinThreshold,
     precision,
     featureCacheBytes: cache.memoryMiB * 2 ** 20,
@@ -326,18 +338,4 @@ async function trainerConfig(plan: TrainingPlan, ranks: Ranks | undefined): Prom
 async function allUseNccl(device: string, ranks: Ranks | undefined): Promise<boolean> {
   if (ranks === undefined) return false;
   return (await ranks.gather(ranks.settings.nccl && device.startsWith("cuda"))).every(Boolean);
-}
-
-/**
- * Returns the factor on the learning rates in an epoch (from 0): `factor` for every milestone, a share of all epochs,
- * that is done (docs/method.md, Training).
- */
-export function learningRateScale(
-  epoch: number,
-  epochs: number,
-  milestones: readonly number[],
-  factor: number,
-): number {
-  // The small tolerance: 0.9 * 10 is 9.000000000000002 for some products of shares and epochs.
-  return milestones.filter((milestone) => epoch >= milestone * epochs - 1e-9).reduce((scale) => scale * factor, 1);
 }

@@ -15,7 +15,7 @@ import { entries } from "../../lib/schema/option.js";
 import { trainerOptions } from "../../lib/schema/training.js";
 import { rankSettings } from "../../lib/training/ranks.js";
 import { resolveOptions } from "../../lib/training/resolve.js";
-import { learningRateScale } from "../../lib/training/session.js";
+import { learningRateScale } from "../../lib/training/schedules.js";
 import { failure } from "../datasets/files.js";
 import { settled } from "./support.js";
 
