@@ -51,6 +51,16 @@ struct Register {
     typedef float Unaligned __attribute__((vector_size(4 * lanes), aligned(4), may_alias));
     *reinterpret_cast<Unaligned*>(p) = v;
   }
+  // Rounds to the nearest, ties to even; NaN stays NaN.
+  static SSN_INLINE void store(c10::BFloat16* p, const Lanes& v) {
+    using Words = typename Integers<lanes>::Words;
+    const Words bits = reinterpret_cast<const Words&>(v), odd = (bits >> 16) & 1;
+    const Words magnitude = bits & 0x7fffffff;
+    const Words isNan = reinterpret_cast<Words>(magnitude > 0x7f800000);  // all ones, or 0
+    const Words rounded = ((bits + 0x7fff + odd) >> 16 & ~isNan) | (isNan & 0x7fc0);
+    const auto halves = __builtin_convertvector(rounded, typename Integers<lanes>::Halves);
+    std::memcpy(p, &halves, sizeof halves);
+  }
 };
 
 using Baseline = Register<4>;  // x86-64 without extensions, and other architectures

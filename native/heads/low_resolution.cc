@@ -84,11 +84,13 @@ void LowResolutionGeometry::upscale(const Form& form, int64_t side, const std::v
 }
 
 std::vector<at::Tensor> LowResolutionGeometry::upscaleAdjoint(const Form& form, int64_t side,
-                                                              const at::Tensor& gradient) const {
+                                                              const at::Tensor& gradient,
+                                                              at::ScalarType type) const {
   const int64_t b = gradient.size(0), k = gradient.size(3), line = shape_.width * k;
   std::vector<at::Tensor> out;
   for (const auto& layer : layers_)
-    out.push_back(at::empty({b, layer.height, layer.width, side * side * k}, gradient.options()));
+    out.push_back(at::empty({b, layer.height, layer.width, side * side * k},
+                            gradient.options().dtype(runsOnHost(gradient) ? type : at::kFloat)));
   if (runsOnHost(gradient)) {
     form.rows.adjoint(gradient.contiguous(), out);
     return out;

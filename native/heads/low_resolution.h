@@ -24,19 +24,19 @@ class LowResolutionGeometry {
  public:
   LowResolutionGeometry(const std::vector<LayerShape>& layers, bool alignCorners, bool upscale, at::Device device);
 
-  // sum_l U_l Z_l V_l^T into `out` (b x H x W x K, contiguous). z[l]: b x h_l x w_l x K.
+  // sum_l U_l Z_l V_l^T into `out` (b x H x W x K, contiguous). z[l]: b x h_l x w_l x K; on the CPU also bfloat16.
   void upscale(const std::vector<at::Tensor>& z, at::Tensor out) const { upscale(plain_, 1, z, std::move(out)); }
-  // Its transpose: b x H x W x K -> one b x h_l x w_l x K per layer.
-  std::vector<at::Tensor> upscaleAdjoint(const at::Tensor& gradient) const {
-    return upscaleAdjoint(plain_, 1, gradient);
+  // Its transpose: b x H x W x K -> one b x h_l x w_l x K per layer. `type`: of the result, on the CPU.
+  std::vector<at::Tensor> upscaleAdjoint(const at::Tensor& gradient, at::ScalarType type) const {
+    return upscaleAdjoint(plain_, 1, gradient, type);
   }
 
   // The 5x5 form. t[l]: b x h_l x w_l x (25 K), the 25 kernel taps in the order dx, dy (tapMajor below).
   void upscaleTaps(const std::vector<at::Tensor>& t, at::Tensor out) const {
     upscale(shifted_, kTapSide, t, std::move(out));
   }
-  std::vector<at::Tensor> upscaleTapsAdjoint(const at::Tensor& gradient) const {
-    return upscaleAdjoint(shifted_, kTapSide, gradient);
+  std::vector<at::Tensor> upscaleTapsAdjoint(const at::Tensor& gradient, at::ScalarType type) const {
+    return upscaleAdjoint(shifted_, kTapSide, gradient, type);
   }
 
   // Columns of `matrix` (K x C) that belong to each layer.
@@ -78,7 +78,8 @@ class LowResolutionGeometry {
   Form form(const std::vector<at::Tensor>& rows, const std::vector<at::Tensor>& columns, int64_t side, int64_t channels,
             at::Device device) const;
   void upscale(const Form& form, int64_t side, const std::vector<at::Tensor>& z, at::Tensor out) const;
-  std::vector<at::Tensor> upscaleAdjoint(const Form& form, int64_t side, const at::Tensor& gradient) const;
+  std::vector<at::Tensor> upscaleAdjoint(const Form& form, int64_t side, const at::Tensor& gradient,
+                                         at::ScalarType type) const;
 
   Form plain_, shifted_;
   at::Tensor insideTaps_;

@@ -11,9 +11,9 @@ namespace ssn {
 namespace {
 
 // `runs` sums of the same terms, their inputs `inStride` floats apart, their outputs `outStride`.
-template <class R, class T>
+template <class R, class T, class O>
 SSN_INLINE void combineRuns(const T* in, int64_t inStride, const int64_t* offset, const float* weight, int64_t terms,
-                            float* out, int64_t outStride, int64_t runs) {
+                            O* out, int64_t outStride, int64_t runs) {
   for (int64_t r = 0; r < runs; ++r)
     for (int64_t c = 0; c < kRun; c += kSums * R::kLanes) {
       typename R::Lanes sum[kSums] = {};
@@ -23,21 +23,21 @@ SSN_INLINE void combineRuns(const T* in, int64_t inStride, const int64_t* offset
     }
 }
 
-template <class T>
+template <class T, class O = float>
 struct Combine {
   using Function = void (*)(const T* in, int64_t inStride, const int64_t* offset, const float* weight, int64_t terms,
-                            float* out, int64_t outStride, int64_t runs);
+                            O* out, int64_t outStride, int64_t runs);
   static void baseline(const T* in, int64_t inStride, const int64_t* offset, const float* weight, int64_t terms,
-                       float* out, int64_t outStride, int64_t runs) {
+                       O* out, int64_t outStride, int64_t runs) {
     combineRuns<Baseline>(in, inStride, offset, weight, terms, out, outStride, runs);
   }
 #ifdef SSN_AVX2
   SSN_AVX2 static void avx2(const T* in, int64_t inStride, const int64_t* offset, const float* weight, int64_t terms,
-                            float* out, int64_t outStride, int64_t runs) {
+                            O* out, int64_t outStride, int64_t runs) {
     combineRuns<Avx2>(in, inStride, offset, weight, terms, out, outStride, runs);
   }
   SSN_AVX512 static void avx512(const T* in, int64_t inStride, const int64_t* offset, const float* weight,
-                                int64_t terms, float* out, int64_t outStride, int64_t runs) {
+                                int64_t terms, O* out, int64_t outStride, int64_t runs) {
     combineRuns<Avx512>(in, inStride, offset, weight, terms, out, outStride, runs);
   }
   static inline const Function here = forProcessor<Function>(baseline, avx2, avx512);
@@ -126,11 +126,20 @@ void RowUpscale::down(const std::vector<at::Tensor>& z, int64_t y, float* row) c
 }
 
 void RowUpscale::forward(const std::vector<at::Tensor>& z, at::Tensor out) const {
+  if (z[0].scalar_type() == at::kBFloat16) {
+    forwardImages<at::BFloat16>(z, std::move(out));
+  } else {
+    forwardImages<float>(z, std::move(out));
+  }
+}
+
+template <class T>
+void RowUpscale::forwardImages(const std::vector<at::Tensor>& z, at::Tensor out) const {
   float* to = out.data_ptr<float>();
   forEachShared(out.size(0), [&](int64_t i) {
-    std::vector<const float*> data;
+    std::vector<const T*> data;
     for (size_t l = 0; l < layers_.size(); ++l)
-      data.push_back(z[l].data_ptr<float>() + i * layers_[l].floats(side_, channels_));
+      data.push_back(z[l].data_ptr<T>() + i * layers_[l].floats(side_, channels_));
     at::parallel_for(0, height_, 1, [&](int64_t begin, int64_t end) {
       float* row = scratch(rowFloats_);
       for (int64_t y = begin; y < end; ++y) {
@@ -144,6 +153,15 @@ void RowUpscale::forward(const std::vector<at::Tensor>& z, at::Tensor out) const
 }
 
 void RowUpscale::adjoint(const at::Tensor& gradient, const std::vector<at::Tensor>& out) const {
+  if (out[0].scalar_type() == at::kBFloat16) {
+    adjointImages<at::BFloat16>(gradient, out);
+  } else {
+    adjointImages<float>(gradient, out);
+  }
+}
+
+template <class T>
+void RowUpscale::adjointImages(const at::Tensor& gradient, const std::vector<at::Tensor>& out) const {
   const float* from = gradient.data_ptr<float>();
   // A piece of the work is one run of channels for one dx: from H x W x 128 to h_l x w_l x side (dy) x 128.
   const int64_t runs = channels_ / kRun, cell = side_ * side_ * channels_;
@@ -165,12 +183,12 @@ void RowUpscale::adjoint(const at::Tensor& gradient, const std::vector<at::Tenso
                                    narrow + (y * layer.width + w) * kRun, 0, 1);
             }
           std::vector<int64_t> offsets;
-          float* to = out[l].data_ptr<float>() + i * layer.floats(side_, channels_) + dx * side_ * channels_ + channel;
+          T* to = out[l].data_ptr<T>() + i * layer.floats(side_, channels_) + dx * side_ * channels_ + channel;
           for (int64_t row = 0; row < layer.height * side_; ++row) {  // (h, dy)
             const int64_t terms = layer.downBack.count(row);
             offsets.assign(layer.downBack.offsets(row), layer.downBack.offsets(row) + terms);
             for (int64_t& offset : offsets) offset *= layer.width * kRun;
-            Combine<float>::here(narrow, kRun, offsets.data(), layer.downBack.weights(row), terms,
+            Combine<float, T>::here(narrow, kRun, offsets.data(), layer.downBack.weights(row), terms,
                                  to + row / side_ * layer.width * cell + row % side_ * channels_, cell, layer.width);
           }
         }

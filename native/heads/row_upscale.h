@@ -30,9 +30,9 @@ class RowUpscale {
   RowUpscale(const std::vector<LayerShape>& layers, const std::vector<at::Tensor>& rows,
              const std::vector<at::Tensor>& columns, int64_t side, int64_t channels);
 
-  // z[l]: b x h_l x w_l x (side side K) -> out: b x H x W x K; both contiguous, float32.
+  // z[l]: b x h_l x w_l x (side side K), float32 or bfloat16 -> out: b x H x W x K, float32; both contiguous.
   void forward(const std::vector<at::Tensor>& z, at::Tensor out) const;
-  // The transpose: b x H x W x K -> into out[l], shaped as z[l].
+  // The transpose: b x H x W x K, float32 -> into out[l], shaped as z[l], float32 or bfloat16.
   void adjoint(const at::Tensor& gradient, const std::vector<at::Tensor>& out) const;
 
   // For what wants a row at a time. down() makes row y of the first image, not yet upscaled across: rowFloats() floats,
@@ -46,6 +46,10 @@ class RowUpscale {
  private:
   template <class T>
   void downImage(const std::vector<const T*>& z, int64_t y, float* row) const;
+  template <class T>
+  void forwardImages(const std::vector<at::Tensor>& z, at::Tensor out) const;
+  template <class T>
+  void adjointImages(const at::Tensor& gradient, const std::vector<at::Tensor>& out) const;
 
   struct Layer {
     int64_t height, width;

@@ -3,6 +3,8 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/mm.h>
 
+#include "runs_on_host.h"
+
 namespace ssn {
 
 at::Tensor product(const at::Tensor& a, const at::Tensor& b, at::ScalarType precision) {
@@ -11,6 +13,10 @@ at::Tensor product(const at::Tensor& a, const at::Tensor& b, at::ScalarType prec
   if (a.is_cuda()) return at::mm(a.to(precision), b.to(precision), at::kFloat);  // not rounded in between
 #endif
   return at::mm(a.to(precision), b.to(precision)).to(at::kFloat);
+}
+
+at::Tensor productToUpscale(const at::Tensor& a, const at::Tensor& b, at::ScalarType precision) {
+  return runsOnHost(a) ? at::mm(a.to(precision), b.to(precision)) : product(a, b, precision);
 }
 
 void addProduct(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b, at::ScalarType precision) {

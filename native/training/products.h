@@ -6,6 +6,8 @@
 namespace ssn {
 
 at::Tensor product(const at::Tensor& a, const at::Tensor& b, at::ScalarType precision);
+// For upscaling, which reads both types: on the CPU the result stays in the precision.
+at::Tensor productToUpscale(const at::Tensor& a, const at::Tensor& b, at::ScalarType precision);
 void addProduct(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b, at::ScalarType precision);
 
 }  // namespace ssn

@@ -88,7 +88,7 @@ Segmentation segmentationForward(Heads& heads, const Batch& batch, const LowReso
   const auto columns = geometry.split(combined);
   for (size_t l = 0; l < batch.layerMaps.size(); ++l) {
     const auto& layer = geometry.layers()[l];
-    z.push_back(product(batch.stacked(l, 0, b), columns[l].t(), options.precision)
+    z.push_back(productToUpscale(batch.stacked(l, 0, b), columns[l].t(), options.precision)
                     .view({b, layer.height, layer.width, kSegmentationHidden}));
   }
   geometry.upscale(z, base.view({b, geometry.height(), geometry.width(), kSegmentationHidden}));
@@ -123,7 +123,7 @@ SegmentationGradients segmentationBackward(const Heads& heads, const Batch& batc
   batch.active.addToShared(rows.slice(0, 0, shared), noisy);
   throwIfCancelled();
   const auto dz = geometry.upscaleAdjoint(
-      rows.slice(0, 0, shared).view({b, geometry.height(), geometry.width(), kSegmentationHidden}));
+      rows.slice(0, 0, shared).view({b, geometry.height(), geometry.width(), kSegmentationHidden}), options.precision);
   std::vector<at::Tensor> columns;
   for (size_t l = 0; l < dz.size(); ++l)
     columns.push_back(product(dz[l].view({-1, kSegmentationHidden}).t(), batch.stacked(l, 0, b), options.precision));
@@ -160,7 +160,7 @@ at::Tensor classificationForward(const Batch& batch, const LowResolutionGeometry
     std::vector<at::Tensor> t;
     for (size_t l = 0; l < batch.layerMaps.size(); ++l) {
       const auto& layer = geometry.layers()[l];
-      t.push_back(product(batch.stacked(l, from, to), columns[l].t(), precision)
+      t.push_back(productToUpscale(batch.stacked(l, from, to), columns[l].t(), precision)
                       .view({to - from, layer.height, layer.width, kTaps * kClassificationHidden}));
     }
     geometry.upscaleTaps(t, linear.slice(0, from, to));
@@ -182,7 +182,8 @@ KernelGradients classificationBackward(const Batch& batch, const LowResolutionGe
   for (const auto& layerMap : batch.layerMaps)
     columns.push_back(at::zeros({kTaps * kClassificationHidden, layerMap.size(2)}, gradient.options()));
   inPieces(b, tapFloats(geometry), pieceFloats(gradient), [&](int64_t from, int64_t to) {
-    const auto dt = geometry.upscaleTapsAdjoint(gradient.slice(0, from, to) + gradient.slice(0, b + from, b + to));
+    const auto dt = geometry.upscaleTapsAdjoint(
+        gradient.slice(0, from, to) + gradient.slice(0, b + from, b + to), precision);
     for (size_t l = 0; l < dt.size(); ++l)
       addProduct(columns[l], dt[l].view({-1, kTaps * kClassificationHidden}).t(), batch.stacked(l, from, to),
                  precision);
