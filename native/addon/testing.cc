@@ -106,6 +106,25 @@ Napi::Value latentNoiseToJs(const Napi::CallbackInfo& info) {
   return float32ToJs(info.Env(), out.cpu());
 }
 
+// As latentNoiseToJs, of `vectors` shared ones: the vectors, and what each position takes.
+Napi::Value sharedNoiseToJs(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  const Napi::Int32Array positions = info[3].As<Napi::Int32Array>();
+  const int64_t channels = integer(info[4]), vectors = integer(info[5]), sample = integer(info[2]);
+  check(channels >= 1 && vectors >= 1, "sharedNoise: channels and vectors must be at least 1");
+  at::Tensor cells = at::empty({static_cast<int64_t>(positions.ElementLength())}, at::kLong);
+  std::copy(positions.Data(), positions.Data() + positions.ElementLength(), cells.data_ptr<int64_t>());
+  const at::Device device = deviceOf(info[6]);
+  const at::Tensor out = at::empty({vectors, channels}, at::TensorOptions().device(device).dtype(at::kFloat));
+  const Noise noise = sharedNoise(streamsOf(info, /*images=*/1, sample, sample, device), /*plane=*/int64_t{1} << 31,
+                                  cells.to(device), {}, out);
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("vectors", tensorToJs(env, noise.vectors));
+  result.Set("index", tensorToJs(env, noise.index));
+  result.Set("weight", tensorToJs(env, noise.weight));
+  return result;
+}
+
 Napi::Value distanceWeightToJs(const Napi::CallbackInfo& info) {
   const int64_t height = integer(info[1]), width = integer(info[2]);
   const Napi::Uint8Array mask = imageFromJs(info[0], height, width, /*channels=*/1);
@@ -170,8 +189,12 @@ Napi::Value goldenStep(const Napi::CallbackInfo& info) {
                         on("perlinMask"),
                         nullptr};
         // 2b x C x H x W -> (2b H W) x C; a cell of -1 has none.
-        input.noise = [noise = on("noise").permute({0, 2, 3, 1}).flatten(0, 2)](const at::Tensor& cells) {
-          return Noise{noise.index_select(0, cells.clamp_min(0)) * cells.ge(0).unsqueeze(1), {}, {}};
+        input.noise = [noise = on("noise").permute({0, 2, 3, 1}).flatten(0, 2), shared = config.noiseVectors](const at::Tensor& cells) {
+          if (shared == 0) return Noise{noise.index_select(0, cells.clamp_min(0)) * cells.ge(0).unsqueeze(1), {}, {}};
+          // Some choice of the first rows.
+          const at::Tensor odd = cells.remainder(2).to(at::kFloat);
+          return Noise{noise.slice(0, 0, shared).contiguous(), (cells * 7919).remainder(shared).to(at::kInt),
+                       (odd * -2.5 + 1.0) * cells.ge(0)};
         };
         input.capacity =
             capacityFor(perturbation(input, config.overlap).noiseMask.sum().item<int64_t>(), input.perlinMask.numel());
@@ -217,6 +240,7 @@ void registerTesting(Napi::Env env, Napi::Object exports) {
   addFunction<perlinNoiseToJs>(env, testing, "perlinNoise");
   addFunction<perlinMasksToJs>(env, testing, "perlinMasks");
   addFunction<latentNoiseToJs>(env, testing, "latentNoise");
+  addFunction<sharedNoiseToJs>(env, testing, "sharedNoise");
   addFunction<distanceWeightToJs>(env, testing, "distanceWeight");
   addFunction<dilateToJs>(env, testing, "dilate");
   addFunction<forward>(env, testing, "forward");

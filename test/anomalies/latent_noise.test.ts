@@ -5,11 +5,11 @@ import { testElsewhere } from "../golden/cases.js";
 import { philox, tag } from "./philox.js";
 import { testing } from "../support/native.js";
 
-/** Box-Muller as native/anomalies/latent_noise.cc lays it out, in float64. */
-function oracle(seed: number, step: number, sample: number, position: number, channel: number): number {
+/** Box-Muller as native/anomalies/latent_noise.cc lays it out, in float64. Purpose 3: shared vectors, by their number. */
+function oracle(seed: number, step: number, sample: number, position: number, channel: number, purpose = 2): number {
   const group = Math.floor(channel / 32);
   const word = Math.floor((channel % 32) / 8);
-  const words = philox([8 * group + (channel % 8), position, tag(2, sample), step], BigInt(seed));
+  const words = philox([8 * group + (channel % 8), position, tag(purpose, sample), step], BigInt(seed));
   const [first, second] = word < 2 ? [words[0], words[1]] : [words[2], words[3]];
   const radius = Math.sqrt(-2 * Math.log(Math.floor(first / 2) * 2 ** -31 + 2 ** -32));
   const quadrant = Math.floor(second / 2 ** 30);
@@ -120,4 +120,46 @@ testElsewhere("the same noise, bit for bit", { skip: false }, async (device) => 
     actual,
     [384, 300, 5].map((channels) => testing().latentNoise(2 ** 40 + 12345, 70001, 63, positions, channels)),
   );
+});
+
+const first = (count: number): Int32Array => Int32Array.from({ length: count }, (_, i) => i);
+
+test("shared noise vectors are normals of their own streams, which seed and step alone pick", () => {
+  const [seed, step, channels, vectors] = [2 ** 40 + 5, 70001, 40, 6];
+  const { vectors: drawn } = testing().sharedNoise(seed, step, 17, first(3), channels, vectors);
+  assert.deepEqual(drawn.shape, [vectors, channels]);
+  for (let v = 0; v < vectors; v++)
+    for (let c = 0; c < channels; c++) {
+      const expected = oracle(seed, step, 0, v, c, 3);
+      assert.ok(Math.abs(Number(drawn.data[v * channels + c]) - expected) < 2e-6 * Math.max(1, Math.abs(expected)));
+    }
+  // As processes that share a batch need it.
+  assert.deepEqual(testing().sharedNoise(seed, step, 3, first(9), channels, vectors).vectors, drawn);
+  assert.notDeepEqual(testing().sharedNoise(seed, step + 1, 17, first(3), channels, vectors).vectors, drawn);
+});
+
+test("a position's choice of a shared vector and its sign depend on seed, step, sample and position alone", () => {
+  const [seed, step, sample, vectors] = [77, 12, 5, 512];
+  const { index, weight } = testing().sharedNoise(seed, step, sample, first(2000), 4, vectors);
+  const counts = new Uint32Array(vectors);
+  let positive = 0;
+  for (let p = 0; p < 2000; p++) {
+    const words = philox([0, p, tag(4, sample), step], BigInt(seed));
+    assert.equal(index.data[p], Math.floor((words[0] * vectors) / 2 ** 32));
+    assert.equal(weight.data[p], words[1] % 2 === 1 ? -1 : 1);
+    counts[Number(index.data[p])]!++;
+    positive += Number(weight.data[p] === 1);
+  }
+  // 4 positions a vector on average: Poisson.
+  assert.ok(Math.max(...counts) < 16 && counts.filter((count) => count === 0).length < 40);
+  assert.ok(Math.abs(positive - 1000) < 120);
+  const some = testing().sharedNoise(seed, step, sample, Int32Array.from([1234, 7]), 4, vectors);
+  assert.deepEqual([...some.index.data], [index.data[1234], index.data[7]]);
+});
+
+testElsewhere("the same shared noise, bit for bit", { skip: false }, async (device) => {
+  const positions = Int32Array.from([0, 5, 4095, 2 ** 31 - 1]);
+  const actual = testing().sharedNoise(2 ** 40 + 12345, 70001, 63, positions, 300, 9, device);
+  await testing().setPortable(false);
+  assert.deepEqual(actual, testing().sharedNoise(2 ** 40 + 12345, 70001, 63, positions, 300, 9));
 });

@@ -17,7 +17,7 @@ export interface GoldenStepInput {
   heads: TensorMap;
   /** b x 3 x H x W, normalised. */
   input: NativeTensor;
-  /** 2b x C x h x w. */
+  /** 2b x C x h x w. With `noiseVectors` in the configuration its first so many positions are shared, in some order and scale. */
   noise: NativeTensor;
   /** 2b x 1 x h x w. */
   perlinMask: NativeTensor;
@@ -82,6 +82,16 @@ export interface NativeTesting {
     channels: number,
     device?: string,
   ): Float32Array;
+  /** The same of `vectors` shared noise vectors (vectors x channels): which one each position takes, and times what. */
+  sharedNoise(
+    seed: number,
+    index: number,
+    sample: number,
+    positions: Int32Array,
+    channels: number,
+    vectors: number,
+    device?: string,
+  ): { vectors: NativeTensor; index: NativeTensor; weight: NativeTensor };
   distanceWeight(mask: Uint8Array, height: number, width: number, w: number, p: number): Float32Array;
   dilate(mask: Uint8Array, height: number, width: number, size: number): Uint8Array;
 

@@ -71,6 +71,7 @@ async function train(
       await trainer.step({
         index,
         items: keys.map((key) => ({ key, pixels: images[key]! })),
+        noiseScale: 1 + index / 4,
         adaptorLearningRate: 1e-4,
         headsLearningRate: 2e-4,
       }),
@@ -142,6 +143,8 @@ for (const [where, run] of elsewhere) {
     ["no synthetic anomalies", { ablation: { syntheticAnomalies: "none" } }],
     ["no clipping", { optimizer: { gradientClip: 0 } }],
     ["direct heads", { compute: "direct" }],
+    ["shared noise vectors", { noiseVectors: 5 }],
+    ["shared noise vectors, direct heads", { noiseVectors: 5, compute: "direct" }],
   ] as const satisfies [string, TrainerChanges][]) {
     test(`training ${where}, ${what}: losses and heads are those of the CPU, masks and noise included`, async () => {
       const expected = await train(changes);
@@ -294,6 +297,29 @@ for (const [where, run] of [
 
 test("on the CPU there is no second memory for features", async () => {
   assert.equal((await train({ featureCacheBytes: 0, featureCacheHostBytes: 2 ** 20 })).cache.host, 0);
+});
+
+test("shared noise vectors: the low-resolution heads train as the direct ones", async () => {
+  const [direct, fast] = [await train({ noiseVectors: 5, compute: "direct" }), await train({ noiseVectors: 5 })];
+  const [losses, heads] = [difference(fast.all, direct.all), headsDifference(fast.heads, direct.heads)];
+  assert.ok(losses < 1e-3 && heads < 5e-3, `losses ${losses}, heads ${heads}`);
+  assert.ok(difference(fast.all, (await train({})).all) > 1e-3, "independent noise is another");
+});
+
+test("noiseScale is a factor on noiseStd, with shared vectors too", async () => {
+  for (const noiseVectors of [0, 5]) {
+    const step = async (noiseStd: number, noiseScale: number): Promise<StepLosses> => {
+      const trainer = await trainerWith({ noiseStd: Float32Array.of(noiseStd), noiseVectors });
+      const items = [0, 1].map((key) => ({ key, pixels: images[key]! }));
+      const rates = { adaptorLearningRate: 1e-4, headsLearningRate: 2e-4 };
+      const [losses] = await trainer.step({ index: 0, items, noiseScale, ...rates });
+      trainer.dispose();
+      return losses!;
+    };
+    const expected = await step(0.5, 1);
+    assert.ok(difference([await step(0.25, 2)], [expected]) < 1e-6);
+    assert.ok(difference([await step(0.25, 1)], [expected]) > 1e-3);
+  }
 });
 
 test("bfloat16 products: near float32, and not it", async () => {
