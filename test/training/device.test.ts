@@ -309,7 +309,11 @@ test("shared noise vectors: the low-resolution heads train as the direct ones", 
 test("noiseScale is a factor on noiseStd, with shared vectors too", async () => {
   for (const noiseVectors of [0, 5]) {
     const step = async (noiseStd: number, noiseScale: number): Promise<StepLosses> => {
-      const trainer = await trainerWith({ noiseStd: Float32Array.of(noiseStd), noiseVectors });
+      const trainer = await trainerWith({
+        noiseStd: Float32Array.of(noiseStd),
+        noiseVectors,
+        ablation: { syntheticAnomalies: "simplenet" },
+      });
       const items = [0, 1].map((key) => ({ key, pixels: images[key]! }));
       const rates = { adaptorLearningRate: 1e-4, headsLearningRate: 2e-4 };
       const [losses] = await trainer.step({ index: 0, items, noiseScale, ...rates });
