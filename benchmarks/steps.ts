@@ -3,14 +3,17 @@
  * step, so that other work on the machine meets all of them.
  *
  *   node dist/benchmarks/steps.js [--before FOLDER] [--backbone wide_resnet50_2] [--size 256] [--batch 32] [--threads 2]
- *     [--precision float32,bfloat16] [--noise-vectors 512] [--repetitions 5] > benchmarks/results/steps-NAME.json
+ *     [--precision float32,bfloat16] [--noise-vectors 512] [--repetitions 5] [--profile] > benchmarks/results/steps-NAME.json
  *
  * "before" is the other checkout in float32. Features are cached; drawn images and random weights change no time. Linux only
- * (memory).
+ * (memory). --profile also says what the processor's time goes to, by the functions that Linux's `perf` finds at work.
  */
-import { type ChildProcess, fork } from "node:child_process";
+import { type ChildProcess, execFileSync, fork, spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import os from "node:os";
 import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 
 import { renderScene } from "../lib/datasets/surface.js";
@@ -100,6 +103,49 @@ async function answer(c: Case, { root, changes }: Side): Promise<void> {
   process.send!("ready");
 }
 
+/** What the functions of a step belong to; the first that fits. */
+const parts = {
+  products: /gemm|mkl_|dnnl|jit_|brgemm/,
+  "the system": /^\[k\]/,
+  noise:
+    /noise|Noise|philox|normals|perlin|Perlin|addRun|scaledSum|addWeighted|ActivePositions|namespace\)::add\(|addNoise|forEachTap/,
+  upscaling: /Combine|RowUpscale/,
+  "rows and pooling":
+    /addScaled|addSquaredDeviation|leakyDot|addGradients|inputGradient|poolRow|statisticsOnCpu|rowsBackward|classificationPool/,
+  "waiting for threads": /gomp|omp_|do_wait|sched_yield/,
+} as const;
+
+/** Milliseconds of the processor per step, by part. */
+async function profile(child: ChildProcess, repetitions: number): Promise<Record<string, number>> {
+  const folder = mkdtempSync(path.join(os.tmpdir(), "supersimplenet-profile-"));
+  try {
+    const file = path.join(folder, "data");
+    const perf = spawn("perf", ["record", "-F", "499", "-o", file, "-p", String(child.pid)], { stdio: "ignore" });
+    await sleep(2000); // until it has attached
+    let cpuMs = 0;
+    for (let i = 0; i < repetitions; i++) {
+      child.send("step");
+      cpuMs += (await next<Step>(child)).cpuMs / repetitions;
+    }
+    perf.kill("SIGINT");
+    await once(perf, "exit");
+    const report = execFileSync("perf", ["report", "-i", file, "--no-children", "--sort", "symbol", "--stdio"], {
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "ignore"],
+      maxBuffer: 2 ** 27,
+    });
+    const out: Record<string, number> = {};
+    for (const [, percent, symbol] of report.matchAll(/^ +([\d.]+)% +(\[.\].*)$/gm)) {
+      const name = symbol!.startsWith("[k]") ? "[k]" : symbol!;
+      const part = Object.entries(parts).find(([, pattern]) => pattern.test(name))?.[0] ?? "everything else";
+      out[part] = (out[part] ?? 0) + (Number(percent) / 100) * cpuMs;
+    }
+    return Object.fromEntries(Object.entries(out).map(([part, ms]) => [part, Math.round(ms)]));
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
 async function next<T>(child: ChildProcess): Promise<T> {
   const [message] = (await once(child, "message")) as [T];
   return message;
@@ -116,6 +162,7 @@ async function main(): Promise<void> {
       precision: { type: "string", default: "float32" },
       "noise-vectors": { type: "string", default: "512" },
       repetitions: { type: "string", default: "5" },
+      profile: { type: "boolean", default: false },
       child: { type: "string" },
     },
   });
@@ -153,6 +200,8 @@ async function main(): Promise<void> {
         `${i + 1} ${sides[k]!.name}: ${step.clockMs.toFixed(0)} ms, processor ${step.cpuMs.toFixed(0)} ms, ${step.peakMiB.toFixed(0)} MiB, loss ${step.loss}`,
       );
     }
+  const profiles: Record<string, number>[] = [];
+  if (values.profile) for (const child of children) profiles.push(await profile(child, Number(values.repetitions)));
   for (const child of children) child.kill();
   const median = (list: readonly number[]): number =>
     Number([...list].sort((a, b) => a - b)[Math.floor(list.length / 2)]!.toPrecision(4));
@@ -161,6 +210,7 @@ async function main(): Promise<void> {
     clock: spread(steps[k]!.map(({ clockMs }) => clockMs)),
     processor: spread(steps[k]!.map(({ cpuMs }) => cpuMs)),
     peakMiB: median(steps[k]!.map(({ peakMiB }) => peakMiB)),
+    ...(profiles[k] && { processorMsByPart: profiles[k] }),
     /** Of the first side, in the same repetition. */
     timesFaster: {
       clock: median(steps[k]!.map(({ clockMs }, i) => steps[0]![i]!.clockMs / clockMs)),

@@ -34,7 +34,7 @@ SSN_VECTORISED void scaledSum(float* __restrict to, const float* __restrict base
   for (int64_t i = 0; i < n; ++i) to[i] = base[i] + weight * from[i];
 }
 
-SSN_VECTORISED void addScaled(float* __restrict to, const float* __restrict from, float weight, int64_t n) {
+SSN_VECTORISED void addWeighted(float* __restrict to, const float* __restrict from, float weight, int64_t n) {
   for (int64_t i = 0; i < n; ++i) to[i] += weight * from[i];
 }
 
@@ -127,7 +127,7 @@ at::Tensor NoisePath::sumRows(const at::Tensor& noisy) const {
   at::parallel_for(0, k / kRun, 1, [&](int64_t begin, int64_t end) {
     for (int64_t run = begin; run < end; ++run)
       for (int64_t p = 0; p < rows; ++p)
-        addScaled(to + index[p] * k + run * kRun, from + p * k + run * kRun, weight[p], kRun);
+        addWeighted(to + index[p] * k + run * kRun, from + p * k + run * kRun, weight[p], kRun);
   });
   return out;
 }
@@ -196,7 +196,7 @@ at::Tensor NoisePath::sumTaps(const at::Tensor& planes) const {
       for (int64_t p = 0; p < rows; ++p) {
         const int64_t x = cells[p] % width - dx, y = cells[p] / width % height - dy;
         if (x < 0 || x >= width || y < 0 || y >= height) continue;
-        addScaled(to + (index[p] * kTaps + tap) * k, from + (cells[p] - dy * width - dx) * k, weight[p], k);
+        addWeighted(to + (index[p] * kTaps + tap) * k, from + (cells[p] - dy * width - dx) * k, weight[p], k);
       }
     }
   });
