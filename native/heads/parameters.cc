@@ -67,7 +67,8 @@ std::vector<Heads::Named> Heads::named() {
   return out;
 }
 
-Heads headsFromTensors(const TensorMap& tensors, int64_t channels, const HeadLayout& layout, at::Device device) {
+Heads headsFromTensors(const TensorMap& tensors, int64_t channels, const HeadLayout& layout, at::Device device,
+                       bool copy) {
   const auto expected = headTensors(channels, layout);
   Heads heads;
   heads.layout = layout;
@@ -79,7 +80,7 @@ Heads headsFromTensors(const TensorMap& tensors, int64_t channels, const HeadLay
                                          std::to_string(channels) + " feature channels need");
     }
     *entry.tensor =
-        found->second.to(at::TensorOptions().device(device).dtype(at::kFloat), /*non_blocking=*/false, /*copy=*/true)
+        found->second.to(at::TensorOptions().device(device).dtype(at::kFloat), /*non_blocking=*/false, copy)
             .contiguous();
   }
   return heads;
