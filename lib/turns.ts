@@ -15,10 +15,10 @@ export function turns(): (bytes: number) => Promise<void> | undefined {
 }
 
 /** Where the pieces of so many bytes begin and end that fit into one turn; no bytes are one piece. */
-export function* pieceEnds(bytes: number): Generator<[begin: number, end: number]> {
+export function* pieceEnds(bytes: number, most = BYTES_PER_TURN): Generator<[begin: number, end: number]> {
   let at = 0;
-  do yield [at, Math.min(bytes, at + BYTES_PER_TURN)];
-  while ((at += BYTES_PER_TURN) < bytes);
+  do yield [at, Math.min(bytes, at + most)];
+  while ((at += most) < bytes);
 }
 
 /** The same bytes in pieces that fit into one turn. */

@@ -56,6 +56,8 @@ interface Header {
   bytes: Buffer;
 }
 
+/** Of a tensor that is written: its owner may change the rest of a larger one before that is copied. */
+const copiedAtOnce = 2 ** 22;
 const checksumName = "supersimplenet.checksum";
 const noChecksum = "0".repeat(16);
 
@@ -285,7 +287,7 @@ export async function encodeSafetensors(
   const breathe = turns();
   for (const { name, tensor } of order) {
     const [begin, end] = offsets.get(name)!;
-    for (const [from, to] of pieceEnds(end - begin)) {
+    for (const [from, to] of pieceEnds(end - begin, copiedAtOnce)) {
       typeOf(name, tensor); // again: the buffer may have been transferred in an earlier turn
       file.set(bytesOf(tensor.data).subarray(from, to), start + begin + from);
       await breathe(to - from);

@@ -165,7 +165,7 @@ test("hashes, weights and files leave turns to the event loop", async () => {
     ]),
   );
   const large: TensorMap = { t: { dtype: "float32", shape: [5 * 2 ** 20], data: new Float32Array(5 * 2 ** 20) } };
-  const backbone = await engine().randomBackbone("resnet18", 0);
+  const backbone = await engine().randomBackbone("resnet34", 0);
   const turnsIn = async (body: () => Promise<unknown>): Promise<number> => {
     let turns = 0;
     const count = (): void => {
@@ -184,7 +184,7 @@ test("hashes, weights and files leave turns to the event loop", async () => {
     writeTensors: () => writeTensors(at("tensors.safetensors"), tensors, {}),
     "sendTensors, one large": () => sendTensors(large),
     "writeTensors, one large": () => writeTensors(at("large.safetensors"), large, {}),
-    "backboneFrom": () => backboneFrom(backbone, "resnet18", "weights"),
+    backboneFrom: () => backboneFrom(backbone, "resnet34", "weights"),
   })) {
     const turns = await turnsIn(body);
     assert.ok(turns >= 10, `${what}: ${turns}`);
