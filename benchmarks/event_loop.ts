@@ -84,9 +84,7 @@ async function main(): Promise<void> {
       holds[0]![of] === null ? null : round(Math.max(...holds.map((hold) => hold[of]!)));
     const longest = { heldMs: most("heldMs")!, heldProcessorMs: most("heldProcessorMs"), callMs: most("callMs")! };
     results.push({ what, ...longest });
-    console.error(
-      `${what}: held ${longest.heldMs} ms (processor ${longest.heldProcessorMs}) of ${longest.callMs}`,
-    );
+    console.error(`${what}: held ${longest.heldMs} ms (processor ${longest.heldProcessorMs}) of ${longest.callMs}`);
   };
   const noise = (length: number): Uint8Array => Uint8Array.from({ length }, () => random.uint32());
   const files = async (count: number, side: number): Promise<string[]> =>

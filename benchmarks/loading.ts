@@ -66,7 +66,10 @@ async function main(): Promise<void> {
     await sharp(pixels, { raw: { width: size, height: size, channels: 3 } })
       .png()
       .toFile(image);
-    const roots = { here: path.join(__dirname, "../.."), ...(values.beside !== undefined && { beside: values.beside }) };
+    const roots = {
+      here: path.join(__dirname, "../.."),
+      ...(values.beside !== undefined && { beside: values.beside }),
+    };
     const runs: Record<string, Run[]> = {};
     for (let i = 0; i < Number(values.repetitions); i++)
       for (const [name, root] of Object.entries(roots)) {

@@ -240,8 +240,7 @@ SSN_INLINE void transformWeight(const float* weight, int64_t in, float* transfor
       for (int j = 0; j < n; ++j) {
         float* to = transformed + ((i * n + j) * in + c) * kOutputs<R>;
         for (int64_t o = 0; o < kOutputs<R>; ++o)
-          to[o] =
-              static_cast<float>(g[3 * j] * row[0][o] + g[3 * j + 1] * row[1][o] + g[3 * j + 2] * row[2][o]);
+          to[o] = static_cast<float>(g[3 * j] * row[0][o] + g[3 * j + 1] * row[1][o] + g[3 * j + 2] * row[2][o]);
       }
     }
 }
@@ -260,8 +259,12 @@ SSN_AVX512 void convolve4Avx512(const Layer& layer, const Block& block) { convol
 SSN_AVX512 void convolve2Avx512(const Layer& layer, const Block& block) { convolve<Avx512, 2, 12>(layer, block); }
 SSN_AVX2 void convolve4Avx2(const Layer& layer, const Block& block) { convolve<Avx2, 4, 6>(layer, block); }
 SSN_AVX2 void convolve2Avx2(const Layer& layer, const Block& block) { convolve<Avx2, 2, 6>(layer, block); }
-SSN_AVX512 void weight4Avx512(const float* weight, int64_t in, float* to) { transformWeight<Avx512, 4>(weight, in, to); }
-SSN_AVX512 void weight2Avx512(const float* weight, int64_t in, float* to) { transformWeight<Avx512, 2>(weight, in, to); }
+SSN_AVX512 void weight4Avx512(const float* weight, int64_t in, float* to) {
+  transformWeight<Avx512, 4>(weight, in, to);
+}
+SSN_AVX512 void weight2Avx512(const float* weight, int64_t in, float* to) {
+  transformWeight<Avx512, 2>(weight, in, to);
+}
 SSN_AVX2 void weight4Avx2(const float* weight, int64_t in, float* to) { transformWeight<Avx2, 4>(weight, in, to); }
 SSN_AVX2 void weight2Avx2(const float* weight, int64_t in, float* to) { transformWeight<Avx2, 2>(weight, in, to); }
 

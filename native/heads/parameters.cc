@@ -79,9 +79,8 @@ Heads headsFromTensors(const TensorMap& tensors, int64_t channels, const HeadLay
       throw Error("WEIGHTS_INVALID", "tensor '" + entry.name + "' does not have the shape that " +
                                          std::to_string(channels) + " feature channels need");
     }
-    *entry.tensor =
-        found->second.to(at::TensorOptions().device(device).dtype(at::kFloat), /*non_blocking=*/false, copy)
-            .contiguous();
+    *entry.tensor = found->second.to(at::TensorOptions().device(device).dtype(at::kFloat), /*non_blocking=*/false, copy)
+                        .contiguous();
   }
   return heads;
 }

@@ -58,7 +58,10 @@ test("a file gives the results of its model, to the last bit, with every form of
   for (const option of options) {
     const expected = await detected(model, option);
     for (const [name, weights] of [["embedded"], ["named", at("weights.safetensors")]] as const) {
-      const { logit, map } = await detected(at(`${name}.safetensors`), { ...option, backboneWeights: weights ?? "auto" });
+      const { logit, map } = await detected(at(`${name}.safetensors`), {
+        ...option,
+        backboneWeights: weights ?? "auto",
+      });
       assert.equal(logit, expected.logit);
       assert.deepEqual(map.data, expected.map.data);
     }
@@ -150,7 +153,10 @@ test("libtorch is opened beside the event loop, with the spin limit, which does 
 });
 
 test("the engine may be asked for, and the process may end, while libtorch is being opened", () => {
-  assert.equal(run(`const opening = openEngine("cpu"); const now = engine("cpu"); console.log((await opening) === now);`), "true\n");
+  assert.equal(
+    run(`const opening = openEngine("cpu"); const now = engine("cpu"); console.log((await opening) === now);`),
+    "true\n",
+  );
   const file = JSON.stringify(at("embedded.safetensors"));
   for (const ms of [0, 20, 60, 150])
     run(`Detector.load(${file}, { device: "cpu" }).catch(() => {}); setTimeout(() => process.exit(0), ${ms});`);
