@@ -14,7 +14,41 @@ export function turns(): (bytes: number) => Promise<void> | undefined {
   };
 }
 
+/** Where the pieces of so many bytes begin and end that fit into one turn; no bytes are one piece. */
+export function* pieceEnds(bytes: number, most = BYTES_PER_TURN): Generator<[begin: number, end: number]> {
+  let at = 0;
+  do yield [at, Math.min(bytes, at + most)];
+  while ((at += most) < bytes);
+}
+
 /** The same bytes in pieces that fit into one turn. */
 export function* pieces(bytes: Uint8Array): Generator<Uint8Array> {
-  for (let at = 0; at < bytes.length; at += BYTES_PER_TURN) yield bytes.subarray(at, at + BYTES_PER_TURN);
+  for (const [begin, end] of pieceEnds(bytes.length)) yield bytes.subarray(begin, end);
+}
+
+/** Work that yields how many bytes it has passed over since the last time. */
+export type Steps<T> = Generator<number, T, void>;
+
+/** Does such work in several turns. */
+export async function inTurns<T>(steps: Steps<T>): Promise<T> {
+  const breathe = turns();
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+    await breathe(value);
+  }
+}
+
+/** Does such work at once, for a caller that cannot wait. */
+export function atOnce<T>(steps: Steps<T>): T {
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+  }
+}
+
+/** A promise that is awaited later, if something else does not fail first: its rejection until then ends no process. */
+export function unheeded<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => undefined);
+  return promise;
 }

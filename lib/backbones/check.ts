@@ -4,7 +4,7 @@ import { SuperSimpleNetError } from "../errors.js";
 import type { Architecture, NativeTensor, TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
 import { architectures } from "../schema/common.js";
-import { pieces, turns } from "../turns.js";
+import { inTurns, pieces, type Steps, turns } from "../turns.js";
 
 /** Of what a ResNet's file may hold, the part that runs here. layer4, fc and counters are ignored. */
 const used = /^(?:conv1|bn1|layer[123])\./;
@@ -25,12 +25,12 @@ export const firstProblems = (problems: readonly string[]): string =>
  * Picks `wanted` (names to shapes) out of `tensors` as float32, where they are called `rename(name)`. What is missing,
  * misshapen, not floating-point, not finite, or a negative variance is added to `problems`.
  */
-export function pickTensors(
+export function* pickTensors(
   tensors: TensorMap,
   wanted: Record<string, number[]>,
   rename: (name: string) => string,
   problems: string[],
-): TensorMap {
+): Steps<TensorMap> {
   const out: TensorMap = {};
   for (const [name, shape] of Object.entries(wanted)) {
     const found = tensors[rename(name)];
@@ -45,6 +45,7 @@ export function pickTensors(
       const bad = badValues(tensor.data, name.endsWith("running_var"));
       if (bad) problems.push(`${rename(name)} holds ${bad}`);
       out[name] = tensor;
+      yield tensor.data.byteLength;
     }
   }
   return out;
@@ -101,11 +102,11 @@ export function detectArchitecture(tensors: TensorMap): Architecture | undefined
  * share (`module.`, `backbone.`, `model.feature_extractor.`, ..) is dropped. `source` names the file in errors.
  * Throws WEIGHTS_INVALID with every missing, misshapen, non-floating, non-finite or surplus tensor.
  */
-export function backboneFrom(tensors: TensorMap, architecture: Architecture, source: string): TensorMap {
+export async function backboneFrom(tensors: TensorMap, architecture: Architecture, source: string): Promise<TensorMap> {
   const prefix = resnetPrefix(tensors) ?? "";
   const needed = engine().backboneTensors(architecture);
   const problems: string[] = [];
-  const out = pickTensors(tensors, needed, (name) => prefix + name, problems);
+  const out = await inTurns(pickTensors(tensors, needed, (name) => prefix + name, problems));
   // A deeper net's file holds everything that a shallower one of its kind needs; its results would be silently wrong.
   for (const name of usedNames(tensors, prefix)) {
     if (!needed[name]) problems.push(`${prefix}${name} does not belong to ${architecture}`);

@@ -34,7 +34,7 @@ export async function importWeights(file: string, architecture?: string): Promis
       `expected exactly the tensors of ${catalogue.map((e) => e.architecture).join(", ")} up to layer3; name the architecture to see what is wrong`,
     ]);
   }
-  backboneFrom(tensors, found, file);
+  await backboneFrom(tensors, found, file);
 
   const folder = weightsFolder();
   await prepareCache(folder);

@@ -9,6 +9,7 @@ import { findCacheFolder } from "../native/locate.js";
 import { check } from "../schema/check.js";
 import { type LoadBackboneOptions, loadBackboneOptions } from "../schema/models.js";
 import { cachedWeights, packaged, weightsFolder } from "./catalogue.js";
+import { unheeded } from "../turns.js";
 import { backboneFrom, tensorsSha256 } from "./check.js";
 
 export interface Backbone {
@@ -67,31 +68,38 @@ export function weightsFile(where: string, architecture: Architecture, weights: 
  * the package's own file was changed.
  */
 export async function loadBackbone(options: LoadBackboneOptions): Promise<Backbone> {
+  const opened = await openBackbone(options);
+  return { ...opened, sha256: await opened.sha256 };
+}
+
+/** loadBackbone, without waiting for the checksum, which is as long as the rest; CHECKSUM_MISMATCH comes with it. */
+export async function openBackbone(
+  options: LoadBackboneOptions,
+): Promise<Omit<Backbone, "sha256"> & { sha256: Promise<string> }> {
   const where = "loadBackbone";
   const { architecture, weights, seed, signal } = check(where, loadBackboneOptions, options);
   throwIfAborted(signal);
   if (weights === "random") {
     const tensors = await engine().randomBackbone(architecture, seed);
     throwIfAborted(signal);
-    return {
-      architecture,
-      tensors,
-      sha256: await tensorsSha256(tensors),
-      source: `random, seed ${seed}`,
-      trained: false,
-    };
+    const sha256 = unheeded(tensorsSha256(tensors));
+    return { architecture, tensors, sha256, source: `random, seed ${seed}`, trained: false };
   }
   const file = weightsFile(where, architecture, weights);
-  const tensors = backboneFrom(await readUsed(file), architecture, file);
+  const tensors = await backboneFrom(await readUsed(file), architecture, file);
   throwIfAborted(signal);
+  const own = weights === "distilled";
+  const sha256 = unheeded(own ? checkedOwn(tensors, file) : tensorsSha256(tensors));
+  return { architecture, tensors, sha256, source: own ? packaged.name : path.basename(file), trained: true };
+}
+
+async function checkedOwn(tensors: TensorMap, file: string): Promise<string> {
   const sha256 = await tensorsSha256(tensors);
-  if (weights !== "distilled") return { architecture, tensors, sha256, source: path.basename(file), trained: true };
-  if (sha256 !== packaged.tensorsSha256)
-    throw new SuperSimpleNetError("CHECKSUM_MISMATCH", `A part of this package was changed: ${file}.`, {
-      path: file,
-      fix: "Install the package again.",
-    });
-  return { architecture, tensors, sha256, source: packaged.name, trained: true };
+  if (sha256 === packaged.tensorsSha256) return sha256;
+  throw new SuperSimpleNetError("CHECKSUM_MISMATCH", `A part of this package was changed: ${file}.`, {
+    path: file,
+    fix: "Install the package again.",
+  });
 }
 
 /** Without layer4 and fc, which are the larger part of an official file; everything when the names have a prefix. */

@@ -12,14 +12,15 @@ import { pathOfSource } from "../images/source.js";
 import { imageWarnings } from "../images/warnings.js";
 import { prefetch } from "../images/pipeline.js";
 import { computeFor, networkSettings } from "../models/config.js";
-import { Model, releaseBackbone } from "../models/model.js";
+import { checkInTurns, Model, openBackboneOf, openModel, releaseBackbone } from "../models/model.js";
 import type { NativeDetector, Region, ResizeMethod } from "../native/binding.js";
 import { type ChosenDevice, applyThreads, checkPrecision, resolveDevice } from "../native/device.js";
-import { engine } from "../native/engine.js";
-import { sendTensors } from "../native/send.js";
+import { engine, openEngine } from "../native/engine.js";
+import { lendTensors, sendTensors } from "../native/send.js";
 import { check } from "../schema/check.js";
 import type { Decision } from "../schema/decisions.js";
 import { type DetectOptions, detectOptions, type DetectorOptions, detectorOptions } from "../schema/detection.js";
+import { unheeded } from "../turns.js";
 import { decide, type Limits, limitsOf } from "./decide.js";
 import type { AnomalyMap, Detection, ImageSource } from "./types.js";
 
@@ -78,11 +79,14 @@ export class Detector {
    */
   static async load(source: string | Model, options: DetectorOptions = {}): Promise<Detector> {
     const settings = check(where, detectorOptions, options);
+    // The model file is read while libtorch is opened, and the engine lays out the weights while they are verified.
+    const reading = typeof source === "string" ? unheeded(openModel(source)) : undefined;
+    await openEngine(settings.device);
     const chosen = resolveDevice(where, settings.device);
     checkPrecision(where, settings.precision, chosen.device);
-    const model = typeof source === "string" ? await Model.load(source) : source;
+    const { value: model, verified } = (await reading) ?? { value: source as Model, verified: undefined };
     if (!(model instanceof Model)) throw invalid(where, "source", "a model file's path or a Model", typeof source);
-    if (model === source) model.check(where);
+    if (model === source) await checkInTurns(model, where);
     const limits = limitsOf(where, model.config.thresholds, settings);
     const compute = computeFor(where, "heads", model.config, settings.heads);
     await applyThreads(where, settings.threads);
@@ -90,10 +94,23 @@ export class Detector {
     // The file may not be needed, but a wrong name is a mistake all the same.
     if (settings.backboneWeights !== "auto" && settings.backboneWeights !== "random")
       weightsFile(where, model.config.backbone.architecture, settings.backboneWeights);
-    const backbone = await model.backbone(settings.backboneWeights);
+    const backbone = await openBackboneOf(model, settings.backboneWeights);
     const { precision, cudaGraphs } = settings;
     const config = { ...model.networkConfig, device: chosen.device, compute, precision, cudaGraphs };
-    const native = await engine().createDetector(config, await sendTensors(backbone), await sendTensors(model.heads));
+    const [made, checked] = await Promise.allSettled([
+      model === source
+        ? engine().createDetector(config, await sendTensors(backbone.value), await sendTensors(model.heads))
+        : lendTensors([backbone.value, model.heads], (weights, heads) =>
+            engine().createDetector(config, weights!, heads!),
+          ),
+      Promise.all([verified, backbone.verified]),
+    ]);
+    if (checked.status === "rejected") {
+      if (made.status === "fulfilled") made.value.dispose();
+      throw checked.reason;
+    }
+    if (made.status === "rejected") throw made.reason;
+    const native = made.value;
     if (model !== source) releaseBackbone(model);
     return new Detector(model, chosen, native, settings, limits);
   }

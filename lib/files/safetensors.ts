@@ -10,8 +10,8 @@ import { isUtf8 } from "node:buffer";
 
 import { SuperSimpleNetError } from "../errors.js";
 import type { Dtype, NativeTensor, TensorMap } from "../native/binding.js";
-import { engine } from "../native/engine.js";
-import { turns } from "../turns.js";
+import { openEngine } from "../native/engine.js";
+import { pieceEnds, turns } from "../turns.js";
 import { allocate, type InputFile } from "./input.js";
 
 interface ElementType {
@@ -56,6 +56,8 @@ interface Header {
   bytes: Buffer;
 }
 
+/** Of a tensor that is written: its owner may change the rest of a larger one before that is copied. */
+const copiedAtOnce = 2 ** 22;
 const checksumName = "supersimplenet.checksum";
 const noChecksum = "0".repeat(16);
 
@@ -65,12 +67,14 @@ export async function readSafetensorsMetadata(file: InputFile): Promise<Record<s
 }
 
 /**
- * Reads the tensors. With `names`, only those whose name starts with one of them: a part cannot be verified. Throws
- * FILE_CORRUPT, WEIGHTS_INVALID for a wanted tensor whose element type has no form here, and OUT_OF_MEMORY.
+ * Reads the tensors. With `names`, only those whose name starts with one of them: a part cannot be verified. `onRead`
+ * gets the tensors before they are. Throws FILE_CORRUPT, WEIGHTS_INVALID for a wanted tensor whose element type has no
+ * form here, and OUT_OF_MEMORY.
  */
 export async function readSafetensors(
   file: InputFile,
   names?: readonly string[],
+  onRead?: (tensors: TensorMap) => void,
 ): Promise<{ tensors: TensorMap; metadata: Record<string, string> }> {
   const header = await readHeader(file);
   const data = 8 + header.bytes.length;
@@ -84,6 +88,7 @@ export async function readSafetensors(
     }
     tensors[name] = { dtype, shape, data: new array((await file.read(data + begin, end - begin)).buffer) };
   }
+  onRead?.(tensors);
   if (!names) await verify(file, header, tensors);
   // Another byte than 0 and 1 in a bool is undefined behaviour in C++. Not before: the checksum is of the file's bytes.
   for (const { dtype, data } of Object.values(tensors))
@@ -230,10 +235,11 @@ const checksumEntry = (value: string): string => `${quoted(checksumName)}:${quot
 
 /** Of the header, in which the checksum itself counts as zeros, and then of the tensors as they lie. */
 async function checksum(parts: readonly Uint8Array[]): Promise<string> {
+  const native = await openEngine();
   let sum = 0n;
   const breathe = turns();
   for (const part of parts) {
-    sum = engine().checksum(part, sum);
+    sum = native.checksum(part, sum);
     await breathe(part.length);
   }
   return sum.toString(16).padStart(16, "0");
@@ -281,10 +287,12 @@ export async function encodeSafetensors(
   const breathe = turns();
   for (const { name, tensor } of order) {
     const [begin, end] = offsets.get(name)!;
-    typeOf(name, tensor); // again: the buffer may have been transferred in an earlier turn
-    file.set(bytesOf(tensor.data), start + begin);
+    for (const [from, to] of pieceEnds(end - begin, copiedAtOnce)) {
+      typeOf(name, tensor); // again: the buffer may have been transferred in an earlier turn
+      file.set(bytesOf(tensor.data).subarray(from, to), start + begin + from);
+      await breathe(to - from);
+    }
     copies.push(file.subarray(start + begin, start + end));
-    await breathe(end - begin);
   }
   return { file, header: file.subarray(8, start), tensors: copies };
 }

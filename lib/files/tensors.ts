@@ -1,6 +1,6 @@
 import { fileError, SuperSimpleNetError } from "../errors.js";
 import type { TensorMap } from "../native/binding.js";
-import { engine } from "../native/engine.js";
+import { openEngine } from "../native/engine.js";
 import { replaceFile } from "../write.js";
 import { checkNul, InputFile, isFolder } from "./input.js";
 import { encodeSafetensors, readSafetensors, readSafetensorsMetadata, sealSafetensors } from "./safetensors.js";
@@ -19,13 +19,18 @@ export type TensorFormat = "safetensors" | "pytorch-zip" | "pytorch-legacy";
  * starts with one of them. Tensors keep the file's element type; toFloat32 (lib/backbones/float32.ts) converts. Of a
  * PyTorch file: the top-level dictionary, or its `state_dict`, `model_state_dict` or `model` when it holds no tensor.
  * Throws FILE_CORRUPT, PICKLE_REFUSED, WEIGHTS_INVALID (element type without a form here), OUT_OF_MEMORY and the codes
- * of InputFile.
+ * of InputFile. `onRead` gets the tensors of a safetensors file before its checksum is compared: for work that is thrown
+ * away when this fails.
  */
-export function readTensors(path: string, names?: readonly string[]): Promise<TensorFile> {
+export function readTensors(
+  path: string,
+  names?: readonly string[],
+  onRead?: (tensors: TensorMap) => void,
+): Promise<TensorFile> {
   return InputFile.with(path, async (file) => {
     const format = await formatOf(file);
-    if (format === "safetensors") return { ...(await readSafetensors(file, names)), format };
-    return { tensors: await engine().readPytorch(path, format, names), metadata: {}, format };
+    if (format === "safetensors") return { ...(await readSafetensors(file, names, onRead)), format };
+    return { tensors: await (await openEngine()).readPytorch(path, format, names), metadata: {}, format };
   });
 }
 

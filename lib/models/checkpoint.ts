@@ -50,7 +50,7 @@ async function backboneOfCheckpoint(
   { checkpoint, backbone: architecture, backboneWeights }: ModelFromCheckpointOptions,
   own: { architecture: Architecture; tensors: TensorMap } | undefined,
 ): Promise<{ info: BackboneInfo; tensors: TensorMap; cached: boolean }> {
-  const tensors = own && backboneFrom(own.tensors, architecture, checkpoint);
+  const tensors = own && (await backboneFrom(own.tensors, architecture, checkpoint));
   const sha256 = tensors && (await tensorsSha256(tensors));
   if (tensors && sha256 && backboneWeights === undefined) {
     return { info: { architecture, trained: true, source: path.basename(checkpoint), sha256 }, tensors, cached: false };

@@ -4,6 +4,7 @@ import type { Architecture, TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
 import { check } from "../schema/check.js";
 import { type ConvertOptions, convertOptions, layouts } from "../schema/models.js";
+import { inTurns } from "../turns.js";
 
 export type CheckpointLayout = (typeof layouts)[number];
 
@@ -38,7 +39,7 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
   const { layout, prefix } = detectLayout(tensors, Object.keys(wanted), asked, path);
 
   const problems: string[] = [];
-  const heads = pickTensors(tensors, wanted, (name) => prefix + nameIn[layout](name), problems);
+  const heads = await inTurns(pickTensors(tensors, wanted, (name) => prefix + nameIn[layout](name), problems));
   if (problems.length > 0)
     throw weightsInvalid(
       path,
@@ -50,7 +51,7 @@ export async function convertCheckpoint(options: ConvertOptions): Promise<Conver
   const inside = Object.fromEntries(Object.entries(tensors).filter(([name]) => name.startsWith(extractor)));
   const architecture = layout === "anomalib" ? detectArchitecture(inside) : undefined;
   return architecture
-    ? { heads, layout, backbone: { architecture, tensors: backboneFrom(inside, architecture, path) } }
+    ? { heads, layout, backbone: { architecture, tensors: await backboneFrom(inside, architecture, path) } }
     : { heads, layout };
 }
 

@@ -4,13 +4,14 @@ import { types } from "node:util";
 import type { CalibrateOptions, CalibrationParts } from "../calibration/recalibrate.js";
 import { call, command, type ErrorDetails, fileError, option, SuperSimpleNetError, text } from "../errors.js";
 import { packaged } from "../backbones/catalogue.js";
-import { loadBackbone } from "../backbones/load.js";
+import { openBackbone } from "../backbones/load.js";
 import { firstProblems, pickTensors, tensorsSha256 } from "../backbones/check.js";
 import { readTensors, writeTensors } from "../files/tensors.js";
 import { fullDepth } from "../schema/common.js";
 import type { NetworkConfig, TensorMap } from "../native/binding.js";
-import { engine } from "../native/engine.js";
+import { engine, openEngine } from "../native/engine.js";
 import { check, checkPath } from "../schema/check.js";
+import { atOnce, inTurns, type Steps, unheeded } from "../turns.js";
 import { type SaveOptions, saveOptions, type ThresholdOptions, thresholdOptions } from "../schema/models.js";
 import {
   checkConfig,
@@ -33,6 +34,21 @@ const backbonePrefix = "backbone.";
  */
 export let releaseBackbone: (model: Model) => void;
 
+/** model.check in several turns of the event loop. */
+export let checkInTurns: (model: Model, where: string) => Promise<void>;
+
+/** What is read and checked, but for a checksum that takes as long as the rest: nothing may come of it before `verified`. */
+interface Unverified<T> {
+  value: T;
+  verified: Promise<void>;
+}
+
+/** Model.load, for who has work to do meanwhile. */
+export let openModel: (path: string) => Promise<Unverified<Model>>;
+
+/** model.backbone, likewise. */
+export let openBackboneOf: (model: Model, weights: string, signal?: AbortSignal) => Promise<Unverified<TensorMap>>;
+
 /** A trained SuperSimpleNet: configuration, heads and, if embedded or just trained, the backbone's tensors. docs/reference/model-file.md. */
 export class Model {
   readonly config: ModelConfig;
@@ -47,6 +63,9 @@ export class Model {
     releaseBackbone = (model) => {
       if (model.#file !== undefined) model.#backbone = undefined;
     };
+    openModel = (path) => Model.#open(path);
+    checkInTurns = (model, where) => model.#checkInTurns(where);
+    openBackboneOf = (model, weights, signal) => model.#openBackbone(weights, signal);
   }
 
   /** Makes a model of its parts. Without `backbone` the weights are found when they are needed. */
@@ -72,8 +91,18 @@ export class Model {
    * configuration, missing or non-finite tensors), MODEL_TOO_NEW.
    */
   static async load(path: string): Promise<Model> {
+    const { value, verified } = await Model.#open(path);
+    await verified;
+    return value;
+  }
+
+  static async #open(path: string): Promise<Unverified<Model>> {
     checkPath("Model.load", "path", path);
-    const { tensors, metadata, format } = await readTensors(path);
+    let sha256: Promise<string> | undefined;
+    const { tensors, metadata, format } = await readTensors(path, undefined, (read) => {
+      sha256 = unheeded(tensorsSha256(backboneIn(read)));
+    });
+    await openEngine();
     const fail: Fail = (reason, { cause, fix } = {}) => {
       const what = `${path} is not a usable model file: ${reason}`;
       throw new SuperSimpleNetError("MODEL_INVALID", what, { path, cause, fix });
@@ -96,20 +125,18 @@ export class Model {
       );
     }
     const config = configOf(metadata["config"], version, fail);
-    const heads: TensorMap = {};
-    const backbone: TensorMap = {};
-    for (const [name, tensor] of Object.entries(tensors)) {
-      if (name.startsWith(backbonePrefix)) backbone[name.slice(backbonePrefix.length)] = tensor;
-      else heads[name] = tensor;
-    }
+    const backbone = backboneIn(tensors);
+    const heads = Object.fromEntries(Object.entries(tensors).filter(([name]) => !name.startsWith(backbonePrefix)));
     const embedded = Object.keys(backbone).length > 0;
     const model = new Model(config, heads, embedded ? { tensors: backbone, embedded } : undefined);
-    const problems = model.#problems();
+    const problems = await inTurns(model.#problems());
     if (problems.length > 0) fail(firstProblems(problems));
-    if (embedded && (await tensorsSha256(backbone)) !== config.backbone.sha256)
-      fail("its embedded backbone is not the one it was trained with.");
     if (embedded) model.#file = resolve(path);
-    return model;
+    const verify = async (): Promise<void> => {
+      if (embedded && (await sha256) !== config.backbone.sha256)
+        fail("its embedded backbone is not the one it was trained with.");
+    };
+    return { value: model, verified: unheeded(verify()) };
   }
 
   /**
@@ -118,24 +145,24 @@ export class Model {
    */
   check(where = "model.check"): void {
     checkConfig(where, this.config);
-    const problems = this.#problems();
-    if (problems.length > 0)
-      throw new SuperSimpleNetError("MODEL_INVALID", `${where}: the model is not usable: ${firstProblems(problems)}`, {
-        problems,
-      });
+    refuseProblems(where, atOnce(this.#problems()));
+  }
+
+  /** The same in several turns of the event loop. */
+  async #checkInTurns(where: string): Promise<void> {
+    checkConfig(where, this.config);
+    refuseProblems(where, await inTurns(this.#problems()));
   }
 
   /** The tensors against the configuration, which must have been checked. */
-  #problems(): string[] {
+  *#problems(): Steps<string[]> {
     const network = this.networkConfig;
-    const problems = tensorProblems(this.heads, engine().headTensors(engine().featureShape(network).channels, network));
+    const heads = engine().headTensors(engine().featureShape(network).channels, network);
+    const problems = yield* tensorProblems(this.heads, heads);
     if (!this.#backbone) return problems;
-    return [
-      ...problems,
-      ...tensorProblems(this.#backbone, engine().backboneTensors(this.config.backbone.architecture)).map(
-        (problem) => backbonePrefix + problem,
-      ),
-    ];
+    const backbone = engine().backboneTensors(this.config.backbone.architecture);
+    const more = yield* tensorProblems(this.#backbone, backbone);
+    return [...problems, ...more.map((problem) => backbonePrefix + problem)];
   }
 
   /**
@@ -143,11 +170,18 @@ export class Model {
    * and CHECKSUM_MISMATCH for other weights than the model was trained with.
    */
   async backbone(weights = "auto", signal?: AbortSignal): Promise<TensorMap> {
+    const { value, verified } = await this.#openBackbone(weights, signal);
+    await verified;
+    return value;
+  }
+
+  async #openBackbone(weights: string, signal: AbortSignal | undefined): Promise<Unverified<TensorMap>> {
     checkPath("model.backbone", "weights", weights);
-    if (this.#backbone) return this.#backbone;
+    if (this.#backbone) return { value: this.#backbone, verified: Promise.resolve() };
     if (this.#file !== undefined) {
       const again = await Model.load(this.#file);
-      if (again.config.backbone.sha256 === this.config.backbone.sha256) return (this.#backbone = again.#backbone!);
+      if (again.config.backbone.sha256 === this.config.backbone.sha256)
+        return { value: (this.#backbone = again.#backbone!), verified: Promise.resolve() };
       throw new SuperSimpleNetError(
         "CHECKSUM_MISMATCH",
         `The backbone of the model was read from ${this.#file}, which holds another model by now. Load that one again.`,
@@ -156,15 +190,19 @@ export class Model {
     }
     const { architecture, sha256, source } = this.config.backbone;
     const own = weights === "auto" && sha256 === packaged.tensorsSha256;
-    const loaded = await loadBackbone({ architecture, weights: own ? "distilled" : weights, signal });
-    if (loaded.sha256 !== sha256) {
+    const opened = await openBackbone({ architecture, weights: own ? "distilled" : weights, signal });
+    const verify = async (): Promise<void> => {
+      if ((await opened.sha256) === sha256) {
+        this.#backbone = opened.tensors;
+        return;
+      }
       throw new SuperSimpleNetError(
         "CHECKSUM_MISMATCH",
-        `The model was trained on ${architecture} with the weights of '${source}', but '${loaded.source}' holds others.`,
+        `The model was trained on ${architecture} with the weights of '${source}', but '${opened.source}' holds others.`,
         { option: "backboneWeights", fix: text`Give the original file with ${option("backboneWeights")}.` },
       );
-    }
-    return (this.#backbone = loaded.tensors);
+    };
+    return { value: opened.tensors, verified: unheeded(verify()) };
   }
 
   /**
@@ -174,7 +212,7 @@ export class Model {
   async save(path: string, options: SaveOptions = {}): Promise<void> {
     checkPath("model.save", "path", path);
     const { embedBackbone: embed = this.#embedded } = check("model.save", saveOptions, options);
-    this.check("model.save");
+    await this.#checkInTurns("model.save");
     if (!embed && !this.config.backbone.trained) throw randomNotEmbedded("model.save", "embedBackbone");
     const tensors: TensorMap = { ...this.heads };
     if (embed) {
@@ -236,6 +274,20 @@ export class Model {
   }
 }
 
+/** The backbone's tensors of a model file, by its own names. */
+const backboneIn = (tensors: TensorMap): TensorMap =>
+  Object.fromEntries(
+    Object.entries(tensors)
+      .filter(([name]) => name.startsWith(backbonePrefix))
+      .map(([name, tensor]) => [name.slice(backbonePrefix.length), tensor]),
+  );
+
+function refuseProblems(where: string, problems: readonly string[]): void {
+  if (problems.length === 0) return;
+  const message = `${where}: the model is not usable: ${firstProblems(problems)}`;
+  throw new SuperSimpleNetError("MODEL_INVALID", message, { problems });
+}
+
 type Fail = (reason: string, details?: Pick<ErrorDetails, "cause" | "fix">) => never;
 
 function configOf(json: string | undefined, version: number, fail: Fail): ModelConfig {
@@ -286,7 +338,7 @@ function calibrationFromFormat2(calibration: object | null | undefined): unknown
 }
 
 /** What keeps `tensors` from being float32 tensors of these names and shapes, finite and with no negative variance. */
-function tensorProblems(tensors: TensorMap, wanted: Record<string, number[]>): string[] {
+function* tensorProblems(tensors: TensorMap, wanted: Record<string, number[]>): Steps<string[]> {
   if (typeof tensors !== "object" || tensors === null) return ["there are no tensors"];
   const problems: string[] = [];
   for (const name of Object.keys(wanted)) {
@@ -296,6 +348,6 @@ function tensorProblems(tensors: TensorMap, wanted: Record<string, number[]>): s
     else if (tensor && tensor.data.length !== tensor.shape.reduce((a, b) => a * b, 1))
       problems.push(`${name} has ${tensor.data.length} values, which do not fill its shape`);
   }
-  if (problems.length === 0) pickTensors(tensors, wanted, (name) => name, problems);
+  if (problems.length === 0) yield* pickTensors(tensors, wanted, (name) => name, problems);
   return problems;
 }

@@ -24,7 +24,7 @@ export interface NativeTensor {
 export type TensorMap = Record<string, NativeTensor>;
 
 declare const sent: unique symbol;
-/** Tensors that the engine has copies of. */
+/** Tensors that the engine has copies of, or that are lent to it. */
 export interface SentTensors {
   readonly [sent]: true;
 }
@@ -355,10 +355,12 @@ export interface NativeBinding {
   // files (pool)
   /** Behind readTensors (lib/files/tensors.ts), which tells the format. Fails with FILE_CORRUPT, PICKLE_REFUSED, and the file codes. */
   readPytorch(path: string, format: "pytorch-zip" | "pytorch-legacy", names?: readonly string[]): Promise<TensorMap>;
-  /** Tensors that addTensor copies one by one: lib/native/send.ts. */
+  /** For copyToTensor and lendTensor: lib/native/send.ts. */
   createTensors(): SentTensors;
-  /** Synchronous: copies. WEIGHTS_INVALID for data that do not fit dtype and shape. */
-  addTensor(tensors: SentTensors, name: string, tensor: NativeTensor): void;
+  /** Synchronous: copies the bytes begin..end; the first piece of a tensor is its first copy. WEIGHTS_INVALID for data that do not fit dtype and shape. */
+  copyToTensor(tensors: SentTensors, name: string, tensor: NativeTensor, begin: number, end: number): void;
+  /** The engine reads the tensor's own memory. WEIGHTS_INVALID as above. */
+  lendTensor(tensors: SentTensors, name: string, tensor: NativeTensor): void;
   /** Synchronous, at the speed of memory: values that are NaN or infinite, and finite ones below zero. */
   oddValues(values: Float32Array): { notFinite: number; negative: number };
   /** Synchronous, at the speed of memory: continues the checksum `seed` (64 bits; 0 at first) over more bytes. */

@@ -5,7 +5,7 @@ import { SuperSimpleNetError } from "../errors.js";
 import type { NativeBinding } from "./binding.js";
 import { type EngineChoice, chooseEngine } from "./cuda.js";
 import { createError } from "./errors.js";
-import { checkGlibc, noexec, openLoader, systemTooOld } from "./loader.js";
+import { checkGlibc, type Loader, noexec, openLoader, systemTooOld } from "./loader.js";
 import {
   type Addon,
   type Libtorch,
@@ -27,6 +27,7 @@ export interface Opened {
 }
 
 let opened: { native: NativeBinding; from: Opened } | undefined;
+let opening: Promise<void> | undefined;
 
 /**
  * The native engine, opened at the first call (once per worker thread). It fails with SuperSimpleNetError.
@@ -35,23 +36,49 @@ let opened: { native: NativeBinding; from: Opened } | undefined;
  * Throws ENGINE_NOT_BUILT, GLIBC_TOO_OLD, LIBTORCH_NOT_FOUND, LIBTORCH_VERSION, LIBTORCH_LOAD_FAILED.
  */
 export function engine(device = "auto"): NativeBinding {
-  opened ??= open(device);
+  opened ??= open(locate(device));
   return opened.native;
+}
+
+/**
+ * engine(), opened on another thread: it takes a quarter of a second. A call while another one is opening waits for that
+ * one, whatever its device.
+ */
+export async function openEngine(device = "auto"): Promise<NativeBinding> {
+  if (opened === undefined) {
+    opening ??= openBeside(device).finally(() => (opening = undefined));
+    await opening;
+  }
+  return engine(device);
+}
+
+async function openBeside(device: string): Promise<void> {
+  const located = locate(device);
+  await located.loader.open(libtorchFiles(located.libtorch));
+  opened ??= open(located); // engine() may have been faster
 }
 
 /** The files behind `engine()`; opens it when it is not open yet. */
 export function engineFiles(): Opened {
-  opened ??= open("auto");
+  opened ??= open(locate("auto"));
   return opened.from;
 }
 
-function open(device: string): { native: NativeBinding; from: Opened } {
+interface Located extends Opened {
+  loader: Loader;
+}
+
+function locate(device: string): Located {
   const choice = chooseEngine(device);
   const cuda = choice.kind === "cuda" ? locateCudaAddon() : undefined;
   const addon = cuda ?? locateAddon();
   checkGlibc(addon);
   const loader = openLoader(addon);
   const libtorch = cuda ? locateCudaLibtorch(loader.libtorch) : locateLibtorch(loader.libtorch);
+  return { addon, libtorch, choice, loader };
+}
+
+function open({ addon, libtorch, choice, loader }: Located): { native: NativeBinding; from: Opened } {
   let native: NativeBinding;
   try {
     native = loader.load(libtorchFiles(libtorch), addon.engine, createError);

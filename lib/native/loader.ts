@@ -12,6 +12,8 @@ export interface Loader {
   /** The libtorch version whose headers the engine was compiled with, such as "2.13.0". */
   libtorch: string;
   load(libraries: string[], engine: string, errors: typeof createError): NativeBinding;
+  /** Opens the libraries on another thread, for `load` to find them open. It never rejects: `load` says what is wrong with them. */
+  open(libraries: string[]): Promise<void>;
 }
 
 /** supersimplenet.node, which can be opened without libtorch. Throws ENGINE_NOT_BUILT, GLIBC_TOO_OLD. */

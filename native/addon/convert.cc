@@ -1,6 +1,7 @@
 #include "addon/convert.h"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
 
 #include <limits>
 #include <memory>
@@ -110,7 +111,7 @@ Napi::Uint8Array imageFromJs(const Napi::Value& value, int64_t height, int64_t w
   return pixels;
 }
 
-at::Tensor tensorFromJs(const Napi::Value& value, const std::string& name) {
+at::Tensor tensorOver(const Napi::Value& value, const std::string& name) {
   Napi::Env env = value.Env();
   Napi::Object object = value.As<Napi::Object>();
   const Dtype& dtype = dtypeNamed(getString(object, "dtype"));
@@ -129,8 +130,14 @@ at::Tensor tensorFromJs(const Napi::Value& value, const std::string& name) {
                                        " and its shape: it has " + std::to_string(count) + " elements, not " +
                                        std::to_string(elements) +
                                        (count == 0 ? ". Was its buffer transferred to another thread?" : "."));
-  at::Tensor out = at::empty(sizes, at::TensorOptions().dtype(dtype.type));
-  if (elements > 0) std::memcpy(out.data_ptr(), from, out.nbytes());
+  if (elements == 0) return at::empty(sizes, at::TensorOptions().dtype(dtype.type));
+  return at::from_blob(from, sizes, at::TensorOptions().dtype(dtype.type));
+}
+
+at::Tensor tensorFromJs(const Napi::Value& value, const std::string& name) {
+  const at::Tensor over = tensorOver(value, name);
+  at::Tensor out = at::empty(over.sizes(), over.options());
+  if (over.numel() > 0) std::memcpy(out.data_ptr(), over.data_ptr(), out.nbytes());
   return out;
 }
 

@@ -22,7 +22,9 @@ void check(bool ok, const std::string& what);
 // Copies: JavaScript may change or detach its buffers while the engine thread works.
 // WEIGHTS_INVALID, with the name, for data of another type or length than it says.
 at::Tensor tensorFromJs(const Napi::Value& value, const std::string& name = "");
-// Of an object of tensors, or of what createTensors made and addTensor filled (addon/files.cc).
+// The same over JavaScript's own memory, for as long as that is there and is left alone.
+at::Tensor tensorOver(const Napi::Value& value, const std::string& name);
+// Of an object of tensors, or of what createTensors made and others filled (addon/files.cc).
 TensorMap tensorMapFromJs(const Napi::Value& value);
 
 Napi::Array shapeToJs(Napi::Env env, const std::vector<int64_t>& shape);

@@ -12,6 +12,7 @@
 #include "addon/register.h"
 #include "detection/detector.h"
 #include "error.h"
+#include "memory.h"
 
 namespace ssn::addon {
 namespace {
@@ -88,6 +89,9 @@ Napi::Value createDetector(const Napi::CallbackInfo& info) {
       env,
       [config = detectorConfigFromJs(info[0].As<Napi::Object>()), backbone = tensorMapFromJs(info[1]),
        heads = tensorMapFromJs(info[2])] {
+        // What folding needs for a moment is used again, and the weights lie on huge pages, which are faster to get.
+        const RecyclingUser user;
+        const RecyclingScope recycled;
         Made made{std::make_shared<Detector>(config, backbone, heads), config};
 #ifdef __GLIBC__
         malloc_trim(0);  // folding leaves free blocks of the weights' size behind: the allocator would keep them

@@ -1,7 +1,9 @@
 // PyTorch files and pickles, read on the libuv pool: nothing here runs a parallel operation of libtorch.
+#include <ATen/ops/empty.h>
 #include <napi.h>
 #include <sys/file.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -37,14 +39,30 @@ Napi::Value checksum(const Napi::CallbackInfo& info) {
   return Napi::BigInt::New(info.Env(), checksumOf(bytes.Data(), bytes.ByteLength(), seed));
 }
 
-// Tensors that are copied one by one, in many turns of the event loop.
+// Tensors that are copied piece by piece in many turns of the event loop, or lent.
 Napi::Value createTensors(const Napi::CallbackInfo& info) {
   return Napi::External<TensorMap>::New(info.Env(), new TensorMap, [](Napi::Env, TensorMap* map) { delete map; });
 }
 
-Napi::Value addTensor(const Napi::CallbackInfo& info) {
+TensorMap& tensorsOf(const Napi::Value& value) { return *value.As<Napi::External<TensorMap>>().Data(); }
+
+Napi::Value copyToTensor(const Napi::CallbackInfo& info) {
   const std::string name = text(info[1]);
-  (*info[0].As<Napi::External<TensorMap>>().Data())[name] = tensorFromJs(info[2], name);
+  // Checked again for each piece: the buffer may have been transferred in an earlier turn.
+  const at::Tensor from = tensorOver(info[2], name);
+  const int64_t begin = integer(info[3]), end = std::min<int64_t>(integer(info[4]), from.nbytes());
+  at::Tensor& to = tensorsOf(info[0])[name];
+  if (begin == 0) to = at::empty(from.sizes(), from.options());
+  check(begin >= 0 && to.defined() && to.nbytes() == from.nbytes(), "the pieces of a tensor begin with its first");
+  if (end > begin)
+    std::memcpy(static_cast<char*>(to.data_ptr()) + begin, static_cast<const char*>(from.data_ptr()) + begin,
+                end - begin);
+  return info.Env().Undefined();
+}
+
+Napi::Value lendTensor(const Napi::CallbackInfo& info) {
+  const std::string name = text(info[1]);
+  tensorsOf(info[0])[name] = tensorOver(info[2], name);
   return info.Env().Undefined();
 }
 
@@ -157,7 +175,8 @@ void registerFiles(Napi::Env env, Napi::Object exports) {
   addFunction<readPytorch>(env, exports, "readPytorch");
   addFunction<checksum>(env, exports, "checksum");
   addFunction<createTensors>(env, exports, "createTensors");
-  addFunction<addTensor>(env, exports, "addTensor");
+  addFunction<copyToTensor>(env, exports, "copyToTensor");
+  addFunction<lendTensor>(env, exports, "lendTensor");
   addFunction<countOdd>(env, exports, "oddValues");
   addFunction<readPickle>(env, exports, "readPickle");
   addFunction<tryLock>(env, exports, "tryLock");

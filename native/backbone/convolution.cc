@@ -60,12 +60,12 @@ bool computable(at::ScalarType type) {
 
 Convolution::Convolution(const at::Tensor& weight, const at::Tensor& bias, int64_t stride, int64_t padding,
                          int64_t height, int64_t width)
-    : weight_(weight.contiguous(at::MemoryFormat::ChannelsLast)), bias_(bias), stride_(stride), padding_(padding) {
+    : bias_(bias), stride_(stride), padding_(padding) {
   if (const int64_t tile = runsOnHost(weight) ? Winograd::tile(weight, stride, padding, height, width) : 0; tile != 0) {
     winograd_.emplace(weight, bias, tile);
-    weight_.reset();
     return;
   }
+  weight_ = weight.contiguous(at::MemoryFormat::ChannelsLast);
   if (!runsOnHost(weight) || !computable(weight.scalar_type()) || operators() == nullptr) return;
   packed_ = operators()->pack.call(weight_, {padding, padding}, {stride, stride}, {1, 1}, 1,
                                    at::OptionalIntArrayRef({1, weight.size(1), height, width}));

@@ -2,10 +2,9 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/from_blob.h>
-#include <ATen/ops/matmul.h>
 
 #include <algorithm>
+#include <array>
 #include <memory>
 #include <vector>
 
@@ -45,7 +44,8 @@ struct Transform<4> {
     y[2] = kA2 * sumA + kB2 * sumB;
     y[3] = kA2 * kA * differenceA + kB2 * kB * differenceB + x[5];
   }
-  static std::vector<double> weight() {
+  // G, row by row.
+  static constexpr std::array<double, 18> weight() {
     const double a = kA, b = kB, nA = 2 * a * a * (a * a - b * b), nB = 2 * b * b * (b * b - a * a), n0 = a * a * b * b;
     return {1 / n0, 0,      0,          1 / nA, a / nA,  a * a / nA, 1 / nA, -a / nA, a * a / nA,  //
             1 / nB, b / nB, b * b / nB, 1 / nB, -b / nB, b * b / nB, 0,      0,       1};
@@ -67,7 +67,7 @@ struct Transform<2> {
     y[0] = x[0] + x[1] + x[2];
     y[1] = x[1] - x[2] + x[3];
   }
-  static std::vector<double> weight() { return {1, 0, 0, 0.5, 0.5, 0.5, 0.5, -0.5, 0.5, 0, 0, 1}; }
+  static constexpr std::array<double, 12> weight() { return {1, 0, 0, 0.5, 0.5, 0.5, 0.5, -0.5, 0.5, 0, 0, 1}; }
 };
 
 struct Layer {
@@ -219,10 +219,38 @@ SSN_INLINE void convolve(const Layer& layer, const Block& block) {
   }
 }
 
+// Inputs whose weights are transformed together: with the outputs of one product they stay in the first-level cache.
+constexpr int64_t kInputs = 16;
+
+// G w G^T, in double, of the outputs of one product and kInputs inputs. weight: of the first of them; in: all inputs.
+template <class R, int m>
+SSN_INLINE void transformWeight(const float* weight, int64_t in, float* transformed) {
+  constexpr int n = m + 2;
+  constexpr auto g = Transform<m>::weight();
+  alignas(64) float w[kInputs][9][kOutputs<R>];
+  for (int64_t o = 0; o < kOutputs<R>; ++o)
+    for (int64_t c = 0; c < kInputs; ++c)
+      for (int j = 0; j < 9; ++j) w[c][j][o] = weight[(o * in + c) * 9 + j];
+  for (int64_t c = 0; c < kInputs; ++c)
+    for (int i = 0; i < n; ++i) {
+      alignas(64) double row[3][kOutputs<R>];
+      for (int j = 0; j < 3; ++j)
+        for (int64_t o = 0; o < kOutputs<R>; ++o)
+          row[j][o] = g[3 * i] * w[c][j][o] + g[3 * i + 1] * w[c][3 + j][o] + g[3 * i + 2] * w[c][6 + j][o];
+      for (int j = 0; j < n; ++j) {
+        float* to = transformed + ((i * n + j) * in + c) * kOutputs<R>;
+        for (int64_t o = 0; o < kOutputs<R>; ++o)
+          to[o] = static_cast<float>(g[3 * j] * row[0][o] + g[3 * j + 1] * row[1][o] + g[3 * j + 2] * row[2][o]);
+      }
+    }
+}
+
 // One function per instruction set and tile.
 struct Functions {
   void (*tile4)(const Layer&, const Block&);
   void (*tile2)(const Layer&, const Block&);
+  void (*weight4)(const float* weight, int64_t in, float* transformed);
+  void (*weight2)(const float* weight, int64_t in, float* transformed);
   int64_t outputs;  // of one product
 };
 
@@ -231,11 +259,19 @@ SSN_AVX512 void convolve4Avx512(const Layer& layer, const Block& block) { convol
 SSN_AVX512 void convolve2Avx512(const Layer& layer, const Block& block) { convolve<Avx512, 2, 12>(layer, block); }
 SSN_AVX2 void convolve4Avx2(const Layer& layer, const Block& block) { convolve<Avx2, 4, 6>(layer, block); }
 SSN_AVX2 void convolve2Avx2(const Layer& layer, const Block& block) { convolve<Avx2, 2, 6>(layer, block); }
+SSN_AVX512 void weight4Avx512(const float* weight, int64_t in, float* to) {
+  transformWeight<Avx512, 4>(weight, in, to);
+}
+SSN_AVX512 void weight2Avx512(const float* weight, int64_t in, float* to) {
+  transformWeight<Avx512, 2>(weight, in, to);
+}
+SSN_AVX2 void weight4Avx2(const float* weight, int64_t in, float* to) { transformWeight<Avx2, 4>(weight, in, to); }
+SSN_AVX2 void weight2Avx2(const float* weight, int64_t in, float* to) { transformWeight<Avx2, 2>(weight, in, to); }
 
 // Null for processors without AVX2.
 const Functions* functions() {
-  static const Functions avx512{convolve4Avx512, convolve2Avx512, kOutputs<Avx512>},
-      avx2{convolve4Avx2, convolve2Avx2, kOutputs<Avx2>};
+  static const Functions avx512{convolve4Avx512, convolve2Avx512, weight4Avx512, weight2Avx512, kOutputs<Avx512>},
+      avx2{convolve4Avx2, convolve2Avx2, weight4Avx2, weight2Avx2, kOutputs<Avx2>};
   return forProcessor<const Functions*>(nullptr, &avx2, &avx512);
 }
 #else
@@ -261,10 +297,18 @@ int64_t Winograd::tile(const at::Tensor& weight, int64_t stride, int64_t padding
 Winograd::Winograd(const at::Tensor& weight, const at::Tensor& bias, int64_t tile)
     : bias_(bias.contiguous()), tile_(tile) {
   const int64_t n = tile + 2, out = weight.size(0), in = weight.size(1), outputs = functions()->outputs;
-  std::vector<double> values = tile == 4 ? Transform<4>::weight() : Transform<2>::weight();
-  const at::Tensor g = at::from_blob(values.data(), {n, 3}, at::kDouble);
-  const at::Tensor transformed = at::matmul(at::matmul(g, weight.to(at::kDouble)), g.t());  // out x in x n x n
-  weight_ = transformed.view({out / outputs, outputs, in, n * n}).permute({0, 3, 2, 1}).to(at::kFloat).contiguous();
+  const at::Tensor dense = weight.contiguous();
+  weight_ = at::empty({out / outputs, n * n, in, outputs}, weight.options());
+  const float* from = dense.data_ptr<float>();
+  float* to = weight_.data_ptr<float>();
+  const auto transform = tile == 4 ? functions()->weight4 : functions()->weight2;
+  const int64_t groups = in / kInputs;
+  at::parallel_for(0, out / outputs * groups, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t o = i / groups * outputs, c = i % groups * kInputs;
+      transform(from + (o * in + c) * 9, in, to + o * n * n * in + c * outputs);
+    }
+  });
 }
 
 void Winograd::run(const at::Tensor& x, const at::Tensor& out, bool add, bool relu) const {

@@ -78,7 +78,7 @@ Detector::Detector(const DetectorConfig& config, const TensorMap& backbone, cons
   at::NoGradGuard guard;
   if (!config.computable()) throw Error("INTERNAL", "this classification head has no low-resolution form");
   const FeatureShape shape = featureShape(config);
-  const Heads loaded = headsFromTensors(heads, shape.channels, config.layout, config.device);
+  const Heads loaded = headsFromTensors(heads, shape.channels, config.layout, config.device, /*copy=*/config.direct);
   if (config.direct) {
     direct_ = loaded;
   } else {

@@ -3,8 +3,10 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/amax.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/mm.h>
+#include <ATen/ops/mul.h>
 #include <ATen/ops/mv.h>
 
 #include "cancel.h"
@@ -30,23 +32,32 @@ FoldedHeads::FoldedHeads(const Heads& heads, bool adaptedClassification, const L
   segScale_ = narrow(segScale);
   segShift_ = narrow((at::mv(w1, ba) + wide(heads.segBias) - wide(heads.segNorm.runningMean)) * segScale +
                      wide(heads.segNorm.bias));
-  segOut_ = heads.segOut.view({-1}).contiguous();
+  segOut_ = heads.segOut.view({-1}).clone();
   for (const at::Tensor& columns : geometry_.split(at::mm(w1, wa)))
     segmentation_.push_back(columns.t().to(precision).contiguous());
 
-  const at::Tensor clsScale = scaleOf(heads.clsNorm);
-  const at::Tensor weight = wide(heads.clsWeight) * clsScale.view({-1, 1, 1, 1});
-  const at::Tensor kernel = tapMajor(weight.slice(1, 0, c));
+  const at::Tensor clsScale = scaleOf(heads.clsNorm), scale = clsScale.view({-1, 1, 1, 1});
+  const at::Tensor weight = heads.clsWeight.slice(1, 0, c);
   at::Tensor bias = (wide(heads.clsBias) - wide(heads.clsNorm.runningMean)) * clsScale + wide(heads.clsNorm.bias);
   bias = bias.expand({geometry_.height() * geometry_.width(), kClassificationHidden});
-  if (adaptedClassification)
+  if (adaptedClassification) {
+    const at::Tensor kernel = tapMajor(wide(weight) * scale);
     bias = bias + at::mm(wide(geometry_.insideTaps()), at::mv(kernel, ba).view({kTaps, kClassificationHidden}));
+    for (const at::Tensor& columns : geometry_.split(at::mm(kernel, wa)))
+      classification_.push_back(columns.t().to(precision).contiguous());
+  } else {
+    at::Tensor scaled = at::empty(weight.sizes(), weight.options());
+    at::mul_out(scaled, weight, scale);  // in double too, without a copy of 20 MB in double
+    const at::Tensor rows = scaled.permute({1, 3, 2, 0}).reshape({c, kTaps * kClassificationHidden}).to(precision);
+    for (const at::Tensor& columns : geometry_.split(rows.t())) classification_.push_back(columns.t());
+  }
   classificationBias_ = narrow(bias).view({geometry_.height(), geometry_.width(), kClassificationHidden});
-  for (const at::Tensor& columns : geometry_.split(adaptedClassification ? at::mm(kernel, wa) : kernel))
-    classification_.push_back(columns.t().to(precision).contiguous());
-  mapTaps_ = narrow(weight.slice(1, c, c + 1)).permute({3, 2, 0, 1}).contiguous().view({kTaps, kClassificationHidden});
-  fcWeight_ = heads.fcWeight.contiguous();
-  fcBias_ = heads.fcBias;
+  mapTaps_ = narrow(wide(heads.clsWeight.slice(1, c, c + 1)) * scale)
+                 .permute({3, 2, 0, 1})
+                 .contiguous()
+                 .view({kTaps, kClassificationHidden});
+  fcWeight_ = heads.fcWeight.clone();
+  fcBias_ = heads.fcBias.clone();
 }
 
 HeadsOutput FoldedHeads::operator()(const std::vector<at::Tensor>& layerMaps) const {

@@ -67,7 +67,8 @@ std::vector<Heads::Named> Heads::named() {
   return out;
 }
 
-Heads headsFromTensors(const TensorMap& tensors, int64_t channels, const HeadLayout& layout, at::Device device) {
+Heads headsFromTensors(const TensorMap& tensors, int64_t channels, const HeadLayout& layout, at::Device device,
+                       bool copy) {
   const auto expected = headTensors(channels, layout);
   Heads heads;
   heads.layout = layout;
@@ -78,9 +79,8 @@ Heads headsFromTensors(const TensorMap& tensors, int64_t channels, const HeadLay
       throw Error("WEIGHTS_INVALID", "tensor '" + entry.name + "' does not have the shape that " +
                                          std::to_string(channels) + " feature channels need");
     }
-    *entry.tensor =
-        found->second.to(at::TensorOptions().device(device).dtype(at::kFloat), /*non_blocking=*/false, /*copy=*/true)
-            .contiguous();
+    *entry.tensor = found->second.to(at::TensorOptions().device(device).dtype(at::kFloat), /*non_blocking=*/false, copy)
+                        .contiguous();
   }
   return heads;
 }

@@ -73,8 +73,10 @@ struct Heads {
 // Names and shapes of every tensor for C feature channels.
 std::map<std::string, std::vector<int64_t>> headTensors(int64_t channels, const HeadLayout& layout);
 
-// Copies to `device` in float32. Throws Error("WEIGHTS_INVALID") if a tensor is missing or has another shape.
-Heads headsFromTensors(const TensorMap& tensors, int64_t channels, const HeadLayout& layout, at::Device device);
+// Copies to `device` in float32; without `copy` only what is not there in float32 yet. Throws Error("WEIGHTS_INVALID")
+// if a tensor is missing or has another shape.
+Heads headsFromTensors(const TensorMap& tensors, int64_t channels, const HeadLayout& layout, at::Device device,
+                       bool copy = true);
 TensorMap headsToTensors(Heads& heads);
 
 // Xavier-normal weights, biases uniform in +-1/sqrt(fan_in), batch norms 1 and 0 (docs/method.md, Heads).

@@ -6,13 +6,14 @@ import { after, before, test } from "node:test";
 
 import sharp from "sharp";
 
-import { tensorsSha256 } from "../../lib/backbones/check.js";
+import { backboneFrom, tensorsSha256 } from "../../lib/backbones/check.js";
 import { writeTensors } from "../../lib/files/tensors.js";
 import { decodeImage } from "../../lib/images/decode.js";
 import { sha256 } from "../../lib/images/identity.js";
 import { decodeMask } from "../../lib/images/mask.js";
 import { type DetectorOptions, Detector, type Model } from "../../lib/index.js";
 import type { TensorMap } from "../../lib/native/binding.js";
+import { engine } from "../../lib/native/engine.js";
 import { sendTensors } from "../../lib/native/send.js";
 import { heatPixels } from "../../lib/report/colours.js";
 import { bmpFile } from "./files.js";
@@ -163,6 +164,8 @@ test("hashes, weights and files leave turns to the event loop", async () => {
       { dtype: "float32", shape: [2 ** 18], data: new Float32Array(2 ** 18).fill(i) },
     ]),
   );
+  const large: TensorMap = { t: { dtype: "float32", shape: [5 * 2 ** 20], data: new Float32Array(5 * 2 ** 20) } };
+  const backbone = await engine().randomBackbone("resnet34", 0);
   const turnsIn = async (body: () => Promise<unknown>): Promise<number> => {
     let turns = 0;
     const count = (): void => {
@@ -179,6 +182,9 @@ test("hashes, weights and files leave turns to the event loop", async () => {
     tensorsSha256: () => tensorsSha256(tensors),
     sendTensors: () => sendTensors(tensors),
     writeTensors: () => writeTensors(at("tensors.safetensors"), tensors, {}),
+    "sendTensors, one large": () => sendTensors(large),
+    "writeTensors, one large": () => writeTensors(at("large.safetensors"), large, {}),
+    backboneFrom: () => backboneFrom(backbone, "resnet34", "weights"),
   })) {
     const turns = await turnsIn(body);
     assert.ok(turns >= 10, `${what}: ${turns}`);
