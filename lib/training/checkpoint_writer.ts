@@ -49,6 +49,11 @@ export class CheckpointWriter {
     );
   }
 
+  /** Waits until nothing is being written. */
+  async settled(): Promise<void> {
+    await this.#writing;
+  }
+
   /** Throws what writing has met: NO_SPACE, NO_PERMISSION, FILE_ERROR. */
   check(): void {
     if (this.#failure !== undefined) throw this.#failure;

@@ -236,7 +236,8 @@ class Loop {
     if (stepsDone === 0 || this.#stepsInEpoch === 0) this.#stepsInEpoch = this.session.batches(epoch).length;
     const steps = this.#stepsInEpoch;
     const names = Object.keys(sum) as (keyof StepLosses)[];
-    const means = Object.fromEntries(names.map((name) => [name, sum[name] + losses[name] / steps])) as StepLosses & object;
+    const means = Object.fromEntries(names.map((name) => [name, sum[name] + losses[name] / steps])) as StepLosses &
+      object;
     this.#progress = { epochsDone: epoch, stepsDone: stepsDone + 1, losses: means };
     return { epoch, steps };
   }
@@ -267,7 +268,9 @@ class Loop {
     const { session, options } = this;
     session.native.halt();
     for (const queued of this.#queue) await this.#takeAll(queued);
-    if (!options.checkpoints || !this.#whole) return;
+    if (!options.checkpoints) return;
+    await options.checkpoints.settled();
+    if (!this.#whole) return;
     try {
       for (const known of await Promise.all(this.#finishSteps())) this.#unreported.push(...known);
       for (const losses of this.#unreported.splice(0)) this.#count(losses);

@@ -83,7 +83,15 @@ export async function planTraining(
   const known = init && (await initBackbone(init, options.backboneWeights, signal));
   if (!known && options.backboneWeights !== "random")
     weightsFile("new Trainer", chosen.backbone, chosen.backboneWeights);
-  const { settings: resolved, fit, images, calibration, folds, content, warnings } = await planData(options, data, call);
+  const {
+    settings: resolved,
+    fit,
+    images,
+    calibration,
+    folds,
+    content,
+    warnings,
+  } = await planData(options, data, call);
 
   stages.report("load", 0, 1);
   const threads = await applyThreads("new Trainer", resolved.threads ?? threadsOf(ranks?.settings));
@@ -185,10 +193,7 @@ async function planData(options: SettledOptions, data: Dataset, call: FitCall): 
 /** Which images are trained on, and which set the thresholds. */
 function calibrationImages(
   training: readonly Sample[],
-  {
-    calibration: { method, folds: count, fraction, falseRejectRate, decision, objective },
-    seed,
-  }: DataPlan["settings"],
+  { calibration: { method, folds: count, fraction, falseRejectRate, decision, objective }, seed }: DataPlan["settings"],
 ): Pick<TrainingPlan, "fit" | "calibration" | "folds" | "warnings"> {
   // Who asks for the best F1 does not ask for a rate.
   const doubts = (samples: readonly Sample[]): string[] =>

@@ -5,14 +5,7 @@ import { loadImage } from "../images/decode.js";
 import { decodeMask } from "../images/mask.js";
 import { prefetch } from "../images/pipeline.js";
 import { networkConfigOf } from "../models/config.js";
-import type {
-  NativeTrainer,
-  PlannedStep,
-  StepItem,
-  Target,
-  TensorMap,
-  TrainerConfig,
-} from "../native/binding.js";
+import type { NativeTrainer, PlannedStep, StepItem, Target, TensorMap, TrainerConfig } from "../native/binding.js";
 import { engine } from "../native/engine.js";
 import { sendTensors } from "../native/send.js";
 import { type Checkpoint, checkpointFile, corrupt } from "./checkpoint.js";

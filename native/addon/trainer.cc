@@ -159,7 +159,8 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
         [trainer = trainer(env), index = getInt(options, "index"), items = std::move(items), share, chained,
          rates = learningRatesFromJs(options), halted = halted_] {
           if (!chained) *halted = false;
-          if (*halted) throw Error("ABORTED", "the step was not made: the one before it failed, or the steps were halted");
+          if (*halted)
+            throw Error("ABORTED", "the step was not made: the one before it failed, or the steps were halted");
           try {
             return trainer->step(index, items, share, rates);
           } catch (...) {
