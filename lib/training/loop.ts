@@ -173,24 +173,23 @@ class Loop {
   /** Waits for the first step in the queue and tells what is known. */
   async #finishStep(): Promise<void> {
     try {
-      await this.#take(this.#queue[0]!);
+      await this.#take(this.#queue[0]!, { tell: true });
     } catch (error) {
       if (!hasCode(error, "FILE_CORRUPT")) throw error;
       await this.#startAgain();
-      await this.#take(this.#queue[0]!);
+      await this.#take(this.#queue[0]!, { tell: true });
     }
     const { loaded, planned, report, state } = this.#queue.shift()!;
     const { step } = loaded;
     for (const key of step.keys) if (this.#decoding.get(key) === step.ended) this.#decoding.delete(key);
     await Promise.all(planned);
-    await this.#report();
     if (report) await this.#endEpoch(await report, state);
     else if (state) this.options.checkpoints?.write(this.#progress, await state);
     this.options.checkpoints?.check();
   }
 
-  /** Moves the losses out of a queued step, in order. */
-  async #take({ losses }: QueuedStep): Promise<void> {
+  /** Takes the losses out of a queued step, in order, and tells them at once: an error may come behind them. */
+  async #take({ losses }: QueuedStep, { tell }: { tell: boolean }): Promise<void> {
     for (let next = losses[0]; next !== undefined; next = losses[0]) {
       try {
         this.#unreported.push(...(await next));
@@ -201,12 +200,13 @@ class Loop {
       } finally {
         losses.shift();
       }
+      if (tell) await this.#report();
     }
   }
 
   /** What is left of it, whatever it has come to. */
   async #takeAll(queued: QueuedStep): Promise<void> {
-    while (queued.losses.length > 0) await this.#take(queued).catch(() => undefined);
+    while (queued.losses.length > 0) await this.#take(queued, { tell: false }).catch(() => undefined);
   }
 
   /** Queues the steps once more, the first with all its pixels: features in the cache file have become unreadable. */
