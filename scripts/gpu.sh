@@ -76,14 +76,14 @@ fi
 # The paper's protocol: copies inside the clock, 1000 calls after a warm-up, 5 cycles.
 wanted latency && pytorch latency-float16 150 inference wide_resnet50_2 --batch 1 --precision float16 --calls 1000
 wanted training && pytorch training-bfloat16 150 training wide_resnet50_2 --batch 32 --precision bfloat16 --calls 10
-wanted epochs && benchmark epochs-bfloat16 400 node dist/benchmarks/epochs.js --device cuda --precision bfloat16 --epochs "$epochs"
+wanted epochs && benchmark epochs-bfloat16 400 node dist/benchmarks/time_to_model.js --device cuda --calibration none --precision bfloat16 --epochs "$epochs"
 if wanted throughput; then
   for batch in 16 64; do pytorch "batch-$batch-float16" 150 inference wide_resnet50_2 --batch $batch --precision float16 --calls 50; done
 fi
 if wanted precisions; then
   for precision in bfloat16 float32 tf32; do pytorch "latency-$precision" 150 inference wide_resnet50_2 --batch 1 --precision $precision --calls 500; done
   for precision in tf32 float32; do pytorch "training-$precision" 150 training wide_resnet50_2 --batch 32 --precision $precision --calls 10; done
-  benchmark epochs-float32 400 node dist/benchmarks/epochs.js --device cuda --precision float32 --epochs "$epochs"
+  benchmark epochs-float32 400 node dist/benchmarks/time_to_model.js --device cuda --calibration none --precision float32 --epochs "$epochs"
 fi
 wanted quickstart && step quickstart 300 quickstart.json node dist/lib/cli/main.js quickstart --device cuda --out "$out/quickstart" --json
 if wanted compile; then

@@ -91,21 +91,27 @@ const counted = (count: number, unit: string): string => `${count} ${unit}${coun
 function startLines(event: StartEvent): string[] {
   const { regime, counts, backbone, noiseStd, noise, device, deviceReason, epochs, epochsDone, stepsPerEpoch, ranks } =
     event;
-  const { calibration, init, bitDepth } = event;
+  const { calibration, init, bitDepth, stepsDone, precision, precisionReason } = event;
+  const format = precisionReason === null ? precision : `${precision} (${precisionReason})`;
   const used = counts.calibrationNormal + counts.calibrationAnomalous;
   const held = calibration.method === "holdOut" && used > 0 ? `, ${used} more held out for the thresholds` : "";
   return [
     `regime ${regime}: ${counts.trainNormal} normal and ${counts.trainAnomalous} anomalous training images (${counts.trainSegmented} with a mask)${held}`,
-    `backbone ${backbone.architecture}, ${backbone.trained ? `weights ${backbone.source}` : `UNTRAINED (${backbone.source})`}${backbone.reason === null ? "" : ` (${backbone.reason})`}; noise ${noiseStd.toPrecision(3)} (${noise}); device ${device} (${deviceReason})`,
+    `backbone ${backbone.architecture}, ${backbone.trained ? `weights ${backbone.source}` : `UNTRAINED (${backbone.source})`}${backbone.reason === null ? "" : ` (${backbone.reason})`}; noise ${noiseStd.toPrecision(3)} (${noise}); device ${device} (${deviceReason}), ${format}`,
     ...(init === null ? [] : [`begins with the heads of ${init} (its thresholds stay)`]),
     ...(bitDepth === fullDepth ? [] : [`16-bit images are read as ${bitDepth} bits`]),
-    `${counted(epochs, "epoch")} of ${counted(stepsPerEpoch, "step")}${epochsDone > 0 ? `; ${epochsDone} are done already` : ""}${ranks > 1 ? `; each step shared by ${ranks} processes` : ""}`,
+    `${counted(epochs, "epoch")} of ${counted(stepsPerEpoch, "step")}${doneText(epochsDone, stepsDone)}${ranks > 1 ? `; each step shared by ${ranks} processes` : ""}`,
     ...(calibration.folds === null
       ? []
       : [
           `thresholds by cross-fitting: ${calibration.folds} folds of ${used} images make the training ${calibration.timeFactor.toFixed(1)} times as long (--calibration hold-out or none takes no longer)`,
         ]),
   ];
+}
+
+function doneText(epochs: number, steps: number): string {
+  const done = [epochs > 0 && counted(epochs, "epoch"), steps > 0 && counted(steps, "step")].filter(Boolean);
+  return done.length === 0 ? "" : `; ${done.join(" and ")} done already`;
 }
 
 /** Drops what a resumed run will write again: epochs after the checkpoint. A fresh run starts an empty log. */

@@ -93,7 +93,7 @@ export function metricsDocument(
 export function withWhatIsKept(error: unknown, resume: string, { checkpoint }: RunFiles): unknown {
   if (!(error instanceof SuperSimpleNetError) || error.code === "DIVERGED") return error;
   const ended = error.code === "ABORTED" ? error.with(() => "Interrupted.") : error;
-  if (!existsSync(checkpoint)) return ended.advising("No epoch was finished, so nothing is kept.");
+  if (!existsSync(checkpoint)) return ended.advising("No checkpoint was written yet, so nothing is kept.");
   const where = error.code === "RANK_FAILED" ? " on all ranks" : "";
-  return ended.advising(`The checkpoint of the last whole epoch is kept; continue${where} with: ${resume}`);
+  return ended.advising(`A checkpoint is kept; continue${where} with: ${resume}`);
 }

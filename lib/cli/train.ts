@@ -46,7 +46,7 @@ const options = z.strictObject({
 export const train = command({
   name: "train",
   description:
-    "Trains on the data set's train split and writes RUN/model.safetensors, RUN/log.jsonl and RUN/checkpoint. If the data set has a test split, it evaluates the model, with --init also the first one, and writes RUN/metrics.json. Ctrl-C keeps the checkpoint of the last epoch.",
+    "Trains on the data set's train split and writes RUN/model.safetensors, RUN/log.jsonl and RUN/checkpoint. If the data set has a test split, it evaluates the model, with --init also the first one, and writes RUN/metrics.json. Ctrl-C keeps what has been trained.",
   options,
   examples: [
     "supersimplenet train --data data/bottle --out runs/bottle",

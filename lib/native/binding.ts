@@ -91,7 +91,10 @@ export interface TrainerConfig extends EngineConfig {
   /** The groups of the trainer's options, with everything filled in. */
   optimizer: OptimizerGroup;
   ablation: AblationGroup;
-  /** Operands of the wide matrix products; parameters, optimiser and everything else stay float32. "tf32" needs CUDA. */
+  /**
+   * The backbone and the operands of the wide matrix products; features as they are cached, parameters, optimiser and
+   * everything else stay float32. "tf32" needs CUDA.
+   */
   precision: Exclude<Precision, "float16">;
   /** Upper limit of the device's memory that cached backbone features may take. */
   featureCacheBytes: number;
@@ -180,6 +183,11 @@ export interface StepOptions {
   share?: { first: number; total: number };
   /** Times noiseStd; absent: 1. */
   noiseScale?: number;
+  /**
+   * Queued behind another step, without knowing how that one ends. If it has failed, or after halt(), this one is not made
+   * and fails with ABORTED.
+   */
+  chained?: boolean;
   adaptorLearningRate: number;
   headsLearningRate: number;
 }
@@ -210,7 +218,8 @@ export interface NativeTrainer {
   setTargets(targets: Target[]): Promise<void>;
   /** The keys whose features are not cached: their pixels must be given to the next step. Safe while a step runs. */
   missing(keys: number[]): number[];
-  cacheReport(): CacheReport;
+  /** As it is when the steps that are queued have been made. */
+  cacheReport(): Promise<CacheReport>;
   /**
    * Announces the next steps, so that the host need not wait for a GPU within each of them. Call it once all targets are
    * set. Replaces the plan before. Does nothing on the CPU.
@@ -222,6 +231,8 @@ export interface NativeTrainer {
    * no longer be read for an image without pixels; nothing has happened, try again with pixels.
    */
   step(options: StepOptions): Promise<StepLosses[]>;
+  /** Synchronous: chained steps that have not begun fail with ABORTED. */
+  halt(): void;
   /** Waits for the losses that no step has returned. Call it until there are none: DIVERGED comes after the losses before it. */
   finishSteps(): Promise<StepLosses[]>;
   /** Adds images to the statistics of the pooled features. */
@@ -345,6 +356,8 @@ export interface NativeBinding {
   devices(): string[];
   /** INVALID_OPTION when they cannot all be started, with about the number that can; then nothing has changed. */
   setThreads(threads: number): Promise<void>;
+  /** Times matrix products of a training step's shapes in both formats on the CPU, with the threads that are set. */
+  productSpeed(): Promise<{ float32Ms: number; bfloat16Ms: number }>;
   /** Tries every GPU, which makes a CUDA context on each: call it in a separate process. null in the CPU engine. */
   cudaStatus(): CudaStatus | null;
   /** Bytes of a GPU that libtorch's allocator holds, now and at most since the last `resetPeak`. null in the CPU engine. */

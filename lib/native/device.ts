@@ -34,7 +34,7 @@ export function resolveDevice(where: string, device: string): ChosenDevice {
 }
 
 /** Throws INVALID_OPTION for float16 and tf32 without CUDA. `device`: as resolveDevice gave it. */
-export function checkPrecision(where: string, precision: Precision, device: string): void {
+export function checkPrecision(where: string, precision: Precision | "auto", device: string): void {
   if ((precision !== "float16" && precision !== "tf32") || device !== "cpu") return;
   const what = text`${call(where)}: ${option("precision")} '${precision}' is for CUDA, but the device is 'cpu'.`;
   const fix = "Use 'float32', or 'bfloat16' where the processor is faster with it.";

@@ -168,8 +168,8 @@ export const trainerOptions = z.strictObject({
   device,
   threads,
   memoryMiB,
-  precision: option(z.enum(["float32", "tf32", "bfloat16"]).default("float32"), {
-    help: "Number format of the operands in large matrix products; the rest stays float32. tf32 needs CUDA.",
+  precision: option(z.enum(["auto", "float32", "tf32", "bfloat16"]).default("float32"), {
+    help: "Number format of the backbone and of the operands in large matrix products; the rest stays float32. auto: bfloat16 where the processor is measured to be faster with it, else float32. tf32 needs CUDA.",
   }),
   distributed: option(z.union([z.literal("auto"), z.literal(false), distributedOptions]).default("auto"), {
     help: "Train together with other processes: auto does so if the environment names them, as under torchrun (docs/guides/several-processes.md).",
@@ -420,9 +420,9 @@ export const fitOptions = z.strictObject({
   onStage: callback("Work before the first and after the last epoch."),
   onStart: callback("What the training settled on, before the first epoch."),
   onStep: callback("The losses of a step."),
-  onEpoch: callback("The mean losses of an epoch, after its checkpoint."),
+  onEpoch: callback("The mean losses of an epoch, when it has ended."),
   out: option(pathType.optional(), {
-    help: "Folder of the checkpoint, which rank 0 writes after every epoch. Without it nothing is kept.",
+    help: "Folder of the checkpoint, which rank 0 writes now and then, at the end, and when the training is stopped. Without it nothing is kept.",
     expected: "a folder",
     flag: false,
   }),

@@ -7,20 +7,36 @@ import { badValues } from "../backbones/check.js";
 import type { CalibrationImage } from "../calibration/images.js";
 import { call, fileError, option, SuperSimpleNetError, text } from "../errors.js";
 import { readMetadata, readTensors, writeTensors } from "../files/tensors.js";
-import type { TensorMap } from "../native/binding.js";
+import type { StepLosses, TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
 import { fullDepth } from "../schema/common.js";
 import { emptyFolders, makeFolder, probeFolder, removeTemporaries } from "../write.js";
 
 const formatName = "supersimplenet-checkpoint";
-const formatVersion = "1";
+/** 2: also within an epoch. Version 1 is read too. */
+const formatVersion = "2";
 
 /** What must be equal for a resumed run to end where an uninterrupted one would: resolved options, data, backbone. */
 export type Fingerprint = Record<string, unknown>;
 
-export interface Checkpoint {
+/** How far a training has come. */
+export interface Progress {
   /** Epochs that were finished. */
   epochsDone: number;
+  /** Steps of the epoch after those. */
+  stepsDone: number;
+  /** What these steps add to the epoch's mean losses. */
+  losses: StepLosses;
+}
+
+/** The progress of a training before its first step. */
+export const notBegun = (): Progress => ({
+  epochsDone: 0,
+  stepsDone: 0,
+  losses: { l1Normal: 0, l1Anomalous: 0, focalMap: 0, focalScore: 0, total: 0, gradientNorm: 0 },
+});
+
+export interface Checkpoint extends Progress {
   heads: TensorMap;
   optimizer: TensorMap;
   /**
@@ -45,6 +61,8 @@ export async function writeCheckpoint(out: string, checkpoint: Checkpoint, finge
     format: formatName,
     format_version: formatVersion,
     epochs_done: String(checkpoint.epochsDone),
+    steps_done: String(checkpoint.stepsDone),
+    losses: JSON.stringify(checkpoint.losses),
     threads: String(checkpoint.threads),
     fingerprint: JSON.stringify(fingerprint),
   });
@@ -57,6 +75,8 @@ export async function writeCheckpoint(out: string, checkpoint: Checkpoint, finge
 export async function lockFolder(out: string): Promise<() => Promise<void>> {
   const removeEmpty = emptyFolders(out);
   await probeFolder(out);
+  const checkpoints = path.dirname(checkpointFile(out));
+  if (existsSync(checkpoints)) await probeFolder(checkpoints); // the first checkpoint may be hours away
   const folder = await open(out, "r").catch((error: unknown) => Promise.reject(fileError(error, "open", out)));
   if (!engine().tryLock(folder.fd)) {
     await folder.close();
@@ -66,7 +86,7 @@ export async function lockFolder(out: string): Promise<() => Promise<void>> {
       { path: out },
     );
   }
-  for (const written of [out, path.dirname(checkpointFile(out))]) await removeTemporaries(written);
+  for (const written of [out, checkpoints]) await removeTemporaries(written);
   return async () => {
     removeEmpty();
     await folder.close();
@@ -74,6 +94,7 @@ export async function lockFolder(out: string): Promise<() => Promise<void>> {
 }
 
 const foldFormat = "supersimplenet-fold";
+const foldVersion = "1";
 
 /** The scores of one fold of a cross-fitting, beside the checkpoint; `fold` is from 1. */
 export function foldFile(out: string, fold: number): string {
@@ -101,7 +122,7 @@ export async function writeFold(
   };
   await writeTensors(foldFile(out, fold), tensors, {
     format: foldFormat,
-    format_version: formatVersion,
+    format_version: foldVersion,
     fold: String(fold),
     fingerprint: JSON.stringify(fingerprint),
   });
@@ -122,7 +143,7 @@ export async function readFold(
   if (!existsSync(file)) return undefined;
   const { tensors, metadata } = await readTensors(file);
   const saved = parsed(metadata["fingerprint"]);
-  if (metadata["format"] !== foldFormat || metadata["format_version"] !== formatVersion || saved === undefined)
+  if (metadata["format"] !== foldFormat || metadata["format_version"] !== foldVersion || saved === undefined)
     throw corrupt(file, "it does not hold a fold of this version of supersimplenet");
   compare(file, saved, fingerprint, [...new Set([...Object.keys(saved), ...Object.keys(fingerprint)])]);
   const values = (name: string, count: number): Float32Array => {
@@ -188,12 +209,12 @@ export async function checkCheckpoint(out: string, known: Fingerprint): Promise<
   compare(file, saved, known, settled);
 }
 
-/** The backbone's architecture in `out`'s checkpoint. Throws FILE_NOT_FOUND and FILE_CORRUPT. */
-export async function savedBackbone(out: string): Promise<string | undefined> {
+/** An option as `out`'s checkpoint has it, if it is a string. Throws FILE_NOT_FOUND and FILE_CORRUPT. */
+export async function savedOption(out: string, name: "backbone" | "precision"): Promise<string | undefined> {
   requireCheckpoint(out);
   const file = checkpointFile(out);
-  const { backbone } = header(file, await readMetadata(file)).saved;
-  return typeof backbone === "string" ? backbone : undefined;
+  const value = header(file, await readMetadata(file)).saved[name];
+  return typeof value === "string" ? value : undefined;
 }
 
 /**
@@ -204,11 +225,11 @@ export async function readCheckpoint(out: string, fingerprint: Fingerprint): Pro
   requireCheckpoint(out);
   const file = checkpointFile(out);
   const { tensors, metadata } = await readTensors(file);
-  const { saved, epochsDone } = header(file, metadata);
+  const { saved, ...progress } = header(file, metadata);
   compare(file, saved, fingerprint, [...new Set([...Object.keys(saved), ...Object.keys(fingerprint)])]);
   const epochs = fingerprint["epochs"];
-  if (typeof epochs === "number" && epochsDone > epochs)
-    throw corrupt(file, `it claims ${epochsDone} of ${epochs} epochs`);
+  if (typeof epochs === "number" && progress.epochsDone > epochs)
+    throw corrupt(file, `it claims ${progress.epochsDone} of ${epochs} epochs`);
   for (const [name, { data }] of Object.entries(tensors)) {
     const bad = types.isFloat32Array(data)
       ? badValues(data, /running_var$|^optimizer\.variance\./.test(name))
@@ -222,21 +243,37 @@ export async function readCheckpoint(out: string, fingerprint: Fingerprint): Pro
         .map(([name, tensor]) => [name.slice(prefix.length), tensor]),
     );
   const threads = /^\d+$/.test(metadata["threads"] ?? "") ? Number(metadata["threads"]) : undefined;
-  return { epochsDone, threads, heads: part("heads."), optimizer: part("optimizer.") };
+  return { ...progress, threads, heads: part("heads."), optimizer: part("optimizer.") };
 }
 
-function header(file: string, metadata: Record<string, string>): { saved: Fingerprint; epochsDone: number } {
+function header(file: string, metadata: Record<string, string>): Progress & { saved: Fingerprint } {
   const saved = parsed(metadata["fingerprint"]);
-  const epochsDone = /^\d+$/.test(metadata["epochs_done"] ?? "") ? Number(metadata["epochs_done"]) : undefined;
+  const version = metadata["format_version"];
+  const progress = version === "1" ? progressOf({ ...metadata, steps_done: "0" }) : progressOf(metadata);
   if (
     metadata["format"] !== formatName ||
-    metadata["format_version"] !== formatVersion ||
+    (version !== "1" && version !== formatVersion) ||
     saved === undefined ||
-    epochsDone === undefined
+    progress === undefined
   ) {
     throw corrupt(file, "it is not a checkpoint of this version of supersimplenet");
   }
-  return { saved, epochsDone };
+  return { ...progress, saved };
+}
+
+function progressOf(metadata: Record<string, string>): Progress | undefined {
+  const number = (name: string): number => (/^\d{1,15}$/.test(metadata[name] ?? "") ? Number(metadata[name]) : NaN);
+  const [epochsDone, stepsDone] = [number("epochs_done"), number("steps_done")];
+  if (Number.isNaN(epochsDone + stepsDone)) return undefined;
+  const { losses } = notBegun();
+  if (stepsDone === 0) return { epochsDone, stepsDone, losses };
+  const saved = parsedObject(metadata["losses"]) ?? {};
+  for (const name of Object.keys(losses) as (keyof StepLosses)[]) {
+    const value = saved[name];
+    if (typeof value !== "number") return undefined;
+    losses[name] = value;
+  }
+  return { epochsDone, stepsDone, losses };
 }
 
 function compare(file: string, saved: Fingerprint, now: Fingerprint, keys: readonly string[]): void {
@@ -257,10 +294,15 @@ export function corrupt(file: string, what: string, cause?: unknown): SuperSimpl
 }
 
 function parsed(fingerprint: string | undefined): Fingerprint | undefined {
+  const saved = parsedObject(fingerprint);
+  // Older checkpoints have no bit depth: all 16 bits were read.
+  return saved && { bitDepth: fullDepth, ...saved };
+}
+
+function parsedObject(text: string | undefined): Record<string, unknown> | undefined {
   try {
-    const value: unknown = JSON.parse(fingerprint ?? "");
-    // Older checkpoints have no bit depth: all 16 bits were read.
-    return typeof value === "object" && value !== null ? { bitDepth: fullDepth, ...value } : undefined;
+    const value: unknown = JSON.parse(text ?? "");
+    return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : undefined;
   } catch {
     return undefined;
   }

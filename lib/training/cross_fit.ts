@@ -2,6 +2,7 @@ import type { CalibrationImage } from "../calibration/images.js";
 import type { Sample } from "../datasets/dataset.js";
 import { readFold, writeFold } from "./checkpoint.js";
 import type { FitCall, TrainingPlan } from "./plan.js";
+import { trainEpochs } from "./loop.js";
 import { mapsKept, scoreImages, withMask } from "./score.js";
 import type { Session } from "./session.js";
 
@@ -25,7 +26,7 @@ export async function crossFit(plan: TrainingPlan, session: Session, call: FitCa
       continue;
     }
     await session.startOver(held);
-    for (let epoch = 0; epoch < session.epochs; epoch++) await session.epoch(epoch, () => progress.step(fold));
+    await trainEpochs(session, { onStep: () => progress.step(fold) });
     const { heads } = await session.native.state();
     const before = images.length;
     const scored = await scoreImages(plan, heads, samples, call, (done) => progress.scored(fold, before + done));

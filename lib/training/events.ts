@@ -32,6 +32,7 @@ export interface EpochEvent extends Omit<StepLosses, "total">, LearningRates {
   features: { memory: number; host: number; file: number; computed: number };
   /** What came up during the epoch: a cache file that is damaged, full, or cannot be written. */
   warnings: string[];
+  /** Since the epoch before ended; of an epoch that is resumed, since it was. */
   seconds: number;
 }
 
@@ -55,8 +56,14 @@ export interface StartEvent {
   ranks: number;
   /** Why that device. */
   deviceReason: string;
+  /** Number format of the backbone and of large matrix products. */
+  precision: "float32" | "tf32" | "bfloat16";
+  /** Why that one, where it was to be chosen ("auto"); else null. */
+  precisionReason: string | null;
   /** 0, or the number of epochs already done when a run is resumed. */
   epochsDone: number;
+  /** Steps already done of the epoch after those. */
+  stepsDone: number;
   epochs: number;
   stepsPerEpoch: number;
   /** How the thresholds will be set. */

@@ -1,12 +1,11 @@
 import { createHash } from "node:crypto";
-import os from "node:os";
 import path from "node:path";
 
 import type { TrainerConfig } from "../native/binding.js";
 import { cacheFolder, packageVersion } from "../native/locate.js";
-import { engine } from "../native/engine.js";
 import { makeFolder } from "../write.js";
-import type { ResolvedOptions } from "./resolve.js";
+import type { TrainingPlan } from "./plan.js";
+import { machineIdentity } from "./precision.js";
 
 /** Digest of pixels at the model's size, in the flip at hand: decoder, resize method and flip are in it by their result. */
 export const contentOf = (pixels: Uint8Array): Uint8Array => createHash("sha256").update(pixels).digest();
@@ -17,22 +16,12 @@ export const contentOf = (pixels: Uint8Array): Uint8Array => createHash("sha256"
  * NO_PERMISSION, NO_SPACE, FILE_ERROR.
  */
 export async function featureFile(
-  settings: ResolvedOptions,
+  settings: TrainingPlan["settings"],
   where: { backboneSha256: string; device: string; threads: number },
 ): Promise<TrainerConfig["featureCacheFile"]> {
-  const { backbone, imageSize, network, cache } = settings;
+  const { backbone, imageSize, network, cache, precision } = settings;
   if (cache.fileMiB === 0) return undefined;
-  const { libtorch, cpuCapability, mkldnn } = engine().versions();
-  const machine = [
-    os.cpus()[0]?.model,
-    os.arch(),
-    libtorch,
-    cpuCapability,
-    mkldnn,
-    where.device,
-    where.threads,
-    packageVersion,
-  ];
+  const machine = [...machineIdentity(), where.device, where.threads, packageVersion];
   const identity = createHash("sha256")
     .update(
       JSON.stringify([
@@ -42,6 +31,7 @@ export async function featureFile(
         imageSize,
         network.resize,
         cache.precision,
+        precision, // that of the backbone
         machine,
       ]),
     )

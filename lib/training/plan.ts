@@ -13,9 +13,10 @@ import { availableCores } from "../machine.js";
 import { applyThreads, checkPrecision, type ChosenDevice, resolveDevice } from "../native/device.js";
 import { engine } from "../native/engine.js";
 import { packageVersion } from "../native/locate.js";
-import { type Checkpoint, type Fingerprint, readCheckpoint, savedBackbone } from "./checkpoint.js";
+import { type Checkpoint, type Fingerprint, readCheckpoint, savedOption } from "./checkpoint.js";
 import type { FitOptions, StageReporter } from "./events.js";
 import { type Init, initBackbone, initFingerprint } from "./init.js";
+import { type ChosenPrecision, choosePrecision, type TrainingPrecision } from "./precision.js";
 import type { Ranks, RankSettings } from "./ranks.js";
 import {
   type CheckedOptions,
@@ -32,11 +33,15 @@ export interface FitCall {
   stages: StageReporter;
 }
 
+type PlannedOptions = ResolvedOptions & { calibration: SettledCalibration; precision: TrainingPrecision };
+
 /** What one training does, settled before its first step. */
 export interface TrainingPlan {
-  settings: ResolvedOptions & { calibration: SettledCalibration };
+  settings: PlannedOptions;
   device: string;
   deviceReason: string;
+  /** Why that precision, where it was to be chosen; else null. */
+  precisionReason: string | null;
   threads: number;
   backbone: Backbone;
   /** The model with whose heads the training begins; without one they are random. */
@@ -78,10 +83,20 @@ export async function planTraining(
   const known = init && (await initBackbone(init, options.backboneWeights, signal));
   if (!known && options.backboneWeights !== "random")
     weightsFile("new Trainer", chosen.backbone, chosen.backboneWeights);
-  const { settings, fit, images, calibration, folds, content, warnings } = await planData(options, data, call);
+  const {
+    settings: resolved,
+    fit,
+    images,
+    calibration,
+    folds,
+    content,
+    warnings,
+  } = await planData(options, data, call);
 
   stages.report("load", 0, 1);
-  const threads = await applyThreads("new Trainer", settings.threads ?? threadsOf(ranks?.settings));
+  const threads = await applyThreads("new Trainer", resolved.threads ?? threadsOf(ranks?.settings));
+  const { precision, reason: precisionReason } = await settlePrecision(resolved, device, threads, call);
+  const settings = { ...resolved, precision };
   const { backbone: architecture, backboneWeights: weights, seed } = settings;
   const backbone = known ?? (await loadBackbone({ architecture, weights, seed, signal }));
   if (!backbone.trained)
@@ -104,6 +119,7 @@ export async function planTraining(
     settings,
     device,
     deviceReason,
+    precisionReason,
     threads,
     backbone,
     init,
@@ -123,12 +139,27 @@ const thresholdsStay = ({ name }: Init): string =>
 
 /** Where nobody names a backbone, rank 0 chooses for all: the others may have other weights on their machines. */
 async function settleBackbone(asked: CheckedOptions, { ranks, options }: FitCall): Promise<BackboneChoice> {
-  const own = chooseBackbone(asked, options.resume ? await savedBackbone(options.out!) : undefined);
+  const own = chooseBackbone(asked, options.resume ? await savedOption(options.out!, "backbone") : undefined);
   const first = ranks && (await ranks.fromFirst(own));
   return first && !isNamed(asked) ? first : own;
 }
 
-interface DataPlan extends Pick<TrainingPlan, "settings" | "fit" | "images" | "calibration" | "folds" | "warnings"> {
+/** What was asked for, what a checkpoint has, or what suits the machine: then rank 0 chooses for all. */
+async function settlePrecision(
+  { precision, network }: ResolvedOptions,
+  device: string,
+  threads: number,
+  { ranks, options }: FitCall,
+): Promise<ChosenPrecision> {
+  if (precision !== "auto") return { precision, reason: null };
+  const saved = options.resume ? await savedOption(options.out!, "precision") : undefined;
+  const choose = (): Promise<ChosenPrecision> => choosePrecision({ saved, device, threads, heads: network.heads });
+  if (!ranks) return choose();
+  return ranks.fromFirst(ranks.first ? await choose() : undefined);
+}
+
+interface DataPlan extends Pick<TrainingPlan, "fit" | "images" | "calibration" | "folds" | "warnings"> {
+  settings: ResolvedOptions & { calibration: SettledCalibration };
   /** Number and digest of the training images, for the fingerprint. */
   content: string;
 }
@@ -162,10 +193,7 @@ async function planData(options: SettledOptions, data: Dataset, call: FitCall): 
 /** Which images are trained on, and which set the thresholds. */
 function calibrationImages(
   training: readonly Sample[],
-  {
-    calibration: { method, folds: count, fraction, falseRejectRate, decision, objective },
-    seed,
-  }: TrainingPlan["settings"],
+  { calibration: { method, folds: count, fraction, falseRejectRate, decision, objective }, seed }: DataPlan["settings"],
 ): Pick<TrainingPlan, "fit" | "calibration" | "folds" | "warnings"> {
   // Who asks for the best F1 does not ask for a rate.
   const doubts = (samples: readonly Sample[]): string[] =>

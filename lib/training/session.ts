@@ -1,28 +1,19 @@
 import type { Sample } from "../datasets/dataset.js";
 import { epochOrder } from "../datasets/order.js";
-import { hasCode, throwIfAborted } from "../errors.js";
+import { hasCode } from "../errors.js";
 import { loadImage } from "../images/decode.js";
 import { decodeMask } from "../images/mask.js";
 import { prefetch } from "../images/pipeline.js";
 import { networkConfigOf } from "../models/config.js";
-import type {
-  NativeTrainer,
-  PlannedStep,
-  StepItem,
-  StepLosses,
-  Target,
-  TensorMap,
-  TrainerConfig,
-} from "../native/binding.js";
+import type { NativeTrainer, PlannedStep, StepItem, Target, TensorMap, TrainerConfig } from "../native/binding.js";
 import { engine } from "../native/engine.js";
-import { warningText } from "../native/errors.js";
 import { sendTensors } from "../native/send.js";
 import { type Checkpoint, checkpointFile, corrupt } from "./checkpoint.js";
-import type { EpochEvent, FitOptions, LearningRates } from "./events.js";
+import type { EpochEvent, LearningRates } from "./events.js";
 import { contentOf, featureFile } from "./feature_file.js";
 import type { FitCall, TrainingPlan } from "./plan.js";
 import type { Ranks } from "./ranks.js";
-import { networkOf, type ResolvedOptions } from "./resolve.js";
+import { networkOf } from "./resolve.js";
 import { learningRateScale, noiseScale } from "./schedules.js";
 
 /** Key of a sample in one of its four flips, for the engine's features and targets. */
@@ -31,18 +22,17 @@ const keyOf = (sample: number, flip: number): number => sample * 4 + flip;
 /** The engine's trainer at work on the samples of a plan. */
 export class Session {
   #features: EpochEvent["features"] = { memory: 0, host: 0, file: 0, computed: 0 };
-  #plannedEpoch = -1;
   /** The samples that are trained on, by their place. */
   #chosen: readonly number[];
 
   private constructor(
     readonly native: NativeTrainer,
-    private readonly settings: ResolvedOptions,
+    private readonly settings: TrainingPlan["settings"],
     private readonly samples: readonly Sample[],
     private readonly firstHeads: () => Promise<TensorMap>,
     private readonly hasCacheFile: boolean,
-    private readonly signal: AbortSignal | undefined,
-    private readonly ranks: Ranks | undefined,
+    readonly signal: AbortSignal | undefined,
+    readonly ranks: Ranks | undefined,
   ) {
     this.#chosen = [...samples.keys()];
   }
@@ -93,7 +83,7 @@ export class Session {
     const normal = all.slice(first, first + count);
     let done = 0;
     onProgress(0, normal.length);
-    for await (const item of prefetch(normal, (key) => this.#item(key), { signal: this.signal })) {
+    for await (const item of prefetch(normal, (key) => this.item(key), { signal: this.signal })) {
       await this.#withFeatures([item], (items) => this.native.observeFeatures(items));
       onProgress(++done, normal.length);
     }
@@ -104,6 +94,10 @@ export class Session {
 
   /** Goes on from a checkpoint. If the checkpoint is at fault, throws FILE_CORRUPT. */
   async restore(checkpoint: Checkpoint, out: string): Promise<void> {
+    const { epochsDone, stepsDone } = checkpoint;
+    const steps = epochsDone < this.epochs ? this.batches(epochsDone).length : 0;
+    if (stepsDone > steps)
+      throw corrupt(checkpointFile(out), `it claims ${stepsDone} of ${steps} steps of epoch ${epochsDone + 1}`);
     try {
       await this.native.restore(checkpoint);
     } catch (error) {
@@ -123,7 +117,6 @@ export class Session {
       optimizer: { updates: { dtype: "int64", shape: [1], data: BigInt64Array.of(0n) } },
     });
     this.#chosen = placesWithout(this.samples.length, held);
-    this.#plannedEpoch = -1;
   }
 
   /** Images that an epoch shows without the samples at the places `held`. */
@@ -151,70 +144,8 @@ export class Session {
     return steps ?? epochs * Math.ceil(this.imagesPerEpoch(held) / batchSize);
   }
 
-  /** Trains one epoch, from 0. */
-  async epoch(epoch: number, onStep: FitOptions["onStep"]): Promise<EpochEvent> {
-    const { epochs } = this;
-    const start = performance.now();
-    const rates = this.#learningRates(epoch);
-    const batches = this.#batches(epoch);
-    const steps = batches.length;
-    const means: StepLosses = { l1Normal: 0, l1Anomalous: 0, focalMap: 0, focalScore: 0, total: 0, gradientNorm: 0 };
-    let step = 0;
-    await this.#steps(epoch, batches, rates, async (losses) => {
-      for (const name of Object.keys(means) as (keyof StepLosses)[]) means[name] += losses[name] / steps;
-      await onStep?.({ ...losses, epoch: epoch + 1, epochs, step: ++step, steps });
-    });
-    const { total: loss, ...others } = means;
-    const { features, warnings } = this.#cacheReport();
-    const seconds = (performance.now() - start) / 1000;
-    return { epoch: epoch + 1, epochs, loss, ...others, ...rates, features, warnings, seconds };
-  }
-
-  /** `report` gets the losses of every step, in order; on a GPU they come some steps late. */
-  async #steps(
-    epoch: number,
-    batches: readonly PlannedStep[],
-    rates: LearningRates,
-    report: (losses: StepLosses) => Promise<void>,
-  ): Promise<void> {
-    const { signal, native } = this;
-    const reportAll = async (known: readonly StepLosses[]): Promise<void> => {
-      for (const losses of known) await report(losses);
-    };
-    if (this.#plannedEpoch !== epoch) await this.#plan(epoch, batches);
-    // A batch is decoded ahead while the engine computes the one before.
-    const decoded = prefetch(
-      batches.flatMap((batch) => batch.keys),
-      (key) => this.#item(key),
-      { ahead: Math.max(1, batches[0]!.keys.length), signal },
-    );
-    try {
-      for (const { index, share, keys } of batches) {
-        const batch: StepItem[] = [];
-        while (batch.length < keys.length) batch.push((await decoded.next()).value as StepItem);
-        await reportAll(
-          await this.#withFeatures(batch, (items) =>
-            native.step({ index, items, ...(share && { share }), ...rates, noiseScale: this.#noiseScale(index) }),
-          ),
-        );
-        throwIfAborted(signal);
-      }
-      // Plan the next epoch before waiting for the losses: a GPU is then waited for once.
-      if (epoch + 1 < this.epochs) await this.#plan(epoch + 1, this.#batches(epoch + 1));
-      // The losses before a divergence come first, then its error.
-      for (let known = await native.finishSteps(); known.length > 0; known = await native.finishSteps())
-        await reportAll(known);
-    } finally {
-      await decoded.return();
-    }
-  }
-
-  async #plan(epoch: number, batches: readonly PlannedStep[]): Promise<void> {
-    await this.native.plan([...batches]);
-    this.#plannedEpoch = epoch;
-  }
-
-  #learningRates(epoch: number): LearningRates {
+  /** Of the steps of an epoch, from 0. */
+  learningRates(epoch: number): LearningRates {
     const { optimizer } = this.settings;
     const { learningRateMilestones, learningRateFactor } = optimizer;
     const scale = learningRateScale(epoch, this.epochs, learningRateMilestones, learningRateFactor);
@@ -224,7 +155,8 @@ export class Session {
     };
   }
 
-  #noiseScale(step: number): number {
+  /** Factor on the noise in a step, from 0. */
+  noiseScale(step: number): number {
     const { noiseSchedule } = this.settings.anomalies;
     return noiseSchedule === false ? 1 : noiseScale(step, this.#stepsOfChosen, noiseSchedule);
   }
@@ -243,7 +175,8 @@ export class Session {
     return this.ranks?.share(total) ?? { first: 0, count: total };
   }
 
-  #batches(epoch: number): PlannedStep[] {
+  /** The steps of an epoch, from 0. */
+  batches(epoch: number): PlannedStep[] {
     const { batchSize, steps: inAll = Infinity } = this.settings;
     const all = this.#order(epoch);
     const steps = Math.ceil(all.length / batchSize);
@@ -259,11 +192,11 @@ export class Session {
   }
 
   /** An image for the engine: decoded unless its features are cached. */
-  async #item(key: number): Promise<StepItem> {
-    return this.native.missing([key]).length === 0 ? { key } : this.#decoded(key);
+  async item(key: number): Promise<StepItem> {
+    return this.native.missing([key]).length === 0 ? { key } : this.decoded(key);
   }
 
-  async #decoded(key: number): Promise<StepItem> {
+  async decoded(key: number): Promise<StepItem> {
     const { imageSize, bitDepth, network } = this.settings;
     const [height, width] = imageSize;
     const sample = this.samples[Math.floor(key / 4)]!;
@@ -279,22 +212,20 @@ export class Session {
       return await call(items);
     } catch (error) {
       if (!hasCode(error, "FILE_CORRUPT")) throw error;
-      return call(await Promise.all(items.map(({ key }) => this.#decoded(key))));
+      return call(await Promise.all(items.map(({ key }) => this.decoded(key))));
     }
   }
 
-  /** What has come up since the last report. */
-  #cacheReport(): Pick<EpochEvent, "features" | "warnings"> {
-    const { warnings, ...now } = this.native.cacheReport();
+  /** Images by where their features came from, since the last call. */
+  featuresSince(now: EpochEvent["features"]): EpochEvent["features"] {
     const before = this.#features;
     this.#features = now;
-    const features = {
+    return {
       memory: now.memory - before.memory,
       host: now.host - before.host,
       file: now.file - before.file,
       computed: now.computed - before.computed,
     };
-    return { features, warnings: warnings.map(warningText) };
   }
 }
 

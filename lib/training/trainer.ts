@@ -14,14 +14,17 @@ import { timeFactor } from "./cross_fit.js";
 import {
   checkCheckpoint,
   lockFolder,
+  notBegun,
+  type Progress,
   refuseCheckpoint,
   removeCheckpoint,
   requireCheckpoint,
-  writeCheckpoint,
 } from "./checkpoint.js";
+import { CheckpointWriter } from "./checkpoint_writer.js";
 import { type FitOptions, StageReporter, type StartEvent } from "./events.js";
 import { imagesSeen, type Init, initFingerprint, loadInit } from "./init.js";
 import { chooseDevice, type FitCall, planTraining, type TrainingPlan } from "./plan.js";
+import { trainEpochs } from "./loop.js";
 import { Ranks, rankSettings } from "./ranks.js";
 import { type CheckedOptions, checkOptions, networkOf, recordedOptions } from "./resolve.js";
 import { Session } from "./session.js";
@@ -102,8 +105,11 @@ export class Trainer {
     const plan = await planTraining(asked, init, data, call);
     const session = await Session.open(plan, call);
     try {
-      const { noiseStd, epochsDone } = await prepare(plan, session, call);
-      await trainEpochs(epochsDone, plan, session, call);
+      const { noiseStd, progress } = await prepare(plan, session, call);
+      const { out, onStep, onEpoch } = options;
+      const { threads, fingerprint } = plan;
+      const checkpoints = out === undefined ? undefined : new CheckpointWriter(out, threads, fingerprint, progress);
+      await trainEpochs(session, { from: progress, checkpoints, onStep, onEpoch });
       return await finish(noiseStd, plan, session, call);
     } finally {
       session.native.dispose();
@@ -132,22 +138,23 @@ async function prepare(
   plan: TrainingPlan,
   session: Session,
   call: FitCall,
-): Promise<{ noiseStd: number; epochsDone: number }> {
+): Promise<{ noiseStd: number; progress: Progress }> {
   const { checkpoint, warnings } = plan;
   const { ranks, stages } = call;
   const { out, onStart } = call.options;
   await session.setTargets();
   const noiseStd = await session.settleNoise((done, total) => stages.report("measure", done, total));
-  warnings.push(...session.native.cacheReport().warnings.map(warningText));
+  warnings.push(...(await session.native.cacheReport()).warnings.map(warningText));
   warnings.push(...shortWarnings(plan, session));
   if (checkpoint) await session.restore(checkpoint, out!);
-  const own = checkpoint?.epochsDone ?? 0;
-  const epochsDone = ranks ? await ranks.fromFirst(own) : own;
+  const { epochsDone, stepsDone, losses } = checkpoint ?? notBegun();
+  const own = { epochsDone, stepsDone, losses };
+  const progress = ranks ? await ranks.fromFirst(own) : own;
   if (ranks) await session.native.shareState();
   await stages.settled();
-  if (out !== undefined && epochsDone === 0) await removeCheckpoint(out);
-  await onStart?.(startEvent(noiseStd, epochsDone, plan, session, ranks));
-  return { noiseStd, epochsDone };
+  if (out !== undefined && !checkpoint) await removeCheckpoint(out);
+  await onStart?.(startEvent(noiseStd, progress, plan, session, ranks));
+  return { noiseStd, progress };
 }
 
 /** Steps from which on random heads have learned (docs/guides/train.md, Length). Labels tell sooner what a defect is. */
@@ -165,12 +172,12 @@ function shortWarnings({ settings: { regime }, init }: TrainingPlan, session: Se
 
 function startEvent(
   noiseStd: number,
-  epochsDone: number,
+  { epochsDone, stepsDone }: Progress,
   plan: TrainingPlan,
   session: Session,
   ranks: Ranks | undefined,
 ): StartEvent {
-  const { settings, backbone, init, calibration, folds, device, deviceReason, warnings } = plan;
+  const { settings, backbone, init, calibration, folds, device, deviceReason, precisionReason, warnings } = plan;
   return {
     regime: settings.regime,
     counts: {
@@ -191,9 +198,12 @@ function startEvent(
     noise: typeof settings.anomalies.noiseStd === "number" ? "absolute" : "relative",
     device,
     deviceReason,
+    precision: settings.precision,
+    precisionReason,
     rank: ranks?.settings.rank ?? 0,
     ranks: ranks?.settings.worldSize ?? 1,
     epochsDone,
+    stepsDone,
     epochs: session.epochs,
     stepsPerEpoch: session.stepsPerEpoch,
     calibration: {
@@ -203,18 +213,6 @@ function startEvent(
       falseRejectRate: settings.calibration.falseRejectRate,
     },
   };
-}
-
-/** Trains the epochs that are left, with a checkpoint after each. */
-async function trainEpochs(epochsDone: number, plan: TrainingPlan, session: Session, call: FitCall): Promise<void> {
-  const { threads, fingerprint } = plan;
-  const { out, onStep, onEpoch } = call.options;
-  for (let epoch = epochsDone; epoch < session.epochs; epoch++) {
-    const event = await session.epoch(epoch, onStep);
-    if (out !== undefined)
-      await writeCheckpoint(out, { epochsDone: epoch + 1, threads, ...(await session.native.state()) }, fingerprint);
-    await onEpoch?.(event);
-  }
 }
 
 /** Takes the heads out of the engine, sets the thresholds and makes the model. */

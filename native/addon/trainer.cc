@@ -1,6 +1,7 @@
 // NativeTrainer of lib/native/binding.ts, and the functions that make and check networks.
 #include <ATen/ops/empty.h>
 
+#include <atomic>
 #include <map>
 
 #include "addon/convert.h"
@@ -9,6 +10,7 @@
 #include "addon/network.h"
 #include "addon/register.h"
 #include "error.h"
+#include "training/product_speed.h"
 #include "training/trainer.h"
 
 namespace ssn::addon {
@@ -46,6 +48,7 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::cacheReport>>("cacheReport"),
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::plan>>("plan"),
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::step>>("step"),
+                           InstanceMethod<&NativeTrainer::call<&NativeTrainer::halt>>("halt"),
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::finishSteps>>("finishSteps"),
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::observeFeatures>>("observeFeatures"),
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::featureStd>>("featureStd"),
@@ -113,17 +116,19 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
   }
 
   Napi::Value cacheReport(const Napi::CallbackInfo& info) {
-    Napi::Env env = info.Env();
-    const FeatureCache::Report report = trainer(env)->cacheReport();
-    Napi::Object out = Napi::Object::New(env);
-    out.Set("memory", static_cast<double>(report.memory));
-    out.Set("host", static_cast<double>(report.host));
-    out.Set("file", static_cast<double>(report.file));
-    out.Set("computed", static_cast<double>(report.computed));
-    out.Set("warnings", listToJs(env, report.warnings, [env](const Warning& warning) {
-              return Failure{/*code=*/"", warning.message, /*path=*/"", warning.remedy}.toJs(env);
-            }));
-    return out;
+    return runOnEngine<FeatureCache::Report>(
+        info.Env(), [trainer = trainer(info.Env())] { return trainer->cacheReport(); },
+        [](Napi::Env e, FeatureCache::Report& report) {
+          Napi::Object out = Napi::Object::New(e);
+          out.Set("memory", static_cast<double>(report.memory));
+          out.Set("host", static_cast<double>(report.host));
+          out.Set("file", static_cast<double>(report.file));
+          out.Set("computed", static_cast<double>(report.computed));
+          out.Set("warnings", listToJs(e, report.warnings, [e](const Warning& warning) {
+                    return Failure{/*code=*/"", warning.message, /*path=*/"", warning.remedy}.toJs(e);
+                  }));
+          return out;
+        });
   }
 
   // Undefined: the whole batch.
@@ -148,14 +153,28 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
     const auto options = info[0].As<Napi::Object>();
     auto items = itemsFromJs(options.Get("items"));
     const Share share = shareFromJs(options.Get("share"), items.size());
-    const Napi::Value noiseScale = options.Get("noiseScale");
+    const bool chained = isDefined(options, "chained") && getBool(options, "chained");
+    const double noiseScale = isDefined(options, "noiseScale") ? getNumber(options, "noiseScale") : 1.0;
     return runOnEngine<std::vector<StepLosses>>(
         env,
-        [trainer = trainer(env), index = getInt(options, "index"), items = std::move(items), share,
-         rates = learningRatesFromJs(options), scale = noiseScale.IsUndefined() ? 1.0 : getNumber(options, "noiseScale")] {
-          return trainer->step(index, items, share, rates, scale);
+        [trainer = trainer(env), index = getInt(options, "index"), items = std::move(items), share, chained,
+         rates = learningRatesFromJs(options), noiseScale, halted = halted_] {
+          if (!chained) *halted = false;
+          if (*halted)
+            throw Error("ABORTED", "the step was not made: the one before it failed, or the steps were halted");
+          try {
+            return trainer->step(index, items, share, rates, noiseScale);
+          } catch (...) {
+            *halted = true;
+            throw;
+          }
         },
         lossListToJs);
+  }
+
+  Napi::Value halt(const Napi::CallbackInfo& info) {
+    *halted_ = true;
+    return info.Env().Undefined();
   }
 
   Napi::Value finishSteps(const Napi::CallbackInfo& info) {
@@ -216,6 +235,8 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
   }
 
   Handle trainer_;
+  // No chained step runs. Shared with the steps that are queued.
+  std::shared_ptr<std::atomic<bool>> halted_ = std::make_shared<std::atomic<bool>>(false);
   ExternalMemory memory_;
   TrainerConfig config_;
 };
@@ -251,6 +272,15 @@ Napi::Value tensorsOnEngine(Napi::Env env, std::function<TensorMap()> make) {
                                 [](Napi::Env e, TensorMap& tensors) { return tensorMapToJs(e, tensors); });
 }
 
+Napi::Value productSpeedToJs(const Napi::CallbackInfo& info) {
+  return runOnEngine<ProductSpeed>(info.Env(), measureProducts, [](Napi::Env e, ProductSpeed& speed) {
+    Napi::Object out = Napi::Object::New(e);
+    out.Set("float32Ms", speed.float32Ms);
+    out.Set("bfloat16Ms", speed.bfloat16Ms);
+    return out;
+  });
+}
+
 Napi::Value randomBackboneToJs(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   const Architecture& architecture = architectureNamed(info[0].As<Napi::String>());
@@ -283,6 +313,7 @@ Napi::Value createTrainerIn(std::shared_ptr<Group> group, const Napi::CallbackIn
 void registerTrainer(Napi::Env env, Napi::Object exports) {
   Environment::of(env).trainer = Napi::Persistent(NativeTrainer::define(env));
   addFunction<createTrainer>(env, exports, "createTrainer");
+  addFunction<productSpeedToJs>(env, exports, "productSpeed");
   addFunction<backboneTensorsToJs>(env, exports, "backboneTensors");
   addFunction<featureShapeToJs>(env, exports, "featureShape");
   addFunction<randomBackboneToJs>(env, exports, "randomBackbone");

@@ -46,6 +46,8 @@ struct Combine {
 #endif
 };
 
+constexpr int64_t kRows = 8;  // that are made together: they and their inputs stay in the second-level cache
+
 // term(input) -> offset, for the non-zero entries of one row of a matrix; then the output is complete.
 template <class Offset>
 void addOutput(Terms& terms, const float* row, int64_t stride, int64_t inputs, Offset&& offset) {
@@ -113,6 +115,21 @@ void RowUpscale::downImage(const std::vector<const T*>& z, int64_t y, float* row
   }
 }
 
+// Some rows together: the cells of the small maps that they have in common are read once.
+template <class T>
+void RowUpscale::downRows(const std::vector<const T*>& z, int64_t first, int64_t count, float* rows) const {
+  const int64_t stride = side_ * kRun;
+  for (size_t l = 0; l < layers_.size(); ++l) {
+    const Layer& layer = layers_[l];
+    const int64_t runs = layer.width * side_ * channels_ / kRun;
+    for (int64_t run = 0; run < runs; ++run)
+      for (int64_t y = first; y < first + count; ++y)
+        Combine<T>::here(z[l] + run * stride, stride, layer.down.offsets(y), layer.down.weights(y), layer.down.count(y),
+                         rows + (y - first) * rowFloats_ + run * kRun, kRun, 1);
+    rows += runs * kRun;
+  }
+}
+
 void RowUpscale::down(const std::vector<at::Tensor>& z, int64_t y, float* row) const {
   if (z[0].scalar_type() == at::kBFloat16) {
     std::vector<const at::BFloat16*> data;
@@ -140,13 +157,15 @@ void RowUpscale::forwardImages(const std::vector<at::Tensor>& z, at::Tensor out)
     std::vector<const T*> data;
     for (size_t l = 0; l < layers_.size(); ++l)
       data.push_back(z[l].data_ptr<T>() + i * layers_[l].floats(side_, channels_));
-    at::parallel_for(0, height_, 1, [&](int64_t begin, int64_t end) {
-      float* row = scratch(rowFloats_);
-      for (int64_t y = begin; y < end; ++y) {
-        downImage(data, y, row);
-        for (int64_t x = 0; x < width_; ++x)
-          Combine<float>::here(row, kRun, across_.offsets(x), across_.weights(x), across_.count(x),
-                               to + ((i * height_ + y) * width_ + x) * channels_, kRun, channels_ / kRun);
+    at::parallel_for(0, (height_ + kRows - 1) / kRows, 1, [&](int64_t begin, int64_t end) {
+      float* rows = scratch(kRows * rowFloats_);
+      for (int64_t part = begin; part < end; ++part) {
+        const int64_t first = part * kRows, count = std::min(kRows, height_ - first);
+        downRows(data, first, count, rows);
+        for (int64_t y = 0; y < count; ++y)
+          for (int64_t x = 0; x < width_; ++x)
+            Combine<float>::here(rows + y * rowFloats_, kRun, across_.offsets(x), across_.weights(x), across_.count(x),
+                                 to + ((i * height_ + first + y) * width_ + x) * channels_, kRun, channels_ / kRun);
       }
     });
   });
@@ -163,34 +182,43 @@ void RowUpscale::adjoint(const at::Tensor& gradient, const std::vector<at::Tenso
 template <class T>
 void RowUpscale::adjointImages(const at::Tensor& gradient, const std::vector<at::Tensor>& out) const {
   const float* from = gradient.data_ptr<float>();
-  // A piece of the work is one run of channels for one dx: from H x W x 128 to h_l x w_l x side (dy) x 128.
+  // A piece of the work is one run of channels for one dx: first across, row by row, into columns of H x 128, then down
+  // each column, from H to h_l x side (dy). The columns of an image fit into the second-level cache, one into the first.
   const int64_t runs = channels_ / kRun, cell = side_ * side_ * channels_;
-  int64_t widest = 0;
-  for (const Layer& layer : layers_) widest = std::max(widest, layer.width);
+  const int64_t column = (height_ + 1) * kRun;  // one more, so that columns do not lie at multiples of a cache's size
+  int64_t columns = 0, most = 0;                // most: terms of one sum
+  for (const Layer& layer : layers_) {
+    columns += layer.width;
+    for (int64_t row = 0; row < layer.height * side_; ++row) most = std::max(most, layer.downBack.count(row));
+  }
   forEachShared(gradient.size(0), [&](int64_t i) {
     const float* image = from + i * height_ * width_ * channels_;
     at::parallel_for(0, side_ * runs, 1, [&](int64_t begin, int64_t end) {
-      float* narrow = scratch(height_ * widest * kRun);  // H x w_l x 128
+      float* narrow = scratch(columns * column);
+      std::vector<int64_t> offsets(most);
       for (int64_t piece = begin; piece < end; ++piece) {
         const int64_t dx = piece / runs, channel = piece % runs * kRun;
+        for (int64_t y = 0; y < height_; ++y) {
+          float* to = narrow + y * kRun;
+          for (const Layer& layer : layers_)
+            for (int64_t w = 0; w < layer.width; ++w, to += column) {
+              const int64_t at = w * side_ + dx;
+              Combine<float>::here(image + y * width_ * channels_ + channel, 0, layer.acrossBack.offsets(at),
+                                   layer.acrossBack.weights(at), layer.acrossBack.count(at), to, 0, 1);
+            }
+        }
+        const float* from = narrow;
         for (size_t l = 0; l < layers_.size(); ++l) {
           const Layer& layer = layers_[l];
-          for (int64_t y = 0; y < height_; ++y)
-            for (int64_t w = 0; w < layer.width; ++w) {
-              const int64_t column = w * side_ + dx;
-              Combine<float>::here(image + y * width_ * channels_ + channel, 0, layer.acrossBack.offsets(column),
-                                   layer.acrossBack.weights(column), layer.acrossBack.count(column),
-                                   narrow + (y * layer.width + w) * kRun, 0, 1);
+          T* cells = out[l].data_ptr<T>() + i * layer.floats(side_, channels_) + dx * side_ * channels_ + channel;
+          for (int64_t w = 0; w < layer.width; ++w, from += column)
+            for (int64_t row = 0; row < layer.height * side_; ++row) {  // (h, dy)
+              const int64_t terms = layer.downBack.count(row), *y = layer.downBack.offsets(row);
+              for (int64_t t = 0; t < terms; ++t) offsets[t] = y[t] * kRun;
+              Combine<float, T>::here(
+                  from, 0, offsets.data(), layer.downBack.weights(row), terms,
+                  cells + (row / side_ * layer.width + w) * cell + row % side_ * channels_, 0, 1);
             }
-          std::vector<int64_t> offsets;
-          T* to = out[l].data_ptr<T>() + i * layer.floats(side_, channels_) + dx * side_ * channels_ + channel;
-          for (int64_t row = 0; row < layer.height * side_; ++row) {  // (h, dy)
-            const int64_t terms = layer.downBack.count(row);
-            offsets.assign(layer.downBack.offsets(row), layer.downBack.offsets(row) + terms);
-            for (int64_t& offset : offsets) offset *= layer.width * kRun;
-            Combine<float, T>::here(narrow, kRun, offsets.data(), layer.downBack.weights(row), terms,
-                                 to + row / side_ * layer.width * cell + row % side_ * channels_, cell, layer.width);
-          }
         }
       }
     });

@@ -41,7 +41,7 @@ Trainer::Trainer(const TrainerConfig& config, const TensorMap& backbone, const T
     : config_(config),
       group_(std::move(group)),
       backbone_(architectureNamed(config.architecture), backbone, config.layers, config.imageHeight, config.imageWidth,
-                config.device),
+                config.device, config.precision),
       shape_(featureShape(config)),
       heads_(headsFromTensors(heads, shape_.channels, config.layout, config.device)),
       geometry_(layerShapes(config), config.alignCorners, config.upscale, config.device),
@@ -110,7 +110,7 @@ std::vector<at::Tensor> Trainer::layerMapsOf(const StepItem& item) {
   // which other images share the batch.
   std::vector<at::Tensor> layerMaps =
       backbone_.forward(normalisedImages(item.pixels.data_ptr<uint8_t>(), 1, config_.imageHeight, config_.imageWidth));
-  for (at::Tensor& layerMap : layerMaps) layerMap = layerMap.contiguous(at::MemoryFormat::ChannelsLast);
+  for (at::Tensor& layerMap : layerMaps) layerMap = layerMap.contiguous(at::MemoryFormat::ChannelsLast).to(at::kFloat);
   return cache_.offer(item.key, layerMaps);
 }
 

@@ -28,7 +28,7 @@ class NcclSum;
 struct TrainerConfig : EngineConfig {
   uint64_t seed;
   at::Tensor noiseStd;       // C, or 1 for all channels
-  at::ScalarType precision;  // of the operands of the wide products
+  at::ScalarType precision;  // of the backbone and of the operands of the wide products
   bool tf32;                 // CUDA: float32 products may round their operands to TF32
   bool nccl;                 // CUDA, in a group whose ranks all say so: sum gradients by NCCL, if each has its own GPU
   int64_t noiseVectors;      // that the positions of a step share; 0: each has its own

@@ -31,7 +31,7 @@ import {
   foldFile,
   readCheckpoint,
   readFold,
-  savedBackbone,
+  savedOption,
 } from "../../lib/training/checkpoint.js";
 import { zip as wheelZip } from "../download/zips.js";
 import { bmpFile } from "../images/files.js";
@@ -282,7 +282,7 @@ async function checkpointTarget(scratch: string): Promise<Target> {
     codes: ["FILE_CORRUPT", "CHECKPOINT_MISMATCH", "WEIGHTS_INVALID", "FILE_NOT_FOUND", "OUT_OF_MEMORY"],
     make: sealedTarget(small, checkpoint.metadata),
     async read(_file, folder) {
-      await savedBackbone(folder);
+      await savedOption(folder, "backbone");
       await checkCheckpoint(folder, { ...fingerprint, imageSize: undefined });
       return readCheckpoint(folder, fingerprint);
     },
@@ -327,7 +327,7 @@ async function featuresTarget(scratch: string): Promise<Target> {
     );
     try {
       await trainer.observeFeatures(items);
-      trainer.cacheReport();
+      await trainer.cacheReport();
     } finally {
       trainer.dispose();
     }

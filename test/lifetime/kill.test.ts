@@ -1,4 +1,4 @@
-// A training that is killed loses no more than the epoch that it was in. `node dist/benchmarks/soak.js --kills N` does it
+// A training that is killed goes on from its last checkpoint; here one is written after every step. `node dist/benchmarks/soak.js --kills N` does it
 // more often, at other moments each time.
 import assert from "node:assert/strict";
 import { test } from "node:test";

@@ -80,8 +80,10 @@ export async function killTrainings(folder: string, kills: number, seed: number)
     const out = newRun();
     for (let own = 0; ;) {
       const left = existsSync(checkpointFile(out));
-      const { epochs_done: epochs = "0" } = left ? await readMetadata(checkpointFile(out)) : {};
-      const steps = STEPS - STEPS_PER_EPOCH * Number(epochs);
+      const { epochs_done: epochs = "0", steps_done: within = "0" } = left
+        ? await readMetadata(checkpointFile(out))
+        : {};
+      const steps = STEPS - STEPS_PER_EPOCH * Number(epochs) - Number(within);
       // Within a step, a checkpoint or what follows the last one; some training ends before.
       const kill = { step: 1 + random.integer(Math.max(1, steps)), delay: random.uniform(0, (1.5 * ms) / STEPS) };
       const ended = await run(left ? "resumeShown" : "showSteps", data, out, done.kills < kills ? kill : undefined);

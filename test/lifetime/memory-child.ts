@@ -121,7 +121,7 @@ async function objects(): Promise<void> {
     if (make === trainer) {
       const pixels = new Uint8Array(256 * 256 * 3);
       await (made as NativeTrainer).observeFeatures(Array.from({ length: 8 }, (_, key) => ({ key, pixels })));
-      (made as NativeTrainer).cacheReport();
+      await (made as NativeTrainer).cacheReport();
       await print("cached");
     }
     made.dispose();

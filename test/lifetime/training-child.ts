@@ -1,7 +1,13 @@
 /** A process that ends while it trains. Run by training.test.ts: node training-child.js MODE DATA OUT STEP; not a test itself. */
 import { Worker, isMainThread, parentPort, workerData } from "node:worker_threads";
 
+import { existsSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+
 import { datasets, type FitOptions, type StepEvent, Trainer, type TrainerOptions } from "../../lib/index.js";
+
+import { checkpointFile } from "../../lib/training/checkpoint.js";
+import { checkpointPace } from "../../lib/training/checkpoint_writer.js";
 
 interface Job {
   mode: string;
@@ -26,13 +32,21 @@ async function fit({ data, out }: Job, options: FitOptions = {}): Promise<void> 
   await model.save(`${out}/model.safetensors`);
 }
 
-/** Calls `body` after that many steps, from within the event or, with the next steps under way, from the event loop. */
-function after(count: number, body: () => void, later = false): (event: StepEvent) => void {
+/**
+ * Calls `body` after that many steps, from within the event or, with the next steps under way, from the event loop. From
+ * the third step on a checkpoint is waited for first.
+ */
+function after({ step, out }: Job, body: () => void, later = false): (event: StepEvent) => Promise<void> {
   let steps = 0;
-  return () => {
-    if (++steps === count) later ? setTimeout(body, 5) : body();
+  return async () => {
+    if (++steps !== step) return;
+    while (step >= 3 && !existsSync(checkpointFile(out))) await sleep(1);
+    later ? setTimeout(body, 5) : body();
   };
 }
+
+/** A checkpoint after every step, if the one before is written. */
+const often = (): void => void Object.assign(checkpointPace, { leastSeconds: 0, timesItsCost: 0 });
 
 const startWorker = (job: Job): Worker => new Worker(__filename, { workerData: job });
 
@@ -42,12 +56,12 @@ const modes: Record<string, (job: Job) => void> = {
   /** Print a line after each step. */
   showSteps: (job) => void fit(job, { onStep: () => void process.stdout.write("step\n") }),
   resumeShown: (job) => void fit(job, { resume: true, onStep: () => void process.stdout.write("step\n") }),
-  exit: (job) => void fit(job, { onStep: after(job.step, () => process.exit(7)) }),
-  exitLater: (job) => void fit(job, { onStep: after(job.step, () => process.exit(7), true) }),
+  exit: (job) => void fit(job, { onStep: after(job, () => process.exit(7)) }),
+  exitLater: (job) => void fit(job, { onStep: after(job, () => process.exit(7), true) }),
   throwLater: (job) =>
     void fit(job, {
       onStep: after(
-        job.step,
+        job,
         () => {
           throw new Error("on purpose");
         },
@@ -57,7 +71,7 @@ const modes: Record<string, (job: Job) => void> = {
   /** An exception in a callback, which nobody catches. */
   throw: (job) =>
     void fit(job, {
-      onStep: after(job.step, () => {
+      onStep: after(job, () => {
         throw new Error("on purpose");
       }),
     }),
@@ -87,4 +101,5 @@ const modes: Record<string, (job: Job) => void> = {
 
 const [, , mode, data, out, step] = process.argv as [string, string, string, string, string, string];
 const job: Job = isMainThread ? { mode, data, out, step: Number(step) } : (workerData as Job);
+if (job.step === 0 || job.step >= 3) often();
 modes[job.mode]!(job);

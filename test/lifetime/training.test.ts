@@ -51,15 +51,15 @@ function runChild(mode: string, out: string, step = 0): Promise<Ended> {
   });
 }
 
-/** The checkpoint is that of `epochs` whole epochs; finished from there the model is that of an uninterrupted run. */
-async function assertResumes(out: string, least: number): Promise<void> {
+/** The checkpoint is whole; finished from there the model is that of an uninterrupted run. */
+async function assertResumes(out: string): Promise<void> {
   const { metadata } = await readTensors(checkpointFile(out));
-  assert.ok(Number(metadata["epochs_done"]) >= least, `${metadata["epochs_done"]} epochs`);
+  assert.ok(Number(metadata["epochs_done"]) * 3 + Number(metadata["steps_done"]) >= 1);
   assert.deepEqual(await runChild("resume", out), { code: 0, signal: null, stdout: "trained\n", stderr: "" });
   assert.ok(whole.equals(readFileSync(path.join(out, "model.safetensors"))));
 }
 
-// Of the 12 steps the first is before any checkpoint, the 3rd and 9th are followed by one, the others are within an epoch.
+// Of the 12 steps the first is before any checkpoint, and the 3rd and 9th end an epoch.
 const endings: [string, number, RegExp, number[]][] = [
   ["exit", 7, /^$/, [1, 8]],
   ["exitLater", 7, /^$/, [3, 9, 11]],
@@ -74,8 +74,7 @@ for (const [mode, code, stderr, steps] of endings) {
       assert.deepEqual({ code: ended.code, signal: ended.signal }, { code, signal: null }, ended.stderr);
       assert.match(ended.stderr, stderr);
       if (step === 1) assert.ok(!existsSync(checkpointFile(out)));
-      if (step === 8) await assertResumes(out, 2);
-      else if (existsSync(checkpointFile(out))) await readTensors(checkpointFile(out));
+      else await assertResumes(out);
     }
   });
 }

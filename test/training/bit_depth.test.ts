@@ -21,7 +21,7 @@ import { Random } from "../../lib/random.js";
 import { supersimplenet } from "../cli/run.js";
 import { failure } from "../datasets/files.js";
 import { bmpFile } from "../images/files.js";
-import { checkCheckpoint, writeCheckpoint } from "../../lib/training/checkpoint.js";
+import { checkCheckpoint, notBegun, writeCheckpoint } from "../../lib/training/checkpoint.js";
 import { headsOf, scratchFolder, tinier, train } from "./support.js";
 
 const folder = scratchFolder();
@@ -142,7 +142,7 @@ test("a model file of format 3 reads all 16 bits", async () => {
 
 test("a checkpoint from before bit depths goes on with 16", async () => {
   const out = at("before");
-  const state = { epochsDone: 1, threads: 1, heads: {}, optimizer: {} };
+  const state = { ...notBegun(), epochsDone: 1, threads: 1, heads: {}, optimizer: {} };
   await writeCheckpoint(out, state, { seed: 3 });
   await checkCheckpoint(out, { seed: 3, bitDepth: 16 });
   await checkCheckpoint(out, { seed: 3, bitDepth: "auto" });

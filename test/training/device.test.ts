@@ -80,7 +80,7 @@ async function train(
   returned.push(await trainer.finishSteps());
   assert.deepEqual(await trainer.finishSteps(), []);
   const { heads } = await trainer.state();
-  const cache = trainer.cacheReport();
+  const cache = await trainer.cacheReport();
   trainer.dispose();
   return { returned, all: returned.flat(), heads, cache };
 }

@@ -13,6 +13,8 @@ import {
   type TrainerOptions,
 } from "../../lib/index.js";
 import type { Regime } from "../../lib/index.js";
+import { checkpointFile } from "../../lib/training/checkpoint.js";
+import { checkpointPace } from "../../lib/training/checkpoint_writer.js";
 import { labelledFor } from "./support.js";
 import { testing } from "../support/native.js";
 
@@ -70,11 +72,14 @@ async function perform(job: Job, training: Training): Promise<Told> {
   const data = { ...labelled, samples: labelled.samples.filter(({ split }) => split === "train" && taken++ < images) };
   const controller = new AbortController();
   const told: Told = { name: training.name, rank, losses: [], features: 0 };
-  const onStep = ({ total }: StepEvent): void => {
+  const onStep = async ({ total }: StepEvent): Promise<void> => {
     told.losses.push(total);
     if (told.losses.length === of.abortAfter) controller.abort();
     if (told.losses.length === of.exitAfter) setTimeout(() => process.exit(7), 3); // while the engine works or waits
-    if (told.losses.length === of.killAfter) process.kill(process.pid, "SIGKILL");
+    if (told.losses.length === of.killAfter) {
+      while (!existsSync(checkpointFile(`${out}-0`))) await sleep(1);
+      process.kill(process.pid, "SIGKILL");
+    }
     if (told.losses.length === of.stopAfter) process.kill(process.pid, "SIGSTOP");
   };
   const onEpoch = ({ features }: EpochEvent): void =>
@@ -108,6 +113,7 @@ async function perform(job: Job, training: Training): Promise<Told> {
 }
 
 async function main(job: Job): Promise<void> {
+  Object.assign(checkpointPace, { leastSeconds: 0, timesItsCost: 0 });
   if (process.env["PORTABLE"]) await testing().setPortable(true);
   for (const training of job.trainings) console.log(JSON.stringify(await perform(job, training)));
 }

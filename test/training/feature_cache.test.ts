@@ -99,6 +99,7 @@ test("another image, backbone, size or precision never gets features of the old 
     { network: { layers: ["layer2"] } },
     { network: { resize: "antialias" } },
     { cache: { precision: "float16" } },
+    { precision: "bfloat16" },
   ] satisfies TrainerOptions[]) {
     const expected = await run({ ...changed, epochs: 1 });
     const got = await run(mergeOptions<TrainerOptions>(withFile(cache), changed, { epochs: 1 }));

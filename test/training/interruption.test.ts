@@ -14,7 +14,8 @@ import {
   type TrainerOptions,
 } from "../../lib/index.js";
 import { engine } from "../../lib/native/engine.js";
-import { checkpointFile } from "../../lib/training/checkpoint.js";
+import { checkpointFile, notBegun } from "../../lib/training/checkpoint.js";
+import { checkpointPace } from "../../lib/training/checkpoint_writer.js";
 import { failure } from "../datasets/files.js";
 import { bytesOf, filesUnder, labelledFor, scratchFolder, smallDataset, tinier, train } from "./support.js";
 
@@ -81,13 +82,97 @@ test("a signal that has fired before: nothing is begun", async () => {
   assert.ok(!existsSync(out));
 });
 
-test("abort in the first epoch leaves no checkpoint", async () => {
-  const out = newRun();
-  const controller = new AbortController();
-  await assert.rejects(train(data, options, { out, signal: controller.signal, onStep: () => controller.abort() }), {
-    code: "ABORTED",
+test("abort within an epoch keeps its steps; resumed, every step and epoch is told once and the bytes are those of one run", async () => {
+  const whole = newRun();
+  const log: string[] = [];
+  const told = (list: string[]): FitOptions => ({
+    onStep: ({ epoch, step, total }) => void list.push(`${epoch}.${step} ${total}`),
+    onEpoch: ({ epoch, loss }) => void list.push(`${epoch} ${loss}`),
   });
-  assert.ok(!existsSync(checkpointFile(out)));
+  const expected = await bytesOf(await train(data, options, { out: whole, ...told(log) }), folder);
+  for (const [epoch, step] of [
+    [1, 1],
+    [1, 3],
+    [2, 2],
+    [3, 3],
+  ]) {
+    const out = newRun();
+    const both: string[] = [];
+    const controller = new AbortController();
+    const { onStep, onEpoch } = told(both);
+    const stop: FitOptions["onStep"] = (event) => {
+      onStep!(event);
+      if (event.epoch === epoch && event.step === step) controller.abort();
+    };
+    await assert.rejects(train(data, options, { out, signal: controller.signal, onStep: stop, onEpoch }), {
+      code: "ABORTED",
+    });
+    const { metadata } = await readTensors(checkpointFile(out));
+    const made = Number(metadata["epochs_done"]) * 3 + Number(metadata["steps_done"]);
+    assert.ok(made >= (epoch! - 1) * 3 + step!, `${made} steps`);
+    let start: StartEvent | undefined;
+    const model = await train(data, options, {
+      out,
+      resume: true,
+      onStart: (event) => void (start = event),
+      ...told(both),
+    });
+    assert.equal(start!.epochsDone * 3 + start!.stepsDone, made);
+    assert.ok(expected.equals(await bytesOf(model, folder)));
+    // A step that was under way when the signal fired may not have been told.
+    assert.ok(both.length >= log.length - 1 && both.every((line) => log.includes(line)), both.join("\n"));
+    assert.deepEqual(
+      both.filter((line) => !line.includes(".") || /^\d /.test(line)),
+      log.filter((line) => /^\d /.test(line)),
+    );
+  }
+});
+
+test("a callback that fails, an image that cannot be read any more: what was trained is kept", async () => {
+  const out = newRun();
+  const failing = { out, onStep: ({ epoch }: { epoch: number }) => epoch === 2 && Promise.reject(new Error("mine")) };
+  await assert.rejects(train(data, options, failing as FitOptions), /mine/);
+  const { metadata } = await readTensors(checkpointFile(out));
+  assert.ok(Number(metadata["epochs_done"]) >= 1);
+  const expected = await bytesOf(await train(data, options), folder);
+  assert.ok(expected.equals(await bytesOf(await train(data, options, { out, resume: true }), folder)));
+});
+
+test("while a training runs, checkpoints follow the clock, also within an epoch; none is written more often", async () => {
+  const seen = new Set<string>();
+  const pace = { ...checkpointPace };
+  const look = async (): Promise<void> => {
+    const file = checkpointFile(out);
+    if (existsSync(file)) seen.add(JSON.stringify((await readTensors(file)).metadata["steps_done"]));
+    await sleep(50);
+  };
+  let out = newRun();
+  await train(data, options, { out, onStep: look });
+  assert.deepEqual([...seen], [], "ten seconds have not passed");
+  try {
+    Object.assign(checkpointPace, { leastSeconds: 0, timesItsCost: 0 });
+    out = newRun();
+    await train(data, options, { out, onStep: look });
+    assert.ok(seen.size > 1, [...seen].join());
+    Object.assign(checkpointPace, { timesItsCost: 1e9 });
+    seen.clear();
+    out = newRun();
+    await train(data, options, { out, onStep: look });
+    assert.equal(seen.size, 1, "the first one tells what they cost");
+  } finally {
+    Object.assign(checkpointPace, pace);
+  }
+});
+
+test("a checkpoint of version 1, which knows whole epochs only, is read", async () => {
+  const out = await stopped();
+  const file = checkpointFile(out);
+  const { tensors, metadata } = await readTensors(file);
+  const { steps_done: stepsDone, losses: _, ...old } = metadata;
+  if (stepsDone !== "0") return assert.fail("the training was stopped after an epoch");
+  await writeTensors(file, tensors, { ...old, format_version: "1" });
+  const expected = await bytesOf(await train(data, options), folder);
+  assert.ok(expected.equals(await bytesOf(await train(data, options, { out, resume: true }), folder)));
 });
 
 for (const stage of ["validate", "measure", "calibrate"] as const) {
@@ -262,7 +347,7 @@ test("one training at a time writes into a folder; what failed leaves no folder 
   let second: Promise<unknown> | undefined;
   const onEpoch = (): void => {
     second ??= assert.rejects(
-      train(data, options, { out, resume: true }),
+      train(data, options, { out }),
       failure("FILE_ERROR", "Another training is writing into", out),
     );
   };
@@ -349,6 +434,10 @@ test("a damaged checkpoint: FILE_CORRUPT naming the file", async () => {
     ["fingerprint of null", tensors, { ...metadata, fingerprint: "null" }],
     ["no number of epochs", tensors, { ...metadata, epochs_done: "" }],
     ["too many epochs", tensors, { ...metadata, epochs_done: "4" }],
+    ["no number of steps", tensors, { ...metadata, steps_done: "" }],
+    ["too many steps", tensors, { ...metadata, steps_done: "4", losses: JSON.stringify(notBegun().losses) }],
+    ["steps after the last epoch", tensors, { ...metadata, epochs_done: "3", steps_done: "1" }],
+    ["steps without losses", tensors, { ...metadata, steps_done: "1", losses: "{}" }],
     ["a model instead", tensors, { ...metadata, format: "supersimplenet" }],
   ];
   for (const [what, badTensors, badMetadata] of damage) {
@@ -374,7 +463,7 @@ test(
     const onEpoch = (): never => assert.fail("an epoch was done");
     try {
       chmodSync(path.dirname(checkpointFile(out)), 0o500);
-      await assert.rejects(train(data, options, { out, resume: true }), failure("NO_PERMISSION", "last.safetensors"));
+      await assert.rejects(train(data, options, { out, resume: true }), failure("NO_PERMISSION", "checkpoint"));
       await assert.rejects(
         train(data, options, { out, overwrite: true, onEpoch }),
         failure("NO_PERMISSION", "checkpoint"),
