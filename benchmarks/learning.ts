@@ -14,6 +14,7 @@ import { parseArgs } from "node:util";
 
 import { datasets, Detector, evaluate, mergeOptions, Trainer, type TrainerOptions } from "../lib/index.js";
 import type { Regime } from "../lib/datasets/dataset.js";
+import { publishedNoise } from "../lib/schema/presets.js";
 import { byPaperName, type Metrics } from "../lib/evaluation/metrics_table.js";
 import { machine } from "./measure.js";
 
@@ -23,7 +24,7 @@ export const budget = {
   imageSize: [128, 128],
   batchSize: 32,
   epochs: 6,
-  anomalies: { noiseStd: 0.015 },
+  anomalies: { noiseStd: 0.015, ...publishedNoise },
   calibration: { fraction: 0 },
 } as const satisfies TrainerOptions;
 
@@ -119,7 +120,7 @@ async function main(): Promise<void> {
     JSON.stringify(
       {
         machine: machine(Number(process.env["OMP_NUM_THREADS"] ?? 0) || 0),
-        budget: { ...budget, imageSize, epochs, anomalies: { noiseStd } },
+        budget: { ...budget, imageSize, epochs, anomalies: { ...budget.anomalies, noiseStd } },
         results,
       },
       null,

@@ -89,15 +89,27 @@ function imagesPerEpoch(
 const counted = (count: number, unit: string): string => `${count} ${unit}${count === 1 ? "" : "s"}`;
 
 function startLines(event: StartEvent): string[] {
-  const { regime, counts, backbone, noiseStd, noise, device, deviceReason, epochs, epochsDone, stepsPerEpoch, ranks } =
-    event;
+  const {
+    regime,
+    counts,
+    backbone,
+    noiseStd,
+    noise,
+    noiseRelative,
+    device,
+    deviceReason,
+    epochs,
+    epochsDone,
+    stepsPerEpoch,
+    ranks,
+  } = event;
   const { calibration, init, bitDepth, stepsDone, precision, precisionReason } = event;
   const format = precisionReason === null ? precision : `${precision} (${precisionReason})`;
   const used = counts.calibrationNormal + counts.calibrationAnomalous;
   const held = calibration.method === "holdOut" && used > 0 ? `, ${used} more held out for the thresholds` : "";
   return [
     `regime ${regime}: ${counts.trainNormal} normal and ${counts.trainAnomalous} anomalous training images (${counts.trainSegmented} with a mask)${held}`,
-    `backbone ${backbone.architecture}, ${backbone.trained ? `weights ${backbone.source}` : `UNTRAINED (${backbone.source})`}${backbone.reason === null ? "" : ` (${backbone.reason})`}; noise ${noiseStd.toPrecision(3)} (${noise}); device ${device} (${deviceReason}), ${format}`,
+    `backbone ${backbone.architecture}, ${backbone.trained ? `weights ${backbone.source}` : `UNTRAINED (${backbone.source})`}${backbone.reason === null ? "" : ` (${backbone.reason})`}; noise ${noiseStd.toPrecision(3)} (${noise}, ${noiseRelative.toPrecision(2)} times the features' standard deviation); device ${device} (${deviceReason}), ${format}`,
     ...(init === null ? [] : [`begins with the heads of ${init} (its thresholds stay)`]),
     ...(bitDepth === fullDepth ? [] : [`16-bit images are read as ${bitDepth} bits`]),
     `${counted(epochs, "epoch")} of ${counted(stepsPerEpoch, "step")}${doneText(epochsDone, stepsDone)}${ranks > 1 ? `; each step shared by ${ranks} processes` : ""}`,

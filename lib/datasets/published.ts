@@ -1,4 +1,5 @@
 import { invalid } from "../errors.js";
+import { publishedNoise } from "../schema/presets.js";
 import type { TrainerOptions } from "../schema/types.js";
 import { countSamples, type Dataset } from "./dataset.js";
 
@@ -6,17 +7,20 @@ import { countSamples, type Dataset } from "./dataset.js";
 export type PublishedSettings = Pick<TrainerOptions, "imageSize" | "anomalies">;
 
 const settings: Record<string, PublishedSettings | Record<string, PublishedSettings>> = {
-  mvtec: { imageSize: [256, 256], anomalies: { perlinThreshold: 0.2 } },
-  visa: { imageSize: [256, 256], anomalies: { perlinThreshold: 0.6 } },
-  ksdd2: { imageSize: [640, 232] },
-  sensum: { capsule: { imageSize: [320, 192] }, softgel: { imageSize: [144, 144] } },
+  mvtec: { imageSize: [256, 256], anomalies: { ...publishedNoise, perlinThreshold: 0.2 } },
+  visa: { imageSize: [256, 256], anomalies: { ...publishedNoise, perlinThreshold: 0.6 } },
+  ksdd2: { imageSize: [640, 232], anomalies: publishedNoise },
+  sensum: {
+    capsule: { imageSize: [320, 192], anomalies: publishedNoise },
+    softgel: { imageSize: [144, 144], anomalies: publishedNoise },
+  },
   // The paper gives no size for its medical experiment; 256 x 256 is that of its other unsupervised ones.
-  bmad: { imageSize: [256, 256] },
+  bmad: { imageSize: [256, 256], anomalies: publishedNoise },
 };
 
 /**
- * The image size, height x width, and the threshold of the Perlin masks that the paper's experiments (section 4 and the
- * authors' code) use on a data set; everything else they leave at the trainer's defaults. Empty for data of one's own.
+ * The image size, height x width, and the synthetic anomalies that the paper's experiments (section 4 and the authors' code)
+ * use on a data set; everything else they leave at the trainer's defaults. Empty for data of one's own.
  *
  *     const data = await datasets.open("visa", { category: "pcb1" });
  *     new Trainer({ ...datasets.publishedSettings(data), seed: 1 });

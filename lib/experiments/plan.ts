@@ -10,6 +10,7 @@ import { call, invalid, SuperSimpleNetError, text } from "../errors.js";
 import { mergeOptions } from "../schema/check.js";
 import { type DatasetKind, datasetKinds } from "../schema/datasets.js";
 import { experimentTraining, type ExperimentTraining, type Shard } from "../schema/experiments.js";
+import { publishedNoise } from "../schema/presets.js";
 import type { TrainerOptions } from "../schema/types.js";
 import { checkOptions, recordedOptions } from "../training/resolve.js";
 import { Trainer } from "../training/trainer.js";
@@ -196,6 +197,7 @@ export async function plan(
     for (const part of parts) {
       const published = publishedSettings({ kind: source.kind, category: part.category });
       const settings = mergeOptions<TrainerOptions>(
+        { anomalies: publishedNoise },
         published,
         { backbone: backboneOf(training.backboneWeights), calibration },
         training,

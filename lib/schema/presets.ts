@@ -35,6 +35,9 @@ export const regimePresets: Readonly<Record<Regime, RegimePreset>> = {
 /** The published noise scale, tuned to wide_resnet50_2 with ImageNet V1 weights (paper, section 4). */
 export const publishedNoiseStd = 0.015;
 
+/** What the paper's experiments do and the trainer's defaults do not: each position has noise of its own. */
+export const publishedNoise = { noiseVectors: "independent", noiseSchedule: false } as const;
+
 /** Default scale of relative noise (docs/measurements/noise.md has the experiments). */
 export const relativeNoise: Readonly<Record<Regime, number>> = { unsupervised: 0.5, weak: 1, mixed: 0.5, full: 0.5 };
 

@@ -49,6 +49,8 @@ export interface StartEvent {
   bitDepth: number;
   /** Mean over the channels. */
   noiseStd: number;
+  /** Its ratio to the standard deviation of the features, a mean over the channels too; of 32 normal images if it is absolute. */
+  noiseRelative: number;
   noise: "absolute" | "relative";
   device: string;
   /** This process and the number of processes that train together: 0 of 1 when it is alone. */

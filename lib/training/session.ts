@@ -19,6 +19,15 @@ import { learningRateScale, noiseScale } from "./schedules.js";
 /** Key of a sample in one of its four flips, for the engine's features and targets. */
 const keyOf = (sample: number, flip: number): number => sample * 4 + flip;
 
+/** So many images tell how a given noise compares with the features. */
+const ratioImages = 32;
+
+/** The noise of a training: its standard deviation, a mean over the channels, and its ratio to that of the features. */
+export interface SettledNoise {
+  std: number;
+  relative: number;
+}
+
 /** The engine's trainer at work on the samples of a plan. */
 export class Session {
   #features: EpochEvent["features"] = { memory: 0, host: 0, file: 0, computed: 0 };
@@ -74,11 +83,14 @@ export class Session {
       await this.native.setTargets(targets);
   }
 
-  /** Settles the noise; relative noise needs the features of the normal images. Returns its mean over the channels. */
-  async settleNoise(onProgress: (done: number, total: number) => void): Promise<number> {
+  /**
+   * Settles the noise from the features of the normal images; where it is a number, some of them are enough to tell how
+   * strong it is.
+   */
+  async settleNoise(onProgress: (done: number, total: number) => void): Promise<SettledNoise> {
     const { noiseStd } = this.settings.anomalies;
-    if (typeof noiseStd === "number") return noiseStd;
-    const all = this.samples.flatMap((sample, i) => (sample.label === "normal" ? [keyOf(i, 0)] : []));
+    const normals = this.samples.flatMap((sample, i) => (sample.label === "normal" ? [keyOf(i, 0)] : []));
+    const all = typeof noiseStd === "number" ? normals.slice(0, ratioImages) : normals;
     const { first, count } = this.#share(all.length);
     const normal = all.slice(first, first + count);
     let done = 0;
@@ -87,9 +99,12 @@ export class Session {
       await this.#withFeatures([item], (items) => this.native.observeFeatures(items));
       onProgress(++done, normal.length);
     }
-    const scaled = (await this.native.featureStd()).map((value) => value * noiseStd.relative);
+    const features = await this.native.featureStd();
+    const mean = features.reduce((sum, value) => sum + value, 0) / features.length;
+    if (typeof noiseStd === "number") return { std: noiseStd, relative: noiseStd / mean };
+    const scaled = features.map((value) => value * noiseStd.relative);
     await this.native.setNoiseStd(scaled);
-    return scaled.reduce((sum, value) => sum + value, 0) / scaled.length;
+    return { std: scaled.reduce((sum, value) => sum + value, 0) / scaled.length, relative: noiseStd.relative };
   }
 
   /** Goes on from a checkpoint. If the checkpoint is at fault, throws FILE_CORRUPT. */

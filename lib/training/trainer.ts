@@ -27,7 +27,7 @@ import { chooseDevice, type FitCall, planTraining, type TrainingPlan } from "./p
 import { trainEpochs } from "./loop.js";
 import { Ranks, rankSettings } from "./ranks.js";
 import { type CheckedOptions, checkOptions, networkOf, recordedOptions } from "./resolve.js";
-import { Session } from "./session.js";
+import { Session, type SettledNoise } from "./session.js";
 
 /** Trains SuperSimpleNet in any of the four regimes (paper, section 3). */
 export class Trainer {
@@ -105,12 +105,12 @@ export class Trainer {
     const plan = await planTraining(asked, init, data, call);
     const session = await Session.open(plan, call);
     try {
-      const { noiseStd, progress } = await prepare(plan, session, call);
+      const { noise, progress } = await prepare(plan, session, call);
       const { out, onStep, onEpoch } = options;
       const { threads, fingerprint } = plan;
       const checkpoints = out === undefined ? undefined : new CheckpointWriter(out, threads, fingerprint, progress);
       await trainEpochs(session, { from: progress, checkpoints, onStep, onEpoch });
-      return await finish(noiseStd, plan, session, call);
+      return await finish(noise, plan, session, call);
     } finally {
       session.native.dispose();
     }
@@ -138,12 +138,12 @@ async function prepare(
   plan: TrainingPlan,
   session: Session,
   call: FitCall,
-): Promise<{ noiseStd: number; progress: Progress }> {
+): Promise<{ noise: SettledNoise; progress: Progress }> {
   const { checkpoint, warnings } = plan;
   const { ranks, stages } = call;
   const { out, onStart } = call.options;
   await session.setTargets();
-  const noiseStd = await session.settleNoise((done, total) => stages.report("measure", done, total));
+  const noise = await session.settleNoise((done, total) => stages.report("measure", done, total));
   warnings.push(...(await session.native.cacheReport()).warnings.map(warningText));
   warnings.push(...shortWarnings(plan, session));
   if (checkpoint) await session.restore(checkpoint, out!);
@@ -153,8 +153,8 @@ async function prepare(
   if (ranks) await session.native.shareState();
   await stages.settled();
   if (out !== undefined && !checkpoint) await removeCheckpoint(out);
-  await onStart?.(startEvent(noiseStd, progress, plan, session, ranks));
-  return { noiseStd, progress };
+  await onStart?.(startEvent(noise, progress, plan, session, ranks));
+  return { noise, progress };
 }
 
 /** Steps from which on random heads have learned (docs/guides/train.md, Length). Labels tell sooner what a defect is. */
@@ -171,7 +171,7 @@ function shortWarnings({ settings: { regime }, init }: TrainingPlan, session: Se
 }
 
 function startEvent(
-  noiseStd: number,
+  noise: SettledNoise,
   { epochsDone, stepsDone }: Progress,
   plan: TrainingPlan,
   session: Session,
@@ -194,7 +194,8 @@ function startEvent(
     },
     init: init?.name ?? null,
     bitDepth: settings.bitDepth,
-    noiseStd,
+    noiseStd: noise.std,
+    noiseRelative: noise.relative,
     noise: typeof settings.anomalies.noiseStd === "number" ? "absolute" : "relative",
     device,
     deviceReason,
@@ -216,13 +217,13 @@ function startEvent(
 }
 
 /** Takes the heads out of the engine, sets the thresholds and makes the model. */
-async function finish(noiseStd: number, plan: TrainingPlan, session: Session, call: FitCall): Promise<Model> {
+async function finish(noise: SettledNoise, plan: TrainingPlan, session: Session, call: FitCall): Promise<Model> {
   await call.ranks?.gather(null); // none leaves, or ends its GPU's connections, before all have the last sum
   const { heads } = await session.native.state();
   const { epochs } = session;
   const thresholds = await calibrate(plan, heads, session, call);
   await call.stages.settled();
-  return modelOf(plan, heads, thresholds, { epochs, noiseStd });
+  return modelOf(plan, heads, thresholds, { epochs, noiseStd: noise.std });
 }
 
 function modelOf(

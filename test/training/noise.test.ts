@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
 
-import type { Dataset, StepEvent } from "../../lib/index.js";
+import type { Dataset, StartEvent, StepEvent, TrainerOptions } from "../../lib/index.js";
 import { epochOrder } from "../../lib/datasets/order.js";
 import { loadImage } from "../../lib/images/decode.js";
 import { engine } from "../../lib/native/engine.js";
@@ -75,7 +75,7 @@ test("relative noise is the given multiple of each channel's own standard deviat
   const steps: StepEvent[] = [];
   const model = await train(
     data,
-    { ...tinier, anomalies: { noiseStd: { relative } } },
+    { ...tinier, anomalies: { noiseStd: { relative }, noiseVectors: "independent" } },
     { onStep: (event) => steps.push(event) },
   );
   const mean = (relative * observed.reduce((sum, value) => sum + value, 0)) / observed.length;
@@ -95,6 +95,35 @@ test("relative noise is the given multiple of each channel's own standard deviat
       assert.equal(steps[index]![name], losses![name], `step ${index} ${name}`);
   }
   native.dispose();
+});
+
+test("the noise of each step follows the schedule, by the place of the step in the whole training", async () => {
+  const totals = async (noiseSchedule: TrainerOptions["anomalies"] & object): Promise<number[]> => {
+    const steps: number[] = [];
+    const anomalies = { noiseStd: 0.5, ...noiseSchedule };
+    await train(data, { ...tinier, epochs: 2, anomalies }, { onStep: ({ total }) => void steps.push(total) });
+    return steps;
+  };
+  const constant = await totals({ noiseStd: 1 });
+  const falling = await totals({ noiseSchedule: { from: 2, to: 1, over: 0.4 } });
+  assert.equal(falling[0], constant[0], "the first step has twice 0.5");
+  assert.notEqual(falling[1], constant[1]);
+  assert.deepEqual(await totals({ noiseSchedule: { from: 2, to: 2, over: 1 } }), constant);
+  assert.deepEqual(await totals({ noiseSchedule: false }), await totals({}));
+});
+
+test("the ratio of the noise to the features is told, also where the noise is a number", async () => {
+  const ratio = async (noiseStd: number | { relative: number }): Promise<number[]> => {
+    let out: number[] = [];
+    const onStart = ({ noiseStd, noiseRelative }: StartEvent): void => void (out = [noiseStd, noiseRelative]);
+    await train(data, { ...tinier, anomalies: { noiseStd } }, { onStart });
+    return out;
+  };
+  const [std, relative] = (await ratio({ relative: 0.7 })) as [number, number];
+  assert.equal(relative, 0.7);
+  const [same, told] = (await ratio(std)) as [number, number]; // fewer than 32 images: the same features
+  assert.equal(same, std);
+  assert.ok(Math.abs(told - 0.7) < 1e-6);
 });
 
 test("a number is the standard deviation itself; random weights default to relative noise", async () => {

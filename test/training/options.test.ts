@@ -15,7 +15,7 @@ import { entries } from "../../lib/schema/option.js";
 import { trainerOptions } from "../../lib/schema/training.js";
 import { rankSettings } from "../../lib/training/ranks.js";
 import { resolveOptions } from "../../lib/training/resolve.js";
-import { learningRateScale } from "../../lib/training/schedules.js";
+import { learningRateScale, noiseScale } from "../../lib/training/schedules.js";
 import { failure } from "../datasets/files.js";
 import { settled } from "./support.js";
 
@@ -48,6 +48,16 @@ const wrong: Record<string, unknown[]> = {
   "optimizer.learningRateFactor": [0, 1.5, NaN],
   "optimizer.gradientClip": [-1, NaN, Infinity, "1"],
   "anomalies.noiseStd": [0, -0.1, NaN, Infinity, "0.015", null, {}, { relative: 0 }, { relative: "1" }, []],
+  "anomalies.noiseSchedule": [
+    true,
+    {},
+    { from: 3, to: 0.3 },
+    { from: 0, to: 1, over: 1 },
+    { from: 1, to: 1, over: 1.1 },
+    "3,1,1",
+    null,
+  ],
+  "anomalies.noiseVectors": [0, 1.5, 70000, "512", "shared", null],
   "anomalies.perlinThreshold": [NaN, 3, -3, "0.2"],
   "masks.dilation": [-1, 2.5, 300],
   "masks.distanceWeight": [true, 3, {}, { w: 3 }, { w: -1, p: 2 }, { w: 3, p: -1 }, { w: 3, p: NaN }, null],
@@ -292,4 +302,15 @@ test("without a calibration nothing can be asked of it", () => {
         () => new Trainer({ calibration: { ...asked, ...none } }),
         failure("INVALID_OPTION", `calibration.${Object.keys(asked)[0]!}`),
       );
+});
+
+test("the noise falls geometrically over its share of the steps, and stays", () => {
+  const schedule = { from: 2, to: 0.5, over: 0.5 };
+  const scales = [0, 25, 50, 51, 100].map((step) => noiseScale(step, 101, schedule));
+  assert.deepEqual(
+    scales.map((scale) => Number(scale.toFixed(12))),
+    [2, 1, 0.5, 0.5, 0.5],
+  );
+  assert.equal(noiseScale(0, 1, schedule), 0.5, "the only step is the last one");
+  assert.equal(noiseScale(100, 101, { ...schedule, over: 1 }), 0.5);
 });
