@@ -529,16 +529,17 @@ test("mtd: unsupervised without a fold, three stratified folds with one", async 
 });
 
 test("published settings", () => {
+  const anomalies = { noiseVectors: "independent", noiseSchedule: false };
   assert.deepEqual(publishedSettings({ kind: "mvtec", category: "bottle" }), {
     imageSize: [256, 256],
-    anomalies: { perlinThreshold: 0.2 },
+    anomalies: { ...anomalies, perlinThreshold: 0.2 },
   });
   assert.deepEqual(publishedSettings({ kind: "visa", category: "pcb1" }), {
     imageSize: [256, 256],
-    anomalies: { perlinThreshold: 0.6 },
+    anomalies: { ...anomalies, perlinThreshold: 0.6 },
   });
-  assert.deepEqual(publishedSettings({ kind: "ksdd2" }), { imageSize: [640, 232] });
-  assert.deepEqual(publishedSettings({ kind: "sensum", category: "softgel" }), { imageSize: [144, 144] });
-  assert.deepEqual(publishedSettings({ kind: "sensum", category: "capsule" }), { imageSize: [320, 192] });
+  assert.deepEqual(publishedSettings({ kind: "ksdd2" }), { imageSize: [640, 232], anomalies });
+  assert.deepEqual(publishedSettings({ kind: "sensum", category: "softgel" }), { imageSize: [144, 144], anomalies });
+  assert.deepEqual(publishedSettings({ kind: "sensum", category: "capsule" }), { imageSize: [320, 192], anomalies });
   assert.deepEqual(publishedSettings({ kind: "folder" }), {});
 });

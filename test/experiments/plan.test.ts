@@ -61,7 +61,15 @@ test("table2 on SensumSODF: both categories, three folds, every seed; trained on
   assert.equal(new Set(runs.map(({ key }) => key)).size, runs.length);
   assert.equal(runs[0]!.key, "table2/sensum/full/capsule/fold0/seed0");
   const backbone = "wide_resnet50_2"; // the paper's, whatever lies on this machine
-  const expected = { imageSize: [320, 192], backbone, calibration: { fraction: 0 }, regime: "full", seed: 0 };
+  const anomalies = { noiseVectors: "independent", noiseSchedule: false };
+  const expected = {
+    imageSize: [320, 192],
+    anomalies,
+    backbone,
+    calibration: { fraction: 0 },
+    regime: "full",
+    seed: 0,
+  };
   assert.deepEqual(runs[0]!.options, expected);
   assert.deepEqual(runs.at(-1)!.options.imageSize, [144, 144]);
   assert.deepEqual(
