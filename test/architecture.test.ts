@@ -54,3 +54,24 @@ test("the schema imports nothing but errors and zod", () => {
     .filter((imported) => !["schema", "errors"].includes(roomOf(imported)));
   assert.deepEqual(others, []);
 });
+
+/** A kernel that no file of native/cuda names compiles on a machine without CUDA and fails to link on one with it. */
+test("every kernel is made for the GPU too", () => {
+  const native = path.join(packageFolder, "native");
+  const text = (folder: string, ending: string): string =>
+    readdirSync(path.join(native, folder))
+      .filter((name) => name.endsWith(ending))
+      .map((name) => readFileSync(path.join(native, folder, name), "utf8"))
+      .join("\n");
+  const structs = text("kernels", ".h").split(/^(?=struct )/m);
+  const kernels = structs
+    .filter((body) => /SSN_KERNEL (?:void operator\(\)\(int64_t|\w+ partial\()/.test(body))
+    .map((body) => /^struct (\w+)/.exec(body)?.[1])
+    .filter((name) => name !== undefined);
+  assert.ok(kernels.includes("LatentNoise") && kernels.includes("LeakyLogits"));
+  const made = text("cuda", ".cu");
+  assert.deepEqual(
+    kernels.filter((name) => !new RegExp(`\\b${name}\\b`).test(made)),
+    [],
+  );
+});
