@@ -3,10 +3,11 @@
  * step, so that other work on the machine meets all of them.
  *
  *   node dist/benchmarks/steps.js [--before FOLDER] [--backbone wide_resnet50_2] [--size 256] [--batch 32] [--threads 2]
- *     [--precision float32,bfloat16] [--noise-vectors 512] [--repetitions 5] [--profile] > benchmarks/results/steps-NAME.json
+ *     [--precision float32,bfloat16] [--noise-vectors 512] [--repetitions 5] [--profile] [--plain-allocator]
+ *     > benchmarks/results/steps-NAME.json
  *
  * "before" is the other checkout in float32. Features are cached; drawn images and random weights change no time. Linux only
- * (memory). --profile also says what the processor's time goes to, by the functions that Linux's `perf` finds at work.
+ * (memory). --plain-allocator adds this build without the allocator of native/memory.cc. --profile also says what the processor's time goes to, by the functions that Linux's `perf` finds at work.
  */
 import { type ChildProcess, execFileSync, fork, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -27,6 +28,7 @@ interface Side {
   /** Of the checkout. */
   root: string;
   changes: TrainerChanges;
+  env?: Record<string, string>;
 }
 
 interface Case {
@@ -163,6 +165,7 @@ async function main(): Promise<void> {
       "noise-vectors": { type: "string", default: "512" },
       repetitions: { type: "string", default: "5" },
       profile: { type: "boolean", default: false },
+      "plain-allocator": { type: "boolean", default: false },
       child: { type: "string" },
     },
   });
@@ -183,10 +186,12 @@ async function main(): Promise<void> {
     root: own,
     changes: { precision, noiseVectors },
   }));
+  if (values["plain-allocator"])
+    sides.push({ ...sides[0]!, name: "plain allocator", env: { SUPERSIMPLENET_PLAIN_ALLOCATOR: "1" } });
   if (values.before !== undefined) sides.unshift({ name: "before", root: path.resolve(values.before), changes: {} });
   const children: ChildProcess[] = [];
   for (const side of sides) {
-    const child = fork(__filename, ["--child", JSON.stringify({ c, side })]);
+    const child = fork(__filename, ["--child", JSON.stringify({ c, side })], { env: { ...process.env, ...side.env } });
     children.push(child);
     await next(child);
   }

@@ -1,12 +1,12 @@
 // Memory of large tensors on the CPU. A training step needs the same few hundred MB each time. To give them back to the
-// system and fault every page in again costs up to a quarter of the step (benchmarks/allocator.ts), so freed blocks are
+// system and fault every page in again costs up to a quarter of the step (benchmarks/steps.ts), so freed blocks are
 // kept: for the next allocation of about the same size or, on Linux, for one of any size, to which their pages move.
 #pragma once
 
 namespace ssn {
 
 // Makes at::empty use the recycling allocator, in all threads of the process. Call it once, before the first tensor.
-// Does nothing when SUPERSIMPLENET_PLAIN_ALLOCATOR is set, which is for benchmarks/allocator.ts.
+// Does nothing when SUPERSIMPLENET_PLAIN_ALLOCATOR is set, which is for benchmarks/steps.ts.
 void installRecyclingAllocator();
 
 // While one exists, large allocations of this thread are recycled. The blocks in use and those kept never exceed the
