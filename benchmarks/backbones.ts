@@ -18,6 +18,7 @@ import type { Dataset } from "../lib/datasets/dataset.js";
 import type { Metrics } from "../lib/evaluation/metrics_table.js";
 import { datasets, Detector, evaluate, Trainer, type TrainerOptions } from "../lib/index.js";
 import type { Regime } from "../lib/schema/regimes.js";
+import { publishedNoise } from "../lib/schema/presets.js";
 import { mean } from "./learning.js";
 import { machine } from "./measure.js";
 
@@ -88,7 +89,10 @@ async function run(job: Job, shared: string, weights: Map<string, string>, devic
     epochs: job.epochs,
     seed: job.seed,
     device,
-    anomalies: { noiseStd: relative === undefined ? Number(job.noise) : { relative: Number(relative) } },
+    anomalies: {
+      ...publishedNoise,
+      noiseStd: relative === undefined ? Number(job.noise) : { relative: Number(relative) },
+    },
     masks: job.regime === "mixed" ? { segmentedRatio: 0.5 } : {},
     calibration: { fraction: 0 },
   };

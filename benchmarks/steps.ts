@@ -123,6 +123,7 @@ async function profile(child: ChildProcess, repetitions: number): Promise<Record
   try {
     const file = path.join(folder, "data");
     const perf = spawn("perf", ["record", "-F", "499", "-o", file, "-p", String(child.pid)], { stdio: "ignore" });
+    await once(perf, "spawn"); // or its error: there is no perf
     await sleep(2000); // until it has attached
     let cpuMs = 0;
     for (let i = 0; i < repetitions; i++) {
@@ -149,8 +150,17 @@ async function profile(child: ChildProcess, repetitions: number): Promise<Record
 }
 
 async function next<T>(child: ChildProcess): Promise<T> {
-  const [message] = (await once(child, "message")) as [T];
-  return message;
+  const gone = new AbortController();
+  const ended = once(child, "exit", { signal: gone.signal }).then(([code]) => {
+    throw new Error(`a child process ended with ${code}`);
+  });
+  ended.catch(() => undefined);
+  try {
+    const [message] = (await Promise.race([once(child, "message", { signal: gone.signal }), ended])) as [T];
+    return message;
+  } finally {
+    gone.abort();
+  }
 }
 
 async function main(): Promise<void> {
@@ -180,7 +190,7 @@ async function main(): Promise<void> {
     threads: Number(values.threads),
   };
   const own = path.resolve(__dirname, "../..");
-  const noiseVectors = Number(values["noise-vectors"]);
+  const noiseVectors = values["noise-vectors"] === "independent" ? 0 : Number(values["noise-vectors"]);
   const sides: Side[] = (values.precision.split(",") as TrainerConfig["precision"][]).map((precision) => ({
     name: precision,
     root: own,

@@ -2,6 +2,7 @@ import { z } from "zod";
 
 import { callback, paperBackbone, pathType, readNames, signal } from "./common.js";
 import { group, option, rowOf } from "./option.js";
+import { publishedNoise } from "./presets.js";
 import { defaultEpochs, trainerOptions } from "./training.js";
 import type { Settings } from "./types.js";
 
@@ -13,8 +14,9 @@ const decided = option(z.undefined().optional(), {
   type: "undefined",
 });
 
-const { backbone, backboneWeights, epochs, masks, calibration } = trainerOptions.shape;
+const { backbone, backboneWeights, epochs, anomalies, masks, calibration } = trainerOptions.shape;
 const { fraction } = calibration.unwrap().shape;
+const { noiseVectors } = anomalies.unwrap().shape;
 
 /** Options of the trainings of an experiment. */
 export const experimentTraining = trainerOptions.extend({
@@ -27,6 +29,13 @@ export const experimentTraining = trainerOptions.extend({
   steps: decided,
   seed: decided,
   distributed: decided,
+  anomalies: group("Synthetic anomalies", {
+    ...anomalies.unwrap().shape,
+    noiseVectors: option(noiseVectors.unwrap().optional(), {
+      ...rowOf(noiseVectors)!,
+      defaultText: publishedNoise.noiseVectors,
+    }),
+  }),
   masks: group("Pixel labels", { ...masks.unwrap().shape, segmentedRatio: decided, segmentedCount: decided }),
   calibration: group("How the thresholds are set", {
     // The paper trains on every training image.

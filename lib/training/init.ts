@@ -8,7 +8,7 @@ import { type Calibration, networkSettings, type ModelConfig, type Thresholds } 
 import { Model } from "../models/model.js";
 import { sha256 } from "../images/identity.js";
 import { mergeOptions } from "../schema/check.js";
-import type { TrainerOptions } from "../schema/types.js";
+import type { NoiseSchedule, TrainerOptions } from "../schema/types.js";
 import { type CheckedOptions, checkOptions } from "./resolve.js";
 
 const where = "new Trainer";
@@ -62,11 +62,13 @@ function optionsOf(config: ModelConfig): TrainerOptions {
   };
 }
 
-/** As strong as in the training before, unless something else is asked for: other noise would shift all scores. */
+/** As strong as at the end of the training before, unless something else is asked for: other noise would shift all scores. */
 function noiseOf({ training }: ModelConfig): TrainerOptions {
   if (training === null) return {};
-  const { noiseRelative: relative, noiseStd } = training;
-  return { anomalies: { noiseStd: relative === null ? noiseStd : { relative } } };
+  const { noiseRelative: relative, noiseStd, options } = training;
+  const schedule = options["noiseSchedule"] as NoiseSchedule | false | undefined;
+  const last = schedule ? schedule.to : 1;
+  return { anomalies: { noiseStd: relative === null ? noiseStd * last : { relative: relative * last } } };
 }
 
 /** Throws INVALID_OPTION for the first option that was given and is not as in the model. */

@@ -33,6 +33,7 @@ export class Session {
   #features: EpochEvent["features"] = { memory: 0, host: 0, file: 0, computed: 0 };
   /** The samples that are trained on, by their place. */
   #chosen: readonly number[];
+  #stepsOfEpoch: number | undefined;
 
   private constructor(
     readonly native: NativeTrainer,
@@ -132,6 +133,7 @@ export class Session {
       optimizer: { updates: { dtype: "int64", shape: [1], data: BigInt64Array.of(0n) } },
     });
     this.#chosen = placesWithout(this.samples.length, held);
+    this.#stepsOfEpoch = undefined;
   }
 
   /** Images that an epoch shows without the samples at the places `held`. */
@@ -139,8 +141,10 @@ export class Session {
     return this.#order(0, placesWithout(this.samples.length, held)).length;
   }
 
+  /** Asked for in every step: the order of an epoch takes a while with many images. */
   get stepsPerEpoch(): number {
-    return Math.ceil(this.#order(0).length / this.settings.batchSize);
+    this.#stepsOfEpoch ??= Math.ceil(this.#order(0).length / this.settings.batchSize);
+    return this.#stepsOfEpoch;
   }
 
   /** Epochs of the training on the samples that are chosen; the last one is shorter where steps are given. */

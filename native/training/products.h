@@ -1,4 +1,4 @@
-// The wide matrix products of a step: operands in the step's precision, results in float32.
+// The wide matrix products of a step: operands in the step's precision, results in float32 but where it says so.
 #pragma once
 
 #include <ATen/core/Tensor.h>

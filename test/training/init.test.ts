@@ -213,7 +213,8 @@ test("a backbone from a file: the model's own, or a file that holds the same", a
 
 test("the noise is as strong as in the training before, unless another is asked for", async () => {
   const file = at("noise.safetensors");
-  const model = await train(good, { ...tinier, anomalies: { noiseStd: { relative: 2.5 } } });
+  const noiseSchedule = { from: 3, to: 0.5, over: 1 }; // the last steps count
+  const model = await train(good, { ...tinier, anomalies: { noiseStd: { relative: 5 }, noiseSchedule } });
   await model.save(file);
   assert.equal((await on(good, { init: file })).config.training!.noiseRelative, 2.5);
   const other = await on(good, { init: file, anomalies: { noiseStd: 0.3 } });
