@@ -54,8 +54,9 @@ struct Register {
   // Rounds to the nearest, ties to even; NaN stays NaN.
   static SSN_INLINE void store(c10::BFloat16* p, const Lanes& v) {
     using Words = typename Integers<lanes>::Words;
-    const Words bits = reinterpret_cast<const Words&>(v), odd = (bits >> 16) & 1;
-    const Words magnitude = bits & 0x7fffffff;
+    Words bits;
+    std::memcpy(&bits, &v, sizeof bits);
+    const Words odd = (bits >> 16) & 1, magnitude = bits & 0x7fffffff;
     const Words isNan = reinterpret_cast<Words>(magnitude > 0x7f800000);  // all ones, or 0
     const Words rounded = ((bits + 0x7fff + odd) >> 16 & ~isNan) | (isNan & 0x7fc0);
     const auto halves = __builtin_convertvector(rounded, typename Integers<lanes>::Halves);

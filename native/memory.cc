@@ -3,7 +3,6 @@
 #include <c10/core/Allocator.h>
 #include <c10/core/CPUAllocator.h>
 #include <c10/core/impl/alloc_cpu.h>
-#include <c10/util/Exception.h>
 
 #include <cstdint>
 #include <cstdlib>
@@ -19,21 +18,23 @@
 namespace ssn {
 namespace {
 
-constexpr size_t kSmallest = 4 << 20;    // malloc keeps smaller blocks itself
-constexpr size_t kPage = 4096;
-#ifdef __linux__
-constexpr size_t kUnit = 2 << 20;  // blocks are made of huge pages
-#else
-constexpr size_t kUnit = kPage;
-#endif
+constexpr size_t kSmallest = 4 << 20;  // malloc keeps smaller blocks itself
+constexpr size_t kPage = 4096;         // every block begins on a page
+constexpr size_t kUnit = 2 << 20;      // a huge page
+constexpr size_t kLarge = 8 * kUnit;   // blocks of this size and more are made of huge pages, which can move
+// Each one that moved may be a mapping of its own, and the system limits their number (65,530 by default).
+constexpr uint64_t kMostMoved = uint64_t{32} << 30;
 
 size_t rounded(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
 #ifdef __linux__
+constexpr bool kMoves = true;
 char* fromSystem(size_t bytes) {
+  const size_t alignment = bytes >= kLarge ? kUnit : 0;
   char* start =
-      static_cast<char*>(mmap(nullptr, bytes + kUnit, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+      static_cast<char*>(mmap(nullptr, bytes + alignment, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
   if (start == MAP_FAILED) return nullptr;
+  if (alignment == 0) return start;
   char* aligned = reinterpret_cast<char*>(rounded(reinterpret_cast<uintptr_t>(start), kUnit));
   if (aligned > start) munmap(start, aligned - start);
   if (aligned < start + kUnit) munmap(aligned + bytes, start + kUnit - aligned);
@@ -42,16 +43,10 @@ char* fromSystem(size_t bytes) {
 }
 void toSystem(char* block, size_t bytes) { munmap(block, bytes); }
 // Moves one unit's pages into another block, where it takes the place of a unit that was never touched. One at a time,
-// because a block is made of several mappings once units were moved into it.
-bool move(char* from, char* to) {
-  if (mremap(from, kUnit, kUnit, MREMAP_MAYMOVE | MREMAP_FIXED, to) != MAP_FAILED) return true;
-  // The kernel may have given up after unmapping the place.
-  void* again =
-      mmap(to, kUnit, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, /*fd=*/-1, /*offset=*/0);
-  TORCH_CHECK(again != MAP_FAILED, "no memory");
-  return false;
-}
+// because a block is made of several mappings once units were moved into it. If that fails, the place may be lost.
+bool move(char* from, char* to) { return mremap(from, kUnit, kUnit, MREMAP_MAYMOVE | MREMAP_FIXED, to) != MAP_FAILED; }
 #else
+constexpr bool kMoves = false;
 char* fromSystem(size_t bytes) {
   void* block = nullptr;
   return posix_memalign(&block, kPage, bytes) == 0 ? static_cast<char*>(block) : nullptr;
@@ -65,7 +60,7 @@ thread_local int scopes = 0;
 class Recycler : public c10::Allocator {
  public:
   c10::DataPtr allocate(size_t bytes) override {
-    void* data = scopes > 0 && bytes >= kSmallest ? take(rounded(bytes, kUnit)) : nullptr;
+    void* data = scopes > 0 && bytes >= kSmallest ? take(rounded(bytes, bytes >= kLarge ? kUnit : kPage)) : nullptr;
     if (data == nullptr) data = c10::alloc_cpu(bytes);  // throws the error that callers know
     return {data, data, &release, c10::Device(c10::DeviceType::CPU)};
   }
@@ -112,20 +107,37 @@ class Recycler : public c10::Allocator {
     } else {
       if (live_ + bytes > peak_) peak_ = live_ + bytes;
       block = {fromSystem(bytes), bytes};
+      if (kMoves && block.data != nullptr && bytes >= kLarge && peak_ <= kMostMoved && !fill(block))
+        block.data = nullptr;
+      while (!free_.empty() && (block.data == nullptr || live_ + kept_ + bytes > peak_)) evict();
+      if (block.data == nullptr) block.data = fromSystem(bytes);
       if (block.data == nullptr) return nullptr;
-      // Pages that were in use need not be cleared.
-      for (size_t filled = 0; filled < bytes && !free_.empty() && move(free_.front().data, block.data + filled);
-           filled += kUnit) {
-        Block& from = free_.front();
-        kept_ -= kUnit;
-        from = {from.data + kUnit, from.bytes - kUnit};
-        if (from.bytes == 0) free_.pop_front();
-      }
-      while (!free_.empty() && live_ + kept_ + bytes > peak_) evict();
     }
     live_ += block.bytes;
     sizes_[block.data] = block.bytes;
     return block.data;
+  }
+
+  // Moves pages of kept blocks into a new one: pages that were in use need not be cleared. False: the block is gone.
+  bool fill(const Block& block) {
+    size_t filled = 0;
+    for (auto from = free_.begin(); from != free_.end() && filled < block.bytes;) {
+      if (from->bytes % kUnit != 0) {
+        ++from;
+        continue;
+      }
+      if (!move(from->data, block.data + filled)) {
+        // Not the place itself: another thread may have got it meanwhile.
+        if (filled > 0) toSystem(block.data, filled);
+        if (filled + kUnit < block.bytes) toSystem(block.data + filled + kUnit, block.bytes - filled - kUnit);
+        return false;
+      }
+      filled += kUnit;
+      kept_ -= kUnit;
+      *from = {from->data + kUnit, from->bytes - kUnit};
+      if (from->bytes == 0) from = free_.erase(from);
+    }
+    return true;
   }
 
   // Returns false for memory that this allocator did not hand out.

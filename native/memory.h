@@ -1,6 +1,7 @@
 // Memory of large tensors on the CPU. A training step needs the same few hundred MB each time. To give them back to the
 // system and fault every page in again costs up to a quarter of the step (benchmarks/steps.ts), so freed blocks are
-// kept: for the next allocation of about the same size or, on Linux, for one of any size, to which their pages move.
+// kept: for the next allocation of about the same size or, on Linux, for a large one of any size, to which their pages
+// move.
 #pragma once
 
 namespace ssn {
@@ -19,7 +20,8 @@ class RecyclingScope {
   RecyclingScope& operator=(const RecyclingScope&) = delete;
 };
 
-// A trainer holds one as long as it lives. When the last one goes, all kept blocks are freed.
+// A trainer holds one as long as it lives, and so does the making of a detector. When the last one goes, all kept
+// blocks are freed.
 class RecyclingUser {
  public:
   RecyclingUser();

@@ -27,7 +27,7 @@ export interface Opened {
 }
 
 let opened: { native: NativeBinding; from: Opened } | undefined;
-let opening: Promise<void> | undefined;
+let opening: { located: Located; done: Promise<void> } | undefined;
 
 /**
  * The native engine, opened at the first call (once per worker thread). It fails with SuperSimpleNetError.
@@ -36,7 +36,7 @@ let opening: Promise<void> | undefined;
  * Throws ENGINE_NOT_BUILT, GLIBC_TOO_OLD, LIBTORCH_NOT_FOUND, LIBTORCH_VERSION, LIBTORCH_LOAD_FAILED.
  */
 export function engine(device = "auto"): NativeBinding {
-  opened ??= open(locate(device));
+  opened ??= open(opening?.located ?? locate(device));
   return opened.native;
 }
 
@@ -46,21 +46,24 @@ export function engine(device = "auto"): NativeBinding {
  */
 export async function openEngine(device = "auto"): Promise<NativeBinding> {
   if (opened === undefined) {
-    opening ??= openBeside(device).finally(() => (opening = undefined));
-    await opening;
+    opening ??= openBeside(locate(device));
+    await opening.done;
   }
   return engine(device);
 }
 
-async function openBeside(device: string): Promise<void> {
-  const located = locate(device);
-  await located.loader.open(libtorchFiles(located.libtorch));
-  opened ??= open(located); // engine() may have been faster
+/** What is being opened is what engine() opens meanwhile: a process holds one libtorch. */
+function openBeside(located: Located): { located: Located; done: Promise<void> } {
+  const openAndKeep = async (): Promise<void> => {
+    await located.loader.open(libtorchFiles(located.libtorch));
+    opened ??= open(located); // engine() may have been faster
+  };
+  return { located, done: openAndKeep().finally(() => (opening = undefined)) };
 }
 
 /** The files behind `engine()`; opens it when it is not open yet. */
 export function engineFiles(): Opened {
-  opened ??= open(locate("auto"));
+  opened ??= open(opening?.located ?? locate("auto"));
   return opened.from;
 }
 

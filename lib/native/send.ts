@@ -17,7 +17,7 @@ export async function sendTensors(tensors: TensorMap): Promise<SentTensors> {
   return sent;
 }
 
-/** What the engine is reading: nothing else may refer to it any more. */
+/** What the engine is reading. Kept here because perhaps nothing else refers to it any more. */
 const lent = new Set<readonly TensorMap[]>();
 
 /**

@@ -249,11 +249,11 @@ export const trainerOptions = z.strictObject({
         read: readNoiseSchedule,
       },
     ),
-    noiseVectors: option(z.union([z.literal("independent"), z.int().min(1).max(65536)]).default(512), {
+    noiseVectors: option(z.union([z.literal("independent"), z.int().min(1).max(4096)]).default(512), {
       help: "How many noise vectors the positions of a step share, which costs less than one for each position: independent.",
       placeholder: "K|independent",
-      expected: "a whole number from 1 to 65536, or 'independent'",
-      written: "a whole number from 1 to 65536, or independent",
+      expected: "a whole number from 1 to 4096, or 'independent'",
+      written: "a whole number from 1 to 4096, or independent",
       read: (written) => (written === "independent" ? written : Number(written)),
     }),
     perlinThreshold: option(z.number().min(-2).max(2).optional(), {

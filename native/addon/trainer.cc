@@ -155,11 +155,11 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
     const Share share = shareFromJs(options.Get("share"), items.size());
     const bool chained = isDefined(options, "chained") && getBool(options, "chained");
     const double noiseScale = isDefined(options, "noiseScale") ? getNumber(options, "noiseScale") : 1.0;
+    if (!chained) *halted_ = false;  // here, so that a halt() after this call holds
     return runOnEngine<std::vector<StepLosses>>(
         env,
         [trainer = trainer(env), index = getInt(options, "index"), items = std::move(items), share, chained,
          rates = learningRatesFromJs(options), noiseScale, halted = halted_] {
-          if (!chained) *halted = false;
           if (*halted)
             throw Error("ABORTED", "the step was not made: the one before it failed, or the steps were halted");
           try {

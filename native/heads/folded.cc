@@ -3,10 +3,8 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/amax.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/mm.h>
-#include <ATen/ops/mul.h>
 #include <ATen/ops/mv.h>
 
 #include "cancel.h"
@@ -46,9 +44,8 @@ FoldedHeads::FoldedHeads(const Heads& heads, bool adaptedClassification, const L
     for (const at::Tensor& columns : geometry_.split(at::mm(kernel, wa)))
       classification_.push_back(columns.t().to(precision).contiguous());
   } else {
-    at::Tensor scaled = at::empty(weight.sizes(), weight.options());
-    at::mul_out(scaled, weight, scale);  // in double too, without a copy of 20 MB in double
-    const at::Tensor rows = scaled.permute({1, 3, 2, 0}).reshape({c, kTaps * kClassificationHidden}).to(precision);
+    const at::Tensor rows =
+        narrow(wide(weight) * scale).permute({1, 3, 2, 0}).reshape({c, kTaps * kClassificationHidden}).to(precision);
     for (const at::Tensor& columns : geometry_.split(rows.t())) classification_.push_back(columns.t());
   }
   classificationBias_ = narrow(bias).view({geometry_.height(), geometry_.width(), kClassificationHidden});

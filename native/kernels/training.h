@@ -358,7 +358,7 @@ struct GatherNoiseTaps {
   }
 };
 
-// The same four where positions share noise vectors: position p takes vector index[p] times weight[p]
+// The noise where positions share vectors: position p takes vector index[p] times weight[p]
 // (native/anomalies/latent_noise.h). products: of the vectors, V x K or V x (dx, dy) x K.
 
 // noisy[p] = weight[p] products[index[p]] + base[cell of p]. Per active position and four channels.

@@ -41,7 +41,8 @@ ActivePositions::ActivePositions(const at::Tensor& noiseMask, int64_t images, in
   cells_ = noiseMask.reshape(-1).nonzero().squeeze(1);
   const int64_t* cells = cells_.data_ptr<int64_t>();
   active_ = at::full({noiseMask.numel()}, -1, at::kInt);
-  for (int64_t p = 0; p < cells_.numel(); ++p) active_.data_ptr<int32_t>()[cells[p]] = static_cast<int32_t>(p);
+  int32_t* active = active_.data_ptr<int32_t>();
+  for (int64_t p = 0; p < cells_.numel(); ++p) active[cells[p]] = static_cast<int32_t>(p);
   for (int64_t s = 0; s <= 2 * images; ++s)
     begin_.push_back(std::lower_bound(cells, cells + cells_.numel(), s * plane) - cells);
   for (int64_t s = 0; s < 2 * images; ++s)

@@ -25,9 +25,6 @@ namespace {
 static_assert(kClassificationHidden == kRun);
 constexpr int64_t kReach = kTapSide / 2;
 
-// Large intermediate results are made in pieces of about this many floats: 64 MiB on the CPU, 256 MiB elsewhere.
-int64_t pieceFloats(const at::Tensor& tensor) { return runsOnHost(tensor) ? 16 << 20 : 64 << 20; }
-
 // to[i] = base[i] + weight from[i]
 SSN_VECTORISED void scaledSum(float* __restrict to, const float* __restrict base, const float* __restrict from,
                               float weight, int64_t n) {

@@ -3,8 +3,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/mm.h>
 
-#include "runs_on_host.h"
-
 namespace ssn {
 
 at::Tensor product(const at::Tensor& a, const at::Tensor& b, at::ScalarType precision) {

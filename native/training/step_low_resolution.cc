@@ -27,9 +27,6 @@
 namespace ssn {
 namespace {
 
-// Large intermediate results are made in pieces of about this many floats: 64 MiB on the CPU, 256 MiB elsewhere.
-int64_t pieceFloats(const at::Tensor& tensor) { return runsOnHost(tensor) ? 16 << 20 : 64 << 20; }
-
 // Everything the two branches share.
 struct Batch {
   int64_t images, plane, channels;    // b, H W, C
@@ -182,8 +179,8 @@ KernelGradients classificationBackward(const Batch& batch, const LowResolutionGe
   for (const auto& layerMap : batch.layerMaps)
     columns.push_back(at::zeros({kTaps * kClassificationHidden, layerMap.size(2)}, gradient.options()));
   inPieces(b, tapFloats(geometry), pieceFloats(gradient), [&](int64_t from, int64_t to) {
-    const auto dt = geometry.upscaleTapsAdjoint(
-        gradient.slice(0, from, to) + gradient.slice(0, b + from, b + to), precision);
+    const auto dt =
+        geometry.upscaleTapsAdjoint(gradient.slice(0, from, to) + gradient.slice(0, b + from, b + to), precision);
     for (size_t l = 0; l < dt.size(); ++l)
       addProduct(columns[l], dt[l].view({-1, kTaps * kClassificationHidden}).t(), batch.stacked(l, from, to),
                  precision);

@@ -57,7 +57,7 @@ const wrong: Record<string, unknown[]> = {
     "3,1,1",
     null,
   ],
-  "anomalies.noiseVectors": [0, 1.5, 70000, "512", "shared", null],
+  "anomalies.noiseVectors": [0, 1.5, 5000, "512", "shared", null],
   "anomalies.perlinThreshold": [NaN, 3, -3, "0.2"],
   "masks.dilation": [-1, 2.5, 300],
   "masks.distanceWeight": [true, 3, {}, { w: 3 }, { w: -1, p: 2 }, { w: 3, p: -1 }, { w: 3, p: NaN }, null],
