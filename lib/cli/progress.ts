@@ -56,13 +56,14 @@ export function showTraining(
     },
     onEpoch(event) {
       last = event;
-      secondsSoFar.push(event.seconds);
+      const first = event.epoch === (start?.epochsDone ?? 0) + 1;
+      // Of an epoch that was resumed, only the rest has been timed.
+      if (!first || !start?.stepsDone) secondsSoFar.push(event.seconds);
       for (const warning of event.warnings) output.warn(warning);
       append(logFile, { event: "epoch", ...event });
       const { epoch, epochs, loss } = event;
       const text = `epoch ${epoch}/${epochs}  loss ${loss.toFixed(4)}${pace(epochs - epoch)}`;
       output.progress(text);
-      const first = secondsSoFar.length === 1;
       if (!output.isTerminal && (first || epoch === epochs || epoch % Math.ceil(epochs / plainLines) === 0))
         output.log(text);
     },

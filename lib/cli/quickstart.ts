@@ -125,7 +125,7 @@ async function demonstrate(plan: Plan, signal: AbortSignal): Promise<number> {
   const dataset = await drawImages(plan, signal);
   const { callbacks, started, last } = showTraining(files.log);
   const model = await trainer.fit(dataset, { signal, out, overwrite: true, ...callbacks }).catch((error: unknown) => {
-    throw started() ? withWhatIsKept(error, `${program} quickstart (it starts over)`, files) : error;
+    throw started() ? withWhatIsKept(error, `${program} quickstart (it starts over)`, out) : error;
   });
   await saveRun(files, model);
   output.done();

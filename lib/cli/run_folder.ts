@@ -5,6 +5,7 @@ import { fileError, option, SuperSimpleNetError, text } from "../errors.js";
 import type { Dataset } from "../datasets/dataset.js";
 import type { Evaluation } from "../evaluation/evaluate.js";
 import type { Model } from "../models/model.js";
+import { checkpointFile } from "../training/checkpoint.js";
 import { refuseSpecial, writeJson } from "../write.js";
 import { wrongUsage } from "./command.js";
 import { evaluationDocument } from "./evaluation.js";
@@ -36,7 +37,7 @@ export function refuseOtherRun(out: string, resume: boolean | undefined, overwri
   const files = runFiles(out);
   const found = existsSync(files.model)
     ? "a finished model"
-    : existsSync(files.checkpoint)
+    : existsSync(checkpointFile(out))
       ? "the checkpoint of an unfinished training"
       : undefined;
   if (found === undefined) return;
@@ -90,10 +91,10 @@ export function metricsDocument(
  * The error that ended a training, with what is kept and the command that continues it. After a divergence the
  * checkpoint would lead to the same again.
  */
-export function withWhatIsKept(error: unknown, resume: string, { checkpoint }: RunFiles): unknown {
+export function withWhatIsKept(error: unknown, resume: string, out: string): unknown {
   if (!(error instanceof SuperSimpleNetError) || error.code === "DIVERGED") return error;
   const ended = error.code === "ABORTED" ? error.with(() => "Interrupted.") : error;
-  if (!existsSync(checkpoint)) return ended.advising("No checkpoint was written yet, so nothing is kept.");
+  if (!existsSync(checkpointFile(out))) return ended.advising("No checkpoint was written yet, so nothing is kept.");
   const where = error.code === "RANK_FAILED" ? " on all ranks" : "";
   return ended.advising(`A checkpoint is kept; continue${where} with: ${resume}`);
 }

@@ -123,7 +123,7 @@ async function trainAndEvaluate(plan: Plan, signal: AbortSignal): Promise<number
   };
   const fit = { signal, out, resume, overwrite, ...callbacks, onStart };
   const model = await trainer.fit(dataset, fit).catch((error: unknown) => {
-    throw started() ? withWhatIsKept(error, resumingCommand(), files) : error;
+    throw started() ? withWhatIsKept(error, resumingCommand(), out) : error;
   });
   await saveRun(files, model);
   output.done();

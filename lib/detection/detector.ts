@@ -80,7 +80,7 @@ export class Detector {
   static async load(source: string | Model, options: DetectorOptions = {}): Promise<Detector> {
     const settings = check(where, detectorOptions, options);
     // The model file is read while libtorch is opened, and the engine lays out the weights while they are verified.
-    const reading = typeof source === "string" ? unheeded(openModel(source)) : undefined;
+    const reading = typeof source === "string" ? unheeded(openModel(source, settings.device)) : undefined;
     await openEngine(settings.device);
     const chosen = resolveDevice(where, settings.device);
     checkPrecision(where, settings.precision, chosen.device);

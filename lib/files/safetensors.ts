@@ -68,13 +68,14 @@ export async function readSafetensorsMetadata(file: InputFile): Promise<Record<s
 
 /**
  * Reads the tensors. With `names`, only those whose name starts with one of them: a part cannot be verified. `onRead`
- * gets the tensors before they are. Throws FILE_CORRUPT, WEIGHTS_INVALID for a wanted tensor whose element type has no
+ * gets the tensors before they are. `device`: for openEngine. Throws FILE_CORRUPT, WEIGHTS_INVALID for a wanted tensor whose element type has no
  * form here, and OUT_OF_MEMORY.
  */
 export async function readSafetensors(
   file: InputFile,
   names?: readonly string[],
   onRead?: (tensors: TensorMap) => void,
+  device?: string,
 ): Promise<{ tensors: TensorMap; metadata: Record<string, string> }> {
   const header = await readHeader(file);
   const data = 8 + header.bytes.length;
@@ -89,7 +90,7 @@ export async function readSafetensors(
     tensors[name] = { dtype, shape, data: new array((await file.read(data + begin, end - begin)).buffer) };
   }
   onRead?.(tensors);
-  if (!names) await verify(file, header, tensors);
+  if (!names) await verify(file, header, tensors, device);
   // Another byte than 0 and 1 in a bool is undefined behaviour in C++. Not before: the checksum is of the file's bytes.
   for (const { dtype, data } of Object.values(tensors))
     if (dtype === "bool") for (let i = 0; i < data.length; i++) data[i] = data[i] ? 1 : 0;
@@ -216,14 +217,19 @@ function checkLayout(file: InputFile, entries: readonly Entry[], dataBytes: numb
 const byPosition = (entries: readonly Entry[]): Entry[] =>
   [...entries].sort((a, b) => a.begin - b.begin || a.end - b.end);
 
-async function verify(file: InputFile, { entries, metadata, bytes }: Header, tensors: TensorMap): Promise<void> {
+async function verify(
+  file: InputFile,
+  { entries, metadata, bytes }: Header,
+  tensors: TensorMap,
+  device: string | undefined,
+): Promise<void> {
   const written = metadata[checksumName];
   if (written === undefined) return;
   const header = Buffer.from(bytes);
   const at = header.indexOf(checksumEntry(written));
   if (at >= 0) header.write(checksumEntry(noChecksum), at);
   const data = byPosition(entries).map(({ name }) => bytesOf(tensors[name]!.data));
-  if ((await checksum([header, ...data])) !== written)
+  if ((await checksum([header, ...data], device)) !== written)
     throw file.corrupt(
       "its checksum is not that of its contents, which have changed since they were written (a tool that changes them " +
         `on purpose has to leave the entry ${checksumName} out)`,
@@ -234,8 +240,8 @@ async function verify(file: InputFile, { entries, metadata, bytes }: Header, ten
 const checksumEntry = (value: string): string => `${quoted(checksumName)}:${quoted(value)}`;
 
 /** Of the header, in which the checksum itself counts as zeros, and then of the tensors as they lie. */
-async function checksum(parts: readonly Uint8Array[]): Promise<string> {
-  const native = await openEngine();
+async function checksum(parts: readonly Uint8Array[], device?: string): Promise<string> {
+  const native = await openEngine(device);
   let sum = 0n;
   const breathe = turns();
   for (const part of parts) {

@@ -20,17 +20,18 @@ export type TensorFormat = "safetensors" | "pytorch-zip" | "pytorch-legacy";
  * PyTorch file: the top-level dictionary, or its `state_dict`, `model_state_dict` or `model` when it holds no tensor.
  * Throws FILE_CORRUPT, PICKLE_REFUSED, WEIGHTS_INVALID (element type without a form here), OUT_OF_MEMORY and the codes
  * of InputFile. `onRead` gets the tensors of a safetensors file before its checksum is compared: for work that is thrown
- * away when this fails.
+ * away when this fails. `device`: for openEngine.
  */
 export function readTensors(
   path: string,
   names?: readonly string[],
   onRead?: (tensors: TensorMap) => void,
+  device?: string,
 ): Promise<TensorFile> {
   return InputFile.with(path, async (file) => {
     const format = await formatOf(file);
-    if (format === "safetensors") return { ...(await readSafetensors(file, names, onRead)), format };
-    return { tensors: await (await openEngine()).readPytorch(path, format, names), metadata: {}, format };
+    if (format === "safetensors") return { ...(await readSafetensors(file, names, onRead, device)), format };
+    return { tensors: await (await openEngine(device)).readPytorch(path, format, names), metadata: {}, format };
   });
 }
 

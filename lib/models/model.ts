@@ -43,8 +43,8 @@ interface Unverified<T> {
   verified: Promise<void>;
 }
 
-/** Model.load, for who has work to do meanwhile. */
-export let openModel: (path: string) => Promise<Unverified<Model>>;
+/** Model.load, for who has work to do meanwhile. `device`: for openEngine. */
+export let openModel: (path: string, device?: string) => Promise<Unverified<Model>>;
 
 /** model.backbone, likewise. */
 export let openBackboneOf: (model: Model, weights: string, signal?: AbortSignal) => Promise<Unverified<TensorMap>>;
@@ -63,7 +63,7 @@ export class Model {
     releaseBackbone = (model) => {
       if (model.#file !== undefined) model.#backbone = undefined;
     };
-    openModel = (path) => Model.#open(path);
+    openModel = (path, device) => Model.#open(path, device);
     checkInTurns = (model, where) => model.#checkInTurns(where);
     openBackboneOf = (model, weights, signal) => model.#openBackbone(weights, signal);
   }
@@ -96,13 +96,18 @@ export class Model {
     return value;
   }
 
-  static async #open(path: string): Promise<Unverified<Model>> {
+  static async #open(path: string, device?: string): Promise<Unverified<Model>> {
     checkPath("Model.load", "path", path);
     let sha256: Promise<string> | undefined;
-    const { tensors, metadata, format } = await readTensors(path, undefined, (read) => {
-      sha256 = unheeded(tensorsSha256(backboneIn(read)));
-    });
-    await openEngine();
+    const { tensors, metadata, format } = await readTensors(
+      path,
+      undefined,
+      (read) => {
+        sha256 = unheeded(tensorsSha256(backboneIn(read)));
+      },
+      device,
+    );
+    await openEngine(device);
     const fail: Fail = (reason, { cause, fix } = {}) => {
       const what = `${path} is not a usable model file: ${reason}`;
       throw new SuperSimpleNetError("MODEL_INVALID", what, { path, cause, fix });

@@ -14,7 +14,7 @@ const decided = option(z.undefined().optional(), {
   type: "undefined",
 });
 
-const { backbone, backboneWeights, epochs, anomalies, masks, calibration } = trainerOptions.shape;
+const { backbone, backboneWeights, epochs, precision, anomalies, masks, calibration } = trainerOptions.shape;
 const { fraction } = calibration.unwrap().shape;
 const { noiseVectors } = anomalies.unwrap().shape;
 
@@ -24,6 +24,10 @@ export const experimentTraining = trainerOptions.extend({
   backbone: option(backbone, { ...rowOf(backbone)!, defaultText: paperBackbone }),
   backboneWeights: option(backboneWeights, { ...rowOf(backboneWeights)!, defaultText: "auto" }),
   epochs: option(epochs, { ...rowOf(epochs)!, defaultText: String(defaultEpochs) }),
+  // Machines that share an experiment would choose differently.
+  precision: option(precision.unwrap().exclude(["auto"]).default("float32"), {
+    help: "Number format of the backbone and of the operands in large matrix products; the rest stays float32. tf32 needs CUDA.",
+  }),
   init: decided,
   regime: decided,
   steps: decided,

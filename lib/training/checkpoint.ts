@@ -9,11 +9,9 @@ import { call, fileError, option, SuperSimpleNetError, text } from "../errors.js
 import { readMetadata, readTensors, writeTensors } from "../files/tensors.js";
 import type { StepLosses, TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
-import { fullDepth } from "../schema/common.js";
 import { emptyFolders, makeFolder, probeFolder, removeTemporaries } from "../write.js";
 
 const formatName = "supersimplenet-checkpoint";
-/** 2: also within an epoch. Version 1 is read too. */
 const formatVersion = "2";
 
 /** What must be equal for a resumed run to end where an uninterrupted one would: resolved options, data, backbone. */
@@ -142,7 +140,7 @@ export async function readFold(
   const file = foldFile(out, fold);
   if (!existsSync(file)) return undefined;
   const { tensors, metadata } = await readTensors(file);
-  const saved = parsed(metadata["fingerprint"]);
+  const saved = parsedObject(metadata["fingerprint"]);
   if (metadata["format"] !== foldFormat || metadata["format_version"] !== foldVersion || saved === undefined)
     throw corrupt(file, "it does not hold a fold of this version of supersimplenet");
   compare(file, saved, fingerprint, [...new Set([...Object.keys(saved), ...Object.keys(fingerprint)])]);
@@ -247,12 +245,11 @@ export async function readCheckpoint(out: string, fingerprint: Fingerprint): Pro
 }
 
 function header(file: string, metadata: Record<string, string>): Progress & { saved: Fingerprint } {
-  const saved = parsed(metadata["fingerprint"]);
-  const version = metadata["format_version"];
-  const progress = version === "1" ? progressOf({ ...metadata, steps_done: "0" }) : progressOf(metadata);
+  const saved = parsedObject(metadata["fingerprint"]);
+  const progress = progressOf(metadata);
   if (
     metadata["format"] !== formatName ||
-    (version !== "1" && version !== formatVersion) ||
+    metadata["format_version"] !== formatVersion ||
     saved === undefined ||
     progress === undefined
   ) {
@@ -291,12 +288,6 @@ function compare(file: string, saved: Fingerprint, now: Fingerprint, keys: reado
 export function corrupt(file: string, what: string, cause?: unknown): SuperSimpleNetError {
   const fix = withoutResume;
   return new SuperSimpleNetError("FILE_CORRUPT", `Cannot resume from ${file}: ${what}.`, { path: file, cause, fix });
-}
-
-function parsed(fingerprint: string | undefined): Fingerprint | undefined {
-  const saved = parsedObject(fingerprint);
-  // Older checkpoints have no bit depth: all 16 bits were read.
-  return saved && { bitDepth: fullDepth, ...saved };
 }
 
 function parsedObject(text: string | undefined): Record<string, unknown> | undefined {

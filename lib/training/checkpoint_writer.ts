@@ -59,10 +59,13 @@ export class CheckpointWriter {
     if (this.#failure !== undefined) throw this.#failure;
   }
 
-  /** Writes the last checkpoint, if the file does not have that already. Throws what `check` throws. */
+  /**
+   * Writes the last checkpoint, if the file does not have that already, also after a failure: there may be room again.
+   * Throws what `check` throws.
+   */
   async finish(progress: Progress, state: () => Promise<State>): Promise<void> {
     await this.#writing;
-    this.check();
+    this.#failure = undefined;
     const { epochsDone, stepsDone } = this.#saved;
     if (epochsDone === progress.epochsDone && stepsDone === progress.stepsDone) return;
     this.write(progress, await state());

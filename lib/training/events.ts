@@ -5,6 +5,7 @@ import type { Architecture, StepLosses, StepOptions } from "../native/binding.js
 import type { Regime } from "../schema/regimes.js";
 import type { fitOptions } from "../schema/training.js";
 import type { Settings } from "../schema/types.js";
+import type { TrainingPrecision } from "./precision.js";
 
 /** The losses of one step. */
 export interface StepEvent extends StepLosses {
@@ -59,7 +60,7 @@ export interface StartEvent {
   /** Why that device. */
   deviceReason: string;
   /** Number format of the backbone and of large matrix products. */
-  precision: "float32" | "tf32" | "bfloat16";
+  precision: TrainingPrecision;
   /** Why that one, where it was to be chosen ("auto"); else null. */
   precisionReason: string | null;
   /** 0, or the number of epochs already done when a run is resumed. */

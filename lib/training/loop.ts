@@ -45,9 +45,9 @@ interface QueuedStep {
 }
 
 /**
- * Trains the epochs of a session that are left. The engine never waits for JavaScript: while a step runs, the next one is
- * in its queue and the images of a third are decoded. When a training ends early, but not within a step, what it has
- * come to is written as a checkpoint.
+ * Trains the epochs of a session that are left. While a step runs, the next one is in the engine's queue and the images of
+ * a third are decoded. Only an image that a step under way computes the features of waits for that step's end. When a
+ * training ends early, but not within a step, what it has come to is written as a checkpoint.
  */
 export async function trainEpochs(session: Session, options: LoopOptions = {}): Promise<void> {
   await new Loop(session, options).run();

@@ -96,6 +96,7 @@ export async function planTraining(
   stages.report("load", 0, 1);
   const threads = await applyThreads("new Trainer", resolved.threads ?? threadsOf(ranks?.settings));
   const { precision, reason: precisionReason } = await settlePrecision(resolved, device, threads, call);
+  checkPrecision("new Trainer", precision, device);
   const settings = { ...resolved, precision };
   const { backbone: architecture, backboneWeights: weights, seed } = settings;
   const backbone = known ?? (await loadBackbone({ architecture, weights, seed, signal }));

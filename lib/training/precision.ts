@@ -71,7 +71,10 @@ async function productSpeed(threads: number): Promise<ProductSpeed> {
   if (known) return known;
   const measuring = measured.get(key) ?? engine().productSpeed();
   measured.set(key, measuring);
-  const speed = await measuring;
+  const speed = await measuring.catch((error: unknown) => {
+    measured.delete(key);
+    throw error;
+  });
   if (file) await writeJson(file, { ...speed, machine }).catch(() => undefined); // remembered by this process at least
   return speed;
 }

@@ -48,8 +48,8 @@ export class Trainer {
    * Errors before the first epoch: DATASET_INVALID (every problem at once), WEIGHTS_MISSING, WEIGHTS_INVALID,
    * DEVICE_UNAVAILABLE, CHECKPOINT_MISMATCH, INVALID_OPTION (also for a checkpoint in `out` that is neither resumed nor
    * overwritten), FILE_ERROR (`out` cannot be used, or another training writes there). Errors during training: ABORTED,
-   * DIVERGED, and what writing the checkpoint meets (NO_SPACE, NO_PERMISSION); the checkpoint of the last finished epoch
-   * stays in `out`.
+   * DIVERGED, and what writing the checkpoint meets (NO_SPACE, NO_PERMISSION). `out` keeps the
+   * last checkpoint; unless a step failed half-way, one of all finished steps is written before the error is thrown.
    *
    * With `init` also those of Model.load, INVALID_OPTION for options that are otherwise in its model, and what
    * model.backbone throws.

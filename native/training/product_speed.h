@@ -8,8 +8,8 @@ struct ProductSpeed {
 };
 
 // Times products of a training step's shapes on the CPU with the threads that are set: the fastest of several, float32
-// and bfloat16 in turn. bfloat16 is timed as a step computes it, from float32 operands to a float32 result. Takes some
-// tens of milliseconds. Where bfloat16 is computed in slow loops the products are small, so that it takes no longer.
+// and bfloat16 in turn. bfloat16 is timed as a step computes it, from float32 operands to a float32 result. Where
+// bfloat16 is no faster in small products, these are all.
 ProductSpeed measureProducts();
 
 }  // namespace ssn

@@ -157,6 +157,7 @@ test("what cannot run is refused before the first run", async () => {
     assert.rejects(run({ out: at("refused"), ...options }), failure(...expected));
   await refused({ training: { ...training, regime: "full" } as never }, "INVALID_OPTION", "training.regime");
   await refused({ training: { ...training, epochs: 0 } }, "INVALID_OPTION", "epochs");
+  await refused({ training: { ...training, precision: "auto" } as never }, "INVALID_OPTION", "precision", "auto");
   await refused({ training: { ...training, backboneWeights: at("none.pth") } }, "FILE_NOT_FOUND", "none.pth");
   await refused({ seeds: 0 }, "INVALID_OPTION", "seeds");
   await refused({ published: at("none.json") }, "FILE_NOT_FOUND", "none.json");

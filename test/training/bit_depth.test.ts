@@ -140,10 +140,10 @@ test("a model file of format 3 reads all 16 bits", async () => {
   await assert.rejects(Model.load(at("wrong.safetensors")), failure("MODEL_INVALID", "'bitDepth'"));
 });
 
-test("a checkpoint from before bit depths goes on with 16", async () => {
-  const out = at("before");
+test("a checkpoint goes on with its bit depth only", async () => {
+  const out = at("kept");
   const state = { ...notBegun(), epochsDone: 1, threads: 1, heads: {}, optimizer: {} };
-  await writeCheckpoint(out, state, { seed: 3 });
+  await writeCheckpoint(out, state, { seed: 3, bitDepth: 16 });
   await checkCheckpoint(out, { seed: 3, bitDepth: 16 });
   await checkCheckpoint(out, { seed: 3, bitDepth: "auto" });
   const other = checkCheckpoint(out, { seed: 3, bitDepth: 10 });

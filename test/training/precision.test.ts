@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { before, test } from "node:test";
+import { before, mock, test } from "node:test";
 
 import type { Dataset, StartEvent, TrainerOptions } from "../../lib/index.js";
 import { engine } from "../../lib/native/engine.js";
+import { readTensors, writeTensors } from "../../lib/files/tensors.js";
+import { checkpointFile } from "../../lib/training/checkpoint.js";
 import { choosePrecision } from "../../lib/training/precision.js";
 import { failure } from "../datasets/files.js";
 import { trainerConfig } from "../support/trainer_config.js";
@@ -98,6 +100,34 @@ test("resumed where the machine has become another: auto keeps the checkpoint's 
     failure("CHECKPOINT_MISMATCH", "precision", "bfloat16"),
   );
   assert.ok(whole.equals(await bytesOf(await train(data, options, { out, resume: true }), folder)));
+});
+
+test("a checkpoint in tf32 does not go on where there is no CUDA, with auto neither", async () => {
+  const options = { ...tinier, precision: "float32" } satisfies TrainerOptions;
+  const out = path.join(folder, "tf32");
+  await train(data, options, { out });
+  const file = checkpointFile(out);
+  const { tensors, metadata } = await readTensors(file);
+  const fingerprint = { ...(JSON.parse(metadata["fingerprint"]!) as object), precision: "tf32" };
+  await writeTensors(file, tensors, { ...metadata, fingerprint: JSON.stringify(fingerprint) });
+  await assert.rejects(
+    train(data, { ...options, device: "cpu", precision: "auto" }, { out, resume: true }),
+    failure("INVALID_OPTION", "precision", "tf32"),
+  );
+});
+
+test("a measurement that failed is made again", async () => {
+  const cache = process.env["SUPERSIMPLENET_CACHE"];
+  process.env["SUPERSIMPLENET_CACHE"] = path.join(folder, "other cache");
+  const measure = mock.method(engine(), "productSpeed", () => Promise.reject(new Error("stopped")));
+  try {
+    await assert.rejects(choose({ threads: 3 }), /stopped/);
+    measure.mock.mockImplementation(() => Promise.resolve({ float32Ms: 4, bfloat16Ms: 1 }));
+    assert.equal((await choose({ threads: 3 })).precision, "bfloat16");
+  } finally {
+    measure.mock.restore();
+    process.env["SUPERSIMPLENET_CACHE"] = cache;
+  }
 });
 
 test("in bfloat16 the backbone computes in it too: features near float32's, not the same", async () => {
