@@ -19,7 +19,7 @@
 namespace ssn {
 namespace {
 
-constexpr size_t kSmallest = 4 << 20;    // malloc keeps smaller blocks itself
+constexpr size_t kSmallest = 4 << 20;  // malloc keeps smaller blocks itself
 constexpr size_t kPage = 4096;
 #ifdef __linux__
 constexpr size_t kUnit = 2 << 20;  // blocks are made of huge pages

@@ -189,7 +189,8 @@ Napi::Value goldenStep(const Napi::CallbackInfo& info) {
                         on("perlinMask"),
                         nullptr};
         // 2b x C x H x W -> (2b H W) x C; a cell of -1 has none.
-        input.noise = [noise = on("noise").permute({0, 2, 3, 1}).flatten(0, 2), shared = config.noiseVectors](const at::Tensor& cells) {
+        input.noise = [noise = on("noise").permute({0, 2, 3, 1}).flatten(0, 2),
+                       shared = config.noiseVectors](const at::Tensor& cells) {
           if (shared == 0) return Noise{noise.index_select(0, cells.clamp_min(0)) * cells.ge(0).unsqueeze(1), {}, {}};
           // Some choice of the first rows.
           const at::Tensor odd = cells.remainder(2).to(at::kFloat);

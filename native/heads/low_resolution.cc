@@ -84,8 +84,7 @@ void LowResolutionGeometry::upscale(const Form& form, int64_t side, const std::v
 }
 
 std::vector<at::Tensor> LowResolutionGeometry::upscaleAdjoint(const Form& form, int64_t side,
-                                                              const at::Tensor& gradient,
-                                                              at::ScalarType type) const {
+                                                              const at::Tensor& gradient, at::ScalarType type) const {
   const int64_t b = gradient.size(0), k = gradient.size(3), line = shape_.width * k;
   std::vector<at::Tensor> out;
   for (const auto& layer : layers_)

@@ -27,8 +27,8 @@ template <class T, class O = float>
 struct Combine {
   using Function = void (*)(const T* in, int64_t inStride, const int64_t* offset, const float* weight, int64_t terms,
                             O* out, int64_t outStride, int64_t runs);
-  static void baseline(const T* in, int64_t inStride, const int64_t* offset, const float* weight, int64_t terms,
-                       O* out, int64_t outStride, int64_t runs) {
+  static void baseline(const T* in, int64_t inStride, const int64_t* offset, const float* weight, int64_t terms, O* out,
+                       int64_t outStride, int64_t runs) {
     combineRuns<Baseline>(in, inStride, offset, weight, terms, out, outStride, runs);
   }
 #ifdef SSN_AVX2
@@ -183,7 +183,8 @@ template <class T>
 void RowUpscale::adjointImages(const at::Tensor& gradient, const std::vector<at::Tensor>& out) const {
   const float* from = gradient.data_ptr<float>();
   // A piece of the work is one run of channels for one dx: first across, row by row, into columns of H x 128, then down
-  // each column, from H to h_l x side (dy). The columns of an image fit into the second-level cache, one into the first.
+  // each column, from H to h_l x side (dy). The columns of an image fit into the second-level cache, one into the
+  // first.
   const int64_t runs = channels_ / kRun, cell = side_ * side_ * channels_;
   const int64_t column = (height_ + 1) * kRun;  // one more, so that columns do not lie at multiples of a cache's size
   int64_t columns = 0, most = 0;                // most: terms of one sum
@@ -215,9 +216,8 @@ void RowUpscale::adjointImages(const at::Tensor& gradient, const std::vector<at:
             for (int64_t row = 0; row < layer.height * side_; ++row) {  // (h, dy)
               const int64_t terms = layer.downBack.count(row), *y = layer.downBack.offsets(row);
               for (int64_t t = 0; t < terms; ++t) offsets[t] = y[t] * kRun;
-              Combine<float, T>::here(
-                  from, 0, offsets.data(), layer.downBack.weights(row), terms,
-                  cells + (row / side_ * layer.width + w) * cell + row % side_ * channels_, 0, 1);
+              Combine<float, T>::here(from, 0, offsets.data(), layer.downBack.weights(row), terms,
+                                      cells + (row / side_ * layer.width + w) * cell + row % side_ * channels_, 0, 1);
             }
         }
       }

@@ -23,7 +23,7 @@ class ActivePositions {
   const at::Tensor& cells() const { return cells_; }  // rows(), int64: index into 2 images x HW
   // Number of the active position of each cell of 2 images x HW, int32; -1: none.
   const at::Tensor& active() const { return active_; }
-  at::Tensor count() const;                           // how many positions there are: an int32 where the mask is
+  at::Tensor count() const;  // how many positions there are: an int32 where the mask is
 
   // How many cells of the duplicated batch each row stands for, shared rows first.
   at::Tensor multiplicity() const;

@@ -61,11 +61,11 @@ class DeviceStep final : public StepRunner {
   std::unordered_map<int64_t, Planned> planned_;  // by number of the step
   int64_t reserved_ = 0, images_ = 0, positions_ = 0, capacity_ = 0;
   StepStreams streams_{};
-  std::vector<at::Tensor> layerMaps_;        // reserved x h_l x w_l x C_l
+  std::vector<at::Tensor> layerMaps_;  // reserved x h_l x w_l x C_l
   // Step, then rows; labels, whether segmented, then the noise's scales of both copies; reserved x HW.
   at::Tensor integers_, numbers_, weights_;
-  at::Tensor rowSpace_, noiseSpace_;         // of StepInput
-  at::Tensor rates_, values_;                // double
+  at::Tensor rowSpace_, noiseSpace_;  // of StepInput
+  at::Tensor rates_, values_;         // double
 };
 
 }  // namespace ssn

@@ -182,8 +182,8 @@ KernelGradients classificationBackward(const Batch& batch, const LowResolutionGe
   for (const auto& layerMap : batch.layerMaps)
     columns.push_back(at::zeros({kTaps * kClassificationHidden, layerMap.size(2)}, gradient.options()));
   inPieces(b, tapFloats(geometry), pieceFloats(gradient), [&](int64_t from, int64_t to) {
-    const auto dt = geometry.upscaleTapsAdjoint(
-        gradient.slice(0, from, to) + gradient.slice(0, b + from, b + to), precision);
+    const auto dt =
+        geometry.upscaleTapsAdjoint(gradient.slice(0, from, to) + gradient.slice(0, b + from, b + to), precision);
     for (size_t l = 0; l < dt.size(); ++l)
       addProduct(columns[l], dt[l].view({-1, kTaps * kClassificationHidden}).t(), batch.stacked(l, from, to),
                  precision);

@@ -36,7 +36,7 @@ class StepRunner {
     bool overlap, lowResolution;
     at::Device device;
     int64_t noiseVectors;  // that the positions of a step share; 0: each has its own
-    int64_t graphs;  // for how many sizes of steps a CUDA graph is kept; 0: none, or the steps wait for something
+    int64_t graphs;        // for how many sizes of steps a CUDA graph is kept; 0: none, or the steps wait for something
   };
   static std::unique_ptr<StepRunner> create(const Config& config);
 

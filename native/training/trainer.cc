@@ -199,8 +199,9 @@ std::vector<StepLosses> Trainer::step(int64_t index, const std::vector<StepItem>
     images.push_back(layerMapsOf(item));
   }
   prepareUpdate(rates);
-  const StepRunner::Result result = runner_->run({streams, keys}, targets_, images, config_.noiseStd,
-                                                 static_cast<float>(noiseScale), [this](const StepInput& input) { return compute(input); });
+  const StepRunner::Result result =
+      runner_->run({streams, keys}, targets_, images, config_.noiseStd, static_cast<float>(noiseScale),
+                   [this](const StepInput& input) { return compute(input); });
   pending_.push_back({Readback(result.values), result.positions});
   ++updates_;
   return known(/*all=*/group_ != nullptr);  // ranks have waited for each other, and tell the same

@@ -95,10 +95,10 @@ class Trainer {
 
   // One step for the given images, `share` of the batch (docs/method.md, Synthetic anomalies, Losses, Training).
   // `index` counts steps over the whole training; with the seed and an image's place in the batch it alone picks the
-  // random numbers. The noise has noiseScale times its standard deviation. Throws Error("DIVERGED") if the loss or the gradient is not finite, and Error("FILE_CORRUPT") if
-  // the cache file can no longer be read for an image without pixels: nothing has happened, try again with pixels.
-  // Returns the losses known by now: on the CPU this step's, on a GPU those of earlier steps, at most kStepsAhead
-  // behind. DIVERGED comes when the losses would.
+  // random numbers. The noise has noiseScale times its standard deviation. Throws Error("DIVERGED") if the loss or the
+  // gradient is not finite, and Error("FILE_CORRUPT") if the cache file can no longer be read for an image without
+  // pixels: nothing has happened, try again with pixels. Returns the losses known by now: on the CPU this step's, on a
+  // GPU those of earlier steps, at most kStepsAhead behind. DIVERGED comes when the losses would.
   std::vector<StepLosses> step(int64_t index, const std::vector<StepItem>& items, Share share, LearningRates rates,
                                double noiseScale = 1);
 
