@@ -56,12 +56,14 @@ test("a published data set brings its settings, unless others are given", async 
     "--json",
   ]);
   assert.equal(code, 0, stderr);
-  assert.match(stderr, /^pcb1: published settings perlinThreshold 0\.6$/m);
+  const settings = 'noiseSchedule false, noiseVectors "independent", perlinThreshold 0.6';
+  assert.ok(stderr.split("\n").includes(`pcb1: published settings ${settings}`), stderr);
   const { start } = JSON.parse(stdout) as { start: { regime: string; counts: object } };
   assert.equal(start.regime, "unsupervised");
   const model = readFileSync(at("run", "model.safetensors"));
   const header = model.subarray(8, 8 + Number(model.readBigUInt64LE(0))).toString();
   assert.match(header, /perlinThreshold\\":0\.6/);
+  assert.match(header, /noiseVectors\\":\\"independent/);
 
   const again = await supersimplenet([
     "evaluate",

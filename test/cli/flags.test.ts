@@ -47,6 +47,8 @@ const special: Record<string, [written: string, value: unknown]> = {
   distributed: ["off", false],
   "lr-milestones": ["0.5,0.9", [0.5, 0.9]],
   "noise-std": ["relative:2", { relative: 2 }],
+  "noise-schedule": ["2,0.5,0.3", { from: 2, to: 0.5, over: 0.3 }],
+  "noise-vectors": ["64", 64],
   "distance-weight": ["3,2", { w: 3, p: 2 }],
   shard: ["2/3", { index: 2, count: 3 }],
   categories: ["a,b", ["a", "b"]],

@@ -322,7 +322,7 @@ test("noiseScale is a factor on noiseStd, with shared vectors too", async () => 
     };
     const expected = await step(0.5, 1);
     assert.ok(difference([await step(0.25, 2)], [expected]) < 1e-6);
-    assert.ok(difference([await step(0.25, 1)], [expected]) > 1e-3);
+    assert.ok(difference([await step(0.25, 1)], [expected]) > 1e-4, "the noise matters at all");
   }
 });
 
