@@ -143,7 +143,9 @@ test("while a training runs, checkpoints follow the clock, also within an epoch;
   const pace = { ...checkpointPace };
   const look = async (): Promise<void> => {
     const file = checkpointFile(out);
-    if (existsSync(file)) seen.add(JSON.stringify((await readTensors(file)).metadata["steps_done"]));
+    if (!existsSync(file)) return sleep(pause);
+    const { metadata } = await readTensors(file);
+    seen.add(`${metadata["epochs_done"]}, ${metadata["steps_done"]}`);
     await sleep(pause);
   };
   let pause = 0;
