@@ -23,7 +23,7 @@ import { untrainedModel } from "../lib/benchmark/benchmark.js";
 import { renderScene } from "../lib/datasets/surface.js";
 import type { Architecture } from "../lib/native/binding.js";
 import { Random } from "../lib/random.js";
-import { machine, spread } from "./measure.js";
+import { machine, median, spread } from "./measure.js";
 import { Child } from "./pytorch/child.js";
 
 /** Milliseconds on the clock, and of the processor. */
@@ -256,7 +256,6 @@ async function measure(): Promise<void> {
         .filter((file) => file.endsWith(".tgz"))
         .map(at),
     };
-    const median = (numbers: number[]): number => [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)]!;
     const results = names.map((name) => {
       const of = seen[name];
       return [

@@ -15,6 +15,11 @@ export async function timed(repetitions: number, body: () => Promise<unknown>): 
   return times;
 }
 
+/** The middle one; of an even number the upper of both. */
+export function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
+}
+
 export interface Spread {
   medianMs: number;
   minMs: number;
@@ -25,7 +30,7 @@ export function spread(times: readonly number[]): Spread {
   const sorted = [...times].sort((a, b) => a - b);
   const round = (ms: number) => Number(ms.toPrecision(4));
   return {
-    medianMs: round(sorted[Math.floor(sorted.length / 2)]!),
+    medianMs: round(median(times)),
     minMs: round(sorted[0]!),
     maxMs: round(sorted.at(-1)!),
   };

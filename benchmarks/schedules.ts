@@ -23,6 +23,7 @@ import {
 } from "../lib/index.js";
 import type { Regime } from "../lib/datasets/dataset.js";
 import { byPaperName } from "../lib/evaluation/metrics_table.js";
+import { sources } from "./learning.js";
 
 interface Run {
   name: string;
@@ -33,8 +34,9 @@ interface Run {
 }
 
 async function open(shared: string, data: Run["data"]): Promise<Dataset> {
-  const folder = path.join(shared, "data", data);
-  return data === "magnetic_tile" ? datasets.manifest(path.join(folder, "samples.csv")) : datasets.open(folder);
+  return data === "magnetic_tile"
+    ? datasets.manifest(sources(shared).data)
+    : datasets.open(path.join(shared, "data", data));
 }
 
 async function train(shared: string, run: Run, seed: number): Promise<Record<string, unknown>> {
@@ -42,7 +44,7 @@ async function train(shared: string, run: Run, seed: number): Promise<Record<str
   const options = mergeOptions<TrainerOptions>(
     {
       backbone: "resnet18",
-      backboneWeights: path.join(shared, "weights", "resnet18_to_layer3.safetensors"),
+      backboneWeights: sources(shared).weights,
       imageSize: [run.size, run.size],
       regime: run.regime,
       calibration: { method: "none" },

@@ -21,7 +21,7 @@ import { renderScene } from "../lib/datasets/surface.js";
 import type { Architecture, NativeBinding, TrainerConfig } from "../lib/native/binding.js";
 import { Random } from "../lib/random.js";
 import type { TrainerChanges } from "../test/support/trainer_config.js";
-import { machine, memory, resetPeakMemory, spread } from "./measure.js";
+import { machine, median, memory, resetPeakMemory, spread } from "./measure.js";
 
 interface Side {
   name: string;
@@ -218,18 +218,17 @@ async function main(): Promise<void> {
   const profiles: Record<string, number>[] = [];
   if (values.profile) for (const child of children) profiles.push(await profile(child, Number(values.repetitions)));
   for (const child of children) child.kill();
-  const median = (list: readonly number[]): number =>
-    Number([...list].sort((a, b) => a - b)[Math.floor(list.length / 2)]!.toPrecision(4));
+  const middle = (list: readonly number[]): number => Number(median(list).toPrecision(4));
   const results = sides.map(({ name }, k) => ({
     name,
     clock: spread(steps[k]!.map(({ clockMs }) => clockMs)),
     processor: spread(steps[k]!.map(({ cpuMs }) => cpuMs)),
-    peakMiB: median(steps[k]!.map(({ peakMiB }) => peakMiB)),
+    peakMiB: middle(steps[k]!.map(({ peakMiB }) => peakMiB)),
     ...(profiles[k] && { processorMsByPart: profiles[k] }),
     /** Of the first side, in the same repetition. */
     timesFaster: {
-      clock: median(steps[k]!.map(({ clockMs }, i) => steps[0]![i]!.clockMs / clockMs)),
-      processor: median(steps[k]!.map(({ cpuMs }, i) => steps[0]![i]!.cpuMs / cpuMs)),
+      clock: middle(steps[k]!.map(({ clockMs }, i) => steps[0]![i]!.clockMs / clockMs)),
+      processor: middle(steps[k]!.map(({ cpuMs }, i) => steps[0]![i]!.cpuMs / cpuMs)),
     },
   }));
   console.log(

@@ -28,7 +28,7 @@ import { Random } from "../lib/random.js";
 import { publishedNoiseStd, regimePresets } from "../lib/schema/presets.js";
 import { testing } from "../test/support/native.js";
 import { detectorConfig } from "../test/support/trainer_config.js";
-import { machine } from "./measure.js";
+import { machine, median } from "./measure.js";
 import { Child } from "./pytorch/child.js";
 
 interface Case {
@@ -103,11 +103,6 @@ async function course(data: string, options: TrainerOptions): Promise<Course> {
   const { start, ...rest } = out;
   const { validate: check, load, measure, crossFit: foldSteps, calibrate: scoring } = spent;
   return { ...rest, start: start!, check, load, measure, foldSteps, scoring, saving: seconds(since) };
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)]!;
 }
 
 /** The table: what was measured, or with fewer steps what the whole course would take. */

@@ -4,11 +4,10 @@ import path from "node:path";
 import { CsvError, parse } from "csv-parse/sync";
 
 import { fileError } from "../errors.js";
-import { readRegular } from "../files/input.js";
+import { isFolder, readRegular } from "../files/input.js";
 import { check, checkPath } from "../schema/check.js";
 import { type ManifestOptions, manifestOptions } from "../schema/datasets.js";
 import { didYouMean } from "../schema/nearest.js";
-import { isFolder } from "../files/input.js";
 import { firstOf } from "./listing.js";
 import { type Dataset, type Label, manyProblems, type Sample, type Split } from "./dataset.js";
 import { findUnusedBeside, usedFiles } from "./unused.js";

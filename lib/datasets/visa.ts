@@ -3,8 +3,7 @@ import path from "node:path";
 import { CsvError, parse } from "csv-parse/sync";
 
 import { fileError, SuperSimpleNetError } from "../errors.js";
-import { readRegular } from "../files/input.js";
-import { isFolder } from "../files/input.js";
+import { isFolder, readRegular } from "../files/input.js";
 import { isFile, notThisLayout, firstOf } from "./listing.js";
 import { chooseCategory, type Loader } from "./loader.js";
 import { categoryDataset, categoryFolders } from "./mvtec.js";

@@ -68,8 +68,8 @@ export async function readSafetensorsMetadata(file: InputFile): Promise<Record<s
 
 /**
  * Reads the tensors. With `names`, only those whose name starts with one of them: a part cannot be verified. `onRead`
- * gets the tensors before they are. `device`: for openEngine. Throws FILE_CORRUPT, WEIGHTS_INVALID for a wanted tensor whose element type has no
- * form here, and OUT_OF_MEMORY.
+ * gets the tensors before they are. `device`: for openEngine. Throws FILE_CORRUPT, WEIGHTS_INVALID for a wanted tensor
+ * whose element type has no form here, and OUT_OF_MEMORY.
  */
 export async function readSafetensors(
   file: InputFile,

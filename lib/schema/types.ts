@@ -36,11 +36,7 @@ export type AblationGroup = z.output<typeof trainerOptions>["ablation"];
 export type CalibrationGroup = z.output<typeof trainerOptions>["calibration"];
 
 /** A factor on the noise that falls geometrically from `from` to `to` over the share `over` of the steps. */
-export interface NoiseSchedule {
-  from: number;
-  to: number;
-  over: number;
-}
+export type NoiseSchedule = Exclude<z.output<typeof trainerOptions>["anomalies"]["noiseSchedule"], false>;
 
 /** A scale relative to the backbone's features: the noise of channel c has `relative` times the standard deviation of that channel. */
 export interface RelativeNoise {

@@ -92,32 +92,37 @@ Napi::Value perlinMasksToJs(const Napi::CallbackInfo& info) {
       anomalyMasks(options, streamsOf(info, count, 0, count, device), device).slice(0, 0, count).cpu().contiguous());
 }
 
+// Both noises of a step at flat positions of one sample: the fourth argument; channels are the fifth.
+struct NoiseAt {
+  NoiseAt(const Napi::CallbackInfo& info, at::Device device)
+      : streams(streamsOf(info, /*images=*/1, integer(info[2]), integer(info[2]), device)), channels(integer(info[4])) {
+    check(channels >= 1, "noise: channels must be at least 1");
+    const Napi::Int32Array positions = info[3].As<Napi::Int32Array>();
+    at::Tensor host = at::empty({static_cast<int64_t>(positions.ElementLength())}, at::kLong);
+    std::copy(positions.Data(), positions.Data() + positions.ElementLength(), host.data_ptr<int64_t>());
+    cells = host.to(device);
+  }
+  at::Tensor rows(int64_t count) const { return at::empty({count, channels}, cells.options().dtype(at::kFloat)); }
+
+  StepStreams streams;
+  int64_t channels, plane = int64_t{1} << 31;
+  at::Tensor cells;
+};
+
 Napi::Value latentNoiseToJs(const Napi::CallbackInfo& info) {
-  const Napi::Int32Array positions = info[3].As<Napi::Int32Array>();
-  const int64_t channels = integer(info[4]);
-  check(channels >= 1, "latentNoise: channels must be at least 1");
-  at::Tensor cells = at::empty({static_cast<int64_t>(positions.ElementLength())}, at::kLong);
-  std::copy(positions.Data(), positions.Data() + positions.ElementLength(), cells.data_ptr<int64_t>());
-  const int64_t sample = integer(info[2]);
-  const at::Device device = deviceOf(info[5]);
-  const at::Tensor out = at::empty({cells.numel(), channels}, at::TensorOptions().device(device).dtype(at::kFloat));
-  latentNoise(streamsOf(info, /*images=*/1, sample, sample, device), /*plane=*/int64_t{1} << 31, cells.to(device), {},
-              out);
+  const NoiseAt at(info, deviceOf(info[5]));
+  const at::Tensor out = at.rows(at.cells.numel());
+  latentNoise(at.streams, at.plane, at.cells, /*std=*/{}, out);
   return float32ToJs(info.Env(), out.cpu());
 }
 
-// As latentNoiseToJs, of `vectors` shared ones: the vectors, and what each position takes.
+// Of shared ones, so many: the vectors, and what each position takes.
 Napi::Value sharedNoiseToJs(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  const Napi::Int32Array positions = info[3].As<Napi::Int32Array>();
-  const int64_t channels = integer(info[4]), vectors = integer(info[5]), sample = integer(info[2]);
-  check(channels >= 1 && vectors >= 1, "sharedNoise: channels and vectors must be at least 1");
-  at::Tensor cells = at::empty({static_cast<int64_t>(positions.ElementLength())}, at::kLong);
-  std::copy(positions.Data(), positions.Data() + positions.ElementLength(), cells.data_ptr<int64_t>());
-  const at::Device device = deviceOf(info[6]);
-  const at::Tensor out = at::empty({vectors, channels}, at::TensorOptions().device(device).dtype(at::kFloat));
-  const Noise noise = sharedNoise(streamsOf(info, /*images=*/1, sample, sample, device), /*plane=*/int64_t{1} << 31,
-                                  cells.to(device), {}, out);
+  const NoiseAt at(info, deviceOf(info[6]));
+  const int64_t vectors = integer(info[5]);
+  check(vectors >= 1, "noise: vectors must be at least 1");
+  const Noise noise = sharedNoise(at.streams, at.plane, at.cells, /*std=*/{}, at.rows(vectors));
   Napi::Object result = Napi::Object::New(env);
   result.Set("vectors", tensorToJs(env, noise.vectors));
   result.Set("index", tensorToJs(env, noise.index));

@@ -5,7 +5,6 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/index_select.h>
-#include <ATen/ops/ones.h>
 
 #include <algorithm>
 
@@ -32,8 +31,7 @@ void normals(const RandomStream& stream, uint32_t position, uint32_t firstBlock,
   for (int64_t i = 0; i < kBlocks; ++i) boxMuller(words[2][i], words[3][i], out[2 * kBlocks + i], out[3 * kBlocks + i]);
 }
 
-void noiseAt(const RandomStream& stream, int32_t position, int64_t channels, const float* std, float scale,
-             float* out) {
+void noiseAt(const RandomStream& stream, int32_t position, int64_t channels, const float* std, float* out) {
   float values[kValues];
   for (int64_t start = 0; start < channels; start += kValues) {
     normals(stream, static_cast<uint32_t>(position), static_cast<uint32_t>(start / 4), values);
@@ -42,20 +40,19 @@ void noiseAt(const RandomStream& stream, int32_t position, int64_t channels, con
       const float* from = values + word * kBlocks + group * kRun;
       const int64_t count = std::min(kRun, channels - first);
       if (std == nullptr)
-        for (int64_t i = 0; i < count; ++i) out[first + i] = from[i] * scale;
+        for (int64_t i = 0; i < count; ++i) out[first + i] = from[i];
       else
-        for (int64_t i = 0; i < count; ++i) out[first + i] = from[i] * (std[first + i] * scale);
+        for (int64_t i = 0; i < count; ++i) out[first + i] = from[i] * std[first + i];
     }
   }
 }
 
 // The normals of `purpose` for each cell.
-void draw(Purpose purpose, const StepStreams& streams, int64_t plane, const at::Tensor& cells, const NoiseScale& scale,
+void draw(Purpose purpose, const StepStreams& streams, int64_t plane, const at::Tensor& cells, const at::Tensor& std,
           at::Tensor out) {
   const int64_t channels = out.size(1);
   const int64_t* cell = cells.data_ptr<int64_t>();
-  const float* std = scale.std.defined() ? scale.std.data_ptr<float>() : nullptr;
-  const float* perSample = scale.perSample.defined() ? scale.perSample.data_ptr<float>() : nullptr;
+  const float* scale = std.defined() ? std.data_ptr<float>() : nullptr;
   float* to = out.data_ptr<float>();
   if (!runsOnHost(cells)) {
     streams.check();
@@ -69,8 +66,7 @@ void draw(Purpose purpose, const StepStreams& streams, int64_t plane, const at::
                                     cell,
                                     plane,
                                     channels,
-                                    std,
-                                    perSample,
+                                    scale,
                                     to};
     forEach(cells.device(), cells.numel() * kernels::LatentNoise::blocks(channels), body);
     return;
@@ -78,10 +74,8 @@ void draw(Purpose purpose, const StepStreams& streams, int64_t plane, const at::
   const int64_t grain = std::max<int64_t>(1, 65536 / std::max<int64_t>(1, channels));
   at::parallel_for(0, cells.numel(), grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t sample = cell[i] / plane;
-      const RandomStream stream(streams.seed, streams.step, purpose, streams.of(sample));
-      noiseAt(stream, static_cast<int32_t>(cell[i] % plane), channels, std,
-              perSample == nullptr ? 1.0f : perSample[sample], to + i * channels);
+      const RandomStream stream(streams.seed, streams.step, purpose, streams.of(cell[i] / plane));
+      noiseAt(stream, static_cast<int32_t>(cell[i] % plane), channels, scale, to + i * channels);
     }
   });
 }
@@ -92,30 +86,26 @@ at::Tensor Noise::expanded() const {
   return shared() ? at::index_select(vectors, 0, index) * weight.unsqueeze(1) : vectors;
 }
 
-void latentNoise(const StepStreams& streams, int64_t plane, const at::Tensor& cells, const NoiseScale& scale,
+void latentNoise(const StepStreams& streams, int64_t plane, const at::Tensor& cells, const at::Tensor& std,
                  at::Tensor out) {
-  draw(Purpose::latentNoise, streams, plane, cells, scale, std::move(out));
+  draw(Purpose::latentNoise, streams, plane, cells, std, std::move(out));
 }
 
-Noise sharedNoise(const StepStreams& streams, int64_t plane, const at::Tensor& cells, const NoiseScale& scale,
+Noise sharedNoise(const StepStreams& streams, int64_t plane, const at::Tensor& cells, const at::Tensor& std,
                   at::Tensor out) {
   const int64_t vectors = out.size(0);
   // A "sample" of its own, the same at all ranks, whose positions are the vectors.
   StepStreams own = streams;
   own.images = 1;
   own.first = own.second = 0;
-  draw(Purpose::noiseVectors, own, vectors, at::arange(vectors, cells.options()), {scale.std, {}}, out);
-
-  const at::Tensor perSample =
-      scale.perSample.defined() ? scale.perSample : at::ones({2 * streams.images}, out.options());
+  draw(Purpose::noiseVectors, own, vectors, at::arange(vectors, cells.options()), std, out);
   Noise noise{out, at::empty({cells.numel()}, cells.options().dtype(at::kInt)),
               at::empty({cells.numel()}, cells.options().dtype(at::kFloat))};
   forEach(cells.device(), cells.numel(),
           kernels::NoiseChoice{static_cast<uint32_t>(streams.seed), static_cast<uint32_t>(streams.seed >> 32),
                                runsOnHost(cells) ? &streams.step : streams.stepOnDevice.data_ptr<int64_t>(),
                                streams.images, streams.first, streams.second, cells.data_ptr<int64_t>(), plane, vectors,
-                               perSample.data_ptr<float>(), noise.index.data_ptr<int32_t>(),
-                               noise.weight.data_ptr<float>()});
+                               noise.index.data_ptr<int32_t>(), noise.weight.data_ptr<float>()});
   return noise;
 }
 

@@ -1,4 +1,4 @@
-// Gaussian noise in feature space (docs/method.md, Synthetic anomalies; paper section 3.3): N(0, (scale_s std_c)^2).
+// Gaussian noise in feature space (docs/method.md, Synthetic anomalies; paper section 3.3): N(0, std_c^2).
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -19,23 +19,17 @@ struct Noise {
   at::Tensor expanded() const;  // P x C
 };
 
-// How strong it is.
-struct NoiseScale {
-  at::Tensor std;        // C; undefined stands for ones
-  at::Tensor perSample;  // of the duplicated batch; undefined stands for ones
-};
-
 // Independent for each of P cells (int64: sample * plane + position, a position is y * featureWidth + x): values are a
 // function of (seed, step, stream, position, channel), 0 where a cell is negative (never on the CPU). They do not
 // depend on which other cells are asked for, so noise is made only where a mask needs it; nor on the device: a GPU
-// draws the same bits. out: P x C.
-void latentNoise(const StepStreams& streams, int64_t plane, const at::Tensor& cells, const NoiseScale& scale,
+// draws the same bits. std: C, undefined stands for ones. out: P x C.
+void latentNoise(const StepStreams& streams, int64_t plane, const at::Tensor& cells, const at::Tensor& std,
                  at::Tensor out);
 
 // The step's own `vectors` noise vectors, of which each cell takes one at random, times 1 or -1: as above for each cell
 // by itself, but cells that take the same vector are not independent. The vectors are a function of (seed, step), so
 // that all ranks have the same. Its matrix products do not depend on the number of cells. out: vectors x C.
-Noise sharedNoise(const StepStreams& streams, int64_t plane, const at::Tensor& cells, const NoiseScale& scale,
+Noise sharedNoise(const StepStreams& streams, int64_t plane, const at::Tensor& cells, const at::Tensor& std,
                   at::Tensor out);
 
 }  // namespace ssn

@@ -103,29 +103,18 @@ RowUpscale::RowUpscale(const std::vector<LayerShape>& layers, const std::vector<
   }
 }
 
+// Some rows together: the cells of the small maps that they have in common are read once.
 template <class T>
-void RowUpscale::downImage(const std::vector<const T*>& z, int64_t y, float* row) const {
+void RowUpscale::downRows(const std::vector<const T*>& z, int64_t first, int64_t count, float* rows) const {
   // The runs of a row lie one behind the other, but for the shifted form, where the other dy lie between them.
   const int64_t stride = side_ * kRun;
   for (size_t l = 0; l < layers_.size(); ++l) {
     const Layer& layer = layers_[l];
-    const int64_t runs = layer.width * side_ * channels_ / kRun;
-    Combine<T>::here(z[l], stride, layer.down.offsets(y), layer.down.weights(y), layer.down.count(y), row, kRun, runs);
-    row += runs * kRun;
-  }
-}
-
-// Some rows together: the cells of the small maps that they have in common are read once.
-template <class T>
-void RowUpscale::downRows(const std::vector<const T*>& z, int64_t first, int64_t count, float* rows) const {
-  const int64_t stride = side_ * kRun;
-  for (size_t l = 0; l < layers_.size(); ++l) {
-    const Layer& layer = layers_[l];
-    const int64_t runs = layer.width * side_ * channels_ / kRun;
-    for (int64_t run = 0; run < runs; ++run)
+    const int64_t runs = layer.width * side_ * channels_ / kRun, together = count == 1 ? runs : 1;
+    for (int64_t run = 0; run < runs; run += together)
       for (int64_t y = first; y < first + count; ++y)
         Combine<T>::here(z[l] + run * stride, stride, layer.down.offsets(y), layer.down.weights(y), layer.down.count(y),
-                         rows + (y - first) * rowFloats_ + run * kRun, kRun, 1);
+                         rows + (y - first) * rowFloats_ + run * kRun, kRun, together);
     rows += runs * kRun;
   }
 }
@@ -134,11 +123,11 @@ void RowUpscale::down(const std::vector<at::Tensor>& z, int64_t y, float* row) c
   if (z[0].scalar_type() == at::kBFloat16) {
     std::vector<const at::BFloat16*> data;
     for (const at::Tensor& t : z) data.push_back(t.data_ptr<at::BFloat16>());
-    downImage(data, y, row);
+    downRows(data, y, 1, row);
   } else {
     std::vector<const float*> data;
     for (const at::Tensor& t : z) data.push_back(t.data_ptr<float>());
-    downImage(data, y, row);
+    downRows(data, y, 1, row);
   }
 }
 
@@ -183,8 +172,8 @@ template <class T>
 void RowUpscale::adjointImages(const at::Tensor& gradient, const std::vector<at::Tensor>& out) const {
   const float* from = gradient.data_ptr<float>();
   // A piece of the work is one run of channels for one dx: first across, row by row, into columns of H x 128, then down
-  // each column, from H to h_l x side (dy). The columns of an image of 256x256 fit into the
-  // second-level cache, one into the first.
+  // each column, from H to h_l x side (dy). The columns of an image of 256x256 fit into the second-level cache, one
+  // into the first.
   const int64_t runs = channels_ / kRun, cell = side_ * side_ * channels_;
   const int64_t column = (height_ + 1) * kRun;  // one more, so that columns do not lie at multiples of a cache's size
   int64_t columns = 0, most = 0;                // most: terms of one sum

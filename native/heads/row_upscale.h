@@ -45,8 +45,6 @@ class RowUpscale {
 
  private:
   template <class T>
-  void downImage(const std::vector<const T*>& z, int64_t y, float* row) const;
-  template <class T>
   void downRows(const std::vector<const T*>& z, int64_t first, int64_t count, float* rows) const;
   template <class T>
   void forwardImages(const std::vector<at::Tensor>& z, at::Tensor out) const;

@@ -63,8 +63,8 @@ struct LatentNoise {
   int64_t images, first, second;  // of StepStreams
   const int64_t* cells;
   int64_t plane, channels;
-  const float *std, *scale;  // per channel and per sample; null: 1
-  float* out;                // cells x C
+  const float* std;  // per channel; null: 1
+  float* out;        // cells x C
 
   static SSN_KERNEL int64_t blocks(int64_t channels) { return (channels + kNoiseGroup - 1) / kNoiseGroup * kNoiseRun; }
 
@@ -84,10 +84,9 @@ struct LatentNoise {
     float values[4];
     boxMuller(words[0], words[1], values[0], values[1]);
     boxMuller(words[2], words[3], values[2], values[3]);
-    const float loudness = scale == nullptr ? 1.0f : scale[sample];
     for (int64_t j = 0; j < 4; ++j)
       if (const int64_t k = channel(block, j); k < channels)
-        out[row * channels + k] = values[j] * (std == nullptr ? loudness : std[k] * loudness);
+        out[row * channels + k] = std == nullptr ? values[j] : values[j] * std[k];
   }
 
  private:
@@ -96,15 +95,14 @@ struct LatentNoise {
   }
 };
 
-// Which of `vectors` shared noise vectors each cell takes, and times what: plus or minus its sample's scale. Per cell;
-// `vectors` itself, times 0, where a cell is negative.
+// Which of `vectors` shared noise vectors each cell takes, and its sign: 1 or -1. Per cell; `vectors` itself, times 0,
+// where a cell is negative.
 struct NoiseChoice {
   uint32_t key0, key1;
   const int64_t* step;
   int64_t images, first, second;
   const int64_t* cells;
   int64_t plane, vectors;
-  const float* scale;  // per sample
   int32_t* index;
   float* weight;
 
@@ -120,7 +118,7 @@ struct NoiseChoice {
     const PhiloxBlock words =
         philox4x32({0, static_cast<uint32_t>(cell % plane), tag, static_cast<uint32_t>(*step)}, key0, key1);
     index[i] = static_cast<int32_t>(uint64_t{words[0]} * static_cast<uint64_t>(vectors) >> 32);
-    weight[i] = (words[1] & 1) != 0 ? -scale[sample] : scale[sample];
+    weight[i] = (words[1] & 1) != 0 ? -1.0f : 1.0f;
   }
 };
 

@@ -310,6 +310,19 @@ struct CellsToRows {
   }
 };
 
+// Calls visit(p, tap) for the active positions p around a cell, at (y + dy - 2, x + dx - 2) for tap (dx, dy).
+template <class Visit>
+SSN_KERNEL void aroundCell(const int32_t* active, int64_t cell, int64_t height, int64_t width, const Visit& visit) {
+  const int64_t x = cell % width, y = cell / width % height, sample = cell / width / height;
+  for (int64_t dx = 0; dx < 5; ++dx)
+    for (int64_t dy = 0; dy < 5; ++dy) {
+      const int64_t fromY = y + dy - 2, fromX = x + dx - 2;
+      if (fromY < 0 || fromY >= height || fromX < 0 || fromX >= width) continue;
+      const int64_t p = active[(sample * height + fromY) * width + fromX];
+      if (p >= 0) visit(p, dx * 5 + dy);
+    }
+}
+
 // cells[y, x] += sum over taps of products[p, dx, dy] with p the active position at (y + dy - 2, x + dx - 2), for the
 // active positions from .. to - 1, which `products` has. Per cell and four channels: a cell gathers its sum, so no two
 // write to one place.
@@ -322,20 +335,16 @@ struct AddNoiseTaps {
 
   SSN_KERNEL void operator()(int64_t i) const {
     const int64_t groups = channels / 4, k = i % groups * 4, cell = i / groups;
-    const int64_t x = cell % width, y = cell / width % height, sample = cell / width / height, plane = height * width;
+    const int64_t plane = height * width, sample = cell / plane;
     // Most pieces have nothing of a sample.
     if (running[(sample + 1) * plane - 1] <= from || (sample > 0 && running[sample * plane - 1] >= to)) return;
     Four sum = {};
     bool any = false;
-    for (int64_t dx = 0; dx < 5; ++dx)
-      for (int64_t dy = 0; dy < 5; ++dy) {
-        const int64_t fromY = y + dy - 2, fromX = x + dx - 2;
-        if (fromY < 0 || fromY >= height || fromX < 0 || fromX >= width) continue;
-        const int64_t p = active[(sample * height + fromY) * width + fromX];
-        if (p < from || p >= to) continue;
-        addScaled(sum, 1.0f, load(products + ((p - from) * 25 + dx * 5 + dy) * channels + k));
-        any = true;
-      }
+    aroundCell(active, cell, height, width, [&](int64_t p, int64_t tap) {
+      if (p < from || p >= to) return;
+      addScaled(sum, 1.0f, load(products + ((p - from) * 25 + tap) * channels + k));
+      any = true;
+    });
     if (any) addTo(planes + cell * channels + k, sum);
   }
 };
@@ -410,18 +419,12 @@ struct AddChosenTaps {
 
   SSN_KERNEL void operator()(int64_t i) const {
     const int64_t groups = channels / 4, k = i % groups * 4, cell = i / groups;
-    const int64_t x = cell % width, y = cell / width % height, sample = cell / width / height;
     Four sum = {};
     bool any = false;
-    for (int64_t dx = 0; dx < 5; ++dx)
-      for (int64_t dy = 0; dy < 5; ++dy) {
-        const int64_t fromY = y + dy - 2, fromX = x + dx - 2;
-        if (fromY < 0 || fromY >= height || fromX < 0 || fromX >= width) continue;
-        const int64_t p = active[(sample * height + fromY) * width + fromX];
-        if (p < 0) continue;
-        addScaled(sum, weight[p], load(products + (index[p] * 25 + dx * 5 + dy) * channels + k));
-        any = true;
-      }
+    aroundCell(active, cell, height, width, [&](int64_t p, int64_t tap) {
+      addScaled(sum, weight[p], load(products + (index[p] * 25 + tap) * channels + k));
+      any = true;
+    });
     if (any) addTo(planes + cell * channels + k, sum);
   }
 };

@@ -134,7 +134,7 @@ void DeviceStep::reserve(int64_t images, int64_t capacity) {
     for (const LayerShape& shape : config_.layers)
       layerMaps_.push_back(at::empty({reserved_, shape.height, shape.width, shape.channels}, floats));
     integers_ = at::zeros({1 + reserved_}, floats.dtype(at::kLong));
-    numbers_ = at::zeros({4 * reserved_}, floats);
+    numbers_ = at::zeros({1 + 2 * reserved_}, floats);
     weights_ = at::ones({reserved_, plane}, floats);
     rowSpace_ = noiseSpace_ = at::Tensor();
   }
@@ -161,19 +161,19 @@ void DeviceStep::begin(const Step& step, const Images& images, const std::vector
   streams_ = step.streams;
   streams_.step = 0;  // what counts is in the device's memory: a graph repeats this for other steps
   const at::Tensor integers = hostTensor({1 + images_}, at::kLong, config_.device),
-                   numbers = hostTensor({4 * reserved_}, at::kFloat, config_.device);
+                   numbers = hostTensor({1 + 2 * reserved_}, at::kFloat, config_.device);
   const std::vector<int64_t> rows = rowsOf(step.keys);
   integers.data_ptr<int64_t>()[0] = step.streams.step;
   std::copy(rows.begin(), rows.end(), integers.data_ptr<int64_t>() + 1);
   numbers.fill_(0);
-  numbers.slice(0, 2 * reserved_).fill_(noiseScale);
+  numbers.data_ptr<float>()[0] = noiseScale;
   const int64_t plane = config_.anomalies.height * config_.anomalies.width;
   at::Tensor weights;
   if (weighted_) weights = hostTensor({images_, plane}, at::kFloat, config_.device).fill_(1);
   for (int64_t i = 0; i < images_; ++i) {
     const TrainingImage& image = images.at(step.keys[static_cast<size_t>(i)]);
-    numbers.data_ptr<float>()[i] = static_cast<float>(image.label);
-    numbers.data_ptr<float>()[reserved_ + i] = static_cast<float>(image.segmented);
+    numbers.data_ptr<float>()[1 + i] = static_cast<float>(image.label);
+    numbers.data_ptr<float>()[1 + reserved_ + i] = static_cast<float>(image.segmented);
     if (image.weight.defined()) weights[i].copy_(image.weight.view({-1}));
     for (size_t l = 0; l < config_.layers.size(); ++l)
       layerMaps_[l][i].copy_(layerMaps[static_cast<size_t>(i)][l][0].permute({1, 2, 0}), /*non_blocking=*/true);
@@ -209,19 +209,17 @@ StepInput DeviceStep::input(const at::Tensor& noiseStd) const {
   const at::Tensor rows = integers_.slice(0, 1, 1 + b);
   input.mask = at::index_select(masks_, 0, rows).view({b, 1, h, w}).to(at::kFloat);
   input.weight = weights_.slice(0, 0, b).view({b, 1, h, w});
-  input.label = numbers_.slice(0, 0, b);
-  input.segmented = numbers_.slice(0, reserved_, reserved_ + b);
+  input.label = numbers_.slice(0, 1, 1 + b);
+  input.segmented = numbers_.slice(0, 1 + reserved_, 1 + reserved_ + b);
   StepStreams streams = streams_;
   streams.stepOnDevice = integers_.slice(0, 0, 1);
   input.perlinMask = anomalyMasks(config_.anomalies, streams, config_.device);
-  const NoiseScale scale{noiseStd, numbers_.slice(0, 2 * reserved_)};
-  input.noise = [streams, scale, plane = h * w, vectors = config_.noiseVectors,
+  input.noise = [streams, std = noiseStd * numbers_.slice(0, 0, 1), plane = h * w, vectors = config_.noiseVectors,
                  space = noiseSpace_](const at::Tensor& cells) {
-    if (vectors > 0)
-      return sharedNoise(streams, plane, cells, scale, at::empty({vectors, scale.std.size(0)}, space.options()));
+    if (vectors > 0) return sharedNoise(streams, plane, cells, std, at::empty({vectors, std.size(0)}, space.options()));
     TORCH_INTERNAL_ASSERT(cells.numel() <= space.size(0));
     const at::Tensor out = space.slice(0, 0, cells.numel());
-    latentNoise(streams, plane, cells, scale, out);
+    latentNoise(streams, plane, cells, std, out);
     return Noise{out, {}, {}};
   };
   input.capacity = capacity_;

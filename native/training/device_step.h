@@ -62,7 +62,7 @@ class DeviceStep final : public StepRunner {
   int64_t reserved_ = 0, images_ = 0, positions_ = 0, capacity_ = 0;
   StepStreams streams_{};
   std::vector<at::Tensor> layerMaps_;  // reserved x h_l x w_l x C_l
-  // Step, then rows; labels, whether segmented, then the noise's scales of both copies; reserved x HW.
+  // Step, then rows; the noise's scale, labels, then whether segmented; reserved x HW.
   at::Tensor integers_, numbers_, weights_;
   at::Tensor rowSpace_, noiseSpace_;  // of StepInput
   at::Tensor rates_, values_;         // double

@@ -23,7 +23,7 @@ double milliseconds(const at::Tensor& a, const at::Tensor& b, at::ScalarType pre
   return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
 }
 
-// The first of each warms up: it counts only where it is the only one.
+// The first of each warms up.
 ProductSpeed fastest(Shape shape, int repetitions) {
   const at::Tensor a = at::full({shape.rows, shape.inner}, 0.5f), b = at::full({shape.inner, shape.columns}, 0.25f);
   ProductSpeed out{std::numeric_limits<double>::infinity(), std::numeric_limits<double>::infinity()};

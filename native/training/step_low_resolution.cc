@@ -11,7 +11,6 @@
 #include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
-#include <memory>
 
 #include "cancel.h"
 #include "heads/classification_pool.h"
@@ -32,7 +31,6 @@ struct Batch {
   int64_t images, plane, channels;    // b, H W, C
   std::vector<at::Tensor> layerMaps;  // b x (h_l w_l) x C_l; `precision`
   ActivePositions active;
-  std::unique_ptr<NoisePath> noise;
 
   at::Tensor stacked(size_t l, int64_t from, int64_t to) const {
     return layerMaps[l].slice(0, from, to).reshape({-1, layerMaps[l].size(2)});
@@ -46,8 +44,7 @@ Batch makeBatch(const StepInput& input, const at::Tensor& noiseMask, const LowRe
               plane,
               channels,
               {},
-              ActivePositions(noiseMask.view({2 * b, plane}), b, geometry.height(), geometry.width(), input.capacity),
-              {}};
+              ActivePositions(noiseMask.view({2 * b, plane}), b, geometry.height(), geometry.width(), input.capacity)};
   for (const at::Tensor& layerMap : input.layerMaps)
     batch.layerMaps.push_back(layerMap.permute({0, 2, 3, 1})
                                   .reshape({b, layerMap.size(2) * layerMap.size(3), layerMap.size(1)})
@@ -72,9 +69,9 @@ struct Segmentation {
   at::Tensor map;  // 2b x HW
 };
 
-Segmentation segmentationForward(Heads& heads, const Batch& batch, const LowResolutionGeometry& geometry,
-                                 const at::Tensor& w1, const at::Tensor& combined, const at::Tensor& rowSpace,
-                                 const StepOptions& options) {
+Segmentation segmentationForward(Heads& heads, const Batch& batch, const NoisePath& noise,
+                                 const LowResolutionGeometry& geometry, const at::Tensor& w1,
+                                 const at::Tensor& combined, const at::Tensor& rowSpace, const StepOptions& options) {
   const int64_t b = batch.images, shared = b * batch.plane;
   Segmentation out;
   const int64_t rows = shared + batch.active.rows();
@@ -90,7 +87,7 @@ Segmentation segmentationForward(Heads& heads, const Batch& batch, const LowReso
   }
   geometry.upscale(z, base.view({b, geometry.height(), geometry.width(), kSegmentationHidden}));
   throwIfCancelled();
-  batch.noise->forwardRows(w1, base, out.rows.rows.slice(0, shared));
+  noise.forwardRows(w1, base, out.rows.rows.slice(0, shared));
   out.rows.multiplicity = batch.active.multiplicity();
   out.rows.count = static_cast<double>(2 * shared);
   out.statistics = rowStatistics(out.rows, options.group);
@@ -106,7 +103,7 @@ struct SegmentationGradients {
   RowGradients rows;
 };
 
-SegmentationGradients segmentationBackward(const Heads& heads, const Batch& batch,
+SegmentationGradients segmentationBackward(const Heads& heads, const Batch& batch, const NoisePath& noise,
                                            const LowResolutionGeometry& geometry, Segmentation& forward,
                                            const at::Tensor& mapGradient, const StepOptions& options) {
   const int64_t b = batch.images, shared = b * batch.plane;
@@ -115,7 +112,7 @@ SegmentationGradients segmentationBackward(const Heads& heads, const Batch& batc
                           batch.active.toRows(mapGradient), options.group);
   const at::Tensor &rows = forward.rows.rows, noisy = rows.slice(0, shared);
   throwIfCancelled();
-  out.w1 = batch.noise->backwardRows(noisy);
+  out.w1 = noise.backwardRows(noisy);
   // A noisy row is the row of its position plus noise, so its gradient is that row's too.
   batch.active.addToShared(rows.slice(0, 0, shared), noisy);
   throwIfCancelled();
@@ -148,8 +145,8 @@ int64_t tapFloats(const LowResolutionGeometry& geometry) {
 
 // The wide convolution without its map channel: 2b x H x W x 128. `kernel` acts on the noise, `baseKernel` on the layer
 // maps (both (25 128) x C); they differ only if the head sees adapted features.
-at::Tensor classificationForward(const Batch& batch, const LowResolutionGeometry& geometry, const at::Tensor& kernel,
-                                 const at::Tensor& baseKernel, at::ScalarType precision) {
+at::Tensor classificationForward(const Batch& batch, const NoisePath& noise, const LowResolutionGeometry& geometry,
+                                 const at::Tensor& kernel, const at::Tensor& baseKernel, at::ScalarType precision) {
   const int64_t b = batch.images;
   at::Tensor linear = at::empty({2 * b, geometry.height(), geometry.width(), kClassificationHidden}, kernel.options());
   const auto columns = geometry.split(baseKernel);
@@ -163,7 +160,7 @@ at::Tensor classificationForward(const Batch& batch, const LowResolutionGeometry
     geometry.upscaleTaps(t, linear.slice(0, from, to));
   });
   linear.slice(0, b, 2 * b).copy_(linear.slice(0, 0, b));
-  batch.noise->forwardTaps(kernel, linear);
+  noise.forwardTaps(kernel, linear);
   return linear;
 }
 
@@ -171,8 +168,9 @@ struct KernelGradients {
   at::Tensor kernel, baseKernel;  // (25 128) x C: of the noise and of the layer maps
 };
 
-KernelGradients classificationBackward(const Batch& batch, const LowResolutionGeometry& geometry,
-                                       const at::Tensor& gradient, at::ScalarType precision) {
+KernelGradients classificationBackward(const Batch& batch, const NoisePath& noise,
+                                       const LowResolutionGeometry& geometry, const at::Tensor& gradient,
+                                       at::ScalarType precision) {
   const int64_t b = batch.images;
   KernelGradients out;
   std::vector<at::Tensor> columns;
@@ -186,7 +184,7 @@ KernelGradients classificationBackward(const Batch& batch, const LowResolutionGe
                  precision);
   });
   out.baseKernel = at::cat(columns, 1);
-  out.kernel = batch.noise->backwardTaps(gradient);
+  out.kernel = noise.backwardTaps(gradient);
   return out;
 }
 
@@ -222,17 +220,18 @@ StepOutput stepLowResolution(Heads& heads, const StepInput& input, const StepOpt
                              const LowResolutionGeometry& geometry) {
   at::NoGradGuard noGrad;
   const Perturbation perturbed = perturbation(input, options.overlap);
-  Batch batch = makeBatch(input, perturbed.noiseMask, geometry, heads.channels(), options.precision);
-  batch.noise = std::make_unique<NoisePath>(input.noise(batch.active.cells()), batch.active, options.precision);
+  const Batch batch = makeBatch(input, perturbed.noiseMask, geometry, heads.channels(), options.precision);
+  const NoisePath noise(input.noise(batch.active.cells()), batch.active, options.precision);
   const int64_t c = batch.channels, b = batch.images, h = geometry.height(), w = geometry.width();
   const std::vector<int64_t> mapShape = {2 * b, 1, h, w};
 
   const at::Tensor w1 = heads.segWeight.view({kSegmentationHidden, c}), wa = heads.adaptorWeight.view({c, c});
-  Segmentation segmentation = segmentationForward(heads, batch, geometry, w1, at::mm(w1, wa), input.rowSpace, options);
+  Segmentation segmentation =
+      segmentationForward(heads, batch, noise, geometry, w1, at::mm(w1, wa), input.rowSpace, options);
 
   const at::Tensor kernel = tapMajor(heads.clsWeight.slice(1, 0, c));
   at::Tensor linear = classificationForward(
-      batch, geometry, kernel, options.adaptedClassification ? at::mm(kernel, wa) : kernel, options.precision);
+      batch, noise, geometry, kernel, options.adaptedClassification ? at::mm(kernel, wa) : kernel, options.precision);
   if (options.adaptedClassification) {
     // The adaptor's bias enters before the convolution's zero padding: a map that is smaller near the border.
     const at::Tensor bias = at::mm(kernel, heads.adaptorBias.unsqueeze(1)).view({kTaps, kClassificationHidden});
@@ -272,9 +271,9 @@ StepOutput stepLowResolution(Heads& heads, const StepInput& input, const StepOpt
     mapGradient = mapGradient + mapPatchesAdjoint(at::mm(linearGradient, mapKernel), mapShape);
   }
   const KernelGradients kernels = classificationBackward(
-      batch, geometry, linearGradient.view({2 * b, h, w, kClassificationHidden}), options.precision);
-  SegmentationGradients seg =
-      segmentationBackward(heads, batch, geometry, segmentation, mapGradient.reshape({2 * b, batch.plane}), options);
+      batch, noise, geometry, linearGradient.view({2 * b, h, w, kClassificationHidden}), options.precision);
+  SegmentationGradients seg = segmentationBackward(heads, batch, noise, geometry, segmentation,
+                                                   mapGradient.reshape({2 * b, batch.plane}), options);
   at::Tensor dWa = at::mm(w1.t(), seg.combined);
   const at::Tensor dW1 = seg.w1.addmm_(seg.combined, wa.t());
   at::Tensor dAdaptorBias = at::zeros_like(heads.adaptorBias);

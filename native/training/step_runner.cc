@@ -4,7 +4,6 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/clamp_max.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/full.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 
@@ -65,13 +64,12 @@ class HostStep final : public StepRunner {
       if (image.weight.defined()) input.weight[i][0].copy_(image.weight);
     }
     input.perlinMask = anomalyMasks(config_.anomalies, step.streams, config_.device);
-    const NoiseScale scale{noiseStd, at::full({2 * b}, noiseScale)};
-    input.noise = [streams = step.streams, scale, plane = h * w,
+    input.noise = [streams = step.streams, std = noiseStd * noiseScale, plane = h * w,
                    vectors = config_.noiseVectors](const at::Tensor& cells) {
-      const int64_t channels = scale.std.size(0);
-      if (vectors > 0) return sharedNoise(streams, plane, cells, scale, at::empty({vectors, channels}));
+      const int64_t channels = std.size(0);
+      if (vectors > 0) return sharedNoise(streams, plane, cells, std, at::empty({vectors, channels}));
       const at::Tensor out = at::empty({cells.numel(), channels});
-      latentNoise(streams, plane, cells, scale, out);
+      latentNoise(streams, plane, cells, std, out);
       return Noise{out, {}, {}};
     };
     return input;
