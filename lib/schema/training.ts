@@ -241,16 +241,16 @@ export const trainerOptions = z.strictObject({
         ])
         .default(false),
       {
-        help: "What the noise is multiplied by: a factor that falls geometrically from one value to another over a share of the steps.",
+        help: "A factor on the noise. It falls geometrically from one value to another over the first share of the steps, then stays.",
         placeholder: "FROM,TO,OVER",
-        written: "3 numbers separated by commas",
+        written: "2 numbers above 0 and at most 1000 and a share above 0 and at most 1, separated by commas",
         off: "Keep the noise the same in all steps.",
         expected: "{ from, to, over } with from and to above 0 and at most 1000, over above 0 and at most 1, or false",
         read: readNoiseSchedule,
       },
     ),
     noiseVectors: option(z.union([z.literal("independent"), z.int().min(1).max(4096)]).default(512), {
-      help: "How many noise vectors the positions of a step share, which costs less than one for each position: independent.",
+      help: "How many noise vectors the positions of a step share. independent draws one for each position, as the paper does, and takes about twice as long.",
       placeholder: "K|independent",
       expected: "a whole number from 1 to 4096, or 'independent'",
       written: "a whole number from 1 to 4096, or independent",
