@@ -5,6 +5,7 @@ import { z } from "zod";
 import { describeDrift } from "../calibration/describe.js";
 import type { Drift } from "../calibration/drift_watch.js";
 import type { Detector } from "../detection/detector.js";
+import { recordOf } from "../detection/record.js";
 import type { Detection } from "../detection/types.js";
 import { hasCode, option as flagOf, SuperSimpleNetError, text } from "../errors.js";
 import { firstOf } from "../datasets/listing.js";
@@ -138,7 +139,7 @@ async function reported(outcome: Outcome, pictures: PictureWriter, index: number
     output.log(`error [${code}] ${message.replaceAll(outcome.file, printable(outcome.file))}`);
     return { path: outcome.file, error: { code, message } };
   }
-  const image = document(outcome.file, outcome.detection);
+  const image: Record<string, unknown> = { ...recordOf(outcome.detection, { path: outcome.file }) };
   await pictures.add(index, image, outcome.file, outcome.detection);
   output.result(line(outcome.file, outcome.detection));
   return image;
@@ -182,11 +183,6 @@ async function* outcomes(detector: Detector, files: readonly string[], signal: A
 
 const belongsToImage = (error: unknown): error is SuperSimpleNetError =>
   hasCode(error, "IMAGE_UNREADABLE", "FILE_NOT_FOUND", "NO_PERMISSION", "FILE_ERROR");
-
-function document(file: string, detection: Detection): Record<string, unknown> {
-  const { path: _, map: __, ...told } = detection;
-  return { path: file, ...told };
-}
 
 const verdicts: Readonly<Record<Detection["verdict"], string>> = { defect: "DEFECT", unsure: "unsure", good: "good  " };
 
