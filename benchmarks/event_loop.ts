@@ -12,9 +12,11 @@ import { parseArgs } from "node:util";
 
 import sharp from "sharp";
 
-import { Detector, Trainer } from "../lib/index.js";
+import { type Architecture, Detector, Trainer, type TrainerOptions } from "../lib/index.js";
 import type { Dataset } from "../lib/datasets/dataset.js";
+import { writeTensors } from "../lib/files/tensors.js";
 import { decodeMask } from "../lib/images/mask.js";
+import { engine, openEngine } from "../lib/native/engine.js";
 import { Random } from "../lib/random.js";
 import { machine } from "./measure.js";
 
@@ -111,12 +113,24 @@ async function main(): Promise<void> {
         split: "train",
       })),
     } as Dataset;
-    const options = { backbone: "wide_resnet50_2", backboneWeights: "random", epochs: 1 } as const;
-    const trainer = new Trainer({ ...options, calibration: { method: "none" } });
-    let model = await trainer.fit(data);
+    // From a file, as trained ones are.
+    await openEngine("cpu");
+    const weights = async (backbone: Architecture): Promise<string> => {
+      const file = path.join(folder, `${backbone}.safetensors`);
+      await writeTensors(file, await engine().randomBackbone(backbone, 0), {});
+      return file;
+    };
+    const optionsFor = async (backbone: Architecture): Promise<TrainerOptions> => ({
+      backbone,
+      backboneWeights: await weights(backbone),
+      epochs: 1,
+      calibration: { method: "none" },
+    });
+    const options = await optionsFor("wide_resnet50_2");
+    let model = await new Trainer(options).fit(data);
     if (parts.includes("fit"))
       await measure("Trainer.fit, wide_resnet50_2, 8 images", async () => {
-        model = await new Trainer({ ...options, calibration: { method: "none" } }).fit(data);
+        model = await new Trainer(options).fit(data);
       });
     const file = path.join(folder, "model.safetensors");
     await model.save(file, { embedBackbone: true });
@@ -142,6 +156,7 @@ async function main(): Promise<void> {
       await measure("detect, JPEG file, map at the image's size", () => full.detect(large));
     }
     if (parts.includes("mask")) {
+      const small = await optionsFor("resnet18");
       const mask = path.join(folder, "mask.png");
       for (const depth of ["uchar", "ushort"] as const) {
         const bytes = new Uint8Array(height * width).fill(255, 1000, 2000);
@@ -154,7 +169,7 @@ async function main(): Promise<void> {
         };
         if (parts.includes("fit"))
           await measure(`Trainer.fit, resnet18, one mask of ${depth === "uchar" ? 8 : 16} bits`, () =>
-            new Trainer({ ...options, backbone: "resnet18", calibration: { method: "none" } }).fit(masked),
+            new Trainer(small).fit(masked),
           );
       }
     }
