@@ -18,7 +18,7 @@ import type { Dataset } from "../lib/datasets/dataset.js";
 import type { Metrics } from "../lib/evaluation/metrics_table.js";
 import { datasets, Detector, evaluate, Trainer, type TrainerOptions } from "../lib/index.js";
 import type { Regime } from "../lib/schema/regimes.js";
-import { publishedNoise } from "../lib/schema/presets.js";
+import { publishedTraining } from "../lib/schema/presets.js";
 import { mean } from "./learning.js";
 import { machine } from "./measure.js";
 
@@ -87,10 +87,11 @@ async function run(job: Job, shared: string, weights: Map<string, string>, devic
     imageSize: [job.size, job.size],
     regime: job.regime,
     epochs: job.epochs,
+    pace: publishedTraining.pace,
     seed: job.seed,
     device,
     anomalies: {
-      ...publishedNoise,
+      ...publishedTraining.anomalies,
       noiseStd: relative === undefined ? Number(job.noise) : { relative: Number(relative) },
     },
     masks: job.regime === "mixed" ? { segmentedRatio: 0.5 } : {},

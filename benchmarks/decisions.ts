@@ -117,6 +117,7 @@ async function run(job: Job, shared: string): Promise<Run> {
     imageSize: [128, 128],
     regime,
     epochs,
+    pace: "published",
     seed,
     masks,
     calibration: { method },

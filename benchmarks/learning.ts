@@ -14,7 +14,7 @@ import { parseArgs } from "node:util";
 
 import { datasets, Detector, evaluate, mergeOptions, Trainer, type TrainerOptions } from "../lib/index.js";
 import type { Regime } from "../lib/datasets/dataset.js";
-import { publishedNoise } from "../lib/schema/presets.js";
+import { publishedTraining } from "../lib/schema/presets.js";
 import { byPaperName, type Metrics } from "../lib/evaluation/metrics_table.js";
 import { machine } from "./measure.js";
 
@@ -24,7 +24,8 @@ export const budget = {
   imageSize: [128, 128],
   batchSize: 32,
   epochs: 6,
-  anomalies: { noiseStd: 0.015, ...publishedNoise },
+  pace: publishedTraining.pace,
+  anomalies: { noiseStd: 0.015, ...publishedTraining.anomalies },
   calibration: { fraction: 0 },
 } as const satisfies TrainerOptions;
 

@@ -47,6 +47,7 @@ async function train(shared: string, run: Run, seed: number): Promise<Record<str
       backboneWeights: sources(shared).weights,
       imageSize: [run.size, run.size],
       regime: run.regime,
+      pace: "published",
       calibration: { method: "none" },
       seed,
     },

@@ -162,8 +162,8 @@ async function openDataset({ data, source, settings }: Plan): Promise<Dataset> {
 /** The settings that were published for the data set. Tells those which the user did not give, nor the model of --init. */
 async function publishedSettings(dataset: Dataset, settings: TrainerOptions): Promise<TrainerOptions> {
   const { datasets } = await import("../datasets/index.js");
-  const { imageSize, ...others } = datasets.publishedSettings(dataset);
-  const published: TrainerOptions = settings.init === undefined ? { imageSize, ...others } : others;
+  const { imageSize, pace, ...others } = datasets.publishedSettings(dataset);
+  const published: TrainerOptions = settings.init === undefined ? { imageSize, pace, ...others } : others;
   const used = entries(trainerOptions).flatMap(({ path }) => {
     const value = valueAt(published, path);
     return value === undefined || valueAt(settings, path) !== undefined

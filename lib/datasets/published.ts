@@ -1,25 +1,30 @@
 import { invalid } from "../errors.js";
-import { publishedNoise } from "../schema/presets.js";
+import { publishedTraining } from "../schema/presets.js";
 import type { TrainerOptions } from "../schema/types.js";
 import { countSamples, type Dataset } from "./dataset.js";
 
 /** Settings that belong to a data set, not to the regime. */
-export type PublishedSettings = Pick<TrainerOptions, "imageSize" | "anomalies">;
+export type PublishedSettings = Pick<TrainerOptions, "imageSize" | "pace" | "anomalies">;
+
+const withThreshold = (perlinThreshold: number): PublishedSettings => ({
+  ...publishedTraining,
+  anomalies: { ...publishedTraining.anomalies, perlinThreshold },
+});
 
 const settings: Record<string, PublishedSettings | Record<string, PublishedSettings>> = {
-  mvtec: { imageSize: [256, 256], anomalies: { ...publishedNoise, perlinThreshold: 0.2 } },
-  visa: { imageSize: [256, 256], anomalies: { ...publishedNoise, perlinThreshold: 0.6 } },
-  ksdd2: { imageSize: [640, 232], anomalies: publishedNoise },
+  mvtec: { imageSize: [256, 256], ...withThreshold(0.2) },
+  visa: { imageSize: [256, 256], ...withThreshold(0.6) },
+  ksdd2: { imageSize: [640, 232], ...publishedTraining },
   sensum: {
-    capsule: { imageSize: [320, 192], anomalies: publishedNoise },
-    softgel: { imageSize: [144, 144], anomalies: publishedNoise },
+    capsule: { imageSize: [320, 192], ...publishedTraining },
+    softgel: { imageSize: [144, 144], ...publishedTraining },
   },
   // The paper gives no size for its medical experiment; 256 x 256 is that of its other unsupervised ones.
-  bmad: { imageSize: [256, 256], anomalies: publishedNoise },
+  bmad: { imageSize: [256, 256], ...publishedTraining },
 };
 
 /**
- * The image size, height x width, and the synthetic anomalies that the paper's experiments (section 4 and the authors' code)
+ * The image size, height x width, the pace and the synthetic anomalies that the paper's experiments (section 4 and the authors' code)
  * use on a data set; everything else they leave at the trainer's defaults. Empty for data of one's own.
  *
  *     const data = await datasets.open("visa", { category: "pcb1" });

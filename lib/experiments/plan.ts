@@ -10,9 +10,9 @@ import { call, invalid, SuperSimpleNetError, text } from "../errors.js";
 import { mergeOptions } from "../schema/check.js";
 import { type DatasetKind, datasetKinds } from "../schema/datasets.js";
 import { experimentTraining, type ExperimentTraining, type Shard } from "../schema/experiments.js";
-import { publishedNoise } from "../schema/presets.js";
+import { paces, publishedTraining } from "../schema/presets.js";
 import type { TrainerOptions } from "../schema/types.js";
-import { checkOptions, recordedOptions } from "../training/resolve.js";
+import { checkOptions, recordedOptions, withPace } from "../training/resolve.js";
 import { Trainer } from "../training/trainer.js";
 import {
   type Condition,
@@ -197,16 +197,17 @@ export async function plan(
     for (const part of parts) {
       const published = publishedSettings({ kind: source.kind, category: part.category });
       const settings = mergeOptions<TrainerOptions>(
-        { anomalies: publishedNoise },
+        publishedTraining,
         published,
         { backbone: backboneOf(training.backboneWeights), calibration },
         training,
       );
+      const base = withPace({ ...checkOptions(settings), backbone: settings.backbone! }, "published");
       const conditions = protocol.conditions({
         kind: source.published,
         labels: { anomalous, segmented },
         regime: inferRegime(first),
-        base: { ...checkOptions(settings), backbone: settings.backbone! },
+        base: { ...base, epochs: base.epochs ?? paces.published.epochs },
       });
       for (const [order, condition] of conditions.entries()) {
         for (let seed = 0; seed < seeds; seed++) {

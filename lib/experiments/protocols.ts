@@ -6,10 +6,9 @@ import { call, command, SuperSimpleNetError, text } from "../errors.js";
 import type { MetricId } from "../evaluation/metrics_table.js";
 import type { Architecture } from "../native/binding.js";
 import { checkValue, mergeOptions } from "../schema/check.js";
-import { type AblationName, ablations, regimePresets } from "../schema/presets.js";
-import { trainerDefaults } from "../schema/training.js";
+import { type AblationName, ablations, paces, regimePresets } from "../schema/presets.js";
 import type { TrainerOptions } from "../schema/types.js";
-import { defaultNoise, type SettledOptions } from "../training/resolve.js";
+import { defaultNoise, type Paced, type SettledOptions } from "../training/resolve.js";
 
 export type MetricName = Exclude<MetricId, "f1MaxThreshold">;
 
@@ -38,7 +37,7 @@ export interface Context {
   labels: { anomalous: number; segmented: number };
   regime: Regime;
   /** The trainer's options before the condition changes them: its defaults, the data set's settings, the caller's options. */
-  base: SettledOptions;
+  base: SettledOptions & Paced & { epochs: number };
 }
 
 export interface Protocol {
@@ -270,7 +269,7 @@ function ablationRows(context: Context): Condition[] {
     const only = onlyWith[name];
     // SimpleNet has its own number of epochs; it shrinks in proportion when the caller asks for fewer.
     const epochs =
-      options.epochs && Math.max(1, Math.round((options.epochs * context.base.epochs) / trainerDefaults.epochs));
+      options.epochs && Math.max(1, Math.round((options.epochs * context.base.epochs) / paces.published.epochs));
     return { name, title, options: { ...options, ...(epochs && { epochs }) }, ...(only && { only }) };
   });
   return variants(context, [{ name: "ours", title: "ours", options: {} }, ...rows]);

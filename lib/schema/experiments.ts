@@ -2,8 +2,8 @@ import { z } from "zod";
 
 import { callback, paperBackbone, pathType, readNames, signal } from "./common.js";
 import { group, option, rowOf } from "./option.js";
-import { publishedNoise } from "./presets.js";
-import { defaultEpochs, trainerOptions } from "./training.js";
+import { paces, publishedTraining } from "./presets.js";
+import { trainerOptions } from "./training.js";
 import type { Settings } from "./types.js";
 
 const decided = option(z.undefined().optional(), {
@@ -23,13 +23,14 @@ export const experimentTraining = trainerOptions.extend({
   // The paper's tables are of the paper's backbone, whatever lies on this machine.
   backbone: option(backbone, { ...rowOf(backbone)!, defaultText: paperBackbone }),
   backboneWeights: option(backboneWeights, { ...rowOf(backboneWeights)!, defaultText: "auto" }),
-  epochs: option(epochs, { ...rowOf(epochs)!, defaultText: String(defaultEpochs) }),
+  epochs: option(epochs, { ...rowOf(epochs)!, defaultText: String(paces.published.epochs) }),
   // Machines that share an experiment would choose differently.
   precision: option(precision.unwrap().exclude(["auto"]).default("float32"), {
     help: "Number format of the backbone and of the operands in large matrix products; the rest stays float32. tf32 needs CUDA.",
   }),
   init: decided,
   regime: decided,
+  pace: decided,
   steps: decided,
   seed: decided,
   distributed: decided,
@@ -37,7 +38,7 @@ export const experimentTraining = trainerOptions.extend({
     ...anomalies.unwrap().shape,
     noiseVectors: option(noiseVectors.unwrap().optional(), {
       ...rowOf(noiseVectors)!,
-      defaultText: publishedNoise.noiseVectors,
+      defaultText: publishedTraining.anomalies.noiseVectors,
     }),
   }),
   masks: group("Pixel labels", { ...masks.unwrap().shape, segmentedRatio: decided, segmentedCount: decided }),

@@ -32,11 +32,39 @@ export const regimePresets: Readonly<Record<Regime, RegimePreset>> = {
   },
 };
 
+export const paceNames = ["short", "published"] as const;
+export type PaceName = (typeof paceNames)[number];
+
+/** How long a training is, and how fast it learns. */
+export interface Pace {
+  epochs: number;
+  /** More epochs where those have fewer steps than this. */
+  leastSteps: number;
+  optimizer: { adaptorLearningRate: number; headsLearningRate: number };
+  anomalies: { noiseSchedule: { from: number; to: number; over: number } | false };
+}
+
+/** The paper's pace, and one that is five times as short (docs/guides/train.md, Length). */
+export const paces = {
+  published: {
+    epochs: 300,
+    leastSteps: 0,
+    optimizer: { adaptorLearningRate: 1e-4, headsLearningRate: 2e-4 },
+    anomalies: { noiseSchedule: false },
+  },
+  short: {
+    epochs: 60,
+    leastSteps: 240,
+    optimizer: { adaptorLearningRate: 5e-4, headsLearningRate: 1e-3 },
+    anomalies: { noiseSchedule: { from: 2, to: 0.8, over: 0.3 } },
+  },
+} as const satisfies Record<PaceName, Pace>;
+
 /** The published noise scale, tuned to wide_resnet50_2 with ImageNet V1 weights (paper, section 4). */
 export const publishedNoiseStd = 0.015;
 
-/** What the paper's experiments do and the trainer's defaults do not: each position has noise of its own. */
-export const publishedNoise = { noiseVectors: "independent", noiseSchedule: false } as const;
+/** What the paper's experiments do and the trainer's defaults do not: its pace, and noise of its own for each position. */
+export const publishedTraining = { pace: "published", anomalies: { noiseVectors: "independent" } } as const;
 
 /** Default scale of relative noise (docs/measurements/noise.md has the experiments). */
 export const relativeNoise: Readonly<Record<Regime, number>> = { unsupervised: 0.5, weak: 1, mixed: 0.5, full: 0.5 };

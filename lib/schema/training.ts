@@ -23,7 +23,7 @@ import {
 } from "./common.js";
 import { decisions } from "./decisions.js";
 import { group, option } from "./option.js";
-import { publishedNoiseStd, relativeNoise } from "./presets.js";
+import { paceNames, paces, publishedNoiseStd, relativeNoise } from "./presets.js";
 import { regimes } from "./regimes.js";
 
 export const layerNames = ["layer1", "layer2", "layer3"] as const;
@@ -116,9 +116,11 @@ export const distributedOptions = z.strictObject({
   }),
 });
 
-/** Epochs of a training from random heads, and of one that begins with a model's. */
-export const defaultEpochs = 300;
+/** Epochs of a training that begins with a model's heads. */
 export const epochsWithInit = 30;
+
+const { published, short } = paces;
+const falling = Object.values(short.anomalies.noiseSchedule).join(",");
 
 /** Every option of Trainer. What most people set stands first; the rest is in groups. */
 export const trainerOptions = z.strictObject({
@@ -143,9 +145,14 @@ export const trainerOptions = z.strictObject({
   regime: option(z.enum(["auto", ...regimes]).default("auto"), {
     help: "Which labels to learn from; auto goes by the labels that are there.",
   }),
+  pace: option(z.enum(paceNames).optional(), {
+    help: "Sets the defaults of epochs, learning rates and noise schedule: short learns in a fifth of the steps that the paper takes.",
+    defaultText: "short in the unsupervised regime with relative noise and without init, else published",
+    record: false,
+  }),
   epochs: option(z.int().min(1).max(1e6).optional(), {
     help: "Passes over the training images.",
-    defaultText: `${defaultEpochs}; ${epochsWithInit} with init`,
+    defaultText: `${published.epochs}; with the short pace ${short.epochs}, or as many as make ${short.leastSteps} steps; ${epochsWithInit} with init`,
   }),
   steps: option(z.int().min(1).max(1e9).optional(), {
     help: "Steps of the optimizer in all, instead of a number of epochs; the last epoch may be cut short.",
@@ -191,11 +198,16 @@ export const trainerOptions = z.strictObject({
   }),
 
   optimizer: group("How the heads learn", {
-    adaptorLearningRate: option(positive(1).default(1e-4), {
+    adaptorLearningRate: option(positive(1).optional(), {
       help: "Learning rate of the adaptor.",
       flag: "adaptor-lr",
+      defaultText: `${published.optimizer.adaptorLearningRate}; ${short.optimizer.adaptorLearningRate} with the short pace`,
     }),
-    headsLearningRate: option(positive(1).default(2e-4), { help: "Learning rate of both heads.", flag: "heads-lr" }),
+    headsLearningRate: option(positive(1).optional(), {
+      help: "Learning rate of both heads.",
+      flag: "heads-lr",
+      defaultText: `${published.optimizer.headsLearningRate}; ${short.optimizer.headsLearningRate} with the short pace`,
+    }),
     adaptorWeightDecay: option(share().default(0.01), { help: "Weight decay of the adaptor." }),
     headsWeightDecay: option(share().default(1e-5), { help: "Weight decay of both heads." }),
     learningRateMilestones: option(z.array(share()).readonly().default([0.8, 0.9]), {
@@ -239,12 +251,13 @@ export const trainerOptions = z.strictObject({
           z.literal(false),
           z.strictObject({ from: positive(1000), to: positive(1000), over: z.number().gt(0).max(1) }),
         ])
-        .default(false),
+        .optional(),
       {
         help: "A factor on the noise. It falls geometrically from one value to another over the first share of the steps, then stays.",
         placeholder: "FROM,TO,OVER",
         written: "2 numbers above 0 and at most 1000 and a share above 0 and at most 1, separated by commas",
         off: "Keep the noise the same in all steps.",
+        defaultText: `none; ${falling} with the short pace`,
         expected: "{ from, to, over } with from and to above 0 and at most 1000, over above 0 and at most 1, or false",
         read: readNoiseSchedule,
       },
@@ -389,8 +402,8 @@ export const trainerOptions = z.strictObject({
   }),
 });
 
-/** Every default that does not depend on the regime, of a training from random heads. */
-export const trainerDefaults = { ...trainerOptions.parse({}), epochs: defaultEpochs };
+/** Every default that depends neither on the regime nor on the pace. */
+export const trainerDefaults = trainerOptions.parse({});
 
 /** relative:R, or a number. */
 function readNoise(written: string): number | { relative: number } | undefined {

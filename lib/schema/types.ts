@@ -36,7 +36,7 @@ export type AblationGroup = z.output<typeof trainerOptions>["ablation"];
 export type CalibrationGroup = z.output<typeof trainerOptions>["calibration"];
 
 /** A factor on the noise that falls geometrically from `from` to `to` over the share `over` of the steps. */
-export type NoiseSchedule = Exclude<z.output<typeof trainerOptions>["anomalies"]["noiseSchedule"], false>;
+export type NoiseSchedule = Exclude<z.output<typeof trainerOptions>["anomalies"]["noiseSchedule"], false | undefined>;
 
 /** A scale relative to the backbone's features: the noise of channel c has `relative` times the standard deviation of that channel. */
 export interface RelativeNoise {

@@ -5,6 +5,7 @@ import { type Backbone, loadBackbone, weightsFile } from "../backbones/load.js";
 import { type SettledCalibration, settleCalibration } from "../calibration/method.js";
 import { supportWarnings } from "../calibration/thresholds.js";
 import { crossFitFolds, splitCalibration } from "../datasets/calibration.js";
+import { epochOrder } from "../datasets/order.js";
 import { applyRegime, limitSegmented } from "../datasets/regime.js";
 import type { Dataset, Sample } from "../datasets/dataset.js";
 import { validateDataset } from "../datasets/validate.js";
@@ -20,6 +21,7 @@ import { type ChosenPrecision, choosePrecision, type TrainingPrecision } from ".
 import type { Ranks, RankSettings } from "./ranks.js";
 import {
   type CheckedOptions,
+  epochsOf,
   recordedOptions,
   type ResolvedOptions,
   resolveOptions,
@@ -33,7 +35,11 @@ export interface FitCall {
   stages: StageReporter;
 }
 
-type PlannedOptions = ResolvedOptions & { calibration: SettledCalibration; precision: TrainingPrecision };
+type PlannedOptions = ResolvedOptions & {
+  epochs: number;
+  calibration: SettledCalibration;
+  precision: TrainingPrecision;
+};
 
 /** What one training does, settled before its first step. */
 export interface TrainingPlan {
@@ -160,7 +166,7 @@ async function settlePrecision(
 }
 
 interface DataPlan extends Pick<TrainingPlan, "fit" | "images" | "calibration" | "folds" | "warnings"> {
-  settings: ResolvedOptions & { calibration: SettledCalibration };
+  settings: ResolvedOptions & { epochs: number; calibration: SettledCalibration };
   /** Number and digest of the training images, for the fingerprint. */
   content: string;
 }
@@ -183,8 +189,9 @@ async function planData(options: SettledOptions, data: Dataset, call: FitCall): 
     ...countLabels(training),
     processes: call.ranks?.settings.worldSize ?? 1,
   });
-  const settings = { ...resolved, calibration: settled.calibration };
-  const chosen = calibrationImages(training, settings);
+  const chosen = calibrationImages(training, { ...resolved, calibration: settled.calibration });
+  const epochs = epochsOf(resolved, stepsPerEpoch(chosen.fit, resolved));
+  const settings = { ...resolved, epochs, calibration: settled.calibration };
   const warnings = [...validated.warnings, ...settled.warnings, ...chosen.warnings];
   const ids = new Map(training.map((sample, i) => [sample, validated.trainingImages[i]!]));
   const images = chosen.fit.map((sample) => ids.get(sample)!);
@@ -194,7 +201,10 @@ async function planData(options: SettledOptions, data: Dataset, call: FitCall): 
 /** Which images are trained on, and which set the thresholds. */
 function calibrationImages(
   training: readonly Sample[],
-  { calibration: { method, folds: count, fraction, falseRejectRate, decision, objective }, seed }: DataPlan["settings"],
+  {
+    calibration: { method, folds: count, fraction, falseRejectRate, decision, objective },
+    seed,
+  }: Omit<DataPlan["settings"], "epochs">,
 ): Pick<TrainingPlan, "fit" | "calibration" | "folds" | "warnings"> {
   // Who asks for the best F1 does not ask for a rate.
   const doubts = (samples: readonly Sample[]): string[] =>
@@ -215,6 +225,12 @@ function calibrationImages(
     folds,
     warnings: doubts(calibration),
   };
+}
+
+function stepsPerEpoch(fit: readonly Sample[], { seed, batchSize, optimizer }: ResolvedOptions): number {
+  const { balancedSampling: balanced } = optimizer;
+  const labels = fit.map((sample) => sample.label);
+  return Math.ceil(epochOrder({ labels, seed, epoch: 0, balanced, flips: balanced }).length / batchSize);
 }
 
 function countLabels(samples: readonly Sample[]): { normal: number; anomalous: number } {

@@ -9,17 +9,25 @@ import type { Architecture, Compute } from "../native/binding.js";
 import { check, mergeOptions } from "../schema/check.js";
 import { paperBackbone } from "../schema/common.js";
 import type { Decision } from "../schema/decisions.js";
-import { publishedNoiseStd, type RegimePreset, regimePresets, relativeNoise } from "../schema/presets.js";
+import {
+  type Pace,
+  type PaceName,
+  paces,
+  publishedNoiseStd,
+  type RegimePreset,
+  regimePresets,
+  relativeNoise,
+} from "../schema/presets.js";
 import { recordOf } from "../schema/record.js";
 import type { Regime } from "../schema/regimes.js";
-import { epochsWithInit, trainerDefaults, trainerOptions } from "../schema/training.js";
+import { epochsWithInit, trainerOptions } from "../schema/training.js";
 import type { NetworkSettings, RelativeNoise, TrainerOptions } from "../schema/types.js";
 import { checkRank } from "./ranks.js";
 
 const where = "new Trainer";
 
-/** Options with every default that depends neither on the data nor on the regime. */
-export type CheckedOptions = z.output<typeof trainerOptions> & { epochs: number; network: { heads: Compute } };
+/** Options with every default that depends neither on the data nor on the regime; the pace may. */
+export type CheckedOptions = z.output<typeof trainerOptions> & { network: { heads: Compute } };
 
 /** With the backbone that was asked for or chosen (chooseBackbone). */
 export type SettledOptions = CheckedOptions & { backbone: Architecture };
@@ -29,8 +37,10 @@ export type DeepOptions = SettledOptions & { bitDepth: number };
 
 /** Options as one training uses them. */
 export type ResolvedOptions = DeepOptions &
+  Paced &
   RegimePreset & {
     regime: Regime;
+    pace: PaceName;
     anomalies: { noiseStd: number | RelativeNoise };
     calibration: { decision: Decision; falseRejectRate: number };
   };
@@ -47,6 +57,8 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
   checkRank(where, checked.distributed);
   checkCalibration(checked.calibration);
   if (checked.init !== undefined) refuseCalibration(checked.calibration);
+  if (checked.init !== undefined && checked.pace === "short")
+    throw invalid(where, "pace", "'published' where a model's heads are trained on", checked.pace);
   if (cache.dir !== undefined && cache.fileMiB === 0)
     throw invalid(where, "cache.fileMiB", "a number above 0, because a folder is given,", cache.fileMiB);
   const heads = computeFor(where, "network.heads", ablation, network.heads);
@@ -54,9 +66,29 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
     throw invalid(where, "precision", "'float32', or on a GPU 'tf32', with the direct heads,", checked.precision);
   if (network.embedBackbone === false && checked.backboneWeights === "random")
     throw randomNotEmbedded(where, "network.embedBackbone");
-  const { epochs = checked.init === undefined ? trainerDefaults.epochs : epochsWithInit } = checked;
-  return { ...checked, epochs, network: { ...network, heads } };
+  const known = { ...checked, network: { ...network, heads } };
+  // The heads have learned already, with the noise that the model names.
+  if (checked.init !== undefined) return withPace({ ...known, epochs: checked.epochs ?? epochsWithInit }, "published");
+  return checked.pace === undefined ? known : withPace(known, checked.pace);
 }
+
+/** What the pace decides, but for the epochs of a pace that has a least number of steps. */
+export type Paced = Pick<Pace, "optimizer" | "anomalies">;
+
+/** With what the pace decides where it is not given. */
+export function withPace<Options extends CheckedOptions>(checked: Options, pace: PaceName): Options & Paced {
+  const { epochs, leastSteps, optimizer, anomalies } = paces[pace];
+  const length = leastSteps === 0 ? { epochs } : {};
+  return mergeOptions<object>({ optimizer, anomalies, ...length }, checked) as Options & Paced;
+}
+
+/** The epochs of a training, where an epoch of its images has so many steps. */
+export const epochsOf = ({ epochs, pace }: Pick<ResolvedOptions, "epochs" | "pace">, stepsPerEpoch: number): number =>
+  epochs ?? Math.max(paces[pace].epochs, Math.ceil(paces[pace].leastSteps / stepsPerEpoch));
+
+/** Measured where labels say nothing of defects, and the noise goes by the features (docs/guides/train.md, Length). */
+const defaultPace = (noiseStd: number | RelativeNoise, regime: Regime): PaceName =>
+  regime === "unsupervised" && typeof noiseStd === "object" ? "short" : "published";
 
 function excluding(one: string, other: string): SuperSimpleNetError {
   const what = text`${call(where)}: ${option(one)} and ${option(other)} exclude each other.`;
@@ -87,14 +119,19 @@ export function resolveOptions(checked: DeepOptions, regime: Regime): ResolvedOp
       "'perlin' or 'simplenet' in the unsupervised regime, which has no other anomalies to learn from,",
       syntheticAnomalies,
     );
-  const noise = { anomalies: { noiseStd: defaultNoise(checked, regime) } };
+  const { noiseStd = defaultNoise(checked, regime) } = checked.anomalies;
+  const pace = checked.pace ?? (checked.init === undefined ? defaultPace(noiseStd, regime) : "published");
   const calibration = {
     decision: defaultDecision(checked, regime),
     falseRejectRate: defaultRate,
     ...(checked.calibration.falseRejectRate !== undefined && { objective: "rate" }),
   };
   return structuredClone(
-    mergeOptions<object>(regimePresets[regime], noise, { calibration }, checked, { regime }) as ResolvedOptions,
+    mergeOptions<object>(regimePresets[regime], { calibration }, withPace(checked, pace), {
+      regime,
+      pace,
+      anomalies: { noiseStd },
+    }) as ResolvedOptions,
   );
 }
 

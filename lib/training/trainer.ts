@@ -6,7 +6,7 @@ import type { TensorMap } from "../native/binding.js";
 import { warningText } from "../native/errors.js";
 import { check, defined } from "../schema/check.js";
 import { fitOptions } from "../schema/training.js";
-import type { Regime } from "../schema/regimes.js";
+import { paces } from "../schema/presets.js";
 import type { TrainerOptions } from "../schema/types.js";
 import { packageVersion } from "../native/locate.js";
 import { calibrate } from "./calibrate.js";
@@ -158,11 +158,12 @@ async function prepare(
 }
 
 /** Steps from which on random heads have learned (docs/guides/train.md, Length). Labels tell sooner what a defect is. */
-const enoughSteps = (regime: Regime): number => (regime === "unsupervised" ? 100 : 50);
+const enoughSteps = ({ regime, pace }: TrainingPlan["settings"]): number =>
+  Math.max(regime === "unsupervised" ? 100 : 50, paces[pace].leastSteps);
 
-function shortWarnings({ settings: { regime }, init }: TrainingPlan, session: Session): string[] {
+function shortWarnings({ settings, init }: TrainingPlan, session: Session): string[] {
   if (init) return [];
-  const [steps, enough] = [session.stepsInAll(), enoughSteps(regime)];
+  const [steps, enough] = [session.stepsInAll(), enoughSteps(settings)];
   if (steps >= enough) return [];
   const epochs = Math.ceil(enough / session.stepsPerEpoch);
   return [

@@ -56,7 +56,7 @@ test("a published data set brings its settings, unless others are given", async 
     "--json",
   ]);
   assert.equal(code, 0, stderr);
-  const settings = 'noiseSchedule false, noiseVectors "independent", perlinThreshold 0.6';
+  const settings = 'pace "published", noiseVectors "independent", perlinThreshold 0.6';
   assert.ok(stderr.split("\n").includes(`pcb1: published settings ${settings}`), stderr);
   const { start } = JSON.parse(stdout) as { start: { regime: string; counts: object } };
   assert.equal(start.regime, "unsupervised");

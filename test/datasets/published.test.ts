@@ -529,17 +529,21 @@ test("mtd: unsupervised without a fold, three stratified folds with one", async 
 });
 
 test("published settings", () => {
-  const anomalies = { noiseVectors: "independent", noiseSchedule: false };
+  const pace = "published";
+  const anomalies = { noiseVectors: "independent" };
   assert.deepEqual(publishedSettings({ kind: "mvtec", category: "bottle" }), {
     imageSize: [256, 256],
+    pace,
     anomalies: { ...anomalies, perlinThreshold: 0.2 },
   });
   assert.deepEqual(publishedSettings({ kind: "visa", category: "pcb1" }), {
     imageSize: [256, 256],
+    pace,
     anomalies: { ...anomalies, perlinThreshold: 0.6 },
   });
-  assert.deepEqual(publishedSettings({ kind: "ksdd2" }), { imageSize: [640, 232], anomalies });
-  assert.deepEqual(publishedSettings({ kind: "sensum", category: "softgel" }), { imageSize: [144, 144], anomalies });
-  assert.deepEqual(publishedSettings({ kind: "sensum", category: "capsule" }), { imageSize: [320, 192], anomalies });
+  const sized = (height: number, width: number) => ({ imageSize: [height, width], pace, anomalies });
+  assert.deepEqual(publishedSettings({ kind: "ksdd2" }), sized(640, 232));
+  assert.deepEqual(publishedSettings({ kind: "sensum", category: "softgel" }), sized(144, 144));
+  assert.deepEqual(publishedSettings({ kind: "sensum", category: "capsule" }), sized(320, 192));
   assert.deepEqual(publishedSettings({ kind: "folder" }), {});
 });

@@ -61,9 +61,10 @@ test("table2 on SensumSODF: both categories, three folds, every seed; trained on
   assert.equal(new Set(runs.map(({ key }) => key)).size, runs.length);
   assert.equal(runs[0]!.key, "table2/sensum/full/capsule/fold0/seed0");
   const backbone = "wide_resnet50_2"; // the paper's, whatever lies on this machine
-  const anomalies = { noiseVectors: "independent", noiseSchedule: false };
+  const anomalies = { noiseVectors: "independent" };
   const expected = {
     imageSize: [320, 192],
+    pace: "published",
     anomalies,
     backbone,
     calibration: { fraction: 0 },

@@ -9,6 +9,7 @@ import { checkPublished, publishedValue, readPublished } from "../../lib/experim
 import { appendResult, parseResults, readResults, type RunResult } from "../../lib/experiments/results.js";
 import { sampleStd, tableMarkdown, tabulate } from "../../lib/experiments/tables.js";
 import { failure, temporaryFolder } from "../datasets/files.js";
+import { withPace } from "../../lib/training/resolve.js";
 import { settled } from "../training/support.js";
 
 interface MadeUp {
@@ -305,7 +306,7 @@ test(
           kind,
           labels: { anomalous: 1, segmented: 1 },
           regime: "full",
-          base: settled({}),
+          base: { ...withPace(settled({}), "published"), epochs: 300 },
         });
         for (const { name, published: entry } of conditions) {
           if (entry === undefined) continue;

@@ -23,12 +23,12 @@ test("what is left out, or undefined, gets its default, in groups too", () => {
   const checked = check("new Trainer", trainerOptions, {
     epochs: undefined,
     batchSize: undefined,
-    optimizer: { headsLearningRate: undefined },
+    optimizer: { learningRateFactor: undefined },
   });
   assert.equal(checked.batchSize, 32);
-  assert.equal("epochs" in checked, false); // init decides
+  assert.equal("epochs" in checked, false); // init, the pace and the images decide
   assert.deepEqual(checked.imageSize, [256, 256]);
-  assert.equal(checked.optimizer.headsLearningRate, 2e-4);
+  assert.equal(checked.optimizer.learningRateFactor, 0.4);
   assert.equal("gradientClip" in checked.optimizer, false); // the regime decides
   assert.equal(checked.cache.memoryMiB, 2048);
 });

@@ -1,4 +1,5 @@
 import { mergeOptions, trainerDefaults } from "../../lib/index.js";
+import { paces } from "../../lib/schema/presets.js";
 import type { DetectorConfig, EngineConfig, NetworkConfig, TrainerConfig } from "../../lib/native/binding.js";
 
 /** The paper's network on a small backbone and a small image. */
@@ -45,7 +46,13 @@ export function trainerConfig(changes: TrainerChanges = {}): TrainerConfig {
     featureCachePrecision: "float32",
     cudaGraphs: 0,
     nccl: false,
-    optimizer: { ...trainerDefaults.optimizer, gradientClip: 0, stopGradient: true, balancedSampling: false },
+    optimizer: {
+      ...trainerDefaults.optimizer,
+      ...paces.published.optimizer,
+      gradientClip: 0,
+      stopGradient: true,
+      balancedSampling: false,
+    },
     ablation: trainerDefaults.ablation,
   };
   return changedConfig(standard, changes);

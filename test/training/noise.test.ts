@@ -75,7 +75,7 @@ test("relative noise is the given multiple of each channel's own standard deviat
   const steps: StepEvent[] = [];
   const model = await train(
     data,
-    { ...tinier, anomalies: { noiseStd: { relative }, noiseVectors: "independent" } },
+    { ...tinier, pace: "published", anomalies: { noiseStd: { relative }, noiseVectors: "independent" } },
     { onStep: (event) => steps.push(event) },
   );
   const mean = (relative * observed.reduce((sum, value) => sum + value, 0)) / observed.length;

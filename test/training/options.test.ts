@@ -14,7 +14,7 @@ import { assemble } from "../../lib/schema/flags.js";
 import { entries } from "../../lib/schema/option.js";
 import { trainerOptions } from "../../lib/schema/training.js";
 import { rankSettings } from "../../lib/training/ranks.js";
-import { resolveOptions } from "../../lib/training/resolve.js";
+import { epochsOf, resolveOptions } from "../../lib/training/resolve.js";
 import { learningRateScale, noiseScale } from "../../lib/training/schedules.js";
 import { failure } from "../datasets/files.js";
 import { settled } from "./support.js";
@@ -33,6 +33,7 @@ const wrong: Record<string, unknown[]> = {
   "network.variant": ["JIMS", 1],
   "network.alignCorners": ["true", 1, null],
   regime: ["supervised", null],
+  pace: ["fast", true, 1, null],
   epochs: [0, -1, 1.5, NaN, Infinity, "3", null],
   batchSize: [0, 2.5, 5000, "8"],
   seed: [-1, 0.5, 2 ** 53, NaN, "1"],
@@ -227,8 +228,8 @@ test("fit refuses unknown options before anything else", async () => {
 });
 
 test("undefined is the default", () => {
-  const { imageSize, epochs } = make({ imageSize: undefined, epochs: undefined, regime: undefined }).options;
-  assert.deepEqual([imageSize, epochs], [trainerDefaults.imageSize, trainerDefaults.epochs]);
+  const { imageSize, batchSize } = make({ imageSize: undefined, batchSize: undefined, regime: undefined }).options;
+  assert.deepEqual([imageSize, batchSize], [trainerDefaults.imageSize, trainerDefaults.batchSize]);
 });
 
 test("lists are not shared: neither with the caller nor with the defaults", () => {
@@ -313,4 +314,32 @@ test("the noise falls geometrically over its share of the steps, and stays", () 
   );
   assert.equal(noiseScale(0, 1, schedule), 0.5, "the only step is the last one");
   assert.equal(noiseScale(100, 101, { ...schedule, over: 1 }), 0.5);
+});
+
+test("the pace decides epochs, learning rates and noise schedule where they are not given", () => {
+  const paced = (options: TrainerOptions, regime: Regime = "unsupervised") => {
+    const resolved = resolveOptions(settled(options), regime);
+    const { adaptorLearningRate, headsLearningRate } = resolved.optimizer;
+    const { noiseSchedule } = resolved.anomalies;
+    const epochs = [7, 1].map((stepsPerEpoch) => epochsOf(resolved, stepsPerEpoch));
+    return [resolved.pace, epochs, adaptorLearningRate, headsLearningRate, noiseSchedule];
+  };
+  const short = ["short", [60, 240], 5e-4, 1e-3, { from: 2, to: 0.8, over: 0.3 }];
+  const published = ["published", [300, 300], 1e-4, 2e-4, false];
+  const resnet = { backbone: "resnet18" } as const;
+  assert.deepEqual(paced(resnet), short);
+  assert.deepEqual(paced({}), published, "the trained paper's backbone has the published noise");
+  assert.deepEqual(paced({ ...resnet, anomalies: { noiseStd: 0.1 } }), published);
+  for (const regime of ["weak", "mixed", "full"] as const) assert.deepEqual(paced(resnet, regime), published);
+  assert.deepEqual(paced({ pace: "short" }, "full"), short);
+  assert.deepEqual(paced({ ...resnet, pace: "published" }), published);
+  assert.deepEqual(
+    paced({ ...resnet, epochs: 5, optimizer: { headsLearningRate: 0.1 }, anomalies: { noiseSchedule: false } }),
+    ["short", [5, 5], 5e-4, 0.1, false],
+  );
+  assert.deepEqual(paced({ ...resnet, init: "model" }), ["published", [30, 30], 1e-4, 2e-4, false]);
+  assert.throws(
+    () => make({ init: "model", pace: "short" }),
+    failure("INVALID_OPTION", "'published' where a model's heads are trained on"),
+  );
 });

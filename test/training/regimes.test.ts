@@ -10,6 +10,7 @@ import {
   regimePresets,
   type StartEvent,
   type StepEvent,
+  Trainer,
   type TrainerOptions,
 } from "../../lib/index.js";
 import { recordOf } from "../../lib/schema/record.js";
@@ -183,6 +184,7 @@ test("a gradient clipped to nearly nothing moves nearly nothing", async () => {
 test("learning rates fall at the milestones", async () => {
   const { epochs } = await run(labelledFor(data, "unsupervised"), {
     epochs: 5,
+    pace: "published",
     optimizer: { learningRateMilestones: [0.4, 0.8], learningRateFactor: 0.5 },
   });
   const rates = epochs.map(({ adaptorLearningRate, headsLearningRate }) => [adaptorLearningRate, headsLearningRate]);
@@ -234,4 +236,17 @@ test("batches of one, and one image drawn several times in one batch", async () 
   assert.deepEqual(headsOf(together.model), headsOf(cached.model));
   const one = await run(labelledFor(few, "unsupervised"), { batchSize: 1 });
   assert.equal(one.steps.length, 2);
+});
+
+test("few images get more epochs, so that the training has enough steps", async () => {
+  const { epochs: _, ...others } = tinier;
+  const stop = new AbortController();
+  let start: StartEvent | undefined;
+  const onStart = (event: StartEvent): void => {
+    start = event;
+    stop.abort();
+  };
+  const trainer = new Trainer({ ...others, regime: "unsupervised" });
+  await assert.rejects(trainer.fit(data, { signal: stop.signal, onStart }), { code: "ABORTED" });
+  assert.deepEqual([start!.stepsPerEpoch, start!.epochs], [3, 80]);
 });
