@@ -211,8 +211,7 @@ const fixes: Partial<Record<ErrorCode, string>> = {
   ENGINE_NOT_BUILT: isCheckout
     ? setupCommand
     : "npm run pack:all -- --out DIR in a clone of the repository, then npm install DIR/*.tgz here",
-  GLIBC_TOO_OLD:
-    "use a newer distribution or container, or npm run pack:all -- --out DIR in a clone of the repository on this one",
+  GLIBC_TOO_OLD: "use a newer distribution or container",
 };
 
 function problemOf(error: unknown): Problem {

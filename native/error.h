@@ -12,6 +12,9 @@ class Error : public std::runtime_error {
  public:
   Error(std::string code, const std::string& message, std::string path = {}, std::string remedy = {})
       : std::runtime_error(message), code_(std::move(code)), path_(std::move(path)), remedy_(std::move(remedy)) {}
+  // Copied, not moved: libstdc++ has a move of runtime_error since GCC 9 (compatibility/old_linux.h).
+  Error(const Error&) = default;
+
   const std::string& code() const { return code_; }
   const std::string& path() const { return path_; }
   const std::string& remedy() const { return remedy_; }

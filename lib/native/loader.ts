@@ -94,8 +94,7 @@ export function checkGlibc(addon: Addon | null, found: string | null = glibcVers
 }
 
 /** What helps against a C or C++ library that is too old. */
-export const olderSystem =
-  "Use a newer system or container (glibc 2.28: Debian 10, Ubuntu 20.04, RHEL 8; 2.34: Ubuntu 22.04, RHEL 9, Debian 12), or build the packages on this one: docs/guides/install.md.";
+export const olderSystem = "Use a newer system or container (glibc 2.28: Debian 10, Ubuntu 20.04, RHEL 8).";
 
 function older(version: string, than: string): boolean {
   const [a, b] = [version, than].map((v) => v.split(".").map(Number));

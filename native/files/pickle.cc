@@ -1,6 +1,13 @@
 #include "files/pickle.h"
 
+#include <locale.h>
+#include <stdlib.h>
+#ifdef __APPLE__
+#include <xlocale.h>
+#endif
+
 #include <bit>
+#include <cctype>
 #include <charconv>
 #include <cstring>
 #include <optional>
@@ -182,8 +189,20 @@ class Unpickler {
     T value{};
     const char* end = text.data() + text.size();
     const auto [stop, error] = std::from_chars(text.data(), end, value);
-    if (text.empty() || error != std::errc() || stop != end) corrupt("'" + text.substr(0, 40) + "' is not a number");
+    if (text.empty() || error != std::errc() || stop != end) notANumber(text);
     return value;
+  }
+  // std::from_chars reads floats since GCC 11 only. Whatever the process's locale is, the point is a point.
+  double parsedFloat(const std::string& text) const {
+    static const locale_t plain = newlocale(LC_ALL_MASK, "C", nullptr);
+    char* stop = nullptr;
+    const double value = strtod_l(text.c_str(), &stop, plain);
+    if (text.empty() || std::isspace(static_cast<unsigned char>(text[0])) || stop != text.c_str() + text.size())
+      notANumber(text);
+    return value;
+  }
+  [[noreturn]] void notANumber(const std::string& text) const {
+    corrupt("'" + text.substr(0, 40) + "' is not a number");
   }
   void pushLong(const std::string& bytes) {
     if (bytes.size() > 8) return pushText(Kind::BigInt, bytes);
@@ -390,7 +409,7 @@ class Unpickler {
       case 0x8b:
         return pushLong(in_.take(in_.little(4)));
       case 'F':
-        return pushFloat(parsed<double>(in_.line()));
+        return pushFloat(parsedFloat(in_.line()));
       case 'G': {
         uint64_t bits = 0;
         for (int i = 0; i < 8; ++i) bits = (bits << 8) | in_.byte();
