@@ -9,6 +9,7 @@ import { recordOf } from "../detection/record.js";
 import type { Detection } from "../detection/types.js";
 import { hasCode, option as flagOf, SuperSimpleNetError, text } from "../errors.js";
 import { firstOf } from "../datasets/listing.js";
+import { isUnreadable } from "../images/unreadable.js";
 import { ImageWarnings } from "../images/warnings.js";
 import { mapSuffixes, overlaySuffix, pictureNames } from "../report/names.js";
 import { detectorOptions } from "../schema/detection.js";
@@ -175,14 +176,11 @@ async function* outcomes(detector: Detector, files: readonly string[], signal: A
       for await (const detection of detector.detectEach(files.slice(next), { signal }))
         yield { file: files[next++]!, detection };
     } catch (error) {
-      if (!belongsToImage(error)) throw error;
+      if (!isUnreadable(error)) throw error;
       yield { file: files[next++]!, error };
     }
   }
 }
-
-const belongsToImage = (error: unknown): error is SuperSimpleNetError =>
-  hasCode(error, "IMAGE_UNREADABLE", "FILE_NOT_FOUND", "NO_PERMISSION", "FILE_ERROR");
 
 const verdicts: Readonly<Record<Detection["verdict"], string>> = { defect: "DEFECT", unsure: "unsure", good: "good  " };
 

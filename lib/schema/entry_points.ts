@@ -2,7 +2,7 @@ import type { z } from "zod";
 
 import { benchmarkOptions } from "./benchmark.js";
 import { folderOptions, generatedOptions, manifestOptions, openOptions, validateOptions } from "./datasets.js";
-import { detectOptions, detectorOptions } from "./detection.js";
+import { detectEachOptions, detectOptions, detectorOptions } from "./detection.js";
 import { installCudaOptions, pullOptions } from "./downloads.js";
 import { evaluateMapsOptions, evaluateOptions } from "./evaluation.js";
 import { experimentOptions } from "./experiments.js";
@@ -14,7 +14,8 @@ export const entryPoints: readonly { call: string; summary: string; schema: z.Zo
   { call: "new Trainer(options)", summary: "How a model is trained.", schema: trainerOptions },
   { call: "trainer.fit(dataset, options)", summary: "One run of a training.", schema: fitOptions },
   { call: "Detector.load(model, options)", summary: "How images are judged.", schema: detectorOptions },
-  { call: "detector.detect(images, options)", summary: "One call, also of `detectEach`.", schema: detectOptions },
+  { call: "detector.detect(images, options)", summary: "One call.", schema: detectOptions },
+  { call: "detector.detectEach(images, options)", summary: "A stream of images.", schema: detectEachOptions },
   { call: "evaluate(detector, dataset, options)", summary: "Metrics of a detector.", schema: evaluateOptions },
   { call: "evaluateMaps(images, options)", summary: "Metrics of maps from anywhere.", schema: evaluateMapsOptions },
   { call: "datasets.open(root, options)", summary: "A data set of any kind.", schema: openOptions },
