@@ -62,6 +62,12 @@ export type { ExperimentTable } from "./experiments/tables.js";
 export { type ProtocolName, protocols } from "./experiments/protocols.js";
 export { type AblationName, ablations } from "./schema/presets.js";
 
+// experimental: results for other machines
+export type { Output, OutputStatus, Result } from "./outputs/output.js";
+export { openOutputs, type OutputOptions } from "./outputs/open.js";
+export { type Keeper, openKeeper } from "./outputs/keep.js";
+export { watchFolder, type WatchCounts, type WatchOptions } from "./watch/watch.js";
+
 // experimental: speed
 export { benchmark, type Benchmark, type BenchmarkOptions } from "./benchmark/benchmark.js";
 

@@ -7,7 +7,9 @@ import { installCudaOptions, pullOptions } from "./downloads.js";
 import { evaluateMapsOptions, evaluateOptions } from "./evaluation.js";
 import { experimentOptions } from "./experiments.js";
 import { calibrateOptions, modelFromCheckpointOptions, saveOptions } from "./models.js";
+import { outputOptions } from "./outputs.js";
 import { fitOptions, trainerOptions } from "./training.js";
+import { keepOptions, watchOptions } from "./watch.js";
 
 /** Every call of the API that takes options, in the order of docs/reference/options.md. */
 export const entryPoints: readonly { call: string; summary: string; schema: z.ZodType }[] = [
@@ -28,6 +30,9 @@ export const entryPoints: readonly { call: string; summary: string; schema: z.Zo
   { call: "modelFromCheckpoint(options)", summary: "A PyTorch checkpoint.", schema: modelFromCheckpointOptions },
   { call: "pullWeights(architecture, options)", summary: "Download of backbone weights.", schema: pullOptions },
   { call: "installCuda(options)", summary: "Download of the CUDA build of libtorch.", schema: installCudaOptions },
+  { call: "openOutputs(to, options)", summary: "Where results go.", schema: outputOptions },
+  { call: "watchFolder(detector, folder, options)", summary: "A folder of images that come.", schema: watchOptions },
+  { call: "openKeeper(options)", summary: "Images for the next training.", schema: keepOptions },
   { call: "benchmark(options)", summary: "Latency, throughput and memory.", schema: benchmarkOptions },
   { call: "experiment(name, options)", summary: "The paper's tables and figures.", schema: experimentOptions },
 ];
