@@ -18,6 +18,12 @@ export function splitOutputFlags<Flags extends OutputFlags>(
   return { outputs: { to, stateDir, spoolMiB, webhookSecretFile, mqttPasswordFile, execTimeoutMs }, others };
 }
 
+/** Throws INVALID_OPTION for a form that does not exist, before a model is loaded. */
+export async function checkFlagged({ to = [] }: OutputFlags): Promise<void> {
+  const { placeOf } = await import("../outputs/places.js");
+  for (const written of to) placeOf("openOutputs", written);
+}
+
 /** The outputs that --to names; failures are told in the log. Undefined: none. */
 export async function openFlagged({ to = [], ...options }: OutputFlags): Promise<Output | undefined> {
   if (to.length === 0) return undefined;

@@ -22,7 +22,7 @@ import { describeModel, warnIfUntrained, withDetector } from "./models.js";
 import * as rows from "./options.js";
 import { resultLine } from "./results.js";
 import { errorDocument, output, printable } from "./output.js";
-import { closeFlagged, openFlagged, type OutputFlags, outputFlags, splitOutputFlags } from "./outputs.js";
+import { checkFlagged, closeFlagged, openFlagged, type OutputFlags, outputFlags, splitOutputFlags } from "./outputs.js";
 
 const options = z.strictObject({
   model: rows.modelFile,
@@ -78,6 +78,7 @@ interface Plan {
 
 async function planPrediction(flags: Options, images: readonly string[]): Promise<Plan> {
   const { outputs, others } = splitOutputFlags(flags);
+  await checkFlagged(outputs);
   const { model, maps: mapFolder, mapFormat, overlays: overlayFolder, drift = false, ...settings } = others;
   if (mapFormat !== undefined && mapFolder === undefined)
     throw wrongUsage(text`${flagOf("mapFormat")} needs ${flagOf("maps")} DIR.`, { option: "mapFormat" });

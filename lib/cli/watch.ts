@@ -10,7 +10,7 @@ import { refuseInDataset } from "./guards.js";
 import { describeModel, warnIfUntrained, withDetector } from "./models.js";
 import * as rows from "./options.js";
 import { errorDocument, output, printable } from "./output.js";
-import { closeFlagged, openFlagged, outputFlags, splitOutputFlags } from "./outputs.js";
+import { checkFlagged, closeFlagged, openFlagged, outputFlags, splitOutputFlags } from "./outputs.js";
 import { resultLine } from "./results.js";
 
 const watching = watchOptions.omit({
@@ -49,6 +49,7 @@ type Flags = z.input<typeof options>;
 
 async function watchAll(flags: Flags, folder: string, signal: AbortSignal): Promise<number> {
   const { outputs: given, others } = splitOutputFlags(flags);
+  await checkFlagged(given);
   const { model, keep, keepDir, keepMiB, pollMs, settleMs, moveTo, removeAfterDays, minFreeMiB, ...settings } = others;
   for (const [name, dir] of Object.entries({ moveTo, keepDir })) if (dir !== undefined) refuseInDataset(name, dir);
   if (keepDir !== undefined && path.resolve(keepDir) === path.resolve(folder))

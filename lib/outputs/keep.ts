@@ -37,6 +37,7 @@ export interface Keeper {
   offer(result: Result, source: string | Uint8Array): Promise<boolean>;
   /** How many images were kept, and whether the folder is full. */
   status(): { kept: number; full: boolean };
+  /** Ends the list. */
   close(): Promise<void>;
 }
 

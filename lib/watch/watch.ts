@@ -26,9 +26,13 @@ export interface WatchOptions extends WatchSettings {
   outputs?: Output | undefined;
   /** Keeps images for the next training: openKeeper. */
   keeper?: Keeper | undefined;
+  /** Called once the folder is being watched. */
   onReady?: (() => void) | undefined;
+  /** Called with each result, before it goes to the outputs. */
   onResult?: ((result: Result) => void) | undefined;
+  /** Called for an image that could not be read for some seconds. */
   onUnreadable?: ((error: SuperSimpleNetError, file: string) => void) | undefined;
+  /** Called with what does not stop the work: a folder that cannot be listed now, a disk without room for the journal. */
   onTrouble?: ((error: unknown) => void) | undefined;
 }
 

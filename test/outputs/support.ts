@@ -3,6 +3,7 @@ import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import type { Output, OutputStatus, Result } from "../../lib/outputs/output.js";
+import { Spool } from "../../lib/outputs/spool.js";
 
 /** What a detector says of an image, without one. */
 export function resultOf(name: string, changes: Partial<Result> = {}): Result {
@@ -64,4 +65,18 @@ export async function receiver(
 export function closed(server: Server): Promise<void> {
   server.closeAllConnections();
   return new Promise((resolve) => server.close(() => resolve()));
+}
+
+/** The images of the results that a closed output has left in its queue. */
+export async function openSpool(folder: string): Promise<string[]> {
+  const spool = await Spool.open(folder, 2 ** 30, {});
+  const paths: string[] = [];
+  const { signal } = new AbortController();
+  while (spool.waiting > 0) {
+    const taken = (await spool.take(1000, signal))!;
+    for (const line of taken.lines) paths.push((JSON.parse(line) as { result: Result }).result.path!);
+    await spool.sent(taken);
+  }
+  await spool.close();
+  return paths;
 }
