@@ -37,7 +37,7 @@ export { pullWeights, type PullOptions } from "./backbones/pull.js";
 // stable: detection
 export { Detector } from "./detection/detector.js";
 export type { Drift } from "./calibration/drift_watch.js";
-export type { Detection, ImageSource } from "./detection/types.js";
+export type { DetectEachOptions, Detection, ImageSource, NamedImage } from "./detection/types.js";
 export type { RawImage } from "./images/source.js";
 export type { DetectOptions, DetectorOptions } from "./schema/detection.js";
 export type { Architecture, Precision, Region, TensorMap } from "./native/binding.js";
@@ -61,6 +61,12 @@ export type { ExperimentEvent, ExperimentOptions, ExperimentReport } from "./exp
 export type { ExperimentTable } from "./experiments/tables.js";
 export { type ProtocolName, protocols } from "./experiments/protocols.js";
 export { type AblationName, ablations } from "./schema/presets.js";
+
+// experimental: results for other machines
+export type { Output, OutputStatus, Result } from "./outputs/output.js";
+export { openOutputs, type OutputOptions } from "./outputs/open.js";
+export { type Keeper, openKeeper } from "./outputs/keep.js";
+export { watchFolder, type WatchCounts, type WatchOptions } from "./watch/watch.js";
 
 // experimental: speed
 export { benchmark, type Benchmark, type BenchmarkOptions } from "./benchmark/benchmark.js";

@@ -31,6 +31,11 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import("./predict.js")).predict,
   },
   {
+    name: "watch",
+    summary: "judge the images of a folder as they come, and send the results on",
+    load: async () => (await import("./watch.js")).watch,
+  },
+  {
     name: "calibrate",
     summary: "set a model's thresholds on new good parts, without training",
     load: async () => (await import("./calibrate.js")).calibrate,

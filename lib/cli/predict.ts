@@ -9,6 +9,7 @@ import { recordOf } from "../detection/record.js";
 import type { Detection } from "../detection/types.js";
 import { hasCode, option as flagOf, SuperSimpleNetError, text } from "../errors.js";
 import { firstOf } from "../datasets/listing.js";
+import { isUnreadable } from "../images/unreadable.js";
 import { ImageWarnings } from "../images/warnings.js";
 import { mapSuffixes, overlaySuffix, pictureNames } from "../report/names.js";
 import { detectorOptions } from "../schema/detection.js";
@@ -19,7 +20,9 @@ import { refuseInDataset, refuseInputs, withoutEmptyFolders } from "./guards.js"
 import { imageFiles, type Skipped, tellSkipped } from "./images.js";
 import { describeModel, warnIfUntrained, withDetector } from "./models.js";
 import * as rows from "./options.js";
+import { resultLine } from "./results.js";
 import { errorDocument, output, printable } from "./output.js";
+import { checkFlagged, closeFlagged, openFlagged, type OutputFlags, outputFlags, splitOutputFlags } from "./outputs.js";
 
 const options = z.strictObject({
   model: rows.modelFile,
@@ -32,6 +35,7 @@ const options = z.strictObject({
     help: "Say whether the scores are those of the good parts that the thresholds were set on, or camera and light have changed.",
     switch: true,
   }),
+  ...outputFlags,
   ...detectorOptions.omit({ heads: true }).shape,
 });
 
@@ -46,10 +50,11 @@ export const predict = command({
   examples: [
     "supersimplenet predict --model model.safetensors part.png",
     "supersimplenet predict --model model.safetensors photos/ --json --maps maps --map-format npy",
+    "supersimplenet predict --model model.safetensors photos/ --to csv:results --to webhook:https://mes.example/parts",
   ],
   async run(flags, images) {
     const folders = [flags.maps, flags.overlays].filter((folder) => folder !== undefined);
-    output.worksOn = folders.length > 0;
+    output.worksOn = folders.length > 0 || flags.to !== undefined;
     return withoutEmptyFolders(folders, async () => {
       const plan = await planPrediction(flags, images);
       return interruptible((signal) => detectAll(plan, signal));
@@ -60,7 +65,8 @@ export const predict = command({
 /** What is read and what is written. */
 interface Plan {
   model: string;
-  settings: Omit<Options, "model" | "maps" | "mapFormat" | "overlays" | "drift">;
+  settings: Omit<Options, "model" | "maps" | "mapFormat" | "overlays" | "drift" | keyof OutputFlags>;
+  outputs: OutputFlags;
   drift: boolean;
   files: string[];
   skipped: Skipped[];
@@ -71,7 +77,9 @@ interface Plan {
 }
 
 async function planPrediction(flags: Options, images: readonly string[]): Promise<Plan> {
-  const { model, maps: mapFolder, mapFormat, overlays: overlayFolder, drift = false, ...settings } = flags;
+  const { outputs, others } = splitOutputFlags(flags);
+  await checkFlagged(outputs);
+  const { model, maps: mapFolder, mapFormat, overlays: overlayFolder, drift = false, ...settings } = others;
   if (mapFormat !== undefined && mapFolder === undefined)
     throw wrongUsage(text`${flagOf("mapFormat")} needs ${flagOf("maps")} DIR.`, { option: "mapFormat" });
   if (mapFolder !== undefined) refuseInDataset("maps", mapFolder);
@@ -84,7 +92,7 @@ async function planPrediction(flags: Options, images: readonly string[]): Promis
   refuseInputs("maps", maps, inputs);
   refuseInputs("overlays", overlays, inputs);
   for (const folder of [mapFolder, overlayFolder]) if (folder !== undefined) await probeFolder(folder);
-  return { model: path.resolve(model), settings, drift, files, skipped, format, maps, overlays };
+  return { model: path.resolve(model), settings, outputs, drift, files, skipped, format, maps, overlays };
 }
 
 /** The picture of every image in a folder. */
@@ -106,6 +114,9 @@ async function detectAll(plan: Plan, signal: AbortSignal): Promise<number> {
       pixelThreshold: settings.pixelThreshold ?? config.thresholds.pixelLogit,
       bitDepth: networkSettings(config).bitDepth,
     });
+    const places = await openFlagged(plan.outputs);
+    const { resultsOf } = await import("../outputs/result.js");
+    const resultOf = places && (await resultsOf(detector.model, path.basename(model)));
     const images: Record<string, unknown>[] = [];
     const doubts = new ImageWarnings();
     const tellDoubts = (): void => doubts.texts(firstOf).forEach((doubt) => output.warn(doubt));
@@ -113,18 +124,22 @@ async function detectAll(plan: Plan, signal: AbortSignal): Promise<number> {
     try {
       for await (const outcome of outcomes(detector, files, signal)) {
         images.push(await reported(outcome, pictures, images.length));
-        if ("detection" in outcome) doubts.add(printable(outcome.file), outcome.detection.warnings);
+        if ("detection" in outcome) {
+          doubts.add(printable(outcome.file), outcome.detection.warnings);
+          void places?.write(resultOf!(outcome.detection, { path: outcome.file })); // what becomes of it is told at the end
+        }
         output.progress(`${images.length}/${files.length}`);
       }
     } catch (error) {
       // What was reported gets its pictures all the same. If that fails too, the first error still says why the run ended.
       await pictures.finish().catch((second: unknown) => output.warn((second as Error).message));
+      await closeFlagged(places);
       tellDoubts();
       throw hasCode(error, "ABORTED")
         ? error.with(() => `Interrupted after ${images.length} of ${files.length} images.`)
         : error;
     }
-    await pictures.finish();
+    await pictures.finish().finally(() => closeFlagged(places));
     output.done();
     tellDoubts();
     if (plan.drift) tellDrift(detector.drift());
@@ -141,7 +156,7 @@ async function reported(outcome: Outcome, pictures: PictureWriter, index: number
   }
   const image: Record<string, unknown> = { ...recordOf(outcome.detection, { path: outcome.file }) };
   await pictures.add(index, image, outcome.file, outcome.detection);
-  output.result(line(outcome.file, outcome.detection));
+  output.result(resultLine(outcome.file, outcome.detection));
   return image;
 }
 
@@ -175,25 +190,10 @@ async function* outcomes(detector: Detector, files: readonly string[], signal: A
       for await (const detection of detector.detectEach(files.slice(next), { signal }))
         yield { file: files[next++]!, detection };
     } catch (error) {
-      if (!belongsToImage(error)) throw error;
+      if (!isUnreadable(error)) throw error;
       yield { file: files[next++]!, error };
     }
   }
-}
-
-const belongsToImage = (error: unknown): error is SuperSimpleNetError =>
-  hasCode(error, "IMAGE_UNREADABLE", "FILE_NOT_FOUND", "NO_PERMISSION", "FILE_ERROR");
-
-const verdicts: Readonly<Record<Detection["verdict"], string>> = { defect: "DEFECT", unsure: "unsure", good: "good  " };
-
-function line(file: string, { score, peak, verdict, decidedBy, regions }: Detection): string {
-  const [first] = regions;
-  const where = first
-    ? `  ${regions.length} region${regions.length === 1 ? "" : "s"}, strongest ${first.width}x${first.height} at ${first.x},${first.y}`
-    : "";
-  // The score alone would not explain it.
-  const byMap = decidedBy.includes("map") ? `  map ${peak.toFixed(2)}` : "";
-  return `${verdicts[verdict]}  ${score.toFixed(4)}  ${printable(file)}${byMap}${where}`;
 }
 
 interface PictureWriter {

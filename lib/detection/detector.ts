@@ -8,29 +8,44 @@ import { weightsFile } from "../backbones/load.js";
 import { call, invalid, SuperSimpleNetError, text, throwIfAborted } from "../errors.js";
 import { applyMemory } from "../images/budget.js";
 import { type LoadedImage, loadImage } from "../images/decode.js";
-import { pathOfSource } from "../images/source.js";
-import { imageWarnings } from "../images/warnings.js";
 import { prefetch } from "../images/pipeline.js";
+import { pathOfSource } from "../images/source.js";
+import { newestOf, readyBatches } from "../images/stream.js";
+import { isUnreadable } from "../images/unreadable.js";
+import { imageWarnings } from "../images/warnings.js";
 import { computeFor, networkSettings } from "../models/config.js";
 import { checkInTurns, Model, openBackboneOf, openModel, releaseBackbone } from "../models/model.js";
 import type { NativeDetector, Region, ResizeMethod } from "../native/binding.js";
 import { type ChosenDevice, applyThreads, checkPrecision, resolveDevice } from "../native/device.js";
 import { engine, openEngine } from "../native/engine.js";
 import { lendTensors, sendTensors } from "../native/send.js";
-import { check } from "../schema/check.js";
+import { check, checkNames } from "../schema/check.js";
 import type { Decision } from "../schema/decisions.js";
-import { type DetectOptions, detectOptions, type DetectorOptions, detectorOptions } from "../schema/detection.js";
+import {
+  detectEachOptions,
+  type DetectOptions,
+  detectOptions,
+  type DetectorOptions,
+  detectorOptions,
+} from "../schema/detection.js";
 import { unheeded } from "../turns.js";
 import { decide, type Limits, limitsOf } from "./decide.js";
-import type { AnomalyMap, Detection, ImageSource } from "./types.js";
+import type { AnomalyMap, DetectEachOptions, Detection, ImageSource, NamedImage } from "./types.js";
 
 const where = "Detector.load";
 
+type Source = ImageSource | NamedImage;
+
 /** An image at model size, on its way to the engine. */
 interface Decoded {
-  source: ImageSource;
+  source: Source;
   image: LoadedImage;
   decodeMs: number;
+}
+
+interface Unread {
+  source: Source;
+  failure: unknown;
 }
 
 type Settings = z.output<typeof detectorOptions>;
@@ -121,58 +136,75 @@ export class Detector {
    *
    * Errors: IMAGE_UNREADABLE, FILE_NOT_FOUND, NO_PERMISSION (naming the image), ABORTED.
    */
-  detect(source: ImageSource, options?: DetectOptions): Promise<Detection>;
-  detect(sources: readonly ImageSource[], options?: DetectOptions): Promise<Detection[]>;
-  detect(sources: ImageSource | readonly ImageSource[], options?: DetectOptions): Promise<Detection | Detection[]>;
-  async detect(
-    source: ImageSource | readonly ImageSource[],
-    options: DetectOptions = {},
-  ): Promise<Detection | Detection[]> {
+  detect(source: ImageSource | NamedImage, options?: DetectOptions): Promise<Detection>;
+  detect(sources: readonly (ImageSource | NamedImage)[], options?: DetectOptions): Promise<Detection[]>;
+  detect(
+    sources: ImageSource | NamedImage | readonly (ImageSource | NamedImage)[],
+    options?: DetectOptions,
+  ): Promise<Detection | Detection[]>;
+  async detect(source: Source | readonly Source[], options: DetectOptions = {}): Promise<Detection | Detection[]> {
+    const { signal } = check("detector.detect", detectOptions, options);
     const many = Array.isArray(source);
     const out: Detection[] = [];
-    for await (const detection of this.detectEach(many ? source : [source as ImageSource], options))
-      out.push(detection);
+    for await (const detection of this.detectEach(many ? source : [source as Source], { signal })) out.push(detection);
     return many ? out : out[0]!;
   }
 
   /**
    * The same as a stream: results come in order while later images are being decoded. At an image that cannot be read, the
-   * results before it still come, then its error.
+   * results before it still come, then its error, unless `onUnreadable` takes it.
+   *
+   * An async iterable, such as a camera's frames, is asked for the next image when there is room for it; a result does not
+   * wait for the images after it. Then a batch is what is decoded by the time that the engine is free.
    */
   async *detectEach(
-    sources: Iterable<ImageSource>,
-    options: DetectOptions = {},
+    sources: Iterable<ImageSource | NamedImage> | AsyncIterable<ImageSource | NamedImage>,
+    options: DetectEachOptions = {},
   ): AsyncGenerator<Detection, void, undefined> {
-    const { signal } = check("detector.detect", detectOptions, options);
-    // Strings and buffers are iterable, but not over images.
-    if (typeof sources === "string" || types.isUint8Array(sources) || typeof sources?.[Symbol.iterator] !== "function")
-      throw invalid("detector.detectEach", "sources", "a list of images", sources);
+    const { signal, latestOnly } = check("detector.detectEach", detectEachOptions, options);
+    const live = isAsync(sources);
+    if (!live && !isList(sources))
+      throw invalid("detector.detectEach", "sources", "a list or an async iterable of images", sources);
+    if (latestOnly && !live)
+      throw invalid("detector.detectEach", "latestOnly", "false for a list of images", latestOnly);
     this.#assertUsable();
+    const { batchSize } = this.#settings;
+    const load = this.#loader();
+    // Enough decoded ahead for the next batch, so that the engine need not wait where the cores allow.
+    const ahead = Math.max(4, batchSize);
+    const decoded = !live
+      ? batchesOf(prefetch(sources, load, { ahead, signal }), batchSize)
+      : latestOnly
+        ? readyBatches(newestOf(sources), load, { ahead: 1, batch: 1, signal })
+        : readyBatches(sources, load, { ahead, batch: batchSize, signal });
+    for await (const items of decoded) {
+      let batch: Decoded[] = [];
+      for (const item of items) {
+        if ("image" in item) {
+          batch.push(item);
+          continue;
+        }
+        yield* this.#results(batch, signal);
+        batch = [];
+        if (!options.onUnreadable || !isUnreadable(item.failure)) throw item.failure;
+        await options.onUnreadable(item.failure, item.source);
+      }
+      yield* this.#results(batch, signal);
+    }
+  }
+
+  #loader(): (source: Source) => Promise<Decoded | Unread> {
     const [resize, bitDepth] = [this.#resize, this.#bitDepth];
     const { height, width } = this.#size;
-    const { batchSize } = this.#settings;
-    const load = async (source: ImageSource): Promise<Decoded | { failure: unknown }> => {
+    return async (source) => {
       const start = performance.now();
       try {
-        const image = await loadImage(source, { height, width, resize, bitDepth });
+        const image = await loadImage(imageOf(source), { height, width, resize, bitDepth });
         return { source, image, decodeMs: performance.now() - start };
       } catch (failure) {
-        return { failure };
+        return { source, failure };
       }
     };
-    let batch: Decoded[] = [];
-    // Enough decoded ahead for the next batch, so that the engine need not wait where the cores allow.
-    for await (const item of prefetch(sources, load, { ahead: Math.max(4, batchSize), signal })) {
-      if ("failure" in item) {
-        yield* this.#results(batch, signal);
-        throw item.failure;
-      }
-      batch.push(item);
-      if (batch.length < batchSize) continue;
-      yield* this.#results(batch, signal);
-      batch = [];
-    }
-    yield* this.#results(batch, signal);
   }
 
   async *#results(
@@ -234,7 +266,8 @@ export class Detector {
         const map = await this.#map(data, image.sourceWidth, image.sourceHeight);
         const postMs = performance.now() - postStart;
         return {
-          path: pathOfSource(source),
+          ...(isNamed(source) && { id: source.id }),
+          path: pathOfSource(imageOf(source)),
           score: sigmoid(logit),
           logit,
           peak,
@@ -312,6 +345,41 @@ export class Detector {
     this.#disposed = true;
     this.#native.dispose();
   }
+}
+
+/** Whether these are images that come over time. */
+const isAsync = (sources: Iterable<Source> | AsyncIterable<Source>): sources is AsyncIterable<Source> =>
+  typeof (sources as AsyncIterable<Source> | null | undefined)?.[Symbol.asyncIterator] === "function";
+
+/** Strings and buffers are iterable, but not over images. */
+const isList = (sources: Iterable<Source>): boolean =>
+  typeof sources !== "string" && !types.isUint8Array(sources) && typeof sources?.[Symbol.iterator] === "function";
+
+/** No form of an image has a member of this name. */
+const isNamed = (source: Source): source is NamedImage =>
+  typeof source === "object" && source !== null && Object.hasOwn(source, "image");
+
+function imageOf(source: Source): ImageSource {
+  if (!isNamed(source)) return source;
+  checkNames("named image", source, ["id", "image"]);
+  if (typeof source.id !== "string" || source.id === "")
+    throw invalid("named image", "id", "a non-empty string", source.id);
+  return source.image;
+}
+
+/** Batches that are full, but for the last one and what comes before an image that cannot be read. */
+async function* batchesOf(
+  items: AsyncIterable<Decoded | Unread>,
+  size: number,
+): AsyncGenerator<(Decoded | Unread)[], void, undefined> {
+  let batch: (Decoded | Unread)[] = [];
+  for await (const item of items) {
+    batch.push(item);
+    if (batch.length < size && "image" in item) continue;
+    yield batch;
+    batch = [];
+  }
+  if (batch.length > 0) yield batch;
 }
 
 interface Size {

@@ -1,7 +1,26 @@
 import type { Region } from "../native/binding.js";
+import type { SuperSimpleNetError } from "../errors.js";
+import type { ImageSource } from "../images/source.js";
 import type { Source } from "../schema/decisions.js";
+import type { detectEachOptions } from "../schema/detection.js";
+import type { Settings } from "../schema/types.js";
 
 export type { ImageSource } from "../images/source.js";
+
+/** An image with what the caller calls it: a part number, a time, a frame. Its detection has the same `id`. */
+export interface NamedImage {
+  id: string;
+  image: ImageSource;
+}
+
+/** Options of detector.detectEach. */
+export interface DetectEachOptions extends Settings<typeof detectEachOptions> {
+  /**
+   * Called in the place of its result for an image that cannot be read: IMAGE_UNREADABLE, FILE_NOT_FOUND, NO_PERMISSION or
+   * FILE_ERROR. Other errors end the stream all the same.
+   */
+  onUnreadable?: ((error: SuperSimpleNetError, source: ImageSource | NamedImage) => void | Promise<void>) | undefined;
+}
 
 export interface AnomalyMap {
   /** Logits, row-major. From `Detection.pixelThreshold` on means defect. */
@@ -21,6 +40,8 @@ export interface Timings {
 
 /** What a detector says about one image. */
 export interface Detection {
+  /** What the caller called the image; absent without a name. */
+  id?: string;
   /** The path, when the source was one, or the `file:` URL of one. */
   path: string | undefined;
   /** Sigmoid of the score logit, 0 to 1. */

@@ -1,22 +1,12 @@
 import assert from "node:assert/strict";
 
-import { abortedError, throwIfAborted } from "../errors.js";
+import { throwIfAborted } from "../errors.js";
+import { orAborted } from "./stream.js";
 
 export interface PrefetchOptions {
   /** How many items are loaded or being loaded beyond the one in the caller's hands. Default 4: libuv's pool size. */
   ahead?: number;
   signal?: AbortSignal | undefined;
-}
-
-/** The promise's result, or ABORTED as soon as the signal fires. Leaves no listener on the signal. */
-function orAborted<R>(promise: Promise<R>, signal: AbortSignal | undefined): Promise<R> {
-  if (!signal) return promise;
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => reject(abortedError(signal));
-    if (signal.aborted) return onAbort();
-    signal.addEventListener("abort", onAbort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
-  });
 }
 
 /**

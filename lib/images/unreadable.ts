@@ -1,6 +1,6 @@
 import { types } from "node:util";
 
-import { SuperSimpleNetError } from "../errors.js";
+import { hasCode, SuperSimpleNetError } from "../errors.js";
 import { addressSpaceLeft } from "../machine.js";
 import { outOfMemory } from "./budget.js";
 
@@ -11,6 +11,10 @@ const LITTLE = 64 * 2 ** 20;
 export function unreadable(name: string, reason: string, cause?: unknown): SuperSimpleNetError {
   return new SuperSimpleNetError("IMAGE_UNREADABLE", `Cannot read image ${name}: ${reason}`, { cause, path: name });
 }
+
+/** Whether an error is about one image, so that others can still be read. */
+export const isUnreadable = (error: unknown): error is SuperSimpleNetError =>
+  hasCode(error, "IMAGE_UNREADABLE", "FILE_NOT_FOUND", "NO_PERMISSION", "FILE_ERROR");
 
 /** IMAGE_UNREADABLE for an image that is whole, but of a kind that is not read. `kind` is a clause: "its compression is ZSTD". */
 export const notRead = (name: string, kind: string, convert: string): SuperSimpleNetError =>

@@ -14,10 +14,11 @@ export interface Result extends DetectionRecord {
 export interface OutputStatus {
   /** As on the command line, without secrets: "csv:results". */
   output: string;
+  /** Since the start. */
   written: number;
-  /** Kept on the disk until they can be written. */
+  /** Not yet there: in memory or on the disk until they can be written. */
   waiting: number;
-  /** Given up, because the limit of what is kept on the disk was reached. */
+  /** Given up since the start: the limit of what is kept was reached, or the receiver refused it for good. */
   lost: number;
   /** Why the last attempt failed. Undefined: it succeeded. */
   error: string | undefined;
@@ -26,11 +27,12 @@ export interface OutputStatus {
 /** Where results go: one implementation a file in this folder, and yours. */
 export interface Output {
   /**
-   * Takes a result. It resolves when the result is where it belongs, or kept on the disk until it can go there. Detection never waits for a
-   * receiver that is away, and a failure is no rejection: it shows in `status`.
+   * Takes a result. True: it is where it belongs, or kept on the disk until it can go there. False: it was given up. Either
+   * may take as long as a disk is full: who detects need not wait for it. It never rejects: a failure shows in `status`.
    */
-  write(result: Result): Promise<void>;
-  status(): OutputStatus;
+  write(result: Result): Promise<boolean>;
+  /** One entry for each place that results go to. */
+  status(): readonly OutputStatus[];
   /** Writes what still can be written within a few seconds; the rest stays on the disk for the next start. */
   close(): Promise<void>;
 }

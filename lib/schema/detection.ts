@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-import { decisionRow, device, headsForms, headsRow, memoryMiB, pathType, signal, threads } from "./common.js";
+import { callback, decisionRow, device, headsForms, headsRow, memoryMiB, pathType, signal, threads } from "./common.js";
 import { decisions } from "./decisions.js";
 import { option } from "./option.js";
 import type { Settings } from "./types.js";
@@ -74,5 +74,16 @@ export type DetectorOptions = Settings<typeof detectorOptions>;
 
 export const detectOptions = z.strictObject({ signal });
 
-/** Options of detector.detect and detector.detectEach. */
+/** Options of detector.detect. */
 export type DetectOptions = Settings<typeof detectOptions>;
+
+export const detectEachOptions = z.strictObject({
+  signal,
+  latestOnly: option(z.boolean().default(false), {
+    help:
+      "Of an async iterable: when images come faster than they are judged, judge the newest one and drop those that " +
+      "waited. One image is judged at a time.",
+    flag: false,
+  }),
+  onUnreadable: callback("An image that cannot be read: it is left out, instead of ending the stream."),
+});

@@ -2,19 +2,22 @@ import type { z } from "zod";
 
 import { benchmarkOptions } from "./benchmark.js";
 import { folderOptions, generatedOptions, manifestOptions, openOptions, validateOptions } from "./datasets.js";
-import { detectOptions, detectorOptions } from "./detection.js";
+import { detectEachOptions, detectOptions, detectorOptions } from "./detection.js";
 import { installCudaOptions, pullOptions } from "./downloads.js";
 import { evaluateMapsOptions, evaluateOptions } from "./evaluation.js";
 import { experimentOptions } from "./experiments.js";
 import { calibrateOptions, modelFromCheckpointOptions, saveOptions } from "./models.js";
+import { outputOptions } from "./outputs.js";
 import { fitOptions, trainerOptions } from "./training.js";
+import { keepOptions, watchOptions } from "./watch.js";
 
 /** Every call of the API that takes options, in the order of docs/reference/options.md. */
 export const entryPoints: readonly { call: string; summary: string; schema: z.ZodType }[] = [
   { call: "new Trainer(options)", summary: "How a model is trained.", schema: trainerOptions },
   { call: "trainer.fit(dataset, options)", summary: "One run of a training.", schema: fitOptions },
   { call: "Detector.load(model, options)", summary: "How images are judged.", schema: detectorOptions },
-  { call: "detector.detect(images, options)", summary: "One call, also of `detectEach`.", schema: detectOptions },
+  { call: "detector.detect(images, options)", summary: "One call.", schema: detectOptions },
+  { call: "detector.detectEach(images, options)", summary: "A stream of images.", schema: detectEachOptions },
   { call: "evaluate(detector, dataset, options)", summary: "Metrics of a detector.", schema: evaluateOptions },
   { call: "evaluateMaps(images, options)", summary: "Metrics of maps from anywhere.", schema: evaluateMapsOptions },
   { call: "datasets.open(root, options)", summary: "A data set of any kind.", schema: openOptions },
@@ -27,6 +30,9 @@ export const entryPoints: readonly { call: string; summary: string; schema: z.Zo
   { call: "modelFromCheckpoint(options)", summary: "A PyTorch checkpoint.", schema: modelFromCheckpointOptions },
   { call: "pullWeights(architecture, options)", summary: "Download of backbone weights.", schema: pullOptions },
   { call: "installCuda(options)", summary: "Download of the CUDA build of libtorch.", schema: installCudaOptions },
+  { call: "openOutputs(to, options)", summary: "Where results go.", schema: outputOptions },
+  { call: "watchFolder(detector, folder, options)", summary: "A folder of images that come.", schema: watchOptions },
+  { call: "openKeeper(options)", summary: "Images for the next training.", schema: keepOptions },
   { call: "benchmark(options)", summary: "Latency, throughput and memory.", schema: benchmarkOptions },
   { call: "experiment(name, options)", summary: "The paper's tables and figures.", schema: experimentOptions },
 ];

@@ -52,6 +52,9 @@ const special: Record<string, [written: string, value: unknown]> = {
   "distance-weight": ["3,2", { w: 3, p: 2 }],
   shard: ["2/3", { index: 2, count: 3 }],
   categories: ["a,b", ["a", "b"]],
+  to: ["csv:x", ["csv:x"]],
+  keep: ["unsure,random:0.5", ["unsure", "random:0.5"]],
+  "poll-ms": ["500", 500],
   data: ["x", "x"],
   index: ["http://localhost/simple", "http://localhost/simple"],
 };

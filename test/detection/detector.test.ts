@@ -13,7 +13,9 @@ import {
   type DetectorOptions,
   type ImageSource,
   type Model,
+  type NamedImage,
   type Sample,
+  type SuperSimpleNetError,
 } from "../../lib/index.js";
 import { engine } from "../../lib/native/engine.js";
 import { failure } from "../datasets/files.js";
@@ -453,12 +455,114 @@ test("wrong options and sources", async () => {
   assert.equal(one.path, images[0]);
 });
 
-test("a program that only detects loads neither the downloader's library nor the zip reader's", async () => {
+/** Yields one at a time, and counts what was asked of it. */
+async function* frames(
+  list: readonly (ImageSource | NamedImage)[],
+  told: { asked: number; closed: boolean } = { asked: 0, closed: false },
+): AsyncGenerator<ImageSource | NamedImage> {
+  try {
+    for (const frame of list) {
+      told.asked++;
+      yield frame;
+    }
+  } finally {
+    told.closed = true;
+  }
+}
+
+test("a stream of named frames: the results of the same images, with their names", async () => {
+  const detector = await load({ batchSize: 2 });
+  const expected = await detector.detect(images);
+  const found: Detection[] = [];
+  for await (const detection of detector.detectEach(frames(images.map((image, i) => ({ id: `part ${i}`, image })))))
+    found.push(detection);
+  assert.deepEqual(
+    found.map(({ id }) => id),
+    ["part 0", "part 1", "part 2", "part 3"],
+  );
+  assert.deepEqual(found.map(result), expected.map(result));
+  assert.equal((await detector.detect({ id: "one", image: images[0]! })).id, "one");
+  assert.ok(!("id" in expected[0]!));
+  await assert.rejects(detector.detect({ id: "", image: images[0]! }), failure("INVALID_OPTION", "id"));
+  await assert.rejects(
+    detector.detect({ id: "a", image: images[0]!, part: 1 } as NamedImage),
+    failure("UNKNOWN_OPTION"),
+  );
+});
+
+test("a source is asked for no more than there is room for, and closed when the reader leaves", async () => {
+  const detector = await load({ batchSize: 1 });
+  const told = { asked: 0, closed: false };
+  for await (const _ of detector.detectEach(frames(Array<string>(100).fill(images[0]!), told))) break;
+  assert.ok(told.asked <= 6, `${told.asked} asked for`);
+  assert.ok(told.closed);
+});
+
+test(
+  "a result does not wait for a source that is silent, and neither does who leaves",
+  { timeout: 60_000 },
+  async () => {
+    const detector = await load({ batchSize: 8 });
+    const silent: AsyncIterable<ImageSource> = {
+      [Symbol.asyncIterator]: () => {
+        let given = 0;
+        return {
+          next: () =>
+            given++ === 0 ? Promise.resolve({ value: images[0]!, done: false }) : new Promise<never>(() => undefined),
+        };
+      },
+    };
+    for (const options of [{}, { latestOnly: true }])
+      for await (const detection of detector.detectEach(silent, options)) {
+        assert.equal(detection.path, images[0]);
+        break;
+      }
+    const controller = new AbortController();
+    const stream = detector.detectEach(silent, { signal: controller.signal });
+    await stream.next();
+    const waiting = stream.next();
+    controller.abort();
+    await assert.rejects(waiting, failure("ABORTED"));
+  },
+);
+
+test("latestOnly judges the newest frame and drops those that waited", async () => {
+  const detector = await load();
+  const numbered = Array.from({ length: 50 }, (_, i) => ({ id: String(i), image: images[i % 4]! }));
+  const found: Detection[] = [];
+  for await (const detection of detector.detectEach(frames(numbered), { latestOnly: true })) found.push(detection);
+  const ids = found.map(({ id }) => Number(id));
+  assert.equal(ids.at(-1), 49);
+  assert.ok(ids.length < 10, `${ids.length} of 50 were judged`);
+  assert.deepEqual(
+    ids,
+    [...ids].sort((a, b) => a - b),
+  );
+  const list = detector.detectEach(images, { latestOnly: true });
+  await assert.rejects(list.next(), failure("INVALID_OPTION", "latestOnly"));
+});
+
+test("an image that cannot be read ends a stream, or is told of in its place", async () => {
+  const detector = await load({ batchSize: 3 });
+  const list = [images[0]!, { id: "lost", image: at("none.png") }, images[1]!];
+  for (const sources of [list, frames(list)]) {
+    const seen: unknown[] = [];
+    const onUnreadable = (error: SuperSimpleNetError, source: unknown): void =>
+      void seen.push([error.code, (source as NamedImage).id]);
+    for await (const { path: file } of detector.detectEach(sources, { onUnreadable })) seen.push(file);
+    assert.deepEqual(seen, [images[0], ["FILE_NOT_FOUND", "lost"], images[1]]);
+  }
+  const stream = detector.detectEach(frames(list));
+  assert.equal((await stream.next()).value?.path, images[0]);
+  await assert.rejects(stream.next(), failure("FILE_NOT_FOUND", "none.png"));
+});
+
+test("a program that only detects loads no library of downloads, archives or outputs", async () => {
   await model.save(at("alone.ssn"));
   const script = `
     require(process.argv[1]).Detector.load(process.argv[2], { threads: 1 }).then(async (detector) => {
       await detector.detect(process.argv[3]);
-      console.log(Object.keys(require.cache).filter((file) => /node_modules.(undici|yauzl)./.test(file)).length);
+      console.log(Object.keys(require.cache).filter((file) => /node_modules.(undici|yauzl|mqtt|better-sqlite3)./.test(file)).length);
     });`;
   const index = require.resolve("../../lib/index.js");
   const child = spawnSync(process.execPath, ["-e", script, index, at("alone.ssn"), at("a.png")], { encoding: "utf8" });

@@ -21,3 +21,21 @@ export function inNamespace(
 
 /** Whether that is allowed here. */
 export const mountsHere = process.platform === "linux" && inNamespace([["noexec", "/tmp"]], ["true"]).status === 0;
+
+/** Runs a command with a file system in memory of this size at the folder, in the same way. */
+export const withSmallFileSystem = (folder: string, size: string, ...command: string[]): SpawnSyncReturns<string> =>
+  spawnSync(
+    "unshare",
+    [
+      "--user",
+      "--map-root-user",
+      "--mount",
+      "sh",
+      "-c",
+      'mount -t tmpfs -o size="$1" tmpfs "$0" && shift && exec "$@"',
+      folder,
+      size,
+      ...command,
+    ],
+    { encoding: "utf8" },
+  );

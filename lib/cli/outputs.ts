@@ -1,0 +1,44 @@
+import { z } from "zod";
+
+import type { Output } from "../outputs/output.js";
+import { outputOptions, to } from "../schema/outputs.js";
+import { output } from "./output.js";
+
+/** The flags of every command with outputs. */
+export const outputFlags = { to, ...outputOptions.omit({ retryDelayMs: true, onChange: true }).shape };
+
+const flags = z.strictObject(outputFlags);
+export type OutputFlags = z.input<typeof flags>;
+
+/** Takes the flags of outputs out of a command's. */
+export function splitOutputFlags<Flags extends OutputFlags>(
+  given: Flags,
+): { outputs: OutputFlags; others: Omit<Flags, keyof OutputFlags> } {
+  const { to, stateDir, spoolMiB, webhookSecretFile, mqttPasswordFile, execTimeoutMs, ...others } = given;
+  return { outputs: { to, stateDir, spoolMiB, webhookSecretFile, mqttPasswordFile, execTimeoutMs }, others };
+}
+
+/** Throws INVALID_OPTION for a form that does not exist, before a model is loaded. */
+export async function checkFlagged({ to = [] }: OutputFlags): Promise<void> {
+  const { placeOf } = await import("../outputs/places.js");
+  for (const written of to) placeOf("openOutputs", written);
+}
+
+/** The outputs that --to names; failures are told in the log. Undefined: none. */
+export async function openFlagged({ to = [], ...options }: OutputFlags): Promise<Output | undefined> {
+  if (to.length === 0) return undefined;
+  const { openOutputs } = await import("../outputs/open.js");
+  const onChange = (name: string, error: string | undefined): void =>
+    error === undefined ? output.log(`${name} works again`) : output.warn(`${name}: ${error}`);
+  return openOutputs(to, { ...options, onChange });
+}
+
+/** Closes them, and tells what did not get there. */
+export async function closeFlagged(outputs: Output | undefined): Promise<void> {
+  if (!outputs) return;
+  await outputs.close();
+  for (const { output: name, waiting, lost } of outputs.status()) {
+    if (waiting > 0) output.warn(`${name}: ${waiting} results wait; the next call with this output sends them.`);
+    if (lost > 0) output.warn(`${name}: ${lost} results were given up.`);
+  }
+}

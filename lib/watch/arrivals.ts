@@ -1,0 +1,153 @@
+import { type FSWatcher, watch } from "node:fs";
+import { readdir, stat } from "node:fs/promises";
+import path from "node:path";
+
+import { isSystemName } from "../datasets/listing.js";
+import { fileError } from "../errors.js";
+import { isImageFile } from "../images/formats.js";
+import { isPictureName } from "../report/names.js";
+import type { Arrival } from "./journal.js";
+
+export interface ArrivalOptions {
+  settleMs: number;
+  pollMs: number | undefined;
+  /** Whether an image is done, or at work. */
+  isKnown: (arrival: Arrival) => boolean;
+  /** Why the folder cannot be listed or watched now. */
+  onTrouble: (error: unknown) => void;
+}
+
+/** Also where the system tells of new files: an event may be lost. */
+const rescanMs = 30_000;
+const troubleMs = 1000;
+
+interface Candidate extends Arrival {
+  /** When it was first seen like this, or is to be looked at again; of performance.now(). */
+  since: number;
+}
+
+/**
+ * The images of a folder as they become complete: size and time have stayed the same for `settleMs`, or the file was
+ * complete for so long before it was renamed into the folder. The oldest first. Not of folders below.
+ */
+export class Arrivals {
+  readonly #candidates = new Map<string, Candidate>();
+  readonly #told = new Set<string>();
+  #wake = (): void => undefined;
+  #scanned = -Infinity;
+  #troubled = false;
+
+  constructor(
+    private readonly folder: string,
+    private readonly options: ArrivalOptions,
+  ) {}
+
+  /** Looks at an image again, in `delayMs` at the earliest. */
+  again(name: string, delayMs = 0): void {
+    this.#candidates.set(name, { name, size: -1, mtimeMs: -1, since: performance.now() + delayMs });
+    this.#wake();
+  }
+
+  /** Until `signal` fires. */
+  async *watch(signal: AbortSignal): AsyncGenerator<Arrival, void, undefined> {
+    const watcher = this.options.pollMs === undefined ? this.#events() : undefined;
+    const stop = (): void => this.#wake();
+    signal.addEventListener("abort", stop);
+    try {
+      while (!signal.aborted) {
+        const ready = await this.#look();
+        for (const arrival of ready) {
+          if (signal.aborted) return;
+          if (!this.options.isKnown(arrival)) yield arrival;
+        }
+        if (!signal.aborted) await this.#pause();
+      }
+    } finally {
+      signal.removeEventListener("abort", stop);
+      watcher?.close();
+    }
+  }
+
+  #events(): FSWatcher | undefined {
+    try {
+      const watcher = watch(this.folder, (_, name) => {
+        if (name === null) this.#scanned = -Infinity;
+        else this.#told.add(name);
+        this.#wake();
+      });
+      watcher.on("error", (error) => this.options.onTrouble(error));
+      return watcher;
+    } catch (error) {
+      this.options.onTrouble(fileError(error, "watch folder", this.folder));
+      return undefined;
+    }
+  }
+
+  async #look(): Promise<Arrival[]> {
+    const now = performance.now();
+    const names = new Set([...this.#told, ...this.#candidates.keys()]);
+    this.#told.clear();
+    if (now - this.#scanned >= (this.options.pollMs ?? rescanMs))
+      for (const name of await this.#list()) names.add(name);
+    const ready: Arrival[] = [];
+    for (const name of names) {
+      const candidate = this.#candidates.get(name);
+      if (candidate && candidate.since > now) continue;
+      const arrival = await this.#examine(name, now);
+      if (arrival) ready.push(arrival);
+    }
+    return ready.sort((a, b) => a.mtimeMs - b.mtimeMs || (a.name < b.name ? -1 : 1));
+  }
+
+  async #list(): Promise<string[]> {
+    this.#scanned = performance.now();
+    try {
+      const names = await readdir(this.folder);
+      this.#troubled = false;
+      return names;
+    } catch (error) {
+      this.#scanned = performance.now() - (this.options.pollMs ?? rescanMs) + troubleMs;
+      if (!this.#troubled) this.options.onTrouble(fileError(error, "list folder", this.folder));
+      this.#troubled = true;
+      return [];
+    }
+  }
+
+  /** The image, if it is complete. */
+  async #examine(name: string, now: number): Promise<Arrival | undefined> {
+    const before = this.#candidates.get(name);
+    this.#candidates.delete(name);
+    if (name.startsWith(".") || isSystemName(name) || !isImageFile(name) || isPictureName(name)) return undefined;
+    const found = await stat(path.join(this.folder, name)).catch(() => undefined);
+    if (!found?.isFile()) return undefined;
+    const { size, mtimeMs, ctimeMs } = found;
+    const arrival: Arrival = { name, size, mtimeMs };
+    if (this.options.isKnown(arrival)) return undefined;
+    const unchanged = before?.size === size && before.mtimeMs === mtimeMs;
+    const since = unchanged ? before.since : now;
+    const settled = now - since >= this.options.settleMs;
+    // Both are times of the file system's clock: a name that is newer than the content.
+    const renamed = ctimeMs - mtimeMs >= this.options.settleMs;
+    if (size > 0 && (settled || renamed)) return arrival;
+    this.#candidates.set(name, { ...arrival, since });
+    return undefined;
+  }
+
+  /** Until there may be something to see. */
+  #pause(): Promise<void> {
+    if (this.#told.size > 0) return Promise.resolve();
+    const now = performance.now();
+    const { pollMs = rescanMs, settleMs } = this.options;
+    let until = this.#scanned + pollMs;
+    // A file that stays empty is looked at again by the next event or scan.
+    for (const { since, size } of this.#candidates.values())
+      if (size !== 0) until = Math.min(until, Math.max(since, now) + settleMs / 4);
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, Math.max(1, until - now));
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}

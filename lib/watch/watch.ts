@@ -1,0 +1,256 @@
+import { stat } from "node:fs/promises";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import type { Detector } from "../detection/detector.js";
+import type { Detection } from "../detection/types.js";
+import { fileError, hasCode, invalid, SuperSimpleNetError } from "../errors.js";
+import { holdFolder } from "../files/hold.js";
+import { isFolder } from "../files/input.js";
+import { Health } from "../outputs/health.js";
+import type { Keeper } from "../outputs/keep.js";
+import type { Output, Result } from "../outputs/output.js";
+import { resultsOf } from "../outputs/result.js";
+import { check } from "../schema/check.js";
+import { watchOptions, type WatchSettings } from "../schema/watch.js";
+import { probeFolder } from "../write.js";
+import { Arrivals } from "./arrivals.js";
+import { moveImage, removeImages } from "./images.js";
+import { type Arrival, Journal, keyOf } from "./journal.js";
+
+/** Options of watchFolder. */
+export interface WatchOptions extends WatchSettings {
+  /** What the model is called in the results. */
+  modelName?: string | undefined;
+  /** Where results go: openOutputs. */
+  outputs?: Output | undefined;
+  /** Keeps images for the next training: openKeeper. */
+  keeper?: Keeper | undefined;
+  /** Called once the folder is being watched. */
+  onReady?: (() => void) | undefined;
+  /** Called with each result, before it goes to the outputs. */
+  onResult?: ((result: Result) => void) | undefined;
+  /** Called for an image that could not be read for some seconds. */
+  onUnreadable?: ((error: SuperSimpleNetError, file: string) => void) | undefined;
+  /** Called with what does not stop the work: a folder that cannot be listed now, a disk without room for the journal. */
+  onTrouble?: ((error: unknown) => void) | undefined;
+}
+
+/** What has become of the images so far. */
+export interface WatchCounts {
+  good: number;
+  unsure: number;
+  defect: number;
+  unreadable: number;
+  removed: number;
+}
+
+/** For so long an image that cannot be read may still be on its way. */
+const unreadableMs = 5000;
+/** For so long at most the next image waits for the record of the one before. */
+const patienceMs = 1000;
+const removalMs = 60_000;
+
+/**
+ * Judges the images of a folder as they become complete, each once, until `signal` fires; then it resolves. Which ones are
+ * done is in a journal, over restarts. An image whose record was cut off by a crash is judged again, and its result says so
+ * (`repeated`): one at most, where the disks have room.
+ *
+ * Errors: INVALID_OPTION, FILE_NOT_FOUND, NO_PERMISSION, NO_SPACE, FILE_ERROR (also: another process watches the folder with
+ * this journal), FILE_CORRUPT (the journal), those of the detector that are not about one image.
+ */
+export async function watchFolder(
+  detector: Detector,
+  folder: string,
+  { modelName, outputs, keeper, ...options }: WatchOptions = {},
+): Promise<WatchCounts> {
+  const where = "watchFolder";
+  const settings = check(where, watchOptions, options);
+  if (!(await isFolder(folder)))
+    throw new SuperSimpleNetError("FILE_NOT_FOUND", `${folder} is no folder.`, { path: folder });
+  const { moveTo, signal } = settings;
+  if (moveTo !== undefined && path.resolve(moveTo) === path.resolve(folder))
+    throw invalid(where, "moveTo", "another folder than the one that is watched", moveTo);
+  const stateDir = path.join(settings.stateDir ?? path.join(folder, ".supersimplenet"), "watch");
+  await probeFolder(stateDir);
+  if (moveTo !== undefined) await probeFolder(moveTo);
+  const release = await holdFolder(stateDir);
+  try {
+    const trouble = options.onTrouble ?? (() => undefined);
+    const keepMoved = settings.removeAfterDays !== undefined || settings.minFreeMiB !== undefined;
+    const file = path.join(stateDir, "journal.jsonl");
+    const watcher = new Health(file, (_, error) => void (error !== undefined && trouble(new Error(error))));
+    const journal = await Journal.open(file, folder, { keepMoved, watcher });
+    const resultOf = await resultsOf(detector.model, modelName);
+    const watching = new Watching(detector, folder, journal, resultOf, { ...options, settings, outputs, keeper });
+    return await watching.run(signal ?? new AbortController().signal).finally(() => journal.close());
+  } finally {
+    await release();
+  }
+}
+
+type Parts = WatchOptions & { settings: ReturnType<typeof watchOptions.parse> };
+
+class Watching {
+  readonly #arrivals: Arrivals;
+  /** At work, or judged but not recorded in this process. */
+  readonly #taken = new Map<string, Arrival>();
+  readonly #unread = new Map<string, number>();
+  readonly #counts: WatchCounts = { good: 0, unsure: 0, defect: 0, unreadable: 0, removed: 0 };
+  /** Records that are not on the disk yet. */
+  readonly #open = new Set<Promise<boolean>>();
+  #patience = patienceMs;
+
+  constructor(
+    private readonly detector: Detector,
+    private readonly folder: string,
+    private readonly journal: Journal,
+    private readonly resultOf: Awaited<ReturnType<typeof resultsOf>>,
+    private readonly parts: Parts,
+  ) {
+    const { settleMs, pollMs } = parts.settings;
+    this.#arrivals = new Arrivals(folder, {
+      settleMs,
+      pollMs,
+      isKnown: (arrival) => this.#taken.has(keyOf(arrival)) || journal.isDone(arrival),
+      onTrouble: (error) => parts.onTrouble?.(error),
+    });
+  }
+
+  async run(signal: AbortSignal): Promise<WatchCounts> {
+    await this.#finishMoves();
+    const housekeeping = this.#housekeeping(signal);
+    this.parts.onReady?.();
+    let recording = Promise.resolve();
+    try {
+      const images = this.#images(signal);
+      const onUnreadable = async (error: SuperSimpleNetError, { id }: { id: string }): Promise<void> => {
+        await recording;
+        await this.#unreadable(error, this.#taken.get(id)!);
+      };
+      const options = { signal, onUnreadable: onUnreadable as (error: SuperSimpleNetError) => Promise<void> };
+      for await (const detection of this.detector.detectEach(images, options)) {
+        await recording; // while the next one was judged
+        recording = this.#record(detection, this.#taken.get(detection.id!)!);
+      }
+    } catch (error) {
+      if (!hasCode(error, "ABORTED")) throw error;
+    } finally {
+      await recording;
+      await Promise.race([Promise.all(this.#open), sleep(patienceMs, undefined, { ref: false })]);
+      await housekeeping;
+    }
+    return this.#counts;
+  }
+
+  async *#images(signal: AbortSignal): AsyncGenerator<{ id: string; image: string }> {
+    for await (const arrival of this.#arrivals.watch(signal)) {
+      this.#taken.set(keyOf(arrival), arrival);
+      yield { id: keyOf(arrival), image: this.#fileOf(arrival) };
+    }
+  }
+
+  #fileOf({ name }: Arrival): string {
+    return path.join(this.folder, name);
+  }
+
+  /** Never rejects: what fails is tried again, or told. */
+  async #record(detection: Detection, arrival: Arrival): Promise<void> {
+    const file = this.#fileOf(arrival);
+    if (!(await isSame(file, arrival))) {
+      // It was being written after all, or it is gone.
+      this.#taken.delete(keyOf(arrival));
+      return this.#arrivals.again(arrival.name);
+    }
+    const repeated = this.journal.wasStarted(arrival);
+    await this.#soon(this.journal.note("started", arrival));
+    const { id: _, ...told } = this.resultOf(detection, { path: file });
+    const result: Result = { ...told, ...(repeated && { repeated }) };
+    this.#counts[result.verdict]++;
+    this.parts.onResult?.(result);
+    const written = this.parts.outputs?.write(result) ?? Promise.resolve(true);
+    await this.#soon(this.#finish(written, result, arrival));
+  }
+
+  /** What comes once the result is where it belongs. Without that, the image is judged again after the next start. */
+  async #finish(written: Promise<boolean>, result: Result, arrival: Arrival): Promise<void> {
+    if (!(await written)) return;
+    const file = this.#fileOf(arrival);
+    await this.#trying(async () => void (await this.parts.keeper?.offer(result, file)));
+    const done = this.journal.note("done", arrival, { verdict: result.verdict });
+    const { moveTo } = this.parts.settings;
+    if (moveTo !== undefined && (await done))
+      await this.#trying(() => moveImage(this.journal, file, arrival, path.join(moveTo, result.verdict)));
+    this.#taken.delete(keyOf(arrival));
+    await this.#trying(() => this.journal.compact());
+  }
+
+  async #unreadable(error: SuperSimpleNetError, arrival: Arrival): Promise<void> {
+    const [key, file] = [keyOf(arrival), this.#fileOf(arrival)];
+    this.#taken.delete(key);
+    if (!(await isSame(file, arrival))) return this.#arrivals.again(arrival.name);
+    const first = this.#unread.get(key) ?? performance.now();
+    if (performance.now() - first < unreadableMs) {
+      this.#unread.set(key, first);
+      return this.#arrivals.again(arrival.name, this.parts.settings.settleMs);
+    }
+    this.#unread.delete(key);
+    this.#counts.unreadable++;
+    this.parts.onUnreadable?.(error, file);
+    const { moveTo } = this.parts.settings;
+    const noted = this.journal.note("unreadable", arrival);
+    if (moveTo !== undefined && (await noted))
+      await this.#trying(() => moveImage(this.journal, file, arrival, path.join(moveTo, "unreadable")));
+  }
+
+  /** Images whose record was finished and whose move was not, when the process before this one ended. */
+  async #finishMoves(): Promise<void> {
+    const { moveTo } = this.parts.settings;
+    if (moveTo === undefined) return;
+    for (const entry of [...this.journal.entries]) {
+      const folder = entry.event === "done" ? entry.verdict! : entry.event === "unreadable" ? "unreadable" : undefined;
+      if (folder === undefined || !(await this.journal.isThere(entry))) continue;
+      await this.#trying(() => moveImage(this.journal, this.#fileOf(entry), entry, path.join(moveTo, folder)));
+    }
+  }
+
+  async #housekeeping(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.#trying(async () => {
+        this.#counts.removed += await removeImages(this.journal, this.parts.settings);
+      });
+      await sleep(removalMs, undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  /** Waits for a record, but not for a disk that is full: then the record follows when there is room. */
+  async #soon(record: Promise<unknown>): Promise<void> {
+    const settled = record.then(
+      () => true,
+      () => true,
+    );
+    this.#open.add(settled);
+    void settled.then(() => this.#open.delete(settled));
+    const timer = new AbortController();
+    const inTime = await Promise.race([
+      settled,
+      sleep(this.#patience, false, { signal: timer.signal }).catch(() => true),
+    ]);
+    timer.abort();
+    this.#patience = inTime ? patienceMs : 1;
+  }
+
+  async #trying(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.parts.onTrouble?.(fileError(error, "write in", this.folder));
+    }
+  }
+}
+
+const isSame = (file: string, { size, mtimeMs }: Arrival): Promise<boolean> =>
+  stat(file).then(
+    (found) => found.size === size && found.mtimeMs === mtimeMs,
+    () => false,
+  );

@@ -1,0 +1,21 @@
+import assert from "node:assert/strict";
+import { mkdirSync } from "node:fs";
+import path from "node:path";
+import { test } from "node:test";
+
+import { temporaryFolder } from "../datasets/files.js";
+import { withSmallFileSystem } from "../support/mounts.js";
+
+test(
+  "a full disk: nothing is lost or torn, detection goes on, and lines follow when there is room",
+  { timeout: 120_000 },
+  async (t) => {
+    const small = path.join(await temporaryFolder(t), "small");
+    mkdirSync(small);
+    if (process.platform !== "linux" || withSmallFileSystem(small, "1m", "true").status !== 0)
+      return t.skip("no file system can be mounted here");
+    const child = withSmallFileSystem(small, "1m", process.execPath, path.join(__dirname, "full_disk-child.js"), small);
+    assert.equal(child.status, 0, child.stderr);
+    assert.match(child.stdout, /all done/);
+  },
+);
