@@ -7,7 +7,7 @@ import { type Drift, DriftWatch } from "../calibration/drift_watch.js";
 import { weightsFile } from "../backbones/load.js";
 import { call, invalid, SuperSimpleNetError, text, throwIfAborted } from "../errors.js";
 import { applyMemory } from "../images/budget.js";
-import { type LoadedImage, loadImage } from "../images/decode.js";
+import { type DecodeOptions, type LoadedImage, loadImage } from "../images/decode.js";
 import { pathOfSource } from "../images/source.js";
 import { imageWarnings } from "../images/warnings.js";
 import { prefetch } from "../images/pipeline.js";
@@ -26,12 +26,21 @@ import type { AnomalyMap, Detection, ImageSource } from "./types.js";
 
 const where = "Detector.load";
 
-/** An image at model size, on its way to the engine. */
-interface Decoded {
+/** An image at a detector's size, on its way to the engine. */
+export interface Decoded {
   source: ImageSource;
   image: LoadedImage;
   decodeMs: number;
 }
+
+/**
+ * The two halves of Detector.detect, for who gathers images of several callers into batches. Errors of the first: those of
+ * loadImage.
+ */
+export let decodeFor: (detector: Detector, source: ImageSource, options?: DecodeOptions) => Promise<Decoded>;
+
+/** The second half: one forward pass, whatever the detector's batch size. */
+export let detectDecoded: (detector: Detector, batch: readonly Decoded[]) => Promise<Detection[]>;
 
 type Settings = z.output<typeof detectorOptions>;
 
@@ -53,6 +62,11 @@ export class Detector {
   readonly #resize: ResizeMethod;
   readonly #bitDepth: number;
   #disposed = false;
+
+  static {
+    decodeFor = (detector, source, options) => detector.#decode(source, options);
+    detectDecoded = (detector, batch) => detector.#run(batch);
+  }
 
   private constructor(model: Model, chosen: ChosenDevice, native: NativeDetector, settings: Settings, limits: Limits) {
     this.model = model;
@@ -148,18 +162,9 @@ export class Detector {
     if (typeof sources === "string" || types.isUint8Array(sources) || typeof sources?.[Symbol.iterator] !== "function")
       throw invalid("detector.detectEach", "sources", "a list of images", sources);
     this.#assertUsable();
-    const [resize, bitDepth] = [this.#resize, this.#bitDepth];
-    const { height, width } = this.#size;
     const { batchSize } = this.#settings;
-    const load = async (source: ImageSource): Promise<Decoded | { failure: unknown }> => {
-      const start = performance.now();
-      try {
-        const image = await loadImage(source, { height, width, resize, bitDepth });
-        return { source, image, decodeMs: performance.now() - start };
-      } catch (failure) {
-        return { failure };
-      }
-    };
+    const load = (source: ImageSource): Promise<Decoded | { failure: unknown }> =>
+      this.#decode(source).catch((failure: unknown) => ({ failure }));
     let batch: Decoded[] = [];
     // Enough decoded ahead for the next batch, so that the engine need not wait where the cores allow.
     for await (const item of prefetch(sources, load, { ahead: Math.max(4, batchSize), signal })) {
@@ -173,6 +178,13 @@ export class Detector {
       batch = [];
     }
     yield* this.#results(batch, signal);
+  }
+
+  async #decode(source: ImageSource, options?: DecodeOptions): Promise<Decoded> {
+    const start = performance.now();
+    const [resize, bitDepth] = [this.#resize, this.#bitDepth];
+    const image = await loadImage(source, { ...options, ...this.#size, resize, bitDepth });
+    return { source, image, decodeMs: performance.now() - start };
   }
 
   async *#results(
