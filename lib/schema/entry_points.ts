@@ -7,6 +7,7 @@ import { installCudaOptions, pullOptions } from "./downloads.js";
 import { evaluateMapsOptions, evaluateOptions } from "./evaluation.js";
 import { experimentOptions } from "./experiments.js";
 import { calibrateOptions, modelFromCheckpointOptions, saveOptions } from "./models.js";
+import { serverOptions } from "./server.js";
 import { fitOptions, trainerOptions } from "./training.js";
 
 /** Every call of the API that takes options, in the order of docs/reference/options.md. */
@@ -15,6 +16,7 @@ export const entryPoints: readonly { call: string; summary: string; schema: z.Zo
   { call: "trainer.fit(dataset, options)", summary: "One run of a training.", schema: fitOptions },
   { call: "Detector.load(model, options)", summary: "How images are judged.", schema: detectorOptions },
   { call: "detector.detect(images, options)", summary: "One call, also of `detectEach`.", schema: detectOptions },
+  { call: "createServer(options)", summary: "A server that detects over HTTP.", schema: serverOptions },
   { call: "evaluate(detector, dataset, options)", summary: "Metrics of a detector.", schema: evaluateOptions },
   { call: "evaluateMaps(images, options)", summary: "Metrics of maps from anywhere.", schema: evaluateMapsOptions },
   { call: "datasets.open(root, options)", summary: "A data set of any kind.", schema: openOptions },
