@@ -30,6 +30,7 @@ export interface Output {
    * receiver that is away, and a failure is no rejection: it shows in `status`.
    */
   write(result: Result): Promise<void>;
+  /** How it fares now. */
   status(): OutputStatus;
   /** Writes what still can be written within a few seconds; the rest stays on the disk for the next start. */
   close(): Promise<void>;

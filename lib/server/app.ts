@@ -50,6 +50,9 @@ const maxModelBytes = 2 ** 31;
 /** A model file may come over a slow line. */
 const slowestRequestMs = 600_000;
 
+/** Of clients that do nothing: each takes a descriptor. */
+const maxConnections = 512;
+
 /** Answers without a token: they tell nothing of models and images. */
 const openRoutes: ReadonlySet<string | undefined> = new Set(["/", "/healthz", "/readyz", "/openapi.json"]);
 
@@ -79,6 +82,7 @@ export function makeApp(settings: ServerSettings, parts: AppParts): FastifyInsta
     clientErrorHandler: refuseConnection,
   }) as unknown as FastifyInstance;
 
+  app.server.maxConnections = maxConnections;
   for (const name of ["job", "asked", "told"]) app.decorateRequest(name, null);
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("*", { parseAs: "buffer" }, (_, body, done) => done(null, body));
@@ -217,27 +221,31 @@ async function detectParts(
     }
   }
   const answers = inOrder(received(), detectOne, 2 * settings.batchSize);
-  if (!/\bapplication\/x-ndjson\b/.test(request.headers.accept ?? "")) {
-    const images: PartAnswer[] = [];
-    for await (const answer of answers) images.push(answer);
-    if (images.length === 0) throw new HttpError("BAD_REQUEST", "The request has no image. Send files as parts.");
-    request.told["images"] = images.length;
-    return { images };
-  }
-  return reply.type("application/x-ndjson").send(Readable.from(lines(answers, request), { highWaterMark: 1 }));
+  if (/\bapplication\/x-ndjson\b/.test(request.headers.accept ?? ""))
+    return reply
+      .type("application/x-ndjson")
+      .header("connection", "close") // the answer may end before the request does
+      .send(Readable.from(lines(answers, request), { highWaterMark: 1 }));
+  const images: PartAnswer[] = [];
+  for (let next = await job.race(answers.next()); !next.done; next = await job.race(answers.next()))
+    images.push(next.value);
+  if (images.length === 0) throw new HttpError("BAD_REQUEST", "The request has no image. Send files as parts.");
+  request.told["images"] = images.length;
+  return { images };
 }
 
 /** Once the first line is sent, the status is: an error is a line too, and the last one. */
-async function* lines(answers: AsyncIterable<PartAnswer>, request: FastifyRequest): AsyncGenerator<string> {
+async function* lines(answers: AsyncIterator<PartAnswer>, request: FastifyRequest): AsyncGenerator<string> {
   let count = 0;
   try {
-    for await (const answer of answers) {
+    const next = (): Promise<IteratorResult<PartAnswer>> => request.job.race(answers.next());
+    for (let answer = await next(); !answer.done; answer = await next()) {
       count++;
-      yield `${JSON.stringify(answer)}\n`;
+      yield `${JSON.stringify(answer.value)}\n`;
     }
   } catch (error) {
     const { status, error: told } = answerTo(error);
-    if (status >= 500) request.log.error({ err: error }, "a request failed");
+    if (status >= 500 && !(error instanceof HttpError)) request.log.error({ err: error }, "a request failed");
     yield `${JSON.stringify({ error: told })}\n`;
   } finally {
     request.told["images"] = count;

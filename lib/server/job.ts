@@ -10,6 +10,7 @@ export class Job {
   readonly #controller = new AbortController();
   #atEnd: (() => void)[] = [];
   #closed = false;
+  #begun = false;
   #running = 0;
 
   constructor(request: FastifyRequest, reply: FastifyReply, most: number) {
@@ -24,7 +25,7 @@ export class Job {
           });
       this.#controller.abort(error);
       // Nobody else answers while the body is being read.
-      if (!arrived && !reply.sent) void reply.send(error);
+      if (!this.#begun && !reply.sent) void reply.send(error);
     }, timeoutMs);
     reply.raw.once("close", () => {
       clearTimeout(timer);
@@ -40,7 +41,7 @@ export class Job {
     return this.#controller.signal;
   }
 
-  /** The result of `work`, or the signal's reason as soon as it fires. What work holds is held until it has ended all the same. */
+  /** As `race`; what the request holds is held until the work has ended all the same. */
   run<T>(work: Promise<T>): Promise<T> {
     this.#running++;
     const ended = (): void => {
@@ -48,6 +49,12 @@ export class Job {
       this.#endIfOver();
     };
     work.then(ended, ended);
+    return this.race(work);
+  }
+
+  /** The result of `work`, or the signal's reason as soon as it fires. */
+  race<T>(work: Promise<T>): Promise<T> {
+    this.#begun = true;
     const { signal } = this;
     return new Promise((resolve, reject) => {
       const onAbort = (): void => reject(signal.reason as Error);

@@ -129,7 +129,7 @@ async function listen(app: FastifyInstance, { host, port }: ServerSettings): Pro
 class RunningServer implements DetectionServer {
   readonly url: string;
   readonly port: number;
-  readonly #timer: NodeJS.Timeout | undefined;
+  #timer: NodeJS.Timeout | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(
@@ -142,8 +142,16 @@ class RunningServer implements DetectionServer {
     const { address, port, family } = app.server.address() as AddressInfo;
     this.port = port;
     this.url = `${settings.tlsCert ? "https" : "http"}://${family === "IPv6" ? `[${address}]` : address}:${port}`;
-    if (settings.reloadSeconds > 0)
-      this.#timer = setInterval(() => void models.reloadChanged(), settings.reloadSeconds * 1000).unref();
+    if (settings.reloadSeconds > 0) this.#lookLater();
+  }
+
+  /** Looks at the files again and again, never twice at once. */
+  #lookLater(): void {
+    const look = async (): Promise<void> => {
+      await this.models.reloadChanged();
+      if (!this.#closing) this.#lookLater();
+    };
+    this.#timer = setTimeout(() => void look(), this.settings.reloadSeconds * 1000).unref();
   }
 
   get modelNames(): readonly string[] {
@@ -160,7 +168,7 @@ class RunningServer implements DetectionServer {
 
   async #close(): Promise<void> {
     this.beginStop();
-    clearInterval(this.#timer);
+    clearTimeout(this.#timer);
     this.app.log.info("stopping");
     // Who does not take the answer, or never ends the request, is not waited for.
     const patience = setTimeout(() => this.app.server.closeAllConnections(), this.settings.stopTimeoutMs);

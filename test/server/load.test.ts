@@ -192,6 +192,20 @@ test("a slow client holds up nobody and is given up at its deadline", async () =
   await until(async () => (await metric(url, "supersimplenet_queue_images")) === 0);
 });
 
+test("a client that stops within several images: its deadline ends it, and what was done has its line", async () => {
+  const { url } = await served({ models: { part: file }, timeoutMs: 1000 });
+  const { body, headers } = multipart([{ name: "a.png", bytes: image }]);
+  for (const accept of ["application/json", "application/x-ndjson"]) {
+    const more = `Content-Type: ${headers["content-type"]}\r\nAccept: ${accept}\r\n`;
+    const unfinished = Buffer.concat([Buffer.from(head(body.length + 1000, more)), body.subarray(0, -8)]);
+    const text = await rawAsk(url, unfinished);
+    assert.match(text, /REQUEST_TIMEOUT/);
+    if (accept.endsWith("ndjson")) assert.match(text, /^HTTP\/1\.1 200 /);
+    else assert.match(text, /^HTTP\/1\.1 408 /);
+  }
+  await until(async () => (await metric(url, "supersimplenet_queue_images")) === 0);
+});
+
 test("a client that is slow with the head of its request is given up", async () => {
   const { url } = await served({ models: { part: file }, headerTimeoutMs: 300 });
   assert.match(
