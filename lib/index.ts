@@ -42,6 +42,9 @@ export type { RawImage } from "./images/source.js";
 export type { DetectOptions, DetectorOptions } from "./schema/detection.js";
 export type { Architecture, Precision, Region, TensorMap } from "./native/binding.js";
 
+// experimental: detection over HTTP
+export { createServer, type DetectionServer, type ServerOptions } from "./server/create.js";
+
 // stable: evaluation
 export { evaluate, type EvaluateOptions } from "./evaluation/evaluate.js";
 export { evaluateMaps, evaluateScores } from "./evaluation/metrics.js";

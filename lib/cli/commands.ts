@@ -36,6 +36,11 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import("./watch.js")).watch,
   },
   {
+    name: "serve",
+    summary: "answer HTTP requests with the verdict on images",
+    load: async () => (await import("./serve.js")).serve,
+  },
+  {
     name: "calibrate",
     summary: "set a model's thresholds on new good parts, without training",
     load: async () => (await import("./calibrate.js")).calibrate,

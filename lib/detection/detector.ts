@@ -7,7 +7,7 @@ import { type Drift, DriftWatch } from "../calibration/drift_watch.js";
 import { weightsFile } from "../backbones/load.js";
 import { call, invalid, SuperSimpleNetError, text, throwIfAborted } from "../errors.js";
 import { applyMemory } from "../images/budget.js";
-import { type LoadedImage, loadImage } from "../images/decode.js";
+import { type DecodeOptions, type LoadedImage, loadImage } from "../images/decode.js";
 import { prefetch } from "../images/pipeline.js";
 import { pathOfSource } from "../images/source.js";
 import { newestOf, readyBatches } from "../images/stream.js";
@@ -36,8 +36,8 @@ const where = "Detector.load";
 
 type Source = ImageSource | NamedImage;
 
-/** An image at model size, on its way to the engine. */
-interface Decoded {
+/** An image at a detector's size, on its way to the engine. */
+export interface Decoded {
   source: Source;
   image: LoadedImage;
   decodeMs: number;
@@ -47,6 +47,15 @@ interface Unread {
   source: Source;
   failure: unknown;
 }
+
+/**
+ * The two halves of Detector.detect, for who gathers images of several callers into batches. Errors of the first: those of
+ * loadImage.
+ */
+export let decodeFor: (detector: Detector, source: ImageSource, options?: DecodeOptions) => Promise<Decoded>;
+
+/** The second half: one forward pass, whatever the detector's batch size. */
+export let detectDecoded: (detector: Detector, batch: readonly Decoded[]) => Promise<Detection[]>;
 
 type Settings = z.output<typeof detectorOptions>;
 
@@ -68,6 +77,11 @@ export class Detector {
   readonly #resize: ResizeMethod;
   readonly #bitDepth: number;
   #disposed = false;
+
+  static {
+    decodeFor = (detector, source, options) => detector.#decode(source, options);
+    detectDecoded = (detector, batch) => detector.#run(batch);
+  }
 
   private constructor(model: Model, chosen: ChosenDevice, native: NativeDetector, settings: Settings, limits: Limits) {
     this.model = model;
@@ -169,7 +183,8 @@ export class Detector {
       throw invalid("detector.detectEach", "latestOnly", "false for a list of images", latestOnly);
     this.#assertUsable();
     const { batchSize } = this.#settings;
-    const load = this.#loader();
+    const load = (source: Source): Promise<Decoded | Unread> =>
+      this.#decode(source).catch((failure: unknown) => ({ source, failure }));
     // Enough decoded ahead for the next batch, so that the engine need not wait where the cores allow.
     const ahead = Math.max(4, batchSize);
     const decoded = !live
@@ -193,18 +208,11 @@ export class Detector {
     }
   }
 
-  #loader(): (source: Source) => Promise<Decoded | Unread> {
+  async #decode(source: Source, options?: DecodeOptions): Promise<Decoded> {
+    const start = performance.now();
     const [resize, bitDepth] = [this.#resize, this.#bitDepth];
-    const { height, width } = this.#size;
-    return async (source) => {
-      const start = performance.now();
-      try {
-        const image = await loadImage(imageOf(source), { height, width, resize, bitDepth });
-        return { source, image, decodeMs: performance.now() - start };
-      } catch (failure) {
-        return { source, failure };
-      }
-    };
+    const image = await loadImage(imageOf(source), { ...options, ...this.#size, resize, bitDepth });
+    return { source, image, decodeMs: performance.now() - start };
   }
 
   async *#results(

@@ -4,7 +4,7 @@ import type { ConversionOptions, ResizeMethod } from "../native/binding.js";
 import { engine } from "../native/engine.js";
 import { fullDepth } from "../schema/common.js";
 import { decodingBudget } from "./budget.js";
-import { readHeader } from "./header.js";
+import { readHeader, refuseTooLarge } from "./header.js";
 import { withSamples } from "./samples.js";
 import { bytesOf, type ImageSource, nameOfSource, plainSource, type RawImage } from "./source.js";
 
@@ -30,6 +30,10 @@ export interface DecodeOptions {
   bitDepth?: number | undefined;
   /** Stands for the image in error messages; a path by default. */
   name?: string;
+  /** The largest image that is read, in pixels. Default 2^29, which is also the most. */
+  maxPixels?: number;
+  /** The bytes of an encoded image are not copied: they stay as they are until it is decoded. */
+  own?: boolean;
 }
 
 type Target = Pick<ConversionOptions, "toHeight" | "toWidth" | "method">;
@@ -63,15 +67,17 @@ async function decodeTo(source: ImageSource, target: Target | undefined, options
     };
   };
   const settling = plainSource(source);
-  const own = types.isPromise(settling); // the bytes of a Blob
-  const plain = own ? await settling : settling;
+  const ofBlob = types.isPromise(settling);
+  const plain = ofBlob ? await settling : settling;
   if (typeof plain !== "string" && !types.isUint8Array(plain)) {
+    const { name = "(raw image)", maxPixels = Infinity, own = false } = options;
+    refuseTooLarge(plain, name, maxPixels);
     // Copied at once: the caller may use its buffer for the next image before this one is through.
     const giveBack = decodingBudget().add(plain.data.length);
-    return convert(plain.data, plain, true).finally(giveBack);
+    return convert(plain.data, plain, !own).finally(giveBack);
   }
-  const { name = nameOfSource(plain) } = options;
-  return withSamples(plain, name, (samples) => convert(samples.values, samples, false), own);
+  const { name = nameOfSource(plain), maxPixels, own = ofBlob } = options;
+  return withSamples(plain, name, (samples) => convert(samples.values, samples, false), { own, maxPixels });
 }
 
 /**

@@ -40,16 +40,23 @@ export interface Header {
 }
 
 /** Reads the header of an encoded image. Throws IMAGE_UNREADABLE for what is no image, damaged, too large or of a kind that is not read. */
-export async function readHeader(bytes: Uint8Array, name: string): Promise<Header> {
+export async function readHeader(bytes: Uint8Array, name: string, maxPixels = MAX_PIXELS): Promise<Header> {
   const header = isBmp(bytes) ? bmpHeader(bytes, name) : await sharpHeader(bytes, name);
-  const { width, height } = header;
-  if (width * height > MAX_PIXELS) {
-    throw unreadable(
-      name,
-      `it has ${width} x ${height} = ${width * height} pixels. At most ${MAX_PIXELS} are read, for each takes 3 bytes of memory. Cut it into pieces, so that small defects can be seen, or scale it down.`,
-    );
-  }
+  refuseTooLarge(header, name, Math.min(maxPixels, MAX_PIXELS));
   return header;
+}
+
+/** Throws IMAGE_UNREADABLE for an image with more pixels. */
+export function refuseTooLarge(
+  { width, height }: { width: number; height: number },
+  name: string,
+  maxPixels: number,
+): void {
+  if (width * height <= maxPixels) return;
+  throw unreadable(
+    name,
+    `it has ${width} x ${height} = ${width * height} pixels. At most ${maxPixels} are read, for each takes 3 bytes of memory. Cut it into pieces, so that small defects can be seen, or scale it down.`,
+  );
 }
 
 function bmpHeader(bytes: Uint8Array, name: string): Header {

@@ -30,7 +30,7 @@ export async function withSamples<T>(
   source: string | Uint8Array,
   name: string,
   use: (samples: Samples, header: Header, bytes: Uint8Array) => Promise<T>,
-  own = false,
+  { own = false, maxPixels }: { own?: boolean; maxPixels?: number | undefined } = {},
 ): Promise<T> {
   const given: (() => void)[] = [];
   try {
@@ -43,7 +43,7 @@ export async function withSamples<T>(
       bytes = own ? source : copiedAtOnce(source, name);
       given.push(readingBudget().add(bytes.length), await entrance.take(1, name));
     }
-    const header = await readHeader(bytes, name);
+    const header = await readHeader(bytes, name, maxPixels);
     given.push(await decodingBudget().take(bytesToDecode(header), name));
     return await use(await decodeSamples(bytes, header, name), header, bytes);
   } finally {

@@ -32,6 +32,7 @@ export async function openOutputs(to: readonly string[], options: OutputOptions 
   const folder = path.resolve(settings.stateDir, "outputs");
   const open: Output[] = [];
   let release: (() => Promise<void>) | undefined;
+  let closing: Promise<void> | undefined;
   const close = async (): Promise<void> => {
     await Promise.all(open.map((output) => output.close()));
     await release?.();
@@ -55,6 +56,6 @@ export async function openOutputs(to: readonly string[], options: OutputOptions 
       return kept.every(Boolean);
     },
     status: () => open.flatMap((output) => output.status()),
-    close,
+    close: () => (closing ??= close()),
   };
 }

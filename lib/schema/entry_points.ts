@@ -8,6 +8,7 @@ import { evaluateMapsOptions, evaluateOptions } from "./evaluation.js";
 import { experimentOptions } from "./experiments.js";
 import { calibrateOptions, modelFromCheckpointOptions, saveOptions } from "./models.js";
 import { outputOptions } from "./outputs.js";
+import { serverOptions } from "./server.js";
 import { fitOptions, trainerOptions } from "./training.js";
 import { keepOptions, watchOptions } from "./watch.js";
 
@@ -18,6 +19,7 @@ export const entryPoints: readonly { call: string; summary: string; schema: z.Zo
   { call: "Detector.load(model, options)", summary: "How images are judged.", schema: detectorOptions },
   { call: "detector.detect(images, options)", summary: "One call.", schema: detectOptions },
   { call: "detector.detectEach(images, options)", summary: "A stream of images.", schema: detectEachOptions },
+  { call: "createServer(options)", summary: "A server that detects over HTTP.", schema: serverOptions },
   { call: "evaluate(detector, dataset, options)", summary: "Metrics of a detector.", schema: evaluateOptions },
   { call: "evaluateMaps(images, options)", summary: "Metrics of maps from anywhere.", schema: evaluateMapsOptions },
   { call: "datasets.open(root, options)", summary: "A data set of any kind.", schema: openOptions },

@@ -1,0 +1,185 @@
+import type { AddressInfo } from "node:net";
+
+import type { FastifyInstance } from "fastify";
+
+import { call, fileError, invalid, option, SuperSimpleNetError, text } from "../errors.js";
+import { readRegular } from "../files/input.js";
+import type { Output } from "../outputs/output.js";
+import { check } from "../schema/check.js";
+import { servedDetectorOptions, serverOptions, type ServerSettings } from "../schema/server.js";
+import { isLoopback } from "./access.js";
+import { Admission } from "./admission.js";
+import { type AppParts, makeApp } from "./app.js";
+import type { DetectionServer, ServerOptions } from "./create.js";
+import { Metrics } from "./metrics.js";
+import { type Loaded, Models } from "./models.js";
+import { DetectionQueue } from "./queue.js";
+import { Service } from "./service.js";
+
+const where = "createServer";
+const MIB = 2 ** 20;
+
+/** Loads the models and listens. */
+export async function startServer(options: ServerOptions, output?: Output): Promise<DetectionServer> {
+  const settings = check(where, serverOptions, options);
+  const token = await tokenOf(settings);
+  refuseUnsafe(settings, token);
+  const tls = await tlsOf(settings);
+  const detectorSettings = servedDetectorOptions.strip().parse(settings);
+
+  const metrics = new Metrics();
+  let app: FastifyInstance | undefined;
+  const models = await Models.open(settings.models, settings.modelsDir, detectorSettings, {
+    onLoad: ({ name, checksum, detector }, ms) => {
+      metrics.modelLoaded(name, "loaded");
+      app?.log.info({ model: name, checksum, device: detector.device, ms: Math.round(ms) }, "model loaded");
+    },
+    onFailure: (name, error) => {
+      metrics.modelLoaded(name, "refused");
+      app?.log.error({ model: name, err: error }, "a model file was not loaded; the model before goes on serving");
+    },
+  });
+  try {
+    if (models.names.length === 0 && settings.modelsDir === undefined)
+      throw invalid(where, "models", "at least one model, or a folder of models", settings.models);
+    const admission = new Admission({ images: settings.queueSize, bytes: settings.queueMiB * MIB });
+    const onBatch = (detector: Loaded["detector"], images: number): void => {
+      const loaded = models.loaded().find((one) => one.detector === detector);
+      if (loaded) metrics.batch(loaded, images);
+    };
+    const queue = new DetectionQueue({ batchSize: settings.batchSize, onBatch });
+    metrics.watch(admission, models, output);
+    const service = new Service(queue, metrics, output, Math.floor(settings.maxMegapixels * 1e6));
+    let stopping = false;
+    const hosts = [settings.host, ...settings.allowHosts].map((name) => name.toLowerCase());
+    const parts: AppParts = { models, admission, metrics, service, token, tls, hosts, isStopping: () => stopping };
+    app = makeApp(settings, parts);
+    await listen(app, settings);
+    return new RunningServer(app, settings, models, output, () => (stopping = true));
+  } catch (error) {
+    models.close();
+    throw error;
+  }
+}
+
+async function tokenOf({ token, tokenFile }: ServerSettings): Promise<string | undefined> {
+  if (tokenFile === undefined) return token;
+  if (token !== undefined)
+    throw new SuperSimpleNetError(
+      "INVALID_OPTION",
+      text`${call(where)}: ${option("token")} and ${option("tokenFile")} exclude each other.`,
+      { option: "tokenFile" },
+    );
+  const written = (await readText(tokenFile)).toString("utf8").trim();
+  if (serverOptions.shape.token.safeParse(written).success) return written;
+  const what = text`${call(where)}: ${tokenFile} holds no token. A token has 16 or more characters without spaces.`;
+  throw new SuperSimpleNetError("INVALID_OPTION", what, {
+    option: "tokenFile",
+    path: tokenFile,
+    fix: `Make one with 'openssl rand -hex 32 > ${tokenFile}'.`,
+  });
+}
+
+/** Throws INVALID_OPTION for a server that strangers could use without anybody having said so. */
+function refuseUnsafe({ host, withoutToken }: ServerSettings, token: string | undefined): void {
+  if (token !== undefined || withoutToken || isLoopback(host)) return;
+  const what = text`${call(where)}: other machines reach ${host}, and no token is asked for.`;
+  throw new SuperSimpleNetError("INVALID_OPTION", what, {
+    option: "host",
+    value: host,
+    fix: text`Give ${option("tokenFile")}, or ${option("withoutToken")} where the network is trusted.`,
+  });
+}
+
+async function tlsOf({ tlsCert, tlsKey }: ServerSettings): Promise<AppParts["tls"]> {
+  if (tlsCert === undefined && tlsKey === undefined) return undefined;
+  if (tlsCert === undefined || tlsKey === undefined)
+    throw new SuperSimpleNetError(
+      "INVALID_OPTION",
+      text`${call(where)}: ${option("tlsCert")} and ${option("tlsKey")} belong together.`,
+      { option: tlsCert === undefined ? "tlsCert" : "tlsKey" },
+    );
+  return { cert: await readText(tlsCert), key: await readText(tlsKey) };
+}
+
+const readText = (file: string): Promise<Buffer> =>
+  readRegular(file).catch((error: unknown) => Promise.reject(fileError(error, "read", file)));
+
+async function listen(app: FastifyInstance, { host, port }: ServerSettings): Promise<void> {
+  try {
+    await app.listen({ host, port, listenTextResolver: (address) => `listening at ${address}` });
+  } catch (cause) {
+    await app.close();
+    const { code, message } = cause as NodeJS.ErrnoException;
+    const reasons: Record<string, string> = {
+      EADDRINUSE: "another program listens there.",
+      EACCES: "this user may not listen there.",
+      EADDRNOTAVAIL: "this machine does not have that address.",
+    };
+    const what = text`${call(where)}: cannot listen at ${host}, port ${port}: ${reasons[code ?? ""] ?? message}`;
+    throw new SuperSimpleNetError("INVALID_OPTION", what, {
+      cause,
+      option: code === "EADDRNOTAVAIL" ? "host" : "port",
+      value: code === "EADDRNOTAVAIL" ? host : port,
+      fix: text`Give another ${option(code === "EADDRNOTAVAIL" ? "host" : "port")}.`,
+    });
+  }
+}
+
+class RunningServer implements DetectionServer {
+  readonly url: string;
+  readonly port: number;
+  #timer: NodeJS.Timeout | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(
+    private readonly app: FastifyInstance,
+    private readonly settings: ServerSettings,
+    private readonly models: Models,
+    private readonly output: Output | undefined,
+    private readonly beginStop: () => void,
+  ) {
+    const { address, port, family } = app.server.address() as AddressInfo;
+    this.port = port;
+    this.url = `${settings.tlsCert ? "https" : "http"}://${family === "IPv6" ? `[${address}]` : address}:${port}`;
+    if (settings.reloadSeconds > 0) this.#lookLater();
+  }
+
+  /** Looks at the files again and again, never twice at once. */
+  #lookLater(): void {
+    const look = async (): Promise<void> => {
+      await this.models.reloadChanged();
+      if (!this.#closing) this.#lookLater();
+    };
+    this.#timer = setTimeout(() => void look(), this.settings.reloadSeconds * 1000).unref();
+  }
+
+  get modelNames(): readonly string[] {
+    return this.models.names;
+  }
+
+  reload(): Promise<void> {
+    return this.models.reloadChanged();
+  }
+
+  close(): Promise<void> {
+    return (this.#closing ??= this.#close());
+  }
+
+  async #close(): Promise<void> {
+    this.beginStop();
+    clearTimeout(this.#timer);
+    this.app.log.info("stopping");
+    // Who does not take the answer, or never ends the request, is not waited for.
+    const patience = setTimeout(() => this.app.server.closeAllConnections(), this.settings.stopTimeoutMs);
+    try {
+      await this.app.close();
+    } finally {
+      clearTimeout(patience);
+    }
+    await this.models.settled();
+    this.models.close();
+    await this.output?.close();
+    this.app.log.info("stopped");
+  }
+}

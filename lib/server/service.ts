@@ -1,0 +1,55 @@
+import type { ImageSource } from "../detection/types.js";
+import { networkSettings } from "../models/config.js";
+import type { Output } from "../outputs/output.js";
+import type { DetectQuery } from "../schema/server.js";
+import { type ImageAnswer, answerOf } from "./answers.js";
+import { answerTo } from "./errors.js";
+import type { Metrics } from "./metrics.js";
+import type { Loaded } from "./models.js";
+import type { DetectionQueue } from "./queue.js";
+
+/** What a request asks for. */
+export interface Asked {
+  loaded: Loaded;
+  query: DetectQuery;
+}
+
+export interface AskedImage extends Asked {
+  /** What the answer calls the image. */
+  id: string;
+  image: Exclude<ImageSource, string | URL>;
+  /** Fires when the answer is no longer wanted; its reason is the error. */
+  signal: AbortSignal;
+  /** When the request began, as performance.now(). */
+  started: number;
+}
+
+/** An image in, an answer out: through the queue, the metrics and, where results are kept, the output. */
+export class Service {
+  constructor(
+    private readonly queue: DetectionQueue,
+    private readonly metrics: Metrics,
+    private readonly output: Output | undefined,
+    private readonly maxPixels: number,
+  ) {}
+
+  /** Errors: those of Detector.detect, and the signal's reason. */
+  async detect({ loaded, query, id, image, signal, started }: AskedImage): Promise<ImageAnswer> {
+    const { detector, name, checksum } = loaded;
+    const decoding = { name: `'${id}'`, maxPixels: this.maxPixels, own: true };
+    try {
+      const { detection, waitMs } = await this.queue.detect(detector, image, decoding, signal);
+      const time = new Date().toISOString();
+      const { bitDepth } = networkSettings(detector.model.config);
+      const answer = await answerOf(detection, id, query, image, { ...decoding, bitDepth });
+      const { map: _, overlay: __, ...record } = answer;
+      // The answer comes when the result is kept: who has an answer need not write it down.
+      await this.output?.write({ ...record, time, model: { name, checksum } });
+      this.metrics.detected(name, detection, waitMs, performance.now() - started);
+      return answer;
+    } catch (error) {
+      this.metrics.failed(name, answerTo(error).error.code);
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,146 @@
+import assert from "node:assert/strict";
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { before, test } from "node:test";
+
+import { sha256 } from "../../lib/images/identity.js";
+import { scratchFolder } from "../training/support.js";
+import { ask, HeldOutput, metric, modelFile, pngImage, served, until } from "./support.js";
+
+const folder = scratchFolder();
+const token = "0123456789abcdef-token";
+const headers = { authorization: `Bearer ${token}` };
+let low: string;
+let high: string;
+let image: Buffer;
+before(async () => {
+  low = await modelFile(folder, "low", 64, 0.25);
+  high = await modelFile(folder, "high", 64, 0.75);
+  image = await pngImage();
+});
+
+/** As model.save and a careful copy do it: the file is there as a whole. */
+function replace(file: string, by: string): void {
+  copyFileSync(by, `${file}.new`);
+  renameSync(`${file}.new`, file);
+}
+const thresholdAt = async (url: string, name = "part"): Promise<number> =>
+  (await ask(`${url}/api/v1/models/${name}/detect`, { body: image, headers })).json.threshold as number;
+const about = (value: number, expected: number): void => assert.ok(Math.abs(value - expected) < 1e-9, `${value}`);
+
+test("a file that changes is loaded, and requests in flight end on the model before", async () => {
+  const file = path.join(folder, "part.safetensors");
+  copyFileSync(low, file);
+  const output = new HeldOutput(true);
+  const { server, url } = await served({ models: { part: file } }, output);
+  const running = thresholdAt(url);
+  await until(() => output.results.length === 1);
+  replace(file, high);
+  await server.reload();
+  const { json } = await ask(`${url}/api/v1/models/part`);
+  assert.equal(json.checksum, await sha256(readFileSync(high)));
+  output.release();
+  about(await running, 0.25);
+  about(await thresholdAt(url), 0.75);
+  assert.equal(output.results[0]!.model.checksum, await sha256(readFileSync(low)));
+  assert.equal(output.results[1]!.model.checksum, json.checksum);
+});
+
+test("requests without a pause see one model or the other, and none fails while the file changes", async () => {
+  const file = path.join(folder, "busy.safetensors");
+  copyFileSync(low, file);
+  const { server, url } = await served({ models: { part: file } });
+  let stop = false;
+  const seen = new Set<string>();
+  const clients = Array.from({ length: 3 }, async () => {
+    while (!stop) seen.add((await thresholdAt(url)).toFixed(2));
+  });
+  for (const next of [high, low, high]) {
+    await thresholdAt(url);
+    replace(file, next);
+    await server.reload();
+  }
+  await thresholdAt(url);
+  stop = true;
+  await Promise.all(clients);
+  assert.deepEqual([...seen].sort(), ["0.25", "0.75"]);
+});
+
+test("a broken file leaves the model before serving, and the log, the card and the metrics say so", async () => {
+  const file = path.join(folder, "broken.safetensors");
+  copyFileSync(low, file);
+  const { server, url, log } = await served({ models: { part: file } });
+  writeFileSync(file, readFileSync(high).subarray(0, 100_000));
+  await server.reload();
+  about(await thresholdAt(url), 0.25);
+  const { failure, state } = (await ask(`${url}/api/v1/models/part`)).json;
+  assert.deepEqual([state, failure.code], ["ready", "FILE_CORRUPT"]);
+  assert.equal(await metric(url, 'supersimplenet_model_reload_failed{model="part"}'), 1);
+  assert.equal(await metric(url, 'supersimplenet_model_loads_total{model="part",outcome="refused"}'), 1);
+  const errors = () => log.filter(({ level }) => level === 50).length;
+  assert.equal(errors(), 1);
+  await server.reload(); // the same file is not tried again
+  assert.equal(errors(), 1);
+  assert.equal((await ask(`${url}/readyz`)).status, 200);
+  replace(file, high);
+  await server.reload();
+  about(await thresholdAt(url), 0.75);
+  assert.equal((await ask(`${url}/api/v1/models/part`)).json.failure, null);
+  assert.equal(await metric(url, 'supersimplenet_model_reload_failed{model="part"}'), 0);
+});
+
+test("a file that is removed leaves the model serving", async () => {
+  const file = path.join(folder, "gone.safetensors");
+  copyFileSync(low, file);
+  const { server, url } = await served({ models: { part: file } });
+  renameSync(file, `${file}.away`);
+  await server.reload();
+  about(await thresholdAt(url), 0.25);
+  assert.equal((await ask(`${url}/api/v1/models/part`)).json.failure.code, "FILE_NOT_FOUND");
+});
+
+test("files are looked at without being asked", async () => {
+  const file = path.join(folder, "watched.safetensors");
+  copyFileSync(low, file);
+  const { url } = await served({ models: { part: file }, reloadSeconds: 0.05 });
+  replace(file, high);
+  await until(async () => (await thresholdAt(url)) > 0.5);
+});
+
+test("models of a folder; PUT loads a file there, DELETE unloads it, PUT without a file loads it again", async () => {
+  const modelsDir = path.join(folder, "models");
+  mkdirSync(modelsDir);
+  copyFileSync(low, path.join(modelsDir, "first.safetensors"));
+  writeFileSync(path.join(modelsDir, ".x.0123.upload"), "left by a server that was killed");
+  writeFileSync(path.join(modelsDir, "notes.txt"), "");
+  const { server, url } = await served({ modelsDir, token, models: { fixed: low } });
+  assert.deepEqual(server.modelNames, ["first", "fixed"]);
+  assert.ok(!readdirSync(modelsDir).includes(".x.0123.upload"));
+
+  const at = (name: string) => `${url}/api/v1/models/${name}`;
+  const put = (name: string, body?: Buffer) => ask(at(name), { method: "PUT", headers, ...(body && { body }) });
+  const made = await put("second", readFileSync(high));
+  assert.deepEqual([made.status, made.json.state], [200, "ready"]);
+  about(await thresholdAt(url, "second"), 0.75);
+
+  const broken = await put("second", readFileSync(low).subarray(0, 1000));
+  assert.deepEqual([broken.status, broken.json.error.code], [422, "FILE_CORRUPT"]);
+  about(await thresholdAt(url, "second"), 0.75);
+  assert.deepEqual(readFileSync(path.join(modelsDir, "second.safetensors")), readFileSync(high));
+  assert.equal((await put("third", image)).status, 422);
+  assert.equal((await ask(at("third"), { headers })).status, 404);
+
+  assert.equal((await ask(at("second"), { method: "DELETE", headers })).status, 204);
+  const unloaded = await ask(`${at("second")}/detect`, { body: image, headers });
+  assert.deepEqual([unloaded.status, unloaded.json.error.code], [503, "MODEL_UNLOADED"]);
+  assert.equal((await ask(at("second"), { headers })).json.state, "unloaded");
+  await server.reload();
+  assert.equal((await ask(at("second"), { headers })).json.state, "unloaded");
+  assert.equal((await put("second")).json.state, "ready");
+  about(await thresholdAt(url, "second"), 0.75);
+
+  assert.equal((await put("none")).status, 404);
+  assert.equal((await ask(at("none"), { method: "DELETE", headers })).status, 404);
+  assert.deepEqual([(await put("fixed", readFileSync(high))).status, await thresholdAt(url, "fixed")], [409, 0.25]);
+  assert.deepEqual(readdirSync(modelsDir).sort(), ["first.safetensors", "notes.txt", "second.safetensors"]);
+});
