@@ -37,7 +37,8 @@ function textFor(type: z.ZodType, written: string | undefined): string {
   if (written?.includes("HEIGHTxWIDTH")) return "64x96";
   if (inner instanceof z.ZodEnum) return String(inner.options[0]);
   if (inner instanceof z.ZodBoolean) return "true";
-  if (inner instanceof z.ZodNumber) return ["1", "0.5", "2", "500"].find((text) => type.safeParse(Number(text)).success)!;
+  if (inner instanceof z.ZodNumber)
+    return ["1", "0.5", "2", "500"].find((text) => type.safeParse(Number(text)).success)!;
   return "auto";
 }
 
