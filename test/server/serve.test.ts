@@ -1,7 +1,7 @@
 // The command, in a process of its own: its log, its end, and clients in other languages.
 import assert from "node:assert/strict";
 import { type ChildProcess, execFile, spawn, spawnSync } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { Agent, request } from "node:http";
 import path from "node:path";
 import { after, before, test } from "node:test";
@@ -166,6 +166,25 @@ test("HTTPS", { skip: missing("openssl") || missing("curl") }, async () => {
     `${url}/healthz`,
   ]);
   assert.match(refused.stdout, /ORIGIN_REFUSED/);
+  child.kill("SIGTERM");
+  assert.equal(await ended, 0);
+});
+
+test("--to sends the results on, and what is answered is there", async () => {
+  const results = path.join(folder, "results");
+  const { child, url, ended } = await serve("--model", `part=${file}`, "--to", `jsonl:${results}`);
+  const { json } = await ask(`${url}/api/v1/models/part/detect`, { body: readFileSync(picture) });
+  const [name] = readdirSync(results);
+  const {
+    time: _,
+    model,
+    ...record
+  } = JSON.parse(readFileSync(path.join(results, name!), "utf8")) as {
+    time: string;
+    model: { name: string };
+  };
+  assert.deepEqual(record, json);
+  assert.equal(model.name, "part");
   child.kill("SIGTERM");
   assert.equal(await ended, 0);
 });
