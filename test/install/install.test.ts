@@ -96,12 +96,22 @@ function install(): { status: number | null; stdout: string; stderr: string } {
     { cwd: packageFolder, encoding: "utf8" },
   );
   assert.equal(pack.status, 0, pack.stderr);
-  writeFileSync(path.join(app, "package.json"), `{ "name": "app", "version": "1.0.0" }\n`);
-  return spawnSync(
-    path.join(bin, "npm"),
-    ["install", "--offline", ...tarballs, ...readdirSync(others).map((file) => path.join(others, file))],
-    { cwd: app, encoding: "utf8", env },
+  // Of a package in two versions one lies within its user, and an override says so: npm would ask the registry for it.
+  const tarball = (name: string): string => {
+    const { name: own, version } = manifestOf(path.join(packageFolder, name));
+    return path.join(others, `${own.replace("@", "").replace("/", "-")}-${version}.tgz`);
+  };
+  const partsOf = (name: string): string[] => name.split(/\/?node_modules\//).slice(1);
+  const [nested, top] = [true, false].map((inner) => dependencies.filter((name) => partsOf(name).length > 1 === inner));
+  const overrides = Object.fromEntries(
+    nested!.map((name) => [partsOf(name).at(-2)!, { [partsOf(name).at(-1)!]: `file:${tarball(name)}` }]),
   );
+  writeFileSync(path.join(app, "package.json"), JSON.stringify({ name: "app", version: "1.0.0", overrides }));
+  return spawnSync(path.join(bin, "npm"), ["install", "--offline", ...tarballs, ...top!.map(tarball)], {
+    cwd: app,
+    encoding: "utf8",
+    env,
+  });
 }
 
 const npmInstall = install();
