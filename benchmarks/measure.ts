@@ -64,3 +64,12 @@ export function memory(): { resident: number; peak: number } {
 export function resetPeakMemory(): void {
   writeFileSync("/proc/self/clear_refs", "5");
 }
+
+/** Widths and heights of images as a long run meets them. */
+export const mixedSizes = [
+  [16, 16],
+  [64, 64],
+  [97, 61],
+  [320, 240],
+  [640, 480],
+] as const;

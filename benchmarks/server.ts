@@ -22,7 +22,7 @@ import { Detector } from "../lib/index.js";
 import { packageFolder } from "../lib/native/locate.js";
 import { openEngine } from "../lib/native/engine.js";
 import { Random } from "../lib/random.js";
-import { machine, median } from "./measure.js";
+import { machine, median, mixedSizes } from "./measure.js";
 
 const program = path.join(__dirname, "..", "lib", "cli", "main.js");
 
@@ -259,15 +259,7 @@ const limits = { residentMiB: 64, descriptors: 4, threads: 4 } as const;
 async function soak(requests: number, clients: number, out: string, folder: string): Promise<boolean> {
   const model = await makeModel(folder, 64);
   const good: Buffer[] = [];
-  for (const [i, [width, height]] of (
-    [
-      [16, 16],
-      [64, 64],
-      [97, 61],
-      [320, 240],
-      [640, 480],
-    ] as const
-  ).entries())
+  for (const [i, [width, height]] of mixedSizes.entries())
     for (const format of ["png", "jpeg", "webp", "tiff"] as const)
       good.push(await picture(width, height, i).toFormat(format).toBuffer());
   const damaged = [good[12]!.subarray(0, 200), Buffer.from("<html>404</html>"), good[5]!.subarray(0, 40)];

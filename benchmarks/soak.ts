@@ -33,7 +33,7 @@ import { packageFolder } from "../lib/native/locate.js";
 import { Random } from "../lib/random.js";
 import { killTrainings } from "../test/lifetime/kill.js";
 import { testing } from "../test/support/native.js";
-import { machine } from "./measure.js";
+import { machine, mixedSizes } from "./measure.js";
 
 const options: TrainerOptions = {
   device: "cpu",
@@ -68,15 +68,7 @@ interface Sources {
 async function makeSources(folder: string): Promise<Sources> {
   const formats = ["png", "jpeg", "webp", "tiff", "gif", "avif"] as const;
   const good: ImageSource[] = [];
-  for (const [i, [width, height]] of (
-    [
-      [16, 16],
-      [64, 64],
-      [97, 61],
-      [320, 240],
-      [640, 480],
-    ] as const
-  ).entries()) {
+  for (const [i, [width, height]] of mixedSizes.entries()) {
     for (const [k, format] of formats.entries()) {
       const { pixels } = renderScene(new Random(0, "soak", i, k), height, width);
       const raw = { width, height, channels: 3 as const };

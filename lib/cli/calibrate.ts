@@ -9,11 +9,12 @@ import { calibrateOptions } from "../schema/models.js";
 import { pathType } from "../schema/common.js";
 import { option } from "../schema/option.js";
 import { probeFolder } from "../write.js";
+import { describeModel, shortThresholds } from "../models/describe.js";
 import { command, interruptible, wrongUsage } from "./command.js";
 import { thresholdsText } from "./evaluation.js";
 import { refuseDataset, refuseExisting, refuseInDataset, refuseInputs, withoutEmptyFolders } from "./guards.js";
 import { imageFiles, type Skipped, tellSkipped } from "./images.js";
-import { describeModel, shortThresholds, warnIfUntrained } from "./models.js";
+import { warnIfUntrained } from "./models.js";
 import * as rows from "./options.js";
 import { output } from "./output.js";
 

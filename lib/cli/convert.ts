@@ -5,9 +5,10 @@ import { z } from "zod";
 
 import { modelFromCheckpointOptions } from "../schema/models.js";
 import { probeFolder } from "../write.js";
+import { describeModel } from "../models/describe.js";
 import { command, wrongUsage } from "./command.js";
 import { refuseExisting, refuseInputs, withoutEmptyFolders } from "./guards.js";
-import { describeModel, warnIfUntrained } from "./models.js";
+import { warnIfUntrained } from "./models.js";
 import * as rows from "./options.js";
 import { output } from "./output.js";
 

@@ -6,10 +6,11 @@ import type { Dataset } from "../datasets/dataset.js";
 import { detectorOptions } from "../schema/detection.js";
 import { evaluateOptions } from "../schema/evaluation.js";
 import { probeFolder, writeJson } from "../write.js";
+import { describeModel } from "../models/describe.js";
 import { command, interruptible } from "./command.js";
 import { evaluationDocument, evaluationText, thresholdsText, overlayFiles, runEvaluation } from "./evaluation.js";
 import { refuseExisting, refuseInDataset, refuseInputs, withoutEmptyFolders } from "./guards.js";
-import { describeModel, warnIfUntrained, withDetector } from "./models.js";
+import { warnIfUntrained, withDetector } from "./models.js";
 import * as rows from "./options.js";
 import { output } from "./output.js";
 

@@ -1,8 +1,6 @@
 import type { Detector } from "../detection/detector.js";
 import { output } from "./output.js";
 
-export { describeModel, shortThresholds } from "../models/describe.js";
-
 /** Says so whenever a model's backbone was never trained. */
 export function warnIfUntrained(backbone: { trained: boolean }): void {
   if (!backbone.trained)

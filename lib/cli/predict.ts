@@ -4,21 +4,20 @@ import { z } from "zod";
 
 import { describeDrift } from "../calibration/describe.js";
 import type { Drift } from "../calibration/drift_watch.js";
-import type { Detector } from "../detection/detector.js";
 import { recordOf } from "../detection/record.js";
 import type { Detection } from "../detection/types.js";
 import { hasCode, option as flagOf, SuperSimpleNetError, text } from "../errors.js";
 import { firstOf } from "../datasets/listing.js";
-import { isUnreadable } from "../images/unreadable.js";
 import { ImageWarnings } from "../images/warnings.js";
 import { mapSuffixes, overlaySuffix, pictureNames } from "../report/names.js";
 import { detectorOptions } from "../schema/detection.js";
 import { option } from "../schema/option.js";
 import { probeFolder, writeWholeFile } from "../write.js";
+import { describeModel } from "../models/describe.js";
 import { command, interruptible, wrongUsage } from "./command.js";
 import { refuseInDataset, refuseInputs, withoutEmptyFolders } from "./guards.js";
 import { imageFiles, type Skipped, tellSkipped } from "./images.js";
-import { describeModel, warnIfUntrained, withDetector } from "./models.js";
+import { warnIfUntrained, withDetector } from "./models.js";
 import * as rows from "./options.js";
 import { resultLine } from "./results.js";
 import { errorDocument, output, printable } from "./output.js";
@@ -115,20 +114,24 @@ async function detectAll(plan: Plan, signal: AbortSignal): Promise<number> {
       bitDepth: networkSettings(config).bitDepth,
     });
     const places = await openFlagged(plan.outputs);
-    const { resultsOf } = await import("../outputs/result.js");
-    const resultOf = places && (await resultsOf(detector.model, path.basename(model)));
+    const resultOf =
+      places && (await (await import("../outputs/result.js")).resultsOf(detector.model, path.basename(model)));
     const images: Record<string, unknown>[] = [];
     const doubts = new ImageWarnings();
     const tellDoubts = (): void => doubts.texts(firstOf).forEach((doubt) => output.warn(doubt));
     output.finished = { model: describeModel(model, config), images, skipped };
+    // Both come in the order of the files.
+    const told = (image: Record<string, unknown>): void => {
+      images.push(image);
+      output.progress(`${images.length}/${files.length}`);
+    };
+    const onUnreadable = (error: SuperSimpleNetError): void => told(reportedError(files[images.length]!, error));
     try {
-      for await (const outcome of outcomes(detector, files, signal)) {
-        images.push(await reported(outcome, pictures, images.length));
-        if ("detection" in outcome) {
-          doubts.add(printable(outcome.file), outcome.detection.warnings);
-          void places?.write(resultOf!(outcome.detection, { path: outcome.file })); // what becomes of it is told at the end
-        }
-        output.progress(`${images.length}/${files.length}`);
+      for await (const detection of detector.detectEach(files, { signal, onUnreadable })) {
+        const file = files[images.length]!;
+        told(await reported(file, detection, pictures, images.length));
+        doubts.add(printable(file), detection.warnings);
+        void places?.write(resultOf!(detection, { path: file })); // what becomes of it is told at the end
       }
     } catch (error) {
       // What was reported gets its pictures all the same. If that fails too, the first error still says why the run ended.
@@ -148,16 +151,23 @@ async function detectAll(plan: Plan, signal: AbortSignal): Promise<number> {
 }
 
 /** The result of an image as JSON holds it; people read it at once, and its pictures are drawn. */
-async function reported(outcome: Outcome, pictures: PictureWriter, index: number): Promise<Record<string, unknown>> {
-  if ("error" in outcome) {
-    const { code, message } = errorDocument(outcome.error) as { code: string; message: string };
-    output.log(`error [${code}] ${message.replaceAll(outcome.file, printable(outcome.file))}`);
-    return { path: outcome.file, error: { code, message } };
-  }
-  const image: Record<string, unknown> = { ...recordOf(outcome.detection, { path: outcome.file }) };
-  await pictures.add(index, image, outcome.file, outcome.detection);
-  output.result(resultLine(outcome.file, outcome.detection));
+async function reported(
+  file: string,
+  detection: Detection,
+  pictures: PictureWriter,
+  index: number,
+): Promise<Record<string, unknown>> {
+  const image: Record<string, unknown> = { ...recordOf(detection, { path: file }) };
+  await pictures.add(index, image, file, detection);
+  output.result(resultLine(file, detection));
   return image;
+}
+
+/** The same of an image that cannot be read. */
+function reportedError(file: string, error: SuperSimpleNetError): Record<string, unknown> {
+  const { code, message } = errorDocument(error) as { code: string; message: string };
+  output.log(`error [${code}] ${message.replaceAll(file, printable(file))}`);
+  return { path: file, error: { code, message } };
 }
 
 /** How the scores compare with those of the calibration: one line, and a field of the JSON document. */
@@ -178,22 +188,6 @@ function tellSum(images: readonly Record<string, unknown>[], skipped: readonly S
     output.log(`${anomalous} of ${images.length - failed} images anomalous${between}${others}`);
   output.document(output.finished);
   return failed > 0 ? 1 : 0;
-}
-
-type Outcome = { file: string; detection: Detection } | { file: string; error: SuperSimpleNetError };
-
-/** What each image comes to, in order. After one that cannot be read the others go on. */
-async function* outcomes(detector: Detector, files: readonly string[], signal: AbortSignal): AsyncGenerator<Outcome> {
-  let next = 0;
-  while (next < files.length) {
-    try {
-      for await (const detection of detector.detectEach(files.slice(next), { signal }))
-        yield { file: files[next++]!, detection };
-    } catch (error) {
-      if (!isUnreadable(error)) throw error;
-      yield { file: files[next++]!, error };
-    }
-  }
 }
 
 interface PictureWriter {

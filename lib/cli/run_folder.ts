@@ -7,10 +7,10 @@ import type { Evaluation } from "../evaluation/evaluate.js";
 import type { Model } from "../models/model.js";
 import { checkpointFile } from "../training/checkpoint.js";
 import { refuseSpecial, writeJson } from "../write.js";
+import { describeModel } from "../models/describe.js";
 import { wrongUsage } from "./command.js";
 import { evaluationDocument } from "./evaluation.js";
 import { badPath } from "./guards.js";
-import { describeModel } from "./models.js";
 
 /** The files of a training. */
 export interface RunFiles {

@@ -31,18 +31,28 @@ export function epochOrder({ labels, seed, epoch, balanced, flips }: EpochOrderO
 
   const codes = flips ? [0, 1, 2, 3] : [0];
   const examples = anomalous.flatMap((sample) => codes.map((flip) => ({ sample, flip })));
-  if (balanced && examples.length > 0 && normal.length === 0) {
-    throw new SuperSimpleNetError(
-      "DATASET_INVALID",
-      "Balanced sampling needs normal training images and there are none.",
-    );
-  }
-  const drawn =
-    balanced && examples.length > 0
-      ? drawNormals(normal.length, examples.length, seed, epoch).map((i) => normal[i]!)
-      : normal;
+  const drawn = isBalanced(balanced, normal.length, examples.length)
+    ? drawNormals(normal.length, examples.length, seed, epoch).map((i) => normal[i]!)
+    : normal;
   for (const sample of drawn) examples.push({ sample, flip: 0 });
   return new Random(seed, "order", epoch).shuffled(examples);
+}
+
+/** How many examples every epoch has. */
+export function examplesPerEpoch({ labels, balanced, flips }: Omit<EpochOrderOptions, "seed" | "epoch">): number {
+  const normal = labels.filter((label) => label === "normal").length;
+  const anomalous = (labels.length - normal) * (flips ? 4 : 1);
+  return anomalous + (isBalanced(balanced, normal, anomalous) ? anomalous : normal);
+}
+
+/** Whether as many normal examples are drawn as there are anomalous ones. Throws DATASET_INVALID where none can be. */
+function isBalanced(asked: boolean, normal: number, anomalous: number): boolean {
+  if (!asked || anomalous === 0) return false;
+  if (normal > 0) return true;
+  throw new SuperSimpleNetError(
+    "DATASET_INVALID",
+    "Balanced sampling needs normal training images and there are none.",
+  );
 }
 
 /**

@@ -15,12 +15,16 @@ interface Load<R> {
   loaded: boolean;
 }
 
-/** The promise's result, or ABORTED as soon as the signal fires. Leaves no listener on the signal. */
-export function orAborted<R>(promise: Promise<R>, signal: AbortSignal | undefined): Promise<R> {
+/** The promise's result, or ABORTED, or another `reason`, as soon as the signal fires. Leaves no listener on the signal. */
+export function orAborted<R>(
+  promise: Promise<R>,
+  signal: AbortSignal | undefined,
+  reason: (signal: AbortSignal) => Error = abortedError,
+): Promise<R> {
   if (!signal) return promise;
   return new Promise((resolve, reject) => {
-    const onAbort = (): void => reject(abortedError(signal));
-    if (signal.aborted) return onAbort();
+    const onAbort = (): void => reject(reason(signal));
+    if (signal.aborted) onAbort();
     signal.addEventListener("abort", onAbort, { once: true });
     promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
   });

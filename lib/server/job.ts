@@ -2,6 +2,7 @@ import { setMaxListeners } from "node:events";
 
 import type { FastifyReply, FastifyRequest } from "fastify";
 
+import { orAborted } from "../images/stream.js";
 import { HttpError } from "./errors.js";
 
 /** What a request for detections has while it runs: a deadline, an end when its client goes away, and room to give back. */
@@ -55,13 +56,7 @@ export class Job {
   /** The result of `work`, or the signal's reason as soon as it fires. */
   race<T>(work: Promise<T>): Promise<T> {
     this.#begun = true;
-    const { signal } = this;
-    return new Promise((resolve, reject) => {
-      const onAbort = (): void => reject(signal.reason as Error);
-      if (signal.aborted) onAbort();
-      signal.addEventListener("abort", onAbort, { once: true });
-      work.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
-    });
+    return orAborted(work, this.signal, ({ reason }) => reason as Error);
   }
 
   /** Calls `act` when the request is answered or given up, and its work has ended. */

@@ -5,7 +5,7 @@ import { type Backbone, loadBackbone, weightsFile } from "../backbones/load.js";
 import { type SettledCalibration, settleCalibration } from "../calibration/method.js";
 import { supportWarnings } from "../calibration/thresholds.js";
 import { crossFitFolds, splitCalibration } from "../datasets/calibration.js";
-import { epochOrder } from "../datasets/order.js";
+import { examplesPerEpoch } from "../datasets/order.js";
 import { applyRegime, limitSegmented } from "../datasets/regime.js";
 import type { Dataset, Sample } from "../datasets/dataset.js";
 import { validateDataset } from "../datasets/validate.js";
@@ -190,7 +190,10 @@ async function planData(options: SettledOptions, data: Dataset, call: FitCall): 
     processes: call.ranks?.settings.worldSize ?? 1,
   });
   const chosen = calibrationImages(training, { ...resolved, calibration: settled.calibration });
-  const epochs = epochsOf(resolved, stepsPerEpoch(chosen.fit, resolved));
+  const { batchSize, optimizer } = resolved;
+  const { balancedSampling: balanced } = optimizer;
+  const labels = chosen.fit.map((sample) => sample.label);
+  const epochs = epochsOf(resolved, Math.ceil(examplesPerEpoch({ labels, balanced, flips: balanced }) / batchSize));
   const settings = { ...resolved, epochs, calibration: settled.calibration };
   const warnings = [...validated.warnings, ...settled.warnings, ...chosen.warnings];
   const ids = new Map(training.map((sample, i) => [sample, validated.trainingImages[i]!]));
@@ -225,12 +228,6 @@ function calibrationImages(
     folds,
     warnings: doubts(calibration),
   };
-}
-
-function stepsPerEpoch(fit: readonly Sample[], { seed, batchSize, optimizer }: ResolvedOptions): number {
-  const { balancedSampling: balanced } = optimizer;
-  const labels = fit.map((sample) => sample.label);
-  return Math.ceil(epochOrder({ labels, seed, epoch: 0, balanced, flips: balanced }).length / batchSize);
 }
 
 function countLabels(samples: readonly Sample[]): { normal: number; anomalous: number } {

@@ -40,7 +40,6 @@ export type ResolvedOptions = DeepOptions &
   Paced &
   RegimePreset & {
     regime: Regime;
-    pace: PaceName;
     anomalies: { noiseStd: number | RelativeNoise };
     calibration: { decision: Decision; falseRejectRate: number };
   };
@@ -73,13 +72,13 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
 }
 
 /** What the pace decides, but for the epochs of a pace that has a least number of steps. */
-export type Paced = Pick<Pace, "optimizer" | "anomalies">;
+export type Paced = Pick<Pace, "optimizer" | "anomalies"> & { pace: PaceName };
 
 /** With what the pace decides where it is not given. */
 export function withPace<Options extends CheckedOptions>(checked: Options, pace: PaceName): Options & Paced {
   const { epochs, leastSteps, optimizer, anomalies } = paces[pace];
   const length = leastSteps === 0 ? { epochs } : {};
-  return mergeOptions<object>({ optimizer, anomalies, ...length }, checked) as Options & Paced;
+  return mergeOptions<object>({ optimizer, anomalies, ...length }, checked, { pace }) as Options & Paced;
 }
 
 /** The epochs of a training, where an epoch of its images has so many steps. */
@@ -120,7 +119,7 @@ export function resolveOptions(checked: DeepOptions, regime: Regime): ResolvedOp
       syntheticAnomalies,
     );
   const { noiseStd = defaultNoise(checked, regime) } = checked.anomalies;
-  const pace = checked.pace ?? (checked.init === undefined ? defaultPace(noiseStd, regime) : "published");
+  const { pace = defaultPace(noiseStd, regime) } = checked;
   const calibration = {
     decision: defaultDecision(checked, regime),
     falseRejectRate: defaultRate,
@@ -129,7 +128,6 @@ export function resolveOptions(checked: DeepOptions, regime: Regime): ResolvedOp
   return structuredClone(
     mergeOptions<object>(regimePresets[regime], { calibration }, withPace(checked, pace), {
       regime,
-      pace,
       anomalies: { noiseStd },
     }) as ResolvedOptions,
   );

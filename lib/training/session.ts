@@ -1,5 +1,5 @@
 import type { Sample } from "../datasets/dataset.js";
-import { epochOrder } from "../datasets/order.js";
+import { epochOrder, examplesPerEpoch } from "../datasets/order.js";
 import { hasCode } from "../errors.js";
 import { loadImage } from "../images/decode.js";
 import { decodeMask } from "../images/mask.js";
@@ -33,7 +33,6 @@ export class Session {
   #features: EpochEvent["features"] = { memory: 0, host: 0, file: 0, computed: 0 };
   /** The samples that are trained on, by their place. */
   #chosen: readonly number[];
-  #stepsOfEpoch: number | undefined;
 
   private constructor(
     readonly native: NativeTrainer,
@@ -133,18 +132,15 @@ export class Session {
       optimizer: { updates: { dtype: "int64", shape: [1], data: BigInt64Array.of(0n) } },
     });
     this.#chosen = placesWithout(this.samples.length, held);
-    this.#stepsOfEpoch = undefined;
   }
 
   /** Images that an epoch shows without the samples at the places `held`. */
   imagesPerEpoch(held: readonly number[] = []): number {
-    return this.#order(0, placesWithout(this.samples.length, held)).length;
+    return this.#examples(placesWithout(this.samples.length, held));
   }
 
-  /** Asked for in every step: the order of an epoch takes a while with many images. */
   get stepsPerEpoch(): number {
-    this.#stepsOfEpoch ??= Math.ceil(this.#order(0).length / this.settings.batchSize);
-    return this.#stepsOfEpoch;
+    return Math.ceil(this.#examples(this.#chosen) / this.settings.batchSize);
   }
 
   /** Epochs of the training on the samples that are chosen; the last one is shorter where steps are given. */
@@ -180,13 +176,18 @@ export class Session {
     return noiseSchedule === false ? 1 : noiseScale(step, this.#stepsOfChosen, noiseSchedule);
   }
 
-  #order(epoch: number, chosen = this.#chosen): number[] {
+  #order(epoch: number): number[] {
     const { seed, optimizer } = this.settings;
     const balanced = optimizer.balancedSampling;
-    const labels = chosen.map((place) => this.samples[place]!.label);
+    const labels = this.#chosen.map((place) => this.samples[place]!.label);
     return epochOrder({ labels, seed, epoch, balanced, flips: balanced }).map(({ sample, flip }) =>
-      keyOf(chosen[sample]!, flip),
+      keyOf(this.#chosen[sample]!, flip),
     );
+  }
+
+  #examples(places: readonly number[]): number {
+    const balanced = this.settings.optimizer.balancedSampling;
+    return examplesPerEpoch({ labels: places.map((place) => this.samples[place]!.label), balanced, flips: balanced });
   }
 
   /** This process's part of `total` images. */

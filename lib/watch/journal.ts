@@ -119,9 +119,8 @@ export class Journal {
   }
 
   /** Whether the file is there, and still the same image. */
-  async isThere(entry: Entry): Promise<boolean> {
-    const found = await stat(this.fileOf(entry)).catch(() => undefined);
-    return found?.size === entry.size && found.mtimeMs === entry.mtimeMs;
+  isThere(entry: Entry): Promise<boolean> {
+    return isSame(this.fileOf(entry), entry);
   }
 
   close(): Promise<void> {
@@ -135,6 +134,13 @@ export class Journal {
     else this.#entries.set(entry.key, entry);
   }
 }
+
+/** Whether a file is there, and still as it was seen. */
+export const isSame = (file: string, { size, mtimeMs }: Arrival): Promise<boolean> =>
+  stat(file).then(
+    (found) => found.size === size && found.mtimeMs === mtimeMs,
+    () => false,
+  );
 
 /** Its age counts from when it was recorded. */
 const timeOf = (event: Event, before: Entry | undefined): string =>

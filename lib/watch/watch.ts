@@ -1,4 +1,3 @@
-import { stat } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -16,7 +15,7 @@ import { watchOptions, type WatchSettings } from "../schema/watch.js";
 import { probeFolder } from "../write.js";
 import { Arrivals } from "./arrivals.js";
 import { moveImage, removeImages } from "./images.js";
-import { type Arrival, Journal, keyOf } from "./journal.js";
+import { type Arrival, isSame, Journal, keyOf } from "./journal.js";
 
 /** Options of watchFolder. */
 export interface WatchOptions extends WatchSettings {
@@ -248,9 +247,3 @@ class Watching {
     }
   }
 }
-
-const isSame = (file: string, { size, mtimeMs }: Arrival): Promise<boolean> =>
-  stat(file).then(
-    (found) => found.size === size && found.mtimeMs === mtimeMs,
-    () => false,
-  );

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { epochOrder } from "../../lib/datasets/order.js";
+import { epochOrder, examplesPerEpoch } from "../../lib/datasets/order.js";
 import type { Label } from "../../lib/datasets/dataset.js";
 import { failure } from "./files.js";
 
@@ -20,6 +20,25 @@ test("unsupervised: every image once, unflipped, in an order of its own in every
   assert.ok(orders[0]!.every((name) => name.endsWith("/0")));
   assert.deepEqual(epochOrder({ ...options, epoch: 1 }).map(key), orders[1]);
   assert.notDeepEqual(epochOrder({ ...options, epoch: 1, seed: 2 }).map(key), orders[1]);
+});
+
+test("the number of examples is that of the order", () => {
+  for (const [normal, anomalous] of [
+    [5, 3],
+    [0, 3],
+    [5, 0],
+    [100, 6],
+  ] as const)
+    for (const balanced of [false, true])
+      for (const flips of [false, true]) {
+        if (balanced && normal === 0) continue;
+        const options = { labels: labels(normal, anomalous), balanced, flips };
+        assert.equal(examplesPerEpoch(options), epochOrder({ ...options, seed: 1, epoch: 2 }).length);
+      }
+  assert.throws(
+    () => examplesPerEpoch({ labels: labels(0, 3), balanced: true, flips: true }),
+    failure("DATASET_INVALID", "Balanced sampling needs normal training images"),
+  );
 });
 
 test("without balancing every sample comes once", () => {

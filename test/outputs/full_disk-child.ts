@@ -1,40 +1,20 @@
 // Run by full_disk.test.ts, with a small file system at the given folder that may be filled.
 import assert from "node:assert/strict";
-import {
-  closeSync,
-  fstatSync,
-  ftruncateSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeSync,
-} from "node:fs";
+import { closeSync, fstatSync, ftruncateSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import path from "node:path";
 
 import { parse } from "csv-parse/sync";
 
 import { Detector, type Output, openOutputs, type Result, watchFolder } from "../../lib/index.js";
-import { openSpool, resultOf, until } from "./support.js";
+import { openSpool, resultOf } from "./support.js";
+import { fillDisk } from "../support/mounts.js";
+import { until } from "../support/until.js";
 import { smallDataset, tinier, train } from "../training/support.js";
 import { drop, rowsIn } from "../watch/kill.js";
 
 const small = process.argv[2]!;
 const scratch = path.dirname(small);
 const filler = path.join(small, "filler");
-
-/** Leaves less than a page. */
-function fill(): void {
-  const file = openSync(filler, "w");
-  assert.throws(
-    () => {
-      for (;;) writeSync(file, Buffer.alloc(4096));
-    },
-    { code: "ENOSPC" },
-  );
-  closeSync(file);
-}
 
 /** Gives so many bytes back. */
 function free(bytes: number): void {
@@ -55,7 +35,7 @@ async function csvAndQueue(): Promise<void> {
   const names = Array.from({ length: 300 }, (_, i) => `part-${i}.png`);
   const kept: Promise<boolean>[] = [];
   for (const [i, name] of names.entries()) {
-    if (i === 100) fill();
+    if (i === 100) fillDisk(filler);
     kept.push(outputs.write(resultOf(name, { warnings: ["x".repeat(100)] })));
     if (i % 10 === 0) await new Promise((resolve) => setTimeout(resolve, 5));
   }
@@ -104,7 +84,7 @@ async function watching(): Promise<void> {
     await until(() => results.length === to);
   };
   await more(0, 5);
-  fill();
+  fillDisk(filler);
   await more(5, 40);
   assert.match(String(troubles[0]), /no space left/i);
   rmSync(filler);

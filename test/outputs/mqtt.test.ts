@@ -8,7 +8,8 @@ import { openOutputs } from "../../lib/outputs/open.js";
 import type { Result } from "../../lib/outputs/output.js";
 import { temporaryFolder } from "../datasets/files.js";
 import { freePort } from "../training/support.js";
-import { names, resultOf, statusOf, until } from "./support.js";
+import { names, resultOf, statusOf } from "./support.js";
+import { until } from "../support/until.js";
 
 interface Broker {
   /** As a power cut would. */

@@ -8,7 +8,8 @@ import { openOutputs, type OutputOptions } from "../../lib/outputs/open.js";
 import type { Result } from "../../lib/outputs/output.js";
 import { failure, temporaryFolder } from "../datasets/files.js";
 import { freePort } from "../training/support.js";
-import { closed, names, type Posted, receiver, resultOf, statusOf, until } from "./support.js";
+import { closed, names, type Posted, receiver, resultOf, statusOf } from "./support.js";
+import { until } from "../support/until.js";
 
 const limit = { timeout: 60_000 };
 const pathsOf = (posted: readonly Posted[]): string[] => posted.map(({ body }) => (JSON.parse(body) as Result).path!);

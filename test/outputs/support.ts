@@ -1,6 +1,5 @@
 import { createServer, type IncomingHttpHeaders, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { setTimeout as sleep } from "node:timers/promises";
 
 import type { Output, OutputStatus, Result } from "../../lib/outputs/output.js";
 import { Spool } from "../../lib/outputs/spool.js";
@@ -32,11 +31,6 @@ export function resultOf(name: string, changes: Partial<Result> = {}): Result {
 
 export const names = (count: number, from = 0): string[] =>
   Array.from({ length: count }, (_, i) => `part-${String(from + i).padStart(3, "0")}.png`);
-
-/** Waits until it is so. Fails by the test's own time limit. */
-export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await condition())) await sleep(10);
-}
 
 export const statusOf = (output: Output): OutputStatus => output.status()[0]!;
 

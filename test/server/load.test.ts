@@ -11,7 +11,8 @@ import { Admission } from "../../lib/server/admission.js";
 import { inOrder } from "../../lib/server/images.js";
 import { DetectionQueue } from "../../lib/server/queue.js";
 import { scratchFolder } from "../training/support.js";
-import { ask, HeldOutput, metric, modelFile, multipart, pngImage, rawAsk, served, until } from "./support.js";
+import { ask, HeldOutput, metric, modelFile, multipart, pngImage, rawAsk, served } from "./support.js";
+import { until } from "../support/until.js";
 
 const folder = scratchFolder();
 let file: string;

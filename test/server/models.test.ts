@@ -5,7 +5,8 @@ import { before, test } from "node:test";
 
 import { sha256 } from "../../lib/images/identity.js";
 import { scratchFolder } from "../training/support.js";
-import { ask, HeldOutput, metric, modelFile, pngImage, served, until } from "./support.js";
+import { ask, HeldOutput, metric, modelFile, pngImage, served } from "./support.js";
+import { until } from "../support/until.js";
 
 const folder = scratchFolder();
 const token = "0123456789abcdef-token";

@@ -9,7 +9,8 @@ import { promisify } from "node:util";
 
 import { packageFolder } from "../../lib/native/locate.js";
 import { scratchFolder } from "../training/support.js";
-import { ask, modelFile, pngImage, until } from "./support.js";
+import { ask, modelFile, pngImage } from "./support.js";
+import { until } from "../support/until.js";
 
 const main = path.resolve(__dirname, "../../lib/cli/main.js");
 const folder = scratchFolder();

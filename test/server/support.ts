@@ -138,11 +138,6 @@ export class HeldOutput implements Output {
   }
 }
 
-/** Waits until `condition` holds; the test's own time limit ends a wait in vain. */
-export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 5));
-}
-
 /** The value of a metric, by its name and labels as the text has them. */
 export async function metric(url: string, line: string, headers: Record<string, string> = {}): Promise<number> {
   const { text } = await ask(`${url}/metrics`, { headers });

@@ -1,4 +1,6 @@
+import assert from "node:assert/strict";
 import { spawnSync, type SpawnSyncReturns } from "node:child_process";
+import { closeSync, fstatSync, ftruncateSync, openSync, writeSync } from "node:fs";
 
 /**
  * Runs a command with some folders mounted onto themselves with another option, in a namespace of its own: anybody may
@@ -39,3 +41,17 @@ export const withSmallFileSystem = (folder: string, size: string, ...command: st
     ],
     { encoding: "utf8" },
   );
+
+/** Fills a small file system with a file, up to so many bytes. */
+export function fillDisk(file: string, free = 0): void {
+  const filler = openSync(file, "w");
+  const block = Buffer.alloc(4096);
+  assert.throws(
+    () => {
+      for (;;) writeSync(filler, block);
+    },
+    { code: "ENOSPC" },
+  );
+  if (free > 0) ftruncateSync(filler, fstatSync(filler).size - free);
+  closeSync(filler);
+}

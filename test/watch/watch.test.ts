@@ -28,7 +28,8 @@ import { openKeeper } from "../../lib/outputs/keep.js";
 import { Journal } from "../../lib/watch/journal.js";
 import { removeImages } from "../../lib/watch/images.js";
 import { failure, temporaryFolder, writeImage } from "../datasets/files.js";
-import { resultOf, until } from "../outputs/support.js";
+import { resultOf } from "../outputs/support.js";
+import { until } from "../support/until.js";
 import { scratchFolder, smallDataset, tinier, train } from "../training/support.js";
 import { drop, rowsIn } from "./kill.js";
 

@@ -1,16 +1,6 @@
 // Run by full_disk.test.ts, with a small file system at the given folder that may be filled.
 import assert from "node:assert/strict";
-import {
-  closeSync,
-  existsSync,
-  fstatSync,
-  ftruncateSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeSync,
-} from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -19,25 +9,14 @@ import { checkpointFile } from "../../lib/training/checkpoint.js";
 import { checkpointPace } from "../../lib/training/checkpoint_writer.js";
 import { writeWholeFile } from "../../lib/write.js";
 import { failure } from "../datasets/files.js";
+import { fillDisk } from "../support/mounts.js";
 import { tinier } from "../training/support.js";
 
 const MiB = 2 ** 20;
 const small = process.argv[2]!;
 const filler = path.join(small, "filler");
 
-/** Leaves so many bytes. */
-function fill(free: number): void {
-  const file = openSync(filler, "w");
-  const block = Buffer.alloc(64 * 1024);
-  assert.throws(
-    () => {
-      for (;;) writeSync(file, block);
-    },
-    { code: "ENOSPC" },
-  );
-  ftruncateSync(file, fstatSync(file).size - free);
-  closeSync(file);
-}
+const fill = (free: number): void => fillDisk(filler, free);
 
 const found = (): string[] => readdirSync(small).filter((name) => name !== "filler");
 
