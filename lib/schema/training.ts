@@ -146,7 +146,7 @@ export const trainerOptions = z.strictObject({
     help: "Which labels to learn from; auto goes by the labels that are there.",
   }),
   pace: option(z.enum(paceNames).optional(), {
-    help: "Sets the defaults of epochs, learning rates and noise schedule: short learns in a fifth of the steps that the paper takes.",
+    help: "Sets the defaults of epochs, learning rates and noise schedule: short takes a fifth of the published epochs.",
     defaultText: "short in the unsupervised regime with relative noise and without init, else published",
     record: false,
   }),
