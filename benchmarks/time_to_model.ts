@@ -10,7 +10,7 @@
  * --estimate-steps: makes only so many steps (more than an epoch has) and extrapolates to --epochs; the result says so.
  * PyTorch's time is always an estimate: its backbone on one batch, and 3 steps, in float32, times what the course has of them.
  *
- * Drawn images and random weights: they change no time. Pace and noise are the defaults; PyTorch makes as many steps.
+ * Drawn images and random weights: they change no time. The pace is the short one, the default; PyTorch makes as many steps.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
@@ -216,6 +216,7 @@ async function main(): Promise<void> {
     backboneWeights: "random",
     imageSize: [c.size, c.size],
     regime: "unsupervised",
+    pace: "short",
     ...(c.steps === undefined ? { epochs: c.epochs } : { steps: c.steps }),
     batchSize: c.batch,
     device: values.device,

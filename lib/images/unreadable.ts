@@ -14,7 +14,7 @@ export function unreadable(name: string, reason: string, cause?: unknown): Super
 
 /** Whether an error is about one image, so that others can still be read. */
 export const isUnreadable = (error: unknown): error is SuperSimpleNetError =>
-  hasCode(error, "IMAGE_UNREADABLE", "FILE_NOT_FOUND", "NO_PERMISSION", "FILE_ERROR");
+  hasCode(error, "IMAGE_UNREADABLE", "OUT_OF_MEMORY", "FILE_NOT_FOUND", "NO_PERMISSION", "FILE_ERROR");
 
 /** IMAGE_UNREADABLE for an image that is whole, but of a kind that is not read. `kind` is a clause: "its compression is ZSTD". */
 export const notRead = (name: string, kind: string, convert: string): SuperSimpleNetError =>

@@ -147,7 +147,8 @@ export const trainerOptions = z.strictObject({
   }),
   pace: option(z.enum(paceNames).optional(), {
     help: "Sets the defaults of epochs, learning rates and noise schedule: short takes a fifth of the published epochs.",
-    defaultText: "short in the unsupervised regime with relative noise and without init, else published",
+    defaultText:
+      "short in the unsupervised regime with relative noise, where neither init nor anything that the pace sets is given; else published",
     record: false,
   }),
   epochs: option(z.int().min(1).max(1e6).optional(), {

@@ -85,9 +85,17 @@ export function withPace<Options extends CheckedOptions>(checked: Options, pace:
 export const epochsOf = ({ epochs, pace }: Pick<ResolvedOptions, "epochs" | "pace">, stepsPerEpoch: number): number =>
   epochs ?? Math.max(paces[pace].epochs, Math.ceil(paces[pace].leastSteps / stepsPerEpoch));
 
-/** Measured where labels say nothing of defects, and the noise goes by the features (docs/guides/train.md, Length). */
-const defaultPace = (noiseStd: number | RelativeNoise, regime: Regime): PaceName =>
-  regime === "unsupervised" && typeof noiseStd === "object" ? "short" : "published";
+/**
+ * The short one is measured where labels say nothing of defects, and the noise goes by the features, and as a whole: one
+ * who chooses a part of it has the published rest (docs/guides/train.md, Length).
+ */
+function defaultPace(checked: CheckedOptions, noiseStd: number | RelativeNoise, regime: Regime): PaceName {
+  const { epochs, steps, optimizer, anomalies } = checked;
+  const { adaptorLearningRate, headsLearningRate } = optimizer;
+  const chosen = [epochs, steps, adaptorLearningRate, headsLearningRate, anomalies.noiseSchedule];
+  const isMeasured = regime === "unsupervised" && typeof noiseStd === "object";
+  return isMeasured && chosen.every((value) => value === undefined) ? "short" : "published";
+}
 
 function excluding(one: string, other: string): SuperSimpleNetError {
   const what = text`${call(where)}: ${option(one)} and ${option(other)} exclude each other.`;
@@ -119,7 +127,7 @@ export function resolveOptions(checked: DeepOptions, regime: Regime): ResolvedOp
       syntheticAnomalies,
     );
   const { noiseStd = defaultNoise(checked, regime) } = checked.anomalies;
-  const { pace = defaultPace(noiseStd, regime) } = checked;
+  const { pace = defaultPace(checked, noiseStd, regime) } = checked;
   const calibration = {
     decision: defaultDecision(checked, regime),
     falseRejectRate: defaultRate,

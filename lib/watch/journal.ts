@@ -1,4 +1,4 @@
-import { stat } from "node:fs/promises";
+import { realpath, stat } from "node:fs/promises";
 import path from "node:path";
 
 import { SuperSimpleNetError } from "../errors.js";
@@ -24,7 +24,12 @@ export interface Entry extends Arrival {
   verdict?: string;
   /** Where it was moved to. `size` and `mtimeMs` are those of the file there. */
   to?: string;
+  /** Its folder, as the system tells folders apart. Of a share it changes when that is mounted anew. */
+  place?: string;
 }
+
+/** What has become of an image's file. "unknown": its folder cannot be asked, or is another one, as where a share is away. */
+type Fate = "there" | "replaced" | "gone" | "unknown";
 
 export const keyOf = ({ name, size, mtimeMs }: Arrival): string => `${name}\0${size}\0${mtimeMs}`;
 
@@ -40,28 +45,42 @@ export class Journal {
   readonly #entries = new Map<string, Entry>();
   #added = 0;
   #compacting: Promise<void> | undefined;
+  /** Of the folder, when it was looked at last. */
+  #place: string | undefined;
 
   private constructor(
     private readonly file: string,
     private readonly folder: string,
     private readonly keepMoved: boolean,
     private readonly writer: LineWriter,
+    /** The first line. */
+    private readonly head: string,
   ) {}
 
   /**
-   * `keepMoved`: images that were moved are remembered, to be removed one day. Errors: NO_PERMISSION, NO_SPACE, FILE_ERROR,
-   * FILE_CORRUPT.
+   * `keepMoved`: images that were moved are remembered, to be removed one day. Errors: NO_PERMISSION, NO_SPACE, FILE_ERROR
+   * (also: the journal of another folder), FILE_CORRUPT.
    */
   static async open(
     file: string,
     folder: string,
     { keepMoved, watcher }: { keepMoved: boolean; watcher: NonNullable<LineWriterOptions["watcher"]> },
   ): Promise<Journal> {
-    const journal = new Journal(file, folder, keepMoved, new LineWriter({ watcher }));
-    await journal.writer.prepare(file);
-    for (const line of await readLines(file)) journal.#take(parsed(line, file));
-    await journal.compact(0);
-    return journal;
+    const writer = new LineWriter({ watcher });
+    try {
+      await writer.prepare(file);
+      const of = path.relative(await realpath(path.dirname(file)), await realpath(folder));
+      const journal = new Journal(file, folder, keepMoved, writer, JSON.stringify({ journalOf: of }));
+      const [head, ...lines] = await readLines(file);
+      if (head !== undefined) checkHead(head, of, file);
+      for (const line of lines) journal.#take(parsed(line, file));
+      await journal.lookAround();
+      await journal.#rewrite();
+      return journal;
+    } catch (error) {
+      await writer.close();
+      throw error;
+    }
   }
 
   get entries(): Iterable<Entry> {
@@ -84,8 +103,17 @@ export class Journal {
     const { name, size, mtimeMs } = arrival;
     const key = keyOf(arrival);
     const before = this.#entries.get(key);
-    const entry: Entry = { ...before, key, event, name, size, mtimeMs, time: timeOf(event, before), ...more };
-    return this.#write(entry);
+    const place = this.#place;
+    const told = {
+      key,
+      event,
+      name,
+      size,
+      mtimeMs,
+      time: timeOf(event, before),
+      ...(place !== undefined && { place }),
+    };
+    return this.#write({ ...before, ...told, ...more });
   }
 
   /** The image was removed. */
@@ -101,10 +129,30 @@ export class Journal {
   }
 
   async #rewrite(): Promise<void> {
-    for (const entry of [...this.#entries.values()]) if (!(await this.isThere(entry))) this.#entries.delete(entry.key);
-    const lines = [...this.#entries.values()].map((entry) => `${JSON.stringify(entry)}\n`);
-    await replaceFile(this.file, lines.join(""), { flush: true });
+    const entries = [...this.#entries.values()];
+    const folders = [...new Set(entries.map((entry) => path.dirname(this.fileOf(entry))))];
+    const placesNow = async (): Promise<Map<string, string | undefined>> =>
+      new Map(await Promise.all(folders.map(async (folder) => [folder, await placeOf(folder)] as const)));
+    const before = await placesNow();
+    const fates: Fate[] = [];
+    for (const entry of entries) fates.push(await fateOf(this.fileOf(entry), entry));
+    const after = await placesNow();
+    entries.forEach((entry, i) => {
+      const folder = path.dirname(this.fileOf(entry));
+      const place = before.get(folder);
+      // An empty mount point has no files either; and what came meanwhile stays.
+      const isSure = place !== undefined && place === after.get(folder) && this.#entries.get(entry.key) === entry;
+      if (isSure && fates[i] === "there") entry.place = place;
+      else if (isSure && fates[i] !== "unknown" && place === entry.place) this.#entries.delete(entry.key);
+    });
+    const lines = [this.head, ...[...this.#entries.values()].map((entry) => JSON.stringify(entry))];
+    await replaceFile(this.file, `${lines.join("\n")}\n`, { flush: true });
     this.#added = 0;
+  }
+
+  /** Call it before images of the folder are noted, and now and then: the folder may be mounted anew. */
+  async lookAround(): Promise<void> {
+    this.#place = await placeOf(this.folder);
   }
 
   /** What comes while the file is written anew goes behind it. */
@@ -118,9 +166,12 @@ export class Journal {
     return to ?? path.join(this.folder, name);
   }
 
-  /** Whether the file is there, and still the same image. */
-  isThere(entry: Entry): Promise<boolean> {
-    return isSame(this.fileOf(entry), entry);
+  /** What has become of the file. */
+  async fateOf(entry: Entry): Promise<Fate> {
+    const file = this.fileOf(entry);
+    const fate = await fateOf(file, entry);
+    // An empty mount point has no files either.
+    return fate === "gone" && (await placeOf(path.dirname(file))) !== entry.place ? "unknown" : fate;
   }
 
   close(): Promise<void> {
@@ -136,10 +187,20 @@ export class Journal {
 }
 
 /** Whether a file is there, and still as it was seen. */
-export const isSame = (file: string, { size, mtimeMs }: Arrival): Promise<boolean> =>
+export const isSame = async (file: string, arrival: Arrival): Promise<boolean> =>
+  (await fateOf(file, arrival)) === "there";
+
+const fateOf = (file: string, { size, mtimeMs }: Arrival): Promise<Fate> =>
   stat(file).then(
-    (found) => found.size === size && found.mtimeMs === mtimeMs,
-    () => false,
+    (found) => (found.size === size && found.mtimeMs === mtimeMs ? "there" : "replaced"),
+    (error: NodeJS.ErrnoException) => (error.code === "ENOENT" ? "gone" : "unknown"),
+  );
+
+/** What tells a folder from another one with its name. Undefined: it cannot be asked. */
+export const placeOf = (folder: string): Promise<string | undefined> =>
+  stat(folder).then(
+    ({ dev, ino }) => `${dev}:${ino}`,
+    () => undefined,
   );
 
 /** Its age counts from when it was recorded. */
@@ -147,14 +208,33 @@ const timeOf = (event: Event, before: Entry | undefined): string =>
   event === "moved" && before ? before.time : new Date().toISOString();
 
 function parsed(line: string, file: string): Entry {
-  try {
-    const entry = JSON.parse(line) as Entry;
-    if (typeof entry.key === "string" && typeof entry.name === "string") return entry;
-  } catch {
-    // As below.
-  }
-  throw new SuperSimpleNetError("FILE_CORRUPT", `${file} has a line that is not of a journal: ${line.slice(0, 80)}`, {
+  const entry = objectIn(line) as Partial<Entry>;
+  if (typeof entry.key === "string" && typeof entry.name === "string") return entry as Entry;
+  throw noLine(line, file, "Take that line out; without the file, every image in the folder is judged again.");
+}
+
+/** Throws FILE_ERROR for the journal of another folder, whose images of the same name this one would leave out. */
+function checkHead(line: string, of: string, file: string): void {
+  const { journalOf } = objectIn(line) as { journalOf?: unknown };
+  if (typeof journalOf !== "string")
+    throw noLine(line, file, "Without the file, every image in the folder is judged again.");
+  if (journalOf === of) return;
+  throw new SuperSimpleNetError("FILE_ERROR", `${file} is the journal of another folder: ${journalOf}.`, {
     path: file,
-    fix: "Take that line out; without the file, every image in the folder is judged again.",
+    fix: "Choose another state folder. If the images have moved to this folder, remove the journal: all are judged again.",
   });
 }
+
+function objectIn(line: string): object {
+  try {
+    return (JSON.parse(line) as object | null) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+const noLine = (line: string, file: string, fix: string): SuperSimpleNetError =>
+  new SuperSimpleNetError("FILE_CORRUPT", `${file} has a line that is not of a journal: ${line.slice(0, 80)}`, {
+    path: file,
+    fix,
+  });

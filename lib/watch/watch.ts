@@ -99,6 +99,10 @@ class Watching {
   /** Records that are not on the disk yet. */
   readonly #open = new Set<Promise<boolean>>();
   #patience = patienceMs;
+  /** Ends what runs beside the images. */
+  readonly #ended = new AbortController();
+  /** Of what nobody awaits, such as a callback of the caller. */
+  #failure: { error: unknown } | undefined;
 
   constructor(
     private readonly detector: Detector,
@@ -116,10 +120,11 @@ class Watching {
     });
   }
 
-  async run(signal: AbortSignal): Promise<WatchCounts> {
+  async run(until: AbortSignal): Promise<WatchCounts> {
+    const signal = AbortSignal.any([until, this.#ended.signal]);
     await this.#finishMoves();
-    const housekeeping = this.#housekeeping(signal);
     this.parts.onReady?.();
+    const housekeeping = this.#heeded(this.#housekeeping(signal));
     let recording = Promise.resolve();
     try {
       const images = this.#images(signal);
@@ -130,16 +135,26 @@ class Watching {
       const options = { signal, onUnreadable: onUnreadable as (error: SuperSimpleNetError) => Promise<void> };
       for await (const detection of this.detector.detectEach(images, options)) {
         await recording; // while the next one was judged
-        recording = this.#record(detection, this.#taken.get(detection.id!)!);
+        recording = this.#heeded(this.#record(detection, this.#taken.get(detection.id!)!));
       }
     } catch (error) {
       if (!hasCode(error, "ABORTED")) throw error;
     } finally {
+      this.#ended.abort();
       await recording;
       await Promise.race([Promise.all(this.#open), sleep(patienceMs, undefined, { ref: false })]);
       await housekeeping;
     }
+    if (this.#failure) throw this.#failure.error;
     return this.#counts;
+  }
+
+  /** Work beside the images: if it fails, the watch ends with its error. */
+  #heeded(work: Promise<void>): Promise<void> {
+    return work.catch((error: unknown) => {
+      this.#failure ??= { error };
+      this.#ended.abort();
+    });
   }
 
   async *#images(signal: AbortSignal): AsyncGenerator<{ id: string; image: string }> {
@@ -153,9 +168,10 @@ class Watching {
     return path.join(this.folder, name);
   }
 
-  /** Never rejects: what fails is tried again, or told. */
+  /** What fails is tried again, or told. */
   async #record(detection: Detection, arrival: Arrival): Promise<void> {
     const file = this.#fileOf(arrival);
+    await this.journal.lookAround();
     if (!(await isSame(file, arrival))) {
       // It was being written after all, or it is gone.
       this.#taken.delete(keyOf(arrival));
@@ -177,11 +193,19 @@ class Watching {
     const file = this.#fileOf(arrival);
     await this.#trying(async () => void (await this.parts.keeper?.offer(result, file)));
     const done = this.journal.note("done", arrival, { verdict: result.verdict });
-    const { moveTo } = this.parts.settings;
-    if (moveTo !== undefined && (await done))
-      await this.#trying(() => moveImage(this.journal, file, arrival, path.join(moveTo, result.verdict)));
+    await this.#moved(done, arrival, result.verdict);
     this.#taken.delete(keyOf(arrival));
     await this.#trying(() => this.journal.compact());
+  }
+
+  /** Moves an image once that is noted which says so. */
+  async #moved(noted: Promise<boolean>, arrival: Arrival, folder: string): Promise<void> {
+    const { moveTo } = this.parts.settings;
+    if (moveTo === undefined || !(await noted)) return;
+    await this.#trying(async () => {
+      const moved = await moveImage(this.journal, this.#fileOf(arrival), arrival, path.join(moveTo, folder));
+      if (!moved) this.#arrivals.again(arrival.name); // the camera uses the name again
+    });
   }
 
   async #unreadable(error: SuperSimpleNetError, arrival: Arrival): Promise<void> {
@@ -196,38 +220,30 @@ class Watching {
     this.#unread.delete(key);
     this.#counts.unreadable++;
     this.parts.onUnreadable?.(error, file);
-    const { moveTo } = this.parts.settings;
-    const noted = this.journal.note("unreadable", arrival);
-    if (moveTo !== undefined && (await noted))
-      await this.#trying(() => moveImage(this.journal, file, arrival, path.join(moveTo, "unreadable")));
+    await this.#moved(this.journal.note("unreadable", arrival), arrival, "unreadable");
   }
 
   /** Images whose record was finished and whose move was not, when the process before this one ended. */
   async #finishMoves(): Promise<void> {
-    const { moveTo } = this.parts.settings;
-    if (moveTo === undefined) return;
+    if (this.parts.settings.moveTo === undefined) return;
     for (const entry of [...this.journal.entries]) {
       const folder = entry.event === "done" ? entry.verdict! : entry.event === "unreadable" ? "unreadable" : undefined;
-      if (folder === undefined || !(await this.journal.isThere(entry))) continue;
-      await this.#trying(() => moveImage(this.journal, this.#fileOf(entry), entry, path.join(moveTo, folder)));
+      if (folder !== undefined && (await this.journal.fateOf(entry)) === "there")
+        await this.#moved(Promise.resolve(true), entry, folder);
     }
   }
 
   async #housekeeping(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      await this.#trying(async () => {
-        this.#counts.removed += await removeImages(this.journal, this.parts.settings);
-      });
+      const trouble = (error: unknown): void => this.#trouble(error);
+      this.#counts.removed += await removeImages(this.journal, this.parts.settings, trouble);
       await sleep(removalMs, undefined, { signal }).catch(() => undefined);
     }
   }
 
   /** Waits for a record, but not for a disk that is full: then the record follows when there is room. */
   async #soon(record: Promise<unknown>): Promise<void> {
-    const settled = record.then(
-      () => true,
-      () => true,
-    );
+    const settled = this.#heeded(record.then(() => undefined)).then(() => true);
     this.#open.add(settled);
     void settled.then(() => this.#open.delete(settled));
     const timer = new AbortController();
@@ -243,7 +259,11 @@ class Watching {
     try {
       await work();
     } catch (error) {
-      this.parts.onTrouble?.(fileError(error, "write in", this.folder));
+      this.#trouble(error);
     }
+  }
+
+  #trouble(error: unknown): void {
+    this.parts.onTrouble?.(fileError(error, "write in", this.folder));
   }
 }

@@ -333,10 +333,14 @@ test("the pace decides epochs, learning rates and noise schedule where they are 
   for (const regime of ["weak", "mixed", "full"] as const) assert.deepEqual(paced(resnet, regime), published);
   assert.deepEqual(paced({ pace: "short" }, "full"), short);
   assert.deepEqual(paced({ ...resnet, pace: "published" }), published);
-  assert.deepEqual(
-    paced({ ...resnet, epochs: 5, optimizer: { headsLearningRate: 0.1 }, anomalies: { noiseSchedule: false } }),
-    ["short", [5, 5], 5e-4, 0.1, false],
-  );
+  const own = { epochs: 5, optimizer: { headsLearningRate: 0.1 }, anomalies: { noiseSchedule: false } } as const;
+  assert.deepEqual(paced({ ...resnet, pace: "short", ...own }), ["short", [5, 5], 5e-4, 0.1, false]);
+  // Measured as a whole: who chooses a part of it gets the published rest.
+  assert.deepEqual(paced({ ...resnet, epochs: 5 }), ["published", [5, 5], 1e-4, 2e-4, false]);
+  assert.equal(paced({ ...resnet, steps: 50 })[0], "published");
+  assert.equal(paced({ ...resnet, optimizer: { adaptorLearningRate: 1e-4 } })[0], "published");
+  assert.equal(paced({ ...resnet, optimizer: own.optimizer })[0], "published");
+  assert.equal(paced({ ...resnet, anomalies: own.anomalies })[0], "published");
   assert.deepEqual(paced({ ...resnet, init: "model" }), ["published", [30, 30], 1e-4, 2e-4, false]);
   assert.throws(
     () => make({ init: "model", pace: "short" }),

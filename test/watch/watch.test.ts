@@ -21,12 +21,13 @@ import {
   type Output,
   openOutputs,
   type Result,
+  SuperSimpleNetError,
   watchFolder,
   type WatchOptions,
 } from "../../lib/index.js";
 import { openKeeper } from "../../lib/outputs/keep.js";
 import { Journal } from "../../lib/watch/journal.js";
-import { removeImages } from "../../lib/watch/images.js";
+import { type RemovalOptions, removeImages } from "../../lib/watch/images.js";
 import { failure, temporaryFolder, writeImage } from "../datasets/files.js";
 import { resultOf } from "../outputs/support.js";
 import { until } from "../support/until.js";
@@ -222,21 +223,26 @@ test("only recorded images are removed, the oldest first, and none that has chan
       { time: new Date(Date.now() - days * 86_400_000).toISOString() },
     );
   };
+  mkdirSync(path.join(folder, "stuck.png")); // what cannot be removed does not stay in the way
+  await note("done", "stuck.png", 4);
   await note("done", "old.png", 3);
   await note("done", "new.png", 1);
   await note("done", "changed.png", 3);
   await note("unreadable", "unread.png", 3);
   await note("started", "started.png", 3);
   utimesSync(path.join(folder, "changed.png"), 1, 1);
-  assert.equal(await removeImages(journal, { removeAfterDays: 2 }), 1);
+  const failures: unknown[] = [];
+  const remove = (options: RemovalOptions) => removeImages(journal, options, (error) => failures.push(error));
+  assert.equal(await remove({ removeAfterDays: 2 }), 1);
+  assert.equal(failures.length, 1);
   const left = (): string[] =>
     readdirSync(folder)
       .filter((name) => name.endsWith(".png"))
       .sort();
-  assert.deepEqual(left(), ["changed.png", "new.png", "started.png", "unknown.png", "unread.png"]);
-  assert.equal(await removeImages(journal, { minFreeMiB: 1 }), 0);
-  assert.equal(await removeImages(journal, { minFreeMiB: 2 ** 30 }), 1);
-  assert.deepEqual(left(), ["changed.png", "started.png", "unknown.png", "unread.png"]);
+  assert.deepEqual(left(), ["changed.png", "new.png", "started.png", "stuck.png", "unknown.png", "unread.png"]);
+  assert.equal(await remove({ minFreeMiB: 1 }), 0);
+  assert.equal(await remove({ minFreeMiB: 2 ** 30 }), 1);
+  assert.deepEqual(left(), ["changed.png", "started.png", "stuck.png", "unknown.png", "unread.png"]);
   await journal.close();
 });
 
@@ -258,7 +264,7 @@ test(
     const noted = journal.note("done", here);
     await Promise.all([compacting, noted]);
     await journal.close();
-    assert.equal(readFileSync(file, "utf8").trimEnd().split("\n").length, 2);
+    assert.equal(readFileSync(file, "utf8").trimEnd().split("\n").length, 3, "its head, and two lines of here.png");
     const again = await open();
     assert.ok(again.isDone(here));
     await again.close();
@@ -289,6 +295,127 @@ test("a folder that goes away is told of once, and watched again when it is back
   await running.stop();
   assert.equal(running.troubles.length, 1);
   rmSync(folder, { recursive: true });
+});
+
+test(
+  "a share that is away at the start, or while the journal is written anew, keeps what it was known for",
+  limit,
+  async (t) => {
+    const root = await temporaryFolder(t);
+    const [folder, away] = [path.join(root, "in"), path.join(root, "away")];
+    const options = { stateDir: path.join(root, "state"), pollMs: 20 };
+    mkdirSync(folder);
+    await drop(folder, "a.png", 10);
+    const running = await start(t, folder, options);
+    await until(() => running.results.length === 1);
+    await running.stop();
+    // As a mount point is: empty.
+    renameSync(folder, away);
+    mkdirSync(folder);
+    const without = await start(t, folder, options);
+    await drop(folder, "b.png", 20);
+    await until(() => without.results.length === 1);
+    rmSync(folder, { recursive: true });
+    renameSync(away, folder);
+    await drop(folder, "c.png", 30);
+    await until(() => without.results.length === 2);
+    await without.stop();
+    assert.deepEqual(namesOf(without.results), ["b.png", "c.png"]);
+  },
+);
+
+test("entries are dropped where the folder is the one that they were in, and only there", limit, async (t) => {
+  const root = await temporaryFolder(t);
+  const [folder, file] = [path.join(root, "in"), path.join(root, "journal")];
+  mkdirSync(folder);
+  await drop(folder, "a.png", 10);
+  const { size, mtimeMs } = statSync(path.join(folder, "a.png"));
+  const arrival = { name: "a.png", size, mtimeMs };
+  const open = () => Journal.open(file, folder, { keepMoved: false, watcher: noTrouble });
+  const journal = await open();
+  await journal.note("done", arrival);
+  renameSync(folder, path.join(root, "away"));
+  await journal.compact(0);
+  assert.ok(journal.isDone(arrival), "the folder is not there");
+  await journal.close();
+  mkdirSync(folder);
+  const other = await open();
+  assert.ok(other.isDone(arrival), "another folder is there");
+  await other.close();
+  rmSync(folder, { recursive: true });
+  renameSync(path.join(root, "away"), folder);
+  rmSync(path.join(folder, "a.png"));
+  const emptied = await open();
+  assert.ok(!emptied.isDone(arrival), "somebody took the image away");
+  await emptied.close();
+});
+
+test("a state folder that has another folder's journal is refused", limit, async (t) => {
+  const root = await temporaryFolder(t);
+  const stateDir = path.join(root, "state");
+  for (const name of ["one", "two"]) mkdirSync(path.join(root, name));
+  await (await start(t, path.join(root, "one"), { stateDir })).stop();
+  await assert.rejects(
+    watchFolder(detector, path.join(root, "two"), { stateDir }),
+    failure("FILE_ERROR", "another folder"),
+  );
+  await (await start(t, path.join(root, "one"), { stateDir })).stop();
+});
+
+test(
+  "a name that the camera uses again before the record is done: the new image is judged, then moved",
+  limit,
+  async (t) => {
+    const folder = await temporaryFolder(t);
+    const moveTo = path.join(folder, "judged");
+    const held: ((kept: boolean) => void)[] = [];
+    const outputs: Output = {
+      write: () => new Promise((resolve) => held.push(resolve)),
+      status: () => [],
+      close: () => Promise.resolve(),
+    };
+    await drop(folder, "a.png", 10);
+    const running = await start(t, folder, { moveTo, outputs, settleMs: 300 });
+    await until(() => held.length === 1);
+    await drop(folder, "a.png", 200);
+    held[0]!(true);
+    await sleep(100);
+    assert.ok(existsSync(path.join(folder, "a.png")), "it was not judged yet");
+    await until(() => held.length === 2);
+    held[1]!(true);
+    await until(() => !existsSync(path.join(folder, "a.png")));
+    await running.stop();
+    assert.equal(running.results.length, 2);
+  },
+);
+
+/** A detector that fails at the first image. */
+const failing = (error: Error): Detector =>
+  ({
+    model: detector.model,
+    async *detectEach(images: AsyncIterable<unknown>) {
+      for await (const _ of images) throw error;
+    },
+  }) as unknown as Detector;
+
+test("an error that is not about one image, and a callback that throws, end the watch", limit, async (t) => {
+  const folder = await temporaryFolder(t);
+  await drop(folder, "a.png", 10);
+  const broken = new SuperSimpleNetError("MODEL_INVALID", "this model's weights overflow");
+  await assert.rejects(watchFolder(failing(broken), folder, { settleMs: 20 }), failure("MODEL_INVALID", "overflow"));
+  const onResult = (): never => {
+    throw new RangeError("a fault of the caller");
+  };
+  await assert.rejects(watchFolder(detector, folder, { settleMs: 20, onResult }), /a fault of the caller/);
+  const onTrouble = (): never => {
+    throw new RangeError("told");
+  };
+  const keeper = {
+    offer: () => Promise.reject(new Error("no room")),
+    status: () => ({ kept: 0, full: false }),
+    close: () => Promise.resolve(),
+  };
+  await assert.rejects(watchFolder(detector, folder, { settleMs: 20, onTrouble, keeper }), /told/);
 });
 
 test("kept images are a data set, with their results in a list, up to a size", limit, async (t) => {
