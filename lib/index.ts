@@ -69,6 +69,8 @@ export { type AblationName, ablations } from "./schema/presets.js";
 export type { Output, OutputStatus, Result } from "./outputs/output.js";
 export { openOutputs, type OutputOptions } from "./outputs/open.js";
 export { type Keeper, openKeeper } from "./outputs/keep.js";
+export { openTrigger, type Trigger, type TriggerOptions } from "./trigger/open.js";
+export { type PartVerdict, TriggerRefused, TriggerSequence, type TriggerState } from "./trigger/sequence.js";
 export { watchFolder, type WatchCounts, type WatchOptions } from "./watch/watch.js";
 
 // experimental: speed

@@ -24,13 +24,15 @@ export async function checkFlagged({ to = [] }: OutputFlags): Promise<void> {
   for (const written of to) placeOf("openOutputs", written);
 }
 
+/** In the log: what fails, and what works again. */
+export const toldChange = (name: string, error: string | undefined): void =>
+  error === undefined ? output.log(`${name} works again`) : output.warn(`${name}: ${error}`);
+
 /** The outputs that --to names; failures are told in the log. Undefined: none. */
 export async function openFlagged({ to = [], ...options }: OutputFlags): Promise<Output | undefined> {
   if (to.length === 0) return undefined;
   const { openOutputs } = await import("../outputs/open.js");
-  const onChange = (name: string, error: string | undefined): void =>
-    error === undefined ? output.log(`${name} works again`) : output.warn(`${name}: ${error}`);
-  return openOutputs(to, { ...options, onChange });
+  return openOutputs(to, { ...options, onChange: toldChange });
 }
 
 /** Closes them, and tells what did not get there. */

@@ -4,14 +4,16 @@ import { z } from "zod";
 
 import { invalid, SuperSimpleNetError } from "../errors.js";
 import { detectorOptions } from "../schema/detection.js";
+import { triggerAddress, triggerOptions } from "../schema/trigger.js";
 import { keepOptions, watchOptions } from "../schema/watch.js";
 import { describeModel } from "../models/describe.js";
+import type { Trigger } from "../trigger/open.js";
 import { command, interruptible } from "./command.js";
 import { refuseInDataset } from "./guards.js";
 import { warnIfUntrained, withDetector } from "./models.js";
 import * as rows from "./options.js";
 import { errorDocument, output, printable } from "./output.js";
-import { checkFlagged, closeFlagged, openFlagged, outputFlags, splitOutputFlags } from "./outputs.js";
+import { checkFlagged, closeFlagged, openFlagged, outputFlags, splitOutputFlags, toldChange } from "./outputs.js";
 import { resultLine } from "./results.js";
 
 const watching = watchOptions.omit({
@@ -27,6 +29,8 @@ const options = z.strictObject({
   ...outputFlags,
   ...watching.shape,
   ...keepOptions.shape,
+  trigger: triggerAddress,
+  ...triggerOptions.omit({ mqttPasswordFile: true, onChange: true }).shape,
   ...detectorOptions.omit({ heads: true }).shape,
 });
 
@@ -39,6 +43,7 @@ export const watch = command({
   examples: [
     "supersimplenet watch --model model.safetensors camera --to csv:results --move-to judged",
     "supersimplenet watch --model model.safetensors /mnt/share --poll-ms 500 --to mqtt://broker/line/3 --keep unsure,defect --keep-dir kept",
+    "supersimplenet watch --model model.safetensors camera --to csv:results --trigger mqtt://broker/line/3",
   ],
   async run(flags, [folder]) {
     output.worksOn = true;
@@ -51,30 +56,37 @@ type Flags = z.input<typeof options>;
 async function watchAll(flags: Flags, folder: string, signal: AbortSignal): Promise<number> {
   const { outputs: given, others } = splitOutputFlags(flags);
   await checkFlagged(given);
-  const { model, keep, keepDir, keepMiB, pollMs, settleMs, moveTo, removeAfterDays, minFreeMiB, ...settings } = others;
+  const { model, keep, keepDir, keepMiB, pollMs, settleMs, moveTo, removeAfterDays, minFreeMiB, ...rest } = others;
+  const { trigger: address, timeoutMs, tokenFile, ...settings } = rest;
+  const toTrigger = { timeoutMs, tokenFile, mqttPasswordFile: given.mqttPasswordFile };
   for (const [name, dir] of Object.entries({ moveTo, keepDir })) if (dir !== undefined) refuseInDataset(name, dir);
   if (keepDir !== undefined && path.resolve(keepDir) === path.resolve(folder))
     throw invalid("watch", "keepDir", "another folder than the one that is watched", keepDir);
   const stateDir = given.stateDir ?? path.join(folder, ".supersimplenet");
   const { openKeeper } = await import("../outputs/keep.js");
+  const { openTrigger } = await import("../trigger/open.js");
   const { watchFolder } = await import("../watch/watch.js");
   const { Detector } = await import("../detection/detector.js");
   return withDetector(Detector.load(model, settings), async (detector) => {
     warnIfUntrained(detector.model.config.backbone);
     const keeper = await openKeeper({ keep, keepDir, keepMiB });
     const outputs = await openFlagged({ ...given, stateDir });
+    let trigger: Trigger | undefined;
     output.finished = { model: describeModel(model, detector.model.config), folder };
     try {
+      if (address !== undefined) trigger = await openTrigger(address, { ...toTrigger, onChange: toldChange });
       const images = await watchFolder(detector, folder, {
         ...{ stateDir, pollMs, settleMs, moveTo, removeAfterDays, minFreeMiB, signal, outputs, keeper },
+        trigger: trigger?.sequence,
         modelName: path.basename(model),
-        onReady: () => output.log(`watching ${printable(folder)}`),
+        onReady: () => output.log(`watching ${printable(folder)}${trigger ? `, trigger at ${trigger.address}` : ""}`),
         onResult: (result) => output.result(resultLine(result.path!, result)),
         onUnreadable: (error) => output.warn(printable(error.message)),
         onTrouble: (error) => output.warn(messageOf(error)),
       });
       output.finished = { ...output.finished, images };
     } finally {
+      await trigger?.close();
       await closeFlagged(outputs);
       await keeper?.close();
     }

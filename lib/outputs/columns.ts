@@ -30,4 +30,5 @@ export const columns: readonly { name: string; type: "TEXT" | "REAL" | "INTEGER"
   { name: "checksum", type: "TEXT", of: ({ model }) => model.checksum },
   { name: "warnings", type: "TEXT", of: ({ warnings }) => warnings.join(" ") || null },
   { name: "repeated", type: "INTEGER", of: ({ repeated }) => (repeated ? 1 : 0) },
+  { name: "part", type: "TEXT", of: ({ part }) => part ?? null },
 ];

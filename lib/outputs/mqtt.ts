@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
-import type { IClientOptions } from "mqtt";
+import type { IClientOptions, MqttClient } from "mqtt";
 
 import { orAborted } from "../images/stream.js";
 import type { Health } from "./health.js";
@@ -20,18 +20,19 @@ export interface MqttOptions {
 export const topicOf = ({ pathname }: URL): string =>
   decodeURIComponent(pathname.replace(/^\/|\/$/g, "")) || "supersimplenet";
 
-/**
- * Publishes results on TOPIC/result with QoS 1. TOPIC/status is retained: "online" while this process is connected,
- * "offline" once it has gone, by the broker (last will) where it could not say so.
- */
-export async function mqtt(url: URL, { password, retryDelayMs, health }: MqttOptions): Promise<Receiver> {
+export interface BrokerOptions {
+  password: string | undefined;
+  /** Pause before the connection is tried again. */
+  retryDelayMs: number;
+  /** What the broker says, retained, when this process is gone. */
+  will: { topic: string; payload: string };
+}
+
+/** A connection to a broker that is made again whenever it is lost. */
+export async function connectTo(url: URL, { password, retryDelayMs, will }: BrokerOptions): Promise<MqttClient> {
   const { connect } = await optionalPackage("mqtt", "5", () => import("mqtt"));
-  const topic = topicOf(url);
-  const status = `${topic}/status`;
-  const retained = { qos: 1, retain: true } as const;
-  const say = (state: State): string => JSON.stringify(state);
   const options: IClientOptions = {
-    will: { topic: status, payload: Buffer.from(say({ state: "offline" })), ...retained },
+    will: { topic: will.topic, payload: Buffer.from(will.payload), qos: 1, retain: true },
     keepalive: 20,
     reconnectPeriod: retryDelayMs,
     connectTimeout: 10_000,
@@ -39,11 +40,32 @@ export async function mqtt(url: URL, { password, retryDelayMs, health }: MqttOpt
     ...(url.username && { username: decodeURIComponent(url.username) }),
     ...(url.password && { password: decodeURIComponent(url.password) }),
   };
-  const address = `${url.protocol}//${url.host}`;
-  const client = connect(address, options);
+  return connect(`${url.protocol}//${url.host}`, options);
+}
+
+/** Says goodbye with a last message, so that the broker does not send the will too, if it is there to take it. */
+export async function disconnect(client: MqttClient, { topic, payload }: BrokerOptions["will"]): Promise<void> {
+  const leave = async (): Promise<void> => {
+    await client.publishAsync(topic, payload, { qos: 1, retain: true });
+    await client.endAsync();
+  };
+  if (client.connected) await Promise.race([leave().catch(() => undefined), sleep(2000, undefined, { ref: false })]);
+  client.end(true);
+}
+
+/**
+ * Publishes results on TOPIC/result with QoS 1. TOPIC/status is retained: "online" while this process is connected,
+ * "offline" once it has gone, by the broker (last will) where it could not say so.
+ */
+export async function mqtt(url: URL, { password, retryDelayMs, health }: MqttOptions): Promise<Receiver> {
+  const topic = topicOf(url);
+  const status = `${topic}/status`;
+  const say = (state: State): string => JSON.stringify(state);
+  const will = { topic: status, payload: say({ state: "offline" }) };
+  const client = await connectTo(url, { password, retryDelayMs, will });
   let ended = false;
   client.on("connect", () => {
-    client.publish(status, say({ state: "online", time: new Date().toISOString() }), retained);
+    client.publish(status, say({ state: "online", time: new Date().toISOString() }), { qos: 1, retain: true });
     health.works();
   });
   client.on("error", (error) => health.failed(error));
@@ -61,13 +83,7 @@ export async function mqtt(url: URL, { password, retryDelayMs, health }: MqttOpt
     },
     async close() {
       ended = true;
-      const leave = async (): Promise<void> => {
-        await client.publishAsync(status, say({ state: "offline" }), retained);
-        await client.endAsync(); // with a goodbye, so that the broker does not send the last will too
-      };
-      if (client.connected)
-        await Promise.race([leave().catch(() => undefined), sleep(2000, undefined, { ref: false })]);
-      client.end(true);
+      await disconnect(client, will);
     },
   };
 }

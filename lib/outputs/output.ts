@@ -6,6 +6,8 @@ export interface Result extends DetectionRecord {
   time: string;
   /** The model's name where it has one, and the checksum of its network. */
   model: { name?: string; checksum: string };
+  /** Of which the image is, where a trigger said so. */
+  part?: string;
   /** True where the process ended between detecting and recording, so that the image was detected once more. */
   repeated?: true;
 }

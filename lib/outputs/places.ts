@@ -70,10 +70,16 @@ const places: Record<Kind, (rest: string, refuse: Refuse, written: string) => Pl
   mqtts: mqttPlace,
 };
 
-function mqttPlace(_: string, refuse: Refuse, written: string): Place {
+/** The address of a topic at a broker. Undefined: it is none. */
+export function brokerUrl(written: string): URL | undefined {
   const url = URL.canParse(written) ? new URL(written) : undefined;
-  if (!url?.hostname || written.includes("#") || url.pathname.includes("+"))
-    throw refuse("mqtt://HOST:PORT/TOPIC, without + and # in the topic");
+  const isUsable = url?.hostname && !written.includes("#") && !url.pathname.includes("+");
+  return isUsable ? url : undefined;
+}
+
+function mqttPlace(_: string, refuse: Refuse, written: string): Place {
+  const url = brokerUrl(written);
+  if (!url) throw refuse("mqtt://HOST:PORT/TOPIC, without + and # in the topic");
   return spooled(`${url.protocol}//${url.host}${url.pathname}`, written, async ({ settings, health }) => {
     const password = await secretIn(settings.mqttPasswordFile);
     return (await import("./mqtt.js")).mqtt(url, { password, retryDelayMs: settings.retryDelayMs, health });
@@ -106,7 +112,7 @@ function spooled(
 }
 
 /** The first line of a file. */
-async function secretIn(file: string | undefined): Promise<string | undefined> {
+export async function secretIn(file: string | undefined): Promise<string | undefined> {
   if (file === undefined) return undefined;
   const text = await readRegular(file).catch((error: unknown) => Promise.reject(fileError(error, "read", file)));
   const [secret = ""] = text.toString().split(/\r?\n/);

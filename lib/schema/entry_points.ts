@@ -10,6 +10,7 @@ import { calibrateOptions, modelFromCheckpointOptions, saveOptions } from "./mod
 import { outputOptions } from "./outputs.js";
 import { serverOptions } from "./server.js";
 import { fitOptions, trainerOptions } from "./training.js";
+import { triggerOptions } from "./trigger.js";
 import { keepOptions, watchOptions } from "./watch.js";
 
 /** Every call of the API that takes options, in the order of docs/reference/options.md. */
@@ -34,6 +35,7 @@ export const entryPoints: readonly { call: string; summary: string; schema: z.Zo
   { call: "installCuda(options)", summary: "Download of the CUDA build of libtorch.", schema: installCudaOptions },
   { call: "openOutputs(to, options)", summary: "Where results go.", schema: outputOptions },
   { call: "watchFolder(detector, folder, options)", summary: "A folder of images that come.", schema: watchOptions },
+  { call: "openTrigger(address, options)", summary: "A PLC that tells of parts.", schema: triggerOptions },
   { call: "openKeeper(options)", summary: "Images for the next training.", schema: keepOptions },
   { call: "benchmark(options)", summary: "Latency, throughput and memory.", schema: benchmarkOptions },
   { call: "experiment(name, options)", summary: "The paper's tables and figures.", schema: experimentOptions },

@@ -15,6 +15,7 @@ import { Metrics } from "./metrics.js";
 import { type Loaded, Models } from "./models.js";
 import { DetectionQueue } from "./queue.js";
 import { Service } from "./service.js";
+import { readToken } from "./token.js";
 
 const where = "createServer";
 const MIB = 2 ** 20;
@@ -70,14 +71,7 @@ async function tokenOf({ token, tokenFile }: ServerSettings): Promise<string | u
       text`${call(where)}: ${option("token")} and ${option("tokenFile")} exclude each other.`,
       { option: "tokenFile" },
     );
-  const written = (await readText(tokenFile)).toString("utf8").trim();
-  if (serverOptions.shape.token.safeParse(written).success) return written;
-  const what = text`${call(where)}: ${tokenFile} holds no token. A token has 16 or more characters without spaces.`;
-  throw new SuperSimpleNetError("INVALID_OPTION", what, {
-    option: "tokenFile",
-    path: tokenFile,
-    fix: `Make one with 'openssl rand -hex 32 > ${tokenFile}'.`,
-  });
+  return readToken(where, tokenFile);
 }
 
 /** Throws INVALID_OPTION for a server that strangers could use without anybody having said so. */

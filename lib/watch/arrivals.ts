@@ -21,6 +21,12 @@ export interface ArrivalOptions {
 const rescanMs = 30_000;
 const troubleMs = 1000;
 
+/** An image that is complete. */
+export interface Seen extends Arrival {
+  /** It was in the folder when somebody asked what was there. */
+  early: boolean;
+}
+
 interface Candidate extends Arrival {
   /** When it was first seen like this, or is to be looked at again; of performance.now(). */
   since: number;
@@ -33,6 +39,8 @@ interface Candidate extends Arrival {
 export class Arrivals {
   readonly #candidates = new Map<string, Candidate>();
   readonly #told = new Set<string>();
+  readonly #early = new Set<string>();
+  #asked: (() => void)[] = [];
   #wake = (): void => undefined;
   #scanned = -Infinity;
   #troubled = false;
@@ -42,23 +50,37 @@ export class Arrivals {
     private readonly options: ArrivalOptions,
   ) {}
 
+  /** Looks at all that is in the folder now. What comes after the promise is resolved is not `early`. */
+  lookAround(): Promise<void> {
+    this.#scanned = -Infinity;
+    return new Promise((resolve) => {
+      this.#asked.push(resolve);
+      this.#wake();
+    });
+  }
+
   /** Looks at an image again, in `delayMs` at the earliest. */
-  again(name: string, delayMs = 0): void {
+  again(name: string, { delayMs = 0, early = false }: { delayMs?: number; early?: boolean } = {}): void {
+    if (early) this.#early.add(name);
     this.#candidates.set(name, { name, size: -1, mtimeMs: -1, since: performance.now() + delayMs });
     this.#wake();
   }
 
   /** Until `signal` fires. */
-  async *watch(signal: AbortSignal): AsyncGenerator<Arrival, void, undefined> {
+  async *watch(signal: AbortSignal): AsyncGenerator<Seen, void, undefined> {
     const watcher = this.options.pollMs === undefined ? this.#events() : undefined;
     const stop = (): void => this.#wake();
     signal.addEventListener("abort", stop);
     try {
       while (!signal.aborted) {
+        const asked = this.#asked.splice(0);
         const ready = await this.#look();
+        if (asked.length > 0) for (const { name } of [...this.#candidates.values(), ...ready]) this.#early.add(name);
+        for (const resolve of asked) resolve();
         for (const arrival of ready) {
           if (signal.aborted) return;
-          if (!this.options.isKnown(arrival)) yield arrival;
+          const early = this.#early.delete(arrival.name);
+          if (!this.options.isKnown(arrival)) yield { ...arrival, early };
         }
         if (!signal.aborted) await this.#pause();
       }
@@ -119,7 +141,10 @@ export class Arrivals {
     this.#candidates.delete(name);
     if (name.startsWith(".") || isSystemName(name) || !isImageFile(name) || isPictureName(name)) return undefined;
     const found = await stat(path.join(this.folder, name)).catch(() => undefined);
-    if (!found?.isFile()) return undefined;
+    if (!found?.isFile()) {
+      this.#early.delete(name);
+      return undefined;
+    }
     const { size, mtimeMs, ctimeMs } = found;
     const arrival: Arrival = { name, size, mtimeMs };
     if (this.options.isKnown(arrival)) return undefined;
@@ -135,7 +160,7 @@ export class Arrivals {
 
   /** Until there may be something to see. */
   #pause(): Promise<void> {
-    if (this.#told.size > 0) return Promise.resolve();
+    if (this.#told.size > 0 || this.#asked.length > 0) return Promise.resolve();
     const now = performance.now();
     const { pollMs = rescanMs, settleMs } = this.options;
     let until = this.#scanned + pollMs;

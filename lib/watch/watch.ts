@@ -10,6 +10,7 @@ import { Health } from "../outputs/health.js";
 import type { Keeper } from "../outputs/keep.js";
 import type { Output, Result } from "../outputs/output.js";
 import { resultsOf } from "../outputs/result.js";
+import type { TriggerSequence } from "../trigger/sequence.js";
 import { check } from "../schema/check.js";
 import { watchOptions, type WatchSettings } from "../schema/watch.js";
 import { probeFolder } from "../write.js";
@@ -25,6 +26,8 @@ export interface WatchOptions extends WatchSettings {
   outputs?: Output | undefined;
   /** Keeps images for the next training: openKeeper. */
   keeper?: Keeper | undefined;
+  /** Tells which part comes next, and takes its verdict: `sequence` of openTrigger, or one of your own. */
+  trigger?: TriggerSequence | undefined;
   /** Called once the folder is being watched. */
   onReady?: (() => void) | undefined;
   /** Called with each result, before it goes to the outputs. */
@@ -61,7 +64,7 @@ const removalMs = 60_000;
 export async function watchFolder(
   detector: Detector,
   folder: string,
-  { modelName, outputs, keeper, ...options }: WatchOptions = {},
+  { modelName, outputs, keeper, trigger, ...options }: WatchOptions = {},
 ): Promise<WatchCounts> {
   const where = "watchFolder";
   const settings = check(where, watchOptions, options);
@@ -81,7 +84,13 @@ export async function watchFolder(
     const watcher = new Health(file, (_, error) => void (error !== undefined && trouble(new Error(error))));
     const journal = await Journal.open(file, folder, { keepMoved, watcher });
     const resultOf = await resultsOf(detector.model, modelName);
-    const watching = new Watching(detector, folder, journal, resultOf, { ...options, settings, outputs, keeper });
+    const watching = new Watching(detector, folder, journal, resultOf, {
+      ...options,
+      settings,
+      outputs,
+      keeper,
+      trigger,
+    });
     return await watching.run(signal ?? new AbortController().signal).finally(() => journal.close());
   } finally {
     await release();
@@ -90,10 +99,15 @@ export async function watchFolder(
 
 type Parts = WatchOptions & { settings: ReturnType<typeof watchOptions.parse> };
 
+/** An image, and the part whose it is. */
+interface Taken extends Arrival {
+  part?: string;
+}
+
 class Watching {
   readonly #arrivals: Arrivals;
   /** At work, or judged but not recorded in this process. */
-  readonly #taken = new Map<string, Arrival>();
+  readonly #taken = new Map<string, Taken>();
   readonly #unread = new Map<string, number>();
   readonly #counts: WatchCounts = { good: 0, unsure: 0, defect: 0, unreadable: 0, removed: 0 };
   /** Records that are not on the disk yet. */
@@ -123,6 +137,7 @@ class Watching {
   async run(until: AbortSignal): Promise<WatchCounts> {
     const signal = AbortSignal.any([until, this.#ended.signal]);
     await this.#finishMoves();
+    this.parts.trigger?.begin(() => this.#arrivals.lookAround());
     this.parts.onReady?.();
     const housekeeping = this.#heeded(this.#housekeeping(signal));
     let recording = Promise.resolve();
@@ -142,6 +157,7 @@ class Watching {
     } finally {
       this.#ended.abort();
       await recording;
+      this.parts.trigger?.end();
       await Promise.race([Promise.all(this.#open), sleep(patienceMs, undefined, { ref: false })]);
       await housekeeping;
     }
@@ -158,8 +174,9 @@ class Watching {
   }
 
   async *#images(signal: AbortSignal): AsyncGenerator<{ id: string; image: string }> {
-    for await (const arrival of this.#arrivals.watch(signal)) {
-      this.#taken.set(keyOf(arrival), arrival);
+    for await (const { early, ...arrival } of this.#arrivals.watch(signal)) {
+      const part = early ? undefined : this.parts.trigger?.claim();
+      this.#taken.set(keyOf(arrival), { ...arrival, ...(part !== undefined && { part }) });
       yield { id: keyOf(arrival), image: this.#fileOf(arrival) };
     }
   }
@@ -169,19 +186,18 @@ class Watching {
   }
 
   /** What fails is tried again, or told. */
-  async #record(detection: Detection, arrival: Arrival): Promise<void> {
+  async #record(detection: Detection, arrival: Taken): Promise<void> {
     const file = this.#fileOf(arrival);
     await this.journal.lookAround();
-    if (!(await isSame(file, arrival))) {
-      // It was being written after all, or it is gone.
-      this.#taken.delete(keyOf(arrival));
-      return this.#arrivals.again(arrival.name);
-    }
+    // It was being written after all, or it is gone.
+    if (!(await isSame(file, arrival))) return this.#again(arrival);
     const repeated = this.journal.wasStarted(arrival);
     await this.#soon(this.journal.note("started", arrival));
     const { id: _, ...told } = this.resultOf(detection, { path: file });
-    const result: Result = { ...told, ...(repeated && { repeated }) };
+    const { part } = arrival;
+    const result: Result = { ...told, ...(part !== undefined && { part }), ...(repeated && { repeated }) };
     this.#counts[result.verdict]++;
+    if (part !== undefined) this.parts.trigger!.judged(part, result);
     this.parts.onResult?.(result);
     const written = this.parts.outputs?.write(result) ?? Promise.resolve(true);
     await this.#soon(this.#finish(written, result, arrival));
@@ -208,16 +224,17 @@ class Watching {
     });
   }
 
-  async #unreadable(error: SuperSimpleNetError, arrival: Arrival): Promise<void> {
+  async #unreadable(error: SuperSimpleNetError, arrival: Taken): Promise<void> {
     const [key, file] = [keyOf(arrival), this.#fileOf(arrival)];
-    this.#taken.delete(key);
-    if (!(await isSame(file, arrival))) return this.#arrivals.again(arrival.name);
+    if (!(await isSame(file, arrival))) return this.#again(arrival);
     const first = this.#unread.get(key) ?? performance.now();
     if (performance.now() - first < unreadableMs) {
       this.#unread.set(key, first);
-      return this.#arrivals.again(arrival.name, this.parts.settings.settleMs);
+      return this.#again(arrival, this.parts.settings.settleMs);
     }
+    this.#taken.delete(key);
     this.#unread.delete(key);
+    if (arrival.part !== undefined) this.parts.trigger!.unreadable(arrival.part);
     this.#counts.unreadable++;
     this.parts.onUnreadable?.(error, file);
     await this.#moved(this.journal.note("unreadable", arrival), arrival, "unreadable");
@@ -239,6 +256,13 @@ class Watching {
       this.#counts.removed += await removeImages(this.journal, this.parts.settings, trouble);
       await sleep(removalMs, undefined, { signal }).catch(() => undefined);
     }
+  }
+
+  /** Looks at an image anew. If it was a part's, that part waits for it, or for another one. */
+  #again({ part, ...arrival }: Taken, delayMs = 0): void {
+    this.#taken.delete(keyOf(arrival));
+    if (part !== undefined) this.parts.trigger!.release(part);
+    this.#arrivals.again(arrival.name, { delayMs, early: part === undefined });
   }
 
   /** Waits for a record, but not for a disk that is full: then the record follows when there is room. */

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { createServer, type Server, type Socket } from "node:net";
 import { test } from "node:test";
 
 import { connect } from "mqtt";
@@ -9,34 +8,8 @@ import type { Result } from "../../lib/outputs/output.js";
 import { temporaryFolder } from "../datasets/files.js";
 import { freePort } from "../training/support.js";
 import { names, resultOf, statusOf } from "./support.js";
+import { broker } from "../support/broker.js";
 import { until } from "../support/until.js";
-
-interface Broker {
-  /** As a power cut would. */
-  kill(): Promise<void>;
-}
-
-/** A broker, and what it was told: every message of QoS 1 as it came, and the retained status. */
-async function broker(port: number, messages: { topic: string; payload: string; retain: boolean }[]): Promise<Broker> {
-  const { Aedes } = await import("aedes"); // an ECMAScript module
-  const aedes = await Aedes.createBroker();
-  const sockets = new Set<Socket>();
-  aedes.on("publish", ({ topic, payload, retain }) => {
-    if (!topic.startsWith("$SYS")) messages.push({ topic, payload: payload.toString(), retain });
-  });
-  const server: Server = createServer((socket) => {
-    sockets.add(socket);
-    aedes.handle(socket);
-  });
-  await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
-  return {
-    async kill() {
-      for (const socket of sockets) socket.destroy();
-      await new Promise<void>((resolve) => server.close(() => resolve()));
-      await new Promise<void>((resolve) => aedes.close(() => resolve()));
-    },
-  };
-}
 
 test("mqtt: results with QoS 1, a retained status, over a restart of the broker", { timeout: 60_000 }, async (t) => {
   const port = await freePort();

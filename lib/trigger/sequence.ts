@@ -1,0 +1,159 @@
+import type { Result } from "../outputs/output.js";
+
+/** What a part's image came to, short enough for a PLC. The whole result goes to the outputs. */
+export interface PartVerdict {
+  part: string;
+  /** "none": there is no verdict, and `error` says why. Treat such a part as not inspected. */
+  verdict: Result["verdict"] | "none";
+  /** When it was known: ISO 8601, UTC. */
+  time: string;
+  /** 0 to 1. */
+  score?: number;
+  /** How many regions of the image are defective. */
+  regions?: number;
+  error?: "NO_IMAGE" | "IMAGE_UNREADABLE" | "TOO_LATE";
+}
+
+/** Where a part stands (docs/guides/trigger.md has the diagram). "offline": nobody watches the folder. */
+export type TriggerState =
+  { state: "offline" } | { state: "ready" } | { state: "busy"; part: string } | ({ state: "done" } & PartVerdict);
+
+export type Refusal = "BAD_PART" | "OFFLINE" | "BUSY" | "NOT_ACKNOWLEDGED" | "OTHER_PART";
+
+const reasons: Readonly<Record<Refusal, string>> = {
+  BAD_PART: "A part is a text of 1 to 128 characters.",
+  OFFLINE: "No folder is being watched now.",
+  BUSY: "Another part is at work.",
+  NOT_ACKNOWLEDGED: "The verdict of the part before is not acknowledged yet.",
+  OTHER_PART: "The verdict is that of another part.",
+};
+
+/** What the state does not allow. */
+export class TriggerRefused extends Error {
+  override readonly name = "TriggerRefused";
+
+  constructor(readonly code: Refusal) {
+    super(reasons[code]);
+  }
+}
+
+/**
+ * One part after the other: ready, triggered, busy, done, acknowledged, ready. The next image that comes into the folder
+ * once it is busy is the part's.
+ */
+export class TriggerSequence {
+  #state: TriggerState = { state: "offline" };
+  readonly #listeners = new Set<(state: TriggerState) => void>();
+  /** Looks at what lies in the folder: that is no image of the part. */
+  #look: (() => Promise<void>) | undefined;
+  /** A part that is let in, while what lies in the folder is looked at. */
+  #coming: string | undefined;
+  #image: "awaited" | "given" = "awaited";
+  #timer: NodeJS.Timeout | undefined;
+
+  /** `timeoutMs`: from the trigger to the verdict; then there is none. */
+  constructor(private readonly timeoutMs: number) {}
+
+  get state(): TriggerState {
+    return this.#state;
+  }
+
+  /** Calls `listener` with every new state, until the returned function is called. */
+  onState(listener: (state: TriggerState) => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  /** A part is there. Resolves once its image may come; a repetition changes nothing. Throws TriggerRefused. */
+  async trigger(part: unknown): Promise<void> {
+    if (typeof part !== "string" || part.length === 0 || part.length > 128) throw new TriggerRefused("BAD_PART");
+    const { state } = this.#state;
+    const now = this.#state.state === "busy" ? this.#state.part : this.#coming;
+    if (now === part) return;
+    if (now !== undefined) throw new TriggerRefused("BUSY");
+    if (state === "done") throw new TriggerRefused("NOT_ACKNOWLEDGED");
+    if (!this.#look) throw new TriggerRefused("OFFLINE");
+    this.#coming = part;
+    this.#timer = setTimeout(() => this.#timeOut(part), this.timeoutMs);
+    await this.#look();
+    if (this.#coming !== part) return; // too late
+    this.#coming = undefined;
+    this.#image = "awaited";
+    this.#set({ state: "busy", part });
+  }
+
+  /** The verdict of the part was taken; a repetition changes nothing. Throws TriggerRefused. */
+  acknowledge(part: unknown): void {
+    if (this.#state.state === "ready") return;
+    if (this.#state.state === "offline") throw new TriggerRefused("OFFLINE");
+    if (this.#state.state === "busy") throw new TriggerRefused("BUSY");
+    if (this.#state.part !== part) throw new TriggerRefused("OTHER_PART");
+    this.#set({ state: this.#look ? "ready" : "offline" });
+  }
+
+  /** A folder is being watched from now on. */
+  begin(look: () => Promise<void>): void {
+    this.#look = look;
+    this.#set({ state: "ready" });
+  }
+
+  /** It is not watched any more. */
+  end(): void {
+    this.#look = undefined;
+    this.#coming = undefined;
+    clearTimeout(this.#timer);
+    this.#set({ state: "offline" });
+  }
+
+  /** The part whose image has come, if one is awaited. */
+  claim(): string | undefined {
+    if (this.#state.state !== "busy" || this.#image === "given") return undefined;
+    this.#image = "given";
+    return this.#state.part;
+  }
+
+  /** The image was not complete: another one may be it. */
+  release(part: string): void {
+    if (this.#isAtWork(part)) this.#image = "awaited";
+  }
+
+  judged(part: string, { verdict, score, regions, time }: Result): void {
+    if (this.#isAtWork(part)) this.#done({ part, verdict, score, regions: regions.length, time });
+  }
+
+  unreadable(part: string): void {
+    if (this.#isAtWork(part)) this.#none(part, "IMAGE_UNREADABLE");
+  }
+
+  #isAtWork(part: string): boolean {
+    return this.#state.state === "busy" && this.#state.part === part;
+  }
+
+  #timeOut(part: string): void {
+    this.#coming = undefined;
+    this.#none(part, this.#isAtWork(part) && this.#image === "given" ? "TOO_LATE" : "NO_IMAGE");
+  }
+
+  #none(part: string, error: NonNullable<PartVerdict["error"]>): void {
+    this.#done({ part, verdict: "none", error, time: new Date().toISOString() });
+  }
+
+  #done(verdict: PartVerdict): void {
+    clearTimeout(this.#timer);
+    this.#set({ state: "done", ...verdict });
+  }
+
+  #set(state: TriggerState): void {
+    this.#state = state;
+    for (const listener of this.#listeners) listener(state);
+  }
+}
+
+/** The part in {"part": "4711"}. Undefined: it is not that. */
+export function partIn(text: string): unknown {
+  try {
+    return (JSON.parse(text) as { part?: unknown } | null)?.part;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,99 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { type Refusal, TriggerRefused, TriggerSequence, type TriggerState } from "../../lib/trigger/sequence.js";
+import { resultOf } from "../outputs/support.js";
+import { until } from "../support/until.js";
+
+const result = resultOf("a.png", { verdict: "defect", score: 0.75 });
+
+/** A sequence, and all of its states. */
+function begun(timeoutMs = 10_000, look = () => Promise.resolve()) {
+  const sequence = new TriggerSequence(timeoutMs);
+  const states: TriggerState[] = [];
+  sequence.onState((state) => states.push(state));
+  sequence.begin(look);
+  return { sequence, states, names: () => states.map(({ state }) => state) };
+}
+
+const refused = (code: Refusal) => (error: unknown) => error instanceof TriggerRefused && error.code === code;
+
+test("ready, busy, done, acknowledged: one part after the other", async () => {
+  const { sequence, states, names } = begun();
+  for (const part of ["1", "2"]) {
+    await sequence.trigger(part);
+    assert.equal(sequence.claim(), part);
+    assert.equal(sequence.claim(), undefined, "the next image is not the part's");
+    sequence.judged(part, result);
+    sequence.acknowledge(part);
+  }
+  sequence.end();
+  assert.deepEqual(names(), ["ready", "busy", "done", "ready", "busy", "done", "ready", "offline"]);
+  const { time } = result;
+  assert.deepEqual(states[2], { state: "done", part: "1", verdict: "defect", score: 0.75, regions: 1, time });
+});
+
+test("what the state does not allow is refused and changes nothing, and repetitions change nothing", async () => {
+  const { sequence, names } = begun();
+  assert.equal(sequence.claim(), undefined, "nobody told of a part");
+  sequence.acknowledge("0");
+  for (const part of ["", "x".repeat(129), 7, undefined])
+    await assert.rejects(sequence.trigger(part), refused("BAD_PART"));
+  await sequence.trigger("1");
+  await sequence.trigger("1");
+  await assert.rejects(sequence.trigger("2"), refused("BUSY"));
+  assert.throws(() => sequence.acknowledge("1"), refused("BUSY"));
+  sequence.claim();
+  sequence.judged("2", result);
+  sequence.unreadable("2");
+  sequence.judged("1", result);
+  sequence.judged("1", result);
+  await assert.rejects(sequence.trigger("2"), refused("NOT_ACKNOWLEDGED"));
+  assert.throws(() => sequence.acknowledge("2"), refused("OTHER_PART"));
+  sequence.acknowledge("1");
+  sequence.acknowledge("1");
+  sequence.end();
+  await assert.rejects(sequence.trigger("2"), refused("OFFLINE"));
+  assert.throws(() => sequence.acknowledge("1"), refused("OFFLINE"));
+  assert.deepEqual(names(), ["ready", "busy", "done", "ready", "offline"]);
+});
+
+test("a part without an image, or whose image is late or unreadable, has no verdict, and says why", async () => {
+  const { sequence, states } = begun(30);
+  await sequence.trigger("1");
+  await until(() => sequence.state.state === "done");
+  sequence.judged("1", result);
+  sequence.acknowledge("1");
+  await sequence.trigger("2");
+  sequence.claim();
+  await until(() => sequence.state.state === "done");
+  sequence.acknowledge("2");
+  await sequence.trigger("3");
+  sequence.claim();
+  sequence.release("3");
+  assert.equal(sequence.claim(), "3", "the image was not complete");
+  sequence.unreadable("3");
+  await sleep(60);
+  const done = states.filter((state) => state.state === "done");
+  assert.deepEqual(
+    done.map(({ part, verdict, error }) => [part, verdict, error]),
+    [
+      ["1", "none", "NO_IMAGE"],
+      ["2", "none", "TOO_LATE"],
+      ["3", "none", "IMAGE_UNREADABLE"],
+    ],
+  );
+});
+
+test("a folder that cannot be looked at in time: no verdict, and never a late 'busy'", async () => {
+  let look = (): void => undefined;
+  const { sequence, names } = begun(20, () => new Promise((resolve) => (look = resolve)));
+  const triggered = sequence.trigger("1");
+  await assert.rejects(sequence.trigger("2"), refused("BUSY"));
+  await until(() => sequence.state.state === "done");
+  look();
+  await triggered;
+  assert.deepEqual(names(), ["ready", "done"]);
+  sequence.end();
+});
