@@ -52,7 +52,7 @@ export const watchOptions = z.strictObject({
     defaultText: "the system tells",
   }),
   settleMs: option(z.int().min(1).max(600_000).default(200), {
-    help: "An image is complete once its size and time have stayed the same for so long, in milliseconds.",
+    help: "A PNG or JPEG file is complete with its last bytes, any other image once its size and time have stayed the same for so long, in milliseconds.",
     placeholder: "MS",
   }),
   moveTo: option(pathType.optional(), {

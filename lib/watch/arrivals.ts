@@ -7,6 +7,7 @@ import { fileError } from "../errors.js";
 import { isImageFile } from "../images/formats.js";
 import { isPictureName } from "../report/names.js";
 import type { Arrival } from "./journal.js";
+import { endsWhole } from "./whole.js";
 
 export interface ArrivalOptions {
   settleMs: number;
@@ -33,8 +34,9 @@ interface Candidate extends Arrival {
 }
 
 /**
- * The images of a folder as they become complete: size and time have stayed the same for `settleMs`, or the file was
- * complete for so long before it was renamed into the folder. The oldest first. Not of folders below.
+ * The images of a folder as they become complete: the file ends as its format ends, or size and time have stayed the same
+ * for `settleMs`, or it was complete for so long before it was renamed into the folder. The oldest first. Not of folders
+ * below.
  */
 export class Arrivals {
   readonly #candidates = new Map<string, Candidate>();
@@ -140,7 +142,8 @@ export class Arrivals {
     const before = this.#candidates.get(name);
     this.#candidates.delete(name);
     if (name.startsWith(".") || isSystemName(name) || !isImageFile(name) || isPictureName(name)) return undefined;
-    const found = await stat(path.join(this.folder, name)).catch(() => undefined);
+    const file = path.join(this.folder, name);
+    const found = await stat(file).catch(() => undefined);
     if (!found?.isFile()) {
       this.#early.delete(name);
       return undefined;
@@ -148,12 +151,14 @@ export class Arrivals {
     const { size, mtimeMs, ctimeMs } = found;
     const arrival: Arrival = { name, size, mtimeMs };
     if (this.options.isKnown(arrival)) return undefined;
+    const again = before?.size === -1;
     const unchanged = before?.size === size && before.mtimeMs === mtimeMs;
     const since = unchanged ? before.since : now;
     const settled = now - since >= this.options.settleMs;
     // Both are times of the file system's clock: a name that is newer than the content.
     const renamed = ctimeMs - mtimeMs >= this.options.settleMs;
-    if (size > 0 && (settled || renamed)) return arrival;
+    const isNew = !unchanged && !again;
+    if (size > 0 && (settled || renamed || (isNew && (await endsWhole(file))))) return arrival;
     this.#candidates.set(name, { ...arrival, since });
     return undefined;
   }

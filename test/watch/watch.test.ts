@@ -15,6 +15,8 @@ import path from "node:path";
 import { before, test, type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
+import sharp from "sharp";
+
 import {
   datasets,
   Detector,
@@ -113,6 +115,31 @@ for (const pollMs of [undefined, 30])
       assert.deepEqual(namesOf(again.results), ["d.png"]);
     },
   );
+
+test(
+  "an image that ends as its format ends is taken at once, whatever the settling time; others are not",
+  limit,
+  async (t) => {
+    const folder = await temporaryFolder(t);
+    const running = await start(t, folder, { settleMs: 600_000 });
+    await writeImage(path.join(folder, "a.jpg"));
+    await until(() => running.results.length === 1);
+    // As it is copied over a network: first its size, then its content.
+    const whole = await sharp(path.join(folder, "a.jpg")).png().toBuffer();
+    const cut = Buffer.from(whole);
+    cut.fill(0, cut.length - 12);
+    writeFileSync(path.join(folder, "b.png"), cut);
+    writeFileSync(path.join(folder, "c.png"), whole.subarray(0, -1));
+    writeFileSync(path.join(folder, "d.bmp"), Buffer.concat([Buffer.from("BM"), Buffer.alloc(1000)]));
+    await drop(folder, "e.png", 10);
+    await until(() => running.results.length === 2);
+    writeFileSync(path.join(folder, "b.png"), whole);
+    await until(() => running.results.length === 3);
+    await sleep(100);
+    await running.stop();
+    assert.deepEqual(namesOf(running.results), ["a.jpg", "e.png", "b.png"]);
+  },
+);
 
 test("recorded images are moved by verdict, unreadable ones too, without writing over another", limit, async (t) => {
   const folder = await temporaryFolder(t);
