@@ -3,7 +3,8 @@ import type { Calibration, Counted, OperatingPoint, SourceThreshold } from "../m
 import { type Decision, type Source, sourcesOf } from "../schema/decisions.js";
 import { bestF1, bestF1OfEither } from "./best_f1.js";
 import { type CalibrationImage, evidence, reaches } from "./images.js";
-import { type Interval, rateInterval, rateThreshold, shareInterval } from "./rate.js";
+import { rateInterval, rateThreshold } from "./rate.js";
+import { type Interval, shareInterval } from "./share.js";
 
 /** A decision's share of the rate for each of its sources: "either" rejects at most the sum. */
 export const rateOfSource = (decision: Decision, rate: number): number => rate / sourcesOf(decision).length;

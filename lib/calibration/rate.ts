@@ -1,14 +1,6 @@
 import { invalid } from "../errors.js";
-import {
-  betaCdf,
-  betaQuantile,
-  integral,
-  logGamma,
-  normalUpper,
-  normalUpperQuantile,
-  rootOf,
-  studentUpper,
-} from "./distributions.js";
+import { betaCdf, betaQuantile, integral, logGamma, normalUpper, rootOf, studentUpper } from "./distributions.js";
+import type { Interval } from "./share.js";
 
 /**
  * How a threshold for a rate was found (docs/guides/thresholds.md): by Student's t, by an order statistic, or by an
@@ -16,9 +8,6 @@ import {
  */
 export const rateMethods = ["student-t", "order-statistic", "exponential-tail"] as const;
 export type RateMethod = (typeof rateMethods)[number];
-
-/** From a low to a high value. */
-export type Interval = readonly [low: number, high: number];
 
 export interface RateThreshold {
   /** Logit at and above which a part is rejected. */
@@ -113,17 +102,6 @@ export function supports(n: number, rate: number): Support {
   const parts = Math.max(leastParts, Math.ceil(1 / (furthest * rate) - 1 - 1e-9));
   const smallestRate = Math.min(0.5, 1 / (furthest * (Math.max(n, leastParts) + 1)));
   return { supported: n >= parts, smallestRate, parts };
-}
-
-/** Wilson's 90 % interval of a share, of which `count` of `total` were seen. [0, 1] for none. */
-export function shareInterval(count: number, total: number): Interval {
-  if (total === 0) return [0, 1];
-  const z = normalUpperQuantile(0.05);
-  const share = count / total;
-  const middle = share + (z * z) / (2 * total);
-  const half = z * Math.sqrt((share * (1 - share)) / total + (z * z) / (4 * total * total));
-  const scale = 1 + (z * z) / total;
-  return [Math.max(0, (middle - half) / scale), Math.min(1, (middle + half) / scale)];
 }
 
 /**

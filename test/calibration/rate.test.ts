@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { normalUpper } from "../../lib/calibration/distributions.js";
-import { looksNormal, rateInterval, rateThreshold, shareInterval, supports } from "../../lib/calibration/rate.js";
+import { looksNormal, rateInterval, rateThreshold, supports } from "../../lib/calibration/rate.js";
+import { shareInterval } from "../../lib/calibration/share.js";
 import { Random } from "../../lib/random.js";
 import { failure } from "../datasets/files.js";
 

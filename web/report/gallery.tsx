@@ -1,0 +1,94 @@
+import { useMemo, useState } from "preact/hooks";
+
+import type { ReportEvaluation, ReportImage } from "../../lib/report/types.js";
+import { byInterest, isDefect, isMistake } from "./numbers.js";
+import { texts } from "./texts.js";
+
+type Filter = keyof typeof texts.filters;
+
+const page = 60;
+
+export function Gallery({ evaluation, threshold }: { evaluation: ReportEvaluation; threshold: number }) {
+  const { images, withoutPictures } = evaluation;
+  const [filter, setFilter] = useState<Filter>("all");
+  const [heat, setHeat] = useState(45);
+  const [mask, setMask] = useState(true);
+  const [shown, setShown] = useState(page);
+  const chosen = useMemo(() => {
+    const wanted: Record<Filter, (image: ReportImage) => boolean> = {
+      all: () => true,
+      mistakes: (image) => isMistake(image, threshold),
+      defects: isDefect,
+      good: (image) => !isDefect(image),
+    };
+    return byInterest(images, threshold).filter(wanted[filter]);
+  }, [images, threshold, filter]);
+  return (
+    <section class="gallery">
+      <h2>{texts.gallery}</h2>
+      <p class="quiet">
+        {texts.order} {withoutPictures}
+      </p>
+      <div class="fields">
+        <fieldset>
+          <legend>{texts.show}</legend>
+          {Object.entries(texts.filters).map(([name, text]) => (
+            <label key={name}>
+              <input type="radio" name="filter" checked={filter === name} onChange={() => setFilter(name as Filter)} />{" "}
+              {text}
+            </label>
+          ))}
+        </fieldset>
+        <label>
+          {texts.heat}
+          <input
+            type="range"
+            min={0}
+            max={100}
+            value={heat}
+            onInput={(event) => setHeat(Number(event.currentTarget.value))}
+          />
+        </label>
+        <label class="check">
+          <input type="checkbox" checked={mask} onChange={(event) => setMask(event.currentTarget.checked)} />{" "}
+          {texts.mask}
+        </label>
+      </div>
+      {chosen.length === 0 && <p>{texts.none}</p>}
+      <ul class="tiles" style={{ "--heat": heat / 100 }}>
+        {chosen.slice(0, shown).map((image) => (
+          <Tile key={image.id} image={image} threshold={threshold} mask={mask} />
+        ))}
+      </ul>
+      {chosen.length > shown && (
+        <button type="button" class="more" onClick={() => setShown(shown + 3 * page)}>
+          {texts.more(chosen.length - shown)}
+        </button>
+      )}
+    </section>
+  );
+}
+
+function Tile({ image, threshold, mask }: { image: ReportImage; threshold: number; mask: boolean }) {
+  const { id, label, defect, value, picture } = image;
+  const wrong = isMistake(image, threshold);
+  const tag = wrong ? (isDefect(image) ? texts.missedTag : texts.rejectedTag) : undefined;
+  return (
+    <li class={wrong ? "wrong" : ""}>
+      {picture && (
+        <div class="picture" style={{ aspectRatio: `${picture.width} / ${picture.height}` }}>
+          <img src={picture.image} alt={`${id}, ${label}`} loading="lazy" />
+          <img class="heat" src={picture.heat} alt="" loading="lazy" />
+          {mask && picture.mask && <div class="mask" style={{ maskImage: `url(${picture.mask})` }} />}
+        </div>
+      )}
+      <p class="name" title={id}>
+        {id}
+      </p>
+      <p class="quiet">
+        {isDefect(image) ? (defect ?? texts.unnamed) : texts.good} · {value.toFixed(2)}
+        {tag && <strong> · {tag}</strong>}
+      </p>
+    </li>
+  );
+}

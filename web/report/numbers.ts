@@ -1,0 +1,115 @@
+import { shareInterval } from "../../lib/calibration/share.js";
+import type { ReportEvaluation, ReportImage } from "../../lib/report/types.js";
+
+export const isDefect = ({ label }: ReportImage): boolean => label === "anomalous";
+
+/** What a threshold does to the images. */
+export interface Outcome {
+  found: number;
+  missed: number;
+  rejected: number;
+  passed: number;
+}
+
+export function outcomeAt(images: readonly ReportImage[], threshold: number): Outcome {
+  const outcome: Outcome = { found: 0, missed: 0, rejected: 0, passed: 0 };
+  for (const image of images) {
+    const above = image.value >= threshold;
+    outcome[isDefect(image) ? (above ? "found" : "missed") : above ? "rejected" : "passed"]++;
+  }
+  return outcome;
+}
+
+export const isMistake = (image: ReportImage, threshold: number): boolean =>
+  image.value >= threshold !== isDefect(image);
+
+export const percent = (share: number): string => {
+  const value = 100 * share;
+  return `${value === 0 || value === 100 || value >= 10 ? value.toFixed(value % 1 === 0 ? 0 : 1) : value.toPrecision(2)} %`;
+};
+
+export const intervalOf = (count: number, of: number): [low: string, high: string] => {
+  const [low, high] = shareInterval(count, of);
+  return [percent(low), percent(high)];
+};
+
+export interface Point {
+  threshold: number;
+  falseRejects: number;
+  recall: number;
+  precision: number;
+}
+
+/** A point for every threshold that tells images apart, from the strictest on. Empty where one class is missing. */
+export function curve(images: readonly ReportImage[]): Point[] {
+  const sorted = [...images].sort((a, b) => b.value - a.value);
+  const positives = images.filter(isDefect).length;
+  const negatives = images.length - positives;
+  if (positives === 0 || negatives === 0) return [];
+  const points: Point[] = [];
+  let [found, rejected] = [0, 0];
+  sorted.forEach((image, i) => {
+    if (isDefect(image)) found++;
+    else rejected++;
+    if (sorted[i + 1]?.value === image.value) return;
+    points.push({
+      threshold: image.value,
+      falseRejects: rejected / negatives,
+      recall: found / positives,
+      precision: found / (found + rejected),
+    });
+  });
+  return points;
+}
+
+export interface Costs {
+  miss: number;
+  reject: number;
+  /** Share of defective parts, 0 to 1. */
+  defects: number;
+}
+
+/** Of 1000 parts. */
+export function costAt(images: readonly ReportImage[], threshold: number, { miss, reject, defects }: Costs): number {
+  const { found, missed, rejected, passed } = outcomeAt(images, threshold);
+  const missRate = missed / (found + missed);
+  const rejectRate = rejected / (rejected + passed);
+  return 1000 * (defects * missRate * miss + (1 - defects) * rejectRate * reject);
+}
+
+/** Thresholds between the images, in the middle of each gap. */
+export function candidates(images: readonly ReportImage[]): number[] {
+  const values = [...new Set(images.map(({ value }) => value))].sort((a, b) => a - b);
+  const inner = values.slice(1).map((value, i) => (value + values[i]!) / 2);
+  const [first, last] = [values[0] ?? 0, values.at(-1) ?? 0];
+  return [first - 1, ...inner, last + 1];
+}
+
+export function cheapest(images: readonly ReportImage[], costs: Costs): { threshold: number; cost: number } {
+  const all = candidates(images).map((threshold) => ({ threshold, cost: costAt(images, threshold, costs) }));
+  return all.reduce((best, one) => (one.cost < best.cost ? one : best));
+}
+
+/** What the histogram shows: the bulk of both classes and the threshold, without a few values far out. */
+export function shownRange({ images, axis }: ReportEvaluation): [low: number, high: number] {
+  const at = (those: readonly ReportImage[], share: number): number[] => {
+    const values = those.map(({ value }) => value).sort((a, b) => a - b);
+    return values.length === 0 ? [] : [values[Math.round(share * (values.length - 1))]!];
+  };
+  const [good, bad] = [images.filter((image) => !isDefect(image)), images.filter(isDefect)];
+  const ends = [...at(good, 0), ...at(good, 1), ...at(bad, 0), ...at(bad, 0.9), axis.threshold];
+  const [low, high] = [Math.min(...ends), Math.max(...ends)];
+  const room = 0.06 * (high - low || 1);
+  return [low - room, high + room];
+}
+
+/** The order of the gallery. */
+export function byInterest(images: readonly ReportImage[], threshold: number): ReportImage[] {
+  const distance = ({ value }: ReportImage): number => Math.abs(value - threshold);
+  const rank = (image: ReportImage): number => (!isMistake(image, threshold) ? 2 : isDefect(image) ? 0 : 1);
+  return [...images].sort((a, b) => {
+    const order = rank(a) - rank(b);
+    if (order !== 0) return order;
+    return rank(a) === 2 ? distance(a) - distance(b) : distance(b) - distance(a);
+  });
+}
