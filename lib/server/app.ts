@@ -1,13 +1,10 @@
 import { randomUUID } from "node:crypto";
-import { createWriteStream } from "node:fs";
 import type { Socket } from "node:net";
-import { Readable, Transform } from "node:stream";
-import { pipeline } from "node:stream/promises";
+import { Readable } from "node:stream";
 
 import multipart from "@fastify/multipart";
 import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest, LogController } from "fastify";
 
-import { fileError } from "../errors.js";
 import { check } from "../schema/check.js";
 import { detectQuery, type ServerSettings } from "../schema/server.js";
 import { checkHost, checkOrigin, tokenCheck } from "./access.js";
@@ -19,6 +16,7 @@ import type { Metrics } from "./metrics.js";
 import type { Models } from "./models.js";
 import { openApi } from "./openapi.js";
 import { page, pagePolicy } from "./page.js";
+import { receiveFile } from "./receive.js";
 import type { Asked, Service } from "./service.js";
 
 declare module "fastify" {
@@ -133,7 +131,7 @@ function addProbes(app: FastifyInstance, { models, metrics, isStopping }: AppPar
   app.get("/healthz", () => ({ status: "ok" }));
   app.get("/readyz", async (_, reply) => {
     const ready = !isStopping() && models.ready;
-    return reply.code(ready ? 200 : 503).send({ status: ready ? "ready" : isStopping() ? "stopping" : "loading" });
+    return reply.code(ready ? 200 : 503).send({ status: ready ? "ready" : isStopping() ? "stopping" : "no model" });
   });
   app.get("/metrics", async (_, reply) => reply.type(metrics.contentType).send(await metrics.text()));
 }
@@ -270,28 +268,12 @@ function addModelChanges(app: FastifyInstance, { models, token, isStopping }: Ap
     if (length > maxModelBytes)
       throw new HttpError("TOO_LARGE", `At most ${maxModelBytes} bytes are read.`, { connection: "close" });
     models.checkUpload(name); // refused before the file is received
-    return models.upload(name, (file) => receive(body, file));
+    return models.upload(name, (file) => receiveFile(body, file, maxModelBytes));
   });
   app.delete<Named>("/api/v1/models/:name", async ({ params: { name } }, reply) => {
     await models.unload(name);
     return reply.code(204).send();
   });
-}
-
-async function receive(body: Readable, file: string): Promise<void> {
-  let bytes = 0;
-  const limit = new Transform({
-    transform(chunk: Buffer, _, done) {
-      bytes += chunk.length;
-      done(
-        bytes > maxModelBytes ? new HttpError("TOO_LARGE", `At most ${maxModelBytes} bytes are read.`) : null,
-        chunk,
-      );
-    },
-  });
-  await pipeline(body, limit, createWriteStream(file, { mode: 0o644 })).catch((error: unknown) =>
-    Promise.reject(fileError(error, "write model", file)),
-  );
 }
 
 /** A client may name its request; what could not stand in a log is replaced. */

@@ -1,6 +1,6 @@
 import type { AddressInfo } from "node:net";
 
-import type { FastifyInstance } from "fastify";
+import type { FastifyBaseLogger, FastifyInstance } from "fastify";
 
 import { call, fileError, invalid, option, SuperSimpleNetError, text } from "../errors.js";
 import { readRegular } from "../files/input.js";
@@ -29,14 +29,24 @@ export async function startServer(options: ServerOptions, output?: Output): Prom
 
   const metrics = new Metrics();
   let app: FastifyInstance | undefined;
+  /** Of models that are loaded before there is a log. */
+  const early: (() => void)[] = [];
+  const log = (tell: (log: FastifyBaseLogger) => void): void => {
+    const act = (): void => tell(app!.log);
+    if (app) act();
+    else early.push(act);
+  };
   const models = await Models.open(settings.models, settings.modelsDir, detectorSettings, {
     onLoad: ({ name, checksum, detector }, ms) => {
       metrics.modelLoaded(name, "loaded");
-      app?.log.info({ model: name, checksum, device: detector.device, ms: Math.round(ms) }, "model loaded");
+      const told = { model: name, checksum, device: detector.device, ms: Math.round(ms) };
+      log((to) => to.info(told, "model loaded"));
     },
     onFailure: (name, error) => {
       metrics.modelLoaded(name, "refused");
-      app?.log.error({ model: name, err: error }, "a model file was not loaded; the model before goes on serving");
+      log((to) =>
+        to.error({ model: name, err: error }, "a model file was not loaded; one that was before goes on serving"),
+      );
     },
   });
   try {
@@ -54,6 +64,7 @@ export async function startServer(options: ServerOptions, output?: Output): Prom
     const hosts = [settings.host, ...settings.allowHosts].map((name) => name.toLowerCase());
     const parts: AppParts = { models, admission, metrics, service, token, tls, hosts, isStopping: () => stopping };
     app = makeApp(settings, parts);
+    for (const tell of early) tell();
     await listen(app, settings);
     return new RunningServer(app, settings, models, output, () => (stopping = true));
   } catch (error) {
@@ -155,7 +166,10 @@ class RunningServer implements DetectionServer {
   }
 
   get modelNames(): readonly string[] {
-    return this.models.names;
+    return this.models
+      .loaded()
+      .map(({ name }) => name)
+      .sort();
   }
 
   reload(): Promise<void> {

@@ -1,3 +1,4 @@
+import { execFileSync, spawnSync } from "node:child_process";
 import { request as httpRequest, type IncomingHttpHeaders } from "node:http";
 import { connect } from "node:net";
 import path from "node:path";
@@ -143,4 +144,17 @@ export async function metric(url: string, line: string, headers: Record<string, 
   const { text } = await ask(`${url}/metrics`, { headers });
   const found = text.split("\n").find((one) => one.startsWith(`${line} `));
   return found === undefined ? 0 : Number(found.slice(line.length + 1));
+}
+
+/** Why a test that needs a program is skipped. */
+export const missing = (program: string): string | false =>
+  spawnSync(program, ["--version"]).error ? `there is no ${program} here` : false;
+
+/** A key and a certificate for 127.0.0.1, made with openssl. */
+export function selfSigned(folder: string): { tlsKey: string; tlsCert: string } {
+  const [tlsKey, tlsCert] = [path.join(folder, "key.pem"), path.join(folder, "cert.pem")];
+  const made = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
+  const named = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"];
+  execFileSync("openssl", [...made, "-keyout", tlsKey, "-out", tlsCert, ...named], { stdio: "ignore" });
+  return { tlsKey, tlsCert };
 }
