@@ -9,6 +9,7 @@ import { check } from "../schema/check.js";
 import { detectQuery, type ServerSettings } from "../schema/server.js";
 import { checkHost, checkOrigin, tokenCheck } from "./access.js";
 import type { Admission, Place } from "./admission.js";
+import { endUnlessTaken, whenOver } from "./connections.js";
 import { answerTo, answerToParser, type ErrorAnswer, HttpError } from "./errors.js";
 import { imageOf, inOrder, partsOf } from "./images.js";
 import { Job } from "./job.js";
@@ -49,7 +50,7 @@ const maxModelBytes = 2 ** 31;
 const slowestRequestMs = 600_000;
 
 /** Of clients that do nothing: each takes a descriptor. */
-const maxConnections = 512;
+export const maxConnections = 512;
 
 /** Answers without a token: they tell nothing of models and images. */
 const openRoutes: ReadonlySet<string | undefined> = new Set(["/", "/healthz", "/readyz", "/openapi.json"]);
@@ -65,7 +66,9 @@ export function makeApp(settings: ServerSettings, parts: AppParts): FastifyInsta
     maxHeaderSize: 16 * 1024,
   };
   const app = fastify({
-    ...(tls ? { https: { ...http, ...tls, minVersion: "TLSv1.2" as const } } : { http }),
+    ...(tls
+      ? { https: { ...http, ...tls, minVersion: "TLSv1.2" as const, handshakeTimeout: settings.headerTimeoutMs } }
+      : { http }),
     logger: settings.onLog
       ? { level: settings.logLevel, stream: { write: settings.onLog as (line: string) => void } }
       : false,
@@ -102,9 +105,10 @@ export function makeApp(settings: ServerSettings, parts: AppParts): FastifyInsta
     if (!["identity", undefined].includes(request.headers["content-encoding"]))
       throw new HttpError("UNSUPPORTED_TYPE", "A compressed body is not read. Send the image as it is.");
   });
-  // A connection that is kept alive would keep the server from ending.
-  app.addHook("onSend", async (_, reply) => {
+  app.addHook("onSend", async (request, reply) => {
+    // A connection that is kept alive would keep the server from ending.
     if (isStopping()) void reply.header("connection", "close");
+    if (!request.job) endUnlessTaken(request, reply, settings.timeoutMs); // a job has its own deadline
   });
   app.setErrorHandler((error, request, reply) => sendError(error, request, reply));
   app.setNotFoundHandler((request, reply) =>
@@ -283,7 +287,7 @@ const requestId = (given: string | string[] | undefined): string =>
 /** One line of the log and one count for each request, also for one whose client left. */
 function watchEnd(request: FastifyRequest, reply: FastifyReply, metrics: Metrics): void {
   const started = performance.now();
-  reply.raw.once("close", () => {
+  whenOver(request, reply, () => {
     const gone = !reply.raw.writableFinished;
     const status = gone ? 499 : reply.statusCode;
     const { method } = request;
@@ -302,9 +306,16 @@ function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply)
   return reply.code(answer.status).headers(answer.headers).type("application/json").send({ error: answer.error });
 }
 
+/** What node:tls has on its sockets, and its types lack. */
+interface TlsInHandshake {
+  secureConnecting: boolean;
+}
+
 /** What Node's parser refuses has no request yet: the answer is written to the connection, which ends. */
 function refuseConnection(error: Error & { code?: string }, socket: Socket): void {
-  if (error.code === "ECONNRESET" || !socket.writable) return void socket.destroy();
+  // Without a handshake nothing can be written.
+  const { secureConnecting = false } = socket as Partial<TlsInHandshake>;
+  if (error.code === "ECONNRESET" || secureConnecting || !socket.writable) return void socket.destroy();
   const { status, code, message } = answerToParser(error.code);
   const body = JSON.stringify({ error: { code, message } });
   socket.end(

@@ -19,7 +19,7 @@ import { sha256 } from "../../lib/images/identity.js";
 import { answerTo } from "../../lib/server/errors.js";
 import { receiveFile } from "../../lib/server/receive.js";
 import { scratchFolder } from "../training/support.js";
-import { ask, HeldOutput, metric, modelFile, pngImage, served } from "./support.js";
+import { ask, HeldDetections, HeldOutput, metric, modelFile, pngImage, served } from "./support.js";
 import { until } from "../support/until.js";
 
 const folder = scratchFolder();
@@ -43,18 +43,19 @@ const thresholdAt = async (url: string, name = "part"): Promise<number> =>
   (await ask(`${url}/api/v1/models/${name}/detect`, { body: image, headers })).json.threshold as number;
 const about = (value: number, expected: number): void => assert.ok(Math.abs(value - expected) < 1e-9, `${value}`);
 
-test("a file that changes is loaded, and requests in flight end on the model before", async () => {
+test("a file that changes is loaded, and requests in flight end on the model before", async (t) => {
   const file = path.join(folder, "part.safetensors");
   copyFileSync(low, file);
-  const output = new HeldOutput(true);
+  const held = new HeldDetections(t);
+  const output = new HeldOutput();
   const { server, url } = await served({ models: { part: file } }, output);
   const running = thresholdAt(url);
-  await until(() => output.results.length === 1);
+  await until(() => held.images === 1);
   replace(file, high);
   await server.reload();
   const { json } = await ask(`${url}/api/v1/models/part`);
   assert.equal(json.checksum, await sha256(readFileSync(high)));
-  output.release();
+  held.release();
   about(await running, 0.25);
   about(await thresholdAt(url), 0.75);
   assert.equal(output.results[0]!.model.checksum, await sha256(readFileSync(low)));

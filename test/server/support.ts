@@ -2,7 +2,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { request as httpRequest, type IncomingHttpHeaders } from "node:http";
 import { connect } from "node:net";
 import path from "node:path";
-import { after } from "node:test";
+import { after, type TestContext } from "node:test";
 
 import sharp from "sharp";
 
@@ -11,6 +11,7 @@ import { renderScene } from "../../lib/datasets/surface.js";
 import { createServer, type DetectionServer, type Output, type Result, type ServerOptions } from "../../lib/index.js";
 import { openEngine } from "../../lib/native/engine.js";
 import { Random } from "../../lib/random.js";
+import { DetectionQueue } from "../../lib/server/queue.js";
 
 /** A model file with random weights; models of different `threshold` decide differently. */
 export async function modelFile(folder: string, name = "model", size = 64, threshold = 0.5): Promise<string> {
@@ -110,6 +111,25 @@ export function multipart(files: readonly { name: string; bytes: Uint8Array; typ
     body: Buffer.concat([...parts, Buffer.from(`--${boundary}--\r\n`)]),
     headers: { "content-type": `multipart/form-data; boundary=${boundary}` },
   };
+}
+
+/** Holds what comes out of the queues of all servers of a test until `release`. */
+export class HeldDetections {
+  /** Images that were detected. */
+  images = 0;
+  release!: () => void;
+
+  constructor(t: TestContext) {
+    const free = new Promise<void>((resolve) => (this.release = resolve));
+    const { detect } = DetectionQueue.prototype;
+    const held = this;
+    t.mock.method(DetectionQueue.prototype, "detect", async function (this: DetectionQueue, ...image: any) {
+      const detected = await detect.apply(this, image as Parameters<typeof detect>);
+      held.images++;
+      await free;
+      return detected;
+    });
+  }
 }
 
 /** An output that keeps what it is given, and holds it back until `release` where it was told to. */
