@@ -17,13 +17,13 @@ export const writeJson = (file: string, value: unknown): Promise<void> =>
 
 /**
  * Writes a file under a temporary name in the same folder and renames it, so that no reader ever sees half of it; the
- * temporary file is removed when that fails. With `flush`, the data are on the disk before the name is. Throws the
- * system's errors, and FILE_ERROR rather than replacing a pipe or a device, such as /dev/null.
+ * temporary file is removed when that fails. With `flush`, the data are on the disk before the name is, and the name before
+ * this resolves. Throws the system's errors, and FILE_ERROR rather than replacing a pipe or a device, such as /dev/null.
  */
 export async function replaceFile(
   file: string,
   data: string | Uint8Array,
-  { flush = false }: { flush?: boolean } = {},
+  { flush: flushed = false }: { flush?: boolean } = {},
 ): Promise<void> {
   const temporary = temporaryIn(path.dirname(file));
   await refuseSpecial(file);
@@ -31,14 +31,34 @@ export async function replaceFile(
     const handle = await open(temporary, "wx");
     try {
       await handle.writeFile(data);
-      if (flush) await handle.sync();
     } finally {
       await handle.close();
     }
-    await rename(temporary, file);
+    if (flushed) await putInPlace(temporary, file);
+    else await rename(temporary, file);
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => undefined); // the first error tells more
     throw error;
+  }
+}
+
+/**
+ * Renames a file that is written, in its folder: after a power failure the old one is there or the new one, whole. Throws the
+ * system's errors; the old one is there then.
+ */
+export async function putInPlace(temporary: string, file: string): Promise<void> {
+  await flush(temporary, "r+");
+  await rename(temporary, file);
+  // It has happened, and there are file systems that cannot do this: Windows' folders, some of a network.
+  await flush(path.dirname(file), "r").catch(() => undefined);
+}
+
+async function flush(file: string, flags: string): Promise<void> {
+  const handle = await open(file, flags);
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
   }
 }
 

@@ -1,6 +1,7 @@
 import { copyFile, rename, rm } from "node:fs/promises";
 import path from "node:path";
 
+import { fileSha256 } from "../checksum.js";
 import { SuperSimpleNetError, fileError } from "../errors.js";
 import { readTensors } from "../files/tensors.js";
 import type { Architecture } from "../native/binding.js";
@@ -8,7 +9,6 @@ import { prepareCache } from "../native/cache.js";
 import { checkPath } from "../schema/check.js";
 import { catalogue, catalogueEntry, importedName, weightsFolder } from "./catalogue.js";
 import { backboneFrom, detectArchitecture, weightsInvalid } from "./check.js";
-import { fileSha256 } from "../download/download.js";
 
 export interface Imported {
   architecture: Architecture;

@@ -2,12 +2,13 @@ import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import path from "node:path";
 
+import { fileSha256 } from "../checksum.js";
 import { prepareCache } from "../native/cache.js";
 import { check } from "../schema/check.js";
 import { pullOptions } from "../schema/downloads.js";
 import type { Settings } from "../schema/types.js";
 import { catalogueEntry, weightsFolder, weightsUrl } from "./catalogue.js";
-import { type DownloadOptions, download, fileSha256 } from "../download/download.js";
+import { type DownloadOptions, download } from "../download/download.js";
 
 /** Options of pullWeights. */
 export interface PullOptions extends Settings<typeof pullOptions> {

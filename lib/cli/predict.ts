@@ -113,9 +113,9 @@ async function detectAll(plan: Plan, signal: AbortSignal): Promise<number> {
       pixelThreshold: settings.pixelThreshold ?? config.thresholds.pixelLogit,
       bitDepth: networkSettings(config).bitDepth,
     });
+    const { resultsOf } = await import("../outputs/result.js");
+    const resultOf = plan.outputs.to && (await resultsOf(detector.model, path.basename(model)));
     const places = await openFlagged(plan.outputs);
-    const resultOf =
-      places && (await (await import("../outputs/result.js")).resultsOf(detector.model, path.basename(model)));
     const images: Record<string, unknown>[] = [];
     const doubts = new ImageWarnings();
     const tellDoubts = (): void => doubts.texts(firstOf).forEach((doubt) => output.warn(doubt));

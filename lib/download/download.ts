@@ -1,11 +1,10 @@
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { type FileHandle, open, readdir, rename, rm, stat } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 
 import { z } from "zod";
 
+import { fileSha256 } from "../checksum.js";
 import { SuperSimpleNetError, fileError, shownUrl } from "../errors.js";
 import { transferShape, type TransferSettings } from "../schema/downloads.js";
 import { makeFolder } from "../write.js";
@@ -91,13 +90,6 @@ function requestOptions(
   headers: Record<string, string>,
 ): GetOptions {
   return { headers: { "accept-encoding": "identity", ...headers }, timeoutMs, signal };
-}
-
-/** SHA-256 of a file, in hexadecimal. */
-export async function fileSha256(file: string, signal?: AbortSignal): Promise<string> {
-  const hash = createHash("sha256");
-  for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20, signal })) hash.update(chunk as Buffer);
-  return hash.digest("hex");
 }
 
 function translate(error: unknown, { url, otherwise, signal }: TransferOptions): unknown {

@@ -3,6 +3,7 @@ import { types } from "node:util";
 
 import type { CalibrateOptions, CalibrationParts } from "../calibration/recalibrate.js";
 import { call, command, type ErrorDetails, fileError, option, SuperSimpleNetError, text } from "../errors.js";
+import { fileIdentity } from "../checksum.js";
 import { packaged } from "../backbones/catalogue.js";
 import { openBackbone } from "../backbones/load.js";
 import { firstProblems, pickTensors, tensorsSha256 } from "../backbones/check.js";
@@ -34,6 +35,15 @@ const backbonePrefix = "backbone.";
  */
 export let releaseBackbone: (model: Model) => void;
 
+/** The file that a model was read from, or written to. Undefined: none, or its configuration was changed since. */
+export let sourceOf: (model: Model) => ModelSource | undefined;
+
+export interface ModelSource {
+  file: string;
+  /** Then: fileIdentity. */
+  identity: string;
+}
+
 /** model.check in several turns of the event loop. */
 export let checkInTurns: (model: Model, where: string) => Promise<void>;
 
@@ -58,8 +68,10 @@ export class Model {
   #embedded: boolean;
   /** The file with the backbone, for one that releaseBackbone let go of. */
   #file: string | undefined;
+  #source: (ModelSource & { config: string }) | undefined;
 
   static {
+    sourceOf = (model) => (model.#source?.config === JSON.stringify(model.config) ? model.#source : undefined);
     releaseBackbone = (model) => {
       if (model.#file !== undefined) model.#backbone = undefined;
     };
@@ -99,6 +111,7 @@ export class Model {
   static async #open(path: string, device?: string): Promise<Unverified<Model>> {
     checkPath("Model.load", "path", path);
     let sha256: Promise<string> | undefined;
+    const identity = await fileIdentity(path).catch(() => undefined); // reading it says why
     const { tensors, metadata, format } = await readTensors(
       path,
       undefined,
@@ -136,12 +149,18 @@ export class Model {
     const model = new Model(config, heads, embedded ? { tensors: backbone, embedded } : undefined);
     const problems = await inTurns(model.#problems());
     if (problems.length > 0) fail(firstProblems(problems));
-    if (embedded) model.#file = resolve(path);
+    const file = resolve(path);
+    if (embedded) model.#file = file;
+    model.#comesFrom(file, identity);
     const verify = async (): Promise<void> => {
       if (embedded && (await sha256) !== config.backbone.sha256)
         fail("its embedded backbone is not the one it was trained with.");
     };
     return { value: model, verified: unheeded(verify()) };
+  }
+
+  #comesFrom(file: string, identity: string | undefined): void {
+    this.#source = identity === undefined ? undefined : { file, identity, config: JSON.stringify(this.config) };
   }
 
   /**
@@ -232,6 +251,7 @@ export class Model {
     } catch (error) {
       throw fileError(error, "write model", path);
     }
+    this.#comesFrom(resolve(path), await fileIdentity(path).catch(() => undefined));
   }
 
   /**

@@ -5,7 +5,8 @@ import { readdir, rename, rm, rmdir, statfs } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
 
-import { type TransferOptions, download, downloadText, fileSha256, isAlive, sizeOf } from "../download/download.js";
+import { fileSha256 } from "../checksum.js";
+import { type TransferOptions, download, downloadText, isAlive, sizeOf } from "../download/download.js";
 import { extract } from "../download/zip.js";
 import { SuperSimpleNetError, fileError, shownUrl } from "../errors.js";
 import type { TransferSettings } from "../schema/downloads.js";

@@ -4,8 +4,8 @@ import type { DetectionRecord } from "../detection/record.js";
 export interface Result extends DetectionRecord {
   /** When it was detected: ISO 8601, UTC. */
   time: string;
-  /** The model's name where it has one, and the checksum of its network. */
-  model: { name?: string; checksum: string };
+  /** The model's name where it has one; SHA-256 of its file, as sha256sum prints it, or null where no file holds it. */
+  model: { name?: string; checksum: string | null };
   /** Of which the image is, where a trigger said so. */
   part?: string;
   /** True where the process ended between detecting and recording, so that the image was detected once more. */

@@ -41,12 +41,13 @@ export class Spool {
     private readonly folder: string,
     private readonly most: number,
     private readonly writer: LineWriter,
+    private readonly watcher: LineWriterOptions["watcher"],
   ) {}
 
   /** Opens the queue with what an earlier process left in it. Errors: NO_PERMISSION, NO_SPACE, FILE_ERROR. */
   static async open(folder: string, mostBytes: number, options: LineWriterOptions): Promise<Spool> {
     await makeFolder(folder);
-    const spool = new Spool(folder, mostBytes, new LineWriter(options));
+    const spool = new Spool(folder, mostBytes, new LineWriter(options), options.watcher);
     const numbers = (await readdir(folder))
       .map((name) => /^(\d{12})\.jsonl$/.exec(name)?.[1])
       .filter((n) => n !== undefined);
@@ -75,15 +76,15 @@ export class Spool {
     segment.pending++;
     const kept = await this.writer.append(segment.file, line);
     segment.pending--;
-    if (!kept) {
+    if (kept) {
+      segment.count++;
+      segment.lines?.push(line);
+    } else {
       segment.bytes -= bytes;
       this.lost++;
-      return false;
     }
-    segment.count++;
-    segment.lines?.push(line);
     this.#wake();
-    return true;
+    return kept;
   }
 
   /** The oldest lines that were not sent; undefined once `signal` fires. */
@@ -92,13 +93,32 @@ export class Spool {
       if (signal.aborted) return undefined;
       const first = this.#segments[0]!;
       if (this.#sent < first.count) {
-        first.lines ??= (await readLines(first.file)).slice(0, first.count);
+        const lines = await this.#linesOf(first);
         if (first !== this.#segments[0]) continue;
-        return { lines: first.lines.slice(this.#sent, this.#sent + most), segment: first.number };
+        if (this.#sent < lines.length)
+          return { lines: lines.slice(this.#sent, this.#sent + most), segment: first.number };
+        if (first.pending > 0) await this.#change(signal);
+        else this.#giveUp(first);
+        continue;
       }
       if (this.#segments.length > 1 && first.pending === 0) this.#drop();
       else await this.#change(signal);
     }
+  }
+
+  /** The lines of a file, read again where those in memory are all sent: fewer than `count` if it was damaged from outside. */
+  async #linesOf(segment: Segment): Promise<readonly string[]> {
+    if (segment.lines === undefined || segment.lines.length <= this.#sent)
+      segment.lines = (await readLines(segment.file)).slice(0, segment.count);
+    return segment.lines;
+  }
+
+  /** Forgets the first file, which does not hold the lines that it should. */
+  #giveUp({ file, count }: Segment): void {
+    const missing = count - this.#sent;
+    this.watcher?.failed(new Error(`${file} was changed from outside: ${missing} lines are missing`));
+    if (this.#segments.length === 1) this.#begin(this.#segments[0]!.number + 1);
+    this.#drop();
   }
 
   /** Takes out what was sent. */

@@ -41,7 +41,7 @@ export class SpooledOutput implements Output {
   readonly #stop = new AbortController();
   #delivering: Promise<void>;
   #written = 0;
-  #refused = 0;
+  #lost = 0;
   #idle = (): void => undefined;
 
   private constructor(
@@ -65,7 +65,7 @@ export class SpooledOutput implements Output {
 
   status(): OutputStatus[] {
     const { output, error } = this.options.health;
-    const lost = this.spool.lost + this.#refused;
+    const lost = this.spool.lost + this.#lost;
     return [{ output, written: this.#written, waiting: this.spool.waiting, lost, error }];
   }
 
@@ -77,9 +77,9 @@ export class SpooledOutput implements Output {
         sleep(patienceMs, undefined, { ref: false }),
       ]);
     this.#stop.abort();
-    await this.#delivering;
+    // Together: a refusal that cannot be written down would be waited for.
+    await Promise.all([this.#delivering, this.refusals.close()]);
     await this.receiver.close();
-    await this.refusals.close();
     await this.spool.close();
   }
 
@@ -112,13 +112,14 @@ export class SpooledOutput implements Output {
     try {
       if (deliveries.length > 0) await this.receiver.send(deliveries, this.#stop.signal);
       this.#written += deliveries.length;
+      this.#lost += taken.lines.length - deliveries.length;
       health.works();
       return "sent";
     } catch (error) {
       if (this.#stop.signal.aborted) return "later";
       health.failed(error);
       if (!(error instanceof Refused)) return "later";
-      this.#refused += deliveries.length;
+      this.#lost += taken.lines.length;
       await this.#keepRefused(deliveries, error);
       return "refused";
     }

@@ -1,17 +1,15 @@
 import { randomUUID } from "node:crypto";
-import { createWriteStream } from "node:fs";
 import type { Socket } from "node:net";
-import { Readable, Transform } from "node:stream";
-import { pipeline } from "node:stream/promises";
+import { Readable } from "node:stream";
 
 import multipart from "@fastify/multipart";
 import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest, LogController } from "fastify";
 
-import { fileError } from "../errors.js";
 import { check } from "../schema/check.js";
 import { detectQuery, type ServerSettings } from "../schema/server.js";
 import { checkHost, checkOrigin, tokenCheck } from "./access.js";
 import type { Admission, Place } from "./admission.js";
+import { endUnlessTaken, whenOver } from "./connections.js";
 import { answerTo, answerToParser, type ErrorAnswer, HttpError } from "./errors.js";
 import { imageOf, inOrder, partsOf } from "./images.js";
 import { Job } from "./job.js";
@@ -19,6 +17,7 @@ import type { Metrics } from "./metrics.js";
 import type { Models } from "./models.js";
 import { openApi } from "./openapi.js";
 import { page, pagePolicy } from "./page.js";
+import { receiveFile } from "./receive.js";
 import type { Asked, Service } from "./service.js";
 
 declare module "fastify" {
@@ -51,7 +50,7 @@ const maxModelBytes = 2 ** 31;
 const slowestRequestMs = 600_000;
 
 /** Of clients that do nothing: each takes a descriptor. */
-const maxConnections = 512;
+export const maxConnections = 512;
 
 /** Answers without a token: they tell nothing of models and images. */
 const openRoutes: ReadonlySet<string | undefined> = new Set(["/", "/healthz", "/readyz", "/openapi.json"]);
@@ -67,7 +66,9 @@ export function makeApp(settings: ServerSettings, parts: AppParts): FastifyInsta
     maxHeaderSize: 16 * 1024,
   };
   const app = fastify({
-    ...(tls ? { https: { ...http, ...tls, minVersion: "TLSv1.2" as const } } : { http }),
+    ...(tls
+      ? { https: { ...http, ...tls, minVersion: "TLSv1.2" as const, handshakeTimeout: settings.headerTimeoutMs } }
+      : { http }),
     logger: settings.onLog
       ? { level: settings.logLevel, stream: { write: settings.onLog as (line: string) => void } }
       : false,
@@ -104,9 +105,10 @@ export function makeApp(settings: ServerSettings, parts: AppParts): FastifyInsta
     if (!["identity", undefined].includes(request.headers["content-encoding"]))
       throw new HttpError("UNSUPPORTED_TYPE", "A compressed body is not read. Send the image as it is.");
   });
-  // A connection that is kept alive would keep the server from ending.
-  app.addHook("onSend", async (_, reply) => {
+  app.addHook("onSend", async (request, reply) => {
+    // A connection that is kept alive would keep the server from ending.
     if (isStopping()) void reply.header("connection", "close");
+    if (!request.job) endUnlessTaken(request, reply, settings.timeoutMs); // a job has its own deadline
   });
   app.setErrorHandler((error, request, reply) => sendError(error, request, reply));
   app.setNotFoundHandler((request, reply) =>
@@ -133,7 +135,7 @@ function addProbes(app: FastifyInstance, { models, metrics, isStopping }: AppPar
   app.get("/healthz", () => ({ status: "ok" }));
   app.get("/readyz", async (_, reply) => {
     const ready = !isStopping() && models.ready;
-    return reply.code(ready ? 200 : 503).send({ status: ready ? "ready" : isStopping() ? "stopping" : "loading" });
+    return reply.code(ready ? 200 : 503).send({ status: ready ? "ready" : isStopping() ? "stopping" : "no model" });
   });
   app.get("/metrics", async (_, reply) => reply.type(metrics.contentType).send(await metrics.text()));
 }
@@ -270,28 +272,12 @@ function addModelChanges(app: FastifyInstance, { models, token, isStopping }: Ap
     if (length > maxModelBytes)
       throw new HttpError("TOO_LARGE", `At most ${maxModelBytes} bytes are read.`, { connection: "close" });
     models.checkUpload(name); // refused before the file is received
-    return models.upload(name, (file) => receive(body, file));
+    return models.upload(name, (file) => receiveFile(body, file, maxModelBytes));
   });
   app.delete<Named>("/api/v1/models/:name", async ({ params: { name } }, reply) => {
     await models.unload(name);
     return reply.code(204).send();
   });
-}
-
-async function receive(body: Readable, file: string): Promise<void> {
-  let bytes = 0;
-  const limit = new Transform({
-    transform(chunk: Buffer, _, done) {
-      bytes += chunk.length;
-      done(
-        bytes > maxModelBytes ? new HttpError("TOO_LARGE", `At most ${maxModelBytes} bytes are read.`) : null,
-        chunk,
-      );
-    },
-  });
-  await pipeline(body, limit, createWriteStream(file, { mode: 0o644 })).catch((error: unknown) =>
-    Promise.reject(fileError(error, "write model", file)),
-  );
 }
 
 /** A client may name its request; what could not stand in a log is replaced. */
@@ -301,7 +287,7 @@ const requestId = (given: string | string[] | undefined): string =>
 /** One line of the log and one count for each request, also for one whose client left. */
 function watchEnd(request: FastifyRequest, reply: FastifyReply, metrics: Metrics): void {
   const started = performance.now();
-  reply.raw.once("close", () => {
+  whenOver(request, reply, () => {
     const gone = !reply.raw.writableFinished;
     const status = gone ? 499 : reply.statusCode;
     const { method } = request;
@@ -320,9 +306,16 @@ function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply)
   return reply.code(answer.status).headers(answer.headers).type("application/json").send({ error: answer.error });
 }
 
+/** What node:tls has on its sockets, and its types lack. */
+interface TlsInHandshake {
+  secureConnecting: boolean;
+}
+
 /** What Node's parser refuses has no request yet: the answer is written to the connection, which ends. */
 function refuseConnection(error: Error & { code?: string }, socket: Socket): void {
-  if (error.code === "ECONNRESET" || !socket.writable) return void socket.destroy();
+  // Without a handshake nothing can be written.
+  const { secureConnecting = false } = socket as Partial<TlsInHandshake>;
+  if (error.code === "ECONNRESET" || secureConnecting || !socket.writable) return void socket.destroy();
   const { status, code, message } = answerToParser(error.code);
   const body = JSON.stringify({ error: { code, message } });
   socket.end(

@@ -12,6 +12,7 @@ export interface DetectionServer {
   /** Such as "http://127.0.0.1:8080". */
   readonly url: string;
   readonly port: number;
+  /** Of the models that serve. */
   readonly modelNames: readonly string[];
   /** Loads the model files that have changed, without waiting for the next look at them. */
   reload(): Promise<void>;

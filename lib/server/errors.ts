@@ -1,3 +1,5 @@
+import { basename, dirname, isAbsolute, parse, sep } from "node:path";
+
 import type { FastifyError } from "fastify";
 
 import { type ErrorCode, SuperSimpleNetError } from "../errors.js";
@@ -76,11 +78,19 @@ export function answerTo(error: unknown): Answer {
     return { status, error: { code, message }, headers };
   }
   if (known instanceof SuperSimpleNetError && known.code !== "INTERNAL") {
-    const { code, message } = known;
-    return { status: libraryStatus[code] ?? 500, error: { code, message }, headers: {} };
+    const { code, message, path } = known;
+    return { status: libraryStatus[code] ?? 500, error: { code, message: withoutFolder(message, path) }, headers: {} };
   }
   const message = "The server failed in a way that was not expected. Its log has more, under the request's id.";
   return { status: 500, error: { code: "INTERNAL", message }, headers: {} };
+}
+
+/** Where a file of the server lies is nothing for its clients; the log has it. */
+function withoutFolder(message: string, file: string | undefined): string {
+  if (file === undefined || !isAbsolute(file)) return message;
+  const folder = dirname(file);
+  const named = message.replaceAll(file, basename(file));
+  return folder === parse(file).root ? named : named.replaceAll(folder + sep, "").replaceAll(folder, "its folder");
 }
 
 /** Fastify's own errors, and a connection that ended, in our codes. */

@@ -3,7 +3,11 @@ import { setMaxListeners } from "node:events";
 import type { FastifyReply, FastifyRequest } from "fastify";
 
 import { orAborted } from "../images/stream.js";
+import { endUnlessTaken, whenOver } from "./connections.js";
 import { HttpError } from "./errors.js";
+
+/** From the deadline on, for a client to take its answer: until then it keeps its place. */
+const graceMs = 5000;
 
 /** What a request for detections has while it runs: a deadline, an end when its client goes away, and room to give back. */
 export class Job {
@@ -27,8 +31,9 @@ export class Job {
       this.#controller.abort(error);
       // Nobody else answers while the body is being read.
       if (!this.#begun && !reply.sent) void reply.send(error);
+      endUnlessTaken(request, reply, graceMs);
     }, timeoutMs);
-    reply.raw.once("close", () => {
+    whenOver(request, reply, () => {
       clearTimeout(timer);
       this.#closed = true;
       if (!reply.raw.writableFinished)

@@ -1,20 +1,22 @@
-import { createHash, randomBytes } from "node:crypto";
-import { readdir, rename, rm, stat } from "node:fs/promises";
+import { randomBytes } from "node:crypto";
+import { readdir, rm } from "node:fs/promises";
 import path from "node:path";
 
+import { fileIdentity } from "../checksum.js";
 import { Detector } from "../detection/detector.js";
 import { fileError, SuperSimpleNetError } from "../errors.js";
-import { InputFile } from "../files/input.js";
 import { describeModel } from "../models/describe.js";
+import { modelFileSha256 } from "../models/identity.js";
 import type { DetectorOptions } from "../schema/detection.js";
 import { modelName } from "../schema/server.js";
-import { type ErrorAnswer, HttpError } from "./errors.js";
+import { putInPlace } from "../write.js";
+import { answerTo, type ErrorAnswer, HttpError } from "./errors.js";
 
 /** What is told of a model. */
 export interface ModelCard {
   name: string;
-  /** "unloaded": taken out of service until it is loaded again. */
-  state: "ready" | "unloaded";
+  /** "unloaded": taken out of service until it is loaded again; "failed": its file was not loaded yet, as `failure` says. */
+  state: "ready" | "unloaded" | "failed";
   /** SHA-256 of the model file. Null while it is not loaded. */
   checksum: string | null;
   /** ISO 8601, UTC. */
@@ -23,7 +25,7 @@ export interface ModelCard {
   /** Configuration and thresholds, with how they were found. */
   model: Record<string, unknown> | null;
   drift: Record<string, unknown> | null;
-  /** Why the file that lies there now was not loaded; the one before goes on serving. Null: nothing is wrong. */
+  /** Why the file that lies there now was not loaded; the one before, if any, goes on serving. Null: nothing is wrong. */
   failure: (ErrorAnswer & { time: string }) | null;
 }
 
@@ -79,12 +81,8 @@ export interface ModelEvents {
 }
 
 /** Tells a file from the one that takes its place. */
-const identityOf = async (file: string): Promise<string> => {
-  const { ino, size, mtimeMs, ctimeMs } = await stat(file).catch((error: unknown) =>
-    Promise.reject(fileError(error, "read model", file)),
-  );
-  return [ino, size, mtimeMs, ctimeMs].join(" ");
-};
+const identityOf = (file: string): Promise<string> =>
+  fileIdentity(file).catch((error: unknown) => Promise.reject(fileError(error, "read model", file)));
 
 /** The models that a server has, by name. */
 export class Models {
@@ -101,17 +99,21 @@ export class Models {
     this.#events = events;
   }
 
-  /** Loads the models that are named and those of the folder. Errors: those of Detector.load, and of the folder. */
+  /**
+   * Loads the models that are named and those of the folder. One of the folder that cannot be loaded is told, and does not
+   * keep the others from serving. Errors: those of Detector.load for the named ones, and of the folder.
+   */
   static async open(
     files: Readonly<Record<string, string>>,
     folder: string | undefined,
     options: DetectorOptions,
     events: ModelEvents,
   ): Promise<Models> {
-    const models = new Models(folder, options, events);
+    const models = new Models(folder === undefined ? undefined : path.resolve(folder), options, events);
     try {
-      for (const [name, file] of Object.entries({ ...(await modelsIn(folder)), ...files }))
-        await models.#load(models.#add(name, path.resolve(file)));
+      for (const [name, file] of Object.entries(files)) await models.#load(models.#add(name, path.resolve(file)));
+      for (const name of await modelsIn(models.#folder))
+        if (!models.#served.has(name)) await models.#tryToLoad(models.#add(name, models.#fileOf(name)));
       return models;
     } catch (error) {
       models.close();
@@ -123,9 +125,10 @@ export class Models {
     return [...this.#served.keys()].sort();
   }
 
-  /** Whether all models that should be in service are. */
+  /** Whether a model serves, or none should. One that fails does not take the others out of service. */
   get ready(): boolean {
-    return [...this.#served.values()].every(({ loaded, unloaded }) => unloaded || loaded !== undefined);
+    const wanted = [...this.#served.values()].filter(({ unloaded }) => !unloaded);
+    return wanted.length === 0 || wanted.some(({ loaded }) => loaded);
   }
 
   loaded(): Loaded[] {
@@ -134,8 +137,14 @@ export class Models {
 
   /** A model that stays in memory until `leave`. Throws NO_SUCH_MODEL, MODEL_UNLOADED. */
   use(name: string): { loaded: Loaded; leave: () => void } {
-    const { loaded } = this.#find(name);
-    if (!loaded) throw new HttpError("MODEL_UNLOADED", `The model '${name}' is not loaded. PUT loads it again.`);
+    const { loaded, unloaded } = this.#find(name);
+    if (!loaded)
+      throw new HttpError(
+        "MODEL_UNLOADED",
+        unloaded
+          ? `The model '${name}' is not loaded. PUT loads it again.`
+          : `The model '${name}' could not be loaded. Its card says why; it is loaded once its file has changed.`,
+      );
     loaded.users++;
     let inside = true;
     const leave = (): void => {
@@ -147,11 +156,11 @@ export class Models {
 
   /** Throws NO_SUCH_MODEL. */
   card(name: string): ModelCard {
-    const { file, loaded, failure } = this.#find(name);
+    const { file, loaded, unloaded, failure } = this.#find(name);
     if (!loaded)
       return {
         name,
-        state: "unloaded",
+        state: unloaded ? "unloaded" : "failed",
         checksum: null,
         loadedAt: null,
         device: null,
@@ -191,22 +200,28 @@ export class Models {
   /** Does `write`, and loads the file that it writes; where that works, it takes the model's place. */
   async upload(name: string, write: (file: string) => Promise<void>): Promise<ModelCard> {
     this.checkUpload(name);
+    const file = this.#fileOf(name);
     const upload = path.join(this.#folder!, `.${name}.${randomBytes(6).toString("hex")}${uploadSuffix}`);
     try {
       await write(upload);
       return await this.#inTurn(async () => {
         const usage = await this.#read(name, upload);
         try {
-          await rename(upload, this.#fileOf(name));
+          await putInPlace(upload, file);
         } catch (error) {
           usage.retire();
-          throw fileError(error, "write model", this.#fileOf(name));
+          throw fileError(error, "write model", file);
         }
-        const served = this.#served.get(name) ?? this.#add(name, this.#fileOf(name));
+        const served = this.#served.get(name) ?? this.#add(name, file);
         served.seen = await identityOf(served.file);
         this.#replace(served, usage);
         return this.card(name);
       });
+    } catch (error) {
+      // The client knows the name that it gave.
+      throw error instanceof SuperSimpleNetError
+        ? new SuperSimpleNetError(error.code, error.message.replaceAll(upload, file), { cause: error, path: file })
+        : error;
     } finally {
       await rm(upload, { force: true });
     }
@@ -235,14 +250,8 @@ export class Models {
     return this.#inTurn(async () => {
       for (const served of this.#served.values()) {
         if (served.unloaded) continue;
-        const now = await identityOf(served.file).catch(() => "no file");
-        if (now === served.seen) continue;
-        await this.#load(served).catch((error: unknown) => {
-          served.seen = now;
-          const { code, message } = asLibraryError(error);
-          served.failure = { time: new Date().toISOString(), code, message };
-          this.#events.onFailure(served.name, error);
-        });
+        const now = await identityOf(served.file).catch(() => noFile);
+        if (now !== served.seen) await this.#tryToLoad(served);
       }
     });
   }
@@ -285,6 +294,16 @@ export class Models {
     served.seen = seen;
   }
 
+  /** A file that fails is told, and tried again once it has changed; a model that was loaded before stays. */
+  async #tryToLoad(served: Served): Promise<void> {
+    const now = await identityOf(served.file).catch(() => noFile);
+    await this.#load(served).catch((error: unknown) => {
+      served.seen = now;
+      served.failure = { time: new Date().toISOString(), ...answerTo(error).error };
+      this.#events.onFailure(served.name, error);
+    });
+  }
+
   #replace(served: Served, usage: Usage): void {
     served.loaded?.retire();
     Object.assign(served, { loaded: usage, unloaded: false, failure: null });
@@ -292,12 +311,9 @@ export class Models {
 
   async #read(name: string, file: string): Promise<Usage> {
     const started = performance.now();
-    const before = await identityOf(file);
     const detector = await Detector.load(file, this.#options);
     try {
-      const checksum = await fileSha256(file);
-      if ((await identityOf(file)) !== before)
-        throw new SuperSimpleNetError("FILE_CORRUPT", `${file} changed while it was read.`, { path: file });
+      const checksum = (await modelFileSha256(detector.model))!;
       const usage = new Usage(name, detector, checksum, new Date());
       this.#events.onLoad(usage, performance.now() - started);
       return usage;
@@ -311,31 +327,17 @@ export class Models {
 const suffix = ".safetensors";
 const uploadSuffix = ".upload";
 
-/** The model files of a folder by their names. Removes uploads that a server which was killed has left. */
-async function modelsIn(folder: string | undefined): Promise<Record<string, string>> {
-  if (folder === undefined) return {};
+/** What is seen where no file is. */
+const noFile = "no file";
+
+/** The names of a folder's models. Removes uploads that a server which was killed has left. */
+async function modelsIn(folder: string | undefined): Promise<string[]> {
+  if (folder === undefined) return [];
   const files = await readdir(folder).catch((error: unknown) =>
     Promise.reject(fileError(error, "list folder", folder)),
   );
   for (const file of files)
     if (file.startsWith(".") && file.endsWith(uploadSuffix)) await rm(path.join(folder, file), { force: true });
   const names = files.filter((file) => file.endsWith(suffix)).map((file) => file.slice(0, -suffix.length));
-  return Object.fromEntries(
-    names
-      .filter((name) => modelName.safeParse(name).success)
-      .map((name) => [name, path.join(folder, `${name}${suffix}`)]),
-  );
-}
-
-const asLibraryError = (error: unknown): SuperSimpleNetError =>
-  error instanceof SuperSimpleNetError ? error : new SuperSimpleNetError("INTERNAL", (error as Error).message);
-
-/** SHA-256 of a file, as sha256sum prints it. */
-function fileSha256(file: string): Promise<string> {
-  return InputFile.with(file, async (input) => {
-    const hash = createHash("sha256");
-    const step = 2 ** 20;
-    for (let at = 0; at < input.size; at += step) hash.update(await input.read(at, Math.min(step, input.size - at)));
-    return hash.digest("hex");
-  });
+  return names.filter((name) => modelName.safeParse(name).success);
 }

@@ -25,7 +25,7 @@ const card: Json = {
   required: ["name", "state", "checksum", "loadedAt", "device", "model", "drift", "failure"],
   properties: {
     name: { type: "string" },
-    state: { enum: ["ready", "unloaded"] },
+    state: { enum: ["ready", "unloaded", "failed"] },
     checksum: { type: ["string", "null"], description: "SHA-256 of the model file." },
     loadedAt: { type: ["string", "null"], format: "date-time" },
     device: { type: ["string", "null"] },
@@ -33,7 +33,7 @@ const card: Json = {
     drift: { type: ["object", "null"], description: "Scores since loading beside those of the calibration." },
     failure: {
       type: ["object", "null"],
-      description: "Why the file that lies there now was not loaded; the model before goes on serving.",
+      description: "Why the file that lies there now was not loaded; the model before, if any, goes on serving.",
     },
   },
 };

@@ -1,6 +1,7 @@
-import type { AddressInfo } from "node:net";
+import { lookup } from "node:dns/promises";
+import { type AddressInfo, createServer, type Server as NetServer } from "node:net";
 
-import type { FastifyInstance } from "fastify";
+import type { FastifyBaseLogger, FastifyInstance } from "fastify";
 
 import { call, fileError, invalid, option, SuperSimpleNetError, text } from "../errors.js";
 import { readRegular } from "../files/input.js";
@@ -9,7 +10,8 @@ import { check } from "../schema/check.js";
 import { servedDetectorOptions, serverOptions, type ServerSettings } from "../schema/server.js";
 import { isLoopback } from "./access.js";
 import { Admission } from "./admission.js";
-import { type AppParts, makeApp } from "./app.js";
+import { type AppParts, makeApp, maxConnections } from "./app.js";
+import { Connections } from "./connections.js";
 import type { DetectionServer, ServerOptions } from "./create.js";
 import { Metrics } from "./metrics.js";
 import { type Loaded, Models } from "./models.js";
@@ -30,14 +32,24 @@ export async function startServer(options: ServerOptions, output?: Output): Prom
 
   const metrics = new Metrics();
   let app: FastifyInstance | undefined;
+  /** Of models that are loaded before there is a log. */
+  const early: (() => void)[] = [];
+  const log = (tell: (log: FastifyBaseLogger) => void): void => {
+    const act = (): void => tell(app!.log);
+    if (app) act();
+    else early.push(act);
+  };
   const models = await Models.open(settings.models, settings.modelsDir, detectorSettings, {
     onLoad: ({ name, checksum, detector }, ms) => {
       metrics.modelLoaded(name, "loaded");
-      app?.log.info({ model: name, checksum, device: detector.device, ms: Math.round(ms) }, "model loaded");
+      const told = { model: name, checksum, device: detector.device, ms: Math.round(ms) };
+      log((to) => to.info(told, "model loaded"));
     },
     onFailure: (name, error) => {
       metrics.modelLoaded(name, "refused");
-      app?.log.error({ model: name, err: error }, "a model file was not loaded; the model before goes on serving");
+      log((to) =>
+        to.error({ model: name, err: error }, "a model file was not loaded; one that was before goes on serving"),
+      );
     },
   });
   try {
@@ -55,8 +67,10 @@ export async function startServer(options: ServerOptions, output?: Output): Prom
     const hosts = [settings.host, ...settings.allowHosts].map((name) => name.toLowerCase());
     const parts: AppParts = { models, admission, metrics, service, token, tls, hosts, isStopping: () => stopping };
     app = makeApp(settings, parts);
-    await listen(app, settings);
-    return new RunningServer(app, settings, models, output, () => (stopping = true));
+    for (const tell of early) tell();
+    const connections = new Connections(app.server);
+    const more = await listen(app, settings);
+    return new RunningServer(app, more, connections, settings, models, output, () => (stopping = true));
   } catch (error) {
     models.close();
     throw error;
@@ -99,9 +113,15 @@ async function tlsOf({ tlsCert, tlsKey }: ServerSettings): Promise<AppParts["tls
 const readText = (file: string): Promise<Buffer> =>
   readRegular(file).catch((error: unknown) => Promise.reject(fileError(error, "read", file)));
 
-async function listen(app: FastifyInstance, { host, port }: ServerSettings): Promise<void> {
+/** Listens; resolves to the servers beside the app's own whose connections go to it. */
+async function listen(app: FastifyInstance, { host, port }: ServerSettings): Promise<NetServer[]> {
   try {
-    await app.listen({ host, port, listenTextResolver: (address) => `listening at ${address}` });
+    // Not left to fastify: connections of its second address would be out of the stop's reach.
+    const addresses = host === "localhost" ? (await lookup(host, { all: true })).map(({ address }) => address) : [host];
+    await app.listen({ host: addresses[0]!, port, listenTextResolver: (address) => `listening at ${address}` });
+    const { port: taken } = app.server.address() as AddressInfo;
+    const more = await Promise.all([...new Set(addresses.slice(1))].map((address) => listenToo(app, address, taken)));
+    return more.filter((server) => server !== undefined);
   } catch (cause) {
     await app.close();
     const { code, message } = cause as NodeJS.ErrnoException;
@@ -120,6 +140,16 @@ async function listen(app: FastifyInstance, { host, port }: ServerSettings): Pro
   }
 }
 
+/** Undefined where this machine has no such address after all, or another program the port. */
+function listenToo(app: FastifyInstance, host: string, port: number): Promise<NetServer | undefined> {
+  const server = createServer((socket) => void app.server.emit("connection", socket));
+  server.maxConnections = maxConnections;
+  return new Promise((resolve) => {
+    server.once("error", () => resolve(undefined));
+    server.listen({ host, port }, () => resolve(server));
+  });
+}
+
 class RunningServer implements DetectionServer {
   readonly url: string;
   readonly port: number;
@@ -128,6 +158,8 @@ class RunningServer implements DetectionServer {
 
   constructor(
     private readonly app: FastifyInstance,
+    private readonly more: readonly NetServer[],
+    private readonly connections: Connections,
     private readonly settings: ServerSettings,
     private readonly models: Models,
     private readonly output: Output | undefined,
@@ -149,7 +181,10 @@ class RunningServer implements DetectionServer {
   }
 
   get modelNames(): readonly string[] {
-    return this.models.names;
+    return this.models
+      .loaded()
+      .map(({ name }) => name)
+      .sort();
   }
 
   reload(): Promise<void> {
@@ -164,10 +199,13 @@ class RunningServer implements DetectionServer {
     this.beginStop();
     clearTimeout(this.#timer);
     this.app.log.info("stopping");
+    for (const server of this.more) server.close();
+    this.connections.endSilent();
     // Who does not take the answer, or never ends the request, is not waited for.
-    const patience = setTimeout(() => this.app.server.closeAllConnections(), this.settings.stopTimeoutMs);
+    const patience = setTimeout(() => this.connections.endAll(), this.settings.stopTimeoutMs);
     try {
       await this.app.close();
+      await this.connections.ended();
     } finally {
       clearTimeout(patience);
     }

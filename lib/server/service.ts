@@ -1,6 +1,7 @@
 import type { ImageSource } from "../detection/types.js";
 import { networkSettings } from "../models/config.js";
-import type { Output } from "../outputs/output.js";
+import type { Output, Result } from "../outputs/output.js";
+import { Patience } from "../outputs/patience.js";
 import type { DetectQuery } from "../schema/server.js";
 import { type ImageAnswer, answerOf } from "./answers.js";
 import { answerTo } from "./errors.js";
@@ -26,6 +27,8 @@ export interface AskedImage extends Asked {
 
 /** An image in, an answer out: through the queue, the metrics and, where results are kept, the output. */
 export class Service {
+  readonly #patience = new Patience();
+
   constructor(
     private readonly queue: DetectionQueue,
     private readonly metrics: Metrics,
@@ -43,8 +46,10 @@ export class Service {
       const { bitDepth } = networkSettings(detector.model.config);
       const answer = await answerOf(detection, id, query, image, { ...decoding, bitDepth });
       const { map: _, overlay: __, ...record } = answer;
-      // The answer comes when the result is kept: who has an answer need not write it down.
-      await this.output?.write({ ...record, time, model: { name, checksum } });
+      signal.throwIfAborted(); // its client was told otherwise, and may ask again
+      const result: Result = { ...record, time, model: { name, checksum } };
+      // Who has an answer need not write it down, unless the disk is full: no answer waits for that.
+      if (this.output) await this.#patience.wait(this.output.write(result));
       this.metrics.detected(name, detection, waitMs, performance.now() - started);
       return answer;
     } catch (error) {

@@ -5,7 +5,8 @@ import path from "node:path";
 
 import { parse } from "csv-parse/sync";
 
-import { Detector, type Output, openOutputs, type Result, watchFolder } from "../../lib/index.js";
+import { createServer, Detector, type Output, openOutputs, type Result, watchFolder } from "../../lib/index.js";
+import { ask, modelFile, pngImage } from "../server/support.js";
 import { openSpool, resultOf } from "./support.js";
 import { fillDisk } from "../support/mounts.js";
 import { until } from "../support/until.js";
@@ -109,10 +110,34 @@ async function watching(): Promise<void> {
   detector.dispose();
 }
 
+/** Every request is answered, and its result follows, once, when there is room. */
+async function serving(): Promise<void> {
+  const model = await modelFile(scratch);
+  const csv = path.join(small, "served");
+  const outputs = await openOutputs([`csv:${csv}`], { stateDir: path.join(scratch, "state") });
+  const server = await createServer({ models: { part: model }, port: 0, queueSize: 4, threads: 1 }, outputs);
+  const body = await pngImage();
+  const ids = Array.from({ length: 30 }, (_, i) => `part-${i}`);
+  for (const [i, id] of ids.entries()) {
+    if (i === 5) fillDisk(filler);
+    const { status } = await ask(`${server.url}/api/v1/models/part/detect?id=${id}`, { body });
+    assert.equal(status, 200);
+  }
+  assert.match(outputs.status()[0]!.error!, /no space left/i);
+  rmSync(filler);
+  await until(() => outputs.status()[0]!.waiting === 0);
+  await server.close();
+  assert.deepEqual(
+    rowsIn(csv).map((row) => row["id"]),
+    ids,
+  );
+}
+
 async function main(): Promise<void> {
-  await csvAndQueue();
-  for (const name of readdirSync(small)) rmSync(path.join(small, name), { recursive: true });
-  await watching();
+  for (const part of [csvAndQueue, watching, serving]) {
+    await part();
+    for (const name of readdirSync(small)) rmSync(path.join(small, name), { recursive: true });
+  }
   console.log("all done");
 }
 

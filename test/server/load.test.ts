@@ -11,7 +11,7 @@ import { Admission } from "../../lib/server/admission.js";
 import { inOrder } from "../../lib/server/images.js";
 import { DetectionQueue } from "../../lib/server/queue.js";
 import { scratchFolder } from "../training/support.js";
-import { ask, HeldOutput, metric, modelFile, multipart, pngImage, rawAsk, served } from "./support.js";
+import { ask, HeldDetections, HeldOutput, metric, modelFile, multipart, pngImage, rawAsk, served } from "./support.js";
 import { until } from "../support/until.js";
 
 const folder = scratchFolder();
@@ -123,12 +123,12 @@ test("an image whose signal fires leaves the queue, and the others go on", async
   assert.ok(images < 20, `${images}`);
 });
 
-test("a full queue answers 429 with Retry-After at once, and takes images again when there is room", async () => {
-  const output = new HeldOutput(true);
-  const { url } = await served({ models: { part: file }, queueSize: 2 }, output);
+test("a full queue answers 429 with Retry-After at once, and takes images again when there is room", async (t) => {
+  const held = new HeldDetections(t);
+  const { url } = await served({ models: { part: file }, queueSize: 2 });
   const detect = (options = {}) => ask(`${url}/api/v1/models/part/detect`, { body: image, ...options });
   const running = [detect(), detect()];
-  await until(() => output.results.length === 2);
+  await until(() => held.images === 2);
   assert.equal(await metric(url, "supersimplenet_queue_images"), 2);
   const refused = await detect();
   assert.deepEqual([refused.status, refused.json.error.code], [429, "QUEUE_FULL"]);
@@ -136,38 +136,38 @@ test("a full queue answers 429 with Retry-After at once, and takes images again 
   assert.equal((await ask(`${url}/readyz`)).status, 200);
   // A request of several images waits for room instead: it has begun.
   const several = ask(`${url}/api/v1/models/part/detect`, multipart([{ name: "a", bytes: image }]));
-  output.release();
+  held.release();
   for (const { status } of await Promise.all([...running, several, detect()])) assert.equal(status, 200);
   assert.equal(await metric(url, "supersimplenet_queue_images"), 0);
   assert.equal(await metric(url, "supersimplenet_queue_bytes"), 0);
 });
 
-test("at its deadline a request is answered; what its work holds stays counted until it ends", async () => {
-  const output = new HeldOutput(true);
-  const { url } = await served({ models: { part: file }, queueSize: 1 }, output);
+test("at its deadline a request is answered; what its work holds stays counted until it ends", async (t) => {
+  const held = new HeldDetections(t);
+  const { url } = await served({ models: { part: file }, queueSize: 1 });
   const detect = () =>
     ask(`${url}/api/v1/models/part/detect`, { body: image, headers: { "request-timeout-ms": "1500" } });
   const { status, json } = await detect();
   assert.deepEqual([status, json.error.code], [504, "DEADLINE_EXCEEDED"]);
   assert.match(json.error.message, /1500 ms/);
-  assert.equal(output.results.length, 1);
+  assert.equal(held.images, 1);
   assert.equal((await detect()).status, 429);
-  output.release();
+  held.release();
   await until(async () => (await metric(url, "supersimplenet_queue_images")) === 0);
   assert.equal((await detect()).status, 200);
 });
 
-test("a client that goes away takes its image with it", async () => {
-  const output = new HeldOutput(true);
-  const { url, log } = await served({ models: { part: file }, queueSize: 1 }, output);
+test("a client that goes away takes its image with it", async (t) => {
+  const held = new HeldDetections(t);
+  const { url, log } = await served({ models: { part: file }, queueSize: 1 });
   const controller = new AbortController();
   const address = `${url}/api/v1/models/part/detect`;
   const leaving = ask(address, { body: image, signal: controller.signal });
-  await until(() => output.results.length === 1);
+  await until(() => held.images === 1);
   controller.abort();
   await assert.rejects(leaving);
   await until(() => log.some(({ status }) => status === 499));
-  output.release();
+  held.release();
   await until(async () => (await metric(url, "supersimplenet_queue_images")) === 0);
   assert.equal((await ask(address, { body: image })).status, 200);
 });
@@ -299,4 +299,20 @@ test("an image that alone needs more than all the room is detected on", async ()
     .toBuffer();
   assert.ok(large.length > 2 ** 20);
   assert.equal((await ask(`${url}/api/v1/models/part/detect`, { body: large })).status, 200);
+});
+
+test("an output that does not get on stops no answer, and gets every result once", async () => {
+  const output = new HeldOutput(true);
+  const { url } = await served({ models: { part: file }, queueSize: 4, timeoutMs: 20_000 }, output);
+  const ids = Array.from({ length: 12 }, (_, i) => `part-${i}`);
+  for (const id of ids) {
+    const { status } = await ask(`${url}/api/v1/models/part/detect?id=${id}`, { body: image });
+    assert.equal(status, 200);
+  }
+  assert.equal(await metric(url, "supersimplenet_queue_images"), 0);
+  output.release();
+  assert.deepEqual(
+    output.results.map(({ id }) => id),
+    ids,
+  );
 });

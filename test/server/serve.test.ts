@@ -1,6 +1,6 @@
 // The command, in a process of its own: its log, its end, and clients in other languages.
 import assert from "node:assert/strict";
-import { type ChildProcess, execFile, spawn, spawnSync } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { Agent, request } from "node:http";
 import path from "node:path";
@@ -9,7 +9,7 @@ import { promisify } from "node:util";
 
 import { packageFolder } from "../../lib/native/locate.js";
 import { scratchFolder } from "../training/support.js";
-import { ask, modelFile, pngImage } from "./support.js";
+import { ask, missing, modelFile, pngImage, selfSigned } from "./support.js";
 import { until } from "../support/until.js";
 
 const main = path.resolve(__dirname, "../../lib/cli/main.js");
@@ -117,9 +117,6 @@ function example(language: string, url: string): string {
   return code.replaceAll("http://127.0.0.1:8080", url).replaceAll("/models/bottle/", "/models/part/");
 }
 
-const missing = (program: string): string | false =>
-  spawnSync(program, ["--version"]).error ? `there is no ${program} here` : false;
-
 test("the guide's client in Python", { skip: missing("python3") }, async () => {
   const { child, url, ended } = await serve("--model", `part=${file}`);
   const { stdout } = await run("python3", ["-c", example("python", url)], { cwd: folder });
@@ -140,19 +137,7 @@ test("the guide's calls of curl", { skip: missing("curl") }, async () => {
 });
 
 test("HTTPS", { skip: missing("openssl") || missing("curl") }, async () => {
-  const [key, cert] = [path.join(folder, "key.pem"), path.join(folder, "cert.pem")];
-  const made = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
-  await run("openssl", [
-    ...made,
-    "-keyout",
-    key,
-    "-out",
-    cert,
-    "-subj",
-    "/CN=localhost",
-    "-addext",
-    "subjectAltName=IP:127.0.0.1",
-  ]);
+  const { tlsKey: key, tlsCert: cert } = selfSigned(folder);
   const { child, url, ended } = await serve("--model", `part=${file}`, "--tls-cert", cert, "--tls-key", key);
   assert.match(url, /^https:/);
   const address = `${url}/api/v1/models/part/detect`;

@@ -1,7 +1,8 @@
+import { execFileSync, spawnSync } from "node:child_process";
 import { request as httpRequest, type IncomingHttpHeaders } from "node:http";
 import { connect } from "node:net";
 import path from "node:path";
-import { after } from "node:test";
+import { after, type TestContext } from "node:test";
 
 import sharp from "sharp";
 
@@ -10,6 +11,7 @@ import { renderScene } from "../../lib/datasets/surface.js";
 import { createServer, type DetectionServer, type Output, type Result, type ServerOptions } from "../../lib/index.js";
 import { openEngine } from "../../lib/native/engine.js";
 import { Random } from "../../lib/random.js";
+import { DetectionQueue } from "../../lib/server/queue.js";
 
 /** A model file with random weights; models of different `threshold` decide differently. */
 export async function modelFile(folder: string, name = "model", size = 64, threshold = 0.5): Promise<string> {
@@ -111,6 +113,25 @@ export function multipart(files: readonly { name: string; bytes: Uint8Array; typ
   };
 }
 
+/** Holds what comes out of the queues of all servers of a test until `release`. */
+export class HeldDetections {
+  /** Images that were detected. */
+  images = 0;
+  release!: () => void;
+
+  constructor(t: TestContext) {
+    const free = new Promise<void>((resolve) => (this.release = resolve));
+    const { detect } = DetectionQueue.prototype;
+    const held = this;
+    t.mock.method(DetectionQueue.prototype, "detect", async function (this: DetectionQueue, ...image: any) {
+      const detected = await detect.apply(this, image as Parameters<typeof detect>);
+      held.images++;
+      await free;
+      return detected;
+    });
+  }
+}
+
 /** An output that keeps what it is given, and holds it back until `release` where it was told to. */
 export class HeldOutput implements Output {
   readonly results: Result[] = [];
@@ -143,4 +164,17 @@ export async function metric(url: string, line: string, headers: Record<string, 
   const { text } = await ask(`${url}/metrics`, { headers });
   const found = text.split("\n").find((one) => one.startsWith(`${line} `));
   return found === undefined ? 0 : Number(found.slice(line.length + 1));
+}
+
+/** Why a test that needs a program is skipped. */
+export const missing = (program: string): string | false =>
+  spawnSync(program, ["--version"]).error ? `there is no ${program} here` : false;
+
+/** A key and a certificate for 127.0.0.1, made with openssl. */
+export function selfSigned(folder: string): { tlsKey: string; tlsCert: string } {
+  const [tlsKey, tlsCert] = [path.join(folder, "key.pem"), path.join(folder, "cert.pem")];
+  const made = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
+  const named = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"];
+  execFileSync("openssl", [...made, "-keyout", tlsKey, "-out", tlsCert, ...named], { stdio: "ignore" });
+  return { tlsKey, tlsCert };
 }

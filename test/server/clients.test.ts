@@ -1,0 +1,96 @@
+// Clients that keep a connection and do not do their part.
+import assert from "node:assert/strict";
+import { lookup } from "node:dns/promises";
+import { connect, type Socket } from "node:net";
+import { before, test } from "node:test";
+
+import { scratchFolder } from "../training/support.js";
+import { until } from "../support/until.js";
+import { ask, HeldDetections, metric, missing, modelFile, multipart, pngImage, served, selfSigned } from "./support.js";
+
+const folder = scratchFolder();
+let file: string;
+let image: Buffer;
+before(async () => {
+  file = await modelFile(folder, "model", 256); // its maps are large answers
+  image = await pngImage();
+});
+
+/** A connection that sends this and then nothing. */
+function silent(url: string, sends: string | Uint8Array = ""): { socket: Socket; closed: Promise<unknown> } {
+  const { hostname, port } = new URL(url);
+  const socket = connect(Number(port), hostname, () => socket.write(sends));
+  socket.on("error", () => undefined).resume();
+  return { socket, closed: new Promise((resolve) => socket.on("close", resolve)) };
+}
+
+const detectHead = (headers: Record<string, string>, query = ""): string =>
+  [
+    `POST /api/v1/models/part/detect${query} HTTP/1.1`,
+    "Host: localhost",
+    ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
+    "\r\n",
+  ].join("\r\n");
+
+test("a client that does not take a large answer gives its place back", { timeout: 60_000 }, async () => {
+  const { url, log } = await served({ models: { part: file }, timeoutMs: 4000, batchSize: 4 });
+  const files = Array.from({ length: 24 }, (_, i) => ({ name: `${i}.png`, bytes: image }));
+  const { body, headers } = multipart(files);
+  const sockets = ["application/json", "application/x-ndjson"].map((accept) => {
+    const head = detectHead({ ...headers, accept, "content-length": String(body.length) }, "?map=npy");
+    return silent(url, Buffer.concat([Buffer.from(head), body])).socket.pause(); // it does not read either
+  });
+  await until(async () => (await metric(url, "supersimplenet_queue_images")) > 0);
+  await until(async () => (await metric(url, "supersimplenet_queue_images")) === 0);
+  await until(() => log.filter(({ status }) => status === 499).length === 2);
+  assert.equal(await metric(url, "supersimplenet_queue_bytes"), 0);
+  for (const socket of sockets) socket.destroy();
+});
+
+test("requests behind one another on a connection that is cut give their places back", async () => {
+  const { url } = await served({ models: { part: file } });
+  const one = detectHead({ "content-length": String(image.length) });
+  const { socket } = silent(url, Buffer.concat([one, image, one, image, one, image].map((part) => Buffer.from(part))));
+  await until(async () => (await metric(url, "supersimplenet_queue_images")) > 0);
+  socket.destroy();
+  await until(async () => (await metric(url, "supersimplenet_queue_images")) === 0);
+  assert.equal((await ask(`${url}/api/v1/models/part/detect`, { body: image })).status, 200);
+});
+
+const noTls = missing("openssl");
+
+test("a connection that begins no handshake is closed", { skip: noTls, timeout: 30_000 }, async () => {
+  const { url } = await served({ models: { part: file }, headerTimeoutMs: 300, ...selfSigned(folder) });
+  await silent(url).closed;
+  await silent(url, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").closed;
+});
+
+test("connections that are silent do not hold up the stop", { skip: noTls, timeout: 30_000 }, async () => {
+  for (const tls of [{}, selfSigned(folder)]) {
+    const { server, url } = await served({ models: { part: file }, stopTimeoutMs: 300, ...tls });
+    const halfHead = Object.keys(tls).length === 0 ? "GET / HTTP/1.1\r\n" : Buffer.from([22, 3, 1, 0, 200]);
+    const sockets = [silent(url), silent(url, halfHead)];
+    await Promise.all(sockets.map(({ socket }) => new Promise((resolve) => socket.once("connect", resolve))));
+    await new Promise((resolve) => setTimeout(resolve, 100)); // the server has what was sent
+    await server.close();
+    for (const { closed } of sockets) await closed;
+  }
+});
+
+test("at both addresses of localhost the running requests are answered before the server has stopped", async (t) => {
+  const held = new HeldDetections(t);
+  const { server, url } = await served({ models: { part: file }, host: "localhost" });
+  const { port } = new URL(url);
+  const addresses = (await lookup("localhost", { all: true })).map(({ address }) => address);
+  const running = addresses.map((address) => {
+    const host = address.includes(":") ? `[${address}]` : address;
+    return ask(`http://${host}:${port}/api/v1/models/part/detect`, { body: image });
+  });
+  await until(() => held.images === addresses.length);
+  const stopped = server.close().then(() => "stopped");
+  held.release();
+  const first = await Promise.race([Promise.all(running).then(() => "answered"), stopped]);
+  assert.equal(first, "answered");
+  for (const { status } of await Promise.all(running)) assert.equal(status, 200);
+  await stopped;
+});
