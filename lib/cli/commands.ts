@@ -21,6 +21,11 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import("./evaluate.js")).evaluate,
   },
   {
+    name: "report",
+    summary: "write a report of a training for people: one HTML file",
+    load: async () => (await import("./report.js")).report,
+  },
+  {
     name: "experiment",
     summary: "run the paper's experiments on its data or your own",
     load: async () => (await import("./experiment.js")).experiment,

@@ -13,6 +13,7 @@ import { refuseExisting, refuseInDataset, refuseInputs, withoutEmptyFolders } fr
 import { warnIfUntrained, withDetector } from "./models.js";
 import * as rows from "./options.js";
 import { output } from "./output.js";
+import { picturesFor, writeReport } from "./report_file.js";
 
 const { split } = evaluateOptions.shape;
 const judging = detectorOptions.pick({
@@ -39,6 +40,7 @@ const options = z.strictObject({
   out: rows.output("FILE", "Write the JSON document to this file too."),
   overwrite: rows.overwrite,
   overlays: rows.output("DIR", "Draw a picture of every image in this folder: image, mask, heat map and contour."),
+  report: rows.report,
   ...running.shape,
 });
 
@@ -57,11 +59,13 @@ export const evaluate = command({
 });
 
 /** The folders that are written into. */
-const outputFolders = ({ out, overlays }: Options): string[] =>
-  [out && path.dirname(path.resolve(out)), overlays].filter((folder) => folder !== undefined);
+const outputFolders = ({ out, overlays, report }: Options): string[] =>
+  [...[out, report].map((file) => file && path.dirname(path.resolve(file))), overlays].filter(
+    (folder) => folder !== undefined,
+  );
 
 async function run(flags: Options, signal: AbortSignal): Promise<number> {
-  const { model, data, kind, category, fold, split: _, out, overwrite, overlays, ...settings } = flags;
+  const { model, data, kind, category, fold, split: _, out, overwrite, overlays, report, ...settings } = flags;
   const { datasets } = await import("../datasets/index.js");
   const { Detector } = await import("../detection/detector.js");
   const split = options.shape.split.parse(flags.split);
@@ -71,7 +75,9 @@ async function run(flags: Options, signal: AbortSignal): Promise<number> {
   for (const folder of outputFolders(flags)) await probeFolder(folder);
   return withDetector(Detector.load(file, settings), async (detector) => {
     warnIfUntrained(detector.model.config.backbone);
-    const evaluation = await runEvaluation(detector, dataset, { split, signal, overlays });
+    const { config } = detector.model;
+    const pictures = report === undefined ? undefined : await picturesFor(dataset, split, config);
+    const evaluation = await runEvaluation(detector, dataset, { split, signal, overlays, pictures });
     const document = {
       model: describeModel(file, detector.model.config),
       ...evaluationDocument(evaluation, dataset, split),
@@ -80,6 +86,10 @@ async function run(flags: Options, signal: AbortSignal): Promise<number> {
     output.result(evaluationText(evaluation));
     output.result(`stored in the model: ${thresholdsText(detector.model.config.thresholds)}`);
     if (overlays !== undefined) output.result(`pictures: ${path.resolve(overlays)}`);
+    if (report !== undefined) {
+      await writeReport(report, { data: { dataset, split }, modelFile: file, config, evaluation, pictures });
+      output.result(`report: ${path.resolve(report)}`);
+    }
     output.document(document);
     return 0;
   });
@@ -87,13 +97,14 @@ async function run(flags: Options, signal: AbortSignal): Promise<number> {
 
 /** Nothing that is read is written over. */
 function refuseBadPlaces(flags: Options, dataset: Dataset, split: "train" | "test"): void {
-  const { model, data, out, overwrite, overlays } = flags;
+  const { model, data, out, overwrite, overlays, report } = flags;
   const images = dataset.samples.flatMap(({ image, mask }) => [image, mask]);
   const inputs = [model, data, flags.backboneWeights, ...images];
-  if (out !== undefined) {
-    refuseInDataset("out", out, data);
-    refuseInputs("out", [out], inputs);
-    refuseExisting("out", path.resolve(out), overwrite);
+  for (const [name, written] of Object.entries({ out, report })) {
+    if (written === undefined) continue;
+    refuseInDataset(name, written, data);
+    refuseInputs(name, [written], inputs);
+    refuseExisting(name, path.resolve(written), overwrite);
   }
   if (overlays !== undefined) {
     refuseInDataset("overlays", overlays, data);

@@ -7,6 +7,7 @@ import type { Detection } from "../detection/types.js";
 import { byPaperName } from "../evaluation/metrics_table.js";
 import type { Evaluation } from "../evaluation/evaluate.js";
 import { overlaySuffix, pictureNames } from "../report/names.js";
+import type { ReportPictures } from "../report/pictures.js";
 import { writeWholeFile } from "../write.js";
 import { type ModelConfig, networkSettings, type Thresholds } from "../models/config.js";
 import { output, table } from "./output.js";
@@ -16,16 +17,18 @@ export interface EvaluateOptions {
   signal?: AbortSignal | undefined;
   /** Folder for one overlay picture per image. */
   overlays?: string | undefined;
+  /** Gets every image, for a report. */
+  pictures?: ReportPictures | undefined;
 }
 
 /** Evaluates with progress on stderr. */
 export async function runEvaluation(
   detector: Detector,
   dataset: Dataset,
-  { split = "test", signal, overlays }: EvaluateOptions,
+  { split = "test", signal, overlays, pictures }: EvaluateOptions,
 ): Promise<Evaluation> {
   const { evaluate } = await import("../evaluation/evaluate.js");
-  const pictures =
+  const overlaid =
     overlays === undefined
       ? undefined
       : await overlayWriter(overlayFiles(overlays, dataset, split), detector.model.config);
@@ -33,8 +36,12 @@ export async function runEvaluation(
     split,
     signal,
     onProgress: (done, total) => output.progress(`evaluating ${done}/${total}`),
-    onDetection: pictures?.add,
+    async onDetection(sample, detection) {
+      await overlaid?.add(sample, detection);
+      await pictures?.add(sample, detection);
+    },
   });
+  await overlaid?.finish();
   await pictures?.finish();
   output.done();
   return evaluation;

@@ -20,6 +20,11 @@ export const modelFile = required("FILE", "Model file that train or convert wrot
 
 export const overwrite = option(z.boolean().optional(), { help: "Replace the file that is there.", switch: true });
 
+export const report = output(
+  "FILE",
+  "Write a report for people: one HTML file with results, pictures and a threshold to move.",
+);
+
 /** A data set and how it is read. */
 export const dataset = {
   data: required("DIR", "Data set: a folder, or a manifest file (docs/guides/data.md)."),

@@ -9,6 +9,7 @@ import type { Detection } from "../detection/types.js";
 import { fileError, option as flagOf, text } from "../errors.js";
 import type { Evaluation } from "../evaluation/evaluate.js";
 import type { Model } from "../models/model.js";
+import type { ReportPictures } from "../report/pictures.js";
 import { paperBackbone, pathType } from "../schema/common.js";
 import { generatedOptions } from "../schema/datasets.js";
 import { option, rowOf } from "../schema/option.js";
@@ -20,6 +21,7 @@ import { badPath, refuseInDataset, withoutEmptyFolders } from "./guards.js";
 import { withDetector } from "./models.js";
 import { duration, output, program } from "./output.js";
 import { showTraining } from "./progress.js";
+import { picturesFor, writeReport } from "./report_file.js";
 import { refuseSpecialFiles, type RunFiles, runFiles, saveMetrics, saveRun, withWhatIsKept } from "./run_folder.js";
 
 const { epochs, device, threads } = trainerOptions.shape;
@@ -130,8 +132,12 @@ async function demonstrate(plan: Plan, signal: AbortSignal): Promise<number> {
   await saveRun(files, model);
   output.done();
 
-  const { evaluation, shown } = await evaluateAndKeep(plan, model, dataset, signal);
+  const pictures = await picturesFor(dataset, "test", model.config);
+  const { evaluation, shown } = await evaluateAndKeep(plan, model, dataset, pictures, signal);
   const metrics = await saveMetrics(files, model, evaluation, dataset);
+  const data = { dataset, split: "test" } as const;
+  const { model: modelFile, log } = files;
+  await writeReport(files.report, { modelFile, config: model.config, evaluation, data, pictures, log });
   const contactSheet = await drawPictures(plan.pictures, shown);
   output.done();
   const seconds = (performance.now() - began) / 1000;
@@ -139,6 +145,7 @@ async function demonstrate(plan: Plan, signal: AbortSignal): Promise<number> {
   output.document({
     run: out,
     seconds,
+    report: files.report,
     contactSheet,
     start: started() ?? null,
     lastEpoch: last() ?? null,
@@ -171,6 +178,7 @@ async function evaluateAndKeep(
   { device, threads }: Plan,
   model: Model,
   dataset: Dataset,
+  pictures: ReportPictures,
   signal: AbortSignal,
 ): Promise<{ evaluation: Evaluation; shown: Shown[] }> {
   const { Detector } = await import("../detection/detector.js");
@@ -181,18 +189,21 @@ async function evaluateAndKeep(
     evaluate(detector, dataset, {
       signal,
       onProgress: (done, total) => output.progress(`evaluating ${done}/${total}`),
-      onDetection: (sample, detection) => {
+      async onDetection(sample, detection) {
         if (chosen.has(sample.id)) shown.push({ sample, detection });
+        await pictures.add(sample, detection);
       },
     }),
   );
+  await pictures.finish();
   return { evaluation, shown };
 }
 
 function whatToDoNext({ files, data, pictures }: Plan, contactSheet: string, seconds: number): string {
   return [
     "",
-    `Look at       ${contactSheet}`,
+    `Look at       ${files.report}   (in a browser)`,
+    `pictures      ${contactSheet}`,
     `one by one    ${pictures}`,
     `model         ${files.model}`,
     `metrics       ${files.metrics}`,

@@ -18,6 +18,7 @@ export interface RunFiles {
   metrics: string;
   log: string;
   checkpoint: string;
+  report: string;
   /** Says that the folder is quickstart's own. */
   quickstart: string;
 }
@@ -27,6 +28,7 @@ export const runFiles = (out: string): RunFiles => ({
   metrics: path.join(out, "metrics.json"),
   log: path.join(out, "log.jsonl"),
   checkpoint: path.join(out, "checkpoint"),
+  report: path.join(out, "report.html"),
   quickstart: path.join(out, "quickstart.json"),
 });
 

@@ -17,11 +17,12 @@ import { probeFolder } from "../write.js";
 import { describeModel } from "../models/describe.js";
 import { command, interruptible } from "./command.js";
 import { comparisonText, evaluationText, runEvaluation, thresholdsText } from "./evaluation.js";
-import { refuseInDataset, refuseInputs, withoutEmptyFolders } from "./guards.js";
+import { refuseExisting, refuseInDataset, refuseInputs, withoutEmptyFolders } from "./guards.js";
 import { withDetector } from "./models.js";
 import * as rows from "./options.js";
 import { duration, output, program, quoted } from "./output.js";
 import { showTraining } from "./progress.js";
+import { picturesFor, type ReportParts, writeReport } from "./report_file.js";
 import {
   metricsDocument,
   refuseOtherRun,
@@ -40,6 +41,7 @@ const options = z.strictObject({
   data,
   out: rows.required("RUN", "Folder for the model, the metrics, the log and the checkpoint."),
   ...reading,
+  report: rows.report,
   ...fitOptions.pick({ resume: true, overwrite: true }).shape,
   ...trainerOptions.shape,
 });
@@ -69,6 +71,7 @@ interface Plan {
   data: string;
   source: Pick<OpenOptions, "kind" | "category" | "fold">;
   settings: TrainerOptions;
+  report: string | undefined;
   resume: boolean | undefined;
   overwrite: boolean | undefined;
   out: string;
@@ -79,7 +82,7 @@ interface Plan {
 }
 
 async function planTraining(flags: z.input<typeof options>): Promise<Plan> {
-  const { data, out: folder, kind, category, fold, resume, overwrite, ...settings } = flags;
+  const { data, out: folder, kind, category, fold, report, resume, overwrite, ...settings } = flags;
   const out = path.resolve(folder);
   const files = runFiles(out);
   const { rankSettings } = await import("../training/ranks.js");
@@ -89,9 +92,16 @@ async function planTraining(flags: z.input<typeof options>): Promise<Plan> {
   refuseInDataset("out", out, data);
   const { dir } = settings.cache ?? {};
   if (dir !== undefined) refuseInDataset("cache.dir", path.resolve(dir), data);
-  refuseInputs("out", Object.values(files), [data, settings.backboneWeights, settings.init]);
+  const inputs = [data, settings.backboneWeights, settings.init];
+  refuseInputs("out", Object.values(files), inputs);
+  if (report !== undefined && writes) {
+    refuseInDataset("report", path.resolve(report), data);
+    refuseInputs("report", [report], inputs);
+    if (!resume) refuseExisting("report", path.resolve(report), overwrite);
+  }
   const source = { kind, category, fold };
-  return { began: performance.now(), data, source, settings, resume, overwrite, out, files, ranks, writes };
+  const began = performance.now();
+  return { began, data, source, settings, report, resume, overwrite, out, files, ranks, writes };
 }
 
 async function trainAndEvaluate(plan: Plan, signal: AbortSignal): Promise<number> {
@@ -100,6 +110,7 @@ async function trainAndEvaluate(plan: Plan, signal: AbortSignal): Promise<number
   const { options: checked } = new Trainer(settings); // wrong options are found before a large data set is read
   if (plan.writes) {
     await probeFolder(out);
+    if (plan.report !== undefined) await probeFolder(path.dirname(path.resolve(plan.report)));
     await refuseSpecialFiles(files);
   }
   if (ranks) {
@@ -203,15 +214,18 @@ async function evaluateModels(
   const { files, settings } = plan;
   if (!dataset.samples.some((sample) => sample.split === "test")) {
     output.result("The data set has no test split: nothing to evaluate.");
+    await reportOn(plan, model, { evaluation: undefined, data: undefined, pictures: undefined });
     return { evaluation: null, before: null };
   }
   const { device, threads, backboneWeights } = settings;
-  const after = await evaluateModel(model, { device, threads }, dataset, signal);
+  const pictures = plan.report === undefined ? undefined : await picturesFor(dataset, "test", model.config);
+  const after = await evaluateModel(model, { device, threads }, dataset, { signal, pictures });
   const evaluation = await saveMetrics(files, model, after, dataset);
   output.result(evaluationText(after, told));
   output.result(`metrics: ${files.metrics}`);
+  await reportOn(plan, model, { evaluation: after, data: { dataset, split: "test" }, pictures });
   if (!first) return { evaluation, before: null };
-  const earlier = await evaluateModel(first, { device, threads, backboneWeights }, dataset, signal);
+  const earlier = await evaluateModel(first, { device, threads, backboneWeights }, dataset, { signal });
   output.result(comparisonText(earlier, after));
   return { evaluation, before: metricsDocument(settings.init!, first, earlier, dataset) };
 }
@@ -220,8 +234,19 @@ async function evaluateModel(
   model: Model,
   options: DetectorOptions,
   dataset: Dataset,
-  signal: AbortSignal,
+  evaluating: Parameters<typeof runEvaluation>[2],
 ): Promise<Evaluation> {
   const { Detector } = await import("../detection/detector.js");
-  return withDetector(Detector.load(model, options), (detector) => runEvaluation(detector, dataset, { signal }));
+  return withDetector(Detector.load(model, options), (detector) => runEvaluation(detector, dataset, evaluating));
+}
+
+/** Writes the report, if one was asked for. */
+async function reportOn(
+  { report, files }: Plan,
+  { config }: Model,
+  evaluated: Pick<ReportParts, "evaluation" | "data" | "pictures">,
+): Promise<void> {
+  if (report === undefined) return;
+  await writeReport(report, { modelFile: files.model, config, log: files.log, ...evaluated });
+  output.result(`report: ${path.resolve(report)}`);
 }

@@ -3,7 +3,8 @@ import type { Evaluation } from "../evaluation/evaluate.js";
 import { type MetricId, metricIds, metricsTable } from "../evaluation/metrics_table.js";
 import type { ModelConfig } from "../models/config.js";
 import type { Decision } from "../schema/decisions.js";
-import type { FactGroup, ReportAxis, ReportEvaluation, ReportPicture } from "./types.js";
+import { byInterest } from "./order.js";
+import type { FactGroup, ReportAxis, ReportEvaluation, ReportImage, ReportPicture } from "./types.js";
 
 const axes: Readonly<Record<Decision, ReportAxis["kind"]>> = { score: "score", map: "map", either: "margin" };
 
@@ -24,26 +25,36 @@ export interface UsedThresholds {
   mapThreshold: number;
 }
 
-/** What the report shows of an evaluation. `pictures`: by the samples' ids. */
+/** So many images have a picture at most: those that a reader wants to see first. */
+const mostPictures = 400;
+
+/** What the report shows of an evaluation. `pictures`: by the samples' ids; undefined: there are none. */
 export function reportEvaluation(
   { metrics, samples }: Pick<Evaluation, "metrics" | "samples">,
   { decision, threshold, mapThreshold }: UsedThresholds,
-  pictures: ReadonlyMap<string, ReportPicture>,
-  withoutPictures: string | null,
+  pictures: ReadonlyMap<string, ReportPicture> | undefined,
 ): ReportEvaluation {
   const kind = axes[decision];
   const thresholds = { score: Math.log(threshold / (1 - threshold)), map: mapThreshold, margin: 0 };
+  const axis: ReportAxis = { kind, threshold: thresholds[kind] };
+  const images = samples.map(({ id, label, defect, verdict, score, logit, peak, margin }): ReportImage => {
+    return { id, label, defect, value: valueOf[kind]({ logit, peak, margin }), verdict, score, peak };
+  });
+  for (const image of byInterest(images, axis.threshold).slice(0, mostPictures)) {
+    const picture = pictures?.get(image.id);
+    if (picture) image.picture = picture;
+  }
   return {
     metrics: metricIds
       .filter((id) => id !== "f1MaxThreshold")
       .map((id: MetricId) => ({ ...metricsTable[id], value: metrics[id] })),
-    axis: { kind, threshold: thresholds[kind] },
-    images: samples.map(({ id, label, defect, verdict, score, logit, peak, margin }) => {
-      const picture = pictures.get(id);
-      const value = valueOf[kind]({ logit, peak, margin });
-      return { id, label, defect, value, verdict, score, peak, ...(picture && { picture }) };
-    }),
-    withoutPictures,
+    axis,
+    images,
+    withoutPictures: !pictures
+      ? "The report was made without the images."
+      : images.length > mostPictures
+        ? `The first ${mostPictures} at the model's threshold have pictures.`
+        : null,
   };
 }
 

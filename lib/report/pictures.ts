@@ -5,9 +5,6 @@ import { type ColourRange, ColourScale, heatPixels } from "./colours.js";
 import { overlayOf } from "./overlay.js";
 import type { ReportPicture } from "./types.js";
 
-/** So many images have a picture at most: those that a reader wants to see first. */
-export const mostPictures = 400;
-
 /** The longer side in pixels, so that 100 images take less than 4 MB. */
 const sideFor = (count: number): number => (count <= 120 ? 256 : 160);
 const heatSide = 96;
@@ -30,7 +27,10 @@ function scaled({ pixels, width, height }: Pixels, side: number, channels: 1 | 3
 
 /** Small pictures of images, their maps and masks, all maps in one range of colours. */
 export class ReportPictures {
+  /** By the samples' ids. */
   readonly pictures = new Map<string, ReportPicture>();
+  /** At which the images were judged; NaN before the first one. */
+  mapThreshold = NaN;
   readonly #scale: ColourScale;
   readonly #side: number;
 
@@ -45,7 +45,8 @@ export class ReportPictures {
   }
 
   async add(sample: Sample, detection: Detection): Promise<void> {
-    const { map } = detection;
+    const { map, mapThreshold } = detection;
+    this.mapThreshold = mapThreshold;
     await this.#scale.add(map.data, (range) => this.#draw(sample, detection, range));
   }
 

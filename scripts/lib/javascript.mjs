@@ -1,5 +1,5 @@
 // The JavaScript half of the set-up: npm packages and TypeScript.
-import { existsSync, rmSync, statSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, statSync } from "node:fs";
 import path from "node:path";
 
 import { writeDeclarations } from "./declarations.mjs";
@@ -23,22 +23,56 @@ export async function installPackages(progress) {
 }
 
 const sources = ["lib", "test", "benchmarks", "examples"];
+const pages = ["web"];
 const stamp = "dist/.fingerprint";
 
 export async function compileTypeScript(rebuild) {
-  const files = filesUnder([...sources, "tsconfig.json", "package-lock.json"]).filter((file) =>
-    /\.(ts|json)$/.test(file),
+  const files = filesUnder([...sources, ...pages, "tsconfig.json", "package-lock.json"]).filter((file) =>
+    /\.(tsx?|json|css)$/.test(file),
   );
   const now = fingerprint([...files, "scripts/lib/declarations.mjs"]);
   if (!rebuild && stampIs(stamp, now)) return { state: "up to date" };
   const compiler = path.join(root, "node_modules", "typescript", "bin", "tsc");
-  const { status, output } = await run(process.execPath, [compiler, "--pretty", "false"]);
-  if (status !== 0)
-    throw new Failure("TypeScript has errors (above).", "Correct them; 'npm run typecheck' shows them again.", output);
+  for (const project of [".", ...pages]) {
+    const { status, output } = await run(process.execPath, [compiler, "-p", project, "--pretty", "false"]);
+    if (status !== 0)
+      throw new Failure(
+        "TypeScript has errors (above).",
+        "Correct them; 'npm run typecheck' shows them again.",
+        output,
+      );
+  }
   removeOrphans(files);
+  await bundlePages();
   writeDeclarations();
   writeStamp(stamp, now);
   return { state: "compiled" };
+}
+
+/** What the pages are made of, with the licences that must go with it. */
+const bundled = ["preact", "uplot"];
+
+/** One script and one style sheet for each page, in dist/web. */
+async function bundlePages() {
+  const { build } = await import("esbuild");
+  const licences = bundled.map((name) => {
+    const text = readFileSync(path.join(root, "node_modules", name, "LICENSE"), "utf8").trim();
+    return `/*! ${name}\n\n${text}\n*/`;
+  });
+  await build({
+    absWorkingDir: root,
+    entryPoints: { report: "web/report/main.tsx" },
+    outdir: "dist/web",
+    bundle: true,
+    minify: true,
+    format: "iife",
+    target: "es2022",
+    jsx: "automatic",
+    jsxImportSource: "preact",
+    legalComments: "none",
+    banner: { js: licences.join("\n") },
+    logLevel: "warning",
+  });
 }
 
 /** A test or module whose source was deleted must not live on in dist/. */

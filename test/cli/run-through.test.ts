@@ -19,6 +19,7 @@ import { after, before, test } from "node:test";
 
 import { readTensors, writeTensors } from "../../lib/files/tensors.js";
 import { datasets, type TensorMap } from "../../lib/index.js";
+import type { ReportDocument } from "../../lib/report/types.js";
 import { type Finished, type RunOptions, supersimplenet, waitingFor } from "./run.js";
 
 /** From images to a model, to metrics, to decisions: every command in a process of its own, on a tiny data set. */
@@ -85,9 +86,12 @@ test("evaluate gives the metrics that train wrote, and draws overlays", async ()
     at("overlays"),
     "--out",
     at("evaluation.json"),
+    "--report",
+    at("report.html"),
     "--json",
   ]);
   assert.equal(code, 0, stderr);
+  assert.match(readFileSync(at("report.html"), "utf8"), /data:image\/webp/);
   const written = JSON.parse(readFileSync(at("run", "metrics.json"), "utf8")) as {
     metrics: unknown;
     decisions: unknown;
@@ -102,6 +106,36 @@ test("evaluate gives the metrics that train wrote, and draws overlays", async ()
     readdirSync(at("overlays")).every((file) => file.endsWith(".png")),
     "no temporary file is left",
   );
+});
+
+test("report: with the images, or with what the training left; never over a file unasked", async () => {
+  const run = at("run");
+  const plain = await supersimplenet(["report", run]);
+  assert.equal(plain.code, 0, plain.stderr);
+  const html = readFileSync(path.join(run, "report.html"), "utf8");
+  const shown = (text: string) => JSON.parse(/id="document">([^]*?)<\/script>/.exec(text)![1]!) as ReportDocument;
+  const { evaluation, training, facts } = shown(html);
+  assert.equal(evaluation!.images.length, 8);
+  assert.ok(evaluation!.images.every(({ picture }) => picture === undefined));
+  assert.equal(training!.length, 3);
+  assert.ok(!html.includes(folder), "no paths of this machine");
+  assert.match(JSON.stringify(facts), /"SHA-256","[0-9a-f]{64}"/);
+
+  const again = await supersimplenet(["report", run, "--data", data]);
+  assert.equal(again.code, 2);
+  const full = await supersimplenet(["report", run, "--data", data, "--overwrite"]);
+  assert.equal(full.code, 0, full.stderr);
+  const after = shown(readFileSync(path.join(run, "report.html"), "utf8")).evaluation!;
+  assert.ok(after.images.every(({ picture }) => picture!.image.startsWith("data:image/webp")));
+  assert.ok(after.images.some(({ picture }) => picture!.mask));
+  assert.deepEqual(
+    after.images.map(({ value }) => value),
+    evaluation!.images.map(({ value }) => value),
+  );
+  rmSync(path.join(run, "report.html"));
+  const none = await supersimplenet(["report", data]);
+  assert.equal(none.code, 2);
+  assert.match(none.stderr, /no model\.safetensors/);
 });
 
 test("evaluate --threshold decides, and --overwrite replaces what --out wrote", async () => {
@@ -533,8 +567,9 @@ test("quickstart leaves a model, metrics and pictures, and can be run again", as
   const args = ["quickstart", "--out", at("quick"), "--epochs", "1", "--image-size", "64x64", "--json"];
   const { code, stdout, stderr } = await supersimplenet(args);
   assert.equal(code, 0, stderr);
-  const { contactSheet } = JSON.parse(stdout) as { contactSheet: string };
+  const { contactSheet, report } = JSON.parse(stdout) as { contactSheet: string; report: string };
   assert.ok(existsSync(contactSheet));
+  assert.ok(existsSync(report));
   assert.equal(readdirSync(at("quick", "pictures")).length, 8);
   for (const file of ["model.safetensors", "metrics.json", "log.jsonl"]) assert.ok(existsSync(at("quick", file)), file);
   const model = readFileSync(at("quick", "model.safetensors"));

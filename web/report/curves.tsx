@@ -45,14 +45,14 @@ const axis = (label: string): uPlot.Axis => ({
 const unit: uPlot.Scale = { time: false, range: [0, 1.02] };
 
 /** A share's line, and a point where the threshold is. */
-const shareOptions = (x: string, y: string, line: uPlot.Series) => (): Omit<uPlot.Options, "width" | "height"> => ({
+const shareOptions = (x: string, y: string) => (): Omit<uPlot.Options, "width" | "height"> => ({
   scales: { x: { time: false, range: [-0.02, 1.02] }, y: unit },
   axes: [axis(x), axis(y)],
   legend: { show: false },
   cursor: { show: false },
   series: [
     {},
-    { stroke: colourOf("--accent"), width: 2, points: { show: false }, ...line },
+    { stroke: colourOf("--accent"), width: 2, points: { show: false }, spanGaps: true },
     { stroke: colourOf("--text"), paths: () => null, points: { show: true, size: 10, fill: colourOf("--text") } },
   ],
 });
@@ -87,11 +87,11 @@ export function Curves({ images, threshold }: { images: readonly ReportImage[]; 
       <div class="columns">
         <figure>
           <figcaption>{texts.roc}</figcaption>
-          <Chart data={roc} options={shareOptions(texts.falseRejects, texts.recall, {})} />
+          <Chart data={roc} options={shareOptions(texts.falseRejects, texts.recall)} />
         </figure>
         <figure>
           <figcaption>{texts.pr}</figcaption>
-          <Chart data={pr} options={shareOptions(texts.recall, texts.precision, {})} />
+          <Chart data={pr} options={shareOptions(texts.recall, texts.precision)} />
         </figure>
       </div>
     </section>

@@ -1,7 +1,8 @@
 import { useMemo, useState } from "preact/hooks";
 
 import type { ReportEvaluation, ReportImage } from "../../lib/report/types.js";
-import { byInterest, isDefect, isMistake } from "./numbers.js";
+import { byInterest, isMistake } from "../../lib/report/order.js";
+import { isDefect } from "./numbers.js";
 import { texts } from "./texts.js";
 
 type Filter = keyof typeof texts.filters;
@@ -70,15 +71,15 @@ export function Gallery({ evaluation, threshold }: { evaluation: ReportEvaluatio
 }
 
 function Tile({ image, threshold, mask }: { image: ReportImage; threshold: number; mask: boolean }) {
-  const { id, label, defect, value, picture } = image;
+  const { id, defect, value, picture } = image;
   const wrong = isMistake(image, threshold);
   const tag = wrong ? (isDefect(image) ? texts.missedTag : texts.rejectedTag) : undefined;
   return (
     <li class={wrong ? "wrong" : ""}>
       {picture && (
         <div class="picture" style={{ aspectRatio: `${picture.width} / ${picture.height}` }}>
-          <img src={picture.image} alt={`${id}, ${label}`} loading="lazy" />
-          <img class="heat" src={picture.heat} alt="" loading="lazy" />
+          <img src={picture.image} alt={`${id}, ${isDefect(image) ? texts.defect : texts.goodPart}`} />
+          <img class="heat" src={picture.heat} alt="" />
           {mask && picture.mask && <div class="mask" style={{ maskImage: `url(${picture.mask})` }} />}
         </div>
       )}
@@ -86,7 +87,7 @@ function Tile({ image, threshold, mask }: { image: ReportImage; threshold: numbe
         {id}
       </p>
       <p class="quiet">
-        {isDefect(image) ? (defect ?? texts.unnamed) : texts.good} · {value.toFixed(2)}
+        {isDefect(image) ? (defect ?? texts.unnamed) : texts.goodPart} · {value.toFixed(2)}
         {tag && <strong> · {tag}</strong>}
       </p>
     </li>

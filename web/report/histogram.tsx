@@ -5,7 +5,7 @@ import { isDefect, shownRange } from "./numbers.js";
 import { texts } from "./texts.js";
 
 const bins = 48;
-const [width, height, bottom] = [960, 220, 26];
+const [width, height] = [960, 200];
 
 interface Props {
   evaluation: ReportEvaluation;
@@ -29,7 +29,7 @@ export function Histogram({ evaluation, threshold, onThreshold }: Props) {
     return { counts, beyond, most: Math.max(1, ...counts.flatMap(({ good, defects }) => [good, defects])) };
   }, [evaluation]);
   const x = (value: number): number => Math.max(0, Math.min(width, (width * (value - low)) / (high - low)));
-  const middle = (height - bottom) / 2;
+  const middle = height / 2;
   const tall = (count: number): number => (middle - 6) * (count / most);
   const step = (high - low) / 400;
 
@@ -55,7 +55,7 @@ export function Histogram({ evaluation, threshold, onThreshold }: Props) {
         }}
         onPointerMove={(event) => event.buttons === 1 && take(event)}
       >
-        <rect class="above" x={x(threshold)} y={0} width={width - x(threshold)} height={height - bottom} />
+        <rect class="above" x={x(threshold)} y={0} width={width - x(threshold)} height={height} />
         {counts.map(({ good, defects }, i) => {
           const place = { x: (i * width) / bins + 1, width: width / bins - 2 };
           return (
@@ -66,8 +66,8 @@ export function Histogram({ evaluation, threshold, onThreshold }: Props) {
           );
         })}
         <line class="axis" x1={0} x2={width} y1={middle} y2={middle} />
-        <line class="own" x1={x(axis.threshold)} x2={x(axis.threshold)} y1={0} y2={height - bottom} />
-        <line class="threshold" x1={x(threshold)} x2={x(threshold)} y1={0} y2={height - bottom} />
+        <line class="own" x1={x(axis.threshold)} x2={x(axis.threshold)} y1={0} y2={height} />
+        <line class="threshold" x1={x(threshold)} x2={x(threshold)} y1={0} y2={height} />
       </svg>
       <div class="ticks" aria-hidden="true">
         {ticks.map((tick) => (
@@ -76,9 +76,14 @@ export function Histogram({ evaluation, threshold, onThreshold }: Props) {
           </span>
         ))}
       </div>
-      <label class="slider">
-        {texts.threshold} <output>{threshold.toFixed(3)}</output>
+      <div class="slider">
+        <label for="threshold">{texts.threshold}</label>{" "}
+        <output>
+          {threshold.toFixed(3)}
+          {axis.kind === "score" && ` (${texts.score(1 / (1 + Math.exp(-threshold)))})`}
+        </output>
         <input
+          id="threshold"
           type="range"
           min={low}
           max={high}
@@ -86,7 +91,7 @@ export function Histogram({ evaluation, threshold, onThreshold }: Props) {
           value={threshold}
           onInput={(event) => onThreshold(Number(event.currentTarget.value))}
         />
-      </label>
+      </div>
       <p class="quiet">
         {texts.thresholdHelp} {beyond > 0 && texts.beyond(beyond)}
       </p>

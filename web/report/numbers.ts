@@ -20,9 +20,6 @@ export function outcomeAt(images: readonly ReportImage[], threshold: number): Ou
   return outcome;
 }
 
-export const isMistake = (image: ReportImage, threshold: number): boolean =>
-  image.value >= threshold !== isDefect(image);
-
 export const percent = (share: number): string => {
   const value = 100 * share;
   return `${value === 0 || value === 100 || value >= 10 ? value.toFixed(value % 1 === 0 ? 0 : 1) : value.toPrecision(2)} %`;
@@ -101,15 +98,4 @@ export function shownRange({ images, axis }: ReportEvaluation): [low: number, hi
   const [low, high] = [Math.min(...ends), Math.max(...ends)];
   const room = 0.06 * (high - low || 1);
   return [low - room, high + room];
-}
-
-/** The order of the gallery. */
-export function byInterest(images: readonly ReportImage[], threshold: number): ReportImage[] {
-  const distance = ({ value }: ReportImage): number => Math.abs(value - threshold);
-  const rank = (image: ReportImage): number => (!isMistake(image, threshold) ? 2 : isDefect(image) ? 0 : 1);
-  return [...images].sort((a, b) => {
-    const order = rank(a) - rank(b);
-    if (order !== 0) return order;
-    return rank(a) === 2 ? distance(a) - distance(b) : distance(b) - distance(a);
-  });
 }

@@ -106,8 +106,8 @@ function Kinds({ evaluation: { images }, threshold }: { evaluation: ReportEvalua
           <tr>
             <th>{texts.kind}</th>
             <th class="number">{texts.images}</th>
+            <th class="number">{texts.foundOf}</th>
             <th class="number">{texts.share}</th>
-            <th />
           </tr>
         </thead>
         <tbody>

@@ -1,0 +1,103 @@
+import { existsSync } from "node:fs";
+import path from "node:path";
+
+import { z } from "zod";
+
+import { SuperSimpleNetError } from "../errors.js";
+import type { Evaluation } from "../evaluation/evaluate.js";
+import { byIdentifier, type Metrics } from "../evaluation/metrics_table.js";
+import { readRegular } from "../files/input.js";
+import { detectorOptions } from "../schema/detection.js";
+import { openOptions } from "../schema/datasets.js";
+import { command, interruptible } from "./command.js";
+import { runEvaluation } from "./evaluation.js";
+import { badPath, refuseExisting, refuseInDataset, withoutEmptyFolders } from "./guards.js";
+import { withDetector } from "./models.js";
+import * as rows from "./options.js";
+import { output } from "./output.js";
+import { picturesFor, type ReportParts, writeReport } from "./report_file.js";
+import { runFiles } from "./run_folder.js";
+
+const { device, threads, backboneWeights } = detectorOptions.shape;
+
+const options = z.strictObject({
+  data: rows.output("DIR", "The data set of the training: its test images are judged again, for the pictures."),
+  ...openOptions.pick({ kind: true, category: true, fold: true }).shape,
+  out: rows.output("FILE", "Write the report here instead of to report.html in RUN."),
+  overwrite: rows.overwrite,
+  device,
+  threads,
+  backboneWeights,
+});
+
+type Options = z.input<typeof options>;
+
+export const report = command({
+  name: "report",
+  description:
+    "Writes a report of a training: one HTML file with its results, its course and a threshold to move, which opens from disk. With --data it shows the test images; without, it has the numbers that the training left in RUN.",
+  positionals: { usage: "RUN", min: 1, max: 1, what: "RUN (the folder of a training)" },
+  options,
+  examples: [
+    "supersimplenet report runs/bottle --data data/bottle",
+    "supersimplenet report runs/bottle --out bottle.html --overwrite",
+  ],
+  async run(flags, [run]) {
+    const files = runFiles(path.resolve(run!));
+    if (!existsSync(files.model))
+      throw badPath("RUN", run!, `${run} has no model.safetensors.`, "Give the folder of a training that has ended.");
+    const out = path.resolve(flags.out ?? files.report);
+    refuseInDataset("out", out, flags.data);
+    refuseExisting("out", out, flags.overwrite);
+    return withoutEmptyFolders(path.dirname(out), () =>
+      interruptible(async (signal) => {
+        const { Model } = await import("../models/model.js");
+        const model = await Model.load(files.model);
+        const evaluated =
+          flags.data === undefined ? await recorded(files.metrics) : await judged(flags, files.model, signal);
+        await writeReport(out, { modelFile: files.model, config: model.config, log: files.log, ...evaluated });
+        output.result(`report: ${out}`);
+        output.document({ report: out });
+        return 0;
+      }),
+    );
+  },
+});
+
+type Evaluated = Pick<ReportParts, "evaluation" | "data" | "pictures">;
+
+/** Judges the test images. */
+async function judged(flags: Options, model: string, signal: AbortSignal): Promise<Evaluated> {
+  const { data: root, kind, category, fold, device, threads, backboneWeights } = flags;
+  const { datasets } = await import("../datasets/index.js");
+  const { Detector } = await import("../detection/detector.js");
+  const dataset = await datasets.open(root!, { kind, category, fold });
+  return withDetector(Detector.load(model, { device, threads, backboneWeights }), async (detector) => {
+    const pictures = await picturesFor(dataset, "test", detector.model.config);
+    const evaluation = await runEvaluation(detector, dataset, { signal, pictures });
+    return { evaluation, data: { dataset, split: "test" }, pictures };
+  });
+}
+
+/** What the training has left of its evaluation. */
+async function recorded(file: string): Promise<Evaluated> {
+  if (!existsSync(file)) return { evaluation: undefined, data: undefined, pictures: undefined };
+  const text = await readRegular(file);
+  try {
+    const document = JSON.parse(text.toString()) as Pick<Evaluation, "samples" | "decisions" | "decision" | "notes"> & {
+      metrics: Record<string, number | null>;
+      dataset: { kind: string; name: string };
+      split: "test";
+    };
+    const { metrics, samples, decisions, decision, notes, dataset, split } = document;
+    const evaluation = { metrics: byIdentifier(metrics) as Metrics, samples, decisions, decision, notes };
+    if (![samples, notes].every(Array.isArray) || !decision?.source) throw new Error("it is no metrics.json");
+    return { evaluation, data: { dataset, split }, pictures: undefined };
+  } catch (cause) {
+    throw new SuperSimpleNetError("FILE_CORRUPT", `${file} is damaged: ${(cause as Error).message}.`, {
+      cause,
+      path: file,
+      fix: "Give the data set, to judge its images again.",
+    });
+  }
+}

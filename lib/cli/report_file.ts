@@ -1,0 +1,106 @@
+import path from "node:path";
+
+import { fileSha256 } from "../checksum.js";
+import type { Dataset, Split } from "../datasets/dataset.js";
+import type { Evaluation } from "../evaluation/evaluate.js";
+import { readRegular } from "../files/input.js";
+import { type ModelConfig, networkSettings } from "../models/config.js";
+import { packageVersion, pinned } from "../native/locate.js";
+import type { ReportPictures } from "../report/pictures.js";
+import type { FactGroup, ReportEpoch } from "../report/types.js";
+import { writeWholeFile } from "../write.js";
+
+/** Collects the pictures of a report while the images are evaluated. */
+export async function picturesFor(dataset: Dataset, split: Split, config: ModelConfig): Promise<ReportPictures> {
+  const { ReportPictures } = await import("../report/pictures.js");
+  const count = dataset.samples.filter((sample) => sample.split === split).length;
+  return new ReportPictures(count, config.thresholds.pixelLogit, networkSettings(config).bitDepth);
+}
+
+export interface ReportParts {
+  modelFile: string;
+  config: ModelConfig;
+  /** Undefined where nothing was evaluated. */
+  evaluation: Pick<Evaluation, "metrics" | "samples" | "decisions" | "decision" | "notes"> | undefined;
+  /** What was evaluated. */
+  data: { dataset: Pick<Dataset, "kind" | "name">; split: Split } | undefined;
+  /** Undefined: the report has none. */
+  pictures: ReportPictures | undefined;
+  /** Log of the training. */
+  log?: string;
+}
+
+/** Writes the report. Errors: NO_PERMISSION, NO_SPACE, FILE_ERROR. */
+export async function writeReport(file: string, parts: ReportParts): Promise<void> {
+  const { modelFile, config, evaluation, data, pictures, log } = parts;
+  const { modelFacts, reportEvaluation } = await import("../report/document.js");
+  const { reportHtml } = await import("../report/html.js");
+  const { decision, decisions } = evaluation ?? {};
+  const mapThreshold = pictures?.mapThreshold ?? config.thresholds.mapLogit;
+  const html = await reportHtml({
+    title: data?.dataset.name ?? path.basename(modelFile),
+    made: new Date().toISOString(),
+    facts: [
+      ...dataFacts(parts),
+      ...modelFacts(path.basename(modelFile), await fileSha256(modelFile), config),
+      {
+        name: "Software",
+        facts: [
+          ["supersimplenet", packageVersion],
+          ["libtorch", pinned.version],
+        ],
+      },
+    ],
+    evaluation:
+      evaluation && decision && decisions
+        ? reportEvaluation(
+            evaluation,
+            { decision: decision.source, threshold: decisions.threshold, mapThreshold },
+            pictures?.pictures,
+          )
+        : null,
+    training: log === undefined ? null : await epochsIn(log),
+    notes: evaluation?.notes ?? [],
+  });
+  await writeWholeFile(path.resolve(file), html);
+}
+
+function dataFacts({ data, evaluation, config: { training } }: ReportParts): FactGroup[] {
+  const facts: [string, string][] = [];
+  if (training) {
+    const { trainNormal, trainAnomalous, trainSegmented } = training;
+    facts.push(
+      ["trained on", `${trainNormal} good, ${trainAnomalous} defective (${trainSegmented} with a mask)`],
+      ["epochs", String(training.epochs)],
+      ["seed", String(training.seed)],
+    );
+  }
+  if (data) facts.push(["data set", `${data.dataset.name} (${data.dataset.kind})`]);
+  if (data && evaluation) {
+    const defective = evaluation.samples.filter(({ label }) => label === "anomalous").length;
+    facts.push([
+      "evaluated on",
+      `${data.split}: ${evaluation.samples.length - defective} good, ${defective} defective`,
+    ]);
+  }
+  return facts.length === 0 ? [] : [{ name: "Data", facts }];
+}
+
+/** The epochs in a training's log; null where there is none. */
+async function epochsIn(log: string): Promise<ReportEpoch[] | null> {
+  const text = await readRegular(log).then(String, () => undefined);
+  if (text === undefined) return null;
+  return text.split("\n").flatMap((line) => {
+    const event = parsed(line);
+    return event?.event === "epoch" ? [event] : [];
+  });
+}
+
+/** A line that a crash has cut off is no event. */
+function parsed(line: string): (ReportEpoch & { event: string }) | undefined {
+  try {
+    return JSON.parse(line) as ReportEpoch & { event: string };
+  } catch {
+    return undefined;
+  }
+}

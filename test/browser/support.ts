@@ -1,0 +1,69 @@
+import { existsSync } from "node:fs";
+import path from "node:path";
+import type { TestContext } from "node:test";
+
+import AxeBuilder from "axe-core";
+import { type Browser, chromium, type Page } from "playwright-core";
+
+const known = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+
+/** SUPERSIMPLENET_CHROMIUM, or one where Linux systems have it. */
+const executable = process.env["SUPERSIMPLENET_CHROMIUM"] ?? known.find((file) => existsSync(file));
+
+/** Why the tests in a browser do not run; false: they do. */
+export const withoutBrowser: string | false =
+  executable === undefined && "there is no Chromium: install it, or name it with SUPERSIMPLENET_CHROMIUM";
+
+let browser: Browser | undefined;
+
+export async function openBrowser(): Promise<void> {
+  // Root needs it; only pages of these tests are opened.
+  if (executable !== undefined) browser = await chromium.launch({ executablePath: executable, args: ["--no-sandbox"] });
+}
+
+export async function closeBrowser(): Promise<void> {
+  await browser?.close();
+}
+
+export interface Look {
+  width?: number;
+  theme?: "light" | "dark";
+}
+
+/** A page, and all that it complained about or asked for. */
+export async function openPage(
+  t: TestContext,
+  address: string,
+  { width = 1280, theme = "light" }: Look = {},
+): Promise<{ page: Page; complaints: string[] }> {
+  const page = await browser!.newPage({ viewport: { width, height: 900 }, colorScheme: theme });
+  t.after(() => page.close());
+  const complaints: string[] = [];
+  page.on("pageerror", (error) => complaints.push(error.message));
+  page.on("console", (message) => {
+    if (["error", "warning"].includes(message.type())) complaints.push(message.text());
+  });
+  page.on("request", (request) => {
+    if (!request.url().startsWith("data:") && request.url() !== address) complaints.push(`asked for ${request.url()}`);
+  });
+  await page.goto(address);
+  return { page, complaints };
+}
+
+/** What axe finds wrong by WCAG 2.1 A and AA. */
+export async function violations(page: Page): Promise<string[]> {
+  await page.evaluate(AxeBuilder.source);
+  return page.evaluate(async () => {
+    const { axe } = globalThis as unknown as { axe: typeof AxeBuilder };
+    const { violations } = await axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"] });
+    return violations.flatMap(({ id, nodes }) =>
+      nodes.map(({ html, failureSummary }) => `${id}: ${html} ${failureSummary}`),
+    );
+  });
+}
+
+/** A picture of the page for who looks at it: in SUPERSIMPLENET_SCREENSHOTS, if that is set. */
+export async function screenshot(page: Page, name: string): Promise<void> {
+  const folder = process.env["SUPERSIMPLENET_SCREENSHOTS"];
+  if (folder !== undefined) await page.screenshot({ path: path.join(folder, `${name}.png`), fullPage: true });
+}
