@@ -1,6 +1,9 @@
+import type { Keeper } from "../outputs/keep.js";
 import type { DetectionServer } from "../server/create.js";
 import { serverOptions } from "../schema/server.js";
+import { keepOptions } from "../schema/watch.js";
 import { command, interruptible } from "./command.js";
+import { refuseInDataset } from "./guards.js";
 import { output } from "./output.js";
 import { checkFlagged, closeFlagged, openFlagged, outputFlags, splitOutputFlags } from "./outputs.js";
 
@@ -8,26 +11,33 @@ export const serve = command({
   name: "serve",
   description:
     "Answers HTTP requests with the verdict on images (docs/guides/server.md). It listens on this machine only, unless told otherwise. The log goes to stderr, one JSON object a line. SIGTERM and Ctrl-C stop it when the running requests are answered.",
-  options: serverOptions.omit({ token: true, onLog: true }).extend(outputFlags),
+  options: serverOptions.omit({ token: true, onLog: true }).extend({ ...outputFlags, ...keepOptions.shape }),
   examples: [
     "supersimplenet serve --model bottle=runs/bottle/model.safetensors",
     "supersimplenet serve --model cap=cap.safetensors --host 0.0.0.0 --token-file token.txt --allow-host camera-pc",
     "supersimplenet serve --model cap=cap.safetensors --to csv:results --to webhook:http://127.0.0.1:9000/results",
+    "supersimplenet serve --model cap=cap.safetensors --keep unsure,defect,random:0.01 --keep-dir kept",
     "curl --data-binary @part.png http://127.0.0.1:8080/api/v1/models/bottle/detect",
   ],
   async run(given) {
     output.worksOn = true;
-    const { outputs: flagged, others: flags } = splitOutputFlags(given);
+    const { outputs: flagged, others } = splitOutputFlags(given);
     await checkFlagged(flagged);
+    const { keep, keepDir, keepMiB, ...flags } = others;
+    if (keepDir !== undefined) refuseInDataset("keepDir", keepDir);
+    const { openKeeper } = await import("../outputs/keep.js");
     const { createServer } = await import("../server/create.js");
     const onLog = (line: string): void => output.log(line.trimEnd());
     return interruptible(async (signal) => {
       const outputs = await openFlagged(flagged);
+      let keeper: Keeper | undefined;
       try {
-        const server = await createServer({ ...flags, onLog }, outputs);
+        keeper = await openKeeper({ keep, keepDir, keepMiB });
+        const server = await createServer({ ...flags, onLog }, outputs, keeper);
         await served(server, signal);
       } finally {
         await closeFlagged(outputs);
+        await keeper?.close();
       }
       return 0;
     }, "Stopping after the running requests.");

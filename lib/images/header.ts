@@ -39,6 +39,12 @@ export interface Header {
   bmp?: BmpLayout;
 }
 
+/** What the name of a file with this image ends with: folders of images are read by it. */
+export function extensionOf({ format }: Header): string {
+  const others: Readonly<Record<string, string>> = { jpeg: ".jpg", tiff: ".tif", heif: ".avif" };
+  return others[format] ?? `.${format}`;
+}
+
 /** Reads the header of an encoded image. Throws IMAGE_UNREADABLE for what is no image, damaged, too large or of a kind that is not read. */
 export async function readHeader(bytes: Uint8Array, name: string, maxPixels = MAX_PIXELS): Promise<Header> {
   const header = isBmp(bytes) ? bmpHeader(bytes, name) : await sharpHeader(bytes, name);

@@ -5,6 +5,7 @@ import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Detection } from "../detection/types.js";
 import type { Output, OutputStatus } from "../outputs/output.js";
 import type { Admission } from "./admission.js";
+import type { Keeping } from "./keeping.js";
 import type { Loaded, Models } from "./models.js";
 
 const stages = ["decode", "wait", "engine", "post", "total"] as const;
@@ -35,7 +36,7 @@ export class Metrics {
   #engineMs = 0;
 
   /** Gauges are read when somebody asks. */
-  watch(admission: Admission, models: Models, output: Output | undefined): void {
+  watch(admission: Admission, models: Models, output: Output | undefined, keeping: Keeping | undefined): void {
     this.#gauge("queue_images", "Images that wait or are being detected.", [], (gauge) => gauge.set(admission.images));
     this.#gauge("queue_bytes", "Bytes of images as sent that are not answered yet.", [], (gauge) =>
       gauge.set(admission.bytes),
@@ -66,6 +67,7 @@ export class Metrics {
     });
     this.#processGauges();
     if (output) this.#outputGauges(output);
+    if (keeping) this.#keepingGauges(keeping);
   }
 
   #processGauges(): void {
@@ -95,6 +97,16 @@ export class Metrics {
       this.#gauge(name, help, ["output"], (gauge) => {
         for (const status of output.status()) gauge.set({ output: status.output }, value(status));
       });
+  }
+
+  #keepingGauges(keeping: Keeping): void {
+    const told: [string, string, (status: ReturnType<Keeping["status"]>) => number][] = [
+      ["kept_images", "Images kept for the next training.", ({ kept }) => kept],
+      ["kept_missed", "Images that should have been kept and could not be written.", ({ missed }) => missed],
+      ["kept_full", "1: the folder has reached its size.", ({ full }) => Number(full)],
+      ["kept_failing", "1: the last attempt failed.", ({ failing }) => Number(failing)],
+    ];
+    for (const [name, help, value] of told) this.#gauge(name, help, [], (gauge) => gauge.set(value(keeping.status())));
   }
 
   request(method: string, route: string, status: number): void {

@@ -5,6 +5,7 @@ import type { FastifyBaseLogger, FastifyInstance } from "fastify";
 
 import { call, fileError, invalid, option, SuperSimpleNetError, text } from "../errors.js";
 import { readRegular } from "../files/input.js";
+import type { Keeper } from "../outputs/keep.js";
 import type { Output } from "../outputs/output.js";
 import { check } from "../schema/check.js";
 import { servedDetectorOptions, serverOptions, type ServerSettings } from "../schema/server.js";
@@ -13,6 +14,7 @@ import { Admission } from "./admission.js";
 import { type AppParts, makeApp, maxConnections } from "./app.js";
 import { Connections } from "./connections.js";
 import type { DetectionServer, ServerOptions } from "./create.js";
+import { Keeping } from "./keeping.js";
 import { Metrics } from "./metrics.js";
 import { type Loaded, Models } from "./models.js";
 import { DetectionQueue } from "./queue.js";
@@ -23,7 +25,11 @@ const where = "createServer";
 const MIB = 2 ** 20;
 
 /** Loads the models and listens. */
-export async function startServer(options: ServerOptions, output?: Output): Promise<DetectionServer> {
+export async function startServer(
+  options: ServerOptions,
+  output: Output | undefined,
+  keeper: Keeper | undefined,
+): Promise<DetectionServer> {
   const settings = check(where, serverOptions, options);
   const token = await tokenOf(settings);
   refuseUnsafe(settings, token);
@@ -61,8 +67,15 @@ export async function startServer(options: ServerOptions, output?: Output): Prom
       if (loaded) metrics.batch(loaded, images);
     };
     const queue = new DetectionQueue({ batchSize: settings.batchSize, onBatch });
-    metrics.watch(admission, models, output);
-    const service = new Service(queue, metrics, output, Math.floor(settings.maxMegapixels * 1e6));
+    const keeping =
+      keeper &&
+      new Keeping(keeper, (error) =>
+        log((to) =>
+          error === undefined ? to.info("images are kept again") : to.error(`an image was not kept: ${error}`),
+        ),
+      );
+    metrics.watch(admission, models, output, keeping);
+    const service = new Service(queue, metrics, output, keeping, Math.floor(settings.maxMegapixels * 1e6));
     let stopping = false;
     const hosts = [settings.host, ...settings.allowHosts].map((name) => name.toLowerCase());
     const parts: AppParts = { models, admission, metrics, service, token, tls, hosts, isStopping: () => stopping };
@@ -70,7 +83,7 @@ export async function startServer(options: ServerOptions, output?: Output): Prom
     for (const tell of early) tell();
     const connections = new Connections(app.server);
     const more = await listen(app, settings);
-    return new RunningServer(app, more, connections, settings, models, output, () => (stopping = true));
+    return new RunningServer(app, more, connections, settings, models, [output, keeper], () => (stopping = true));
   } catch (error) {
     models.close();
     throw error;
@@ -162,7 +175,7 @@ class RunningServer implements DetectionServer {
     private readonly connections: Connections,
     private readonly settings: ServerSettings,
     private readonly models: Models,
-    private readonly output: Output | undefined,
+    private readonly receivers: readonly (Output | Keeper | undefined)[],
     private readonly beginStop: () => void,
   ) {
     const { address, port, family } = app.server.address() as AddressInfo;
@@ -211,7 +224,7 @@ class RunningServer implements DetectionServer {
     }
     await this.models.settled();
     this.models.close();
-    await this.output?.close();
+    await Promise.all(this.receivers.map((receiver) => receiver?.close()));
     this.app.log.info("stopped");
   }
 }

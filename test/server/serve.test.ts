@@ -174,3 +174,14 @@ test("--to sends the results on, and what is answered is there", async () => {
   child.kill("SIGTERM");
   assert.equal(await ended, 0);
 });
+
+test("--keep keeps images", async () => {
+  const keepDir = path.join(folder, "kept");
+  const args = ["--model", `part=${file}`, "--keep", "good,unsure,defect", "--keep-dir", keepDir, "--keep-mib", "10"];
+  const { child, url, ended } = await serve(...args);
+  await ask(`${url}/api/v1/models/part/detect`, { body: readFileSync(picture) });
+  child.kill("SIGTERM");
+  assert.equal(await ended, 0);
+  const { file: kept } = JSON.parse(readFileSync(path.join(keepDir, "kept.jsonl"), "utf8")) as { file: string };
+  assert.deepEqual(readFileSync(path.join(keepDir, kept)), readFileSync(picture));
+});

@@ -8,7 +8,14 @@ import sharp from "sharp";
 
 import { untrainedModel } from "../../lib/benchmark/benchmark.js";
 import { renderScene } from "../../lib/datasets/surface.js";
-import { createServer, type DetectionServer, type Output, type Result, type ServerOptions } from "../../lib/index.js";
+import {
+  createServer,
+  type DetectionServer,
+  type Keeper,
+  type Output,
+  type Result,
+  type ServerOptions,
+} from "../../lib/index.js";
 import { openEngine } from "../../lib/native/engine.js";
 import { Random } from "../../lib/random.js";
 import { DetectionQueue } from "../../lib/server/queue.js";
@@ -38,12 +45,14 @@ after(() => Promise.all(servers.map((server) => server.close())));
 export async function served(
   options: ServerOptions,
   output?: Output,
+  keeper?: Keeper,
 ): Promise<{ server: DetectionServer; url: string; log: Record<string, unknown>[] }> {
   const log: Record<string, unknown>[] = [];
   const onLog = (line: string): void => void log.push(JSON.parse(line) as Record<string, unknown>);
   const server = await createServer(
     { port: 0, threads: 1, device: "cpu", reloadSeconds: 0, onLog, ...options },
     output,
+    keeper,
   );
   servers.push(server);
   return { server, url: server.url, log };
