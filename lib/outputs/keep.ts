@@ -47,9 +47,10 @@ export interface Keeper {
   /**
    * Keeps the image if a rule says so and there is room. `source`: its file; its bytes as a file of images has them, which
    * are kept as they are; or raw pixels, which become a PNG. Bytes and pixels must stay as they are until it resolves.
-   * Rejects where that fails, also because more images wait for the disk than 64 MiB hold.
+   * Rejects where that fails, also because more images wait for the disk than 64 MiB hold. `isStill` is asked when the file
+   * was read: another image may have its name by then, which is not kept.
    */
-  offer(result: Result, source: string | Uint8Array | RawImage): Promise<boolean>;
+  offer(result: Result, source: string | Uint8Array | RawImage, isStill?: () => Promise<boolean>): Promise<boolean>;
   /** How many images were kept, and whether the folder is full. */
   status(): { kept: number; full: boolean };
   /** Ends the list, once what was offered is kept, within a few seconds. */
@@ -93,12 +94,16 @@ class FolderKeeper implements Keeper {
     this.#rules = keep.map((written) => ({ written, rule: ruleOf(written) }));
   }
 
-  async offer(result: Result, source: string | Uint8Array | RawImage): Promise<boolean> {
+  async offer(
+    result: Result,
+    source: string | Uint8Array | RawImage,
+    isStill?: () => Promise<boolean>,
+  ): Promise<boolean> {
     // A file by its name, so that an image that is judged again is drawn again; a client may call all of its images the same.
     const drawn = typeof source === "string" ? source : `${result.id} ${result.time}`;
     const because = this.#rules.filter(({ rule }) => rule(result, drawn)).map(({ written }) => written);
     if (because.length === 0 || this.#closing) return false;
-    const file = await this.#inTurn(heldBytes(source), () => this.#keep(result, source));
+    const file = await this.#inTurn(heldBytes(source), () => this.#keep(result, source, isStill));
     if (file === undefined) return false;
     this.#kept++;
     // Returned, not awaited: the image need not stay in memory until the line is on the disk.
@@ -127,10 +132,14 @@ class FolderKeeper implements Keeper {
     return done;
   }
 
-  /** The file below the folder; undefined where there is no room. */
-  async #keep(result: Result, source: string | Uint8Array | RawImage): Promise<string | undefined> {
+  /** The file below the folder; undefined where there is no room, or the image is another one. */
+  async #keep(
+    result: Result,
+    source: string | Uint8Array | RawImage,
+    isStill: () => Promise<boolean> = () => Promise.resolve(true),
+  ): Promise<string | undefined> {
     const image = await imageFile(source);
-    if (!(await this.#hasRoom(image.length))) return undefined;
+    if (!(await this.#hasRoom(image.length)) || !(await isStill())) return undefined;
     const stem = result.id ?? (typeof source === "string" ? path.parse(source).name : result.time);
     const extension =
       typeof source === "string" && isImageFile(source)

@@ -9,6 +9,7 @@ import { isFolder } from "../files/input.js";
 import { Health } from "../outputs/health.js";
 import type { Keeper } from "../outputs/keep.js";
 import type { Output, Result } from "../outputs/output.js";
+import { Patience } from "../outputs/patience.js";
 import { resultsOf } from "../outputs/result.js";
 import type { TriggerSequence } from "../trigger/sequence.js";
 import { check } from "../schema/check.js";
@@ -49,8 +50,6 @@ export interface WatchCounts {
 
 /** For so long an image that cannot be read may still be on its way. */
 const unreadableMs = 5000;
-/** For so long at most the next image waits for the record of the one before. */
-const patienceMs = 1000;
 const removalMs = 60_000;
 
 /**
@@ -110,9 +109,8 @@ class Watching {
   readonly #taken = new Map<string, Taken>();
   readonly #unread = new Map<string, number>();
   readonly #counts: WatchCounts = { good: 0, unsure: 0, defect: 0, unreadable: 0, removed: 0 };
-  /** Records that are not on the disk yet. */
-  readonly #open = new Set<Promise<boolean>>();
-  #patience = patienceMs;
+  /** The next image waits for the record of the one before. */
+  readonly #patience = new Patience();
   /** Ends what runs beside the images. */
   readonly #ended = new AbortController();
   /** Of what nobody awaits, such as a callback of the caller. */
@@ -158,7 +156,7 @@ class Watching {
       this.#ended.abort();
       await recording;
       this.parts.trigger?.end();
-      await Promise.race([Promise.all(this.#open), sleep(patienceMs, undefined, { ref: false })]);
+      await this.#patience.last();
       await housekeeping;
     }
     if (this.#failure) throw this.#failure.error;
@@ -192,7 +190,7 @@ class Watching {
     // It was being written after all, or it is gone.
     if (!(await isSame(file, arrival))) return this.#again(arrival);
     const repeated = this.journal.wasStarted(arrival);
-    await this.#soon(this.journal.note("started", arrival));
+    await this.#patience.wait(this.journal.note("started", arrival));
     const { id: _, ...told } = this.resultOf(detection, { path: file });
     const { part } = arrival;
     const result: Result = { ...told, ...(part !== undefined && { part }), ...(repeated && { repeated }) };
@@ -200,14 +198,15 @@ class Watching {
     if (part !== undefined) this.parts.trigger!.judged(part, result);
     this.parts.onResult?.(result);
     const written = this.parts.outputs?.write(result) ?? Promise.resolve(true);
-    await this.#soon(this.#finish(written, result, arrival));
+    await this.#patience.wait(this.#heeded(this.#finish(written, result, arrival)));
   }
 
   /** What comes once the result is where it belongs. Without that, the image is judged again after the next start. */
   async #finish(written: Promise<boolean>, result: Result, arrival: Arrival): Promise<void> {
     if (!(await written)) return;
     const file = this.#fileOf(arrival);
-    await this.#trying(async () => void (await this.parts.keeper?.offer(result, file)));
+    const isStill = (): Promise<boolean> => isSame(file, arrival);
+    await this.#trying(async () => void (await this.parts.keeper?.offer(result, file, isStill)));
     const done = this.journal.note("done", arrival, { verdict: result.verdict });
     await this.#moved(done, arrival, result.verdict);
     this.#taken.delete(keyOf(arrival));
@@ -263,20 +262,6 @@ class Watching {
     this.#taken.delete(keyOf(arrival));
     if (part !== undefined) this.parts.trigger!.release(part);
     this.#arrivals.again(arrival.name, { delayMs, early: part === undefined });
-  }
-
-  /** Waits for a record, but not for a disk that is full: then the record follows when there is room. */
-  async #soon(record: Promise<unknown>): Promise<void> {
-    const settled = this.#heeded(record.then(() => undefined)).then(() => true);
-    this.#open.add(settled);
-    void settled.then(() => this.#open.delete(settled));
-    const timer = new AbortController();
-    const inTime = await Promise.race([
-      settled,
-      sleep(this.#patience, false, { signal: timer.signal }).catch(() => true),
-    ]);
-    timer.abort();
-    this.#patience = inTime ? patienceMs : 1;
   }
 
   async #trying(work: () => Promise<void>): Promise<void> {

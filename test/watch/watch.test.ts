@@ -402,7 +402,9 @@ test(
       close: () => Promise.resolve(),
     };
     await drop(folder, "a.png", 10);
-    const running = await start(t, folder, { moveTo, outputs, settleMs: 300 });
+    const keepDir = path.join(folder, "kept");
+  const keeper = await openKeeper({ keep: ["good", "unsure", "defect"], keepDir });
+  const running = await start(t, folder, { moveTo, outputs, keeper, settleMs: 300 });
     await until(() => held.length === 1);
     await drop(folder, "a.png", 200);
     held[0]!(true);
@@ -412,7 +414,9 @@ test(
     held[1]!(true);
     await until(() => !existsSync(path.join(folder, "a.png")));
     await running.stop();
+    await keeper!.close();
     assert.equal(running.results.length, 2);
+    assert.equal(keeper!.status().kept, 1, "never the new image by the old one's verdict");
   },
 );
 
