@@ -34,6 +34,7 @@ export class Connections {
 
 /** Calls `act` once: when a request is answered, or its connection has ended. */
 export function whenOver({ raw: { socket } }: FastifyRequest, { raw }: FastifyReply, act: () => void): void {
+  socket.setMaxListeners(0); // some for each request that is on its way
   const over = (): void => {
     raw.off("close", over);
     socket.off("close", over);
@@ -46,6 +47,8 @@ export function whenOver({ raw: { socket } }: FastifyRequest, { raw }: FastifyRe
 
 /** Ends the connection of a client that does not take its answer in time. */
 export function endUnlessTaken(request: FastifyRequest, reply: FastifyReply, milliseconds: number): void {
-  const timer = setTimeout(() => request.raw.socket.destroy(), milliseconds);
+  const { socket } = request.raw;
+  if (socket.destroyed) return;
+  const timer = setTimeout(() => socket.destroy(), milliseconds).unref();
   whenOver(request, reply, () => clearTimeout(timer));
 }

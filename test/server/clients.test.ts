@@ -4,6 +4,7 @@ import { lookup } from "node:dns/promises";
 import { connect, type Socket } from "node:net";
 import { before, test } from "node:test";
 
+import { DetectionQueue } from "../../lib/server/queue.js";
 import { scratchFolder } from "../training/support.js";
 import { until } from "../support/until.js";
 import { ask, HeldDetections, metric, missing, modelFile, multipart, pngImage, served, selfSigned } from "./support.js";
@@ -32,7 +33,17 @@ const detectHead = (headers: Record<string, string>, query = ""): string =>
     "\r\n",
   ].join("\r\n");
 
-test("a client that does not take a large answer gives its place back", { timeout: 60_000 }, async () => {
+test("a client that does not take a large answer gives its place back", { timeout: 60_000 }, async (t) => {
+  // One detection for all images: the answers are to be there long before the deadline, on a slow machine too.
+  const { detect } = DetectionQueue.prototype;
+  let one: ReturnType<typeof detect> | undefined;
+  t.mock.method(
+    DetectionQueue.prototype,
+    "detect",
+    function (this: DetectionQueue, ...image: Parameters<typeof detect>) {
+      return (one ??= detect.apply(this, image));
+    },
+  );
   const { url, log } = await served({ models: { part: file }, timeoutMs: 4000, batchSize: 4 });
   const files = Array.from({ length: 24 }, (_, i) => ({ name: `${i}.png`, bytes: image }));
   const { body, headers } = multipart(files);
