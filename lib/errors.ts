@@ -19,6 +19,8 @@ export type ErrorCode =
   | "MODEL_INVALID"
   | "MODEL_TOO_NEW"
   | "CHECKPOINT_MISMATCH" // --resume with other options or data
+  | "EXPORT_DIFFERS" // an exported graph does not compute what the engine does
+  | "ONNXRUNTIME_UNUSABLE" // not installed, of another major version, or it does not open
   | "SCORES_CHANGED" // new good parts score otherwise than those that the thresholds were set on
   | "DEVICE_UNAVAILABLE"
   | "RANKS_DIFFER" // processes that train together were given different options or data; `problems` lists what

@@ -76,6 +76,10 @@ export { watchFolder, type WatchCounts, type WatchOptions } from "./watch/watch.
 // experimental: speed
 export { benchmark, type Benchmark, type BenchmarkOptions } from "./benchmark/benchmark.js";
 
+// experimental: ONNX
+export type { ExportOptions, OnnxExport } from "./export/export.js";
+export { verifyOnnx, type OnnxVerification, type VerifyOptions } from "./export/verify.js";
+
 // experimental: pictures
 export { type ColourRange, colourRange } from "./report/colours.js";
 export { npyFile } from "./report/npy.js";

@@ -18,12 +18,13 @@ export const writeJson = (file: string, value: unknown): Promise<void> =>
 /**
  * Writes a file under a temporary name in the same folder and renames it, so that no reader ever sees half of it; the
  * temporary file is removed when that fails. With `flush`, the data are on the disk before the name is, and the name before
- * this resolves. Throws the system's errors, and FILE_ERROR rather than replacing a pipe or a device, such as /dev/null.
+ * this resolves. `finish` looks at the temporary file and returns what is still to be added; when it fails there is no file.
+ * Throws the system's errors, and FILE_ERROR rather than replacing a pipe or a device, such as /dev/null.
  */
 export async function replaceFile(
   file: string,
   data: string | Uint8Array,
-  { flush: flushed = false }: { flush?: boolean } = {},
+  { flush: flushed = false, finish }: { flush?: boolean; finish?: (temporary: string) => Promise<Uint8Array> } = {},
 ): Promise<void> {
   const temporary = temporaryIn(path.dirname(file));
   await refuseSpecial(file);
@@ -31,6 +32,7 @@ export async function replaceFile(
     const handle = await open(temporary, "wx");
     try {
       await handle.writeFile(data);
+      if (finish) await handle.writeFile(await finish(temporary));
     } finally {
       await handle.close();
     }

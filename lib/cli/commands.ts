@@ -56,6 +56,16 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import("./convert.js")).convert,
   },
   {
+    name: "export",
+    summary: "write a model as an ONNX file, compared with the engine",
+    load: async () => (await import("./export.js")).exportCommand,
+  },
+  {
+    name: "verify",
+    summary: "compare an ONNX file with its model on a data set",
+    load: async () => (await import("./verify.js")).verify,
+  },
+  {
     name: "weights",
     summary: "list, download or import trained backbone weights",
     load: async () => (await import("./weights.js")).weights,

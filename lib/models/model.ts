@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import { types } from "node:util";
 
+import type { ExportOptions, OnnxExport } from "../export/export.js";
 import type { CalibrateOptions, CalibrationParts } from "../calibration/recalibrate.js";
 import { call, command, type ErrorDetails, fileError, option, SuperSimpleNetError, text } from "../errors.js";
 import { fileIdentity } from "../checksum.js";
@@ -252,6 +253,19 @@ export class Model {
       throw fileError(error, "write model", path);
     }
     this.#comesFrom(resolve(path), await fileIdentity(path).catch(() => undefined));
+  }
+
+  /**
+   * Writes the network as an ONNX file, first to a temporary name (docs/guides/export.md). Where onnxruntime-node is
+   * installed, its results on generated images must be the engine's, or there is no file; else the file and the result say
+   * that nobody has compared them.
+   *
+   * Errors: INVALID_OPTION, EXPORT_DIFFERS, ONNXRUNTIME_UNUSABLE (another major version), NO_SPACE, NO_PERMISSION,
+   * FILE_NOT_FOUND (no such folder), ABORTED, those of model.check and model.backbone.
+   */
+  async exportOnnx(path: string, options: ExportOptions = {}): Promise<OnnxExport> {
+    const { exportOnnx } = await import("../export/export.js");
+    return exportOnnx(this, path, options);
   }
 
   /**

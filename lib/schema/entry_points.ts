@@ -5,6 +5,7 @@ import { folderOptions, generatedOptions, manifestOptions, openOptions, validate
 import { detectEachOptions, detectOptions, detectorOptions } from "./detection.js";
 import { installCudaOptions, pullOptions } from "./downloads.js";
 import { evaluateMapsOptions, evaluateOptions } from "./evaluation.js";
+import { exportOptions, verifyOptions } from "./export.js";
 import { experimentOptions } from "./experiments.js";
 import { calibrateOptions, modelFromCheckpointOptions, saveOptions } from "./models.js";
 import { outputOptions } from "./outputs.js";
@@ -30,6 +31,12 @@ export const entryPoints: readonly { call: string; summary: string; schema: z.Zo
   { call: "datasets.validate(dataset, options)", summary: "All that is wrong in a data set.", schema: validateOptions },
   { call: "model.calibrate(parts, options)", summary: "New thresholds from new parts.", schema: calibrateOptions },
   { call: "model.save(file, options)", summary: "The model file.", schema: saveOptions },
+  { call: "model.exportOnnx(file, options)", summary: "The network as an ONNX file.", schema: exportOptions },
+  {
+    call: "verifyOnnx(model, file, dataset, options)",
+    summary: "An ONNX file beside the engine.",
+    schema: verifyOptions,
+  },
   { call: "modelFromCheckpoint(options)", summary: "A PyTorch checkpoint.", schema: modelFromCheckpointOptions },
   { call: "pullWeights(architecture, options)", summary: "Download of backbone weights.", schema: pullOptions },
   { call: "installCuda(options)", summary: "Download of the CUDA build of libtorch.", schema: installCudaOptions },

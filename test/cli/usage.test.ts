@@ -12,6 +12,8 @@ const commands = [
   "evaluate",
   "predict",
   "convert",
+  "export",
+  "verify",
   "weights",
   "cuda",
   "benchmark",

@@ -403,8 +403,8 @@ test(
     };
     await drop(folder, "a.png", 10);
     const keepDir = path.join(folder, "kept");
-  const keeper = await openKeeper({ keep: ["good", "unsure", "defect"], keepDir });
-  const running = await start(t, folder, { moveTo, outputs, keeper, settleMs: 300 });
+    const keeper = await openKeeper({ keep: ["good", "unsure", "defect"], keepDir });
+    const running = await start(t, folder, { moveTo, outputs, keeper, settleMs: 300 });
     await until(() => held.length === 1);
     await drop(folder, "a.png", 200);
     held[0]!(true);

@@ -1,0 +1,65 @@
+import type { TensorMap } from "../native/binding.js";
+
+/** Called after work over so many bytes: lets the event loop run, and throws ABORTED. */
+export type Pace = (bytes: number) => Promise<void>;
+
+/** A batch norm with its stored statistics: x -> scale x + shift, in double. */
+export interface Affine {
+  scale: Float64Array;
+  shift: Float64Array;
+}
+
+const epsilon = 1e-5;
+
+/** The numbers of a tensor, which model.check has made sure are float32. */
+export const numbersOf = (tensors: TensorMap, name: string): Float32Array => tensors[name]!.data as Float32Array;
+
+/** The batch norm `name` behind a layer with this bias. */
+export function affineOf(tensors: TensorMap, name: string, bias?: ArrayLike<number>): Affine {
+  const [weight, beta, mean, variance] = ["weight", "bias", "running_mean", "running_var"].map((part) =>
+    numbersOf(tensors, `${name}.${part}`),
+  ) as [Float32Array, Float32Array, Float32Array, Float32Array];
+  const scale = Float64Array.from(weight, (value, i) => value / Math.sqrt(variance[i]! + epsilon));
+  const shift = Float64Array.from(beta, (value, i) => value + ((bias?.[i] ?? 0) - mean[i]!) * scale[i]!);
+  return { scale, shift };
+}
+
+/** A convolution's weights (outputs x rest) with each output's scale in them. */
+export async function scaledRows(weights: Float32Array, scale: Float64Array, pace: Pace): Promise<Float32Array> {
+  const out = new Float32Array(weights.length);
+  const count = weights.length / scale.length;
+  for (const [row, factor] of scale.entries()) {
+    for (let i = row * count; i < (row + 1) * count; i++) out[i] = weights[i]! * factor;
+    await pace(4 * count);
+  }
+  return out;
+}
+
+/** rows x inner times inner x columns, summed in double. `row(i)` gives a row of the first. */
+export async function product(
+  rows: number,
+  row: (index: number) => Float64Array,
+  right: Float32Array,
+  columns: number,
+  pace: Pace,
+): Promise<Float32Array> {
+  const out = new Float32Array(rows * columns);
+  const sums = new Float64Array(columns);
+  for (let i = 0; i < rows; i++) {
+    const left = row(i);
+    sums.fill(0);
+    for (let k = 0; k < left.length; k++) {
+      const factor = left[k]!;
+      for (let j = 0, at = k * columns; j < columns; j++, at++) sums[j]! += factor * right[at]!;
+    }
+    out.set(sums, i * columns);
+    await pace(4 * right.length);
+  }
+  return out;
+}
+
+export function dot(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  let sum = 0;
+  for (let i = 0; i < a.length; i++) sum += a[i]! * b[i]!;
+  return sum;
+}

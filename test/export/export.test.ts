@@ -1,0 +1,211 @@
+import assert from "node:assert/strict";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import path from "node:path";
+import { before, test } from "node:test";
+
+import { tensorsSha256 } from "../../lib/backbones/check.js";
+import { refuseTooLarge } from "../../lib/export/export.js";
+import { halfBits } from "../../lib/export/half.js";
+import { metadataIn } from "../../lib/export/metadata.js";
+import { notBelow } from "../../lib/export/network.js";
+import { decodeModel } from "../../lib/export/onnx_format.js";
+import { type ExportOptions, Model, type SuperSimpleNetError, verifyOnnx } from "../../lib/index.js";
+import { defaultThresholds, networkConfigOf } from "../../lib/models/config.js";
+import type { Architecture } from "../../lib/native/binding.js";
+import { engine, openEngine } from "../../lib/native/engine.js";
+import type { NetworkSettings } from "../../lib/schema/types.js";
+import { supersimplenet } from "../cli/run.js";
+import { scratchFolder, smallDataset } from "../training/support.js";
+
+const folder = scratchFolder();
+const at = (name: string): string => path.join(folder, name);
+
+function hasRuntime(): boolean {
+  try {
+    createRequire(__filename).resolve("onnxruntime-node");
+    return true;
+  } catch {
+    return false;
+  }
+}
+/** The error that a call fails with. */
+const failure = (work: Promise<unknown>): Promise<SuperSimpleNetError> =>
+  work.then(
+    () => assert.fail("it did not fail"),
+    (error: unknown) => error as SuperSimpleNetError,
+  );
+
+const skip = hasRuntime() ? false : "onnxruntime-node is not installed: npm install --no-save onnxruntime-node";
+
+before(() => openEngine("cpu"));
+
+/** Random weights. */
+async function randomModel(
+  changed: Partial<NetworkSettings> = {},
+  architecture: Architecture = "resnet18",
+): Promise<Model> {
+  const settings: NetworkSettings = {
+    layers: ["layer2", "layer3"],
+    imageSize: [64, 64],
+    resize: "bilinear",
+    variant: "jims",
+    alignCorners: true,
+    ...changed,
+  };
+  const config = networkConfigOf(architecture, settings);
+  const tensors = await engine().randomBackbone(architecture, 1);
+  const heads = await engine().randomHeads(engine().featureShape(config).channels, 2, config);
+  const sha256 = await tensorsSha256(tensors);
+  const backbone = { architecture, trained: false, source: "random, seed 1", sha256 };
+  const thresholds = { ...defaultThresholds, decision: "either" as const };
+  const parts = { ...settings, backbone, thresholds, training: null, createdBy: "test" };
+  return new Model(parts, heads, { tensors, embedded: true });
+}
+
+const cases: [name: string, network: Partial<NetworkSettings>, options: ExportOptions, architecture?: Architecture][] =
+  [
+    ["image input", {}, {}],
+    ["normalised input, fixed batch, newest opset", {}, { input: "normalised", batch: 3, opset: 21 }],
+    ["oldest opset", {}, { opset: 13 }],
+    ["float16", {}, { precision: "float16" }],
+    ["icpr", { variant: "icpr" }, { input: "normalised" }],
+    [
+      "corners not aligned, odd size, other layers",
+      { alignCorners: false, imageSize: [72, 45], layers: ["layer3", "layer1"] },
+      {},
+    ],
+    ["antialias", { resize: "antialias", imageSize: [33, 95] }, {}],
+    ["no upscaling", { upscale: false }, { input: "normalised" }],
+    ["complex head", { classificationHead: "complex" }, { input: "normalised" }],
+    ["map's maximum as score", { classificationHead: "mapMax" }, { input: "normalised" }],
+    ["head without the map", { mapInput: false }, { input: "normalised" }],
+    ["resnet34", {}, { input: "normalised" }, "resnet34"],
+    ["resnet50", { imageSize: [32, 32] }, { input: "normalised" }, "resnet50"],
+  ];
+
+for (const [name, network, options, architecture] of cases) {
+  test(`the graph computes what the engine does: ${name}`, { skip }, async () => {
+    const model = await randomModel(network, architecture);
+    const { parity } = await model.exportOnnx(at("model.onnx"), { threads: 1, ...options });
+    assert.ok(parity && parity.images >= 8);
+    assert.ok(parity.logit <= parity.bound && parity.map <= parity.bound);
+    if (options.precision !== "float16") assert.ok(parity.map < 1e-5, `maps differ by ${parity.map}`);
+  });
+}
+
+test("a graph that computes something else gets no file", { skip }, async () => {
+  const model = await randomModel();
+  const { backbone } = model;
+  // What is exported has another first convolution than what the engine then gets.
+  let calls = 0;
+  model.backbone = async (...given) => {
+    const tensors = await backbone.apply(model, given);
+    if (calls++ > 0) return tensors;
+    const weight = tensors["conv1.weight"]!;
+    return {
+      ...tensors,
+      "conv1.weight": { ...weight, data: (weight.data as Float32Array).map((value) => value * 1.01) },
+    };
+  };
+  await assert.rejects(model.exportOnnx(at("other.onnx"), { threads: 1 }), { code: "EXPORT_DIFFERS" });
+  assert.deepEqual(
+    readdirSync(folder).filter((name) => name === "other.onnx" || name.endsWith(".tmp")),
+    [],
+  );
+});
+
+test("verify compares both on a data set, and refuses other models and changed files", { skip }, async () => {
+  const model = await randomModel();
+  const file = at("verified.onnx");
+  await model.exportOnnx(file, { threads: 1 });
+  const dataset = await smallDataset(folder);
+  const result = await verifyOnnx(model, file, dataset, { threads: 1 });
+  assert.equal(result.images.length, 6);
+  assert.ok(result.withinBound && result.difference.map < 1e-5);
+  assert.deepEqual([result.otherVerdicts, result.imageAuroc.engine], [0, result.imageAuroc.graph]);
+  const other = await randomModel();
+  (other.heads["discriminator.fc_score.bias"]!.data as Float32Array)[0]! += 1;
+  assert.equal((await failure(verifyOnnx(other, file, dataset))).code, "CHECKSUM_MISMATCH");
+  const bytes = readFileSync(file);
+  bytes[bytes.length >> 1]! ^= 1;
+  writeFileSync(at("changed.onnx"), bytes);
+  assert.equal((await failure(verifyOnnx(model, at("changed.onnx"), dataset))).code, "FILE_CORRUPT");
+  writeFileSync(at("text.onnx"), "not ONNX");
+  assert.equal((await failure(verifyOnnx(model, at("text.onnx"), dataset))).code, "FILE_CORRUPT");
+});
+
+/** The environment in which onnxruntime-node is not installed, or is of version 2. */
+function runtimeEnv(found: "missing" | "other"): Record<string, string> {
+  const hook = at(`${found}.cjs`);
+  const missing = `throw Object.assign(new Error("Cannot find module 'onnxruntime-node'"), { code: "MODULE_NOT_FOUND" });`;
+  writeFileSync(
+    hook,
+    `const Module = require("node:module"), resolve = Module._resolveFilename;
+     module.exports = { env: { versions: { node: "2.0.0" } } };
+     Module._resolveFilename = function (name, ...rest) {
+       if (name !== "onnxruntime-node") return resolve.call(this, name, ...rest);
+       ${found === "missing" ? missing : "return __filename;"}
+     };`,
+  );
+  return { NODE_OPTIONS: `--require ${hook}` };
+}
+
+test("on the command line: unverified without the runtime, refused with another major version", async () => {
+  const [model, out] = [at("model.safetensors"), at("cli.onnx")];
+  await (await randomModel()).save(model);
+  const args = ["export", "--model", model, "--out", out];
+  const other = await supersimplenet(args, { env: runtimeEnv("other") });
+  assert.equal(other.code, 1, other.stderr);
+  assert.match(other.stderr, /ONNXRUNTIME_UNUSABLE.*2\.0\.0/);
+  assert.ok(!existsSync(out));
+  const missing = await supersimplenet(args, { env: runtimeEnv("missing") });
+  assert.equal(missing.code, 0, missing.stderr);
+  assert.match(missing.stderr, /unverified/);
+  const onnx = decodeModel(readFileSync(out));
+  const { parity, config, form, version } = metadataIn(onnx.metadataProps);
+  assert.equal(parity, "unverified");
+  assert.ok(version);
+  assert.equal((JSON.parse(form!) as ExportOptions).input, "image");
+  assert.equal((JSON.parse(config!) as { thresholds: { decision: string } }).thresholds.decision, "either");
+  assert.deepEqual(
+    onnx.graph.output.map(({ name }) => name),
+    ["score", "logit", "map", "verdict"],
+  );
+  const again = await supersimplenet(args);
+  assert.equal(again.code, 2);
+  assert.match(again.stderr, /exists already/);
+});
+
+test("options out of range, a folder that is not there", async () => {
+  const model = await randomModel({ imageSize: [32, 32] });
+  for (const options of [{ opset: 12 }, { opset: 99 }, { batch: 0 }] satisfies ExportOptions[])
+    assert.equal((await failure(model.exportOnnx(at("never.onnx"), options))).code, "INVALID_OPTION");
+  assert.equal((await failure(model.exportOnnx(at("nowhere/never.onnx")))).code, "FILE_NOT_FOUND");
+  const signal = AbortSignal.abort();
+  assert.equal((await failure(model.exportOnnx(at("never.onnx"), { signal }))).code, "ABORTED");
+  assert.throws(() => refuseTooLarge(2 ** 31), { code: "INVALID_OPTION" });
+  assert.ok(!existsSync(at("never.onnx")));
+});
+
+test("float16 is rounded half to even, thresholds never down", () => {
+  const half = (value: number): number => halfBits(new Uint32Array(Float32Array.of(value).buffer)[0]!);
+  const known: [number, number][] = [
+    [1, 0x3c00],
+    [-2, 0xc000],
+    [65504, 0x7bff],
+    [65520, 0x7c00],
+    [1 + 2 ** -11, 0x3c00],
+    [1 + 3 * 2 ** -11, 0x3c02],
+    [2 ** -14, 0x0400],
+    [2 ** -24, 0x0001],
+    [2 ** -25, 0x0000],
+    [3 * 2 ** -25, 0x0002],
+  ];
+  for (const [value, bits] of known) assert.equal(half(value), bits, String(value));
+  for (const threshold of [0.1, -0.1, 1 / 3, -1e-3, 5, 0]) {
+    const least = notBelow(threshold);
+    assert.equal(Math.fround(least), least);
+    assert.ok(least >= threshold && least - threshold < 1e-6);
+  }
+});
