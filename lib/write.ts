@@ -33,11 +33,12 @@ export async function replaceFile(
     try {
       await handle.writeFile(data);
       if (finish) await handle.writeFile(await finish(temporary));
+      if (flushed) await handle.sync();
     } finally {
       await handle.close();
     }
-    if (flushed) await putInPlace(temporary, file);
-    else await rename(temporary, file);
+    await rename(temporary, file);
+    if (flushed) await flushName(file);
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => undefined); // the first error tells more
     throw error;
@@ -51,9 +52,11 @@ export async function replaceFile(
 export async function putInPlace(temporary: string, file: string): Promise<void> {
   await flush(temporary, "r+");
   await rename(temporary, file);
-  // It has happened, and there are file systems that cannot do this: Windows' folders, some of a network.
-  await flush(path.dirname(file), "r").catch(() => undefined);
+  await flushName(file);
 }
+
+/** The file is there already, and some systems cannot flush a folder: Windows, and some shares. */
+const flushName = (file: string): Promise<void> => flush(path.dirname(file), "r").catch(() => undefined);
 
 async function flush(file: string, flags: string): Promise<void> {
   const handle = await open(file, flags);

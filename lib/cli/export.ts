@@ -2,6 +2,7 @@ import path from "node:path";
 
 import { z } from "zod";
 
+import type { Parity } from "../export/parity.js";
 import { Model } from "../models/model.js";
 import { exportOptions } from "../schema/export.js";
 import { probeFolder } from "../write.js";
@@ -11,6 +12,13 @@ import { describeModel } from "../models/describe.js";
 import { warnIfUntrained } from "./models.js";
 import * as rows from "./options.js";
 import { output } from "./output.js";
+
+function parityText({ runtime, images, logit, map, bound, resized }: Parity): string {
+  const differ = (scores: number, maps: number, allowed: number): string =>
+    `scores differ by ${scores.toExponential(1)}, maps by ${maps.toExponential(1)} of the largest (allowed: ${allowed})`;
+  const more = resized ? `; of images that the graph resizes, ${differ(resized.logit, resized.map, resized.bound)}` : "";
+  return `verified in ${runtime} on ${images} generated images: ${differ(logit, map, bound)}${more}`;
+}
 
 const options = z.strictObject({
   model: rows.modelFile,
@@ -46,9 +54,7 @@ export const exportCommand = command({
             "unverified: onnxruntime-node is not installed, so nobody has compared this file with the engine. Install it ('npm install onnxruntime-node') and export again.",
           );
         else
-          output.result(
-            `verified in ${parity.runtime} on ${parity.images} generated images: scores differ by ${parity.logit.toExponential(1)}, maps by ${parity.map.toExponential(1)} of the largest (allowed: ${parity.bound})`,
-          );
+          output.result(parityText(parity));
         output.result(`ONNX: ${out} (${(bytes / 1e6).toFixed(1)} MB)`);
         output.document({ model: describeModel(file, model.config), onnx: { path: out, bytes }, parity });
         return 0;

@@ -47,7 +47,7 @@ export const serve = command({
 /** Until the signal fires. */
 async function served(server: DetectionServer, signal: AbortSignal): Promise<void> {
   try {
-    output.result(`Serving ${server.modelNames.join(", ")} at ${server.url}`);
+    output.result(`Serving ${server.modelNames.join(", ") || "no model"} at ${server.url}`);
     output.document({ url: server.url, models: server.modelNames });
     if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
   } finally {

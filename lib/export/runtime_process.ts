@@ -21,7 +21,7 @@ let session: Session | undefined;
 
 async function answer(request: Request): Promise<Reply> {
   if (request.kind === "open") {
-    runtime = (await import(packageName)) as Runtime;
+    runtime = require(packageName) as Runtime;
     return { kind: "opened", version: runtime.env.versions.node ?? "unknown" };
   }
   if (request.kind === "load") {

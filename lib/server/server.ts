@@ -130,10 +130,11 @@ const readText = (file: string): Promise<Buffer> =>
 async function listen(app: FastifyInstance, { host, port }: ServerSettings): Promise<NetServer[]> {
   try {
     // Not left to fastify: connections of its second address would be out of the stop's reach.
-    const addresses = host === "localhost" ? (await lookup(host, { all: true })).map(({ address }) => address) : [host];
-    await app.listen({ host: addresses[0]!, port, listenTextResolver: (address) => `listening at ${address}` });
+    const found = host === "localhost" ? await lookup(host, { all: true }) : [{ address: host }];
+    const [first, ...others] = new Set(found.map(({ address }) => address));
+    await app.listen({ host: first!, port, listenTextResolver: (address) => `listening at ${address}` });
     const { port: taken } = app.server.address() as AddressInfo;
-    const more = await Promise.all([...new Set(addresses.slice(1))].map((address) => listenToo(app, address, taken)));
+    const more = await Promise.all(others.map((address) => listenToo(app, address, taken)));
     return more.filter((server) => server !== undefined);
   } catch (cause) {
     await app.close();

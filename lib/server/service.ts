@@ -26,7 +26,7 @@ export interface AskedImage extends Asked {
   started: number;
 }
 
-/** An image in, an answer out: through the queue, the metrics the output and the keeper. */
+/** An image in, an answer out: through the queue, the metrics, the output and the keeper. */
 export class Service {
   readonly #patience = new Patience();
 

@@ -81,8 +81,8 @@ export async function watchFolder(
     const keepMoved = settings.removeAfterDays !== undefined || settings.minFreeMiB !== undefined;
     const file = path.join(stateDir, "journal.jsonl");
     const watcher = new Health(file, (_, error) => void (error !== undefined && trouble(new Error(error))));
+    const resultOf = await resultsOf(detector.model, modelName); // it may fail
     const journal = await Journal.open(file, folder, { keepMoved, watcher });
-    const resultOf = await resultsOf(detector.model, modelName);
     const watching = new Watching(detector, folder, journal, resultOf, {
       ...options,
       settings,

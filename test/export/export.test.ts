@@ -90,6 +90,9 @@ for (const [name, network, options, architecture] of cases) {
     const { parity } = await model.exportOnnx(at("model.onnx"), { threads: 1, ...options });
     assert.ok(parity && parity.images >= 8);
     assert.ok(parity.logit <= parity.bound && parity.map <= parity.bound);
+    const { resized } = parity;
+    assert.equal(resized !== null, network.resize === "antialias");
+    if (resized) assert.ok(resized.logit <= resized.bound && resized.map <= resized.bound);
     if (options.precision !== "float16") assert.ok(parity.map < 1e-5, `maps differ by ${parity.map}`);
   });
 }

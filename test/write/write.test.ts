@@ -4,8 +4,9 @@ import { existsSync, readdirSync, readFileSync, statSync, symlinkSync, writeFile
 import path from "node:path";
 import { test } from "node:test";
 
-import { makeFolder, probeFolder, writeWholeFile } from "../../lib/write.js";
+import { makeFolder, probeFolder, replaceFile, writeWholeFile } from "../../lib/write.js";
 import { failure, temporaryFolder } from "../datasets/files.js";
+import { diskSteps, isSafeOrder } from "../support/disk.js";
 import { inNamespace, mountsHere } from "../support/mounts.js";
 
 test("makeFolder: parents, what exists already, and several at once", async (t) => {
@@ -78,5 +79,17 @@ test(
     ]);
     await probeFolder(folder);
     assert.deepEqual(readdirSync(folder), []);
+  },
+);
+
+test(
+  "with flush, the data are on the disk before the name, and the name when it is done",
+  { skip: process.platform !== "linux" && "reads /proc" },
+  async (t) => {
+    const folder = await temporaryFolder(t);
+    const file = path.join(folder, "file");
+    const steps = await diskSteps(t);
+    await replaceFile(file, "text", { flush: true });
+    assert.ok(isSafeOrder(steps, file, folder), steps.join("\n"));
   },
 );
