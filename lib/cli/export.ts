@@ -16,7 +16,9 @@ import { output } from "./output.js";
 function parityText({ runtime, images, logit, map, bound, resized }: Parity): string {
   const differ = (scores: number, maps: number, allowed: number): string =>
     `scores differ by ${scores.toExponential(1)}, maps by ${maps.toExponential(1)} of the largest (allowed: ${allowed})`;
-  const more = resized ? `; of images that the graph resizes, ${differ(resized.logit, resized.map, resized.bound)}` : "";
+  const more = resized
+    ? `; of images that the graph resizes, ${differ(resized.logit, resized.map, resized.bound)}`
+    : "";
   return `verified in ${runtime} on ${images} generated images: ${differ(logit, map, bound)}${more}`;
 }
 
@@ -53,8 +55,7 @@ export const exportCommand = command({
           output.warn(
             "unverified: onnxruntime-node is not installed, so nobody has compared this file with the engine. Install it ('npm install onnxruntime-node') and export again.",
           );
-        else
-          output.result(parityText(parity));
+        else output.result(parityText(parity));
         output.result(`ONNX: ${out} (${(bytes / 1e6).toFixed(1)} MB)`);
         output.document({ model: describeModel(file, model.config), onnx: { path: out, bytes }, parity });
         return 0;

@@ -8,7 +8,7 @@ import type { GraphForm } from "./network.js";
 import type { OnnxRuntime } from "./runtime.js";
 
 /** How far scores and maps may lie from the engine's, relative to the largest. */
-export const parityBounds = { float32: 1e-4, float16: 3e-2 } as const;
+export const parityBounds = { float32: 1e-4, float16: 1e-2 } as const;
 
 /** How a graph was compared with the engine. */
 export interface Parity extends Difference {

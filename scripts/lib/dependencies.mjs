@@ -7,7 +7,7 @@ import { root } from "./paths.mjs";
 /** Licences of what users install: they may be used and passed on in any program. LGPL: libvips, a library of its own that may be replaced. */
 const forUsers = ["0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "LGPL-3.0-or-later", "MIT"];
 /** Of what only developers install, which is not passed on. */
-const forDevelopers = [...forUsers, "BlueOak-1.0.0", "Python-2.0"];
+const forDevelopers = [...forUsers, "BlueOak-1.0.0", "MPL-2.0", "Python-2.0"];
 
 /** Every package, by name and version: {name, version, license, dev, hasInstallScript}. */
 export function lockedPackages() {

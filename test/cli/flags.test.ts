@@ -59,6 +59,8 @@ const special: Record<string, [written: string, value: unknown]> = {
   data: ["x", "x"],
   index: ["http://localhost/simple", "http://localhost/simple"],
   "serve model": ["a=x", { a: "x" }],
+  "export batch": ["dynamic", "dynamic"],
+  opset: ["17", 17],
 };
 
 test("every flag sets the option that the schema says, and nothing else", async () => {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { before, test } from "node:test";
@@ -16,6 +16,7 @@ import type { Architecture } from "../../lib/native/binding.js";
 import { engine, openEngine } from "../../lib/native/engine.js";
 import type { NetworkSettings } from "../../lib/schema/types.js";
 import { supersimplenet } from "../cli/run.js";
+import { withSmallFileSystem } from "../support/mounts.js";
 import { scratchFolder, smallDataset } from "../training/support.js";
 
 const folder = scratchFolder();
@@ -189,6 +190,28 @@ test("options out of range, a folder that is not there", async () => {
   assert.equal((await failure(model.exportOnnx(at("never.onnx"), { signal }))).code, "ABORTED");
   assert.throws(() => refuseTooLarge(2 ** 31), { code: "INVALID_OPTION" });
   assert.ok(!existsSync(at("never.onnx")));
+});
+
+test("no backbone, or no room on the disk: a typed error, and nothing is left", async (t) => {
+  const model = await randomModel({ imageSize: [32, 32] });
+  const { config } = model;
+  const backbone = { ...config.backbone, source: "official" };
+  const without = new Model({ ...config, backbone }, model.heads);
+  assert.equal((await failure(without.exportOnnx(at("never.onnx")))).code, "WEIGHTS_MISSING");
+  assert.ok(!existsSync(at("never.onnx")));
+
+  const [file, small] = [at("small.safetensors"), at("small")];
+  await model.save(file);
+  mkdirSync(small);
+  if (process.platform !== "linux" || withSmallFileSystem(small, "1m", "true").status !== 0)
+    return t.skip("no file system can be mounted here");
+  const main = path.resolve(__dirname, "../../lib/cli/main.js");
+  const script = '"$@"; code=$?; ls -A "$0"; exit $code';
+  const args = ["sh", "-c", script, small, process.execPath, main, "export", "--model", file, "--out"];
+  const { status, stdout, stderr } = withSmallFileSystem(small, "1m", ...args, path.join(small, "model.onnx"));
+  assert.equal(status, 1);
+  assert.match(stderr, /NO_SPACE/);
+  assert.equal(stdout, "");
 });
 
 test("float16 is rounded half to even, thresholds never down", () => {
