@@ -22,6 +22,7 @@ const where = "model.exportOnnx";
 
 /** Options of model.exportOnnx. */
 export interface ExportOptions extends Options {
+  /** Called with how many images have been compared. */
   onProgress?: (done: number, total: number) => void;
 }
 

@@ -19,6 +19,7 @@ import { OnnxRuntime } from "./runtime.js";
 
 /** Options of verifyOnnx. */
 export interface VerifyOptions extends Options {
+  /** Called with how many images have been compared. */
   onProgress?: (done: number, total: number) => void;
 }
 

@@ -17,6 +17,7 @@ export interface Trigger {
   readonly sequence: TriggerSequence;
   /** Without secrets; of HTTP the address that is listened at. */
   readonly address: string;
+  /** Says "offline" and takes no more parts. */
   close(): Promise<void>;
 }
 

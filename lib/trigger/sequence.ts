@@ -32,6 +32,7 @@ const reasons: Readonly<Record<Refusal, string>> = {
 export class TriggerRefused extends Error {
   override readonly name = "TriggerRefused";
 
+  /** `code`: why, in one word. */
   constructor(readonly code: Refusal) {
     super(reasons[code]);
   }
@@ -54,6 +55,7 @@ export class TriggerSequence {
   /** `timeoutMs`: from the trigger to the verdict; then there is none. */
   constructor(private readonly timeoutMs: number) {}
 
+  /** What the PLC would read now. */
   get state(): TriggerState {
     return this.#state;
   }
@@ -117,10 +119,12 @@ export class TriggerSequence {
     if (this.#isAtWork(part)) this.#image = "awaited";
   }
 
+  /** The part's image has a verdict. */
   judged(part: string, { verdict, score, regions, time }: Result): void {
     if (this.#isAtWork(part)) this.#done({ part, verdict, score, regions: regions.length, time });
   }
 
+  /** The part's image cannot be read. */
   unreadable(part: string): void {
     if (this.#isAtWork(part)) this.#none(part, "IMAGE_UNREADABLE");
   }
