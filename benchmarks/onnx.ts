@@ -1,6 +1,6 @@
 // An exported graph in onnxruntime-node beside the engine, on the same images, in turns: seconds of an image, and how far
 // scores and maps differ.
-//   npm install --no-save --ignore-scripts onnxruntime-node@1
+//   npm install --prefix DIR --ignore-scripts onnxruntime-node@1; export NODE_PATH=DIR/node_modules
 //   node dist/benchmarks/onnx.js [--backbones A,B] [--size 256] [--rounds 20] [--threads N] [--precision float32|float16] [--out FILE]
 // Random weights: they change no time. The runtime has a process of its own; sending an image there is in its time.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";

@@ -37,7 +37,7 @@ const failure = (work: Promise<unknown>): Promise<SuperSimpleNetError> =>
     (error: unknown) => error as SuperSimpleNetError,
   );
 
-const skip = hasRuntime() ? false : "onnxruntime-node is not installed: npm install --no-save onnxruntime-node";
+const skip = hasRuntime() ? false : "onnxruntime-node is not found: CONTRIBUTING.md, Test, says how";
 
 before(() => openEngine("cpu"));
 
