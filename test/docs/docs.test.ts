@@ -163,7 +163,7 @@ const foreign = new Set(
   (
     "omit include ignore-scripts no-save expose-gc test test-name-pattern no-deps only-binary python-version platform " +
     "dest build parallel no-python nproc-per-node nnodes rdzv-endpoint max-restarts gpus napi strip args " +
-    "bundle external packages outfile cuda wheel trial check seconds only python onnxruntime maps algorithm version " +
+    "bundle external packages outfile prefix cuda wheel trial check seconds only python onnxruntime maps algorithm version " +
     "target native inputs input soak detections rounds trainings minutes kills beside before profile name estimate-steps"
   ).split(" "),
 );
