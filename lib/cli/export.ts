@@ -13,14 +13,8 @@ import { warnIfUntrained } from "./models.js";
 import * as rows from "./options.js";
 import { output } from "./output.js";
 
-function parityText({ runtime, images, logit, map, bound, resized }: Parity): string {
-  const differ = (scores: number, maps: number, allowed: number): string =>
-    `scores differ by ${scores.toExponential(1)}, maps by ${maps.toExponential(1)} of the largest (allowed: ${allowed})`;
-  const more = resized
-    ? `; of images that the graph resizes, ${differ(resized.logit, resized.map, resized.bound)}`
-    : "";
-  return `verified in ${runtime} on ${images} generated images: ${differ(logit, map, bound)}${more}`;
-}
+const parityText = ({ runtime, images, logit, map, bound }: Parity): string =>
+  `verified in ${runtime} on ${images} generated images: scores differ by ${logit.toExponential(1)}, maps by ${map.toExponential(1)} of the largest (allowed: ${bound})`;
 
 const options = z.strictObject({
   model: rows.modelFile,

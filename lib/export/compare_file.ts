@@ -1,3 +1,5 @@
+import type { z } from "zod";
+
 import type { Dataset } from "../datasets/dataset.js";
 import { validateDataset } from "../datasets/validate.js";
 import { fileError, SuperSimpleNetError, throwIfAborted } from "../errors.js";
@@ -9,7 +11,7 @@ import type { Model } from "../models/model.js";
 import { tensorsSha256 } from "../backbones/check.js";
 import { engine } from "../native/engine.js";
 import { check, checkPath } from "../schema/check.js";
-import { verifyOptions } from "../schema/export.js";
+import { exportOptions, verifyOptions } from "../schema/export.js";
 import { Beside, Differences, type Pair, type Result } from "./beside.js";
 import { constantsSha256 } from "./export.js";
 import { type Checksums, type Form, metadataIn } from "./metadata.js";
@@ -73,6 +75,9 @@ export async function compareFile(
   }
 }
 
+/** What a file says of its own form. */
+const formSchema: z.ZodType<Form> = exportOptions.pick({ precision: true, input: true, opset: true, batch: true });
+
 const withoutMap = ({ map: _, ...result }: Result): Omit<Result, "map"> => result;
 
 /** What the file says of itself, once it is known to be whole and of this model. */
@@ -93,7 +98,7 @@ async function readForm(file: string, model: Model): Promise<{ form: Form; thres
     onnx = decodeModel(bytes);
     const metadata = metadataIn(onnx.metadataProps);
     sums = JSON.parse(metadata["sha256"]!) as Checksums;
-    form = JSON.parse(metadata["form"]!) as Form;
+    form = formSchema.parse(JSON.parse(metadata["form"]!));
     ({ thresholds } = JSON.parse(metadata["config"]!) as { thresholds: unknown });
   } catch (error) {
     throw corrupt("is not an ONNX file that this package exported.", error);

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 
 import { checkInTurns, type Model } from "../models/model.js";
 import { tensorsSha256 } from "../backbones/check.js";
-import { fileError, SuperSimpleNetError, throwIfAborted } from "../errors.js";
+import { fileError, hasCode, option, SuperSimpleNetError, text, throwIfAborted } from "../errors.js";
 import { availableCores } from "../machine.js";
 import { openEngine } from "../native/engine.js";
 import { packageVersion } from "../native/locate.js";
@@ -75,11 +75,20 @@ async function parityOf(
   const runtime = await OnnxRuntime.open(options.signal);
   if (runtime === undefined) return null;
   try {
-    await runtime.load(file, options.threads ?? availableCores());
+    await runtime.load(file, options.threads ?? availableCores()).catch((error: unknown) => {
+      throw hasCode(error, "FILE_CORRUPT") ? doesNotLoad(runtime.version, error) : error;
+    });
     return await measureParity(model, runtime, form, options);
   } finally {
     runtime.close();
   }
+}
+
+/** The graph is ours: where it is refused, the runtime is too old for its operators. */
+function doesNotLoad(version: string, cause: SuperSimpleNetError): SuperSimpleNetError {
+  const what = `onnxruntime-node ${version} does not load the graph. ${cause.message}`;
+  const fix = text`Update it ('npm install onnxruntime-node@1'), or choose an older ${option("opset")}.`;
+  return new SuperSimpleNetError("ONNXRUNTIME_UNUSABLE", what, { cause, fix });
 }
 
 function paceOf(signal: AbortSignal | undefined): Pace {
@@ -123,7 +132,8 @@ const irVersions: readonly [opset: number, ir: number][] = [
   [13, 7],
 ];
 
-function modelProto(
+/** A graph as a file's content. */
+export function modelProto(
   graph: Graph,
   opset: number,
   metadataProps: readonly { key: string; value: string }[],

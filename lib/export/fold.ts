@@ -35,7 +35,10 @@ export async function scaledRows(weights: Float32Array, scale: Float64Array, pac
   return out;
 }
 
-/** rows x inner times inner x columns, summed in double. `row(i)` gives a row of the first. */
+/**
+ * rows x inner times inner x columns, summed in double. `row(i)` gives a row of the first. `inner` is a multiple of 4, as
+ * the channels of every ResNet's layers are.
+ */
 export async function product(
   rows: number,
   row: (index: number) => Float64Array,
@@ -44,19 +47,35 @@ export async function product(
   pace: Pace,
 ): Promise<Float32Array> {
   const out = new Float32Array(rows * columns);
-  const sums = new Float64Array(columns);
-  for (let i = 0; i < rows; i++) {
-    const left = row(i);
-    sums.fill(0);
-    for (let k = 0; k < left.length; k++) {
-      const factor = left[k]!;
-      for (let j = 0, at = k * columns; j < columns; j++, at++) sums[j]! += factor * right[at]!;
+  const [upper, lower] = [new Float64Array(columns), new Float64Array(columns)];
+  // Two rows by four at once: a number that was read is used twice, and a sum is read a quarter as often.
+  for (let i = 0; i < rows; i += 2) {
+    const next = Math.min(i + 1, rows - 1);
+    const [left, below] = [row(i), row(next)];
+    upper.fill(0);
+    lower.fill(0);
+    for (let k = 0; k < left.length; k += step) {
+      const [a, b, c, d] = [0, 1, 2, 3].map((j) => right.subarray((k + j) * columns, (k + j + 1) * columns)) as Four;
+      const [a0, b0, c0, d0] = [left[k]!, left[k + 1]!, left[k + 2]!, left[k + 3]!];
+      const [a1, b1, c1, d1] = [below[k]!, below[k + 1]!, below[k + 2]!, below[k + 3]!];
+      for (let j = 0; j < columns; j++) {
+        const w = a[j]!;
+        const x = b[j]!;
+        const y = c[j]!;
+        const z = d[j]!;
+        upper[j]! += a0 * w + b0 * x + c0 * y + d0 * z;
+        lower[j]! += a1 * w + b1 * x + c1 * y + d1 * z;
+      }
     }
-    out.set(sums, i * columns);
-    await pace(4 * right.length);
+    out.set(upper, i * columns);
+    out.set(lower, next * columns);
+    await pace(8 * right.length);
   }
   return out;
 }
+
+const step = 4;
+type Four = [Float32Array, Float32Array, Float32Array, Float32Array];
 
 export function dot(a: ArrayLike<number>, b: ArrayLike<number>): number {
   let sum = 0;

@@ -56,10 +56,14 @@ function bilinearSamples(graph: Graph, { size, to }: Side): { low: Value; high: 
   return { low: graph.cast(low, "int64"), high: graph.cast(high, "int64"), weight };
 }
 
+/** A weight of each column, for its three colours: ONNX Runtime multiplies by whole rows much faster than by single numbers. */
+const perColumn = (graph: Graph, weights: Value, to: number): Value =>
+  graph.node("Expand", [graph.reshape(weights, [to, 1]), graph.integers("shape", [2], [to, 3])]);
+
 const bilinear: Resize = (graph, image, rows, columns) => {
   const y = bilinearSamples(graph, rows);
   const x = bilinearSamples(graph, columns);
-  const right = graph.reshape(x.weight, [columns.to, 1]);
+  const right = perColumn(graph, x.weight, columns.to);
   const down = graph.reshape(y.weight, [rows.to, 1, 1]);
   const rest = (weight: Value): Value => graph.node("Sub", [graph.scalar(1), weight]);
   const [left, up] = [rest(right), rest(down)];
@@ -72,26 +76,67 @@ const bilinear: Resize = (graph, image, rows, columns) => {
   return graph.node("Transpose", [sum], { perm: [0, 3, 1, 2] });
 };
 
-/** The triangle filter as a matrix, to x from: weights in double, which sum to 1, then float32. */
-function triangle(graph: Graph, { size, to }: Side): Value {
+/** The source samples of each target sample under the triangle filter, tap by tap: taps x to, of int64 and of float32. */
+interface Taps {
+  count: Value;
+  indices: Value;
+  weights: Value;
+}
+
+/** Weights in double, which sum to 1, then float32, as triangleWindows. Taps outside the image weigh 0. */
+function triangleTaps(graph: Graph, { size, to }: Side): Taps {
   const double = (value: number): Value => graph.doubles("double", [], [value]);
+  const sum = (a: Value, b: Value): Value => graph.node("Add", [a, b]);
+  const difference = (a: Value, b: Value): Value => graph.node("Sub", [a, b]);
   const from = graph.cast(size, "float64");
   const scale = graph.node("Div", [from, double(to)]);
   const support = graph.node("Max", [scale, double(1)]);
-  const centres = graph.node("Mul", [scale, graph.doubles("centres", [to, 1], upToTo(to))]);
-  const scalarSize = graph.reshape(from, []);
-  const samples = graph.node("Add", [graph.node("Range", [double(0), scalarSize, double(1)]), double(0.5)]);
-  const distance = graph.node("Div", [graph.node("Abs", [graph.node("Sub", [samples, centres])]), support]);
-  const weights = graph.node("Max", [graph.node("Sub", [double(1), distance]), double(0)]);
-  const sums = graph.node("ReduceSum", [weights, graph.integers("axis", [1], [1])], { keepdims: 1 });
-  return graph.cast(graph.node("Div", [weights, sums]), "float32");
+  const centres = graph.node("Mul", [scale, graph.doubles("centres", [to], upToTo(to))]);
+  const start = graph.node("Max", [sum(difference(centres, support), double(0.5)), double(0)]);
+  const end = graph.node("Min", [sum(sum(centres, support), double(0.5)), from]);
+  const [first, last] = [graph.cast(start, "int64"), graph.cast(end, "int64")];
+  const count = graph.node("ReduceMax", [difference(last, first)], { keepdims: 0 });
+  const turns = graph.node("Range", [graph.integers("zero", [], [0]), count, graph.integers("one", [], [1])]);
+  const samples = graph.cast(sum(graph.reshape(turns, [-1, 1]), first), "float64");
+  const away = graph.node("Abs", [difference(sum(samples, double(0.5)), centres)]);
+  const under = graph.node("Max", [difference(double(1), graph.node("Div", [away, support])), double(0)]);
+  const inside = graph.node("Where", [graph.node("Less", [samples, from]), under, double(0)]);
+  const sums = graph.node("ReduceSum", [inside, graph.integers("axis", [1], [0])], { keepdims: 1 });
+  return {
+    count,
+    indices: graph.cast(graph.node("Min", [samples, difference(from, double(1))]), "int64"),
+    weights: graph.cast(graph.node("Div", [inside, sums]), "float32"),
+  };
+}
+
+/** The weighted sum of samples along an axis, tap by tap in the engine's order, so that its rounding is the engine's. */
+function filtered(
+  graph: Graph,
+  image: Value,
+  axis: number,
+  { count, indices, weights }: Taps,
+  { shape, arranged }: { shape: readonly Value[]; arranged: (weights: Value) => Value },
+): Value {
+  const zeros = graph.node("Expand", [graph.scalar(0), graph.node("Concat", shape, { axis: 0 })]);
+  return graph.loop(count, zeros, "float32", (turn, sums) => {
+    const samples = graph.node("Gather", [image, graph.node("Gather", [indices, turn], { axis: 0 })], { axis });
+    const weight = arranged(graph.node("Gather", [weights, turn], { axis: 0 }));
+    return graph.node("Add", [sums, graph.node("Mul", [weight, graph.cast(samples, "float32")])]);
+  });
 }
 
 /** Rows first, as the engine. */
 const antialias: Resize = (graph, image, rows, columns) => {
-  const lines = graph.reshape(graph.cast(image, "float32"), [0, 0, -1]);
-  const shrunk = graph.reshape(graph.node("MatMul", [triangle(graph, rows), lines]), [0, rows.to, -1, 3]);
-  const planes = graph.node("Transpose", [shrunk], { perm: [0, 3, 1, 2] });
-  const acrossColumns = graph.node("Transpose", [triangle(graph, columns)], { perm: [1, 0] });
-  return graph.node("MatMul", [planes, acrossColumns]);
+  const shape = graph.node("Shape", [image]);
+  const images = graph.node("Gather", [shape, graph.integers("axis", [1], [0])]);
+  const fixed = (size: number): Value => graph.integers("size", [1], [size]);
+  const shrunk = filtered(graph, image, 1, triangleTaps(graph, rows), {
+    shape: [images, fixed(rows.to), columns.size, fixed(3)],
+    arranged: (weights) => graph.reshape(weights, [rows.to, 1, 1]),
+  });
+  const both = filtered(graph, shrunk, 2, triangleTaps(graph, columns), {
+    shape: [images, fixed(rows.to), fixed(columns.to), fixed(3)],
+    arranged: (weights) => perColumn(graph, weights, columns.to),
+  });
+  return graph.node("Transpose", [both], { perm: [0, 3, 1, 2] });
 };

@@ -5,7 +5,7 @@
 import { Root, type Type } from "protobufjs/light";
 
 /** AttributeProto.AttributeType. */
-export const attributeTypes = { float: 1, int: 2, string: 3, ints: 7 } as const;
+export const attributeTypes = { float: 1, int: 2, string: 3, graph: 5, ints: 7 } as const;
 
 /** TensorProto.DataType. */
 export const dataTypes = { float32: 1, uint8: 2, int64: 7, bool: 9, float16: 10, float64: 11 } as const;
@@ -17,6 +17,7 @@ export interface Attribute {
   f?: number;
   i?: number;
   s?: Uint8Array;
+  g?: GraphProto;
   ints?: readonly number[];
 }
 
@@ -42,12 +43,20 @@ export type Dimension = { dimValue: number } | { dimParam: string };
 export interface ValueInfo {
   name: string;
   docString: string;
-  type: { tensorType: { elemType: number; shape: { dim: readonly Dimension[] } } };
+  type: { tensorType: { elemType: number; shape?: { dim: readonly Dimension[] } } };
 }
 
 export interface Property {
   key: string;
   value: string;
+}
+
+export interface GraphProto {
+  name: string;
+  node: readonly Node[];
+  initializer: readonly Tensor[];
+  input: readonly ValueInfo[];
+  output: readonly ValueInfo[];
 }
 
 export interface OnnxModel {
@@ -56,13 +65,7 @@ export interface OnnxModel {
   producerVersion: string;
   docString: string;
   opsetImport: readonly { domain: string; version: number }[];
-  graph: {
-    name: string;
-    node: readonly Node[];
-    initializer: readonly Tensor[];
-    input: readonly ValueInfo[];
-    output: readonly ValueInfo[];
-  };
+  graph: GraphProto;
   metadataProps: readonly Property[];
 }
 
@@ -104,6 +107,7 @@ const messages = {
     f: field(2, "float"),
     i: field(3, "int64"),
     s: field(4, "bytes"),
+    g: field(6, "GraphProto"),
     ints: list(8, "int64"),
     type: field(20, "int32"),
   }),

@@ -14,17 +14,9 @@ export const parityBounds = { float32: 1e-4, float16: 1e-2 } as const;
 export interface Parity extends Difference {
   images: number;
   bound: number;
-  /** Of images that the graph resizes with the antialias filter, which have a bound of their own; null: none were. */
-  resized: (Difference & { bound: number }) | null;
   /** Such as "onnxruntime-node 1.30.0". */
   runtime: string;
 }
-
-/**
- * The same for images that the graph resizes with the antialias filter: sums in another order may round a pixel to the
- * next byte. Images at the model's size are held to the bound above.
- */
-const resizedBound = 1e-2;
 
 const fewest = 8;
 
@@ -49,20 +41,15 @@ export async function measureParity(
   form: GraphForm,
   options: BesideOptions & { onProgress?: ((done: number, total: number) => void) | undefined },
 ): Promise<Parity> {
-  const { imageSize, resize } = networkSettings(model.config);
-  const [height, width] = imageSize;
-  const groups = imageGroups(imageSize, form);
+  const groups = imageGroups(networkSettings(model.config).imageSize, form);
   const total = groups.reduce((sum, { length }) => sum + length, 0);
   const bound = parityBounds[form.precision];
-  const sameSize = new Differences();
-  const resized = new Differences();
+  const differences = new Differences();
   const beside = await Beside.load(model, runtime, form, options);
   try {
     let done = 0;
     for (const images of groups) {
       throwIfAborted(options.signal);
-      const asModel = images[0]!.height === height && images[0]!.width === width;
-      const differences = asModel || resize === "bilinear" ? sameSize : resized;
       const pairs = await beside.run(images, options.signal);
       for (const pair of pairs) {
         differences.add(pair);
@@ -75,18 +62,12 @@ export async function measureParity(
   } finally {
     beside.close();
   }
-  const { logit, map } = sameSize.relative();
-  refuseAbove(bound, { logit, map });
-  const antialiased = form.input === "image" && resize === "antialias";
-  const other = antialiased ? { ...resized.relative(), bound: Math.max(bound, resizedBound) } : null;
-  if (other) refuseAbove(other.bound, other);
-  return { images: total, logit, map, bound, resized: other, runtime: `onnxruntime-node ${runtime.version}` };
-}
-
-function refuseAbove(bound: number, { logit, map }: Difference): void {
-  if (logit <= bound && map <= bound) return;
-  const [scores, maps] = [logit, map].map((value) => value.toExponential(1));
-  throw differs(`scores differ by ${scores} and maps by ${maps} of the largest value, and ${bound} is allowed`);
+  const { logit, map } = differences.relative();
+  if (!(logit <= bound && map <= bound)) {
+    const [scores, maps] = [logit, map].map((value) => value.toExponential(1));
+    throw differs(`scores differ by ${scores} and maps by ${maps} of the largest value, and ${bound} is allowed`);
+  }
+  return { images: total, logit, map, bound, runtime: `onnxruntime-node ${runtime.version}` };
 }
 
 const differs = (how: string): SuperSimpleNetError =>

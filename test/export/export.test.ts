@@ -5,15 +5,21 @@ import path from "node:path";
 import { before, test } from "node:test";
 
 import { tensorsSha256 } from "../../lib/backbones/check.js";
-import { refuseTooLarge } from "../../lib/export/export.js";
+import { modelProto, refuseTooLarge } from "../../lib/export/export.js";
+import { Graph } from "../../lib/export/graph.js";
 import { halfBits } from "../../lib/export/half.js";
+import { addImageInput, normalised } from "../../lib/export/image_input.js";
 import { metadataIn } from "../../lib/export/metadata.js";
 import { notBelow } from "../../lib/export/network.js";
-import { decodeModel } from "../../lib/export/onnx_format.js";
+import { decodeModel, encodeModel } from "../../lib/export/onnx_format.js";
+import { OnnxRuntime } from "../../lib/export/runtime.js";
 import { type ExportOptions, Model, type SuperSimpleNetError, verifyOnnx } from "../../lib/index.js";
 import { defaultThresholds, networkConfigOf } from "../../lib/models/config.js";
-import type { Architecture } from "../../lib/native/binding.js";
+import type { Architecture, ResizeMethod } from "../../lib/native/binding.js";
 import { engine, openEngine } from "../../lib/native/engine.js";
+import { Random } from "../../lib/random.js";
+import { architectures } from "../../lib/schema/common.js";
+import { opsets } from "../../lib/schema/export.js";
 import type { NetworkSettings } from "../../lib/schema/types.js";
 import { supersimplenet } from "../cli/run.js";
 import { withSmallFileSystem } from "../support/mounts.js";
@@ -21,6 +27,13 @@ import { scratchFolder, smallDataset } from "../training/support.js";
 
 const folder = scratchFolder();
 const at = (name: string): string => path.join(folder, name);
+
+/** The error that a call fails with. */
+const failure = (work: Promise<unknown>): Promise<SuperSimpleNetError> =>
+  work.then(
+    () => assert.fail("it did not fail"),
+    (error: unknown) => error as SuperSimpleNetError,
+  );
 
 function hasRuntime(): boolean {
   try {
@@ -30,13 +43,6 @@ function hasRuntime(): boolean {
     return false;
   }
 }
-/** The error that a call fails with. */
-const failure = (work: Promise<unknown>): Promise<SuperSimpleNetError> =>
-  work.then(
-    () => assert.fail("it did not fail"),
-    (error: unknown) => error as SuperSimpleNetError,
-  );
-
 const skip = hasRuntime() ? false : "onnxruntime-node is not found: CONTRIBUTING.md, Test, says how";
 
 before(() => openEngine("cpu"));
@@ -64,26 +70,41 @@ async function randomModel(
   return new Model(parts, heads, { tensors, embedded: true });
 }
 
-const cases: [name: string, network: Partial<NetworkSettings>, options: ExportOptions, architecture?: Architecture][] =
+type Case = [name: string, network: Partial<NetworkSettings>, options: ExportOptions, architecture?: Architecture];
+
+const cases: Case[] = [
+  ["image input", {}, {}],
+  ["normalised input, fixed batch, newest opset", {}, { input: "normalised", batch: 3, opset: 21 }],
+  ["oldest opset", {}, { opset: 13 }],
+  ["float16", {}, { precision: "float16" }],
+  ["icpr", { variant: "icpr" }, { input: "normalised" }],
   [
-    ["image input", {}, {}],
-    ["normalised input, fixed batch, newest opset", {}, { input: "normalised", batch: 3, opset: 21 }],
-    ["oldest opset", {}, { opset: 13 }],
-    ["float16", {}, { precision: "float16" }],
-    ["icpr", { variant: "icpr" }, { input: "normalised" }],
-    [
-      "corners not aligned, odd size, other layers",
-      { alignCorners: false, imageSize: [72, 45], layers: ["layer3", "layer1"] },
-      {},
-    ],
-    ["antialias", { resize: "antialias", imageSize: [33, 95] }, {}],
-    ["no upscaling", { upscale: false }, { input: "normalised" }],
-    ["complex head", { classificationHead: "complex" }, { input: "normalised" }],
-    ["map's maximum as score", { classificationHead: "mapMax" }, { input: "normalised" }],
-    ["head without the map", { mapInput: false }, { input: "normalised" }],
-    ["resnet34", {}, { input: "normalised" }, "resnet34"],
-    ["resnet50", { imageSize: [32, 32] }, { input: "normalised" }, "resnet50"],
-  ];
+    "corners not aligned, odd size, other layers",
+    { alignCorners: false, imageSize: [72, 45], layers: ["layer3", "layer1"] },
+    {},
+  ],
+  ["antialias", { resize: "antialias", imageSize: [33, 95] }, {}],
+  ["no upscaling", { upscale: false }, { input: "normalised" }],
+  ["complex head", { classificationHead: "complex" }, { input: "normalised" }],
+  ["map's maximum as score", { classificationHead: "mapMax" }, { input: "normalised" }],
+  ["head without the map", { mapInput: false }, { input: "normalised" }],
+  ["layers of one size less", { layers: ["layer2"], imageSize: [48, 64] }, { batch: 2 }],
+  ["resnet34", {}, { input: "normalised" }, "resnet34"],
+  [
+    "resnet50, its layers side by side",
+    { imageSize: [32, 32], layers: ["layer1", "layer2"] },
+    { input: "normalised" },
+    "resnet50",
+  ],
+  ["resnet101", { imageSize: [32, 32], layers: ["layer3"] }, { input: "normalised" }, "resnet101"],
+  ["wide_resnet50_2", { imageSize: [32, 32], layers: ["layer3"] }, { input: "normalised" }, "wide_resnet50_2"],
+  ["wide_resnet101_2", { imageSize: [32, 32], layers: ["layer2"] }, { input: "normalised" }, "wide_resnet101_2"],
+];
+
+test("every backbone is among them", () => {
+  const tested = new Set(cases.map(([, , , architecture]) => architecture ?? "resnet18"));
+  assert.deepEqual([...tested].sort(), [...architectures].sort());
+});
 
 for (const [name, network, options, architecture] of cases) {
   test(`the graph computes what the engine does: ${name}`, { skip }, async () => {
@@ -91,12 +112,70 @@ for (const [name, network, options, architecture] of cases) {
     const { parity } = await model.exportOnnx(at("model.onnx"), { threads: 1, ...options });
     assert.ok(parity && parity.images >= 8);
     assert.ok(parity.logit <= parity.bound && parity.map <= parity.bound);
-    const { resized } = parity;
-    assert.equal(resized !== null, network.resize === "antialias");
-    if (resized) assert.ok(resized.logit <= resized.bound && resized.map <= resized.bound);
     if (options.precision !== "float16") assert.ok(parity.map < 1e-5, `maps differ by ${parity.map}`);
   });
 }
+
+/** A graph of the image input alone. */
+function imageInput(resize: ResizeMethod, [height, width]: readonly [number, number]): Uint8Array {
+  const graph = new Graph();
+  const image = graph.input("image", "uint8", [1, "height", "width", 3], "");
+  graph.output(addImageInput(graph, image, { height, width, resize }), "pixels", "float32", [1, 3, height, width], "");
+  return encodeModel(modelProto(graph, opsets.oldest, []));
+}
+
+test("the graph resizes to the same pixels as the engine, every one of them", { skip }, async () => {
+  const sizes: [from: [number, number], to: [number, number]][] = [
+    [
+      [33, 95],
+      [33, 95],
+    ],
+    [
+      [57, 91],
+      [33, 95],
+    ],
+    [
+      [200, 311],
+      [64, 45],
+    ],
+    [
+      [64, 64],
+      [32, 16],
+    ], // ties between two bytes
+    [
+      [21, 17],
+      [64, 64],
+    ],
+    [
+      [1, 3],
+      [7, 5],
+    ],
+    [
+      [640, 479],
+      [64, 64],
+    ],
+  ];
+  const random = new Random(0, "resize");
+  const runtime = await OnnxRuntime.need();
+  try {
+    for (const resize of ["bilinear", "antialias"] as const)
+      for (const [[height, width], to] of sizes) {
+        const data = Uint8Array.from({ length: height * width * 3 }, () => random.integer(256));
+        writeFileSync(at("resize.onnx"), imageInput(resize, to));
+        await runtime.load(at("resize.onnx"), 1);
+        const outputs = await runtime.run({ image: { type: "uint8", dims: [1, height, width, 3], data } });
+        const { pixels } = outputs as unknown as { pixels: Float32Array };
+        const bytes = await engine().resizeImage(data, height, width, 3, to[0], to[1], resize);
+        const plane = to[0] * to[1];
+        const expected = Float32Array.from(pixels, (_, i) =>
+          normalised(bytes[(i % plane) * 3 + Math.floor(i / plane)]!, Math.floor(i / plane)),
+        );
+        assert.deepEqual(pixels, expected, `${resize} ${height} x ${width} to ${to.join(" x ")}`);
+      }
+  } finally {
+    runtime.close();
+  }
+});
 
 test("a graph that computes something else gets no file", { skip }, async () => {
   const model = await randomModel();
@@ -181,6 +260,39 @@ test("on the command line: unverified without the runtime, refused with another 
   assert.match(again.stderr, /exists already/);
 });
 
+test("a disk that is full: nothing is left", (t) => {
+  const small = at("small");
+  mkdirSync(small);
+  if (process.platform !== "linux" || withSmallFileSystem(small, "1m", "true").status !== 0)
+    return t.skip("needs Linux and the right to mount in a namespace");
+  const main = path.resolve(__dirname, "../../lib/cli/main.js");
+  const script = `"$0" "$1" export --model "$2" --out "$3/full.onnx"; code=$?; ls -A "$3"; exit $code`;
+  const run = withSmallFileSystem(
+    small,
+    "4m",
+    "sh",
+    "-c",
+    script,
+    process.execPath,
+    main,
+    at("model.safetensors"),
+    small,
+  );
+  assert.equal(run.status, 1, run.stderr);
+  assert.match(run.stderr, /NO_SPACE/);
+  assert.equal(run.stdout, "");
+});
+
+test("a backbone that is missing: nothing is left", async () => {
+  const whole = await randomModel({ imageSize: [32, 32] });
+  const config = { ...whole.config, backbone: { ...whole.config.backbone, source: "official" } };
+  const without = new Model(config, whole.heads, undefined);
+  assert.equal((await failure(without.exportOnnx(at("never.onnx")))).code, "WEIGHTS_MISSING");
+  const options = { backboneWeights: at("nowhere.safetensors") };
+  assert.equal((await failure(without.exportOnnx(at("never.onnx"), options))).code, "FILE_NOT_FOUND");
+  assert.ok(!existsSync(at("never.onnx")));
+});
+
 test("options out of range, a folder that is not there", async () => {
   const model = await randomModel({ imageSize: [32, 32] });
   for (const options of [{ opset: 12 }, { opset: 99 }, { batch: 0 }] satisfies ExportOptions[])
@@ -190,28 +302,6 @@ test("options out of range, a folder that is not there", async () => {
   assert.equal((await failure(model.exportOnnx(at("never.onnx"), { signal }))).code, "ABORTED");
   assert.throws(() => refuseTooLarge(2 ** 31), { code: "INVALID_OPTION" });
   assert.ok(!existsSync(at("never.onnx")));
-});
-
-test("no backbone, or no room on the disk: a typed error, and nothing is left", async (t) => {
-  const model = await randomModel({ imageSize: [32, 32] });
-  const { config } = model;
-  const backbone = { ...config.backbone, source: "official" };
-  const without = new Model({ ...config, backbone }, model.heads);
-  assert.equal((await failure(without.exportOnnx(at("never.onnx")))).code, "WEIGHTS_MISSING");
-  assert.ok(!existsSync(at("never.onnx")));
-
-  const [file, small] = [at("small.safetensors"), at("small")];
-  await model.save(file);
-  mkdirSync(small);
-  if (process.platform !== "linux" || withSmallFileSystem(small, "1m", "true").status !== 0)
-    return t.skip("no file system can be mounted here");
-  const main = path.resolve(__dirname, "../../lib/cli/main.js");
-  const script = '"$@"; code=$?; ls -A "$0"; exit $code';
-  const args = ["sh", "-c", script, small, process.execPath, main, "export", "--model", file, "--out"];
-  const { status, stdout, stderr } = withSmallFileSystem(small, "1m", ...args, path.join(small, "model.onnx"));
-  assert.equal(status, 1);
-  assert.match(stderr, /NO_SPACE/);
-  assert.equal(stdout, "");
 });
 
 test("float16 is rounded half to even, thresholds never down", () => {
