@@ -99,8 +99,8 @@ class FolderKeeper implements Keeper {
     source: string | Uint8Array | RawImage,
     isStill?: () => Promise<boolean>,
   ): Promise<boolean> {
-    // A file by its name, so that an image that is judged again is drawn again; a client may call all of its images the same.
-    const drawn = typeof source === "string" ? source : `${result.id} ${result.time}`;
+    // So that a file which is judged again is drawn again; cameras and clients may call all of their images the same.
+    const drawn = typeof source === "string" ? `${source} ${await changedAt(source)}` : `${result.id} ${result.time}`;
     const because = this.#rules.filter(({ rule }) => rule(result, drawn)).map(({ written }) => written);
     if (because.length === 0 || this.#closing) return false;
     const file = await this.#inTurn(heldBytes(source), () => this.#keep(result, source, isStill));
@@ -178,6 +178,12 @@ async function imageFile(source: string | Uint8Array | RawImage): Promise<Uint8A
 
 /** A client's name for an image, as a part of a file's name: no folder, nothing that a system forbids. */
 const safe = (stem: string): string => stem.replace(/[^\w.-]+/g, "_").slice(0, 80);
+
+const changedAt = (file: string): Promise<number | undefined> =>
+  stat(file).then(
+    ({ mtimeMs }) => mtimeMs,
+    () => undefined,
+  );
 
 const sizeOf = (file: string): Promise<number | undefined> =>
   stat(file).then(

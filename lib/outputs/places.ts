@@ -73,8 +73,12 @@ const places: Record<Kind, (rest: string, refuse: Refuse, written: string) => Pl
 /** The address of a topic at a broker. Undefined: it is none. */
 export function brokerUrl(written: string): URL | undefined {
   const url = URL.canParse(written) ? new URL(written) : undefined;
-  const isUsable = url?.hostname && !written.includes("#") && !url.pathname.includes("+");
-  return isUsable ? url : undefined;
+  if (!url?.hostname || written.includes("#")) return undefined;
+  try {
+    return /[+#\0]/.test(decodeURIComponent(url.pathname)) ? undefined : url;
+  } catch {
+    return undefined;
+  }
 }
 
 function mqttPlace(_: string, refuse: Refuse, written: string): Place {

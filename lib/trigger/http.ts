@@ -60,7 +60,7 @@ function makeApp(sequence: TriggerSequence, { host, token }: AppOptions): Fastif
   app.addContentTypeParser("*", { parseAs: "string" }, (_, body, done) => done(null, partIn(String(body))));
   app.addHook("onRequest", async ({ headers }, reply) => {
     void reply.headers({ "cache-control": "no-store", "x-content-type-options": "nosniff" });
-    checkHost(headers.host, [host]);
+    checkName(headers.host, host);
     checkOrigin(headers, "http");
     checkToken?.(headers.authorization);
   });
@@ -90,6 +90,18 @@ function makeApp(sequence: TriggerSequence, { host, token }: AppOptions): Fastif
     return notBusy(sequence, waitMs, left.signal);
   });
   return app;
+}
+
+/** Throws HOST_REFUSED for a name that is not in the trigger's address. */
+function checkName(name: string | undefined, host: string): void {
+  try {
+    checkHost(name, [host]);
+  } catch {
+    throw new HttpError(
+      "HOST_REFUSED",
+      "Call the trigger by an IP address, by localhost, or by the name in its address.",
+    );
+  }
 }
 
 /** The state, once it is not "busy", or after `waitMs`. */

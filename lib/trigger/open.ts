@@ -46,7 +46,8 @@ export async function openTrigger(address: string, options: TriggerOptions = {})
       return (await import("./mqtt.js")).mqttTrigger(url, sequence, { password, health });
     }
     const url = URL.canParse(address) ? new URL(address) : undefined;
-    if (url?.protocol !== "http:" || url.pathname !== "/" || url.username !== "" || url.search !== "")
+    const isPlain = url && url.href === `${url.protocol}//${url.host}/`;
+    if (url?.protocol !== "http:" || !isPlain)
       throw invalid(where, "trigger", "mqtt://HOST/TOPIC, mqtts://HOST/TOPIC or http://ADDRESS:PORT", address);
     return (await import("./http.js")).httpTrigger(url, sequence, tokenFile);
   })();

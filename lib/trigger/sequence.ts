@@ -38,6 +38,17 @@ export class TriggerRefused extends Error {
   }
 }
 
+/** One try of a part to get a verdict: of a part that is triggered again it is another one. */
+export interface Attempt {
+  readonly part: string;
+}
+
+interface Trying extends Attempt {
+  /** Its image could not be read so far. */
+  unreadable: boolean;
+  image: "awaited" | "given";
+}
+
 /**
  * One part after the other: ready, triggered, busy, done, acknowledged, ready. The next image that comes into the folder
  * once it is busy is the part's.
@@ -48,8 +59,9 @@ export class TriggerSequence {
   /** Looks at what lies in the folder: that is no image of the part. */
   #look: (() => Promise<void>) | undefined;
   /** A part that is let in, while what lies in the folder is looked at. */
-  #coming: string | undefined;
-  #image: "awaited" | "given" = "awaited";
+  #coming: { attempt: Trying; looked: Promise<void> } | undefined;
+  /** While the state is busy. */
+  #attempt: Trying | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   /** `timeoutMs`: from the trigger to the verdict; then there is none. */
@@ -60,28 +72,37 @@ export class TriggerSequence {
     return this.#state;
   }
 
-  /** Calls `listener` with every new state, until the returned function is called. */
+  /** Calls `listener`, which must not throw, with every new state, until the returned function is called. */
   onState(listener: (state: TriggerState) => void): () => void {
     this.#listeners.add(listener);
     return () => void this.#listeners.delete(listener);
   }
 
-  /** A part is there. Resolves once its image may come; a repetition changes nothing. Throws TriggerRefused. */
+  /**
+   * A part is there. Resolves once its image may come, or once there is no verdict in time; a repetition changes nothing.
+   * Throws TriggerRefused.
+   */
   async trigger(part: unknown): Promise<void> {
     if (typeof part !== "string" || part.length === 0 || part.length > 128) throw new TriggerRefused("BAD_PART");
-    const { state } = this.#state;
-    const now = this.#state.state === "busy" ? this.#state.part : this.#coming;
-    if (now === part) return;
-    if (now !== undefined) throw new TriggerRefused("BUSY");
-    if (state === "done") throw new TriggerRefused("NOT_ACKNOWLEDGED");
+    const now = this.#coming?.attempt ?? this.#attempt;
+    if (now !== undefined && now.part !== part) throw new TriggerRefused("BUSY");
+    if (now === undefined) {
+      if (this.#state.state === "done") throw new TriggerRefused("NOT_ACKNOWLEDGED");
+      if (!this.#look) throw new TriggerRefused("OFFLINE");
+      const attempt: Trying = { part, unreadable: false, image: "awaited" };
+      this.#timer = setTimeout(() => this.#timeOut(attempt), this.timeoutMs);
+      this.#coming = { attempt, looked: this.#let(attempt, this.#look) };
+    }
+    await this.#coming?.looked;
     if (!this.#look) throw new TriggerRefused("OFFLINE");
-    this.#coming = part;
-    this.#timer = setTimeout(() => this.#timeOut(part), this.timeoutMs);
-    await this.#look();
-    if (this.#coming !== part) return; // too late
+  }
+
+  async #let(attempt: Trying, look: () => Promise<void>): Promise<void> {
+    await look();
+    if (this.#coming?.attempt !== attempt) return; // too late
     this.#coming = undefined;
-    this.#image = "awaited";
-    this.#set({ state: "busy", part });
+    this.#attempt = attempt;
+    this.#set({ state: "busy", part: attempt.part });
   }
 
   /** The verdict of the part was taken; a repetition changes nothing. Throws TriggerRefused. */
@@ -103,39 +124,42 @@ export class TriggerSequence {
   end(): void {
     this.#look = undefined;
     this.#coming = undefined;
+    this.#attempt = undefined;
     clearTimeout(this.#timer);
     this.#set({ state: "offline" });
   }
 
-  /** The part whose image has come, if one is awaited. */
-  claim(): string | undefined {
-    if (this.#state.state !== "busy" || this.#image === "given") return undefined;
-    this.#image = "given";
-    return this.#state.part;
+  /** The attempt whose image has come, if one is awaited. */
+  claim(): Attempt | undefined {
+    if (this.#attempt?.image !== "awaited") return undefined;
+    this.#attempt.image = "given";
+    return this.#attempt;
   }
 
-  /** The image was not complete: another one may be it. */
-  release(part: string): void {
-    if (this.#isAtWork(part)) this.#image = "awaited";
+  /**
+   * The image was not complete, or could not be read yet: the attempt waits for it, or for another one. False: the attempt is
+   * over, and the image is nobody's.
+   */
+  release(attempt: Attempt, unreadable = false): boolean {
+    if (this.#attempt !== attempt) return false;
+    this.#attempt.image = "awaited";
+    this.#attempt.unreadable ||= unreadable;
+    return true;
   }
 
   /** The part's image has a verdict. */
-  judged(part: string, { verdict, score, regions, time }: Result): void {
-    if (this.#isAtWork(part)) this.#done({ part, verdict, score, regions: regions.length, time });
+  judged(attempt: Attempt, { verdict, score, regions, time }: Result): void {
+    if (this.#attempt === attempt) this.#done({ part: attempt.part, verdict, score, regions: regions.length, time });
   }
 
   /** The part's image cannot be read. */
-  unreadable(part: string): void {
-    if (this.#isAtWork(part)) this.#none(part, "IMAGE_UNREADABLE");
+  unreadable(attempt: Attempt): void {
+    if (this.#attempt === attempt) this.#none(attempt.part, "IMAGE_UNREADABLE");
   }
 
-  #isAtWork(part: string): boolean {
-    return this.#state.state === "busy" && this.#state.part === part;
-  }
-
-  #timeOut(part: string): void {
-    this.#coming = undefined;
-    this.#none(part, this.#isAtWork(part) && this.#image === "given" ? "TOO_LATE" : "NO_IMAGE");
+  #timeOut(attempt: Trying): void {
+    const { part, unreadable, image } = attempt;
+    this.#none(part, unreadable ? "IMAGE_UNREADABLE" : image === "given" ? "TOO_LATE" : "NO_IMAGE");
   }
 
   #none(part: string, error: NonNullable<PartVerdict["error"]>): void {
@@ -144,6 +168,8 @@ export class TriggerSequence {
 
   #done(verdict: PartVerdict): void {
     clearTimeout(this.#timer);
+    this.#coming = undefined;
+    this.#attempt = undefined;
     this.#set({ state: "done", ...verdict });
   }
 

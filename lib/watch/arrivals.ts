@@ -6,7 +6,7 @@ import { isSystemName } from "../datasets/listing.js";
 import { fileError } from "../errors.js";
 import { isImageFile } from "../images/formats.js";
 import { isPictureName } from "../report/names.js";
-import type { Arrival } from "./journal.js";
+import { type Arrival, placeOf } from "./journal.js";
 import { endsWhole } from "./whole.js";
 
 export interface ArrivalOptions {
@@ -40,12 +40,19 @@ interface Candidate extends Arrival {
  */
 export class Arrivals {
   readonly #candidates = new Map<string, Candidate>();
+  /** Complete, and not given yet, by name; and those of them that are early. */
+  readonly #ready = new Map<string, Arrival>();
+  readonly #readyEarly = new Map<string, Arrival>();
   readonly #told = new Set<string>();
   readonly #early = new Set<string>();
   #asked: (() => void)[] = [];
   #wake = (): void => undefined;
   #scanned = -Infinity;
   #troubled = false;
+  #ended = false;
+  #watcher: FSWatcher | undefined;
+  /** Of the folder that is watched. */
+  #place: string | undefined;
 
   constructor(
     private readonly folder: string,
@@ -54,7 +61,7 @@ export class Arrivals {
 
   /** Looks at all that is in the folder now. What comes after the promise is resolved is not `early`. */
   lookAround(): Promise<void> {
-    this.#scanned = -Infinity;
+    if (this.#ended) return Promise.resolve();
     return new Promise((resolve) => {
       this.#asked.push(resolve);
       this.#wake();
@@ -70,57 +77,98 @@ export class Arrivals {
 
   /** Until `signal` fires. */
   async *watch(signal: AbortSignal): AsyncGenerator<Seen, void, undefined> {
-    const watcher = this.options.pollMs === undefined ? this.#events() : undefined;
     const stop = (): void => this.#wake();
     signal.addEventListener("abort", stop);
     try {
       while (!signal.aborted) {
-        const asked = this.#asked.splice(0);
-        const ready = await this.#look();
-        if (asked.length > 0) for (const { name } of [...this.#candidates.values(), ...ready]) this.#early.add(name);
-        for (const resolve of asked) resolve();
-        for (const arrival of ready) {
-          if (signal.aborted) return;
-          const early = this.#early.delete(arrival.name);
-          if (!this.options.isKnown(arrival)) yield { ...arrival, early };
-        }
-        if (!signal.aborted) await this.#pause();
+        // Also while many wait: a part that a PLC tells of does not wait for them.
+        await this.#lookFor(this.#asked.splice(0));
+        const next = this.#next();
+        if (next) yield next;
+        else if (!signal.aborted) await this.#pause();
       }
     } finally {
+      this.#ended = true;
+      for (const resolve of this.#asked.splice(0)) resolve();
       signal.removeEventListener("abort", stop);
-      watcher?.close();
+      this.#watcher?.close();
     }
   }
 
-  #events(): FSWatcher | undefined {
+  /** Looks, and tells those who have asked before, if the folder could be listed. */
+  async #lookFor(asked: (() => void)[]): Promise<void> {
+    if (asked.length > 0) this.#scanned = -Infinity;
+    const seen = await this.#look();
+    if (asked.length === 0) return;
+    if (this.#troubled) return void this.#asked.unshift(...asked);
+    // What came while all that was looked at.
+    const later = (await this.#list()).filter((name) => !seen.has(name) && isImageFile(name));
+    for (const name of [...this.#candidates.keys(), ...later]) this.#early.add(name);
+    for (const name of later) this.#told.add(name);
+    for (const [name, arrival] of this.#ready) this.#readyEarly.set(name, arrival);
+    this.#ready.clear();
+    for (const resolve of asked) resolve();
+  }
+
+  /** The oldest one; those that were not there when somebody asked go first. */
+  #next(): Seen | undefined {
+    for (const waiting of [this.#ready, this.#readyEarly])
+      for (const [name, arrival] of waiting) {
+        waiting.delete(name);
+        if (!this.options.isKnown(arrival)) return { ...arrival, early: waiting === this.#readyEarly };
+      }
+    return undefined;
+  }
+
+  /** Has the system tell of the folder; anew where another folder has its name by now. */
+  async #watchFolder(): Promise<void> {
+    if (this.options.pollMs !== undefined) return;
+    const place = await placeOf(this.folder);
+    if (place === undefined || (place === this.#place && this.#watcher)) return;
+    this.#watcher?.close();
     try {
       const watcher = watch(this.folder, (_, name) => {
         if (name === null) this.#scanned = -Infinity;
         else this.#told.add(name);
         this.#wake();
       });
-      watcher.on("error", (error) => this.options.onTrouble(error));
-      return watcher;
+      watcher.on("error", (error) => {
+        watcher.close();
+        if (this.#watcher === watcher) this.#watcher = undefined;
+        this.options.onTrouble(error);
+      });
+      this.#watcher = watcher;
+      this.#place = place;
     } catch (error) {
+      this.#watcher = undefined;
       this.options.onTrouble(fileError(error, "watch folder", this.folder));
-      return undefined;
     }
   }
 
-  async #look(): Promise<Arrival[]> {
+  /** Names of files that were looked at. */
+  async #look(): Promise<ReadonlySet<string>> {
     const now = performance.now();
     const names = new Set([...this.#told, ...this.#candidates.keys()]);
     this.#told.clear();
-    if (now - this.#scanned >= (this.options.pollMs ?? rescanMs))
+    if (now - this.#scanned >= (this.options.pollMs ?? rescanMs)) {
+      await this.#watchFolder(); // before it is listed: what comes in between is told of
       for (const name of await this.#list()) names.add(name);
-    const ready: Arrival[] = [];
+    }
+    const found: Arrival[] = [];
     for (const name of names) {
       const candidate = this.#candidates.get(name);
       if (candidate && candidate.since > now) continue;
       const arrival = await this.#examine(name, now);
-      if (arrival) ready.push(arrival);
+      if (arrival) found.push(arrival);
     }
-    return ready.sort((a, b) => a.mtimeMs - b.mtimeMs || (a.name < b.name ? -1 : 1));
+    found.sort((a, b) => a.mtimeMs - b.mtimeMs || (a.name < b.name ? -1 : 1));
+    for (const arrival of found) {
+      const { name } = arrival;
+      this.#readyEarly.delete(name);
+      this.#ready.delete(name);
+      (this.#early.delete(name) ? this.#readyEarly : this.#ready).set(name, arrival);
+    }
+    return names;
   }
 
   async #list(): Promise<string[]> {
@@ -165,7 +213,7 @@ export class Arrivals {
 
   /** Until there may be something to see. */
   #pause(): Promise<void> {
-    if (this.#told.size > 0 || this.#asked.length > 0) return Promise.resolve();
+    if (this.#told.size > 0 || (this.#asked.length > 0 && !this.#troubled)) return Promise.resolve();
     const now = performance.now();
     const { pollMs = rescanMs, settleMs } = this.options;
     let until = this.#scanned + pollMs;

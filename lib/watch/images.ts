@@ -1,7 +1,7 @@
 import { copyFile, rename, rm, stat, statfs } from "node:fs/promises";
 import path from "node:path";
 
-import { makeFolder } from "../write.js";
+import { makeFolder, putInPlace } from "../write.js";
 import { type Arrival, type Entry, isSame, type Journal, placeOf } from "./journal.js";
 
 /**
@@ -17,7 +17,7 @@ export async function moveImage(journal: Journal, source: string, arrival: Arriv
     // Another disk: whole or not at all, and the original last.
     const temporary = path.join(folder, `.${path.basename(to)}.tmp`);
     await copyFile(source, temporary);
-    await rename(temporary, to);
+    await putInPlace(temporary, to);
     await rm(source);
   });
   const { size, mtimeMs } = await stat(to);

@@ -3,7 +3,7 @@ import path from "node:path";
 
 import { SuperSimpleNetError } from "../errors.js";
 import { LineWriter, type LineWriterOptions, readLines } from "../files/lines.js";
-import { replaceFile } from "../write.js";
+import { makeFolder, replaceFile } from "../write.js";
 
 /** A file as it was when it was complete: another image of the same name differs in size or time. */
 export interface Arrival {
@@ -35,6 +35,8 @@ export const keyOf = ({ name, size, mtimeMs }: Arrival): string => `${name}\0${s
 
 /** Lines that come before the journal is written anew. */
 const manyLines = 50_000;
+/** After a rewrite that failed. */
+const againMs = 60_000;
 
 /**
  * Which images are done, over restarts: one line of JSON for each event, on the disk before what follows from it happens.
@@ -44,7 +46,10 @@ const manyLines = 50_000;
 export class Journal {
   readonly #entries = new Map<string, Entry>();
   #added = 0;
-  #compacting: Promise<void> | undefined;
+  #rewriting = false;
+  #notBefore = -Infinity;
+  /** While the file is replaced. */
+  #replacing: Promise<void> | undefined;
   /** Of the folder, when it was looked at last. */
   #place: string | undefined;
 
@@ -66,13 +71,15 @@ export class Journal {
     folder: string,
     { keepMoved, watcher }: { keepMoved: boolean; watcher: NonNullable<LineWriterOptions["watcher"]> },
   ): Promise<Journal> {
-    const writer = new LineWriter({ watcher });
+    await makeFolder(path.dirname(file));
+    const of = path.relative(await realpath(path.dirname(file)), await realpath(folder));
+    const head = JSON.stringify({ journalOf: of });
+    const writer = new LineWriter({ watcher, header: head }); // also of a file that is made while this runs
     try {
+      const journal = new Journal(file, folder, keepMoved, writer, head);
+      const [first, ...lines] = await readLines(file);
+      if (first !== undefined) checkHead(first, of, file);
       await writer.prepare(file);
-      const of = path.relative(await realpath(path.dirname(file)), await realpath(folder));
-      const journal = new Journal(file, folder, keepMoved, writer, JSON.stringify({ journalOf: of }));
-      const [head, ...lines] = await readLines(file);
-      if (head !== undefined) checkHead(head, of, file);
       for (const line of lines) journal.#take(parsed(line, file));
       await journal.lookAround();
       await journal.#rewrite();
@@ -123,9 +130,15 @@ export class Journal {
 
   /** Writes the journal anew, without images that are not there any more, when so many lines were added since. */
   async compact(most = manyLines): Promise<void> {
-    if (this.#compacting || this.writer.waiting > 0 || this.#added <= most) return;
-    this.#compacting = this.#rewrite().finally(() => (this.#compacting = undefined));
-    await this.#compacting;
+    if (this.#rewriting || this.#added <= most || performance.now() < this.#notBefore) return;
+    this.#rewriting = true;
+    this.#notBefore = performance.now() + againMs; // a disk that is full is not asked after every image
+    try {
+      await this.#rewrite();
+      this.#notBefore = -Infinity;
+    } finally {
+      this.#rewriting = false;
+    }
   }
 
   async #rewrite(): Promise<void> {
@@ -145,9 +158,15 @@ export class Journal {
       if (isSure && fates[i] === "there") entry.place = place;
       else if (isSure && fates[i] !== "unknown" && place === entry.place) this.#entries.delete(entry.key);
     });
+    // Looking at all files took its time, in which lines were added: each of them is an entry too.
     const lines = [this.head, ...[...this.#entries.values()].map((entry) => JSON.stringify(entry))];
-    await replaceFile(this.file, `${lines.join("\n")}\n`, { flush: true });
-    this.#added = 0;
+    this.#replacing = replaceFile(this.file, `${lines.join("\n")}\n`, { flush: true });
+    try {
+      await this.#replacing;
+      this.#added = 0;
+    } finally {
+      this.#replacing = undefined;
+    }
   }
 
   /** Call it before images of the folder are noted, and now and then: the folder may be mounted anew. */
@@ -155,10 +174,10 @@ export class Journal {
     this.#place = await placeOf(this.folder);
   }
 
-  /** What comes while the file is written anew goes behind it. */
+  /** What comes while the file is replaced goes behind it. */
   async #write(entry: Entry): Promise<boolean> {
     this.#take(entry);
-    await this.#compacting?.catch(() => undefined);
+    await this.#replacing?.catch(() => undefined);
     return this.writer.append(this.file, JSON.stringify(entry));
   }
 

@@ -11,7 +11,7 @@ import type { Keeper } from "../outputs/keep.js";
 import type { Output, Result } from "../outputs/output.js";
 import { Patience } from "../outputs/patience.js";
 import { resultsOf } from "../outputs/result.js";
-import type { TriggerSequence } from "../trigger/sequence.js";
+import type { Attempt, TriggerSequence } from "../trigger/sequence.js";
 import { check } from "../schema/check.js";
 import { watchOptions, type WatchSettings } from "../schema/watch.js";
 import { probeFolder } from "../write.js";
@@ -98,9 +98,9 @@ export async function watchFolder(
 
 type Parts = WatchOptions & { settings: ReturnType<typeof watchOptions.parse> };
 
-/** An image, and the part whose it is. */
+/** An image, and whose it is. */
 interface Taken extends Arrival {
-  part?: string;
+  attempt?: Attempt;
 }
 
 class Watching {
@@ -134,12 +134,13 @@ class Watching {
 
   async run(until: AbortSignal): Promise<WatchCounts> {
     const signal = AbortSignal.any([until, this.#ended.signal]);
-    await this.#finishMoves();
-    this.parts.trigger?.begin(() => this.#arrivals.lookAround());
-    this.parts.onReady?.();
-    const housekeeping = this.#heeded(this.#housekeeping(signal));
+    let housekeeping = Promise.resolve();
     let recording = Promise.resolve();
     try {
+      await this.#finishMoves(signal);
+      this.parts.trigger?.begin(() => this.#arrivals.lookAround());
+      this.parts.onReady?.();
+      housekeeping = this.#heeded(this.#housekeeping(signal));
       const images = this.#images(signal);
       const onUnreadable = async (error: SuperSimpleNetError, { id }: { id: string }): Promise<void> => {
         await recording;
@@ -156,8 +157,8 @@ class Watching {
       this.#ended.abort();
       await recording;
       this.parts.trigger?.end();
+      await this.#patience.wait(housekeeping); // it may wait for a disk that is full
       await this.#patience.last();
-      await housekeeping;
     }
     if (this.#failure) throw this.#failure.error;
     return this.#counts;
@@ -173,8 +174,8 @@ class Watching {
 
   async *#images(signal: AbortSignal): AsyncGenerator<{ id: string; image: string }> {
     for await (const { early, ...arrival } of this.#arrivals.watch(signal)) {
-      const part = early ? undefined : this.parts.trigger?.claim();
-      this.#taken.set(keyOf(arrival), { ...arrival, ...(part !== undefined && { part }) });
+      const attempt = early ? undefined : this.parts.trigger?.claim();
+      this.#taken.set(keyOf(arrival), { ...arrival, ...(attempt && { attempt }) });
       yield { id: keyOf(arrival), image: this.#fileOf(arrival) };
     }
   }
@@ -192,10 +193,10 @@ class Watching {
     const repeated = this.journal.wasStarted(arrival);
     await this.#patience.wait(this.journal.note("started", arrival));
     const { id: _, ...told } = this.resultOf(detection, { path: file });
-    const { part } = arrival;
-    const result: Result = { ...told, ...(part !== undefined && { part }), ...(repeated && { repeated }) };
+    const { attempt } = arrival;
+    const result: Result = { ...told, ...(attempt && { part: attempt.part }), ...(repeated && { repeated }) };
     this.#counts[result.verdict]++;
-    if (part !== undefined) this.parts.trigger!.judged(part, result);
+    if (attempt) this.parts.trigger!.judged(attempt, result);
     this.parts.onResult?.(result);
     const written = this.parts.outputs?.write(result) ?? Promise.resolve(true);
     await this.#patience.wait(this.#heeded(this.#finish(written, result, arrival)));
@@ -216,7 +217,7 @@ class Watching {
   /** Moves an image once that is noted which says so. */
   async #moved(noted: Promise<boolean>, arrival: Arrival, folder: string): Promise<void> {
     const { moveTo } = this.parts.settings;
-    if (moveTo === undefined || !(await noted)) return;
+    if (!(await noted) || moveTo === undefined) return;
     await this.#trying(async () => {
       const moved = await moveImage(this.journal, this.#fileOf(arrival), arrival, path.join(moveTo, folder));
       if (!moved) this.#arrivals.again(arrival.name); // the camera uses the name again
@@ -229,23 +230,25 @@ class Watching {
     const first = this.#unread.get(key) ?? performance.now();
     if (performance.now() - first < unreadableMs) {
       this.#unread.set(key, first);
-      return this.#again(arrival, this.parts.settings.settleMs);
+      return this.#again(arrival, { delayMs: this.parts.settings.settleMs, unreadable: true });
     }
     this.#taken.delete(key);
     this.#unread.delete(key);
-    if (arrival.part !== undefined) this.parts.trigger!.unreadable(arrival.part);
+    if (arrival.attempt) this.parts.trigger!.unreadable(arrival.attempt);
     this.#counts.unreadable++;
     this.parts.onUnreadable?.(error, file);
-    await this.#moved(this.journal.note("unreadable", arrival), arrival, "unreadable");
+    const noted = this.journal.note("unreadable", arrival);
+    await this.#patience.wait(this.#heeded(this.#moved(noted, arrival, "unreadable")));
   }
 
   /** Images whose record was finished and whose move was not, when the process before this one ended. */
-  async #finishMoves(): Promise<void> {
+  async #finishMoves(signal: AbortSignal): Promise<void> {
     if (this.parts.settings.moveTo === undefined) return;
     for (const entry of [...this.journal.entries]) {
+      if (signal.aborted) return;
       const folder = entry.event === "done" ? entry.verdict! : entry.event === "unreadable" ? "unreadable" : undefined;
       if (folder !== undefined && (await this.journal.fateOf(entry)) === "there")
-        await this.#moved(Promise.resolve(true), entry, folder);
+        await this.#patience.wait(this.#heeded(this.#moved(Promise.resolve(true), entry, folder)));
     }
   }
 
@@ -258,10 +261,11 @@ class Watching {
   }
 
   /** Looks at an image anew. If it was a part's, that part waits for it, or for another one. */
-  #again({ part, ...arrival }: Taken, delayMs = 0): void {
+  #again({ attempt, ...arrival }: Taken, { delayMs = 0, unreadable = false } = {}): void {
+    const { trigger } = this.parts;
     this.#taken.delete(keyOf(arrival));
-    if (part !== undefined) this.parts.trigger!.release(part);
-    this.#arrivals.again(arrival.name, { delayMs, early: part === undefined });
+    const isAwaited = attempt !== undefined && trigger!.release(attempt, unreadable);
+    this.#arrivals.again(arrival.name, { delayMs, early: trigger !== undefined && !isAwaited });
   }
 
   async #trying(work: () => Promise<void>): Promise<void> {

@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 
 import { type Refusal, TriggerRefused, TriggerSequence, type TriggerState } from "../../lib/trigger/sequence.js";
 import { resultOf } from "../outputs/support.js";
@@ -23,9 +22,10 @@ test("ready, busy, done, acknowledged: one part after the other", async () => {
   const { sequence, states, names } = begun();
   for (const part of ["1", "2"]) {
     await sequence.trigger(part);
-    assert.equal(sequence.claim(), part);
+    const attempt = sequence.claim()!;
+    assert.equal(attempt.part, part);
     assert.equal(sequence.claim(), undefined, "the next image is not the part's");
-    sequence.judged(part, result);
+    sequence.judged(attempt, result);
     sequence.acknowledge(part);
   }
   sequence.end();
@@ -44,11 +44,9 @@ test("what the state does not allow is refused and changes nothing, and repetiti
   await sequence.trigger("1");
   await assert.rejects(sequence.trigger("2"), refused("BUSY"));
   assert.throws(() => sequence.acknowledge("1"), refused("BUSY"));
-  sequence.claim();
-  sequence.judged("2", result);
-  sequence.unreadable("2");
-  sequence.judged("1", result);
-  sequence.judged("1", result);
+  const attempt = sequence.claim()!;
+  sequence.judged(attempt, result);
+  sequence.judged(attempt, result);
   await assert.rejects(sequence.trigger("2"), refused("NOT_ACKNOWLEDGED"));
   assert.throws(() => sequence.acknowledge("2"), refused("OTHER_PART"));
   sequence.acknowledge("1");
@@ -61,20 +59,23 @@ test("what the state does not allow is refused and changes nothing, and repetiti
 
 test("a part without an image, or whose image is late or unreadable, has no verdict, and says why", async () => {
   const { sequence, states } = begun(30);
+  const isDone = (): boolean => sequence.state.state === "done";
   await sequence.trigger("1");
-  await until(() => sequence.state.state === "done");
-  sequence.judged("1", result);
+  await until(isDone);
   sequence.acknowledge("1");
   await sequence.trigger("2");
   sequence.claim();
-  await until(() => sequence.state.state === "done");
+  await until(isDone);
   sequence.acknowledge("2");
   await sequence.trigger("3");
-  sequence.claim();
-  sequence.release("3");
-  assert.equal(sequence.claim(), "3", "the image was not complete");
-  sequence.unreadable("3");
-  await sleep(60);
+  const third = sequence.claim()!;
+  assert.ok(sequence.release(third));
+  assert.equal(sequence.claim(), third, "the image was not complete");
+  sequence.unreadable(third);
+  sequence.acknowledge("3");
+  await sequence.trigger("4");
+  sequence.release(sequence.claim()!, true);
+  await until(isDone);
   const done = states.filter((state) => state.state === "done");
   assert.deepEqual(
     done.map(({ part, verdict, error }) => [part, verdict, error]),
@@ -82,8 +83,49 @@ test("a part without an image, or whose image is late or unreadable, has no verd
       ["1", "none", "NO_IMAGE"],
       ["2", "none", "TOO_LATE"],
       ["3", "none", "IMAGE_UNREADABLE"],
+      ["4", "none", "IMAGE_UNREADABLE"],
     ],
   );
+  sequence.end();
+});
+
+test("a part that is triggered again gets no verdict of its first image", async () => {
+  const { sequence } = begun(30);
+  await sequence.trigger("1");
+  const late = sequence.claim()!;
+  await until(() => sequence.state.state === "done");
+  sequence.acknowledge("1");
+  await sequence.trigger("1");
+  assert.equal(sequence.release(late), false);
+  sequence.judged(late, result);
+  sequence.unreadable(late);
+  assert.equal(sequence.state.state, "busy");
+  sequence.judged(sequence.claim()!, result);
+  assert.equal(sequence.state.state, "done");
+  sequence.end();
+});
+
+test("a repetition waits for 'busy' too, an older look at the folder says nothing of a newer part, and an end ends", async () => {
+  const looks: (() => void)[] = [];
+  const { sequence } = begun(40, () => new Promise((resolve) => looks.push(resolve)));
+  const first = sequence.trigger("1");
+  const again = sequence.trigger("1");
+  await until(() => sequence.state.state === "done");
+  sequence.acknowledge("1");
+  const second = sequence.trigger("1");
+  looks[0]!();
+  await Promise.all([first, again]);
+  assert.equal(sequence.state.state, "ready", "the second look is under way");
+  const repeated = sequence.trigger("1").then(() => sequence.state.state);
+  looks[1]!();
+  await second;
+  assert.equal(await repeated, "busy");
+  sequence.end();
+  sequence.begin(() => new Promise((resolve) => looks.push(resolve)));
+  const interrupted = sequence.trigger("2");
+  sequence.end();
+  looks[2]!();
+  await assert.rejects(interrupted, refused("OFFLINE"));
 });
 
 test("a folder that cannot be looked at in time: no verdict, and never a late 'busy'", async () => {

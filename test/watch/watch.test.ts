@@ -29,6 +29,7 @@ import {
 } from "../../lib/index.js";
 import { openKeeper } from "../../lib/outputs/keep.js";
 import { Journal } from "../../lib/watch/journal.js";
+import { Arrivals } from "../../lib/watch/arrivals.js";
 import { type RemovalOptions, removeImages } from "../../lib/watch/images.js";
 import { failure, temporaryFolder, writeImage } from "../datasets/files.js";
 import { resultOf } from "../outputs/support.js";
@@ -291,7 +292,7 @@ test(
     const noted = journal.note("done", here);
     await Promise.all([compacting, noted]);
     await journal.close();
-    assert.equal(readFileSync(file, "utf8").trimEnd().split("\n").length, 3, "its head, and two lines of here.png");
+    assert.equal(readFileSync(file, "utf8").trimEnd().split("\n").length, 2, "its head, and what became of here.png");
     const again = await open();
     assert.ok(again.isDone(here));
     await again.close();
@@ -419,6 +420,130 @@ test(
     assert.equal(keeper!.status().kept, 1, "never the new image by the old one's verdict");
   },
 );
+
+/** From now on nothing can be written into the folder. */
+function block(folder: string): void {
+  rmSync(folder, { recursive: true });
+  writeFileSync(folder, "");
+}
+
+test(
+  "while the journal cannot be written, unreadable images do not stop the others, and the watch ends",
+  limit,
+  async (t) => {
+    const root = await temporaryFolder(t);
+    const [folder, stateDir] = [path.join(root, "in"), path.join(root, "state")];
+    mkdirSync(folder);
+    await drop(folder, "a.png", 10);
+    const options = { stateDir, moveTo: path.join(root, "judged"), removeAfterDays: 1e-6 };
+    const running = await start(t, folder, options);
+    await until(() => running.results.length === 1);
+    block(path.join(stateDir, "watch"));
+    writeFileSync(path.join(folder, "bad.png"), "no image at all");
+    await until(() => running.unreadable.length === 1);
+    await drop(folder, "b.png", 20);
+    await until(() => running.results.length === 2);
+    await running.stop();
+  },
+);
+
+test("the journal is written anew while images come, also where they stay", limit, async (t) => {
+  const { compact } = Journal.prototype;
+  t.mock.method(Journal.prototype, "compact", function (this: Journal) {
+    return compact.call(this, 3);
+  });
+  const root = await temporaryFolder(t);
+  const [folder, stateDir] = [path.join(root, "in"), path.join(root, "state")];
+  mkdirSync(folder);
+  const running = await start(t, folder, { stateDir });
+  for (let i = 0; i < 8; i++) {
+    await drop(folder, `${i}.png`, i);
+    await until(() => running.results.length === i + 1);
+    await sleep(30); // its record
+    rmSync(path.join(folder, `${i}.png`));
+  }
+  await running.stop();
+  const lines = readFileSync(path.join(stateDir, "watch", "journal.jsonl"), "utf8")
+    .trimEnd()
+    .split("\n");
+  assert.ok(lines.length < 10, `${lines.length} lines of 8 images that are gone`);
+});
+
+test("a journal that is taken away while it is written is one again", limit, async (t) => {
+  const root = await temporaryFolder(t);
+  const [folder, stateDir] = [path.join(root, "in"), path.join(root, "state")];
+  mkdirSync(folder);
+  const running = await start(t, folder, { stateDir });
+  rmSync(path.join(stateDir, "watch", "journal.jsonl"));
+  await drop(folder, "a.png", 10);
+  await until(() => running.results.length === 1);
+  await running.stop();
+  const again = await start(t, folder, { stateDir });
+  await drop(folder, "b.png", 20);
+  await until(() => again.results.length === 1);
+  await again.stop();
+  assert.deepEqual(namesOf(again.results), ["b.png"]);
+});
+
+test("a folder in the place of another one is watched without polling", limit, async (t) => {
+  const root = await temporaryFolder(t);
+  const folder = path.join(root, "in");
+  mkdirSync(folder);
+  const arrivals = new Arrivals(folder, {
+    settleMs: 20,
+    pollMs: undefined,
+    isKnown: () => false,
+    onTrouble: () => undefined,
+  });
+  const end = new AbortController();
+  const seen: string[] = [];
+  const reading = (async () => {
+    for await (const { name, early } of arrivals.watch(end.signal)) seen.push(early ? `${name} (early)` : name);
+  })();
+  await drop(folder, "a.png", 10);
+  await until(() => seen.length === 1);
+  renameSync(folder, path.join(root, "away"));
+  // Nobody can be told what is in it.
+  let asked = false;
+  const looked = arrivals.lookAround().then(() => (asked = true));
+  await sleep(100);
+  assert.equal(asked, false);
+  mkdirSync(folder);
+  await drop(folder, "b.png", 20);
+  await looked;
+  await until(() => seen.length === 2);
+  await drop(folder, "c.png", 30);
+  await until(() => seen.length === 3);
+  end.abort();
+  await reading;
+  assert.deepEqual(seen, ["a.png", "b.png (early)", "c.png"]);
+  await arrivals.lookAround();
+});
+
+test("an image that comes once somebody has asked goes before those that wait", limit, async (t) => {
+  const folder = await temporaryFolder(t);
+  for (let i = 0; i < 5; i++) await drop(folder, `old-${i}.png`, i);
+  const taken = new Set<string>();
+  const arrivals = new Arrivals(folder, {
+    settleMs: 20,
+    pollMs: undefined,
+    isKnown: ({ name }) => taken.has(name),
+    onTrouble: () => undefined,
+  });
+  const end = new AbortController();
+  const reading = arrivals.watch(end.signal);
+  assert.equal((await reading.next()).value!.name, "old-0.png");
+  taken.add("old-0.png");
+  const looked = arrivals.lookAround();
+  const second = (await reading.next()).value!;
+  await looked;
+  await drop(folder, "new.png", 50);
+  await sleep(50); // the system tells
+  const third = (await reading.next()).value!;
+  end.abort();
+  await reading.next();
+  assert.deepEqual([second.name, second.early, third.name, third.early], ["old-1.png", true, "new.png", false]);
+});
 
 /** A detector that fails at the first image. */
 const failing = (error: Error): Detector =>
