@@ -13,7 +13,7 @@ import { refuseExisting, refuseInDataset, refuseInputs, withoutEmptyFolders } fr
 import { warnIfUntrained, withDetector } from "./models.js";
 import * as rows from "./options.js";
 import { output } from "./output.js";
-import { picturesFor, writeReport } from "./report_file.js";
+import { checkReportPlace, picturesFor, writeLast } from "./report_file.js";
 
 const { split } = evaluateOptions.shape;
 const judging = detectorOptions.pick({
@@ -72,6 +72,11 @@ async function run(flags: Options, signal: AbortSignal): Promise<number> {
   const file = path.resolve(model);
   const dataset = await datasets.open(data, { kind, category, fold });
   refuseBadPlaces(flags, dataset, split);
+  if (report !== undefined) {
+    const read = dataset.samples.flatMap(({ image, mask }) => [image, mask]);
+    const others = [model, data, flags.backboneWeights, out, ...read];
+    await checkReportPlace("report", report, { data, others, overwrite });
+  }
   for (const folder of outputFolders(flags)) await probeFolder(folder);
   return withDetector(Detector.load(file, settings), async (detector) => {
     warnIfUntrained(detector.model.config.backbone);
@@ -86,25 +91,22 @@ async function run(flags: Options, signal: AbortSignal): Promise<number> {
     output.result(evaluationText(evaluation));
     output.result(`stored in the model: ${thresholdsText(detector.model.config.thresholds)}`);
     if (overlays !== undefined) output.result(`pictures: ${path.resolve(overlays)}`);
-    if (report !== undefined) {
-      await writeReport(report, { data: { dataset, split }, modelFile: file, config, evaluation, pictures });
-      output.result(`report: ${path.resolve(report)}`);
-    }
+    const parts = { data: { dataset, split }, modelFile: file, config, evaluation, pictures };
+    const code = report === undefined ? 0 : await writeLast(report, parts);
     output.document(document);
-    return 0;
+    return code;
   });
 }
 
 /** Nothing that is read is written over. */
 function refuseBadPlaces(flags: Options, dataset: Dataset, split: "train" | "test"): void {
-  const { model, data, out, overwrite, overlays, report } = flags;
+  const { model, data, out, overwrite, overlays } = flags;
   const images = dataset.samples.flatMap(({ image, mask }) => [image, mask]);
   const inputs = [model, data, flags.backboneWeights, ...images];
-  for (const [name, written] of Object.entries({ out, report })) {
-    if (written === undefined) continue;
-    refuseInDataset(name, written, data);
-    refuseInputs(name, [written], inputs);
-    refuseExisting(name, path.resolve(written), overwrite);
+  if (out !== undefined) {
+    refuseInDataset("out", out, data);
+    refuseInputs("out", [out], inputs);
+    refuseExisting("out", path.resolve(out), overwrite);
   }
   if (overlays !== undefined) {
     refuseInDataset("overlays", overlays, data);

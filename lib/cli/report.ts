@@ -3,19 +3,20 @@ import path from "node:path";
 
 import { z } from "zod";
 
-import { SuperSimpleNetError } from "../errors.js";
+import { option, SuperSimpleNetError, text } from "../errors.js";
 import type { Evaluation } from "../evaluation/evaluate.js";
 import { byIdentifier, type Metrics } from "../evaluation/metrics_table.js";
 import { readRegular } from "../files/input.js";
+import type { ModelConfig, Thresholds } from "../models/config.js";
 import { detectorOptions } from "../schema/detection.js";
 import { openOptions } from "../schema/datasets.js";
-import { command, interruptible } from "./command.js";
+import { command, interruptible, wrongUsage } from "./command.js";
 import { runEvaluation } from "./evaluation.js";
-import { badPath, refuseExisting, refuseInDataset, withoutEmptyFolders } from "./guards.js";
+import { badPath, withoutEmptyFolders } from "./guards.js";
 import { withDetector } from "./models.js";
 import * as rows from "./options.js";
 import { output } from "./output.js";
-import { picturesFor, type ReportParts, writeReport } from "./report_file.js";
+import { checkReportPlace, picturesFor, type ReportParts, writeReport } from "./report_file.js";
 import { runFiles } from "./run_folder.js";
 
 const { device, threads, backboneWeights } = detectorOptions.shape;
@@ -47,14 +48,22 @@ export const report = command({
     if (!existsSync(files.model))
       throw badPath("RUN", run!, `${run} has no model.safetensors.`, "Give the folder of a training that has ended.");
     const out = path.resolve(flags.out ?? files.report);
-    refuseInDataset("out", out, flags.data);
-    refuseExisting("out", out, flags.overwrite);
+    const { data, overwrite, out: _, ...judging } = flags;
+    const [useless] = Object.entries(judging).flatMap(([name, value]) => (value === undefined ? [] : [name]));
+    if (data === undefined && useless !== undefined)
+      throw wrongUsage(text`${option(useless)} needs ${option("data")}, whose images are judged.`, { option: useless });
+    const { report: own, ...others } = files;
+    await checkReportPlace("out", out, {
+      data,
+      others: [...Object.values(others), data, flags.backboneWeights],
+      overwrite,
+    });
     return withoutEmptyFolders(path.dirname(out), () =>
       interruptible(async (signal) => {
         const { Model } = await import("../models/model.js");
         const model = await Model.load(files.model);
         const evaluated =
-          flags.data === undefined ? await recorded(files.metrics) : await judged(flags, files.model, signal);
+          data === undefined ? await recorded(files.metrics, model.config) : await judged(flags, files.model, signal);
         await writeReport(out, { modelFile: files.model, config: model.config, log: files.log, ...evaluated });
         output.result(`report: ${out}`);
         output.document({ report: out });
@@ -64,7 +73,7 @@ export const report = command({
   },
 });
 
-type Evaluated = Pick<ReportParts, "evaluation" | "data" | "pictures">;
+type Evaluated = Pick<ReportParts, "evaluation" | "data" | "pictures" | "notes">;
 
 /** Judges the test images. */
 async function judged(flags: Options, model: string, signal: AbortSignal): Promise<Evaluated> {
@@ -80,7 +89,7 @@ async function judged(flags: Options, model: string, signal: AbortSignal): Promi
 }
 
 /** What the training has left of its evaluation. */
-async function recorded(file: string): Promise<Evaluated> {
+async function recorded(file: string, { thresholds }: ModelConfig): Promise<Evaluated> {
   if (!existsSync(file)) return { evaluation: undefined, data: undefined, pictures: undefined };
   const text = await readRegular(file);
   try {
@@ -88,11 +97,24 @@ async function recorded(file: string): Promise<Evaluated> {
       metrics: Record<string, number | null>;
       dataset: { kind: string; name: string };
       split: "test";
+      model: { thresholds: Partial<Thresholds> };
     };
-    const { metrics, samples, decisions, decision, notes, dataset, split } = document;
+    const { metrics, samples, decisions, decision, notes, dataset, split, model } = document;
     const evaluation = { metrics: byIdentifier(metrics) as Metrics, samples, decisions, decision, notes };
-    if (![samples, notes].every(Array.isArray) || !decision?.source) throw new Error("it is no metrics.json");
-    return { evaluation, data: { dataset, split }, pictures: undefined };
+    const isWhole =
+      Array.isArray(notes) &&
+      [decision?.source, dataset?.name].every((value) => typeof value === "string") &&
+      typeof decisions?.threshold === "number" &&
+      samples.every(({ id, logit, peak, margin, anomalous }) =>
+        [typeof id === "string", typeof anomalous === "boolean", [logit, peak, margin].every(Number.isFinite)].every(
+          Boolean,
+        ),
+      );
+    if (!isWhole) throw new Error("it is no metrics.json");
+    const then = model.thresholds;
+    const isSame = (["decision", "scoreLogit", "mapLogit"] as const).every((name) => then[name] === thresholds[name]);
+    const changed = ["The model's thresholds were changed after these results: they are those of before."];
+    return { evaluation, data: { dataset, split }, pictures: undefined, notes: isSame ? [] : changed };
   } catch (cause) {
     throw new SuperSimpleNetError("FILE_CORRUPT", `${file} is damaged: ${(cause as Error).message}.`, {
       cause,

@@ -3,18 +3,54 @@ import path from "node:path";
 import { fileSha256 } from "../checksum.js";
 import type { Dataset, Split } from "../datasets/dataset.js";
 import type { Evaluation } from "../evaluation/evaluate.js";
-import { readRegular } from "../files/input.js";
+import { isFolder, readRegular } from "../files/input.js";
 import { type ModelConfig, networkSettings } from "../models/config.js";
 import { packageVersion, pinned } from "../native/locate.js";
 import type { ReportPictures } from "../report/pictures.js";
 import type { FactGroup, ReportEpoch } from "../report/types.js";
-import { writeWholeFile } from "../write.js";
+import { probeFolder, refuseSpecial, writeWholeFile } from "../write.js";
+import { badPath, refuseExisting, refuseInDataset, refuseInputs } from "./guards.js";
+import { output, printable } from "./output.js";
 
 /** Collects the pictures of a report while the images are evaluated. */
 export async function picturesFor(dataset: Dataset, split: Split, config: ModelConfig): Promise<ReportPictures> {
   const { ReportPictures } = await import("../report/pictures.js");
   const count = dataset.samples.filter((sample) => sample.split === split).length;
   return new ReportPictures(count, config.thresholds.pixelLogit, networkSettings(config).bitDepth);
+}
+
+/**
+ * Refuses, before any work, a place where no report can be written, and one that holds what the command reads or writes.
+ * Errors: INVALID_OPTION, NO_PERMISSION, NO_SPACE, FILE_ERROR.
+ */
+export async function checkReportPlace(
+  name: string,
+  file: string,
+  {
+    data,
+    others,
+    overwrite,
+  }: { data: string | undefined; others: (string | undefined)[]; overwrite?: boolean | undefined },
+): Promise<void> {
+  const place = path.resolve(file);
+  refuseInDataset(name, place, data);
+  refuseInputs(name, [place], others);
+  refuseExisting(name, place, overwrite);
+  if (await isFolder(place)) throw badPath(name, place, `${place} is a folder.`, "Give the name of a file.");
+  await refuseSpecial(place);
+  await probeFolder(path.dirname(place));
+}
+
+/** Writes the report at the end of a long work, whose results stand whatever becomes of it. Returns the exit code. */
+export async function writeLast(file: string, parts: ReportParts): Promise<0 | 1> {
+  try {
+    await writeReport(file, parts);
+    output.result(`report: ${path.resolve(file)}`);
+    return 0;
+  } catch (error) {
+    output.warn(`no report: ${printable((error as Error).message)}`);
+    return 1;
+  }
 }
 
 export interface ReportParts {
@@ -28,11 +64,13 @@ export interface ReportParts {
   pictures: ReportPictures | undefined;
   /** Log of the training. */
   log?: string;
+  /** More to say. */
+  notes?: readonly string[];
 }
 
 /** Writes the report. Errors: NO_PERMISSION, NO_SPACE, FILE_ERROR. */
 export async function writeReport(file: string, parts: ReportParts): Promise<void> {
-  const { modelFile, config, evaluation, data, pictures, log } = parts;
+  const { modelFile, config, evaluation, data, pictures, log, notes = [] } = parts;
   const { modelFacts, reportEvaluation } = await import("../report/document.js");
   const { reportHtml } = await import("../report/html.js");
   const { decision, decisions } = evaluation ?? {};
@@ -60,7 +98,11 @@ export async function writeReport(file: string, parts: ReportParts): Promise<voi
           )
         : null,
     training: log === undefined ? null : await epochsIn(log),
-    notes: evaluation?.notes ?? [],
+    notes: [
+      ...(evaluation?.notes ?? []),
+      ...notes,
+      ...(pictures && pictures.failed > 0 ? [`${pictures.failed} images could not be drawn.`] : []),
+    ],
   });
   await writeWholeFile(path.resolve(file), html);
 }

@@ -60,9 +60,10 @@ export function removeFile(file: string): void {
   }
 }
 
-/** Writes the model. Metrics of another model never stand beside it. */
+/** Writes the model. Metrics and report of another model never stand beside it. */
 export async function saveRun(files: RunFiles, model: Model): Promise<void> {
   removeFile(files.metrics);
+  removeFile(files.report);
   await model.save(files.model);
 }
 

@@ -17,12 +17,12 @@ import { probeFolder } from "../write.js";
 import { describeModel } from "../models/describe.js";
 import { command, interruptible } from "./command.js";
 import { comparisonText, evaluationText, runEvaluation, thresholdsText } from "./evaluation.js";
-import { refuseExisting, refuseInDataset, refuseInputs, withoutEmptyFolders } from "./guards.js";
+import { badPath, refuseInDataset, refuseInputs, withoutEmptyFolders } from "./guards.js";
 import { withDetector } from "./models.js";
 import * as rows from "./options.js";
 import { duration, output, program, quoted } from "./output.js";
 import { showTraining } from "./progress.js";
-import { picturesFor, type ReportParts, writeReport } from "./report_file.js";
+import { checkReportPlace, picturesFor, type ReportParts, writeLast } from "./report_file.js";
 import {
   metricsDocument,
   refuseOtherRun,
@@ -95,9 +95,13 @@ async function planTraining(flags: z.input<typeof options>): Promise<Plan> {
   const inputs = [data, settings.backboneWeights, settings.init];
   refuseInputs("out", Object.values(files), inputs);
   if (report !== undefined && writes) {
-    refuseInDataset("report", path.resolve(report), data);
-    refuseInputs("report", [report], inputs);
-    if (!resume) refuseExisting("report", path.resolve(report), overwrite);
+    const { report: own, checkpoint, ...others } = files;
+    const place = path.resolve(report);
+    if (!path.relative(checkpoint, place).startsWith(".."))
+      throw badPath("report", place, `${checkpoint} is the checkpoint's folder.`, "Choose another place.");
+    // A training that goes on writes its own report again.
+    const again = overwrite || (resume && place === own);
+    await checkReportPlace("report", report, { data, others: [...inputs, ...Object.values(others)], overwrite: again });
   }
   const source = { kind, category, fold };
   const began = performance.now();
@@ -110,7 +114,6 @@ async function trainAndEvaluate(plan: Plan, signal: AbortSignal): Promise<number
   const { options: checked } = new Trainer(settings); // wrong options are found before a large data set is read
   if (plan.writes) {
     await probeFolder(out);
-    if (plan.report !== undefined) await probeFolder(path.dirname(path.resolve(plan.report)));
     await refuseSpecialFiles(files);
   }
   if (ranks) {
@@ -141,7 +144,8 @@ async function trainAndEvaluate(plan: Plan, signal: AbortSignal): Promise<number
   output.done();
   output.result(`model: ${files.model}`);
   output.result(thresholdsText(model.config.thresholds));
-  const { evaluation, before } = await evaluateModels(plan, model, first, dataset, started()?.warnings ?? [], signal);
+  const told = started()?.warnings ?? [];
+  const { evaluation, before, evaluated } = await evaluateModels(plan, model, first, dataset, told, signal);
   const seconds = (performance.now() - plan.began) / 1000;
   output.result(`${duration(seconds)} in all`);
   output.document({
@@ -153,7 +157,10 @@ async function trainAndEvaluate(plan: Plan, signal: AbortSignal): Promise<number
     evaluation,
     before,
   });
-  return 0;
+  const { config } = model;
+  return plan.report === undefined
+    ? 0
+    : writeLast(plan.report, { modelFile: files.model, config, log: files.log, ...evaluated });
 }
 
 /** The model with which the training begins, where it begins with one. */
@@ -201,6 +208,8 @@ interface Evaluations {
   evaluation: Record<string, unknown> | null;
   /** Of the model that the training began with; null where there is none either. */
   before: Record<string, unknown> | null;
+  /** For the report. */
+  evaluated: Pick<ReportParts, "evaluation" | "data" | "pictures">;
 }
 
 async function evaluateModels(
@@ -214,8 +223,8 @@ async function evaluateModels(
   const { files, settings } = plan;
   if (!dataset.samples.some((sample) => sample.split === "test")) {
     output.result("The data set has no test split: nothing to evaluate.");
-    await reportOn(plan, model, { evaluation: undefined, data: undefined, pictures: undefined });
-    return { evaluation: null, before: null };
+    const evaluated = { evaluation: undefined, data: undefined, pictures: undefined };
+    return { evaluation: null, before: null, evaluated };
   }
   const { device, threads, backboneWeights } = settings;
   const pictures = plan.report === undefined ? undefined : await picturesFor(dataset, "test", model.config);
@@ -223,11 +232,11 @@ async function evaluateModels(
   const evaluation = await saveMetrics(files, model, after, dataset);
   output.result(evaluationText(after, told));
   output.result(`metrics: ${files.metrics}`);
-  await reportOn(plan, model, { evaluation: after, data: { dataset, split: "test" }, pictures });
-  if (!first) return { evaluation, before: null };
+  const evaluated = { evaluation: after, data: { dataset, split: "test" as const }, pictures };
+  if (!first) return { evaluation, before: null, evaluated };
   const earlier = await evaluateModel(first, { device, threads, backboneWeights }, dataset, { signal });
   output.result(comparisonText(earlier, after));
-  return { evaluation, before: metricsDocument(settings.init!, first, earlier, dataset) };
+  return { evaluation, before: metricsDocument(settings.init!, first, earlier, dataset), evaluated };
 }
 
 async function evaluateModel(
@@ -238,15 +247,4 @@ async function evaluateModel(
 ): Promise<Evaluation> {
   const { Detector } = await import("../detection/detector.js");
   return withDetector(Detector.load(model, options), (detector) => runEvaluation(detector, dataset, evaluating));
-}
-
-/** Writes the report, if one was asked for. */
-async function reportOn(
-  { report, files }: Plan,
-  { config }: Model,
-  evaluated: Pick<ReportParts, "evaluation" | "data" | "pictures">,
-): Promise<void> {
-  if (report === undefined) return;
-  await writeReport(report, { modelFile: files.model, config, log: files.log, ...evaluated });
-  output.result(`report: ${path.resolve(report)}`);
 }

@@ -42,10 +42,12 @@ export async function compareFile(
     try {
       const differences = new Differences();
       const images: VerifiedImage[] = [];
+      let inconsistent = 0;
       for (const { id, image } of samples) {
         throwIfAborted(signal);
         const [pair] = (await beside.run([await decodeImage(image, { bitDepth })], signal)) as [Pair];
         const { map: mapDifference } = differences.add(pair);
+        if (pair.graph.verdict !== beside.verdictOf(pair.graph)) inconsistent++;
         images.push({ id, engine: withoutMap(pair.engine), graph: withoutMap(pair.graph), mapDifference });
         options.onProgress?.(images.length, samples.length);
       }
@@ -65,6 +67,7 @@ export async function compareFile(
         otherVerdicts: images.filter((each) => each.engine.verdict !== each.graph.verdict).length,
         imageAuroc: { engine: await auroc("engine"), graph: await auroc("graph") },
         thresholdsChanged,
+        inconsistentVerdicts: thresholdsChanged ? 0 : inconsistent,
         runtime: `onnxruntime-node ${runtime.version}`,
       };
     } finally {

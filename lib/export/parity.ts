@@ -79,12 +79,14 @@ const differs = (how: string): SuperSimpleNetError =>
 function imageGroups([height, width]: readonly [number, number], { batch, input }: GraphForm): RgbImage[][] {
   const sizes = shares[input];
   const counts = batch === "dynamic" ? [1, 3, 2, 2] : new Array<number>(Math.ceil(fewest / batch)).fill(batch);
-  // Every size is seen, however large the batch.
-  while (counts.length < sizes.length) counts.push(counts[0]!);
+  // Every size is seen, but for the largest ones of a large batch, which would take gigabytes.
+  const most = typeof batch === "number" && batch > fewest ? 2 : sizes.length;
+  while (counts.length < Math.min(most, sizes.length)) counts.push(counts[0]!);
   return counts.map((count, group) => {
     const [tall, wide] = sizes[group % sizes.length]!;
     const size = { height: Math.round(height * tall), width: Math.round(width * wide) };
-    return Array.from({ length: count }, (_, i) => generatedImage(size, `${group}.${i}`));
+    const images = Array.from({ length: Math.min(count, fewest) }, (_, i) => generatedImage(size, `${group}.${i}`));
+    return Array.from({ length: count }, (_, i) => images[i % images.length]!);
   });
 }
 

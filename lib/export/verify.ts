@@ -29,6 +29,8 @@ export interface OnnxVerification {
   otherVerdicts: number;
   /** Of the score; null where one class is missing. */
   imageAuroc: { engine: number | null; graph: number | null };
+  /** Images whose verdict is not the one of the graph's own score and map: the file was changed. */
+  inconsistentVerdicts: number;
   /** The model's thresholds are not those of the file. */
   thresholdsChanged: boolean;
   runtime: string;

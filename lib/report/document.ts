@@ -17,12 +17,23 @@ const valueOf: Readonly<Record<ReportAxis["kind"], (sample: Judged) => number>> 
   margin: ({ margin }) => margin,
 };
 
-/** The thresholds at which the images were judged: the detector's, which may be others than the model's. */
-export interface UsedThresholds {
-  decision: Decision;
-  /** 0 to 1. */
-  threshold: number;
-  mapThreshold: number;
+type Sample = Pick<Evaluation, "samples">["samples"][number];
+
+/**
+ * The axis on which the model's decision is one threshold: that of what decides, or the margin where options such as a least
+ * area of regions decide too. `threshold`: of the score, 0 to 1.
+ */
+function axisOf(samples: readonly Sample[], decision: Decision, threshold: number, mapThreshold: number): ReportAxis {
+  const kind = axes[decision];
+  const values = (anomalous: boolean): number[] =>
+    samples.filter((sample) => sample.anomalous === anomalous).map(valueOf[kind]);
+  const [below, above] = [Math.max(...values(false)), Math.min(...values(true))];
+  if (kind === "margin" || below >= above) return { kind: "margin", threshold: 0 };
+  const own = kind === "map" ? mapThreshold : Math.log(threshold / (1 - threshold));
+  if (Number.isFinite(own) && own > below && own <= above) return { kind, threshold: own };
+  // Rounded, or beyond what a score can be.
+  if (below === -Infinity) return { kind, threshold: above };
+  return { kind, threshold: above === Infinity ? below + 1 : (below + above) / 2 };
 }
 
 /** So many images have a picture at most: those that a reader wants to see first. */
@@ -31,14 +42,12 @@ const mostPictures = 400;
 /** What the report shows of an evaluation. `pictures`: by the samples' ids; undefined: there are none. */
 export function reportEvaluation(
   { metrics, samples }: Pick<Evaluation, "metrics" | "samples">,
-  { decision, threshold, mapThreshold }: UsedThresholds,
+  { decision, threshold, mapThreshold }: { decision: Decision; threshold: number; mapThreshold: number },
   pictures: ReadonlyMap<string, ReportPicture> | undefined,
 ): ReportEvaluation {
-  const kind = axes[decision];
-  const thresholds = { score: Math.log(threshold / (1 - threshold)), map: mapThreshold, margin: 0 };
-  const axis: ReportAxis = { kind, threshold: thresholds[kind] };
+  const axis = axisOf(samples, decision, threshold, mapThreshold);
   const images = samples.map(({ id, label, defect, verdict, score, logit, peak, margin }): ReportImage => {
-    return { id, label, defect, value: valueOf[kind]({ logit, peak, margin }), verdict, score, peak };
+    return { id, label, defect, value: valueOf[axis.kind]({ logit, peak, margin }), verdict, score, peak };
   });
   for (const image of byInterest(images, axis.threshold).slice(0, mostPictures)) {
     const picture = pictures?.get(image.id);

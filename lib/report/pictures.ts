@@ -31,6 +31,8 @@ export class ReportPictures {
   readonly pictures = new Map<string, ReportPicture>();
   /** At which the images were judged; NaN before the first one. */
   mapThreshold = NaN;
+  /** Images that could not be drawn, such as those that are gone by now. */
+  failed = 0;
   readonly #scale: ColourScale;
   readonly #side: number;
 
@@ -47,7 +49,10 @@ export class ReportPictures {
   async add(sample: Sample, detection: Detection): Promise<void> {
     const { map, mapThreshold } = detection;
     this.mapThreshold = mapThreshold;
-    await this.#scale.add(map.data, (range) => this.#draw(sample, detection, range));
+    // The evaluation is worth more than a picture.
+    const draw = (range: ColourRange): Promise<void> =>
+      this.#draw(sample, detection, range).catch(() => void this.failed++);
+    await this.#scale.add(map.data, draw);
   }
 
   /** Call it after the last one. */

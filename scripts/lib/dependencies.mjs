@@ -9,6 +9,9 @@ const forUsers = ["0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "
 /** Of what only developers install, which is not passed on. */
 const forDevelopers = [...forUsers, "BlueOak-1.0.0", "MPL-2.0", "Python-2.0"];
 
+/** What the pages are made of: bundled into dist/web, and so passed on, with their licences. */
+export const bundled = ["preact", "uplot"];
+
 /** Every package, by name and version: {name, version, license, dev, hasInstallScript}. */
 export function lockedPackages() {
   const { packages } = JSON.parse(readFileSync(path.join(root, "package-lock.json"), "utf8"));
@@ -16,7 +19,7 @@ export function lockedPackages() {
     .filter(([place]) => place !== "")
     .map(([place, { version, license, dev = false, hasInstallScript = false }]) => {
       const name = place.slice(place.lastIndexOf("node_modules/") + "node_modules/".length);
-      return { name, version, license, dev, hasInstallScript };
+      return { name, version, license, dev: dev && !bundled.includes(name), hasInstallScript };
     })
     .sort((a, b) => a.name.localeCompare(b.name, "en") || a.version.localeCompare(b.version, "en", { numeric: true }));
 }

@@ -3,6 +3,7 @@ import { existsSync, readFileSync, rmSync, statSync } from "node:fs";
 import path from "node:path";
 
 import { writeDeclarations } from "./declarations.mjs";
+import { bundled } from "./dependencies.mjs";
 import { root } from "./paths.mjs";
 import { Failure, filesUnder, fingerprint, run, stampIs, writeStamp } from "./steps.mjs";
 
@@ -49,9 +50,6 @@ export async function compileTypeScript(rebuild) {
   return { state: "compiled" };
 }
 
-/** What the pages are made of, with the licences that must go with it. */
-const bundled = ["preact", "uplot"];
-
 /** One script and one style sheet for each page, in dist/web. */
 async function bundlePages() {
   const { build } = await import("esbuild");
@@ -70,7 +68,7 @@ async function bundlePages() {
     jsx: "automatic",
     jsxImportSource: "preact",
     legalComments: "none",
-    banner: { js: licences.join("\n") },
+    banner: { js: licences.join("\n"), css: licences.at(-1) },
     logLevel: "warning",
   });
 }

@@ -96,6 +96,12 @@ test("the threshold moves numbers, kinds, costs and gallery, and goes back", opt
   assert.match((await page.locator(".costs").textContent())!, /1000 parts: 300/);
   await page.getByLabel("cost of a missed defect").fill("0.1");
   assert.match((await page.locator(".costs").textContent())!, /1000 parts: 0.3/);
+  // Key by key, as people do.
+  const miss = page.getByLabel("cost of a missed defect");
+  await miss.fill("");
+  await miss.pressSequentially("0.25");
+  assert.equal(await miss.inputValue(), "0.25");
+  assert.match((await page.locator(".costs").textContent())!, /1000 parts: 0.75/);
   await page.getByLabel("cost of a missed defect").fill("100000");
   await page.getByRole("button", { name: "Go there" }).click();
   assert.equal((await cards())[0], "20 of 20", "misses are dear");
@@ -105,6 +111,16 @@ test("the threshold moves numbers, kinds, costs and gallery, and goes back", opt
   await page.mouse.click(box.x + box.width - 2, box.y + box.height / 2);
   assert.match((await cards())[0]!, /^[0-2] of 20$/);
   assert.deepEqual(complaints, []);
+});
+
+test("what the model leaves to a person is told", options, async (t) => {
+  const { evaluation } = reported();
+  const images = evaluation!.images.map((image, i) =>
+    i % 10 === 0 ? { ...image, verdict: "unsure" as const } : image,
+  );
+  const { page } = await openPage(t, await written(t, reported({ evaluation: { ...evaluation!, images } })));
+  await page.getByText('"unsure": 4 good parts and 2 defects').waitFor();
+  assert.equal(await page.locator(".tiles strong", { hasText: "unsure" }).count(), 6);
 });
 
 test("names are text, whatever is in them", options, async (t) => {

@@ -132,6 +132,34 @@ test("report: with the images, or with what the training left; never over a file
     after.images.map(({ value }) => value),
     evaluation!.images.map(({ value }) => value),
   );
+  // Nothing that is there is written over by it.
+  const model = readFileSync(path.join(run, "model.safetensors"));
+  for (const [name, args] of [
+    ["a model", ["report", run, "--out", path.join(run, "model.safetensors"), "--overwrite"]],
+    ["a folder", ["report", run, "--out", run, "--overwrite"]],
+    ["a data set that is not given", ["report", run, "--kind", "folder", "--overwrite"]],
+    [
+      "one file twice",
+      [
+        "evaluate",
+        "--model",
+        path.join(run, "model.safetensors"),
+        "--data",
+        data,
+        "--out",
+        at("two"),
+        "--report",
+        at("two"),
+      ],
+    ],
+  ] as const)
+    assert.equal((await supersimplenet([...args])).code, 2, name);
+  for (const name of ["model.safetensors", "metrics.json", "checkpoint/last.safetensors"]) {
+    const refused = await train(at("own"), 1, "--report", at("own", name));
+    assert.equal(refused.code, 2, refused.stderr);
+  }
+  assert.ok(!existsSync(at("own")));
+  assert.deepEqual(readFileSync(path.join(run, "model.safetensors")), model);
   rmSync(path.join(run, "report.html"));
   const none = await supersimplenet(["report", data]);
   assert.equal(none.code, 2);

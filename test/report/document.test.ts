@@ -37,6 +37,31 @@ test("images stand on the axis of what decides, with the threshold that decided"
   assert.match(score.withoutPictures!, /without the images/);
 });
 
+test("the page decides as the model did: where regions decide too, at a threshold beyond all scores, and on the threshold", () => {
+  const at = (samples: ReturnType<typeof sample>[], decision: "score" | "map", threshold = 0.5) => {
+    const { axis, images } = reportEvaluation(
+      { metrics, samples },
+      { decision, threshold, mapThreshold: 1 },
+      undefined,
+    );
+    assert.ok(Number.isFinite(axis.threshold));
+    assert.deepEqual(
+      images.map(({ value }) => value >= axis.threshold),
+      samples.map(({ anomalous }) => anomalous),
+    );
+    return axis;
+  };
+  // A map that is high where no region is large enough.
+  const small = sample("small region", "anomalous", 4, { anomalous: false, margin: -1 });
+  assert.equal(at([small, sample("found", "anomalous", 2)], "map").kind, "margin");
+  const none = [sample("a", "normal", -1, { anomalous: false }), sample("b", "anomalous", 3, { anomalous: false })];
+  assert.equal(at(none, "score", 1).kind, "score");
+  const all = [sample("a", "normal", -1, { anomalous: true }), sample("b", "anomalous", 3, { anomalous: true })];
+  assert.equal(at(all, "score", 0).kind, "score");
+  const logit = 0.1 + 0.2;
+  at([sample("on it", "anomalous", logit), sample("below", "normal", -1)], "score", 1 / (1 + Math.exp(-logit - 1e-16)));
+});
+
 test("the worst mistakes come first, then what is nearest to the threshold", () => {
   const samples = [
     sample("fine", "normal", -2),

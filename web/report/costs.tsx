@@ -1,4 +1,4 @@
-import { useState } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 
 import type { ReportImage } from "../../lib/report/types.js";
 import { cheapest, costAt, type Costs, isDefect } from "./numbers.js";
@@ -14,12 +14,17 @@ const shown = (cost: number): string => cost.toLocaleString("en-GB", { maximumFr
 
 /** What a threshold costs, by the reader's own numbers. */
 export function CostPanel({ images, threshold, onThreshold }: Props) {
-  const [costs, setCosts] = useState<Costs>({ miss: 100, reject: 1, defects: 0.02 });
+  // As typed: a number that is being typed is not written over.
+  const [typed, setTyped] = useState({ miss: "100", reject: "1", defects: "2" });
+  const costs: Costs = useMemo(() => {
+    const number = (text: string, most = Infinity): number => Math.min(most, Math.max(0, Number(text) || 0));
+    return { miss: number(typed.miss), reject: number(typed.reject), defects: number(typed.defects, 100) / 100 };
+  }, [typed]);
+  const best = useMemo(() => cheapest(images, costs), [images, costs]);
   const defects = images.filter(isDefect).length;
   if (defects === 0 || defects === images.length) return <p class="quiet">{texts.noCosts}</p>;
-  const best = cheapest(images, costs);
   const cost = costAt(images, threshold, costs);
-  const field = (name: keyof Costs, label: string, scale: number, most?: number) => (
+  const field = (name: keyof Costs, label: string, most?: number) => (
     <label>
       {label}
       <input
@@ -27,11 +32,8 @@ export function CostPanel({ images, threshold, onThreshold }: Props) {
         min={0}
         max={most}
         step="any"
-        value={costs[name] * scale}
-        onInput={(event) => {
-          const value = Number(event.currentTarget.value) / scale;
-          if (value >= 0 && (most === undefined || value * scale <= most)) setCosts({ ...costs, [name]: value });
-        }}
+        value={typed[name]}
+        onInput={(event) => setTyped({ ...typed, [name]: event.currentTarget.value })}
       />
     </label>
   );
@@ -39,9 +41,9 @@ export function CostPanel({ images, threshold, onThreshold }: Props) {
     <div class="costs">
       <h3>{texts.costs}</h3>
       <div class="fields">
-        {field("miss", texts.costOfMiss, 1)}
-        {field("reject", texts.costOfReject, 1)}
-        {field("defects", texts.shareOfDefects, 100, 100)}
+        {field("miss", texts.costOfMiss)}
+        {field("reject", texts.costOfReject)}
+        {field("defects", texts.shareOfDefects, 100)}
         <p>
           {texts.perThousand}: <strong>{shown(cost)}</strong>
         </p>

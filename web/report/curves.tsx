@@ -10,8 +10,10 @@ const colourOf = (name: string): string => getComputedStyle(document.documentEle
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
+type ChartOptions = Omit<uPlot.Options, "width" | "height">;
+
 /** A uPlot chart that fills its place and follows the theme. */
-function Chart({ data, options }: { data: uPlot.AlignedData; options: () => Omit<uPlot.Options, "width" | "height"> }) {
+function Chart({ data, options, text }: { data: uPlot.AlignedData; options: () => ChartOptions; text: string }) {
   const place = useRef<HTMLDivElement>(null);
   useEffect(() => {
     const box = place.current!;
@@ -23,14 +25,27 @@ function Chart({ data, options }: { data: uPlot.AlignedData; options: () => Omit
     draw();
     const observer = new ResizeObserver(() => plot!.setSize({ width: box.clientWidth, height: 260 }));
     observer.observe(box);
+    // On paper it is light: the style sheet knows the attribute.
+    const print = (): void => {
+      document.documentElement.toggleAttribute("data-print", true);
+      draw();
+    };
+    const printed = (): void => {
+      document.documentElement.removeAttribute("data-print");
+      draw();
+    };
     dark.addEventListener("change", draw);
+    addEventListener("beforeprint", print);
+    addEventListener("afterprint", printed);
     return () => {
       observer.disconnect();
       dark.removeEventListener("change", draw);
+      removeEventListener("beforeprint", print);
+      removeEventListener("afterprint", printed);
       plot?.destroy();
     };
   }, [data]);
-  return <div class="chart" ref={place} />;
+  return <div class="chart" ref={place} role="img" aria-label={text} />;
 }
 
 const axis = (label: string): uPlot.Axis => ({
@@ -87,11 +102,11 @@ export function Curves({ images, threshold }: { images: readonly ReportImage[]; 
       <div class="columns">
         <figure>
           <figcaption>{texts.roc}</figcaption>
-          <Chart data={roc} options={shareOptions(texts.falseRejects, texts.recall)} />
+          <Chart data={roc} text={texts.roc} options={shareOptions(texts.falseRejects, texts.recall)} />
         </figure>
         <figure>
           <figcaption>{texts.pr}</figcaption>
-          <Chart data={pr} options={shareOptions(texts.recall, texts.precision)} />
+          <Chart data={pr} text={texts.pr} options={shareOptions(texts.recall, texts.precision)} />
         </figure>
       </div>
     </section>
@@ -124,7 +139,7 @@ export function TrainingCurves({ epochs }: { epochs: readonly ReportEpoch[] }) {
   return (
     <section>
       <h2>{texts.training}</h2>
-      <Chart data={data} options={options} />
+      <Chart data={data} text={texts.lossByEpoch} options={options} />
     </section>
   );
 }

@@ -73,7 +73,8 @@ export function Gallery({ evaluation, threshold }: { evaluation: ReportEvaluatio
 function Tile({ image, threshold, mask }: { image: ReportImage; threshold: number; mask: boolean }) {
   const { id, defect, value, picture } = image;
   const wrong = isMistake(image, threshold);
-  const tag = wrong ? (isDefect(image) ? texts.missedTag : texts.rejectedTag) : undefined;
+  const mistake = wrong ? (isDefect(image) ? texts.missedTag : texts.rejectedTag) : undefined;
+  const tag = [mistake, image.verdict === "unsure" && texts.unsureTag].filter(Boolean).join(" · ");
   return (
     <li class={wrong ? "wrong" : ""}>
       {picture && (

@@ -1,6 +1,6 @@
 import { useState } from "preact/hooks";
 
-import type { FactGroup, ReportDocument, ReportEvaluation } from "../../lib/report/types.js";
+import type { FactGroup, ReportDocument, ReportEvaluation, ReportImage } from "../../lib/report/types.js";
 import { CostPanel } from "./costs.js";
 import { Curves, TrainingCurves } from "./curves.js";
 import { Gallery } from "./gallery.js";
@@ -48,6 +48,7 @@ function Evaluated({ evaluation }: { evaluation: ReportEvaluation }) {
       <section>
         <h2>{texts.results}</h2>
         <Cards evaluation={evaluation} threshold={threshold} />
+        <Unsure images={images} />
       </section>
       <section>
         <h2>{texts.threshold}</h2>
@@ -67,12 +68,20 @@ function Evaluated({ evaluation }: { evaluation: ReportEvaluation }) {
 function Cards({ evaluation: { images }, threshold }: { evaluation: ReportEvaluation; threshold: number }) {
   const { found, missed, rejected, passed } = outcomeAt(images, threshold);
   return (
-    <div class="cards" aria-live="polite">
+    <div class="cards">
       <Card kind="found" text={texts.found} count={found} of={found + missed} />
       <Card kind={missed > 0 ? "wrong" : ""} text={texts.missed} count={missed} of={found + missed} />
       <Card kind={rejected > 0 ? "wrong" : ""} text={texts.rejected} count={rejected} of={rejected + passed} />
     </div>
   );
+}
+
+/** What the model leaves to a person, whatever the threshold on this page. */
+function Unsure({ images }: { images: readonly ReportImage[] }) {
+  const unsure = images.filter(({ verdict }) => verdict === "unsure");
+  if (unsure.length === 0) return null;
+  const defects = unsure.filter(isDefect).length;
+  return <p>{texts.unsure(unsure.length - defects, defects)}</p>;
 }
 
 function Card({ kind, text, count, of }: { kind: string; text: string; count: number; of: number }) {

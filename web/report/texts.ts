@@ -4,6 +4,9 @@ export const texts = {
   found: "defects found",
   missed: "defects missed",
   rejected: "good parts rejected",
+  unsure: (good: number, defects: number) =>
+    `The model's own verdict on ${good + defects} of these images is "unsure": ${good} good parts and ${defects} defects for a person to look at. They count as good here.`,
+  unsureTag: "unsure",
   interval: (low: string, high: string) => `90 % interval ${low} to ${high}`,
   ofNone: "none in the data",
   results: "Results",
@@ -42,6 +45,7 @@ export const texts = {
   precision: "precision",
   training: "Training",
   loss: "loss",
+  lossByEpoch: "The loss and its parts by epoch",
   epoch: "epoch",
   terms: {
     loss: "loss in all",
