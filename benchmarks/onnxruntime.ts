@@ -6,13 +6,13 @@ interface Runtime {
   Tensor: new (type: "float32", data: Float32Array, shape: number[]) => object;
 }
 interface Session {
-  run(feeds: Record<string, object>): Promise<Record<"map" | "score", { data: Float32Array }>>;
+  run(feeds: Record<string, object>): Promise<Record<"map" | "score" | "logit", { data: Float32Array } | undefined>>;
 }
 
 const mean = [0.485, 0.456, 0.406];
 const std = [0.229, 0.224, 0.225];
 
-/** The direct network exported by benchmarks/pytorch, as a Node program would run it: on the CPU, pixels normalised in JavaScript. */
+/** An exported network, of benchmarks/pytorch or ours, as a Node program would run it: on the CPU, pixels normalised in JavaScript. */
 export class OnnxNetwork {
   private constructor(
     private readonly runtime: Runtime,
@@ -51,9 +51,10 @@ export class OnnxNetwork {
         ];
         for (let p = 0; p < plane; p++) input[to + p] = pixels[from + 3 * p]! * scale - shift;
       }
-    const { map, score } = await this.session.run({
+    const { map, score, logit } = await this.session.run({
       image: new this.runtime.Tensor("float32", input, [count, 3, height, width]),
     });
-    return { scores: score.data, maps: map.data };
+    // PyTorch's export calls the logit its score.
+    return { scores: (logit ?? score)!.data, maps: map!.data };
   }
 }

@@ -10,8 +10,8 @@
  * PyTorch's network runs as a whole in --precision, in training under autocast.
  *
  * Python needs `torch` of the engine's version and `numpy`. Random weights: they change no time. --compile measures torch.compile
- * too (inference); --onnxruntime the installed package onnxruntime-node in that folder, on an export of the same network (inference;
- * Python then needs `onnx`).
+ * too (inference); --onnxruntime the installed package onnxruntime-node in that folder, on PyTorch's export of the same network and
+ * on ours (inference; Python then needs `onnx`).
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
@@ -19,6 +19,7 @@ import path from "node:path";
 import { parseArgs } from "node:util";
 
 import { arithmetic } from "../lib/benchmark/arithmetic.js";
+import { untrainedModel } from "../lib/benchmark/benchmark.js";
 import { renderScene } from "../lib/datasets/surface.js";
 import { writeTensors } from "../lib/files/tensors.js";
 import type {
@@ -212,15 +213,19 @@ async function inference(
     runners["compiled"] = await infer(true);
   }
   if (others.onnxruntime !== undefined) {
-    await child.send({ command: "export", path: at("network.onnx") });
-    const network = await OnnxNetwork.load(others.onnxruntime, at("network.onnx"), c.threads);
-    const run = () => network.detect(pixels, c.batch, c.size, c.size);
-    const theirs = await run();
-    compared["onnxruntime"] = {
-      score: agreement("score", ours.scores, theirs.scores, tolerance),
-      map: agreement("map", ours.maps, theirs.maps, tolerance),
-    };
-    runners["onnxruntime"] = () => timed(run, c.calls);
+    await child.send({ command: "export", path: at("direct.onnx") });
+    const model = await untrainedModel(c.architecture, [c.size, c.size], "random");
+    await model.exportOnnx(at("exported.onnx"), { input: "normalised", batch: c.batch, threads: c.threads });
+    for (const [name, file] of Object.entries({ onnxruntime: "direct.onnx", exported: "exported.onnx" })) {
+      const network = await OnnxNetwork.load(others.onnxruntime, at(file), c.threads);
+      const run = () => network.detect(pixels, c.batch, c.size, c.size);
+      const theirs = await run();
+      compared[name] = {
+        score: agreement("score", ours.scores, theirs.scores, tolerance),
+        map: agreement("map", ours.maps, theirs.maps, tolerance),
+      };
+      runners[name] = () => timed(run, c.calls);
+    }
   }
   gpuMemory(c, true);
   await child.send({ command: "memory", reset: true });

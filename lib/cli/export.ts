@@ -3,6 +3,7 @@ import path from "node:path";
 import { z } from "zod";
 
 import type { Parity } from "../export/parity.js";
+import { installRuntime } from "../export/runtime.js";
 import { Model } from "../models/model.js";
 import { exportOptions } from "../schema/export.js";
 import { probeFolder } from "../write.js";
@@ -47,7 +48,7 @@ export const exportCommand = command({
         output.done();
         if (parity === null)
           output.warn(
-            "unverified: onnxruntime-node is not installed, so nobody has compared this file with the engine. Install it ('npm install onnxruntime-node') and export again.",
+            `unverified: onnxruntime-node is not installed, so nobody has compared this file with the engine. Install it ('${installRuntime}') and export again.`,
           );
         else output.result(parityText(parity));
         output.result(`ONNX: ${out} (${(bytes / 1e6).toFixed(1)} MB)`);

@@ -16,7 +16,7 @@ import { metadataOf, parityProperty } from "./metadata.js";
 import { buildGraph, type GraphForm } from "./network.js";
 import { encodeModel, encodeProperties, type Tensor } from "./onnx_format.js";
 import { measureParity, type Parity } from "./parity.js";
-import { OnnxRuntime } from "./runtime.js";
+import { installRuntime, OnnxRuntime } from "./runtime.js";
 
 const where = "model.exportOnnx";
 
@@ -87,7 +87,7 @@ async function parityOf(
 /** The graph is ours: where it is refused, the runtime is too old for its operators. */
 function doesNotLoad(version: string, cause: SuperSimpleNetError): SuperSimpleNetError {
   const what = `onnxruntime-node ${version} does not load the graph. ${cause.message}`;
-  const fix = text`Update it ('npm install onnxruntime-node@1'), or choose an older ${option("opset")}.`;
+  const fix = text`Update it ('${installRuntime}'), or choose an older ${option("opset")}.`;
   return new SuperSimpleNetError("ONNXRUNTIME_UNUSABLE", what, { cause, fix });
 }
 

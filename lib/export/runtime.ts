@@ -29,7 +29,9 @@ export type Reply =
 
 /** The versions of onnxruntime-node that the parity is measured with: this major one. */
 const major = 1;
-const install = "Install it: 'npm install onnxruntime-node'.";
+/** Without the variable its install script downloads CUDA libraries on Linux x64. */
+export const installRuntime = `ONNXRUNTIME_NODE_INSTALL=skip npm install onnxruntime-node@${major}`;
+const install = `Install it: '${installRuntime}'.`;
 
 const unusable = (what: string, fix: string): SuperSimpleNetError =>
   new SuperSimpleNetError("ONNXRUNTIME_UNUSABLE", what, { fix });
@@ -63,7 +65,7 @@ export class OnnxRuntime {
       if (reply.kind === "opened") {
         if (Number.parseInt(reply.version, 10) === major) return new OnnxRuntime(child, reply.version, signal);
         const what = `onnxruntime-node ${reply.version} is installed, and this package works with version ${major}.`;
-        throw unusable(what, `Install that one: 'npm install onnxruntime-node@${major}'.`);
+        throw unusable(what, `Install that one: '${installRuntime}'.`);
       }
       child.kill();
       if (

@@ -13,7 +13,14 @@ import { metadataIn } from "../../lib/export/metadata.js";
 import { notBelow } from "../../lib/export/network.js";
 import { decodeModel, encodeModel } from "../../lib/export/onnx_format.js";
 import { OnnxRuntime } from "../../lib/export/runtime.js";
-import { type ExportOptions, Model, type SuperSimpleNetError, verifyOnnx } from "../../lib/index.js";
+import {
+  type ExportOptions,
+  Model,
+  type OnnxVerification,
+  type SuperSimpleNetError,
+  type Thresholds,
+  verifyOnnx,
+} from "../../lib/index.js";
 import { defaultThresholds, networkConfigOf } from "../../lib/models/config.js";
 import type { Architecture, ResizeMethod } from "../../lib/native/binding.js";
 import { engine, openEngine } from "../../lib/native/engine.js";
@@ -177,26 +184,33 @@ test("the graph resizes to the same pixels as the engine, every one of them", { 
   }
 });
 
-test("a graph that computes something else gets no file", { skip }, async () => {
-  const model = await randomModel();
-  const { backbone } = model;
-  // What is exported has another first convolution than what the engine then gets.
-  let calls = 0;
-  model.backbone = async (...given) => {
-    const tensors = await backbone.apply(model, given);
-    if (calls++ > 0) return tensors;
-    const weight = tensors["conv1.weight"]!;
-    return {
-      ...tensors,
-      "conv1.weight": { ...weight, data: (weight.data as Float32Array).map((value) => value * 1.01) },
+test(
+  "a graph that computes something else gets no file, nor does one whose comparison was stopped",
+  { skip },
+  async () => {
+    const model = await randomModel();
+    const { backbone } = model;
+    // What is exported has another first convolution than what the engine then gets.
+    let calls = 0;
+    model.backbone = async (...given) => {
+      const tensors = await backbone.apply(model, given);
+      if (calls++ > 0) return tensors;
+      const weight = tensors["conv1.weight"]!;
+      return {
+        ...tensors,
+        "conv1.weight": { ...weight, data: (weight.data as Float32Array).map((value) => value * 1.01) },
+      };
     };
-  };
-  await assert.rejects(model.exportOnnx(at("other.onnx"), { threads: 1 }), { code: "EXPORT_DIFFERS" });
-  assert.deepEqual(
-    readdirSync(folder).filter((name) => name === "other.onnx" || name.endsWith(".tmp")),
-    [],
-  );
-});
+    await assert.rejects(model.exportOnnx(at("other.onnx"), { threads: 1 }), { code: "EXPORT_DIFFERS" });
+    const controller = new AbortController();
+    const stopped = { threads: 1, signal: controller.signal, onProgress: () => controller.abort() };
+    await assert.rejects(model.exportOnnx(at("other.onnx"), stopped), { code: "ABORTED" });
+    assert.deepEqual(
+      readdirSync(folder).filter((name) => name === "other.onnx" || name.endsWith(".tmp")),
+      [],
+    );
+  },
+);
 
 test("verify compares both on a data set, and refuses other models and changed files", { skip }, async () => {
   const model = await randomModel();
@@ -216,6 +230,65 @@ test("verify compares both on a data set, and refuses other models and changed f
   assert.equal((await failure(verifyOnnx(model, at("changed.onnx"), dataset))).code, "FILE_CORRUPT");
   writeFileSync(at("text.onnx"), "not ONNX");
   assert.equal((await failure(verifyOnnx(model, at("text.onnx"), dataset))).code, "FILE_CORRUPT");
+});
+
+test("all three verdicts are those of the detector, and new thresholds are told of", { skip }, async () => {
+  const model = await randomModel();
+  const dataset = await smallDataset(folder);
+  const file = at("verdicts.onnx");
+  await model.exportOnnx(file, { threads: 1 });
+  const logits = (await verifyOnnx(model, file, dataset)).images
+    .map(({ engine: { logit } }) => logit)
+    .sort((a, b) => a - b);
+  const between = (i: number): number => (logits[i - 1]! + logits[i]!) / 2;
+  const thresholds: Thresholds = {
+    ...model.config.thresholds,
+    decision: "score",
+    scoreLogit: between(4),
+    unsure: {
+      scoreLogit: between(2),
+      mapLogit: 0,
+      missRate: 0.05,
+      method: "good-parts",
+      normal: { count: 0, of: 0, share: 0, low: 0, high: 0 },
+      anomalous: null,
+    },
+  };
+  const strict = new Model({ ...model.config, thresholds }, model.heads, {
+    tensors: await model.backbone("auto"),
+    embedded: true,
+  });
+  assert.ok((await verifyOnnx(strict, file, dataset)).thresholdsChanged);
+  await strict.exportOnnx(file, { threads: 1 });
+  const { images, otherVerdicts, thresholdsChanged } = await verifyOnnx(strict, file, dataset);
+  assert.deepEqual(images.map(({ graph }) => graph.verdict).sort(), [
+    "defect",
+    "defect",
+    "good",
+    "good",
+    "unsure",
+    "unsure",
+  ]);
+  assert.deepEqual([otherVerdicts, thresholdsChanged], [0, false]);
+});
+
+test("verify on the command line: a table, and exit code 1 for a graph that was changed", { skip }, async () => {
+  const [model, onnx] = [at("table.safetensors"), at("table.onnx")];
+  const random = await randomModel();
+  await random.save(model);
+  await random.exportOnnx(onnx, { threads: 1, input: "normalised" });
+  await smallDataset(folder);
+  const args = ["verify", "--model", model, "--onnx", onnx, "--data", path.join(folder, "data")];
+  const same = await supersimplenet(args);
+  assert.equal(same.code, 0, same.stderr);
+  assert.match(same.stdout, /^I-AUROC +(\d\.\d{4}) +\1$/m);
+  const read = decodeModel(readFileSync(onnx));
+  const leaky = read.graph.node.find(({ opType }) => opType === "LeakyRelu")!;
+  leaky.attribute[0]!.f! *= 1.5;
+  writeFileSync(onnx, encodeModel(read));
+  const changed = await supersimplenet([...args, "--json"]);
+  assert.equal(changed.code, 1, changed.stderr);
+  assert.equal((JSON.parse(changed.stdout) as OnnxVerification).withinBound, false);
 });
 
 /** The environment in which onnxruntime-node is not installed, or is of version 2. */
