@@ -252,7 +252,7 @@ test("steps instead of epochs: so many steps in all, in each fold too, and the s
   };
   const whole = await trainer.fit(data, fit);
   assert.deepEqual([steps, inFolds], [4, 12]);
-  assert.match(warned, /4 steps in all, too few to learn much: give it 240, which are 80 epochs/);
+  assert.match(warned, /4 steps in all, too few to learn much: give it 100, which are 34 epochs/);
   const { training } = whole.config;
   assert.deepEqual([training!.epochs, training!.options["steps"], training!.options["epochs"]], [2, 4, undefined]);
 
