@@ -71,12 +71,7 @@ async function run(flags: Options, signal: AbortSignal): Promise<number> {
   const split = options.shape.split.parse(flags.split);
   const file = path.resolve(model);
   const dataset = await datasets.open(data, { kind, category, fold });
-  refuseBadPlaces(flags, dataset, split);
-  if (report !== undefined) {
-    const read = dataset.samples.flatMap(({ image, mask }) => [image, mask]);
-    const others = [model, data, flags.backboneWeights, out, ...read];
-    await checkReportPlace("report", report, { data, others, overwrite });
-  }
+  await refuseBadPlaces(flags, dataset, split);
   for (const folder of outputFolders(flags)) await probeFolder(folder);
   return withDetector(Detector.load(file, settings), async (detector) => {
     warnIfUntrained(detector.model.config.backbone);
@@ -99,8 +94,8 @@ async function run(flags: Options, signal: AbortSignal): Promise<number> {
 }
 
 /** Nothing that is read is written over. */
-function refuseBadPlaces(flags: Options, dataset: Dataset, split: "train" | "test"): void {
-  const { model, data, out, overwrite, overlays } = flags;
+async function refuseBadPlaces(flags: Options, dataset: Dataset, split: "train" | "test"): Promise<void> {
+  const { model, data, out, overwrite, overlays, report } = flags;
   const images = dataset.samples.flatMap(({ image, mask }) => [image, mask]);
   const inputs = [model, data, flags.backboneWeights, ...images];
   if (out !== undefined) {
@@ -108,6 +103,7 @@ function refuseBadPlaces(flags: Options, dataset: Dataset, split: "train" | "tes
     refuseInputs("out", [out], inputs);
     refuseExisting("out", path.resolve(out), overwrite);
   }
+  if (report !== undefined) await checkReportPlace("report", report, { data, others: [...inputs, out], overwrite });
   if (overlays !== undefined) {
     refuseInDataset("overlays", overlays, data);
     refuseInputs("overlays", overlayFiles(overlays, dataset, split).values(), inputs);

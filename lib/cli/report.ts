@@ -10,6 +10,7 @@ import { readRegular } from "../files/input.js";
 import type { ModelConfig, Thresholds } from "../models/config.js";
 import { detectorOptions } from "../schema/detection.js";
 import { openOptions } from "../schema/datasets.js";
+import { probeFolder } from "../write.js";
 import { command, interruptible, wrongUsage } from "./command.js";
 import { runEvaluation } from "./evaluation.js";
 import { badPath, withoutEmptyFolders } from "./guards.js";
@@ -60,6 +61,7 @@ export const report = command({
     });
     return withoutEmptyFolders(path.dirname(out), () =>
       interruptible(async (signal) => {
+        await probeFolder(path.dirname(out));
         const { Model } = await import("../models/model.js");
         const model = await Model.load(files.model);
         const evaluated =
@@ -105,10 +107,9 @@ async function recorded(file: string, { thresholds }: ModelConfig): Promise<Eval
       Array.isArray(notes) &&
       [decision?.source, dataset?.name].every((value) => typeof value === "string") &&
       typeof decisions?.threshold === "number" &&
-      samples.every(({ id, logit, peak, margin, anomalous }) =>
-        [typeof id === "string", typeof anomalous === "boolean", [logit, peak, margin].every(Number.isFinite)].every(
-          Boolean,
-        ),
+      samples.every(
+        ({ id, logit, peak, margin, anomalous }) =>
+          typeof id === "string" && typeof anomalous === "boolean" && [logit, peak, margin].every(Number.isFinite),
       );
     if (!isWhole) throw new Error("it is no metrics.json");
     const then = model.thresholds;

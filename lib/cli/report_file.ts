@@ -8,7 +8,7 @@ import { type ModelConfig, networkSettings } from "../models/config.js";
 import { packageVersion, pinned } from "../native/locate.js";
 import type { ReportPictures } from "../report/pictures.js";
 import type { FactGroup, ReportEpoch } from "../report/types.js";
-import { probeFolder, refuseSpecial, writeWholeFile } from "../write.js";
+import { refuseSpecial, writeWholeFile } from "../write.js";
 import { badPath, refuseExisting, refuseInDataset, refuseInputs } from "./guards.js";
 import { output, printable } from "./output.js";
 
@@ -21,7 +21,7 @@ export async function picturesFor(dataset: Dataset, split: Split, config: ModelC
 
 /**
  * Refuses, before any work, a place where no report can be written, and one that holds what the command reads or writes.
- * Errors: INVALID_OPTION, NO_PERMISSION, NO_SPACE, FILE_ERROR.
+ * Makes nothing. Errors: INVALID_OPTION, FILE_ERROR.
  */
 export async function checkReportPlace(
   name: string,
@@ -38,7 +38,6 @@ export async function checkReportPlace(
   refuseExisting(name, place, overwrite);
   if (await isFolder(place)) throw badPath(name, place, `${place} is a folder.`, "Give the name of a file.");
   await refuseSpecial(place);
-  await probeFolder(path.dirname(place));
 }
 
 /** Writes the report at the end of a long work, whose results stand whatever becomes of it. Returns the exit code. */

@@ -114,6 +114,7 @@ async function trainAndEvaluate(plan: Plan, signal: AbortSignal): Promise<number
   const { options: checked } = new Trainer(settings); // wrong options are found before a large data set is read
   if (plan.writes) {
     await probeFolder(out);
+    if (plan.report !== undefined) await probeFolder(path.dirname(path.resolve(plan.report)));
     await refuseSpecialFiles(files);
   }
   if (ranks) {

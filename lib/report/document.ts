@@ -8,16 +8,14 @@ import type { FactGroup, ReportAxis, ReportEvaluation, ReportImage, ReportPictur
 
 const axes: Readonly<Record<Decision, ReportAxis["kind"]>> = { score: "score", map: "map", either: "margin" };
 
-type Judged = Pick<Evaluation["samples"][number], "logit" | "peak" | "margin">;
+type Sample = Evaluation["samples"][number];
 
 /** An image's place on the axis. Of the score its logit: near 0 and 1 all scores look alike. */
-const valueOf: Readonly<Record<ReportAxis["kind"], (sample: Judged) => number>> = {
+const valueOf: Readonly<Record<ReportAxis["kind"], (sample: Sample) => number>> = {
   score: ({ logit }) => logit,
   map: ({ peak }) => peak,
   margin: ({ margin }) => margin,
 };
-
-type Sample = Pick<Evaluation, "samples">["samples"][number];
 
 /**
  * The axis on which the model's decision is one threshold: that of what decides, or the margin where options such as a least
@@ -25,9 +23,12 @@ type Sample = Pick<Evaluation, "samples">["samples"][number];
  */
 function axisOf(samples: readonly Sample[], decision: Decision, threshold: number, mapThreshold: number): ReportAxis {
   const kind = axes[decision];
-  const values = (anomalous: boolean): number[] =>
-    samples.filter((sample) => sample.anomalous === anomalous).map(valueOf[kind]);
-  const [below, above] = [Math.max(...values(false)), Math.min(...values(true))];
+  let [below, above] = [-Infinity, Infinity];
+  for (const sample of samples) {
+    const value = valueOf[kind](sample);
+    if (sample.anomalous) above = Math.min(above, value);
+    else below = Math.max(below, value);
+  }
   if (kind === "margin" || below >= above) return { kind: "margin", threshold: 0 };
   const own = kind === "map" ? mapThreshold : Math.log(threshold / (1 - threshold));
   if (Number.isFinite(own) && own > below && own <= above) return { kind, threshold: own };
@@ -46,8 +47,9 @@ export function reportEvaluation(
   pictures: ReadonlyMap<string, ReportPicture> | undefined,
 ): ReportEvaluation {
   const axis = axisOf(samples, decision, threshold, mapThreshold);
-  const images = samples.map(({ id, label, defect, verdict, score, logit, peak, margin }): ReportImage => {
-    return { id, label, defect, value: valueOf[axis.kind]({ logit, peak, margin }), verdict, score, peak };
+  const images = samples.map((sample): ReportImage => {
+    const { id, label, defect, verdict, score, peak } = sample;
+    return { id, label, defect, value: valueOf[axis.kind](sample), verdict, score, peak };
   });
   for (const image of byInterest(images, axis.threshold).slice(0, mostPictures)) {
     const picture = pictures?.get(image.id);

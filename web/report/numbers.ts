@@ -71,12 +71,13 @@ export interface Costs {
   defects: number;
 }
 
-/** Of 1000 parts. */
-export function costAt(images: readonly ReportImage[], threshold: number, { miss, reject, defects }: Costs): number {
+/** Of 1000 parts, by the shares of defects that are missed and of good parts that are rejected. */
+const costOf = (missRate: number, rejectRate: number, { miss, reject, defects }: Costs): number =>
+  1000 * (defects * missRate * miss + (1 - defects) * rejectRate * reject);
+
+export function costAt(images: readonly ReportImage[], threshold: number, costs: Costs): number {
   const { found, missed, rejected, passed } = outcomeAt(images, threshold);
-  const missRate = missed / (found + missed);
-  const rejectRate = rejected / (rejected + passed);
-  return 1000 * (defects * missRate * miss + (1 - defects) * rejectRate * reject);
+  return costOf(missed / (found + missed), rejected / (rejected + passed), costs);
 }
 
 /** The cheapest threshold between the images, in the middle of its gap: in one pass from the highest on. */
@@ -85,9 +86,7 @@ export function cheapest(images: readonly ReportImage[], costs: Costs): { thresh
   const defects = images.filter(isDefect).length;
   const good = images.length - defects;
   let [found, rejected] = [0, 0];
-  const costNow = (): number =>
-    1000 *
-    (costs.defects * (1 - found / defects) * costs.miss + (1 - costs.defects) * (rejected / good) * costs.reject);
+  const costNow = (): number => costOf((defects - found) / defects, rejected / good, costs);
   let best = { threshold: (sorted[0]?.value ?? 0) + 1, cost: costNow() };
   sorted.forEach((image, i) => {
     if (isDefect(image)) found++;
