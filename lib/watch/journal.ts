@@ -81,7 +81,7 @@ export class Journal {
       if (first !== undefined) checkHead(first, of, file);
       await writer.prepare(file);
       for (const line of lines) journal.#take(parsed(line, file));
-      await journal.lookAround();
+      await journal.lookAtPlace();
       await journal.#rewrite();
       return journal;
     } catch (error) {
@@ -170,7 +170,7 @@ export class Journal {
   }
 
   /** Call it before images of the folder are noted, and now and then: the folder may be mounted anew. */
-  async lookAround(): Promise<void> {
+  async lookAtPlace(): Promise<void> {
     this.#place = await placeOf(this.folder);
   }
 

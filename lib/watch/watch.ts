@@ -172,6 +172,11 @@ class Watching {
     });
   }
 
+  /** The same, waited for as long as the disks have room. */
+  #soon(work: Promise<void>): Promise<void> {
+    return this.#patience.wait(this.#heeded(work));
+  }
+
   async *#images(signal: AbortSignal): AsyncGenerator<{ id: string; image: string }> {
     for await (const { early, ...arrival } of this.#arrivals.watch(signal)) {
       const attempt = early ? undefined : this.parts.trigger?.claim();
@@ -187,7 +192,7 @@ class Watching {
   /** What fails is tried again, or told. */
   async #record(detection: Detection, arrival: Taken): Promise<void> {
     const file = this.#fileOf(arrival);
-    await this.journal.lookAround();
+    await this.journal.lookAtPlace();
     // It was being written after all, or it is gone.
     if (!(await isSame(file, arrival))) return this.#again(arrival);
     const repeated = this.journal.wasStarted(arrival);
@@ -199,7 +204,7 @@ class Watching {
     if (attempt) this.parts.trigger!.judged(attempt, result);
     this.parts.onResult?.(result);
     const written = this.parts.outputs?.write(result) ?? Promise.resolve(true);
-    await this.#patience.wait(this.#heeded(this.#finish(written, result, arrival)));
+    await this.#soon(this.#finish(written, result, arrival));
   }
 
   /** What comes once the result is where it belongs. Without that, the image is judged again after the next start. */
@@ -238,7 +243,7 @@ class Watching {
     this.#counts.unreadable++;
     this.parts.onUnreadable?.(error, file);
     const noted = this.journal.note("unreadable", arrival);
-    await this.#patience.wait(this.#heeded(this.#moved(noted, arrival, "unreadable")));
+    await this.#soon(this.#moved(noted, arrival, "unreadable"));
   }
 
   /** Images whose record was finished and whose move was not, when the process before this one ended. */
@@ -248,7 +253,7 @@ class Watching {
       if (signal.aborted) return;
       const folder = entry.event === "done" ? entry.verdict! : entry.event === "unreadable" ? "unreadable" : undefined;
       if (folder !== undefined && (await this.journal.fateOf(entry)) === "there")
-        await this.#patience.wait(this.#heeded(this.#moved(Promise.resolve(true), entry, folder)));
+        await this.#soon(this.#moved(Promise.resolve(true), entry, folder));
     }
   }
 
