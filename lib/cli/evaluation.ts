@@ -74,17 +74,6 @@ async function overlayWriter(
   };
 }
 
-/** An evaluation without paths of this machine, as metrics.json and --json hold it. */
-export function evaluationDocument(evaluation: Evaluation, dataset: Dataset, split: Split): Record<string, unknown> {
-  return {
-    dataset: { kind: dataset.kind, name: dataset.name },
-    split,
-    ...evaluation,
-    metrics: byPaperName(evaluation.metrics),
-    samples: evaluation.samples.map(({ image: _image, mask: _mask, ...sample }) => sample),
-  };
-}
-
 /** For people: how a model's thresholds were set, and what is doubtful in them. */
 export function thresholdsText(thresholds: Thresholds): string {
   // What was found at other thresholds is no longer so.

@@ -13,6 +13,7 @@ import type { ReportPictures } from "../report/pictures.js";
 import { paperBackbone, pathType } from "../schema/common.js";
 import { generatedOptions } from "../schema/datasets.js";
 import { option, rowOf } from "../schema/option.js";
+import { refuseSpecialFiles, type RunFiles, runFiles, saveMetrics, saveRun } from "../runs/files.js";
 import { trainerOptions } from "../schema/training.js";
 import { probeFolder, writeWholeFile } from "../write.js";
 import { command, interruptible } from "./command.js";
@@ -22,7 +23,7 @@ import { withDetector } from "./models.js";
 import { duration, output, program } from "./output.js";
 import { showTraining } from "./progress.js";
 import { picturesFor, writeReport } from "./report_file.js";
-import { refuseSpecialFiles, type RunFiles, runFiles, saveMetrics, saveRun, withWhatIsKept } from "./run_folder.js";
+import { withWhatIsKept } from "./run_folder.js";
 
 const { epochs, device, threads } = trainerOptions.shape;
 const { imageSize, seed } = generatedOptions.shape;

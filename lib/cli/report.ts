@@ -3,11 +3,10 @@ import path from "node:path";
 
 import { z } from "zod";
 
-import { option, SuperSimpleNetError, text } from "../errors.js";
-import type { Evaluation } from "../evaluation/evaluate.js";
-import { byIdentifier, type Metrics } from "../evaluation/metrics_table.js";
-import { readRegular } from "../files/input.js";
-import type { ModelConfig, Thresholds } from "../models/config.js";
+import { option, text } from "../errors.js";
+import type { ModelConfig } from "../models/config.js";
+import { runFiles } from "../runs/files.js";
+import { readRecorded } from "../runs/recorded.js";
 import { detectorOptions } from "../schema/detection.js";
 import { openOptions } from "../schema/datasets.js";
 import { probeFolder } from "../write.js";
@@ -18,7 +17,6 @@ import { withDetector } from "./models.js";
 import * as rows from "./options.js";
 import { output } from "./output.js";
 import { checkReportPlace, picturesFor, type ReportParts, writeReport } from "./report_file.js";
-import { runFiles } from "./run_folder.js";
 
 const { device, threads, backboneWeights } = detectorOptions.shape;
 
@@ -91,36 +89,10 @@ async function judged(flags: Options, model: string, signal: AbortSignal): Promi
 }
 
 /** What the training has left of its evaluation. */
-async function recorded(file: string, { thresholds }: ModelConfig): Promise<Evaluated> {
-  if (!existsSync(file)) return { evaluation: undefined, data: undefined, pictures: undefined };
-  const text = await readRegular(file);
-  try {
-    const document = JSON.parse(text.toString()) as Pick<Evaluation, "samples" | "decisions" | "decision" | "notes"> & {
-      metrics: Record<string, number | null>;
-      dataset: { kind: string; name: string };
-      split: "test";
-      model: { thresholds: Partial<Thresholds> };
-    };
-    const { metrics, samples, decisions, decision, notes, dataset, split, model } = document;
-    const evaluation = { metrics: byIdentifier(metrics) as Metrics, samples, decisions, decision, notes };
-    const isWhole =
-      Array.isArray(notes) &&
-      [decision?.source, dataset?.name].every((value) => typeof value === "string") &&
-      typeof decisions?.threshold === "number" &&
-      samples.every(
-        ({ id, logit, peak, margin, anomalous }) =>
-          typeof id === "string" && typeof anomalous === "boolean" && [logit, peak, margin].every(Number.isFinite),
-      );
-    if (!isWhole) throw new Error("it is no metrics.json");
-    const then = model.thresholds;
-    const isSame = (["decision", "scoreLogit", "mapLogit"] as const).every((name) => then[name] === thresholds[name]);
-    const changed = ["The model's thresholds were changed after these results: they are those of before."];
-    return { evaluation, data: { dataset, split }, pictures: undefined, notes: isSame ? [] : changed };
-  } catch (cause) {
-    throw new SuperSimpleNetError("FILE_CORRUPT", `${file} is damaged: ${(cause as Error).message}.`, {
-      cause,
-      path: file,
-      fix: "Give the data set, to judge its images again.",
-    });
-  }
+async function recorded(file: string, config: ModelConfig): Promise<Evaluated> {
+  const found = await readRecorded(file, config);
+  if (!found) return { evaluation: undefined, data: undefined, pictures: undefined };
+  const { evaluation, dataset, split, isCurrent } = found;
+  const changed = ["The model's thresholds were changed after these results: they are those of before."];
+  return { evaluation, data: { dataset, split }, pictures: undefined, notes: isCurrent ? [] : changed };
 }

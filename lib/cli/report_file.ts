@@ -3,11 +3,12 @@ import path from "node:path";
 import { fileSha256 } from "../checksum.js";
 import type { Dataset, Split } from "../datasets/dataset.js";
 import type { Evaluation } from "../evaluation/evaluate.js";
-import { isFolder, readRegular } from "../files/input.js";
+import { isFolder } from "../files/input.js";
 import { type ModelConfig, networkSettings } from "../models/config.js";
 import { packageVersion, pinned } from "../native/locate.js";
 import type { ReportPictures } from "../report/pictures.js";
-import type { FactGroup, ReportEpoch } from "../report/types.js";
+import type { FactGroup } from "../report/types.js";
+import { readLog } from "../runs/log.js";
 import { refuseSpecial, writeWholeFile } from "../write.js";
 import { badPath, refuseExisting, refuseInDataset, refuseInputs } from "./guards.js";
 import { output, printable } from "./output.js";
@@ -96,7 +97,7 @@ export async function writeReport(file: string, parts: ReportParts): Promise<voi
             pictures?.pictures,
           )
         : null,
-    training: log === undefined ? null : await epochsIn(log),
+    training: log === undefined ? null : ((await readLog(log))?.epochs ?? null),
     notes: [
       ...(evaluation?.notes ?? []),
       ...notes,
@@ -125,23 +126,4 @@ function dataFacts({ data, evaluation, config: { training } }: ReportParts): Fac
     ]);
   }
   return facts.length === 0 ? [] : [{ name: "Data", facts }];
-}
-
-/** The epochs in a training's log; null where there is none. */
-async function epochsIn(log: string): Promise<ReportEpoch[] | null> {
-  const text = await readRegular(log).then(String, () => undefined);
-  if (text === undefined) return null;
-  return text.split("\n").flatMap((line) => {
-    const event = parsed(line);
-    return event?.event === "epoch" ? [event] : [];
-  });
-}
-
-/** A line that a crash has cut off is no event. */
-function parsed(line: string): (ReportEpoch & { event: string }) | undefined {
-  try {
-    return JSON.parse(line) as ReportEpoch & { event: string };
-  } catch {
-    return undefined;
-  }
 }

@@ -5,6 +5,15 @@ import { z } from "zod";
 import type { Dataset } from "../datasets/dataset.js";
 import type { Evaluation } from "../evaluation/evaluate.js";
 import type { Model } from "../models/model.js";
+import {
+  metricsDocument,
+  refuseSpecialFiles,
+  removeFile,
+  type RunFiles,
+  runFiles,
+  saveMetrics,
+  saveRun,
+} from "../runs/files.js";
 import { mergeOptions } from "../schema/check.js";
 import type { OpenOptions } from "../schema/datasets.js";
 import type { DetectorOptions } from "../schema/detection.js";
@@ -23,17 +32,7 @@ import * as rows from "./options.js";
 import { duration, output, program, quoted } from "./output.js";
 import { showTraining } from "./progress.js";
 import { checkReportPlace, picturesFor, type ReportParts, writeLast } from "./report_file.js";
-import {
-  metricsDocument,
-  refuseOtherRun,
-  refuseSpecialFiles,
-  removeFile,
-  type RunFiles,
-  runFiles,
-  saveMetrics,
-  saveRun,
-  withWhatIsKept,
-} from "./run_folder.js";
+import { refuseOtherRun, withWhatIsKept } from "./run_folder.js";
 
 const { data, ...reading } = rows.dataset;
 
