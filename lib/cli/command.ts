@@ -57,6 +57,7 @@ export async function interruptible<T>(
   const stopListening = (): void => {
     process.off("SIGINT", onSignal);
     process.off("SIGTERM", onSignal);
+    process.off("disconnect", onDisconnect);
   };
   const onSignal = (name: NodeJS.Signals): void => {
     if (controller.signal.aborted) {
@@ -70,8 +71,12 @@ export async function interruptible<T>(
     output.log(`${hint} Press Ctrl-C again to stop at once.`);
     controller.abort();
   };
+  // Of a program that started this one with a channel, nobody is left to take what comes of the work.
+  const onDisconnect = (): void => controller.abort();
   process.on("SIGINT", onSignal);
   process.on("SIGTERM", onSignal);
+  if (process.connected) process.on("disconnect", onDisconnect);
+  process.channel?.unref();
   try {
     return await work(controller.signal);
   } finally {

@@ -31,6 +31,11 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import("./experiment.js")).experiment,
   },
   {
+    name: "studio",
+    summary: "collect, label, train, judge and decide in a browser",
+    load: async () => (await import("./studio.js")).studio,
+  },
+  {
     name: "predict",
     summary: "find defects on images",
     load: async () => (await import("./predict.js")).predict,

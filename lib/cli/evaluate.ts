@@ -8,13 +8,14 @@ import { evaluateOptions } from "../schema/evaluation.js";
 import { probeFolder, writeJson } from "../write.js";
 import { describeModel } from "../models/describe.js";
 import { evaluationDocument } from "../runs/files.js";
+import { picturesFor } from "../runs/report.js";
 import { command, interruptible } from "./command.js";
 import { evaluationText, thresholdsText, overlayFiles, runEvaluation } from "./evaluation.js";
 import { refuseExisting, refuseInDataset, refuseInputs, withoutEmptyFolders } from "./guards.js";
 import { warnIfUntrained, withDetector } from "./models.js";
 import * as rows from "./options.js";
 import { output } from "./output.js";
-import { checkReportPlace, picturesFor, writeLast } from "./report_file.js";
+import { checkReportPlace, writeLast } from "./report_file.js";
 
 const { split } = evaluateOptions.shape;
 const judging = detectorOptions.pick({

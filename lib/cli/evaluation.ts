@@ -11,6 +11,7 @@ import type { ReportPictures } from "../report/pictures.js";
 import { writeWholeFile } from "../write.js";
 import { type ModelConfig, networkSettings, type Thresholds } from "../models/config.js";
 import { output, table } from "./output.js";
+import { tellParent } from "./progress.js";
 
 export interface EvaluateOptions {
   split?: Split;
@@ -35,7 +36,10 @@ export async function runEvaluation(
   const evaluation = await evaluate(detector, dataset, {
     split,
     signal,
-    onProgress: (done, total) => output.progress(`evaluating ${done}/${total}`),
+    onProgress: (done, total) => {
+      output.progress(`evaluating ${done}/${total}`);
+      tellParent({ event: "evaluate", done, total });
+    },
     async onDetection(sample, detection) {
       await overlaid?.add(sample, detection);
       await pictures?.add(sample, detection);

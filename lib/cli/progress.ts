@@ -37,19 +37,24 @@ export function showTraining(
   const secondsSoFar: number[] = [];
 
   const callbacks: FitOptions = {
-    onStage({ stage, done, total, fold }) {
+    onStage(event) {
+      const { stage, done, total, fold } = event;
+      tellParent({ event: "stage", ...event });
       const which = fold ? `, fold ${fold.fold} of ${fold.folds}:` : "";
       output.progress(`${stages[stage]}${which} ${done}/${total}`);
     },
     async onStart(event) {
       start = event;
+      tellParent({ event: "start", ...event });
       images = imagesPerEpoch(event, balancedSampling);
       for (const line of startLines(event)) output.log(line);
       for (const warning of event.warnings) output.warn(warning);
       await keepLog(logFile, event.epochsDone);
       append(logFile, { event: "start", ...event });
     },
-    onStep({ epoch, epochs, step, steps, total }: StepEvent) {
+    onStep(event: StepEvent) {
+      const { epoch, epochs, step, steps, total } = event;
+      tellParent({ event: "step", ...event });
       output.progress(
         `epoch ${epoch}/${epochs}  step ${step}/${steps}  loss ${total.toFixed(4)}${pace(epochs - epoch + 1 - step / steps)}`,
       );
@@ -61,6 +66,7 @@ export function showTraining(
       if (!first || !start?.stepsDone) secondsSoFar.push(event.seconds);
       for (const warning of event.warnings) output.warn(warning);
       append(logFile, { event: "epoch", ...event });
+      tellParent({ event: "epoch", ...event });
       const { epoch, epochs, loss } = event;
       const text = `epoch ${epoch}/${epochs}  loss ${loss.toFixed(4)}${pace(epochs - epoch)}`;
       output.progress(text);
@@ -77,6 +83,11 @@ export function showTraining(
     const mean = recent.reduce((sum, s) => sum + s, 0) / recent.length;
     return `  ${(images / Math.max(mean, 1e-6)).toFixed(0)} images/s  ${epochsLeft > 0 ? `${duration(mean * epochsLeft)} left` : "done"}`;
   }
+}
+
+/** Tells a program that started this one with a channel, as the studio does (lib/studio/trainings.ts). */
+export function tellParent(event: object): void {
+  if (process.connected) process.send!(event);
 }
 
 function imagesPerEpoch(

@@ -16,13 +16,13 @@ import { option, rowOf } from "../schema/option.js";
 import { refuseSpecialFiles, type RunFiles, runFiles, saveMetrics, saveRun } from "../runs/files.js";
 import { trainerOptions } from "../schema/training.js";
 import { probeFolder, writeWholeFile } from "../write.js";
+import { picturesFor, writeReport } from "../runs/report.js";
 import { command, interruptible } from "./command.js";
 import { evaluationText } from "./evaluation.js";
 import { badPath, refuseInDataset, withoutEmptyFolders } from "./guards.js";
 import { withDetector } from "./models.js";
 import { duration, output, program } from "./output.js";
 import { showTraining } from "./progress.js";
-import { picturesFor, writeReport } from "./report_file.js";
 import { withWhatIsKept } from "./run_folder.js";
 
 const { epochs, device, threads } = trainerOptions.shape;

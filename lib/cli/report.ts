@@ -10,13 +10,14 @@ import { readRecorded } from "../runs/recorded.js";
 import { detectorOptions } from "../schema/detection.js";
 import { openOptions } from "../schema/datasets.js";
 import { probeFolder } from "../write.js";
+import { picturesFor, type ReportParts, writeReport } from "../runs/report.js";
 import { command, interruptible, wrongUsage } from "./command.js";
 import { runEvaluation } from "./evaluation.js";
 import { badPath, withoutEmptyFolders } from "./guards.js";
 import { withDetector } from "./models.js";
 import * as rows from "./options.js";
 import { output } from "./output.js";
-import { checkReportPlace, picturesFor, type ReportParts, writeReport } from "./report_file.js";
+import { checkReportPlace } from "./report_file.js";
 
 const { device, threads, backboneWeights } = detectorOptions.shape;
 

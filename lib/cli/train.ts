@@ -24,6 +24,7 @@ import type { RankSettings } from "../training/ranks.js";
 import type { CheckedOptions } from "../training/resolve.js";
 import { probeFolder } from "../write.js";
 import { describeModel } from "../models/describe.js";
+import { picturesFor, type ReportParts } from "../runs/report.js";
 import { command, interruptible } from "./command.js";
 import { comparisonText, evaluationText, runEvaluation, thresholdsText } from "./evaluation.js";
 import { badPath, refuseInDataset, refuseInputs, withoutEmptyFolders } from "./guards.js";
@@ -31,7 +32,7 @@ import { withDetector } from "./models.js";
 import * as rows from "./options.js";
 import { duration, output, program, quoted } from "./output.js";
 import { showTraining } from "./progress.js";
-import { checkReportPlace, picturesFor, type ReportParts, writeLast } from "./report_file.js";
+import { checkReportPlace, writeLast } from "./report_file.js";
 import { refuseOtherRun, withWhatIsKept } from "./run_folder.js";
 
 const { data, ...reading } = rows.dataset;

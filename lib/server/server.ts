@@ -1,5 +1,4 @@
-import { lookup } from "node:dns/promises";
-import { type AddressInfo, createServer, type Server as NetServer } from "node:net";
+import type { AddressInfo, Server as NetServer } from "node:net";
 
 import type { FastifyBaseLogger, FastifyInstance } from "fastify";
 
@@ -11,12 +10,13 @@ import { check } from "../schema/check.js";
 import { servedDetectorOptions, serverOptions, type ServerSettings } from "../schema/server.js";
 import { isLoopback } from "./access.js";
 import { Admission } from "./admission.js";
-import { type AppParts, makeApp, maxConnections } from "./app.js";
+import { type AppParts, makeApp } from "./app.js";
 import { Connections } from "./connections.js";
 import type { DetectionServer, ServerOptions } from "./create.js";
 import { Keeping } from "./keeping.js";
 import { Metrics } from "./metrics.js";
 import { type Loaded, Models } from "./models.js";
+import { listen } from "./listen.js";
 import { DetectionQueue } from "./queue.js";
 import { Service } from "./service.js";
 import { readToken } from "./token.js";
@@ -82,7 +82,7 @@ export async function startServer(
     app = makeApp(settings, parts);
     for (const tell of early) tell();
     const connections = new Connections(app.server);
-    const more = await listen(app, settings);
+    const more = await listen(where, app, settings);
     return new RunningServer(app, more, connections, settings, models, [output, keeper], () => (stopping = true));
   } catch (error) {
     models.close();
@@ -125,44 +125,6 @@ async function tlsOf({ tlsCert, tlsKey }: ServerSettings): Promise<AppParts["tls
 
 const readText = (file: string): Promise<Buffer> =>
   readRegular(file).catch((error: unknown) => Promise.reject(fileError(error, "read", file)));
-
-/** Listens; resolves to the servers beside the app's own whose connections go to it. */
-async function listen(app: FastifyInstance, { host, port }: ServerSettings): Promise<NetServer[]> {
-  try {
-    // Not left to fastify: connections of its second address would be out of the stop's reach.
-    const found = host === "localhost" ? await lookup(host, { all: true }) : [{ address: host }];
-    const [first, ...others] = new Set(found.map(({ address }) => address));
-    await app.listen({ host: first!, port, listenTextResolver: (address) => `listening at ${address}` });
-    const { port: taken } = app.server.address() as AddressInfo;
-    const more = await Promise.all(others.map((address) => listenToo(app, address, taken)));
-    return more.filter((server) => server !== undefined);
-  } catch (cause) {
-    await app.close();
-    const { code, message } = cause as NodeJS.ErrnoException;
-    const reasons: Record<string, string> = {
-      EADDRINUSE: "another program listens there.",
-      EACCES: "this user may not listen there.",
-      EADDRNOTAVAIL: "this machine does not have that address.",
-    };
-    const what = text`${call(where)}: cannot listen at ${host}, port ${port}: ${reasons[code ?? ""] ?? message}`;
-    throw new SuperSimpleNetError("INVALID_OPTION", what, {
-      cause,
-      option: code === "EADDRNOTAVAIL" ? "host" : "port",
-      value: code === "EADDRNOTAVAIL" ? host : port,
-      fix: text`Give another ${option(code === "EADDRNOTAVAIL" ? "host" : "port")}.`,
-    });
-  }
-}
-
-/** Undefined where this machine has no such address after all, or another program the port. */
-function listenToo(app: FastifyInstance, host: string, port: number): Promise<NetServer | undefined> {
-  const server = createServer((socket) => void app.server.emit("connection", socket));
-  server.maxConnections = maxConnections;
-  return new Promise((resolve) => {
-    server.once("error", () => resolve(undefined));
-    server.listen({ host, port }, () => resolve(server));
-  });
-}
 
 class RunningServer implements DetectionServer {
   readonly url: string;

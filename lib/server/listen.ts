@@ -1,0 +1,49 @@
+import { lookup } from "node:dns/promises";
+import { type AddressInfo, createServer, type Server as NetServer } from "node:net";
+
+import type { FastifyInstance } from "fastify";
+
+import { call, option, SuperSimpleNetError, text } from "../errors.js";
+import { maxConnections } from "./base.js";
+
+/** Listens; resolves to the servers beside the app's own whose connections go to it. */
+export async function listen(
+  where: string,
+  app: FastifyInstance,
+  { host, port }: { host: string; port: number },
+): Promise<NetServer[]> {
+  try {
+    // Not left to fastify: connections of its second address would be out of the stop's reach.
+    const found = host === "localhost" ? await lookup(host, { all: true }) : [{ address: host }];
+    const [first, ...others] = new Set(found.map(({ address }) => address));
+    await app.listen({ host: first!, port, listenTextResolver: (address) => `listening at ${address}` });
+    const { port: taken } = app.server.address() as AddressInfo;
+    const more = await Promise.all(others.map((address) => listenToo(app, address, taken)));
+    return more.filter((server) => server !== undefined);
+  } catch (cause) {
+    await app.close();
+    const { code, message } = cause as NodeJS.ErrnoException;
+    const reasons: Record<string, string> = {
+      EADDRINUSE: "another program listens there.",
+      EACCES: "this user may not listen there.",
+      EADDRNOTAVAIL: "this machine does not have that address.",
+    };
+    const what = text`${call(where)}: cannot listen at ${host}, port ${port}: ${reasons[code ?? ""] ?? message}`;
+    throw new SuperSimpleNetError("INVALID_OPTION", what, {
+      cause,
+      option: code === "EADDRNOTAVAIL" ? "host" : "port",
+      value: code === "EADDRNOTAVAIL" ? host : port,
+      fix: text`Give another ${option(code === "EADDRNOTAVAIL" ? "host" : "port")}.`,
+    });
+  }
+}
+
+/** Undefined where this machine has no such address after all, or another program the port. */
+function listenToo(app: FastifyInstance, host: string, port: number): Promise<NetServer | undefined> {
+  const server = createServer((socket) => void app.server.emit("connection", socket));
+  server.maxConnections = maxConnections;
+  return new Promise((resolve) => {
+    server.once("error", () => resolve(undefined));
+    server.listen({ host, port }, () => resolve(server));
+  });
+}

@@ -1,0 +1,272 @@
+import { evaluate } from "../evaluation/evaluate.js";
+import { moments } from "../calibration/rate.js";
+import { recordOf } from "../detection/record.js";
+import type { Detection } from "../detection/types.js";
+import { hasCode, SuperSimpleNetError } from "../errors.js";
+import type { RawImage } from "../images/source.js";
+import { imageSize } from "../images/decode.js";
+import { pngOf } from "../images/png.js";
+import { engine } from "../native/engine.js";
+import { Model } from "../models/model.js";
+import { type ColourRange, colourRange } from "../report/colours.js";
+import { reportEvaluation } from "../report/document.js";
+import { heatMapPng } from "../report/overlay.js";
+import { runFiles, saveMetrics } from "../runs/files.js";
+import { picturesFor, writeReport } from "../runs/report.js";
+import { readRecorded, type Recorded } from "../runs/recorded.js";
+import type { ThresholdOptions } from "../schema/models.js";
+import { HttpError } from "../server/errors.js";
+import type { Detectors } from "./detectors.js";
+import type { Project } from "./project.js";
+import { rankForLabels } from "./suggest.js";
+import type { Trainings } from "./trainings.js";
+import type { Judgement, StudioDetection, StudioEvent, Suggestions } from "./types.js";
+
+/** What models say: of the test images, of images that nobody has labelled, and of any that is asked for. */
+export class Judge {
+  #suggestions: Suggestions | null = null;
+  /** Works through many images one after another, so that a click is answered meanwhile. */
+  #work: { run: string; controller: AbortController; ended: Promise<void> } | undefined;
+
+  constructor(
+    private readonly project: Project,
+    private readonly trainings: Trainings,
+    private readonly detectors: Detectors,
+    private readonly tell: (event: StudioEvent) => void,
+  ) {}
+
+  get suggestions(): Suggestions | null {
+    return this.#suggestions;
+  }
+
+  /** A run's results on the test images, with the addresses of their pictures. */
+  async judgement(run: string): Promise<Judgement> {
+    const { model, recorded } = await this.#recorded(run);
+    const notes = [...(recorded?.evaluation.notes ?? [])];
+    if (!recorded) return { run, evaluation: null, isCurrent: false, notes };
+    const { evaluation } = recorded;
+    const { decision, decisions } = evaluation;
+    const { mapLogit } = model.config.thresholds;
+    const limits = { decision: decision.source, threshold: decisions.threshold, mapThreshold: mapLogit };
+    const shown = reportEvaluation(evaluation, limits, undefined);
+    shown.withoutPictures = null;
+    const versions = new Map(this.project.images.map((image) => [image.shown.id, image]));
+    for (const image of shown.images) {
+      const found = versions.get(image.id);
+      if (!found) continue;
+      const address = `id=${encodeURIComponent(image.id)}&v=${encodeURIComponent(found.shown.version)}`;
+      image.picture = {
+        image: `/api/v1/thumbnail?${address}`,
+        heat: `/api/v1/runs/${run}/heat?${address}`,
+        ...(found.mask !== undefined && { mask: `/api/v1/thumbnail?${address}&mask=1` }),
+        // Small pictures have the image's shape; all are shown in squares.
+        width: 1,
+        height: 1,
+      };
+    }
+    return { run, evaluation: shown, isCurrent: recorded.isCurrent && this.#isSameTest(recorded), notes };
+  }
+
+  #isSameTest({ evaluation: { samples } }: Recorded): boolean {
+    const now = this.project.images.filter(({ sample }) => sample?.split === "test");
+    const then = new Map(samples.map(({ id, label, mask }) => [id, `${label} ${mask !== null}`]));
+    const isKnown = (id: string, label: string): boolean => then.get(id)?.startsWith(label) ?? false;
+    return now.length === then.size && now.every(({ sample }) => isKnown(sample!.id, sample!.label));
+  }
+
+  async #recorded(run: string): Promise<{ model: Model; recorded: Recorded | undefined }> {
+    const file = this.trainings.modelFile(run);
+    const model = await Model.load(file);
+    return { model, recorded: await readRecorded(runFiles(this.trainings.folderOf(run)).metrics, model.config) };
+  }
+
+  /** Judges the test images again and keeps metrics and report beside the model. */
+  async evaluate(run: string): Promise<void> {
+    const file = this.trainings.modelFile(run);
+    const { dataset } = this.project;
+    if (!dataset?.samples.some(({ split }) => split === "test"))
+      throw new HttpError(
+        "CONFLICT",
+        "There are no test images. Put some good parts and some defects into the test images.",
+      );
+    await this.#begin(run, async (signal) => {
+      await this.detectors.with(file, async (detector) => {
+        const { model } = detector;
+        const files = runFiles(this.trainings.folderOf(run));
+        const pictures = await picturesFor(dataset, "test", model.config);
+        const evaluation = await evaluate(detector, dataset, {
+          signal,
+          onProgress: (done, total) => this.tell({ event: "judging", run, done, total }),
+          onDetection: (sample, detection) => pictures.add(sample, detection),
+        });
+        await pictures.finish();
+        await saveMetrics(files, model, evaluation, dataset);
+        const data = { dataset, split: "test" } as const;
+        await writeReport(files.report, {
+          modelFile: files.model,
+          config: model.config,
+          evaluation,
+          data,
+          pictures,
+          log: files.log,
+        });
+      });
+    });
+  }
+
+  /**
+   * Sets the threshold of what the model decides by, as a value on the axis of the judgement, and judges the test images
+   * again. Errors: CONFLICT where nothing was judged, those of model.setThresholds and model.save.
+   */
+  async setThreshold(run: string, value: number): Promise<void> {
+    const { model, recorded } = await this.#recorded(run);
+    if (!recorded) throw new HttpError("CONFLICT", "The run has no results yet: judge its test images first.");
+    const { axis } = (await this.judgement(run)).evaluation!;
+    const { thresholds } = model.config;
+    const wanted = thresholdsAt(axis.kind, value, thresholds);
+    model.setThresholds(wanted);
+    await model.save(this.trainings.modelFile(run));
+    await this.evaluate(run);
+  }
+
+  /** Looks at every image without a label, and orders them by what a label would teach. */
+  async suggest(run: string): Promise<void> {
+    const file = this.trainings.modelFile(run);
+    const images = this.project.images.filter(({ sample }) => !sample);
+    await this.#begin(run, async (signal) => {
+      await this.detectors.with(file, async (detector) => {
+        const seen: Parameters<typeof rankForLabels>[0][number][] = [];
+        for (const { file: image, shown } of images) {
+          signal.throwIfAborted();
+          const detection = await detector.detect(image).catch(leftOut);
+          if (detection) seen.push({ id: shown.id, ...detection });
+          this.tell({ event: "suggesting", run, done: seen.length, total: images.length });
+        }
+        this.#suggestions = { run, images: rankForLabels(seen) };
+        this.tell({ event: "suggestions", suggestions: this.#suggestions });
+      });
+    });
+  }
+
+  /** What a model says of an image of the project. */
+  detect(run: string, id: string): Promise<StudioDetection> {
+    const { file } = this.project.image(id);
+    return this.detectors.with(this.trainings.modelFile(run), async (detector) =>
+      shownDetection(await detector.detect(file), id),
+    );
+  }
+
+  /** What a model says of an image that is sent. */
+  detectImage(run: string, image: Uint8Array | RawImage, id: string): Promise<StudioDetection> {
+    return this.detectors.with(this.trainings.modelFile(run), async (detector) =>
+      shownDetection(await detector.detect(image), id),
+    );
+  }
+
+  /** A heat map, in the colours of all maps of the run. */
+  async heat(run: string, id: string): Promise<Buffer> {
+    const { file } = this.project.image(id);
+    const range = await this.#range(run);
+    return this.detectors.with(this.trainings.modelFile(run), async (detector) => {
+      const { map, pixelThreshold } = await detector.detect(file);
+      return heatMapPng(map, range ?? colourRange([map.data], pixelThreshold));
+    });
+  }
+
+  /** Equal colours are equal logits: as far from the pixel threshold as the peaks of nearly all test images. */
+  async #range(run: string): Promise<ColourRange | undefined> {
+    const { model, recorded } = await this.#recorded(run);
+    if (!recorded) return undefined;
+    const { pixelLogit } = model.config.thresholds;
+    const reaches = recorded.evaluation.samples.map(({ peak }) => Math.abs(peak - pixelLogit)).sort((a, b) => a - b);
+    const reach = Math.max(0.1, reaches[Math.floor(0.95 * (reaches.length - 1))] ?? 0.1);
+    return { low: pixelLogit - reach, high: pixelLogit + reach };
+  }
+
+  /** Where the map reaches the pixel threshold, as a mask of the image's size. */
+  async proposal(run: string, id: string): Promise<Buffer> {
+    const { file } = this.project.image(id);
+    return this.detectors.with(this.trainings.modelFile(run), async (detector) => {
+      const { map, pixelThreshold } = await detector.detect(file);
+      const { width, height } = await imageSize(file);
+      const marked = Uint8Array.from(map.data, (value) => (value >= pixelThreshold ? 255 : 0));
+      const data = await engine().resizeImage(marked, map.height, map.width, 1, height, width, "nearest");
+      return pngOf({ data, width, height, channels: 1 });
+    });
+  }
+
+  /** Begins work on many images; what was under way is given up first. */
+  async #begin(run: string, work: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    await this.stop();
+    const controller = new AbortController();
+    const ended = work(controller.signal);
+    const settled = ended.catch(() => undefined);
+    this.#work = { run, controller, ended: settled };
+    await ended.catch((error: unknown) => {
+      if (hasCode(error, "ABORTED") || controller.signal.aborted)
+        throw new HttpError("CONFLICT", "It was given up for other work.");
+      throw error;
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.#work?.controller.abort();
+    await this.#work?.ended;
+    this.#work = undefined;
+  }
+}
+
+/** An image that cannot be read has no place in the order; 'validate' names it. */
+function leftOut(error: unknown): undefined {
+  if (error instanceof SuperSimpleNetError) return undefined;
+  throw error;
+}
+
+async function shownDetection(detection: Detection, id: string): Promise<StudioDetection> {
+  const { score, logit, peak, verdict, decidedBy, threshold, mapThreshold, width, height, regions, warnings, timings } =
+    recordOf(detection, { id }) as Detection & { id: string };
+  const heat = await heatMapPng(detection.map, colourRange([detection.map.data], detection.pixelThreshold));
+  return {
+    id,
+    score,
+    logit,
+    peak,
+    verdict,
+    decidedBy: [...decidedBy],
+    threshold,
+    mapThreshold,
+    width,
+    height,
+    regions: regions.map(({ x, y, width: w, height: h, area, peak: highest }) => ({
+      x,
+      y,
+      width: w,
+      height: h,
+      area,
+      peak: highest,
+    })),
+    warnings: [...warnings],
+    totalMs: timings.totalMs,
+    heat: `data:image/png;base64,${heat.toString("base64")}`,
+  };
+}
+
+/** The thresholds that put the model's decision at a value of the axis. */
+function thresholdsAt(
+  kind: "score" | "map" | "margin",
+  value: number,
+  { scoreLogit, mapLogit, calibration, decision }: Model["config"]["thresholds"],
+): ThresholdOptions {
+  const score = (logit: number): number => 1 / (1 + Math.exp(-logit));
+  if (kind === "score") return { score: score(value) };
+  if (kind === "map") return { mapLogit: value };
+  // Both move by the same number of standard deviations of good parts: the unit of the margin.
+  const deviation = (source: "score" | "map"): number => {
+    const found = moments(calibration?.good?.[source].values ?? []).deviation;
+    return found > 0 ? found : 1;
+  };
+  return {
+    ...(decision !== "map" && { score: score(scoreLogit + value * deviation("score")) }),
+    ...(decision !== "score" && { mapLogit: mapLogit + value * deviation("map") }),
+  };
+}

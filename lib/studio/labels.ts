@@ -1,0 +1,247 @@
+import { randomBytes } from "node:crypto";
+import { copyFile, rename, rm, stat } from "node:fs/promises";
+import path from "node:path";
+
+import { findName, listFolder, spelling } from "../datasets/listing.js";
+import { isMaskFolder } from "../datasets/masks.js";
+import { fileError, SuperSimpleNetError } from "../errors.js";
+import { isFolder, readRegular } from "../files/input.js";
+import { isImageFile } from "../images/formats.js";
+import { extensionOf, readHeader } from "../images/header.js";
+import { folderOptions } from "../schema/datasets.js";
+import { HttpError } from "../server/errors.js";
+import { makeFolder, replaceFile } from "../write.js";
+import type { Project, ProjectImage } from "./project.js";
+import type { LabelRequest, Moved, StudioLabel, StudioSplit } from "./types.js";
+
+const { normalNames } = folderOptions.parse({});
+
+/** Where an image belongs. Null: nobody has labelled it. */
+type Place = { split: StudioSplit; label: StudioLabel; kind: string } | null;
+
+/** Changes to the project's folder, one after another, in the layout that the command line reads. */
+export class Labels {
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(private readonly project: Project) {}
+
+  /**
+   * Gives images a label, by moving them and their masks. Whatever of it is done when one fails stays done, and the failure is
+   * thrown. Errors: NOT_FOUND, CONFLICT (labels are read-only), BAD_REQUEST (a kind that is no name), those of the system.
+   */
+  set({ ids, label, kind, split }: LabelRequest): Promise<Moved[]> {
+    return this.change(async () => {
+      const images = ids.map((id) => this.project.image(id));
+      if (kind !== undefined) checkKind(kind);
+      const moved: Moved[] = [];
+      for (const image of images) {
+        const { shown } = image;
+        const place: Place = label && {
+          label,
+          split: split ?? shown.split ?? "train",
+          kind: label === "good" ? "good" : (kind ?? shown.kind ?? "defect"),
+        };
+        if (isThere(image, place)) continue;
+        moved.push({ from: shown.id, to: await this.#move(image, place) });
+      }
+      return moved;
+    });
+  }
+
+  /** Takes images out of the project: they lie in .studio/removed from then on. */
+  remove(ids: readonly string[]): Promise<void> {
+    return this.change(async () => {
+      for (const image of ids.map((id) => this.project.image(id))) {
+        if (image.sample) this.#refuseReadOnly();
+        await this.putAside(image.file);
+        if (image.mask !== undefined) await this.putAside(image.mask);
+      }
+    });
+  }
+
+  /**
+   * Keeps an image that was sent. `name`: where it lay. In a folder of train/ or test/ it is labelled by that, else it is not
+   * labelled. Resolves to where it lies now; null: the same image was there already. Errors: IMAGE_UNREADABLE, and as `set`.
+   */
+  add(name: string, bytes: Buffer): Promise<string | null> {
+    return this.change(async () => {
+      const { place, file, mask } = placeIn(name);
+      const header = await readHeader(bytes, file); // what is no image is not kept
+      const extension = isImageFile(file) ? path.extname(file) : extensionOf(header);
+      const wanted = `${path.parse(file).name || "image"}${extension}`;
+      if (mask !== undefined) return this.#keep(path.join(this.project.places.data, mask), wanted, bytes, []);
+      if (place) {
+        this.#refuseReadOnly();
+        if (place.label === "defect") checkKind(place.kind);
+      }
+      const folder = await this.#folderOf(place);
+      return this.#keep(folder, wanted, bytes, await this.#taken(folder, place));
+    });
+  }
+
+  /** Does `work` when nothing else changes the project, and looks at the folder afterwards. */
+  change<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(work).finally(() => this.project.look());
+    this.#turn = result.catch(() => undefined);
+    return result;
+  }
+
+  #refuseReadOnly(): void {
+    const { readOnly } = this.project;
+    if (readOnly !== null) throw new HttpError("CONFLICT", readOnly);
+  }
+
+  async #move(image: ProjectImage, place: Place): Promise<string> {
+    this.#refuseReadOnly();
+    const folder = await this.#folderOf(place);
+    const name = freeName(path.basename(image.file), await this.#taken(folder, place));
+    const to = path.join(folder, name);
+    await moveFile(image.file, to);
+    if (image.mask !== undefined) {
+      if (place?.label === "defect") {
+        const extension = (await isFolder(image.mask)) ? "" : path.extname(image.mask);
+        const mask = maskPlace(this.project, place.split, place.kind, name, extension);
+        await makeFolder(path.dirname(mask));
+        await moveFile(image.mask, mask);
+      } else await this.putAside(image.mask);
+    }
+    return this.#idOf(to);
+  }
+
+  /** The folder of a place, made where it is not there. A data set needs one of good parts before any other. */
+  async #folderOf(place: Place): Promise<string> {
+    const { data, unlabelled } = this.project.places;
+    const folder = place === null ? unlabelled : path.join(data, place.split, await this.#kindFolder(place));
+    if (place && !this.project.dataset) await makeFolder(path.join(data, "train", "good"));
+    await makeFolder(folder);
+    return folder;
+  }
+
+  /** The name of a kind's folder, as it is written where it is there. */
+  async #kindFolder({ split, label, kind }: NonNullable<Place>): Promise<string> {
+    const folder = path.join(this.project.places.data, split);
+    const there = (await isFolder(folder)) ? (await listFolder(folder)).folders : [];
+    if (label === "good") return there.find((name) => normalNames.includes(spelling(name))) ?? "good";
+    return findName(there, kind.toLowerCase()) ?? kind;
+  }
+
+  /** Names that an image of the place must not have: a mask belongs to its image by the name. */
+  async #taken(folder: string, place: Place): Promise<string[]> {
+    const other =
+      place?.label === "defect"
+        ? this.project.images.filter(({ shown }) => shown.kind === place.kind).map(({ file }) => path.basename(file))
+        : [];
+    return [...(await listFolder(folder)).files, ...other];
+  }
+
+  /** Writes an image under a name that is free. */
+  async #keep(folder: string, wanted: string, bytes: Buffer, taken: readonly string[]): Promise<string | null> {
+    await makeFolder(folder);
+    const before = path.join(folder, wanted);
+    if (await holds(before, bytes)) return null;
+    const file = path.join(folder, freeName(wanted, taken));
+    await replaceFile(file, bytes).catch((error: unknown) => Promise.reject(fileError(error, "write", file)));
+    return this.#idOf(file);
+  }
+
+  #idOf(file: string): string {
+    const { data, unlabelled } = this.project.places;
+    return path.dirname(file) === unlabelled
+      ? `unlabelled/${path.basename(file)}`
+      : path.relative(data, file).split(path.sep).join("/");
+  }
+
+  /** For `change`: takes a file, or a folder of masks, out of the data. Nothing that somebody made is deleted. */
+  async putAside(file: string): Promise<void> {
+    const stamp = `${new Date().toISOString().replaceAll(":", "-")}-${randomBytes(3).toString("hex")}`;
+    const folder = path.join(this.project.places.own, "removed", stamp);
+    await makeFolder(folder);
+    await moveFile(file, path.join(folder, path.basename(file)));
+  }
+}
+
+const isThere = ({ shown }: ProjectImage, place: Place): boolean =>
+  place === null
+    ? shown.label === null
+    : shown.label === place.label &&
+      shown.split === place.split &&
+      (place.label === "good" || shown.kind === place.kind);
+
+/** The mask's file of an image of a kind: by split where masks of training images lie apart, or could. */
+export function maskPlace(
+  project: Project,
+  split: StudioSplit,
+  kind: string,
+  image: string,
+  extension: string,
+): string {
+  const root = path.join(project.places.data, "ground_truth");
+  const flat = path.join(root, kind);
+  // A folder ground_truth/train takes all others away from training images.
+  const trainsFlat = project.images.some(
+    ({ sample, mask }) => sample?.split === "train" && mask !== undefined && path.dirname(path.dirname(mask)) === root,
+  );
+  const folder = split === "test" || trainsFlat ? flat : path.join(root, "train", kind);
+  return path.join(folder, `${path.parse(image).name}${extension === "" ? "" : `_mask${extension}`}`);
+}
+
+/** Throws BAD_REQUEST for what cannot be the name of a folder of defects. */
+function checkKind(kind: string): void {
+  const isName = /^[\p{L}\p{N}][\p{L}\p{N} ._-]{0,63}$/u.test(kind) && !/[. ]$/.test(kind);
+  const isOther = normalNames.includes(spelling(kind)) || isMaskFolder(kind) || /^(train|test)$/i.test(kind);
+  if (isName && !isOther) return;
+  throw new HttpError(
+    "BAD_REQUEST",
+    isOther
+      ? `'${kind}' means something else in a data set. Give the kind of defect another name.`
+      : "The name of a kind of defect has letters, digits, spaces, '.', '_' and '-', at most 64, and begins with a letter or a digit.",
+  );
+}
+
+/** Where an image with this path belongs, by its folders. `mask`: it is a mask, of that folder in the data set. */
+function placeIn(name: string): { place: Place; file: string; mask?: string } {
+  const parts = name
+    .split(/[/\\]/)
+    .map((part) => part.replaceAll(/[\u0000-\u001f]/g, "").trim())
+    .filter((part) => part !== "" && !part.startsWith("."));
+  const file = parts.at(-1) ?? "image";
+  const folders = parts.slice(0, -1);
+  const truth = folders.findIndex((part) => part.toLowerCase() === "ground_truth");
+  if (truth >= 0 && folders.length > truth + 1)
+    return { place: null, file, mask: path.join("ground_truth", ...folders.slice(truth + 1)) };
+  const [split, kind] = folders.slice(-2);
+  if (kind === undefined || !/^(train|test)$/i.test(split!)) return { place: null, file };
+  const label = normalNames.includes(spelling(kind)) ? "good" : "defect";
+  return { place: { split: split!.toLowerCase() as StudioSplit, label, kind }, file };
+}
+
+/** The name, or one with a number where an image with its stem is there. */
+function freeName(name: string, taken: readonly string[]): string {
+  const { name: stem, ext } = path.parse(name);
+  const stems = new Set(taken.map((other) => spelling(path.parse(other).name)));
+  for (let i = 1; ; i++) {
+    const tried = i === 1 ? stem : `${stem}-${i}`;
+    if (!stems.has(spelling(tried))) return `${tried}${ext}`;
+  }
+}
+
+async function holds(file: string, bytes: Buffer): Promise<boolean> {
+  const found = await stat(file).catch(() => undefined);
+  if (found?.size !== bytes.length) return false;
+  return (await readRegular(file)).equals(bytes);
+}
+
+/** Moves a file or a folder, to another disk too. */
+async function moveFile(from: string, to: string): Promise<void> {
+  try {
+    if (await stat(to).catch(() => undefined))
+      throw new SuperSimpleNetError("FILE_ERROR", `${to} exists already.`, { path: to });
+    await rename(from, to).catch(async (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EXDEV") throw error;
+      await copyFile(from, to);
+      await rm(from);
+    });
+  } catch (error) {
+    throw fileError(error, "move", from);
+  }
+}

@@ -1,0 +1,45 @@
+import path from "node:path";
+
+import { imageSize } from "../images/decode.js";
+import { decodeMask } from "../images/mask.js";
+import { pngOf } from "../images/png.js";
+import { HttpError } from "../server/errors.js";
+import { writeWholeFile } from "../write.js";
+import { type Labels, maskPlace } from "./labels.js";
+import type { Project } from "./project.js";
+
+/** The image's mask as a PNG of 0 and 255; undefined where it has none. */
+export async function maskPng(project: Project, id: string): Promise<Buffer | undefined> {
+  const { mask } = project.image(id);
+  if (mask === undefined) return undefined;
+  const { pixels, width, height } = await decodeMask(mask);
+  return pngOf({ data: pixels.map((value) => (value ? 255 : 0)), width, height, channels: 1 });
+}
+
+/**
+ * Stores the mask of a defect where the command line looks for it, or takes it away (`png` undefined, or nothing is marked).
+ * Errors: NOT_FOUND, CONFLICT (not a defect, or read-only), BAD_REQUEST (another size), IMAGE_UNREADABLE.
+ */
+export function storeMask(project: Project, labels: Labels, id: string, png: Buffer | undefined): Promise<void> {
+  return labels.change(async () => {
+    const { shown, file, mask } = project.image(id);
+    if (project.readOnly !== null) throw new HttpError("CONFLICT", project.readOnly);
+    if (shown.label !== "defect")
+      throw new HttpError("CONFLICT", "Only defects have masks. Label the image as a defect first.");
+    const drawn = png && (await decodeMask(png, "the mask"));
+    if (drawn) {
+      const { width, height } = await imageSize(file);
+      if (drawn.width !== width || drawn.height !== height)
+        throw new HttpError(
+          "BAD_REQUEST",
+          `The mask has ${drawn.width} x ${drawn.height} pixels, the image ${width} x ${height}.`,
+        );
+    }
+    const isEmpty = !drawn || drawn.marked === 0;
+    const place = maskPlace(project, shown.split!, shown.kind!, path.basename(file), ".png");
+    // A mask of another kind, such as several files in a folder, is not drawn over.
+    if (mask !== undefined && (isEmpty || path.extname(mask).toLowerCase() !== ".png")) await labels.putAside(mask);
+    if (isEmpty) return;
+    await writeWholeFile(mask !== undefined && path.extname(mask).toLowerCase() === ".png" ? mask : place, png!);
+  });
+}

@@ -1,0 +1,78 @@
+import path from "node:path";
+
+import { z } from "zod";
+
+import { asWritten, defaultText } from "../schema/describe.js";
+import { type Flag, flagsOf, placeholder, readFlag } from "../schema/flags.js";
+import { bare, choicesOf } from "../schema/option.js";
+import { trainerOptions } from "../schema/training.js";
+import { HttpError } from "../server/errors.js";
+import type { TrainingFlags, TrainingOption } from "./types.js";
+
+/** Those that matter most, in this order. */
+const main = ["backbone", "image-size", "epochs", "false-reject", "seed"];
+
+/** What a page must not set: files by their paths, and what the studio decides. */
+const left = new Set(["init", "device", "threads", "memory-mib", "cache-dir", "backbone-weights"]);
+const distributed = /^(distributed|no-distributed|rank-timeout|join-timeout|nccl)$/;
+
+const flags: readonly Flag[] = flagsOf(trainerOptions).filter(
+  ({ name, type, row }) =>
+    !left.has(name) && !distributed.test(name) && !(bare(type) instanceof z.ZodString) && row.placeholder !== "FILE",
+);
+
+/** The options of a training, for a form: the same rows as on the command line. */
+export const trainingOptions: readonly TrainingOption[] = flags
+  .map((flag): TrainingOption => {
+    const { name, row, sets, type, group } = flag;
+    return {
+      flag: name,
+      help: row.help,
+      takes: sets === undefined ? placeholder(flag) : "",
+      standard: (sets === undefined && defaultText(flag, (value) => asWritten(value, row))) || null,
+      choices: sets === undefined ? choicesFor(type) : ["yes"],
+      group: group ?? "Training",
+      main: main.includes(name),
+    };
+  })
+  .sort((a, b) => orderOf(a) - orderOf(b));
+
+function orderOf({ flag, main: isMain }: TrainingOption): number {
+  return isMain ? main.indexOf(flag) : main.length;
+}
+
+function choicesFor(type: z.ZodType): string[] | null {
+  const inner = bare(type);
+  if (inner instanceof z.ZodBoolean) return ["true", "false"];
+  const choices = choicesOf(type);
+  return choices ? [...choices] : null;
+}
+
+/** Throws BAD_REQUEST for an option that is none, INVALID_OPTION for a value that is none. */
+export function checkFlags(given: TrainingFlags): void {
+  for (const [name, written] of Object.entries(given)) {
+    const flag = flags.find((one) => one.name === name);
+    if (!flag) throw new HttpError("BAD_REQUEST", `There is no option '${name.slice(0, 64)}' here.`);
+    if (flag.sets === undefined) readFlag(`--${name}`, flag, written);
+  }
+}
+
+/** The command line of a training, without the program's name, as it is called in the project's folder. */
+export function trainCommand({ folder, data, out, flags: given }: TrainingCall): string[] {
+  const inside = path.relative(folder, data);
+  const written = Object.entries(given).map(([name, value]) => {
+    const flag = flags.find((one) => one.name === name);
+    return flag?.sets !== undefined ? `--${name}` : `--${name}=${value}`;
+  });
+  const report = path.join(out, "report.html");
+  return ["train", "--data", inside.startsWith("..") ? data : inside, "--out", out, "--report", report, ...written];
+}
+
+interface TrainingCall {
+  /** Of the project. */
+  folder: string;
+  data: string;
+  /** From the project's folder. */
+  out: string;
+  flags: TrainingFlags;
+}

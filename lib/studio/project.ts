@@ -1,0 +1,208 @@
+import { createHash } from "node:crypto";
+import { stat } from "node:fs/promises";
+import path from "node:path";
+
+import { type Dataset, countSamples, type Sample } from "../datasets/dataset.js";
+import { datasets } from "../datasets/index.js";
+import { listFolder, naturalOrder } from "../datasets/listing.js";
+import { inferRegime } from "../datasets/regime.js";
+import { hasCode } from "../errors.js";
+import { isFolder } from "../files/input.js";
+import { isImageFile } from "../images/formats.js";
+import { HttpError } from "../server/errors.js";
+import { adviceFor } from "./advice.js";
+import type { StudioCounts, StudioImage, StudioProject } from "./types.js";
+
+/** An image of the project with its files. */
+export interface ProjectImage {
+  shown: StudioImage;
+  /** Absolute. */
+  file: string;
+  /** Of a file or of a folder of masks. */
+  mask: string | undefined;
+  /** Undefined: nobody has labelled it. */
+  sample: Sample | undefined;
+}
+
+/** Where a project keeps what. */
+export interface Places {
+  /** Absolute, as all. */
+  folder: string;
+  data: string;
+  unlabelled: string;
+  runs: string;
+  results: string;
+  /** What the studio can make anew, its queue of trainings, and what was removed. */
+  own: string;
+}
+
+export const placesOf = (folder: string, data: string | undefined): Places => ({
+  folder,
+  data: data === undefined ? path.join(folder, "data") : path.resolve(data),
+  unlabelled: path.join(folder, "unlabelled"),
+  runs: path.join(folder, "runs"),
+  results: path.join(folder, "results"),
+  own: path.join(folder, ".studio"),
+});
+
+/** What lies in the project's folder. The folder is the truth: this is what was found there when it was last looked at. */
+export class Project {
+  #images: ReadonlyMap<string, ProjectImage> = new Map();
+  #dataset: Dataset | undefined;
+  #problems: string[] = [];
+  #looking: Promise<void> | undefined;
+  #lookAgain: Promise<void> | undefined;
+
+  private constructor(readonly places: Places) {}
+
+  static async open(places: Places): Promise<Project> {
+    const project = new Project(places);
+    await project.look();
+    return project;
+  }
+
+  get images(): readonly ProjectImage[] {
+    return [...this.#images.values()];
+  }
+
+  /** Undefined: nothing is labelled yet, or what lies there is no data set. */
+  get dataset(): Dataset | undefined {
+    return this.#dataset;
+  }
+
+  /** Throws NOT_FOUND. A path is never made of what a request names. */
+  image(id: string): ProjectImage {
+    const image = this.#images.get(id);
+    if (!image)
+      throw new HttpError("NOT_FOUND", `There is no image '${id.slice(0, 200)}' any more. Load the page again.`);
+    return image;
+  }
+
+  /** Why labels cannot be changed; null: they can. */
+  get readOnly(): string | null {
+    const kind = this.#dataset?.kind ?? "folder";
+    if (["folder", "generated"].includes(kind))
+      return this.#problems.length > 0 && !this.#dataset ? this.#problems[0]! : null;
+    return `The data set is of the kind '${kind}': its labels are changed in its own files. Here it can be looked at and trained on.`;
+  }
+
+  /** Looks at the folder again; a look that begins after this call has seen what was there by then. */
+  look(): Promise<void> {
+    if (!this.#looking) {
+      this.#looking = this.#look().finally(() => (this.#looking = undefined));
+      return this.#looking;
+    }
+    this.#lookAgain ??= this.#looking
+      .catch(() => undefined)
+      .then(() => {
+        this.#lookAgain = undefined;
+        return this.look();
+      });
+    return this.#lookAgain;
+  }
+
+  async #look(): Promise<void> {
+    const { data, unlabelled } = this.places;
+    const problems: string[] = [];
+    const dataset = await openIfThere(data).catch((error: unknown) => {
+      if (!hasCode(error, "DATASET_INVALID")) throw error;
+      problems.push(error.message);
+      return undefined;
+    });
+    const labelled = await inGroups(dataset?.samples ?? [], async (sample) => ({
+      shown: {
+        id: sample.id,
+        label: sample.label === "normal" ? ("good" as const) : ("defect" as const),
+        split: sample.split,
+        kind: sample.label === "normal" ? null : (sample.defect ?? "defect"),
+        mask: sample.mask !== undefined,
+        version: await versionOf(sample.image, sample.mask),
+      },
+      file: sample.image,
+      mask: sample.mask,
+      sample,
+    }));
+    const names = (await isFolder(unlabelled)) ? (await listFolder(unlabelled)).files.filter(isImageFile) : [];
+    const others = await inGroups(names, async (name) => {
+      const file = path.join(unlabelled, name);
+      const version = await versionOf(file, undefined);
+      return {
+        shown: { id: `unlabelled/${name}`, label: null, split: null, kind: null, mask: false, version },
+        file,
+        mask: undefined,
+        sample: undefined,
+      };
+    });
+    this.#images = new Map([...others, ...labelled].map((image) => [image.shown.id, image]));
+    this.#dataset = dataset;
+    this.#problems = [...problems, ...(dataset?.problems ?? []).map(({ message }) => message)];
+  }
+
+  shown(): StudioProject {
+    const images = this.images.map(({ shown }) => shown);
+    const counts = this.#counts();
+    return {
+      name: path.basename(this.places.folder),
+      folder: this.places.folder,
+      readOnly: this.readOnly,
+      images,
+      kinds: [...new Set(images.flatMap(({ kind }) => kind ?? []))].sort(naturalOrder),
+      counts,
+      regime: this.#dataset ? inferRegime(this.#dataset) : "unsupervised",
+      advice: adviceFor(counts),
+      problems: this.#problems,
+    };
+  }
+
+  #counts(): StudioCounts {
+    const unlabelled = this.images.filter(({ sample }) => !sample).length;
+    const { trainNormal, trainAnomalous, trainSegmented, testNormal, testAnomalous } = countSamples(
+      this.#dataset ?? { kind: "folder", name: "", root: "", samples: [] },
+    );
+    return {
+      unlabelled,
+      trainGood: trainNormal,
+      trainDefect: trainAnomalous,
+      trainMasks: trainSegmented,
+      testGood: testNormal,
+      testDefect: testAnomalous,
+    };
+  }
+
+  /** Tells the labelled data of one time from those of another: 12 characters. */
+  fingerprint(split?: "train" | "test"): string {
+    const hash = createHash("sha256");
+    for (const { shown } of this.images)
+      if (shown.split !== null && (split === undefined || shown.split === split))
+        hash.update(JSON.stringify([shown.id, shown.label, shown.mask, shown.version]));
+    return hash.digest("hex").slice(0, 12);
+  }
+}
+
+/** Undefined where there is no data set yet. */
+async function openIfThere(data: string): Promise<Dataset | undefined> {
+  if (!(await stat(data).catch(() => undefined))) return undefined;
+  if (await isFolder(data)) {
+    const { files, folders } = await listFolder(data);
+    if (files.length === 0 && folders.length === 0) return undefined;
+  }
+  return datasets.open(data);
+}
+
+/** Size and time of an image and its mask, as one word. */
+async function versionOf(file: string, mask: string | undefined): Promise<string> {
+  const parts = await Promise.all(
+    [file, mask].map(async (one) => {
+      const found = one === undefined ? undefined : await stat(one).catch(() => undefined);
+      return found ? `${found.size.toString(36)}.${Math.round(found.mtimeMs * 1000).toString(36)}` : "";
+    }),
+  );
+  return parts.join("-");
+}
+
+/** Some at a time, in their order. */
+async function inGroups<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = [];
+  for (let i = 0; i < items.length; i += 64) results.push(...(await Promise.all(items.slice(i, i + 64).map(work))));
+  return results;
+}

@@ -1,0 +1,399 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { existsSync } from "node:fs";
+import { readdir, rename, rm, stat } from "node:fs/promises";
+import path from "node:path";
+
+import { byPaperName, metricIds } from "../evaluation/metrics_table.js";
+import { readRegular } from "../files/input.js";
+import { readMetadata } from "../files/tensors.js";
+import type { ModelConfig } from "../models/config.js";
+import { packageFolder } from "../native/locate.js";
+import { readLog } from "../runs/log.js";
+import { runFiles } from "../runs/files.js";
+import { HttpError } from "../server/errors.js";
+import { checkpointFile } from "../training/checkpoint.js";
+import type { StartEvent } from "../training/events.js";
+import { makeFolder, writeJson } from "../write.js";
+import { checkFlags, trainCommand } from "./options.js";
+import { Pace } from "./pace.js";
+import type { Project } from "./project.js";
+import type { Estimate, RunDetails, RunState, StudioEvent, StudioRun, TrainingFlags } from "./types.js";
+
+/** A training that was asked for here. */
+interface Entry {
+  name: string;
+  state: RunState;
+  flags: TrainingFlags;
+  /** Of the labelled data that it began with. */
+  data: string | null;
+  error: string | null;
+}
+
+/** What a training tells by its channel: lib/cli/progress.ts. */
+interface ChildEvent {
+  event: string;
+  [name: string]: unknown;
+}
+
+/** Where trainings run. */
+export interface TrainingSettings {
+  device: string;
+  threads: number | undefined;
+}
+
+/** A child that does not stop at its next step is ended after this time. */
+const patienceMs = 60_000;
+const program = path.join(packageFolder, "dist", "lib", "cli", "main.js");
+/** Steps of a trial: the first two warm up. */
+const trialSteps = 6;
+const nameRule = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+
+/**
+ * The project's trainings: one at a time, the others wait, over restarts too. Each is the command `train` in a process of its
+ * own, so what it leaves is what the command line leaves, and a training that fails takes nobody with it.
+ */
+export class Trainings {
+  readonly #entries = new Map<string, Entry>();
+  #running: { entry: Entry; child: ChildProcess; pace: Pace; ended: Promise<void> } | undefined;
+  #trying = false;
+  #closing = false;
+  #saving: Promise<void> = Promise.resolve();
+
+  private constructor(
+    private readonly project: Project,
+    private readonly settings: TrainingSettings,
+    private readonly tell: (event: StudioEvent) => void,
+  ) {}
+
+  /** Reads the queue that an earlier studio left, and goes on with it. */
+  static async open(
+    project: Project,
+    settings: TrainingSettings,
+    tell: (event: StudioEvent) => void,
+  ): Promise<Trainings> {
+    const trainings = new Trainings(project, settings, tell);
+    const text = await readRegular(trainings.#file).then(String, () => "[]");
+    const entries = entriesIn(text);
+    for (const entry of entries) {
+      // What ran when the studio ended goes on first.
+      if (entry.state === "running") entry.state = "queued";
+      trainings.#entries.set(entry.name, entry);
+    }
+    trainings.#next();
+    return trainings;
+  }
+
+  get #file(): string {
+    return path.join(this.project.places.own, "trainings.json");
+  }
+
+  folderOf(name: string): string {
+    return path.join(this.project.places.runs, name);
+  }
+
+  /** Whether one is at work now. */
+  get isBusy(): boolean {
+    return this.#running !== undefined;
+  }
+
+  /** The runs of the folder and the trainings that wait, the newest first. */
+  async list(): Promise<StudioRun[]> {
+    const { runs } = this.project.places;
+    const found = (await readdir(runs, { withFileTypes: true }).catch(() => []))
+      .filter((entry) => entry.isDirectory() && nameRule.test(entry.name))
+      .map(({ name }) => name);
+    const names = [...new Set([...found, ...this.#entries.keys()])];
+    const cards = (await Promise.all(names.map((name) => this.#card(name)))).filter((card) => card !== undefined);
+    return cards.sort((a, b) => newness(b) - newness(a));
+  }
+
+  async details(name: string): Promise<RunDetails> {
+    const run = await this.#card(name);
+    if (!run) throw noRun(name);
+    const log = await readLog(runFiles(this.folderOf(name)).log);
+    return { run, epochs: log?.epochs ?? [], warnings: log?.start?.warnings ?? [] };
+  }
+
+  /** The model's file of a run that has one. Throws NOT_FOUND. */
+  modelFile(name: string): string {
+    const file = nameRule.test(name) ? runFiles(this.folderOf(name)).model : "";
+    if (!existsSync(file)) throw new HttpError("NOT_FOUND", `The run '${name.slice(0, 64)}' has no model.`);
+    return file;
+  }
+
+  /** Puts a training at the queue's end. Throws BAD_REQUEST, CONFLICT, INVALID_OPTION. */
+  async add(wanted: string | undefined, flags: TrainingFlags): Promise<StudioRun> {
+    checkFlags(flags);
+    const name = wanted ?? (await this.#freeName());
+    if (!nameRule.test(name))
+      throw new HttpError("BAD_REQUEST", "The name of a run has letters, digits, '.', '_' and '-', at most 64.");
+    if (this.#entries.has(name) || existsSync(this.folderOf(name)))
+      throw new HttpError("CONFLICT", `There is a run '${name}' already. Give another name.`);
+    if (!this.project.dataset) throw new HttpError("CONFLICT", "There are no labelled images to train on.");
+    this.#entries.set(name, { name, state: "queued", flags, data: null, error: null });
+    await this.#changed();
+    this.#next();
+    return (await this.#card(name))!;
+  }
+
+  /** Stops it after the step; it keeps its place, and the queue waits for it. */
+  pause(name: string): Promise<void> {
+    return this.#halt(name, "paused");
+  }
+
+  /** Stops it after the step; the queue goes on. What was trained stays, and can be resumed. */
+  stop(name: string): Promise<void> {
+    return this.#halt(name, "stopped");
+  }
+
+  async #halt(name: string, state: "paused" | "stopped"): Promise<void> {
+    const entry = this.#find(name);
+    if (entry.state === "done") throw new HttpError("CONFLICT", `The training '${name}' has ended.`);
+    entry.state = state;
+    if (this.#running?.entry === entry) await this.#end();
+    await this.#changed();
+    this.#next();
+  }
+
+  async resume(name: string): Promise<void> {
+    const entry = this.#find(name);
+    if (entry.state === "running" || entry.state === "done") return;
+    Object.assign(entry, { state: "queued", error: null });
+    await this.#changed();
+    this.#next();
+  }
+
+  /** Takes a run out of the project; it lies in .studio/removed from then on. */
+  async remove(name: string): Promise<void> {
+    const folder = nameRule.test(name) ? this.folderOf(name) : "";
+    if (!this.#entries.has(name) && !existsSync(folder)) throw noRun(name);
+    if (this.#entries.has(name)) await this.#halt(name, "stopped").catch(() => undefined);
+    this.#entries.delete(name);
+    if (existsSync(folder)) {
+      const place = path.join(this.project.places.own, "removed", new Date().toISOString().replaceAll(":", "-"));
+      await makeFolder(place);
+      await rename(folder, path.join(place, name));
+    }
+    await this.#changed();
+  }
+
+  /** Ends the running one after its step; it goes on at the next start. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    await this.#end();
+    await this.#saving;
+  }
+
+  #find(name: string): Entry {
+    const entry = this.#entries.get(name);
+    if (!entry) throw noRun(name);
+    return entry;
+  }
+
+  async #freeName(): Promise<string> {
+    for (let i = 1; ; i++) {
+      const name = `run-${String(i).padStart(3, "0")}`;
+      if (!this.#entries.has(name) && !existsSync(this.folderOf(name))) return name;
+    }
+  }
+
+  /** Starts the next one where none runs and none is paused. */
+  #next(): void {
+    if (this.#running || this.#trying || this.#closing) return;
+    const entries = [...this.#entries.values()];
+    if (entries.some(({ state }) => state === "paused")) return;
+    const entry = entries.find(({ state }) => state === "queued");
+    if (entry) this.#start(entry);
+  }
+
+  #start(entry: Entry): void {
+    const { folder, data } = this.project.places;
+    const resume = existsSync(checkpointFile(this.folderOf(entry.name)));
+    entry.state = "running";
+    if (!resume || entry.data === null) entry.data = this.project.fingerprint("train");
+    const out = path.join("runs", entry.name);
+    const args = [...trainCommand({ folder, data, out, flags: entry.flags }), ...(resume ? ["--resume"] : [])];
+    const child = this.#fork(args);
+    const pace = new Pace(entry.name, Number(entry.flags["batch-size"] ?? 32), this.tell);
+    let last = "";
+    child.stderr!.setEncoding("utf8").on("data", (text: string) => (last = (last + text).slice(-4000)));
+    child.on("message", (event: ChildEvent) => this.#onEvent(entry, pace, event));
+    const ended = new Promise<void>((resolve) => {
+      child.once("error", (error) => (last = `${last}\n${error.message}`));
+      child.once("close", (code) => {
+        this.#running = undefined;
+        if (entry.state === "running" && !this.#closing) {
+          entry.state = code === 0 ? "done" : "failed";
+          entry.error = code === 0 ? null : errorIn(last);
+        }
+        void this.#changed().then(() => this.#next());
+        resolve();
+      });
+    });
+    this.#running = { entry, child, pace, ended };
+    void this.#changed();
+  }
+
+  #fork(args: readonly string[]): ChildProcess {
+    const { device, threads } = this.settings;
+    const machine = ["--device", device, ...(threads === undefined ? [] : ["--threads", String(threads)])];
+    const stdio = ["ignore", "ignore", "pipe", "ipc"] as const;
+    return fork(program, [...args, ...machine], { cwd: this.project.places.folder, stdio: [...stdio] });
+  }
+
+  /**
+   * How long a training would take: begins it in a folder of its own, looks at some steps, and ends it. Errors: CONFLICT while
+   * another one runs or is tried, those of `add`, and the signal's reason; FILE_ERROR with what the command said.
+   */
+  async estimate(flags: TrainingFlags, signal: AbortSignal): Promise<Estimate> {
+    checkFlags(flags);
+    if (this.#running || this.#trying)
+      throw new HttpError(
+        "CONFLICT",
+        "The time is measured on this machine: wait until the running training has ended.",
+      );
+    if (!this.project.dataset) throw new HttpError("CONFLICT", "There are no labelled images to train on.");
+    const { folder, data, own } = this.project.places;
+    const out = path.join(own, "trial");
+    this.#trying = true;
+    try {
+      await rm(out, { recursive: true, force: true });
+      const child = this.#fork(trainCommand({ folder, data, out: path.relative(folder, out), flags }));
+      return await new Promise<Estimate>((resolve, reject) => {
+        const pace = new Pace("trial", Number(flags["batch-size"] ?? 32), () => undefined);
+        let start: StartEvent | undefined;
+        let estimate: Estimate | undefined;
+        let last = "";
+        const end = (): void => void child.kill("SIGKILL");
+        signal.addEventListener("abort", end, { once: true });
+        child.stderr!.setEncoding("utf8").on("data", (text: string) => (last = (last + text).slice(-4000)));
+        child.on("message", (event: ChildEvent) => {
+          pace.take(event);
+          if (event.event === "start") start = event as unknown as StartEvent;
+          if (event.event !== "step" || ++steps < trialSteps || !start) return;
+          estimate = estimateOf(start, pace.secondsPerStep!);
+          end();
+        });
+        let steps = 0;
+        child.once("error", reject);
+        child.once("close", () => {
+          signal.removeEventListener("abort", end);
+          if (signal.aborted) reject(signal.reason as Error);
+          else if (estimate) resolve(estimate);
+          else reject(new HttpError("CONFLICT", errorIn(last)));
+        });
+      });
+    } finally {
+      this.#trying = false;
+      await rm(out, { recursive: true, force: true });
+      this.#next();
+    }
+  }
+
+  #onEvent(entry: Entry, pace: Pace, event: ChildEvent): void {
+    pace.take(event);
+    if (event.event === "epoch")
+      this.tell({ event: "epoch", run: entry.name, epoch: event as unknown as RunDetails["epochs"][number] });
+  }
+
+  /** Where the running training is, for a page that has just come. */
+  get progress(): StudioEvent | undefined {
+    return this.#running?.pace.event;
+  }
+
+  async #end(): Promise<void> {
+    const running = this.#running;
+    if (!running) return;
+    running.child.kill("SIGINT");
+    const timer = setTimeout(() => running.child.kill("SIGKILL"), patienceMs);
+    await running.ended;
+    clearTimeout(timer);
+  }
+
+  async #changed(): Promise<void> {
+    const entries = [...this.#entries.values()];
+    this.#saving = this.#saving.then(() => writeJson(this.#file, entries)).catch(() => undefined);
+    await this.#saving;
+    this.tell({ event: "runs", runs: await this.list() });
+  }
+
+  async #card(name: string): Promise<StudioRun | undefined> {
+    const entry = this.#entries.get(name);
+    const files = runFiles(this.folderOf(name));
+    const found = nameRule.test(name) ? await stat(files.model).catch(() => undefined) : undefined;
+    if (!entry && !found && !existsSync(files.checkpoint)) return undefined;
+    const config = found ? await configIn(files.model) : undefined;
+    const metrics = found ? await metricsIn(files.metrics) : null;
+    const data = entry?.data ?? null;
+    const { folder, data: dataFolder } = this.project.places;
+    const out = path.join("runs", name);
+    return {
+      name,
+      state: entry?.state ?? (found ? "done" : "stopped"),
+      error: entry?.error ?? null,
+      flags: entry?.flags ?? null,
+      command: entry
+        ? ["supersimplenet", ...trainCommand({ folder, data: dataFolder, out, flags: entry.flags })].join(" ")
+        : null,
+      data,
+      dataIsCurrent: data === null ? null : data === this.project.fingerprint("train"),
+      regime: config?.training?.regime ?? null,
+      backbone: config?.backbone.architecture ?? null,
+      imageSize: config ? config.imageSize.join(" x ") : null,
+      epochs: config?.training?.epochs ?? null,
+      metrics,
+      finished: found ? found.mtime.toISOString() : null,
+    };
+  }
+}
+
+/** What waits or runs comes before what has ended. */
+const newness = ({ state, finished }: StudioRun): number =>
+  ["queued", "running", "paused"].includes(state) ? Infinity : Date.parse(finished ?? "") || 0;
+
+const noRun = (name: string): HttpError => new HttpError("NOT_FOUND", `There is no run '${name.slice(0, 64)}'.`);
+
+/** Of a queue's file that somebody has damaged nothing is kept: the runs themselves are in their folders. */
+function entriesIn(text: string): Entry[] {
+  try {
+    const entries = JSON.parse(text) as Entry[];
+    return entries.filter(
+      ({ name, state, flags }) => nameRule.test(name) && state !== undefined && flags !== undefined,
+    );
+  } catch {
+    return [];
+  }
+}
+
+async function configIn(file: string): Promise<ModelConfig | undefined> {
+  try {
+    return JSON.parse((await readMetadata(file))["config"] ?? "") as ModelConfig;
+  } catch {
+    return undefined; // not a model, or being replaced
+  }
+}
+
+async function metricsIn(file: string): Promise<StudioRun["metrics"]> {
+  const text = await readRegular(file).then(String, () => undefined);
+  if (text === undefined) return null;
+  try {
+    const { metrics } = JSON.parse(text) as { metrics: Record<string, number | null> };
+    const names = byPaperName(Object.fromEntries(metricIds.map((id) => [id, id])) as Record<string, string>);
+    return Object.fromEntries(Object.keys(names).flatMap((name) => (name in metrics ? [[name, metrics[name]!]] : [])));
+  } catch {
+    return null;
+  }
+}
+
+/** Of the steps, those of the folds that set the thresholds included. */
+function estimateOf({ epochs, stepsPerEpoch, calibration }: StartEvent, secondsPerStep: number): Estimate {
+  const steps = Math.round(epochs * stepsPerEpoch * calibration.timeFactor);
+  return { seconds: steps * secondsPerStep, epochs, steps, secondsPerStep };
+}
+
+/** What the command has said last about why it failed. */
+function errorIn(stderr: string): string {
+  const lines = stderr.trim().split("\n");
+  const from = lines.findLastIndex((line) => /^error\b/i.test(line));
+  return lines.slice(Math.max(0, from)).join("\n").slice(-2000) || "The training ended without saying why.";
+}
