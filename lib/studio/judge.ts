@@ -17,14 +17,20 @@ import { readRecorded, type Recorded } from "../runs/recorded.js";
 import type { ThresholdOptions } from "../schema/models.js";
 import { HttpError } from "../server/errors.js";
 import type { Detectors } from "./detectors.js";
-import type { Project } from "./project.js";
+import type { Project, ProjectImage } from "./project.js";
 import { rankForLabels } from "./suggest.js";
 import type { Trainings } from "./trainings.js";
 import type { Judgement, StudioDetection, StudioEvent, Suggestions } from "./types.js";
 
+interface Size {
+  width: number;
+  height: number;
+}
+
 /** What models say: of the test images, of images that nobody has labelled, and of any that is asked for. */
 export class Judge {
   #suggestions: Suggestions | null = null;
+  readonly #sizes = new Map<string, Size>();
   /** Works through many images one after another, so that a click is answered meanwhile. */
   #work: { run: string; controller: AbortController; ended: Promise<void> } | undefined;
 
@@ -53,18 +59,27 @@ export class Judge {
     const versions = new Map(this.project.images.map((image) => [image.shown.id, image]));
     for (const image of shown.images) {
       const found = versions.get(image.id);
-      if (!found) continue;
+      const size = found && (await this.#sizeOf(found));
+      if (!size) continue;
       const address = `id=${encodeURIComponent(image.id)}&v=${encodeURIComponent(found.shown.version)}`;
       image.picture = {
         image: `/api/v1/thumbnail?${address}`,
         heat: `/api/v1/runs/${run}/heat?${address}`,
         ...(found.mask !== undefined && { mask: `/api/v1/thumbnail?${address}&mask=1` }),
-        // Small pictures have the image's shape; all are shown in squares.
-        width: 1,
-        height: 1,
+        ...size,
       };
     }
     return { run, evaluation: shown, isCurrent: recorded.isCurrent && this.#isSameTest(recorded), notes };
+  }
+
+  /** Undefined: it cannot be read. */
+  async #sizeOf({ file, shown }: ProjectImage): Promise<Size | undefined> {
+    const key = `${file} ${shown.version}`;
+    const known = this.#sizes.get(key);
+    if (known) return known;
+    const size = await imageSize(file).catch(leftOut);
+    if (size) this.#sizes.set(key, size);
+    return size;
   }
 
   #isSameTest({ evaluation: { samples } }: Recorded): boolean {

@@ -349,7 +349,7 @@ export class Trainings {
 
 /** What waits or runs comes before what has ended. */
 const newness = ({ state, finished }: StudioRun): number =>
-  ["queued", "running", "paused"].includes(state) ? Infinity : Date.parse(finished ?? "") || 0;
+  ["queued", "running", "paused"].includes(state) ? Number.MAX_SAFE_INTEGER : Date.parse(finished ?? "") || 0;
 
 const noRun = (name: string): HttpError => new HttpError("NOT_FOUND", `There is no run '${name.slice(0, 64)}'.`);
 

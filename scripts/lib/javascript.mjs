@@ -59,7 +59,7 @@ async function bundlePages() {
   });
   await build({
     absWorkingDir: root,
-    entryPoints: { report: "web/report/main.tsx" },
+    entryPoints: { report: "web/report/main.tsx", studio: "web/studio/main.tsx" },
     outdir: "dist/web",
     bundle: true,
     minify: true,

@@ -1,6 +1,6 @@
 import { useMemo, useState } from "preact/hooks";
 
-import type { ReportEvaluation, ReportImage } from "../../lib/report/types.js";
+import type { ReportEvaluation, ReportImage, ReportPicture } from "../../lib/report/types.js";
 import { byInterest, isMistake } from "../../lib/report/order.js";
 import { isDefect } from "./numbers.js";
 import { texts } from "./texts.js";
@@ -9,7 +9,13 @@ type Filter = keyof typeof texts.filters;
 
 const page = 60;
 
-export function Gallery({ evaluation, threshold }: { evaluation: ReportEvaluation; threshold: number }) {
+interface Props {
+  evaluation: ReportEvaluation;
+  threshold: number;
+  onImage: ((image: ReportImage) => void) | undefined;
+}
+
+export function Gallery({ evaluation, threshold, onImage }: Props) {
   const { images, withoutPictures } = evaluation;
   const [filter, setFilter] = useState<Filter>("all");
   const [heat, setHeat] = useState(45);
@@ -58,7 +64,7 @@ export function Gallery({ evaluation, threshold }: { evaluation: ReportEvaluatio
       {chosen.length === 0 && <p>{texts.none}</p>}
       <ul class="tiles" style={{ "--heat": heat / 100 }}>
         {chosen.slice(0, shown).map((image) => (
-          <Tile key={image.id} image={image} threshold={threshold} mask={mask} />
+          <Tile key={image.id} image={image} threshold={threshold} mask={mask} onImage={onImage} />
         ))}
       </ul>
       {chosen.length > shown && (
@@ -70,7 +76,12 @@ export function Gallery({ evaluation, threshold }: { evaluation: ReportEvaluatio
   );
 }
 
-function Tile({ image, threshold, mask }: { image: ReportImage; threshold: number; mask: boolean }) {
+interface TileProps extends Pick<Props, "threshold" | "onImage"> {
+  image: ReportImage;
+  mask: boolean;
+}
+
+function Tile({ image, threshold, mask, onImage }: TileProps) {
   const { id, defect, value, picture } = image;
   const wrong = isMistake(image, threshold);
   const mistake = wrong ? (isDefect(image) ? texts.missedTag : texts.rejectedTag) : undefined;
@@ -78,11 +89,12 @@ function Tile({ image, threshold, mask }: { image: ReportImage; threshold: numbe
   return (
     <li class={wrong ? "wrong" : ""}>
       {picture && (
-        <div class="picture" style={{ aspectRatio: `${picture.width} / ${picture.height}` }}>
-          <img src={picture.image} alt={`${id}, ${isDefect(image) ? texts.defect : texts.goodPart}`} />
-          <img class="heat" src={picture.heat} alt="" />
-          {mask && picture.mask && <div class="mask" style={{ maskImage: `url(${picture.mask})` }} />}
-        </div>
+        <Picture
+          picture={picture}
+          text={`${id}, ${isDefect(image) ? texts.defect : texts.goodPart}`}
+          mask={mask}
+          onClick={onImage && (() => onImage(image))}
+        />
       )}
       <p class="name" title={id}>
         {id}
@@ -92,5 +104,32 @@ function Tile({ image, threshold, mask }: { image: ReportImage; threshold: numbe
         {tag && <strong> · {tag}</strong>}
       </p>
     </li>
+  );
+}
+
+interface PictureProps {
+  picture: ReportPicture;
+  text: string;
+  mask: boolean;
+  onClick: (() => void) | undefined;
+}
+
+function Picture({ picture, text, mask, onClick }: PictureProps) {
+  const shape = { aspectRatio: `${picture.width} / ${picture.height}` };
+  const inside = (
+    <>
+      <img src={picture.image} alt={text} loading="lazy" />
+      <img class="heat" src={picture.heat} alt="" loading="lazy" />
+      {mask && picture.mask && <div class="mask" style={{ maskImage: `url("${picture.mask}")` }} />}
+    </>
+  );
+  return onClick ? (
+    <button type="button" class="picture" style={shape} onClick={onClick}>
+      {inside}
+    </button>
+  ) : (
+    <div class="picture" style={shape}>
+      {inside}
+    </div>
   );
 }

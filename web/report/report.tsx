@@ -16,7 +16,7 @@ export function Report({ document }: { document: ReportDocument }) {
         <h1>{title}</h1>
         <p class="quiet">{texts.made(new Date(made).toLocaleString("en-GB", { timeZoneName: "short" }))}</p>
       </header>
-      {evaluation ? <Evaluated evaluation={evaluation} /> : <p>{texts.notEvaluated}</p>}
+      {evaluation ? <Results evaluation={evaluation} /> : <p>{texts.notEvaluated}</p>}
       {training && training.length > 1 && <TrainingCurves epochs={training} />}
       {notes.length > 0 && (
         <section>
@@ -40,9 +40,22 @@ export function Report({ document }: { document: ReportDocument }) {
   );
 }
 
-function Evaluated({ evaluation }: { evaluation: ReportEvaluation }) {
-  const { images, axis } = evaluation;
-  const [threshold, setThreshold] = useState(axis.threshold);
+function Results({ evaluation }: { evaluation: ReportEvaluation }) {
+  const [threshold, setThreshold] = useState(evaluation.axis.threshold);
+  return <Evaluated evaluation={evaluation} threshold={threshold} onThreshold={setThreshold} />;
+}
+
+interface EvaluatedProps {
+  evaluation: ReportEvaluation;
+  threshold: number;
+  onThreshold(value: number): void;
+  /** Called for the image that is clicked; undefined: nothing is to be clicked. */
+  onImage?: (image: ReportImage) => void;
+}
+
+/** What a model is worth on images, at a threshold that can be moved. */
+export function Evaluated({ evaluation, threshold, onThreshold, onImage }: EvaluatedProps) {
+  const { images } = evaluation;
   return (
     <>
       <section>
@@ -52,15 +65,15 @@ function Evaluated({ evaluation }: { evaluation: ReportEvaluation }) {
       </section>
       <section>
         <h2>{texts.threshold}</h2>
-        <Histogram evaluation={evaluation} threshold={threshold} onThreshold={setThreshold} />
-        <CostPanel images={images} threshold={threshold} onThreshold={setThreshold} />
+        <Histogram evaluation={evaluation} threshold={threshold} onThreshold={onThreshold} />
+        <CostPanel images={images} threshold={threshold} onThreshold={onThreshold} />
       </section>
       <Curves images={images} threshold={threshold} />
       <div class="columns">
         <Kinds evaluation={evaluation} threshold={threshold} />
         <Metrics evaluation={evaluation} />
       </div>
-      <Gallery evaluation={evaluation} threshold={threshold} />
+      <Gallery evaluation={evaluation} threshold={threshold} onImage={onImage} />
     </>
   );
 }

@@ -1,0 +1,115 @@
+import { useEffect, useState } from "preact/hooks";
+
+import type { StudioDetection, StudioImage } from "../../../lib/studio/types.js";
+import { addresses, api } from "../api.js";
+import { Dialog } from "../dialog.js";
+import { useAttempt, useStudio } from "../studio.js";
+import { texts } from "../texts.js";
+
+/** One image as the model sees it, with what a person can do about it. */
+export function Detail({ run, image, onClose }: { run: string; image: StudioImage; onClose(): void }) {
+  const { setProject, tell } = useStudio();
+  const attempt = useAttempt();
+  const [detection, setDetection] = useState<StudioDetection>();
+  useEffect(() => {
+    void attempt(async () => setDetection(await api.detection(run, image)));
+  }, [run, image.id]);
+  const relabel = (label: "good" | "defect"): Promise<void> =>
+    attempt(async () => {
+      const { project } = await api.label({ ids: [image.id], label });
+      setProject(project);
+      tell({ text: texts.relabelled });
+      onClose();
+    });
+  return (
+    <Dialog title={image.id} onClose={onClose}>
+      <Judged
+        source={addresses.image(image)}
+        mask={image.mask ? addresses.mask(image) : undefined}
+        detection={detection}
+      />
+      <div class="bar">
+        <span>{texts.labelledAs(image.label === "good" ? texts.good : image.kind!)}</span>
+        {image.label === "defect" && (
+          <button type="button" class="plain good" onClick={() => void relabel("good")}>
+            {texts.relabelGood}
+          </button>
+        )}
+        {image.label === "good" && (
+          <button type="button" class="plain defect" onClick={() => void relabel("defect")}>
+            {texts.relabelDefect}
+          </button>
+        )}
+        {image.label === "defect" && (
+          <a href={`#/masks/${encodeURIComponent(image.id)}`}>{image.mask ? texts.changeMask : texts.drawMask}</a>
+        )}
+      </div>
+    </Dialog>
+  );
+}
+
+interface JudgedProps {
+  source: string;
+  mask?: string | undefined;
+  detection: StudioDetection | undefined;
+}
+
+/** Image, heat map with its opacity, mask and regions, and the scores. */
+export function Judged({ source, mask, detection }: JudgedProps) {
+  const [heat, setHeat] = useState(45);
+  const [showMask, setShowMask] = useState(true);
+  const { width = 1, height = 1 } = detection ?? {};
+  return (
+    <>
+      <div class="judged" style={{ "--heat": heat / 100, aspectRatio: `${width} / ${height}` }}>
+        <img src={source} alt={texts.theImage} />
+        {detection && <img class="heat" src={detection.heat} alt="" />}
+        {showMask && mask !== undefined && <div class="mask" style={{ maskImage: `url("${mask}")` }} />}
+        {detection && (
+          <svg viewBox={`0 0 ${width} ${height}`} preserveAspectRatio="none" aria-hidden="true">
+            {detection.regions.map((region) => (
+              <rect
+                key={`${region.x} ${region.y}`}
+                x={region.x}
+                y={region.y}
+                width={region.width}
+                height={region.height}
+              />
+            ))}
+          </svg>
+        )}
+      </div>
+      <div class="fields">
+        <label>
+          {texts.heat}
+          <input
+            type="range"
+            min={0}
+            max={100}
+            value={heat}
+            onInput={(event) => setHeat(Number(event.currentTarget.value))}
+          />
+        </label>
+        {mask !== undefined && (
+          <label class="check">
+            <input type="checkbox" checked={showMask} onChange={(event) => setShowMask(event.currentTarget.checked)} />{" "}
+            {texts.mask}
+          </label>
+        )}
+      </div>
+      {detection ? (
+        <p>
+          <strong class={`verdict ${detection.verdict}`}>{texts.verdicts[detection.verdict]}</strong>{" "}
+          {texts.scores(detection)}
+        </p>
+      ) : (
+        <p class="quiet">{texts.asking}</p>
+      )}
+      {detection?.warnings.map((warning) => (
+        <p key={warning} class="quiet">
+          {warning}
+        </p>
+      ))}
+    </>
+  );
+}

@@ -1,0 +1,93 @@
+import { useEffect, useState } from "preact/hooks";
+
+import type { ReportImage } from "../../../lib/report/types.js";
+import type { Judgement } from "../../../lib/studio/types.js";
+import { Evaluated } from "../../report/report.js";
+import { addresses, api } from "../api.js";
+import { useAttempt, useStudio } from "../studio.js";
+import { texts } from "../texts.js";
+import { Detail } from "./detail.js";
+import { ModelChoice } from "./model_choice.js";
+import { NextLabels } from "./next_labels.js";
+
+export function JudgePage({ rest }: { rest: string }) {
+  const { project, runs, model, setModel, work, tell } = useStudio();
+  const attempt = useAttempt();
+  const [judgement, setJudgement] = useState<Judgement>();
+  const [threshold, setThreshold] = useState<number>();
+  const [opened, setOpened] = useState<ReportImage>();
+  useEffect(() => {
+    if (rest !== "" && runs.some(({ name, finished }) => name === rest && finished !== null)) setModel(rest);
+  }, [rest]);
+  const name = model?.name;
+  const take = (found: Judgement): void => {
+    setJudgement(found);
+    setThreshold(found.evaluation?.axis.threshold);
+  };
+  useEffect(() => {
+    setJudgement(undefined);
+    if (name !== undefined) void attempt(async () => take(await api.judgement(name)));
+  }, [name, model?.finished]);
+  if (!model)
+    return (
+      <div class="empty">
+        <h1 class="large">{texts.noModel}</h1>
+        <p>
+          <a href="#/train">{texts.trainFirst}</a>
+        </p>
+      </div>
+    );
+  const judge = (): Promise<void> => attempt(async () => take(await api.judge(model.name)));
+  const save = (): Promise<void> =>
+    attempt(async () => {
+      take(await api.setThreshold(model.name, threshold!));
+      tell({ text: texts.thresholdSaved });
+    });
+  const evaluation = judgement?.evaluation;
+  const isMoved = evaluation && threshold !== undefined && threshold !== evaluation.axis.threshold;
+  const isJudging = work?.kind === "judging";
+  return (
+    <>
+      <h1 class="hidden">{texts.pages.judge}</h1>
+      <div class="bar">
+        <ModelChoice />
+        <button type="button" class="plain" disabled={isJudging} onClick={() => void judge()}>
+          {texts.judgeAgain}
+        </button>
+        <a href={addresses.report(model.name)} target="_blank" rel="noopener">
+          {texts.report}
+        </a>
+        <span class="quiet" role="status">
+          {isJudging
+            ? texts.judging(work.done, work.total)
+            : judgement && evaluation && !judgement.isCurrent
+              ? texts.notCurrent
+              : ""}
+        </span>
+        <span class="grow" />
+        {isMoved && (
+          <button type="button" disabled={isJudging} onClick={() => void save()}>
+            {texts.saveThreshold}
+          </button>
+        )}
+      </div>
+      {judgement && !evaluation && <p>{texts.notJudged}</p>}
+      {evaluation && threshold !== undefined && (
+        <Evaluated evaluation={evaluation} threshold={threshold} onThreshold={setThreshold} onImage={setOpened} />
+      )}
+      {judgement?.notes.map((note) => (
+        <p key={note} class="quiet">
+          {note}
+        </p>
+      ))}
+      <NextLabels />
+      {opened && evaluation && project.images.some(({ id }) => id === opened.id) && (
+        <Detail
+          run={model.name}
+          image={project.images.find(({ id }) => id === opened.id)!}
+          onClose={() => setOpened(undefined)}
+        />
+      )}
+    </>
+  );
+}

@@ -1,0 +1,50 @@
+import { addresses, api } from "../api.js";
+import { useStudio } from "../studio.js";
+import { texts } from "../texts.js";
+import { MaskEditor } from "./editor.js";
+
+/** The mask of one defect, and the way to the next one. `rest`: the image's id; empty: the first defect without a mask. */
+export function MaskPage({ rest }: { rest: string }) {
+  const { project, reload, model } = useStudio();
+  const defects = project.images.filter(({ label }) => label === "defect");
+  const image = rest === "" ? (defects.find(({ mask }) => !mask) ?? defects[0]) : defects.find(({ id }) => id === rest);
+  if (!image)
+    return (
+      <div class="empty">
+        <h1 class="large">{texts.noDefects}</h1>
+        <p>{texts.noDefectsHelp}</p>
+        <p>
+          <a href="#/data">{texts.pages.data}</a>
+        </p>
+      </div>
+    );
+  const at = defects.indexOf(image);
+  const to = (step: number): string | undefined => {
+    const next = defects[at + step];
+    return next && `#/masks/${encodeURIComponent(next.id)}`;
+  };
+  const withMask = defects.filter(({ mask }) => mask).length;
+  return (
+    <div class="mask-page">
+      <h1 class="hidden">{texts.pages.masks}</h1>
+      <div class="bar">
+        <a href="#/data">{texts.back}</a>
+        <strong class="grow name">{image.id}</strong>
+        <span class="quiet">{texts.masksDone(withMask, defects.length)}</span>
+        {to(-1) && <a href={to(-1)}>{texts.before}</a>}
+        {to(1) && <a href={to(1)}>{texts.next}</a>}
+      </div>
+      {project.readOnly !== null && <p class="problem">{project.readOnly}</p>}
+      <MaskEditor
+        key={image.id}
+        image={addresses.image(image)}
+        {...(image.mask && { mask: addresses.mask(image) })}
+        {...(model && { propose: () => api.proposal(model.name, image.id) })}
+        onSave={async (mask) => {
+          await api.saveMask(image.id, mask);
+          await reload();
+        }}
+      />
+    </div>
+  );
+}
