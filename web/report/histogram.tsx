@@ -11,10 +11,12 @@ interface Props {
   evaluation: ReportEvaluation;
   threshold: number;
   onThreshold(value: number): void;
+  /** What moving it does; undefined: on this page alone. */
+  help: string | undefined;
 }
 
 /** Good parts upwards, defects downwards, and a line to drag. */
-export function Histogram({ evaluation, threshold, onThreshold }: Props) {
+export function Histogram({ evaluation, threshold, onThreshold, help }: Props) {
   const { images, axis } = evaluation;
   const [low, high] = useMemo(() => shownRange(evaluation), [evaluation]);
   const drawing = useRef<SVGSVGElement>(null);
@@ -93,7 +95,7 @@ export function Histogram({ evaluation, threshold, onThreshold }: Props) {
         />
       </div>
       <p class="quiet">
-        {texts.thresholdHelp} {beyond > 0 && texts.beyond(beyond)}
+        {help ?? texts.thresholdHelp} {beyond > 0 && texts.beyond(beyond)}
       </p>
       {threshold !== axis.threshold && (
         <button type="button" onClick={() => onThreshold(axis.threshold)}>

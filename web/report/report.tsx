@@ -51,10 +51,12 @@ interface EvaluatedProps {
   onThreshold(value: number): void;
   /** Called for the image that is clicked; undefined: nothing is to be clicked. */
   onImage?: (image: ReportImage) => void;
+  /** What moving the threshold does. */
+  help?: string;
 }
 
 /** What a model is worth on images, at a threshold that can be moved. */
-export function Evaluated({ evaluation, threshold, onThreshold, onImage }: EvaluatedProps) {
+export function Evaluated({ evaluation, threshold, onThreshold, onImage, help }: EvaluatedProps) {
   const { images } = evaluation;
   return (
     <>
@@ -65,7 +67,7 @@ export function Evaluated({ evaluation, threshold, onThreshold, onImage }: Evalu
       </section>
       <section>
         <h2>{texts.threshold}</h2>
-        <Histogram evaluation={evaluation} threshold={threshold} onThreshold={onThreshold} />
+        <Histogram evaluation={evaluation} threshold={threshold} onThreshold={onThreshold} help={help} />
         <CostPanel images={images} threshold={threshold} onThreshold={onThreshold} />
       </section>
       <Curves images={images} threshold={threshold} />

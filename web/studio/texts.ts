@@ -169,6 +169,8 @@ export const texts = {
   notCurrent: "The test images or the thresholds have changed since: judge them again.",
   notJudged:
     "Nothing was judged: there were no test images. Put some good parts and some defects into the test images, then judge them.",
+  thresholdHelp:
+    "Drag the line, or use the arrow keys: everything on this page follows. The model takes the threshold when you keep it.",
   saveThreshold: "Keep this threshold in the model",
   thresholdSaved: "The model has the new threshold. The test images were judged with it.",
   labelledAs: (label: string) => `Labelled as ${label}.`,
