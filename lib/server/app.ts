@@ -9,7 +9,7 @@ import { check } from "../schema/check.js";
 import { detectQuery, type ServerSettings } from "../schema/server.js";
 import { checkHost, checkOrigin, tokenCheck } from "./access.js";
 import type { Admission, Place } from "./admission.js";
-import { endUnlessTaken, whenOver } from "./connections.js";
+import { endUnlessTaken, requestLimits, whenOver } from "./connections.js";
 import { answerTo, answerToParser, type ErrorAnswer, HttpError } from "./errors.js";
 import { imageOf, inOrder, partsOf } from "./images.js";
 import { Job } from "./job.js";
@@ -37,7 +37,7 @@ export interface AppParts {
   service: Service;
   /** Undefined: nobody is asked for one. */
   token: string | undefined;
-  tls: { cert: Buffer; key: Buffer } | undefined;
+  tls: { cert: string; key: string } | undefined;
   /** Other names of this machine, in lower case. */
   hosts: readonly string[];
   isStopping: () => boolean;
@@ -49,9 +49,6 @@ const maxModelBytes = 2 ** 31;
 /** A model file may come over a slow line. */
 const slowestRequestMs = 600_000;
 
-/** Of clients that do nothing: each takes a descriptor. */
-export const maxConnections = 512;
-
 /** Answers without a token: they tell nothing of models and images. */
 const openRoutes: ReadonlySet<string | undefined> = new Set(["/", "/healthz", "/readyz", "/openapi.json"]);
 
@@ -60,11 +57,7 @@ type Named = { Params: { name: string } };
 /** The HTTP side of the server: who may ask, what is asked, and how it is answered. */
 export function makeApp(settings: ServerSettings, parts: AppParts): FastifyInstance {
   const { models, metrics, token, tls, isStopping } = parts;
-  const http = {
-    headersTimeout: settings.headerTimeoutMs,
-    connectionsCheckingInterval: 1000,
-    maxHeaderSize: 16 * 1024,
-  };
+  const http = requestLimits(settings.headerTimeoutMs, Math.max(slowestRequestMs, settings.timeoutMs));
   const app = fastify({
     ...(tls
       ? { https: { ...http, ...tls, minVersion: "TLSv1.2" as const, handshakeTimeout: settings.headerTimeoutMs } }
@@ -75,7 +68,7 @@ export function makeApp(settings: ServerSettings, parts: AppParts): FastifyInsta
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: "requestId" }),
     genReqId: ({ headers }) => requestId(headers["x-request-id"]),
     bodyLimit: settings.maxBodyMiB * MIB,
-    requestTimeout: Math.max(slowestRequestMs, settings.timeoutMs),
+    requestTimeout: http.requestTimeout, // fastify sets it anew
     forceCloseConnections: "idle",
     return503OnClosing: false, // ours says more
     routerOptions: { maxParamLength: 128 },
@@ -83,7 +76,6 @@ export function makeApp(settings: ServerSettings, parts: AppParts): FastifyInsta
     clientErrorHandler: refuseConnection,
   }) as unknown as FastifyInstance;
 
-  app.server.maxConnections = maxConnections;
   for (const name of ["job", "asked", "told"]) app.decorateRequest(name, null);
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("*", { parseAs: "buffer" }, (_, body, done) => done(null, body));

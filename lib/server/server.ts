@@ -1,20 +1,20 @@
-import { lookup } from "node:dns/promises";
-import { type AddressInfo, createServer, type Server as NetServer } from "node:net";
+import type { AddressInfo, Server as NetServer } from "node:net";
 
 import type { FastifyBaseLogger, FastifyInstance } from "fastify";
 
-import { call, fileError, invalid, option, SuperSimpleNetError, text } from "../errors.js";
-import { readRegular } from "../files/input.js";
+import { call, invalid, option, SuperSimpleNetError, text } from "../errors.js";
+import { readText } from "../files/input.js";
 import type { Keeper } from "../outputs/keep.js";
 import type { Output } from "../outputs/output.js";
 import { check } from "../schema/check.js";
 import { servedDetectorOptions, serverOptions, type ServerSettings } from "../schema/server.js";
 import { isLoopback } from "./access.js";
 import { Admission } from "./admission.js";
-import { type AppParts, makeApp, maxConnections } from "./app.js";
+import { type AppParts, makeApp } from "./app.js";
 import { Connections } from "./connections.js";
 import type { DetectionServer, ServerOptions } from "./create.js";
 import { Keeping } from "./keeping.js";
+import { listenAt } from "./listen.js";
 import { Metrics } from "./metrics.js";
 import { type Loaded, Models } from "./models.js";
 import { DetectionQueue } from "./queue.js";
@@ -123,19 +123,10 @@ async function tlsOf({ tlsCert, tlsKey }: ServerSettings): Promise<AppParts["tls
   return { cert: await readText(tlsCert), key: await readText(tlsKey) };
 }
 
-const readText = (file: string): Promise<Buffer> =>
-  readRegular(file).catch((error: unknown) => Promise.reject(fileError(error, "read", file)));
-
 /** Listens; resolves to the servers beside the app's own whose connections go to it. */
 async function listen(app: FastifyInstance, { host, port }: ServerSettings): Promise<NetServer[]> {
   try {
-    // Not left to fastify: connections of its second address would be out of the stop's reach.
-    const found = host === "localhost" ? await lookup(host, { all: true }) : [{ address: host }];
-    const [first, ...others] = new Set(found.map(({ address }) => address));
-    await app.listen({ host: first!, port, listenTextResolver: (address) => `listening at ${address}` });
-    const { port: taken } = app.server.address() as AddressInfo;
-    const more = await Promise.all(others.map((address) => listenToo(app, address, taken)));
-    return more.filter((server) => server !== undefined);
+    return await listenAt(app, host, port);
   } catch (cause) {
     await app.close();
     const { code, message } = cause as NodeJS.ErrnoException;
@@ -152,16 +143,6 @@ async function listen(app: FastifyInstance, { host, port }: ServerSettings): Pro
       fix: text`Give another ${option(code === "EADDRNOTAVAIL" ? "host" : "port")}.`,
     });
   }
-}
-
-/** Undefined where this machine has no such address after all, or another program the port. */
-function listenToo(app: FastifyInstance, host: string, port: number): Promise<NetServer | undefined> {
-  const server = createServer((socket) => void app.server.emit("connection", socket));
-  server.maxConnections = maxConnections;
-  return new Promise((resolve) => {
-    server.once("error", () => resolve(undefined));
-    server.listen({ host, port }, () => resolve(server));
-  });
 }
 
 class RunningServer implements DetectionServer {

@@ -1,12 +1,14 @@
 import assert from "node:assert/strict";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
+import { connect as connectTcp } from "node:net";
 import path from "node:path";
 import { before, test, type TestContext } from "node:test";
 
 import { connect } from "mqtt";
 
 import { Detector, openTrigger, type Result, type Trigger, type TriggerOptions, watchFolder } from "../../lib/index.js";
+import { maxConnections } from "../../lib/server/connections.js";
 import { failure, temporaryFolder } from "../datasets/files.js";
 import { broker } from "../support/broker.js";
 import { until } from "../support/until.js";
@@ -125,6 +127,18 @@ test("http: an image that cannot be read, wrong requests, and who may ask", limi
   const { body } = await ask(address, "/state?wait=30000", undefined, token);
   assert.deepEqual([body["part"], body["verdict"], body["error"]], ["1", "none", "NO_IMAGE"]);
   await stop();
+});
+
+test("http: connections are limited, and those that say nothing do not keep it from closing", limit, async () => {
+  const trigger = await openTrigger("http://127.0.0.1:0");
+  const silent = () => connectTcp(Number(new URL(trigger.address).port), "127.0.0.1").on("error", () => undefined);
+  const many = Array.from({ length: maxConnections }, silent);
+  await Promise.all(many.map((socket) => new Promise((resolve) => socket.once("connect", resolve))));
+  await new Promise((resolve) => silent().resume().once("close", resolve));
+  assert.ok(many.every((socket) => !socket.destroyed));
+  const closed = many.map((socket) => new Promise((resolve) => socket.resume().once("close", resolve)));
+  await trigger.close();
+  await Promise.all(closed);
 });
 
 test("mqtt: the sequence over a broker that is restarted, and who comes late reads the state", limit, async (t) => {
