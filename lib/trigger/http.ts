@@ -23,6 +23,7 @@ const statuses: Readonly<Record<Refusal, number>> = {
   BUSY: 409,
   NOT_ACKNOWLEDGED: 409,
   OTHER_PART: 409,
+  REPEATED: 409,
 };
 
 /** Listens for POST /trigger, POST /ack and GET /state. Each is answered with the state. */

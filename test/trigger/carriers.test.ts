@@ -198,6 +198,39 @@ test("mqtt: a retained trigger is of an earlier day", limit, async (t) => {
   await running.kill();
 });
 
+test("mqtt: a trigger that the broker delivers again repeats the verdict, and starts nothing", limit, async (t) => {
+  const port = await freePort();
+  const messages: { topic: string; payload: string; retain: boolean }[] = [];
+  const running = await broker(port, messages);
+  const { folder, trigger, results, stop } = await line(t, `mqtt://127.0.0.1:${port}/cell`);
+  const { sequence } = trigger;
+  const plc = connect(`mqtt://127.0.0.1:${port}`);
+  const say = (topic: string, part: string) => plc.publishAsync(`cell/${topic}`, JSON.stringify({ part }), { qos: 1 });
+  await say("trigger", "1");
+  await until(() => sequence.state.state === "busy");
+  await drop(folder, "a.png", 10);
+  await until(() => sequence.state.state === "done");
+  const { state: _, ...verdict } = sequence.state as unknown as Record<string, unknown>;
+  await say("ack", "1");
+  await until(() => sequence.state.state === "ready");
+  const states: string[] = [];
+  sequence.onState(({ state }) => states.push(state));
+
+  running.deliverAgain("cell/trigger", JSON.stringify({ part: "1" }));
+  const refused = () => messages.filter(({ topic }) => topic === "cell/refused");
+  await until(() => refused().length === 1);
+  const message = "The part has its verdict already.";
+  assert.deepEqual(JSON.parse(refused()[0]!.payload), { code: "REPEATED", message, ...verdict });
+  assert.equal(verdict["verdict"], results[0]!.verdict);
+  assert.deepEqual(states, []);
+  // One that did not come the first time.
+  running.deliverAgain("cell/trigger", JSON.stringify({ part: "2" }));
+  await until(() => sequence.state.state === "busy");
+  await stop();
+  await plc.endAsync();
+  await running.kill();
+});
+
 test("addresses that are none, that strangers reach, and that are taken", limit, async (t) => {
   const wrong = ["", "http://127.0.0.1/path", "https://127.0.0.1", "mqtt://", "mqtt://broker/a+b", "opc.tcp://plc"];
   for (const address of wrong) await assert.rejects(openTrigger(address), failure("INVALID_OPTION", "trigger"));
