@@ -23,7 +23,7 @@ export const writeJson = (file: string, value: unknown): Promise<void> =>
  */
 export async function replaceFile(
   file: string,
-  data: string | Uint8Array,
+  data: string | Uint8Array | Iterable<string>,
   { flush: flushed = false, finish }: { flush?: boolean; finish?: (temporary: string) => Promise<Uint8Array> } = {},
 ): Promise<void> {
   const temporary = temporaryIn(path.dirname(file));
@@ -31,7 +31,7 @@ export async function replaceFile(
   try {
     const handle = await open(temporary, "wx");
     try {
-      await handle.writeFile(data);
+      await writeFile(handle, data);
       if (finish) await handle.writeFile(await finish(temporary));
       if (flushed) await handle.sync();
     } finally {

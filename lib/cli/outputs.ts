@@ -44,3 +44,15 @@ export async function closeFlagged(outputs: Output | undefined): Promise<void> {
     if (lost > 0) output.warn(`${name}: ${lost} results were given up.`);
   }
 }
+
+/** Waits for `work`, then closes what it has opened, one after another, also where one fails. Throws the first error. */
+export async function thenClose(work: Promise<void>, ...closers: (() => Promise<void> | undefined)[]): Promise<void> {
+  const errors: unknown[] = [];
+  for (const step of [() => work, ...closers])
+    try {
+      await step();
+    } catch (error) {
+      errors.push(error);
+    }
+  if (errors.length > 0) throw errors[0];
+}

@@ -5,7 +5,7 @@ import { keepOptions } from "../schema/watch.js";
 import { command, interruptible } from "./command.js";
 import { refuseInDataset } from "./guards.js";
 import { output } from "./output.js";
-import { checkFlagged, closeFlagged, openFlagged, outputFlags, splitOutputFlags } from "./outputs.js";
+import { checkFlagged, closeFlagged, openFlagged, outputFlags, splitOutputFlags, thenClose } from "./outputs.js";
 
 export const serve = command({
   name: "serve",
@@ -31,14 +31,16 @@ export const serve = command({
     return interruptible(async (signal) => {
       const outputs = await openFlagged(flagged);
       let keeper: Keeper | undefined;
-      try {
+      const work = async (): Promise<void> => {
         keeper = await openKeeper({ keep, keepDir, keepMiB });
         const server = await createServer({ ...flags, onLog }, outputs, keeper);
         await served(server, signal);
-      } finally {
-        await closeFlagged(outputs);
-        await keeper?.close();
-      }
+      };
+      await thenClose(
+        work(),
+        () => closeFlagged(outputs),
+        () => keeper?.close(),
+      );
       return 0;
     }, "Stopping after the running requests.");
   },

@@ -7,13 +7,23 @@ import { detectorOptions } from "../schema/detection.js";
 import { triggerAddress, triggerOptions } from "../schema/trigger.js";
 import { keepOptions, watchOptions } from "../schema/watch.js";
 import { describeModel } from "../models/describe.js";
+import type { Keeper } from "../outputs/keep.js";
+import type { Output } from "../outputs/output.js";
 import type { Trigger } from "../trigger/open.js";
 import { command, interruptible } from "./command.js";
 import { refuseInDataset } from "./guards.js";
 import { warnIfUntrained, withDetector } from "./models.js";
 import * as rows from "./options.js";
 import { errorDocument, output, printable } from "./output.js";
-import { checkFlagged, closeFlagged, openFlagged, outputFlags, splitOutputFlags, toldChange } from "./outputs.js";
+import {
+  checkFlagged,
+  closeFlagged,
+  openFlagged,
+  outputFlags,
+  splitOutputFlags,
+  thenClose,
+  toldChange,
+} from "./outputs.js";
 import { resultLine } from "./results.js";
 
 const watching = watchOptions.omit({
@@ -69,11 +79,13 @@ async function watchAll(flags: Flags, folder: string, signal: AbortSignal): Prom
   const { Detector } = await import("../detection/detector.js");
   return withDetector(Detector.load(model, settings), async (detector) => {
     warnIfUntrained(detector.model.config.backbone);
-    const keeper = await openKeeper({ keep, keepDir, keepMiB });
-    const outputs = await openFlagged({ ...given, stateDir });
+    let keeper: Keeper | undefined;
+    let outputs: Output | undefined;
     let trigger: Trigger | undefined;
-    output.finished = { model: describeModel(model, detector.model.config), folder };
-    try {
+    const work = async (): Promise<void> => {
+      keeper = await openKeeper({ keep, keepDir, keepMiB });
+      outputs = await openFlagged({ ...given, stateDir });
+      output.finished = { model: describeModel(model, detector.model.config), folder };
       if (address !== undefined) trigger = await openTrigger(address, { ...toTrigger, onChange: toldChange });
       const images = await watchFolder(detector, folder, {
         ...{ stateDir, pollMs, settleMs, moveTo, removeAfterDays, minFreeMiB, signal, outputs, keeper },
@@ -85,11 +97,13 @@ async function watchAll(flags: Flags, folder: string, signal: AbortSignal): Prom
         onTrouble: (error) => output.warn(messageOf(error)),
       });
       output.finished = { ...output.finished, images };
-    } finally {
-      await trigger?.close();
-      await closeFlagged(outputs);
-      await keeper?.close();
-    }
+    };
+    await thenClose(
+      work(),
+      () => trigger?.close(),
+      () => closeFlagged(outputs),
+      () => keeper?.close(),
+    );
     output.document({ ...output.finished, outputs: outputs?.status() ?? [], kept: keeper?.status().kept ?? 0 });
     return 0;
   });

@@ -66,8 +66,12 @@ export async function readRegular(path: string, refuse?: Refusal): Promise<Buffe
   }
 }
 
+/** A small text that the user wrote, such as a token. Throws FILE_NOT_FOUND, NO_PERMISSION, FILE_ERROR. */
+export const readText = (path: string): Promise<string> =>
+  readRegular(path).then(String, (error: unknown) => Promise.reject(fileError(error, "read", path)));
+
 /** Opens without waiting: a pipe without a writer would keep its reader, and the process, for ever. */
-async function openRegular(path: string, refuse: Refusal = refused): Promise<FileHandle> {
+export async function openRegular(path: string, refuse: Refusal = refused): Promise<FileHandle> {
   const check = (found: Stats): void => {
     if (found.isFile()) return;
     if (found.isDirectory()) throw refuse(path, "it is a folder. Give a file.");

@@ -3,9 +3,11 @@ import path from "node:path";
 
 import { fileError, SuperSimpleNetError } from "../errors.js";
 import { makeFolder, refuseSpecial } from "../write.js";
-import { readRegular } from "./input.js";
+import { openRegular } from "./input.js";
 
 const BYTES_PER_WRITE = 2 ** 20;
+const BYTES_PER_CHUNK = 2 ** 20;
+const LINE_END = 10;
 
 /** Of lines that wait for a disk with room. */
 const MOST_WAITING_BYTES = 16 * 2 ** 20;
@@ -186,7 +188,7 @@ async function cutTornLine(handle: FileHandle): Promise<void> {
   for (let end = size; end > 0;) {
     const start = Math.max(0, end - chunk.length);
     const { bytesRead } = await handle.read(chunk, 0, end - start, start);
-    const at = chunk.subarray(0, bytesRead).lastIndexOf(10);
+    const at = chunk.subarray(0, bytesRead).lastIndexOf(LINE_END);
     if (at >= 0 || start === 0) {
       const whole = at < 0 ? 0 : start + at + 1;
       if (whole < size) await handle.truncate(whole);
@@ -224,11 +226,39 @@ async function appendWhole(handle: FileHandle, data: Buffer): Promise<void> {
   }
 }
 
-/** The whole lines of a file; none where it does not exist. */
-export async function readLines(file: string): Promise<string[]> {
-  const text = await readRegular(file).then(String, (error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return "";
-    throw fileError(error, "read", file);
-  });
-  return text.split("\n").slice(0, -1);
+/**
+ * The whole lines of a file, one after another; none where it does not exist. Errors: NO_PERMISSION, FILE_ERROR, and
+ * FILE_CORRUPT at a line that is longer than any that was written.
+ */
+export async function* readLines(file: string): AsyncGenerator<string> {
+  let handle: FileHandle | undefined;
+  try {
+    handle = await openRegular(file);
+    yield* linesIn(handle, file);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw fileError(error, "read", file);
+  } finally {
+    await handle?.close();
+  }
+}
+
+async function* linesIn(handle: FileHandle, file: string): AsyncGenerator<string> {
+  const chunk = Buffer.allocUnsafe(BYTES_PER_CHUNK);
+  let begun = Buffer.alloc(0);
+  for (;;) {
+    const { bytesRead } = await handle.read(chunk);
+    if (bytesRead === 0) return; // a crash left what is begun
+    const bytes = Buffer.concat([begun, chunk.subarray(0, bytesRead)]);
+    let start = 0;
+    for (let end = bytes.indexOf(LINE_END); end >= 0; end = bytes.indexOf(LINE_END, start)) {
+      yield bytes.toString("utf8", start, end);
+      start = end + 1;
+    }
+    begun = bytes.subarray(start);
+    if (begun.length > MOST_WAITING_BYTES)
+      throw new SuperSimpleNetError("FILE_CORRUPT", `${file} has a line of more than ${MOST_WAITING_BYTES} bytes.`, {
+        path: file,
+        fix: "Move the file away: no such line was written.",
+      });
+  }
 }

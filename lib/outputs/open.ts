@@ -20,7 +20,7 @@ export interface OutputOptions extends OutputSettings {
  * is written goes to all of them, and one that fails does not keep the others waiting.
  *
  * Errors: INVALID_OPTION (a form that does not exist, a package that is not installed), NO_PERMISSION, NO_SPACE, FILE_ERROR
- * (also: the folder of what waits is in use by another process).
+ * (also: the folder of what waits is in use by another process), FILE_CORRUPT (what waits there).
  */
 export async function openOutputs(to: readonly string[], options: OutputOptions = {}): Promise<Output> {
   const where = "openOutputs";

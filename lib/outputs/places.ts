@@ -3,8 +3,8 @@ import path from "node:path";
 
 import type { z } from "zod";
 
-import { fileError, invalid, shown, SuperSimpleNetError } from "../errors.js";
-import { readRegular } from "../files/input.js";
+import { invalid, shown, SuperSimpleNetError } from "../errors.js";
+import { readText } from "../files/input.js";
 import { outputForms, type outputOptions } from "../schema/outputs.js";
 import { didYouMean } from "../schema/nearest.js";
 import { Health } from "./health.js";
@@ -81,10 +81,13 @@ export function brokerUrl(written: string): URL | undefined {
   }
 }
 
+/** The address of a topic without its secrets. */
+export const brokerName = ({ protocol, host, pathname }: URL): string => `${protocol}//${host}${pathname}`;
+
 function mqttPlace(_: string, refuse: Refuse, written: string): Place {
   const url = brokerUrl(written);
   if (!url) throw refuse("mqtt://HOST:PORT/TOPIC, without + and # in the topic");
-  return spooled(`${url.protocol}//${url.host}${url.pathname}`, written, async ({ settings, health }) => {
+  return spooled(brokerName(url), written, async ({ settings, health }) => {
     const password = await secretIn(settings.mqttPasswordFile);
     return (await import("./mqtt.js")).mqtt(url, { password, retryDelayMs: settings.retryDelayMs, health });
   });
@@ -118,8 +121,7 @@ function spooled(
 /** The first line of a file. */
 export async function secretIn(file: string | undefined): Promise<string | undefined> {
   if (file === undefined) return undefined;
-  const text = await readRegular(file).catch((error: unknown) => Promise.reject(fileError(error, "read", file)));
-  const [secret = ""] = text.toString().split(/\r?\n/);
+  const [secret = ""] = (await readText(file)).split(/\r?\n/);
   if (secret === "")
     throw new SuperSimpleNetError("FILE_ERROR", `The first line of ${shown(file)} is empty.`, { path: file });
   return secret;

@@ -1,6 +1,7 @@
 import { readdir, rm, stat } from "node:fs/promises";
 import path from "node:path";
 
+import { hasCode } from "../errors.js";
 import { readRegular } from "../files/input.js";
 import { LineWriter, type LineWriterOptions, readLines } from "../files/lines.js";
 import { makeFolder, replaceFile } from "../write.js";
@@ -44,7 +45,7 @@ export class Spool {
     private readonly watcher: LineWriterOptions["watcher"],
   ) {}
 
-  /** Opens the queue with what an earlier process left in it. Errors: NO_PERMISSION, NO_SPACE, FILE_ERROR. */
+  /** Opens the queue with what an earlier process left in it. Errors: NO_PERMISSION, NO_SPACE, FILE_ERROR, FILE_CORRUPT. */
   static async open(folder: string, mostBytes: number, options: LineWriterOptions): Promise<Spool> {
     await makeFolder(folder);
     const spool = new Spool(folder, mostBytes, new LineWriter(options), options.watcher);
@@ -108,8 +109,15 @@ export class Spool {
 
   /** The lines of a file, read again where those in memory are all sent: fewer than `count` if it was damaged from outside. */
   async #linesOf(segment: Segment): Promise<readonly string[]> {
-    if (segment.lines === undefined || segment.lines.length <= this.#sent)
-      segment.lines = (await readLines(segment.file)).slice(0, segment.count);
+    if (segment.lines === undefined || segment.lines.length <= this.#sent) {
+      const lines: string[] = [];
+      try {
+        for await (const line of readLines(segment.file)) if (lines.push(line) === segment.count) break;
+      } catch (error) {
+        if (!hasCode(error, "FILE_CORRUPT")) throw error;
+      }
+      segment.lines = lines;
+    }
     return segment.lines;
   }
 
@@ -160,14 +168,9 @@ export class Spool {
     const file = this.#fileOf(number);
     if (number < first) return rm(file, { force: true });
     const { size } = await stat(file);
-    this.#segments.push({
-      number,
-      file,
-      bytes: size,
-      count: (await readLines(file)).length,
-      pending: 0,
-      lines: undefined,
-    });
+    let count = 0;
+    for await (const _ of readLines(file)) count++;
+    this.#segments.push({ number, file, bytes: size, count, pending: 0, lines: undefined });
   }
 
   /** Forgets the first file, sent or not. */

@@ -53,7 +53,7 @@ export class SpooledOutput implements Output {
     this.#delivering = this.#deliver();
   }
 
-  /** Errors: NO_PERMISSION, NO_SPACE, FILE_ERROR. */
+  /** Errors: NO_PERMISSION, NO_SPACE, FILE_ERROR, FILE_CORRUPT. */
   static async open(receiver: Receiver, options: SpooledOptions): Promise<SpooledOutput> {
     const spool = await Spool.open(options.folder, options.mostBytes, { watcher: onlyFailures(options.health) });
     return new SpooledOutput(receiver, spool, new LineWriter(), options);

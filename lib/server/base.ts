@@ -6,7 +6,7 @@ import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest, 
 
 import type { ServerSettings } from "../schema/server.js";
 import { checkHost, checkOrigin, tokenCheck } from "./access.js";
-import { endUnlessTaken, whenOver } from "./connections.js";
+import { endUnlessTaken, requestLimits, whenOver } from "./connections.js";
 import { answerTo, answerToParser, HttpError } from "./errors.js";
 
 declare module "fastify" {
@@ -21,7 +21,7 @@ declare module "fastify" {
 export interface BaseParts {
   /** Undefined: nobody is asked for one. */
   token: string | undefined;
-  tls: { cert: Buffer; key: Buffer } | undefined;
+  tls: { cert: string; key: string } | undefined;
   /** Other names of this machine, in lower case. */
   hosts: readonly string[];
   /** Answered without a token. */
@@ -37,17 +37,10 @@ const MIB = 2 ** 20;
 /** A model file may come over a slow line. */
 const slowestRequestMs = 600_000;
 
-/** Of clients that do nothing: each takes a descriptor. */
-export const maxConnections = 512;
-
 /** What every server of ours has: who may ask, limits of connections and requests, answers to what fails, the log. */
 export function makeBase(settings: BaseSettings, parts: BaseParts): FastifyInstance {
   const { token, tls, isStopping } = parts;
-  const http = {
-    headersTimeout: settings.headerTimeoutMs,
-    connectionsCheckingInterval: 1000,
-    maxHeaderSize: 16 * 1024,
-  };
+  const http = requestLimits(settings.headerTimeoutMs, Math.max(slowestRequestMs, settings.timeoutMs));
   const app = fastify({
     ...(tls
       ? { https: { ...http, ...tls, minVersion: "TLSv1.2" as const, handshakeTimeout: settings.headerTimeoutMs } }
@@ -58,7 +51,7 @@ export function makeBase(settings: BaseSettings, parts: BaseParts): FastifyInsta
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: "requestId" }),
     genReqId: ({ headers }) => requestId(headers["x-request-id"]),
     bodyLimit: settings.maxBodyMiB * MIB,
-    requestTimeout: Math.max(slowestRequestMs, settings.timeoutMs),
+    requestTimeout: http.requestTimeout, // fastify sets it anew
     forceCloseConnections: "idle",
     return503OnClosing: false, // ours says more
     routerOptions: { maxParamLength: 128 },
@@ -66,7 +59,6 @@ export function makeBase(settings: BaseSettings, parts: BaseParts): FastifyInsta
     clientErrorHandler: refuseConnection,
   }) as unknown as FastifyInstance;
 
-  app.server.maxConnections = maxConnections;
   app.decorateRequest("isLong", false);
   app.decorateRequest("told", null as unknown as FastifyRequest["told"]);
   app.removeAllContentTypeParsers();

@@ -2,24 +2,49 @@ import type { Server, Socket } from "node:net";
 
 import type { FastifyReply, FastifyRequest } from "fastify";
 
-/** The connections of a server, also those on which nothing was asked for yet, which its HTTP side does not know. */
+/** Of clients that do nothing: each takes a descriptor. */
+export const maxConnections = 512;
+
+/** What Node's HTTP server allows a client that sends a request. */
+export const requestLimits = (headersTimeout: number, requestTimeout: number) => ({
+  headersTimeout,
+  requestTimeout,
+  connectionsCheckingInterval: 1000,
+  maxHeaderSize: 16 * 1024,
+});
+
+/**
+ * The connections of a server at all of its addresses, also those on which nothing was asked for yet, which its HTTP side
+ * does not know. Those beyond the limit are ended at once.
+ */
 export class Connections {
   readonly #sockets = new Set<Socket>();
+  /** Of those with TLS, what carries the requests, once the handshake is done. */
+  readonly #secure = new Set<Socket>();
+  #stopping = false;
   #ended = (): void => undefined;
 
   constructor(server: Server) {
     server.on("connection", (socket) => {
+      if (this.#stopping || this.#sockets.size >= maxConnections) return void socket.destroy();
       this.#sockets.add(socket);
       socket.once("close", () => {
         this.#sockets.delete(socket);
         if (this.#sockets.size === 0) this.#ended();
       });
     });
+    server.on("secureConnection", (socket: Socket) => {
+      if (this.#stopping) return void socket.destroy();
+      this.#secure.add(socket);
+      socket.once("close", () => this.#secure.delete(socket));
+    });
   }
 
-  /** Ends those on which nothing has come yet. */
+  /** Ends those on which nothing of a request has come, now and from now on. */
   endSilent(): void {
-    for (const socket of this.#sockets) if (socket.bytesRead === 0) socket.destroy();
+    this.#stopping = true;
+    // A socket with TLS counts what was sent within it, without the handshake.
+    for (const socket of [...this.#sockets, ...this.#secure]) if (socket.bytesRead === 0) socket.destroy();
   }
 
   endAll(): void {

@@ -1,25 +1,35 @@
 import { lookup } from "node:dns/promises";
-import { type AddressInfo, createServer, type Server as NetServer } from "node:net";
+import { type AddressInfo, createServer, type Server } from "node:net";
 
 import type { FastifyInstance } from "fastify";
 
 import { call, option, SuperSimpleNetError, text } from "../errors.js";
-import { maxConnections } from "./base.js";
 
-/** Listens; resolves to the servers beside the app's own whose connections go to it. */
+/**
+ * Listens at an address, or at both of localhost. Resolves to the servers beside the app's own, whose connections go to it.
+ * Throws the system's errors.
+ */
+export async function listenAt(app: FastifyInstance, host: string, port: number): Promise<Server[]> {
+  // Not left to fastify: connections of its second address would be out of reach.
+  const found = host === "localhost" ? await lookup(host, { all: true }) : [{ address: host }];
+  const [first, ...others] = new Set(found.map(({ address }) => address));
+  await app.listen({ host: first!, port, listenTextResolver: (address) => `listening at ${address}` });
+  const { port: taken } = app.server.address() as AddressInfo;
+  const more = await Promise.all(others.map((address) => listenToo(app, address, taken)));
+  return more.filter((server) => server !== undefined);
+}
+
+/**
+ * The same for an address that the options `host` and `port` give. Throws INVALID_OPTION that names the one to change; the
+ * app is closed then.
+ */
 export async function listen(
   where: string,
   app: FastifyInstance,
   { host, port }: { host: string; port: number },
-): Promise<NetServer[]> {
+): Promise<Server[]> {
   try {
-    // Not left to fastify: connections of its second address would be out of the stop's reach.
-    const found = host === "localhost" ? await lookup(host, { all: true }) : [{ address: host }];
-    const [first, ...others] = new Set(found.map(({ address }) => address));
-    await app.listen({ host: first!, port, listenTextResolver: (address) => `listening at ${address}` });
-    const { port: taken } = app.server.address() as AddressInfo;
-    const more = await Promise.all(others.map((address) => listenToo(app, address, taken)));
-    return more.filter((server) => server !== undefined);
+    return await listenAt(app, host, port);
   } catch (cause) {
     await app.close();
     const { code, message } = cause as NodeJS.ErrnoException;
@@ -39,9 +49,8 @@ export async function listen(
 }
 
 /** Undefined where this machine has no such address after all, or another program the port. */
-function listenToo(app: FastifyInstance, host: string, port: number): Promise<NetServer | undefined> {
+function listenToo(app: FastifyInstance, host: string, port: number): Promise<Server | undefined> {
   const server = createServer((socket) => void app.server.emit("connection", socket));
-  server.maxConnections = maxConnections;
   return new Promise((resolve) => {
     server.once("error", () => resolve(undefined));
     server.listen({ host, port }, () => resolve(server));

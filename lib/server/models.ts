@@ -213,7 +213,8 @@ export class Models {
           throw fileError(error, "write model", file);
         }
         const served = this.#served.get(name) ?? this.#add(name, file);
-        served.seen = await identityOf(served.file);
+        // The file is in place: what keeps it from being looked at now is left to the next look.
+        served.seen = await identityOf(served.file).catch(() => noFile);
         this.#replace(served, usage);
         return this.card(name);
       });

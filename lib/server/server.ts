@@ -2,8 +2,8 @@ import type { AddressInfo, Server as NetServer } from "node:net";
 
 import type { FastifyBaseLogger, FastifyInstance } from "fastify";
 
-import { call, fileError, invalid, option, SuperSimpleNetError, text } from "../errors.js";
-import { readRegular } from "../files/input.js";
+import { call, invalid, option, SuperSimpleNetError, text } from "../errors.js";
+import { readText } from "../files/input.js";
 import type { Keeper } from "../outputs/keep.js";
 import type { Output } from "../outputs/output.js";
 import { check } from "../schema/check.js";
@@ -14,9 +14,9 @@ import { type AppParts, makeApp } from "./app.js";
 import { Connections } from "./connections.js";
 import type { DetectionServer, ServerOptions } from "./create.js";
 import { Keeping } from "./keeping.js";
+import { listen } from "./listen.js";
 import { Metrics } from "./metrics.js";
 import { type Loaded, Models } from "./models.js";
-import { listen } from "./listen.js";
 import { DetectionQueue } from "./queue.js";
 import { Service } from "./service.js";
 import { readToken } from "./token.js";
@@ -122,9 +122,6 @@ async function tlsOf({ tlsCert, tlsKey }: ServerSettings): Promise<AppParts["tls
     );
   return { cert: await readText(tlsCert), key: await readText(tlsKey) };
 }
-
-const readText = (file: string): Promise<Buffer> =>
-  readRegular(file).catch((error: unknown) => Promise.reject(fileError(error, "read", file)));
 
 class RunningServer implements DetectionServer {
   readonly url: string;

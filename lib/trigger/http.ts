@@ -1,11 +1,14 @@
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Server } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { fastify, type FastifyInstance } from "fastify";
 
 import { call, option, SuperSimpleNetError, text } from "../errors.js";
+import { serverOptions } from "../schema/server.js";
 import { checkHost, checkOrigin, isLoopback, tokenCheck } from "../server/access.js";
+import { Connections, requestLimits } from "../server/connections.js";
 import { answerTo, HttpError } from "../server/errors.js";
+import { listenAt } from "../server/listen.js";
 import { readToken } from "../server/token.js";
 import type { Carrier } from "./open.js";
 import { partIn, type Refusal, TriggerRefused, type TriggerSequence, type TriggerState } from "./sequence.js";
@@ -20,6 +23,7 @@ const statuses: Readonly<Record<Refusal, number>> = {
   BUSY: 409,
   NOT_ACKNOWLEDGED: 409,
   OTHER_PART: 409,
+  REPEATED: 409,
 };
 
 /** Listens for POST /trigger, POST /ack and GET /state. Each is answered with the state. */
@@ -37,15 +41,23 @@ export async function httpTrigger(
       { option: "trigger", value: url.origin, fix: text`Give ${option("tokenFile")}, or an address of this machine.` },
     );
   const app = makeApp(sequence, { host: host.toLowerCase(), token });
+  new Connections(app.server); // for its limit
+  let more: Server[];
   try {
-    await app.listen({ host, port: Number(url.port || 80) });
+    more = await listenAt(app, host, Number(url.port || 80));
   } catch (cause) {
     await app.close();
     const what = text`${call(where)}: cannot listen at ${url.origin}: ${(cause as Error).message}.`;
     throw new SuperSimpleNetError("INVALID_OPTION", what, { cause, option: "trigger", value: url.origin });
   }
   const { port } = app.server.address() as AddressInfo;
-  return { address: `http://${url.hostname}:${port}`, close: () => app.close() };
+  return {
+    address: `http://${url.hostname}:${port}`,
+    async close() {
+      for (const server of more) server.close();
+      await app.close();
+    },
+  };
 }
 
 interface AppOptions {
@@ -54,7 +66,10 @@ interface AppOptions {
 }
 
 function makeApp(sequence: TriggerSequence, { host, token }: AppOptions): FastifyInstance {
-  const app = fastify({ bodyLimit: mostBytes, requestTimeout: 10_000, forceCloseConnections: true });
+  const timeoutMs = serverOptions.shape.headerTimeoutMs.parse(undefined);
+  const http = requestLimits(timeoutMs, timeoutMs);
+  // A body is so small that it has no more time than the head.
+  const app = fastify({ http, bodyLimit: mostBytes, requestTimeout: timeoutMs, forceCloseConnections: true });
   const checkToken = token === undefined ? undefined : tokenCheck(token);
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("*", { parseAs: "string" }, (_, body, done) => done(null, partIn(String(body))));

@@ -35,19 +35,19 @@ export async function mqttTrigger(
   client.on("error", (error) => health.failed(error));
   client.on("close", () => closing || health.failed(`not connected to ${url.host}`));
 
-  const take = async (from: string, payload: Buffer): Promise<void> => {
+  const take = async (from: string, payload: Buffer, redelivered: boolean): Promise<void> => {
     const part = partIn(payload.toString());
     try {
-      if (from === trigger) await sequence.trigger(part);
+      if (from === trigger) await sequence.trigger(part, { redelivered });
       else if (from === ack) sequence.acknowledge(part);
     } catch (error) {
       if (!(error instanceof TriggerRefused)) throw error;
-      const { code, message } = error;
-      client.publish(`${topic}/refused`, JSON.stringify({ part, code, message }), { qos: 1 });
+      const { code, message, verdict } = error;
+      client.publish(`${topic}/refused`, JSON.stringify({ part, code, message, ...verdict }), { qos: 1 });
     }
   };
-  client.on("message", (from, payload, { retain }) => {
-    if (!retain) void take(from, payload);
+  client.on("message", (from, payload, { retain, dup }) => {
+    if (!retain) void take(from, payload, dup);
   });
   const leave = sequence.onState(tell);
   return {

@@ -1,6 +1,6 @@
 import { invalid } from "../errors.js";
 import { Health } from "../outputs/health.js";
-import { brokerUrl, secretIn } from "../outputs/places.js";
+import { brokerName, brokerUrl, secretIn } from "../outputs/places.js";
 import { check } from "../schema/check.js";
 import { triggerOptions, type TriggerSettings } from "../schema/trigger.js";
 import { TriggerSequence } from "./sequence.js";
@@ -39,9 +39,7 @@ export async function openTrigger(address: string, options: TriggerOptions = {})
     if (/^mqtts?:/.test(address)) {
       const url = brokerUrl(address);
       if (!url) throw invalid(where, "trigger", "mqtt://HOST:PORT/TOPIC, without + and # in the topic", address);
-      const health = new Health(`${url.protocol}//${url.host}${url.pathname}`, (name, error) =>
-        options.onChange?.(name, error),
-      );
+      const health = new Health(brokerName(url), (name, error) => options.onChange?.(name, error));
       const password = await secretIn(mqttPasswordFile);
       return (await import("./mqtt.js")).mqttTrigger(url, sequence, { password, health });
     }

@@ -18,7 +18,7 @@ export interface PartVerdict {
 export type TriggerState =
   { state: "offline" } | { state: "ready" } | { state: "busy"; part: string } | ({ state: "done" } & PartVerdict);
 
-export type Refusal = "BAD_PART" | "OFFLINE" | "BUSY" | "NOT_ACKNOWLEDGED" | "OTHER_PART";
+export type Refusal = "BAD_PART" | "OFFLINE" | "BUSY" | "NOT_ACKNOWLEDGED" | "OTHER_PART" | "REPEATED";
 
 const reasons: Readonly<Record<Refusal, string>> = {
   BAD_PART: "A part is a text of 1 to 128 characters.",
@@ -26,14 +26,18 @@ const reasons: Readonly<Record<Refusal, string>> = {
   BUSY: "Another part is at work.",
   NOT_ACKNOWLEDGED: "The verdict of the part before is not acknowledged yet.",
   OTHER_PART: "The verdict is that of another part.",
+  REPEATED: "The part has its verdict already.",
 };
 
 /** What the state does not allow. */
 export class TriggerRefused extends Error {
   override readonly name = "TriggerRefused";
 
-  /** `code`: why, in one word. */
-  constructor(readonly code: Refusal) {
+  /** `code`: why, in one word. `verdict`: of REPEATED. */
+  constructor(
+    readonly code: Refusal,
+    readonly verdict?: PartVerdict,
+  ) {
     super(reasons[code]);
   }
 }
@@ -49,6 +53,9 @@ interface Trying extends Attempt {
   image: "awaited" | "given";
 }
 
+/** Verdicts that are remembered, for triggers that a bus delivers again. */
+const mostGiven = 1000;
+
 /**
  * One part after the other: ready, triggered, busy, done, acknowledged, ready. The next image that comes into the folder
  * once it is busy is the part's.
@@ -63,6 +70,8 @@ export class TriggerSequence {
   /** While the state is busy. */
   #attempt: Trying | undefined;
   #timer: NodeJS.Timeout | undefined;
+  /** The last verdict of each part, the oldest first. */
+  readonly #given = new Map<string, PartVerdict>();
 
   /** `timeoutMs`: from the trigger to the verdict; then there is none. */
   constructor(private readonly timeoutMs: number) {}
@@ -80,11 +89,14 @@ export class TriggerSequence {
 
   /**
    * A part is there. Resolves once its image may come, or once there is no verdict in time; a repetition changes nothing.
-   * Throws TriggerRefused.
+   * `redelivered`: the bus says that it may have delivered this trigger before, as MQTT's DUP does. A part that has its
+   * verdict is refused with it then (REPEATED), and is not inspected again. Throws TriggerRefused.
    */
-  async trigger(part: unknown): Promise<void> {
+  async trigger(part: unknown, { redelivered = false }: { redelivered?: boolean } = {}): Promise<void> {
     if (typeof part !== "string" || part.length === 0 || part.length > 128) throw new TriggerRefused("BAD_PART");
     const now = this.#coming?.attempt ?? this.#attempt;
+    const given = redelivered && now?.part !== part ? this.#given.get(part) : undefined;
+    if (given) throw new TriggerRefused("REPEATED", given);
     if (now !== undefined && now.part !== part) throw new TriggerRefused("BUSY");
     if (now === undefined) {
       if (this.#state.state === "done") throw new TriggerRefused("NOT_ACKNOWLEDGED");
@@ -170,6 +182,9 @@ export class TriggerSequence {
     clearTimeout(this.#timer);
     this.#coming = undefined;
     this.#attempt = undefined;
+    this.#given.delete(verdict.part);
+    this.#given.set(verdict.part, verdict);
+    if (this.#given.size > mostGiven) this.#given.delete(this.#given.keys().next().value!);
     this.#set({ state: "done", ...verdict });
   }
 

@@ -77,10 +77,13 @@ export class Journal {
     const writer = new LineWriter({ watcher, header: head }); // also of a file that is made while this runs
     try {
       const journal = new Journal(file, folder, keepMoved, writer, head);
-      const [first, ...lines] = await readLines(file);
-      if (first !== undefined) checkHead(first, of, file);
+      let isHead = true;
+      for await (const line of readLines(file)) {
+        if (isHead) checkHead(line, of, file);
+        else journal.#take(parsed(line, file));
+        isHead = false;
+      }
       await writer.prepare(file);
-      for (const line of lines) journal.#take(parsed(line, file));
       await journal.lookAtPlace();
       await journal.#rewrite();
       return journal;
@@ -150,17 +153,23 @@ export class Journal {
     const fates: Fate[] = [];
     for (const entry of entries) fates.push(await fateOf(this.fileOf(entry), entry));
     const after = await placesNow();
-    entries.forEach((entry, i) => {
+    const sure = entries.flatMap((entry, i) => {
       const folder = path.dirname(this.fileOf(entry));
-      const place = before.get(folder);
-      // An empty mount point has no files either; and what came meanwhile stays.
+      const [place, fate] = [before.get(folder), fates[i]!];
+      // What came meanwhile stays.
       const isSure = place !== undefined && place === after.get(folder) && this.#entries.get(entry.key) === entry;
-      if (isSure && fates[i] === "there") entry.place = place;
-      else if (isSure && fates[i] !== "unknown" && place === entry.place) this.#entries.delete(entry.key);
+      return isSure && fate !== "unknown" ? { entry, fate, place, earlier: `${folder}\0${entry.place}` } : [];
     });
+    // An entry is dropped where its file is not in the place that it was in; an empty mount point has no files either. A
+    // folder that still has a file from another place is that place, mounted anew: its other entries count as being there
+    // from now on, and the next look drops those whose files are gone.
+    const mountedAnew = new Set(sure.flatMap(({ fate, earlier }) => (fate === "there" ? earlier : [])));
+    for (const { entry, fate, place, earlier } of sure) {
+      if (fate !== "there" && entry.place === place) this.#entries.delete(entry.key);
+      else if (fate === "there" || (entry.place !== undefined && mountedAnew.has(earlier))) entry.place = place;
+    }
     // Looking at all files took its time, in which lines were added: each of them is an entry too.
-    const lines = [this.head, ...[...this.#entries.values()].map((entry) => JSON.stringify(entry))];
-    this.#replacing = replaceFile(this.file, `${lines.join("\n")}\n`, { flush: true });
+    this.#replacing = replaceFile(this.file, blocks(this.head, [...this.#entries.values()]), { flush: true });
     try {
       await this.#replacing;
       this.#added = 0;
@@ -221,6 +230,18 @@ export const placeOf = (folder: string): Promise<string | undefined> =>
     ({ dev, ino }) => `${dev}:${ino}`,
     () => undefined,
   );
+
+/** The lines of a journal, some at a time: all of them may be more than a string can hold. */
+function* blocks(head: string, entries: readonly Entry[]): Generator<string> {
+  let block = `${head}\n`;
+  for (const entry of entries) {
+    block += `${JSON.stringify(entry)}\n`;
+    if (block.length < 2 ** 18) continue;
+    yield block;
+    block = "";
+  }
+  yield block;
+}
 
 /** Its age counts from when it was recorded. */
 const timeOf = (event: Event, before: Entry | undefined): string =>

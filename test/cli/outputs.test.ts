@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { before, test } from "node:test";
 
@@ -51,6 +51,49 @@ test("wrong outputs are told before anything is judged", limit, async () => {
   assert.equal(keep.code, 2);
   assert.match(keep.stderr, /--keep/);
 });
+
+test(
+  "watch: a trigger that fails when it is closed is the error, and the outputs are closed all the same",
+  limit,
+  async () => {
+    const hook = at("failing.cjs");
+    const opened = path.resolve(__dirname, "../../lib/trigger/open.js");
+    writeFileSync(
+      hook,
+      `const open = require(${JSON.stringify(opened)}), { openTrigger } = open;
+     open.openTrigger = async (...given) => {
+       const trigger = await openTrigger(...given);
+       return { ...trigger, close: async () => { await trigger.close(); throw new Error("the trigger is stuck"); } };
+     };`,
+    );
+    const [port, folder] = [await freePort(), at("failing")];
+    mkdirSync(folder);
+    await drop(folder, "0.png", 10);
+    let sent = false;
+    const { code, stderr } = await supersimplenet(
+      [
+        "watch",
+        "--model",
+        model,
+        folder,
+        "--to",
+        `webhook:http://127.0.0.1:${port}`,
+        "--trigger",
+        "http://127.0.0.1:0",
+      ],
+      {
+        env: { NODE_OPTIONS: `--require ${hook}` },
+        onStderr: (soFar, kill) => {
+          if (!sent && soFar.includes("webhook:http://127.0.0.1")) kill("SIGTERM");
+          sent ||= soFar.includes("webhook:http://127.0.0.1");
+        },
+      },
+    );
+    assert.equal(code, 1, stderr);
+    assert.match(stderr, /the trigger is stuck/);
+    assert.match(stderr, /1 results wait/);
+  },
+);
 
 test("watch: results on stdout, images kept, and exit code 0 at SIGTERM", limit, async () => {
   let sent = false;

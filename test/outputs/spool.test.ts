@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
 
@@ -20,6 +20,7 @@ async function filled(folder: string, count: number): Promise<string> {
 
 const cases: [damage: string, damaged: (file: string) => void, left: string[]][] = [
   ["shortened", (file) => writeFileSync(file, "line 0\nline 1\n"), ["line 0", "line 1"]],
+  ["filled with what is no line", (file) => (writeFileSync(file, "line 0\n"), truncateSync(file, 2 ** 25)), ["line 0"]],
   ["emptied", (file) => writeFileSync(file, ""), []],
   ["removed", (file) => rmSync(file), []],
 ];

@@ -1,9 +1,12 @@
 // Clients that keep a connection and do not do their part.
 import assert from "node:assert/strict";
-import { lookup } from "node:dns/promises";
+import dns from "node:dns/promises";
+import { Agent, request } from "node:http";
 import { connect, type Socket } from "node:net";
 import { before, test } from "node:test";
+import { connect as connectTls } from "node:tls";
 
+import { maxConnections } from "../../lib/server/connections.js";
 import { DetectionQueue } from "../../lib/server/queue.js";
 import { scratchFolder } from "../training/support.js";
 import { until } from "../support/until.js";
@@ -88,11 +91,67 @@ test("connections that are silent do not hold up the stop", { skip: noTls, timeo
   }
 });
 
+test(
+  "a finished handshake is no request: it does not hold up the stop, and half a request keeps its time",
+  { skip: noTls, timeout: 30_000 },
+  async () => {
+    for (const maxVersion of ["TLSv1.2", "TLSv1.3"] as const) {
+      const { server, url } = await served({ models: { part: file }, stopTimeoutMs: 600_000, ...selfSigned(folder) });
+      const ended: string[] = [];
+      const shakenHands = async (name: string, sends: string): Promise<Socket> => {
+        const socket = connectTls({ port: Number(new URL(url).port), rejectUnauthorized: false, maxVersion });
+        socket.on("error", () => undefined).resume();
+        socket.on("close", () => ended.push(name));
+        await new Promise((resolve) => socket.once("secureConnect", resolve));
+        socket.write(sends);
+        return socket;
+      };
+      const half = await shakenHands("half", "GET / HTTP/1.1\r\n");
+      await shakenHands("silent", "");
+      await new Promise((resolve) => setTimeout(resolve, 100)); // the server has what was sent
+      const stopped = server.close();
+      await until(() => ended.length > 0);
+      assert.deepEqual(ended, ["silent"]);
+      half.destroy();
+      await stopped;
+    }
+  },
+);
+
+test("a connection that is kept after its answer ends when the server stops", { timeout: 30_000 }, async () => {
+  const { server, url } = await served({ models: { part: file }, stopTimeoutMs: 600_000 });
+  const agent = new Agent({ keepAlive: true });
+  await new Promise<void>((resolve, reject) => {
+    const asked = request(`${url}/healthz`, { agent }, (response) => response.resume().on("end", resolve));
+    asked.on("error", reject).end();
+  });
+  await until(() => Object.keys(agent.freeSockets).length === 1);
+  await server.close();
+});
+
+test(
+  "all addresses have one limit of connections together",
+  { skip: process.platform !== "linux" && "has one IPv4 address of this machine", timeout: 30_000 },
+  async (t) => {
+    const addresses = ["127.0.0.1", "127.0.0.2"].map((address) => ({ address, family: 4 }));
+    t.mock.method(dns, "lookup", () => Promise.resolve(addresses));
+    const { url } = await served({ models: { part: file }, host: "localhost", headerTimeoutMs: 600_000 });
+    const urls = [url, url.replace("127.0.0.1", "127.0.0.2")];
+    for (const one of urls) assert.equal((await ask(`${one}/healthz`)).status, 200);
+    const sockets = Array.from({ length: maxConnections + 1 }, (_, i) => silent(urls[i % 2]!));
+    t.after(() => sockets.forEach(({ socket }) => socket.destroy()));
+    await Promise.all(sockets.map(({ socket }) => new Promise((resolve) => socket.once("connect", resolve))));
+    await Promise.race(sockets.map(({ closed }) => closed));
+    await new Promise((resolve) => setTimeout(resolve, 100)); // for more that would end
+    assert.equal(sockets.filter(({ socket }) => socket.destroyed).length, 1);
+  },
+);
+
 test("at both addresses of localhost the running requests are answered before the server has stopped", async (t) => {
   const held = new HeldDetections(t);
   const { server, url } = await served({ models: { part: file }, host: "localhost" });
   const { port } = new URL(url);
-  const addresses = (await lookup("localhost", { all: true })).map(({ address }) => address);
+  const addresses = (await dns.lookup("localhost", { all: true })).map(({ address }) => address);
   const running = addresses.map((address) => {
     const host = address.includes(":") ? `[${address}]` : address;
     return ask(`http://${host}:${port}/api/v1/models/part/detect`, { body: image });

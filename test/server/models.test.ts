@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { promises } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import path from "node:path";
@@ -185,6 +186,29 @@ test(
     assert.ok(isSafeOrder(steps, target, modelsDir), steps.join("\n"));
   },
 );
+
+test("an uploaded model whose file cannot be looked at afterwards serves, and is loaded again once it can", async (t) => {
+  const modelsDir = path.join(folder, "unseen");
+  mkdirSync(modelsDir);
+  const target = path.join(modelsDir, "part.safetensors");
+  copyFileSync(low, target);
+  const { server, url } = await served({ modelsDir, token });
+  const { stat } = promises;
+  const away = t.mock.method(promises, "stat", (file: string, ...rest: []) =>
+    file === target ? Promise.reject(Object.assign(new Error("EIO"), { code: "EIO" })) : stat(file, ...rest),
+  );
+  const { status, text } = await ask(`${url}/api/v1/models/part`, {
+    method: "PUT",
+    headers,
+    body: readFileSync(high),
+  });
+  assert.equal(status, 200, text);
+  about(await thresholdAt(url), 0.75);
+  away.mock.restore();
+  replace(target, low);
+  await server.reload();
+  about(await thresholdAt(url), 0.25);
+});
 
 test("a damaged file in the models folder is reported, and the other models serve; a named one ends the start", async () => {
   const modelsDir = path.join(folder, "partly");

@@ -1,12 +1,14 @@
 import assert from "node:assert/strict";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
+import { connect as connectTcp } from "node:net";
 import path from "node:path";
 import { before, test, type TestContext } from "node:test";
 
 import { connect } from "mqtt";
 
 import { Detector, openTrigger, type Result, type Trigger, type TriggerOptions, watchFolder } from "../../lib/index.js";
+import { maxConnections } from "../../lib/server/connections.js";
 import { failure, temporaryFolder } from "../datasets/files.js";
 import { broker } from "../support/broker.js";
 import { until } from "../support/until.js";
@@ -127,6 +129,18 @@ test("http: an image that cannot be read, wrong requests, and who may ask", limi
   await stop();
 });
 
+test("http: connections are limited, and those that say nothing do not keep it from closing", limit, async () => {
+  const trigger = await openTrigger("http://127.0.0.1:0");
+  const silent = () => connectTcp(Number(new URL(trigger.address).port), "127.0.0.1").on("error", () => undefined);
+  const many = Array.from({ length: maxConnections }, silent);
+  await Promise.all(many.map((socket) => new Promise((resolve) => socket.once("connect", resolve))));
+  await new Promise((resolve) => silent().resume().once("close", resolve));
+  assert.ok(many.every((socket) => !socket.destroyed));
+  const closed = many.map((socket) => new Promise((resolve) => socket.resume().once("close", resolve)));
+  await trigger.close();
+  await Promise.all(closed);
+});
+
 test("mqtt: the sequence over a broker that is restarted, and who comes late reads the state", limit, async (t) => {
   const port = await freePort();
   const messages: { topic: string; payload: string; retain: boolean }[] = [];
@@ -179,6 +193,39 @@ test("mqtt: a retained trigger is of an earlier day", limit, async (t) => {
   await plc.publishAsync("cell/trigger", JSON.stringify({ part: "new" }), { qos: 1 });
   await until(() => trigger.sequence.state.state === "busy");
   assert.deepEqual(trigger.sequence.state, { state: "busy", part: "new" });
+  await stop();
+  await plc.endAsync();
+  await running.kill();
+});
+
+test("mqtt: a trigger that the broker delivers again repeats the verdict, and starts nothing", limit, async (t) => {
+  const port = await freePort();
+  const messages: { topic: string; payload: string; retain: boolean }[] = [];
+  const running = await broker(port, messages);
+  const { folder, trigger, results, stop } = await line(t, `mqtt://127.0.0.1:${port}/cell`);
+  const { sequence } = trigger;
+  const plc = connect(`mqtt://127.0.0.1:${port}`);
+  const say = (topic: string, part: string) => plc.publishAsync(`cell/${topic}`, JSON.stringify({ part }), { qos: 1 });
+  await say("trigger", "1");
+  await until(() => sequence.state.state === "busy");
+  await drop(folder, "a.png", 10);
+  await until(() => sequence.state.state === "done");
+  const { state: _, ...verdict } = sequence.state as unknown as Record<string, unknown>;
+  await say("ack", "1");
+  await until(() => sequence.state.state === "ready");
+  const states: string[] = [];
+  sequence.onState(({ state }) => states.push(state));
+
+  running.deliverAgain("cell/trigger", JSON.stringify({ part: "1" }));
+  const refused = () => messages.filter(({ topic }) => topic === "cell/refused");
+  await until(() => refused().length === 1);
+  const message = "The part has its verdict already.";
+  assert.deepEqual(JSON.parse(refused()[0]!.payload), { code: "REPEATED", message, ...verdict });
+  assert.equal(verdict["verdict"], results[0]!.verdict);
+  assert.deepEqual(states, []);
+  // One that did not come the first time.
+  running.deliverAgain("cell/trigger", JSON.stringify({ part: "2" }));
+  await until(() => sequence.state.state === "busy");
   await stop();
   await plc.endAsync();
   await running.kill();

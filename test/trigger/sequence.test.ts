@@ -105,6 +105,42 @@ test("a part that is triggered again gets no verdict of its first image", async 
   sequence.end();
 });
 
+test("a trigger that is delivered again: the verdict of a part that has one, at most so many, and else as any", async () => {
+  const { sequence, names } = begun();
+  const again = (part: string) => sequence.trigger(part, { redelivered: true });
+  await again("1");
+  await again("1");
+  sequence.judged(sequence.claim()!, result);
+  const { state: _, ...verdict } = sequence.state as TriggerState & { state: "done" };
+  const isRepeated = (error: unknown) => {
+    assert.deepEqual((error as TriggerRefused).verdict, verdict);
+    return refused("REPEATED")(error);
+  };
+  await assert.rejects(again("1"), isRepeated);
+  sequence.acknowledge("1");
+  await assert.rejects(again("1"), isRepeated);
+  await sequence.trigger("2");
+  await assert.rejects(again("1"), isRepeated);
+  await assert.rejects(again("3"), refused("BUSY"));
+  sequence.judged(sequence.claim()!, result);
+  sequence.acknowledge("2");
+  assert.deepEqual(names(), ["ready", "busy", "done", "ready", "busy", "done", "ready"]);
+
+  await sequence.trigger("1");
+  await again("1"); // of the second attempt
+  assert.deepEqual(sequence.state, { state: "busy", part: "1" });
+  sequence.judged(sequence.claim()!, result);
+  sequence.acknowledge("1");
+  for (let i = 0; i < 1000; i++) {
+    await sequence.trigger(`more ${i}`);
+    sequence.judged(sequence.claim()!, result);
+    sequence.acknowledge(`more ${i}`);
+  }
+  await again("1");
+  assert.deepEqual(sequence.state, { state: "busy", part: "1" });
+  sequence.end();
+});
+
 test("a repetition waits for 'busy' too, an older look at the folder says nothing of a newer part, and an end ends", async () => {
   const looks: (() => void)[] = [];
   const { sequence } = begun(40, () => new Promise((resolve) => looks.push(resolve)));

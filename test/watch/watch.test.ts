@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import {
   appendFileSync,
+  cpSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -377,6 +378,49 @@ test("entries are dropped where the folder is the one that they were in, and onl
   assert.ok(!emptied.isDone(arrival), "somebody took the image away");
   await emptied.close();
 });
+
+test(
+  "a share that is mounted anew is known by what it still has; what went is dropped at the second look",
+  limit,
+  async (t) => {
+    const root = await temporaryFolder(t);
+    const [folder, file] = [path.join(root, "in"), path.join(root, "journal")];
+    const arrivalOf = (name: string) => {
+      utimesSync(path.join(folder, name), 1e9, 1e9);
+      return { name, size: statSync(path.join(folder, name)).size, mtimeMs: 1e12 };
+    };
+    const open = () => Journal.open(file, folder, { keepMoved: false, watcher: noTrouble });
+    const done = async (name: string) => {
+      await drop(folder, name, 10);
+      const journal = await open();
+      const arrival = arrivalOf(name);
+      await journal.note("done", arrival);
+      await journal.close();
+      return arrival;
+    };
+    const known = async (...arrivals: Awaited<ReturnType<typeof done>>[]): Promise<boolean[]> => {
+      const journal = await open();
+      await journal.close();
+      return arrivals.map((arrival) => journal.isDone(arrival));
+    };
+    mkdirSync(folder);
+    const [kept, gone] = [await done("kept.png"), await done("gone.png")];
+
+    // Its mount point, first empty, then with an image that came meanwhile: that one tells nothing of the share.
+    renameSync(folder, path.join(root, "share"));
+    mkdirSync(folder);
+    assert.deepEqual(await known(kept, gone), [true, true]);
+    const local = await done("local.png");
+    for (let look = 0; look < 3; look++) assert.deepEqual(await known(kept, gone, local), [true, true, true]);
+
+    // Another folder for the system, with the same files.
+    rmSync(path.join(root, "share", "gone.png"));
+    renameSync(folder, path.join(root, "mount-point"));
+    cpSync(path.join(root, "share"), folder, { recursive: true, preserveTimestamps: true });
+    assert.deepEqual(await known(kept, gone, local), [true, true, true]);
+    assert.deepEqual(await known(kept, gone, local), [true, false, true]);
+  },
+);
 
 test("a state folder that has another folder's journal is refused", limit, async (t) => {
   const root = await temporaryFolder(t);

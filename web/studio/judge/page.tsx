@@ -73,7 +73,13 @@ export function JudgePage({ rest }: { rest: string }) {
       </div>
       {judgement && !evaluation && <p>{texts.notJudged}</p>}
       {evaluation && threshold !== undefined && (
-        <Evaluated evaluation={evaluation} threshold={threshold} onThreshold={setThreshold} onImage={setOpened} help={texts.thresholdHelp} />
+        <Evaluated
+          evaluation={evaluation}
+          threshold={threshold}
+          onThreshold={setThreshold}
+          onImage={setOpened}
+          help={texts.thresholdHelp}
+        />
       )}
       {judgement?.notes.map((note) => (
         <p key={note} class="quiet">
