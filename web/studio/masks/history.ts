@@ -50,7 +50,7 @@ export class History {
         const tile = row * this.#columns + column;
         if (this.#touched.has(tile)) continue;
         const kept = new Uint8Array(tileBytes);
-        this.#eachRow(tile, (own, at) => kept.set(own, at));
+        this.#eachByte(tile, (own, at) => (kept[at] = this.#bitmap.data[own]!));
         this.#touched.set(tile, kept);
       }
   }
@@ -75,7 +75,7 @@ export class History {
   cancel(): Box | undefined {
     let box: Box | undefined;
     for (const [tile, kept] of this.#touched) {
-      this.#eachRow(tile, (own, at) => own.set(kept.subarray(at, at + own.length)));
+      this.#eachByte(tile, (own, at) => (this.#bitmap.data[own] = kept[at]!));
       box = unionOf(box, this.#boxOf(tile));
     }
     this.#touched.clear();
@@ -101,11 +101,10 @@ export class History {
   #swap({ tiles, data }: Step): Box | undefined {
     let box: Box | undefined;
     tiles.forEach((tile, i) => {
-      this.#eachRow(tile, (own, at) => {
-        const other = data.subarray(i * tileBytes + at, i * tileBytes + at + own.length);
-        const held = own.slice();
-        own.set(other);
-        other.set(held);
+      this.#eachByte(tile, (own, at) => {
+        const held = this.#bitmap.data[own]!;
+        this.#bitmap.data[own] = data[i * tileBytes + at]!;
+        data[i * tileBytes + at] = held;
       });
       box = unionOf(box, this.#boxOf(tile));
     });
@@ -114,20 +113,18 @@ export class History {
 
   #differs(tile: number, kept: Uint8Array): boolean {
     let differs = false;
-    this.#eachRow(tile, (own, at) => {
-      for (let i = 0; i < own.length && !differs; i++) differs = own[i] !== kept[at + i];
-    });
+    this.#eachByte(tile, (own, at) => (differs ||= this.#bitmap.data[own] !== kept[at]));
     return differs;
   }
 
-  /** Calls with each row of the tile in the bitmap, and its place in a copy of the tile. */
-  #eachRow(tile: number, use: (own: Uint8Array, at: number) => void): void {
-    const { stride, height, data } = this.#bitmap;
+  /** Calls with the places of each byte: in the bitmap, and in a copy of the tile. */
+  #eachByte(tile: number, use: (own: number, at: number) => void): void {
+    const { stride, height } = this.#bitmap;
     const top = Math.floor(tile / this.#columns) * rows;
     const left = (tile % this.#columns) * rowBytes;
     const right = Math.min(stride, left + rowBytes);
     for (let y = top; y < Math.min(height, top + rows); y++)
-      use(data.subarray(y * stride + left, y * stride + right), (y - top) * rowBytes);
+      for (let x = left; x < right; x++) use(y * stride + x, (y - top) * rowBytes + x - left);
   }
 
   #boxOf(tile: number): Box {
