@@ -37,7 +37,7 @@ export const texts = {
     fill: "Click into a hole of the mask, or into a closed outline.",
   },
   polygonActions: "Outline",
-  closePolygon: "Close",
+  closePolygon: "Close outline",
   removePoint: "Remove last corner",
   cancelPolygon: "Cancel",
   needsThreePoints: "An outline needs three corners.",

@@ -41,6 +41,11 @@ export function Toolbar(props: ToolbarProps) {
           />
         ))}
       </Group>
+      <Group name={texts.changes}>
+        <Button icon="undo" text={texts.undo} shortcut="Ctrl+Z" isOff={!props.canUndo} onClick={props.onUndo} />
+        <Button icon="redo" text={texts.redo} shortcut="Ctrl+Shift+Z" isOff={!props.canRedo} onClick={props.onRedo} />
+        <Button icon="clear" text={texts.clear} isOff={!props.canClear} onClick={props.onClear} />
+      </Group>
       <label class="masks-slider" title={texts.sizeTitle}>
         <span>{texts.size}</span>
         <input
@@ -51,13 +56,8 @@ export function Toolbar(props: ToolbarProps) {
           aria-valuetext={texts.pixelsSpoken(sizes[size]!)}
           onInput={(event) => props.onSize(Number(event.currentTarget.value))}
         />
-        <output>{texts.pixels(sizes[size]!)}</output>
+        <span class="masks-value">{texts.pixels(sizes[size]!)}</span>
       </label>
-      <Group name={texts.changes}>
-        <Button icon="undo" text={texts.undo} shortcut="Ctrl+Z" isOff={!props.canUndo} onClick={props.onUndo} />
-        <Button icon="redo" text={texts.redo} shortcut="Ctrl+Shift+Z" isOff={!props.canRedo} onClick={props.onRedo} />
-        <Button icon="clear" text={texts.clear} isOff={!props.canClear} onClick={props.onClear} />
-      </Group>
       {props.onPropose && (
         <Group name={texts.propose}>
           <Button

@@ -197,7 +197,7 @@ export function Workspace({ picture, mask, propose, onSave }: WorkspaceProps) {
             shortcut="-"
             onClick={() => stage.current?.zoomBy(1 / zoomStep)}
           />
-          <output>{texts.percent(zoom)}</output>
+          <span class="masks-value">{texts.percent(zoom)}</span>
           <Button icon="zoomIn" text={texts.zoomIn} shortcut="+" onClick={() => stage.current?.zoomBy(zoomStep)} />
           <button type="button" title={texts.withKey(texts.fitTitle, "0")} onClick={() => stage.current?.fit()}>
             {texts.fit}
