@@ -206,7 +206,10 @@ test("after zoom and pan, strokes land on the pixels under the pointer", options
     await bench.saved(3),
     where((x, y) => x === 3 && y === 4),
   );
-  await page.keyboard.press("+");
+  await page.getByRole("button", { name: "Zoom in" }).click();
+  const zoom = await page.locator(".zoom .masks-value").textContent();
+  await page.keyboard.press(" ");
+  assert.equal(await page.locator(".zoom .masks-value").textContent(), zoom, "space does not press the button again");
   await page.keyboard.press("-");
   await stage.press("ArrowLeft");
   await stage.press("ArrowRight");
@@ -270,6 +273,9 @@ test("the model's proposal becomes the mask, and can be undone; a failure change
   assert.deepEqual(await bench.saved(1), where(proposed));
   await page.keyboard.press("Control+z");
   assert.deepEqual(await bench.saved(2), where(own));
+  bench.proposal = bench.stored[0]; // what the editor wrote can be read again
+  await propose.click();
+  assert.deepEqual(await bench.saved(3), where(proposed));
 });
 
 test("a failed save keeps the mask, warns who leaves, and can be tried again", options, async (t) => {

@@ -3,6 +3,7 @@ import { test } from "node:test";
 
 import sharp from "sharp";
 
+import { decodeMask } from "../../../lib/images/mask.js";
 import { Random } from "../../../lib/random.js";
 import { encodePng } from "../../../web/studio/masks/png.js";
 import { type Bitmap, createBitmap, drawSegment } from "../../../web/studio/masks/raster.js";
@@ -31,6 +32,14 @@ test("a mask is a greyscale PNG of 0 and 255, pixel by pixel", async () => {
       assert.equal(blob.type, "image/png");
       await assertReads(blob, bitmap, pixelsOf(bitmap));
     }
+});
+
+test("a data set reads it as it was drawn", async () => {
+  const bitmap = noisy(203, 141, 0.3, new Random(14));
+  const bytes = new Uint8Array(await (await encodePng(bitmap)).arrayBuffer());
+  const { pixels, width, height } = await decodeMask(bytes);
+  assert.deepEqual([width, height], [203, 141]);
+  assert.deepEqual(new Uint8Array(pixels), pixelsOf(bitmap));
 });
 
 test("what is drawn meanwhile is not in it", async () => {

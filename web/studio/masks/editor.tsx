@@ -43,8 +43,9 @@ function Opened(props: MaskEditorProps) {
       return { picture, mask: new Mask(width, height, stored) };
     };
     void open().then((opening) => {
-      if (isGone) opening.picture?.full.close();
-      else setOpening(opening);
+      if (!isGone) return setOpening(opening);
+      opening.picture?.full.close();
+      opening.picture?.small?.close();
     });
     return () => void (isGone = true);
   }, []);

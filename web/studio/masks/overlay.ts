@@ -5,9 +5,10 @@ import type { View } from "./view.js";
 /** The colour of masks in the report. */
 const [red, green, blue] = [0x3c, 0xce, 0xff];
 
-/** A trace of a defect can be seen, a full cell is opaque: the canvas's own opacity does the rest. */
-const alphas = Uint8Array.from({ length: 256 }, (_, share) =>
-  share === 0 ? 0 : Math.round(110 + (145 * share) / 255),
+/** RGBA by share of defect. A trace can be seen, a full cell is opaque: the canvas's own opacity does the rest. */
+const alphaOf = (share: number): number => (share === 0 ? 0 : Math.round(110 + (145 * share) / 255));
+const colours = new Uint32Array(
+  Uint8Array.from(Array.from({ length: 256 }, (_, share) => [red, green, blue, alphaOf(share)]).flat()).buffer,
 );
 
 /** Paints the mask as it lies in this box of the canvas: RGBA, all of it written. */
@@ -22,14 +23,12 @@ export function paintOverlay(
   const level = coverage.levels[Math.min(halvings, coverage.levels.length) - 1];
   const columns = cellsOf(left, right, view.left, view.scale, bitmap.width, halvings);
   const rows = cellsOf(top, bottom, view.top, view.scale, bitmap.height, halvings);
+  const pixels = new Uint32Array(rgba.buffer, rgba.byteOffset, rgba.length / 4);
   let at = 0;
   for (const y of rows)
     for (const x of columns) {
       const share = x < 0 || y < 0 ? 0 : level ? level.values[y * level.width + x]! : isSet(bitmap, x, y) ? 255 : 0;
-      rgba[at++] = red;
-      rgba[at++] = green;
-      rgba[at++] = blue;
-      rgba[at++] = alphas[share]!;
+      pixels[at++] = colours[share]!;
     }
 }
 

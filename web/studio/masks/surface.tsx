@@ -122,8 +122,9 @@ export function Surface(props: SurfaceProps) {
 
   const wheel = (event: WheelEvent): void => {
     event.preventDefault();
-    const lines = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 16 : 1;
-    stage.current?.zoomBy(Math.exp(-0.002 * lines * event.deltaY), placeOf(event));
+    const pixels = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 16 * event.deltaY : event.deltaY;
+    // Two fingers on a touchpad are a wheel with Ctrl, in small steps.
+    stage.current?.zoomBy(Math.exp((event.ctrlKey ? -0.01 : -0.002) * pixels), placeOf(event));
   };
 
   return (

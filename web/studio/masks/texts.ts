@@ -38,7 +38,7 @@ export const texts = {
   },
   polygonActions: "Outline",
   closePolygon: "Close outline",
-  removePoint: "Remove last corner",
+  removePoint: "Remove last",
   cancelPolygon: "Cancel",
   needsThreePoints: "An outline needs three corners.",
   emptyPolygon: "The outline holds no pixel.",

@@ -1,3 +1,4 @@
+import type { TargetedMouseEvent } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 
 import type { MaskEditorProps } from "./editor.js";
@@ -113,13 +114,19 @@ export function Workspace({ picture, mask, propose, onSave }: WorkspaceProps) {
     setProposing(false);
   };
 
+  /** Space would press a clicked button again, and some buttons are gone once they were pressed. */
+  const focusImage = (event: TargetedMouseEvent<HTMLElement>): void => {
+    const button = (event.target as Element).closest("button");
+    if (button && (event.detail > 0 || button.matches(".outline *, .again")))
+      event.currentTarget.querySelector<HTMLElement>(".masks-stage")!.focus({ preventScroll: true });
+  };
   const onKeyDown = (event: KeyboardEvent): void => {
     if (press(event)) event.preventDefault();
   };
   /** False: the key is not the editor's. */
   const press = (event: KeyboardEvent): boolean => {
     const { key } = event;
-    const isControl = (event.target as Element).matches("button, input");
+    const [isButton, isSlider] = ["button", "input"].map((kind) => (event.target as Element).matches(kind));
     // Some keyboards have them behind AltGr, which is Ctrl and Alt to a browser.
     if (key === "[" || key === "]") return done(resize(size + (key === "]" ? 1 : -1)));
     if (event.ctrlKey || event.metaKey) {
@@ -135,8 +142,8 @@ export function Workspace({ picture, mask, propose, onSave }: WorkspaceProps) {
     if (key === "0") return done(stage.current?.fit());
     if (outline.length > 0 && key === "Escape") return done(setOutline([]));
     if (outline.length > 0 && key === "Backspace") return done(setOutline(outline.slice(0, -1)));
-    if (isControl) return false;
-    if (key === " ") return done(setMoving(true));
+    if (key === " ") return !isButton && done(setMoving(true));
+    if (isButton || isSlider) return false;
     if (outline.length > 0 && key === "Enter") return done(close(outline));
     const arrow = arrows[key];
     return arrow !== undefined && done(stage.current?.moveBy(arrow));
@@ -145,6 +152,7 @@ export function Workspace({ picture, mask, propose, onSave }: WorkspaceProps) {
   return (
     <div
       class="masks-workspace"
+      onClick={focusImage}
       onKeyDown={onKeyDown}
       onKeyUp={(event) => event.key === " " && setMoving(false)}
       onFocusOut={() => setMoving(false)}
