@@ -42,10 +42,12 @@ const html = `<!doctype html>
 <title>Mask editor</title>
 <link rel="icon" href="data:,">
 <link rel="stylesheet" href="/page.css">
-<style>main { height: 100dvh; max-width: none; padding: 12px; }</style>
 </head>
 <body><main></main><script src="/page.js"></script></body>
 </html>`;
+
+/** All that the editor needs. */
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'";
 
 /** Bundles the page, once for all tests. */
 async function bundle(): Promise<Record<string, string>> {
@@ -54,7 +56,8 @@ async function bundle(): Promise<Record<string, string>> {
     ...{ absWorkingDir: packageFolder, outdir: "page", bundle: true, write: false, target: "es2022" },
     ...{ jsx: "automatic", jsxImportSource: "preact" },
   });
-  return Object.fromEntries(outputFiles.map(({ path, text }) => [`/page${/\.\w+$/.exec(path)![0]}`, text]));
+  const [scripts, styles] = [".js", ".css"].map((end) => outputFiles.find(({ path }) => path.endsWith(end))!.text);
+  return { "/page.js": scripts!, "/page.css": `${styles} main { height: 100dvh; max-width: none; padding: 12px; }` };
 }
 let bundled: Promise<Record<string, string>> | undefined;
 
@@ -94,7 +97,7 @@ export class Bench {
   async #answer(pages: Record<string, string>, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const place = new URL(request.url!, "http://localhost").pathname;
     const send = (status: number, type: string, body: Buffer | string | undefined): void =>
-      void response.writeHead(status, { "content-type": type }).end(body);
+      void response.writeHead(status, { "content-type": type, "content-security-policy": policy }).end(body);
     const type = place.endsWith(".js") ? "text/javascript" : place.endsWith(".css") ? "text/css" : "text/html";
     if (place in pages) return send(200, type, pages[place]);
     if (place.endsWith("/mask") && request.method !== "GET") return this.#store(request, send);

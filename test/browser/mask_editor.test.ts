@@ -220,6 +220,18 @@ test("after zoom and pan, strokes land on the pixels under the pointer", options
   );
 });
 
+test("on a screen with two and a half pixels a point, strokes land under the pointer too", options, async (t) => {
+  const { bench, page, stage } = await small(t);
+  const session = await page.context().newCDPSession(page);
+  const metrics = { width: 900, height: 700, deviceScaleFactor: 2.5, mobile: false };
+  await session.send("Emulation.setDeviceMetricsOverride", metrics);
+  await page.reload();
+  await stage.waitFor();
+  const at = await placesOf(stage, width, height);
+  await drag(page, at(8.5, 40.5), at(60.5, 40.5));
+  assert.deepEqual(await bench.saved(1), where(bar(8, 60, 40, 0.5)));
+});
+
 test("what is seen is what is stored: the mask's colour on its pixels only", options, async (t) => {
   const { page, on } = await small(t);
   await drag(page, on(10, 20), on(40, 20));

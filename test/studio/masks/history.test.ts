@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Random } from "../../../lib/random.js";
+import { Coverage } from "../../../web/studio/masks/coverage.js";
 import { History } from "../../../web/studio/masks/history.js";
 import { Mask } from "../../../web/studio/masks/mask.js";
 import { type Box, createBitmap, whole, writeSpan } from "../../../web/studio/masks/raster.js";
@@ -47,6 +48,7 @@ test("undo and redo go through all states, and a new stroke ends what was undone
       at = next;
     }
     assert.deepEqual(pixelsOf(mask.bitmap), states[at]);
+    assert.deepEqual(mask.coverage.levels, new Coverage(mask.bitmap).levels, "what is drawn follows");
     assert.equal(mask.history.canUndo, at > 0);
     assert.equal(mask.history.canRedo, at < states.length - 1);
   }

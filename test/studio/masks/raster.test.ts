@@ -58,19 +58,31 @@ test("a segment writes the pixels whose centres lie within its radius", () => {
 });
 
 test("centres at the very edge of a stroke belong to it", () => {
-  const set = (from: Point, to: Point, radius: number): Uint8Array => {
-    const bitmap = createBitmap(24, 24);
-    drawSegment(bitmap, from, to, radius, true);
-    return pixelsOf(bitmap);
-  };
-  // 3-4-5: the centres of 12 pixels lie exactly 5 from the middle.
-  const disc = set({ x: 10.5, y: 10.5 }, { x: 10.5, y: 10.5 }, 5);
-  for (const [dx, dy] of [[3, 4], [-4, 3], [5, 0], [0, -5]] as const) assert.equal(disc[(10 + dy) * 24 + 10 + dx], 1); // prettier-ignore
-  assert.equal(disc.reduce((sum, pixel) => sum + pixel), 81); // prettier-ignore
-  // Along (4, 3) and across by (-3, 4), which is 5 long: the middle of the side.
-  const slanted = set({ x: 6.5, y: 6.5 }, { x: 14.5, y: 12.5 }, 5);
-  assert.equal(slanted[(6 + 3 + 4) * 24 + 6 + 4 - 3], 1);
-  assert.equal(slanted[(6 + 3 - 4) * 24 + 6 + 4 + 3], 1);
+  const random = new Random(15);
+  let edges = 0;
+  for (let i = 0; i < 5000; i++) {
+    // In halves of a pixel, where whole numbers decide: 3-4-5 and its like meet centres exactly.
+    const [ax, ay, bx, by] = Array.from({ length: 4 }, () => random.integer(60)) as [number, number, number, number];
+    const radius = 1 + random.integer(20);
+    const [dx, dy] = [bx - ax, by - ay];
+    const squared = dx * dx + dy * dy;
+    const isInside = (x: number, y: number): boolean => {
+      const [px, py] = [2 * x + 1 - ax, 2 * y + 1 - ay];
+      const along = px * dx + py * dy;
+      const [far, reach] =
+        along <= 0
+          ? [px * px + py * py, radius * radius]
+          : along >= squared
+            ? [(px - dx) ** 2 + (py - dy) ** 2, radius * radius]
+            : [(dx * py - dy * px) ** 2, radius * radius * squared];
+      edges += Number(far === reach);
+      return far <= reach;
+    };
+    const bitmap = createBitmap(30, 30);
+    drawSegment(bitmap, { x: ax / 2, y: ay / 2 }, { x: bx / 2, y: by / 2 }, radius / 2, true);
+    assert.deepEqual(pixelsOf(bitmap), naively(createBitmap(30, 30), true, isInside), String([ax, ay, bx, by, radius]));
+  }
+  assert.ok(edges > 1000, `${edges}`);
 });
 
 test("a polygon sets the pixels whose centres lie in it, by the even-odd rule", () => {

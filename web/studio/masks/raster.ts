@@ -80,15 +80,6 @@ export function drawSegment(bitmap: Bitmap, from: Point, to: Point, radius: numb
   const squared = dx * dx + dy * dy;
   const reach = radius * Math.sqrt(squared);
 
-  /** Compares squares, so that whole numbers are exact. */
-  const isInside = (x: number, cy: number): boolean => {
-    const [px, py] = [x + 0.5 - from.x, cy - from.y];
-    const along = dx * px + dy * py;
-    if (along <= 0) return px * px + py * py <= radius * radius;
-    if (along >= squared) return (px - dx) ** 2 + (py - dy) ** 2 <= radius * radius;
-    return (dx * py - dy * px) ** 2 <= radius * radius * squared;
-  };
-
   for (let y = top; y < bottom; y++) {
     const cy = y + 0.5;
     let low = Infinity;
@@ -108,14 +99,9 @@ export function drawSegment(bitmap: Bitmap, from: Point, to: Point, radius: numb
     if (squared > 0 && Math.max(a, c) <= Math.min(b, d)) take(from.x + Math.max(a, c), from.x + Math.min(b, d));
     if (low > high) continue;
 
-    // The shape is convex, so a row of it is one span. Its ends were rounded: the pixels there decide.
-    let first = Math.ceil(low - 0.5);
-    let last = Math.floor(high - 0.5);
-    while (isInside(first - 1, cy)) first--;
-    while (first <= last && !isInside(first, cy)) first++;
-    while (last >= first && !isInside(last, cy)) last--;
-    while (last >= first && isInside(last + 1, cy)) last++;
-    writeSpan(bitmap, y, Math.max(0, first), Math.min(bitmap.width, last + 1), value);
+    // The shape is convex, so a row of it is one span. For ends on halves of pixels, ties come out exactly.
+    const first = Math.max(0, Math.ceil(low - 0.5));
+    writeSpan(bitmap, y, first, Math.min(bitmap.width, Math.floor(high - 0.5) + 1), value);
   }
 }
 
