@@ -26,7 +26,13 @@ function scene(): { image: Promise<Buffer>; mask: Promise<Buffer> } {
     sharp(data, { raw: { width: 640, height: 480, channels } })
       .png()
       .toBuffer();
-  return { image: raw(pixels, 3), mask: raw(mask!.map((pixel) => 255 * pixel), 1) }; // prettier-ignore
+  return {
+    image: raw(pixels, 3),
+    mask: raw(
+      mask!.map((pixel) => 255 * pixel),
+      1,
+    ),
+  };
 }
 
 /** An image of 64 x 48 pixels, and where they lie on the page. The brush is `size` wide. */
@@ -256,7 +262,6 @@ test("what is seen is what is stored: the mask's colour on its pixels only", opt
     [25, 23],
     [43, 20],
   ] as const)
-    // prettier-ignore
     assert.equal(await isBlue(on(x, y)), expected(x, y), `pixel ${x}, ${y}`);
   await page.keyboard.press("h");
   await page.getByRole("button", { name: "Show mask" }).waitFor();
@@ -471,7 +476,12 @@ for (const pageWidth of [1280, 390])
       assert.deepEqual(await violations(page), []);
 
       await page.keyboard.press("p");
-      for (const [x, y] of [[380, 120], [500, 140], [470, 260]] as const) await page.mouse.click(...at(x, y)); // prettier-ignore
+      for (const [x, y] of [
+        [380, 120],
+        [500, 140],
+        [470, 260],
+      ] as const)
+        await page.mouse.click(...at(x, y));
       await page.mouse.move(...at(400, 250));
       await screenshot(page, `${name}-polygon`);
       assert.deepEqual(await violations(page), []);

@@ -13,7 +13,10 @@ test("a cell is 0 only without defects, 255 only when full, and between them abo
     for (const share of [0, 0.01, 0.5, 0.99, 1]) {
       const bitmap = noisy(width, height, share, random);
       const { levels, isEmpty } = new Coverage(bitmap);
-      assert.equal(isEmpty, bitmap.data.every((byte) => byte === 0)); // prettier-ignore
+      assert.equal(
+        isEmpty,
+        bitmap.data.every((byte) => byte === 0),
+      );
       levels.forEach((level, i) => {
         const side = 2 ** (i + 1);
         assert.deepEqual([level.width, level.height], [Math.ceil(width / side), Math.ceil(height / side)]);
@@ -58,7 +61,6 @@ test("the overlay shows, for each of the canvas's pixels, the image's pixel unde
     { scale: 3.7, left: 11.3, top: -2.2 },
     { scale: 16, left: 58, top: 45.5 },
   ]) {
-    // prettier-ignore
     const rgba = new Uint8ClampedArray(4 * 90 * 60);
     paintOverlay(bitmap, coverage, view, canvas, rgba);
     alphaOf(rgba).forEach((alpha, i) => {
@@ -79,7 +81,10 @@ test("however small an image is drawn, each defect shows", () => {
       drawSegment(bitmap, { x: x + 0.5, y: y + 0.5 }, { x: x + 0.5, y: y + 0.5 }, 0.5, true);
       const rgba = new Uint8ClampedArray(4 * 90 * 60);
       paintOverlay(bitmap, new Coverage(bitmap), { scale, left: 0, top: 0 }, canvas, rgba);
-      assert.ok(alphaOf(rgba).some((alpha) => alpha > 100), `pixel ${x}, ${y} at ${scale}`); // prettier-ignore
+      assert.ok(
+        alphaOf(rgba).some((alpha) => alpha > 100),
+        `pixel ${x}, ${y} at ${scale}`,
+      );
     }
 });
 

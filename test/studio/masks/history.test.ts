@@ -82,7 +82,10 @@ test("a history holds changed tiles only, so many steps and so many bytes", () =
   let undone = 0;
   while (history.undo() !== undefined) undone++;
   assert.equal(undone, 5);
-  assert.equal(pixelsOf(bitmap).reduce((sum, pixel) => sum + pixel), 4); // prettier-ignore
+  assert.equal(
+    pixelsOf(bitmap).reduce((sum, pixel) => sum + pixel),
+    4,
+  );
 
   // 31 tiles and more a step: one fits.
   for (let i = 0; i < 3; i++) {
@@ -98,7 +101,12 @@ test("a history holds changed tiles only, so many steps and so many bytes", () =
 test("of an image of 50 megapixels the history stays within 64 MB", () => {
   const mask = new Mask(8192, 6144);
   for (let i = 0; i < 14; i++) {
-    mask.polygon([{ x: 0, y: 0 }, { x: 8192, y: 0 }, { x: 8192, y: 6144 }, { x: 0, y: 6144 }]); // prettier-ignore
+    mask.polygon([
+      { x: 0, y: 0 },
+      { x: 8192, y: 0 },
+      { x: 8192, y: 6144 },
+      { x: 0, y: 6144 },
+    ]);
     assert.ok(mask.commit());
     mask.clear();
     assert.ok(mask.commit());

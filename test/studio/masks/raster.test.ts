@@ -149,5 +149,8 @@ test("a fill takes the hole around a pixel, and nothing where there is none", ()
       assert.deepEqual(pixelsOf(after), expected === "filled" ? pixels.map((p, k) => p | reached[k]!) : pixels);
       assert.equal(paddingOf(after), 0);
     }
-  assert.ok(Object.values(counts).every((count) => count > 20), JSON.stringify(counts)); // prettier-ignore
+  assert.ok(
+    Object.values(counts).every((count) => count > 20),
+    JSON.stringify(counts),
+  );
 });
