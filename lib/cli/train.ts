@@ -89,8 +89,19 @@ interface Plan {
 }
 
 async function planTraining(flags: z.input<typeof options>): Promise<Plan> {
-  const { data, out: folder, kind, category, fold, report, tensorboard, snapshotEvery, resume, overwrite, ...settings } =
-    flags;
+  const {
+    data,
+    out: folder,
+    kind,
+    category,
+    fold,
+    report,
+    tensorboard,
+    snapshotEvery,
+    resume,
+    overwrite,
+    ...settings
+  } = flags;
   const out = path.resolve(folder);
   const files = runFiles(out);
   const { rankSettings } = await import("../training/ranks.js");

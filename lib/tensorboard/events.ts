@@ -123,7 +123,13 @@ export class EventWriter {
   }
 
   #add(event: Omit<Event, "wallTime">): void {
-    this.#waiting.push(record(eventType().encode({ wallTime: Date.now() / 1000, ...event }).finish()));
+    this.#waiting.push(
+      record(
+        eventType()
+          .encode({ wallTime: Date.now() / 1000, ...event })
+          .finish(),
+      ),
+    );
   }
 
   /** What earlier files in the folder have of this step and of later ones no longer counts. */
@@ -139,10 +145,13 @@ export class EventWriter {
   image(step: number, tag: string, png: Buffer): void {
     // The header of a PNG begins with both.
     const [width, height] = [png.readUInt32BE(16), png.readUInt32BE(20)];
-    this.#add({ step, summary: { value: [{ tag, image: { height, width, colorspace: 3, encodedImageString: png } }] } });
+    this.#add({
+      step,
+      summary: { value: [{ tag, image: { height, width, colorspace: 3, encodedImageString: png } }] },
+    });
   }
 
-  /** Errors: NO_PERMISSION, NO_SPACE, FILE_ERROR. The file may then end in half a record: write nothing more. */
+  /** Errors: FILE_NOT_FOUND, NO_PERMISSION, NO_SPACE, FILE_ERROR. The file may then end in half a record: write nothing more. */
   async flush(): Promise<void> {
     const waiting = this.#waiting.splice(0);
     try {

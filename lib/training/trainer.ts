@@ -1,6 +1,12 @@
 import { checkStructure, type Dataset, type Sample } from "../datasets/dataset.js";
 import { invalid, throwIfAborted } from "../errors.js";
-import { defaultThresholds, networkSettings, type Thresholds, type TrainingCounts, type TrainingInfo } from "../models/config.js";
+import {
+  defaultThresholds,
+  networkSettings,
+  type Thresholds,
+  type TrainingCounts,
+  type TrainingInfo,
+} from "../models/config.js";
 import { Model } from "../models/model.js";
 import type { TensorMap } from "../native/binding.js";
 import { warningText } from "../native/errors.js";
