@@ -232,7 +232,8 @@ async function openDataset({ data, source, settings }: Plan): Promise<Dataset> {
 async function openBoard({ tensorboard }: Plan, dataset: Dataset): Promise<Tensorboard | undefined> {
   if (tensorboard === undefined) return undefined;
   const { openTensorboard } = await import("../tensorboard/tensorboard.js");
-  const onFailure = ({ message }: Error): void => output.warn(`TensorBoard: ${printable(message)}`);
+  const onFailure = ({ message }: Error): void =>
+    output.warn(`TensorBoard: ${printable(message)} The training goes on without.`);
   const board = await openTensorboard(tensorboard, dataset, { onFailure });
   output.log(`watch it: tensorboard --logdir ${quoted(tensorboard)}`);
   return board;

@@ -115,8 +115,9 @@ test("what cannot be written, or is no option, is refused at once", async () => 
 });
 
 const small = ["--backbone", "resnet18", "--backbone-weights", "random", "--image-size", "32x32", "--threads", "1"];
+const trainArguments = (run: string): string[] => ["train", "--data", at("data"), "--out", at(run), ...small];
 const command = (run: string, ...more: string[]): Promise<Finished> =>
-  supersimplenet(["train", "--data", at("data"), "--out", at(run), ...small, "--calibration", "none", ...more]);
+  supersimplenet([...trainArguments(run), "--calibration", "none", ...more]);
 
 test("train --tensorboard: a file beside the same model, another one when it goes on", async () => {
   const flags = ["--epochs", "2", "--batch", "4"];
@@ -144,6 +145,16 @@ test("train --tensorboard: a file beside the same model, another one when it goe
   assert.equal(resumed.code, 0, resumed.stderr);
   const [, second] = eventsBelow(at("run", "events"));
   assert.deepEqual(second!.find(({ sessionLog }) => sessionLog)!.step, 3);
+});
+
+test("train --tensorboard warns once where the folder is gone, and ends well", async () => {
+  const events = at("lost", "events");
+  const args = [...trainArguments("lost"), "--calibration", "none", "--epochs", "20", "--tensorboard", events];
+  const { code, stderr } = await supersimplenet(args, {
+    onStderr: (soFar) => void (soFar.includes("epoch 1/20") && rmSync(events, { recursive: true, force: true })),
+  });
+  assert.equal(code, 0, stderr);
+  assert.equal(stderr.match(/^warning: TensorBoard: .*The training goes on without\.$/gm)?.length, 1, stderr);
 });
 
 test("train --tensorboard refuses, before any work, places that are needed or read otherwise", async () => {
