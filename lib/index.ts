@@ -18,7 +18,7 @@ export type { FolderOptions, ManifestOptions, OpenOptions } from "./schema/datas
 
 // stable: training
 export { Trainer } from "./training/trainer.js";
-export type { EpochEvent, FitOptions, StartEvent, StepEvent } from "./training/events.js";
+export type { EpochEvent, FitOptions, SnapshotEvent, StartEvent, StepEvent } from "./training/events.js";
 export type { DistributedOptions, TrainerOptions } from "./schema/types.js";
 export { mergeOptions } from "./schema/check.js";
 export { regimePresets } from "./schema/presets.js";
@@ -79,6 +79,9 @@ export { benchmark, type Benchmark, type BenchmarkOptions } from "./benchmark/be
 // experimental: ONNX
 export type { ExportOptions, OnnxExport } from "./export/export.js";
 export { verifyOnnx, type OnnxVerification, type VerifyOptions } from "./export/verify.js";
+
+// experimental: TensorBoard
+export { openTensorboard, type Tensorboard, type TensorboardOptions } from "./tensorboard/tensorboard.js";
 
 // experimental: pictures
 export { type ColourRange, colourRange } from "./report/colours.js";

@@ -40,6 +40,14 @@ export function refuseExisting(name: string, file: string, overwrite: boolean | 
   throw badPath(name, file, `${file} exists already.`, fix);
 }
 
+/** Throws INVALID_OPTION when the place that the option names is one of these files or folders, or lies in one. */
+export function refuseWithin(name: string, place: string, taken: Iterable<string>): void {
+  const real = realPath(place);
+  const found = [...taken].find((file) => !path.relative(realPath(file), real).startsWith(".."));
+  if (found === undefined) return;
+  throw badPath(name, place, `${found} is for the training's own files.`, "Choose another place.");
+}
+
 const splitFolders = ["train", "test", "ground_truth"];
 const { normalNames } = folderOptions.parse({});
 

@@ -25,6 +25,11 @@ export const report = output(
   "Write a report for people: one HTML file with results, pictures and a threshold to move.",
 );
 
+export const tensorboard = output(
+  "DIR",
+  "Write event files for TensorBoard: losses, learning rates, metrics, and pictures of maps.",
+);
+
 /** A data set and how it is read. */
 export const dataset = {
   data: required("DIR", "Data set: a folder, or a manifest file (docs/guides/data.md)."),

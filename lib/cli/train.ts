@@ -5,6 +5,7 @@ import { z } from "zod";
 import type { Dataset } from "../datasets/dataset.js";
 import type { Evaluation } from "../evaluation/evaluate.js";
 import type { Model } from "../models/model.js";
+import { option, text } from "../errors.js";
 import {
   metricsDocument,
   refuseSpecialFiles,
@@ -22,15 +23,16 @@ import { fitOptions, trainerOptions } from "../schema/training.js";
 import type { TrainerOptions } from "../schema/types.js";
 import type { RankSettings } from "../training/ranks.js";
 import type { CheckedOptions } from "../training/resolve.js";
+import type { Tensorboard } from "../tensorboard/tensorboard.js";
 import { probeFolder } from "../write.js";
 import { describeModel } from "../models/describe.js";
 import { picturesFor, type ReportParts } from "../runs/report.js";
-import { command, interruptible } from "./command.js";
+import { command, interruptible, wrongUsage } from "./command.js";
 import { comparisonText, evaluationText, runEvaluation, thresholdsText } from "./evaluation.js";
-import { badPath, refuseInDataset, refuseInputs, withoutEmptyFolders } from "./guards.js";
+import { badPath, refuseInDataset, refuseInputs, refuseWithin, withoutEmptyFolders } from "./guards.js";
 import { withDetector } from "./models.js";
 import * as rows from "./options.js";
-import { duration, output, program, quoted } from "./output.js";
+import { duration, output, printable, program, quoted } from "./output.js";
 import { showTraining } from "./progress.js";
 import { checkReportPlace, writeLast } from "./report_file.js";
 import { refuseOtherRun, withWhatIsKept } from "./run_folder.js";
@@ -42,7 +44,8 @@ const options = z.strictObject({
   out: rows.required("RUN", "Folder for the model, the metrics, the log and the checkpoint."),
   ...reading,
   report: rows.report,
-  ...fitOptions.pick({ resume: true, overwrite: true }).shape,
+  tensorboard: rows.tensorboard,
+  ...fitOptions.pick({ snapshotEvery: true, resume: true, overwrite: true }).shape,
   ...trainerOptions.shape,
 });
 
@@ -61,7 +64,8 @@ export const train = command({
     output.worksOn = true;
     const plan = await planTraining(flags);
     const work = (): Promise<number> => interruptible((signal) => trainAndEvaluate(plan, signal));
-    return plan.writes ? withoutEmptyFolders(plan.out, work) : work();
+    const { out, tensorboard } = plan;
+    return plan.writes ? withoutEmptyFolders(tensorboard === undefined ? out : [out, tensorboard], work) : work();
   },
 });
 
@@ -72,6 +76,9 @@ interface Plan {
   source: Pick<OpenOptions, "kind" | "category" | "fold">;
   settings: TrainerOptions;
   report: string | undefined;
+  /** Folder of the event files. */
+  tensorboard: string | undefined;
+  snapshotEvery: number | undefined;
   resume: boolean | undefined;
   overwrite: boolean | undefined;
   out: string;
@@ -82,7 +89,19 @@ interface Plan {
 }
 
 async function planTraining(flags: z.input<typeof options>): Promise<Plan> {
-  const { data, out: folder, kind, category, fold, report, resume, overwrite, ...settings } = flags;
+  const {
+    data,
+    out: folder,
+    kind,
+    category,
+    fold,
+    report,
+    tensorboard,
+    snapshotEvery,
+    resume,
+    overwrite,
+    ...settings
+  } = flags;
   const out = path.resolve(folder);
   const files = runFiles(out);
   const { rankSettings } = await import("../training/ranks.js");
@@ -97,15 +116,37 @@ async function planTraining(flags: z.input<typeof options>): Promise<Plan> {
   if (report !== undefined && writes) {
     const { report: own, checkpoint, ...others } = files;
     const place = path.resolve(report);
-    if (!path.relative(checkpoint, place).startsWith(".."))
-      throw badPath("report", place, `${checkpoint} is the checkpoint's folder.`, "Choose another place.");
+    refuseWithin("report", place, [checkpoint]);
     // A training that goes on writes its own report again.
     const again = overwrite || (resume && place === own);
     await checkReportPlace("report", report, { data, others: [...inputs, ...Object.values(others)], overwrite: again });
   }
+  if (snapshotEvery !== undefined && tensorboard === undefined)
+    throw wrongUsage(text`${option("snapshotEvery")} is for ${option("tensorboard")}, which is missing.`);
+  if (tensorboard !== undefined && writes) {
+    const taken = report === undefined ? Object.values(files) : [...Object.values(files), report];
+    await checkEventFolder(path.resolve(tensorboard), data, taken, resume || overwrite);
+  }
   const source = { kind, category, fold };
   const began = performance.now();
-  return { began, data, source, settings, report, resume, overwrite, out, files, ranks, writes };
+  const asked = { began, data, source, settings, report, tensorboard, snapshotEvery, resume, overwrite };
+  return { ...asked, out, files, ranks, writes };
+}
+
+/** Refuses a folder in which event files would be in the way, or be mixed with those of another training. */
+async function checkEventFolder(
+  folder: string,
+  data: string,
+  taken: readonly string[],
+  again: boolean | undefined,
+): Promise<void> {
+  const name = "tensorboard";
+  refuseInDataset(name, folder, data);
+  refuseWithin(name, folder, taken);
+  const { hasEvents } = await import("../tensorboard/events.js");
+  if (again || !(await hasEvents(folder))) return;
+  const fix = text`Give another ${option(name)}, such as a folder for each training, or ${option("overwrite")}.`;
+  throw badPath(name, folder, `${folder} holds the events of another training.`, fix);
 }
 
 async function trainAndEvaluate(plan: Plan, signal: AbortSignal): Promise<number> {
@@ -115,6 +156,7 @@ async function trainAndEvaluate(plan: Plan, signal: AbortSignal): Promise<number
   if (plan.writes) {
     await probeFolder(out);
     if (plan.report !== undefined) await probeFolder(path.dirname(path.resolve(plan.report)));
+    if (plan.tensorboard !== undefined) await probeFolder(plan.tensorboard);
     await refuseSpecialFiles(files);
   }
   if (ranks) {
@@ -131,13 +173,20 @@ async function trainAndEvaluate(plan: Plan, signal: AbortSignal): Promise<number
     return 0;
   }
 
-  const { resume, overwrite } = plan;
+  const { resume, overwrite, snapshotEvery } = plan;
+  const board = await openBoard(plan, dataset);
   const { callbacks, started, last } = showTraining(files.log, settings.optimizer?.balancedSampling);
   const onStart: typeof callbacks.onStart = async (event) => {
     removeFile(files.quickstart); // what is here now is worth keeping
     await callbacks.onStart?.(event);
+    await board?.callbacks.onStart(event);
   };
-  const fit = { signal, out, resume, overwrite, ...callbacks, onStart };
+  const onEpoch: typeof callbacks.onEpoch = async (event) => {
+    await callbacks.onEpoch?.(event);
+    await board?.callbacks.onEpoch(event);
+  };
+  const onSnapshot = board?.callbacks.onSnapshot;
+  const fit = { signal, out, resume, overwrite, snapshotEvery, ...callbacks, onStart, onEpoch, onSnapshot };
   const model = await trainer.fit(dataset, fit).catch((error: unknown) => {
     throw started() ? withWhatIsKept(error, resumingCommand(), out) : error;
   });
@@ -147,6 +196,7 @@ async function trainAndEvaluate(plan: Plan, signal: AbortSignal): Promise<number
   output.result(thresholdsText(model.config.thresholds));
   const told = started()?.warnings ?? [];
   const { evaluation, before, evaluated } = await evaluateModels(plan, model, first, dataset, told, signal);
+  await board?.finish(model, evaluated.evaluation);
   const seconds = (performance.now() - plan.began) / 1000;
   output.result(`${duration(seconds)} in all`);
   output.document({
@@ -177,6 +227,16 @@ async function openDataset({ data, source, settings }: Plan): Promise<Dataset> {
   const { datasets } = await import("../datasets/index.js");
   const { segmentedRatio, segmentedCount } = settings.masks ?? {};
   return datasets.open(data, { ...source, segmentedRatio, segmentedCount });
+}
+
+async function openBoard({ tensorboard }: Plan, dataset: Dataset): Promise<Tensorboard | undefined> {
+  if (tensorboard === undefined) return undefined;
+  const { openTensorboard } = await import("../tensorboard/tensorboard.js");
+  const onFailure = ({ message }: Error): void =>
+    output.warn(`TensorBoard: ${printable(message)} The training goes on without.`);
+  const board = await openTensorboard(tensorboard, dataset, { onFailure });
+  output.log(`watch it: tensorboard --logdir ${quoted(tensorboard)}`);
+  return board;
 }
 
 /** The settings that were published for the data set. Tells those which the user did not give, nor the model of --init. */

@@ -428,6 +428,11 @@ function readDistanceWeight(written: string): { w: number; p: number } | undefin
   return numbers?.length === 2 ? { w: numbers[0]!, p: numbers[1]! } : undefined;
 }
 
+/** Options of openTensorboard. */
+export const tensorboardOptions = z.strictObject({
+  onFailure: callback("Called when the folder can no longer be written, and when the pictures fail: once for each."),
+});
+
 /** Options of trainer.fit. */
 export const fitOptions = z.strictObject({
   signal,
@@ -435,6 +440,10 @@ export const fitOptions = z.strictObject({
   onStart: callback("What the training settled on, before the first epoch."),
   onStep: callback("The losses of a step."),
   onEpoch: callback("The mean losses of an epoch, when it has ended."),
+  onSnapshot: callback("A model between two epochs. Taking it changes nothing in the training."),
+  snapshotEvery: option(z.int().min(1).max(1e6).default(10), {
+    help: "Epochs between two models for onSnapshot, and between two pictures of maps for TensorBoard.",
+  }),
   out: option(pathType.optional(), {
     help: "Folder of the checkpoint, which rank 0 writes now and then, at the end, and when the training is stopped. Without it nothing is kept.",
     expected: "a folder",

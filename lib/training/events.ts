@@ -1,6 +1,7 @@
 import { types } from "node:util";
 
 import type { Thresholds, TrainingCounts } from "../models/config.js";
+import type { Model } from "../models/model.js";
 import type { Architecture, StepLosses, StepOptions } from "../native/binding.js";
 import type { Regime } from "../schema/regimes.js";
 import type { fitOptions } from "../schema/training.js";
@@ -35,6 +36,17 @@ export interface EpochEvent extends Omit<StepLosses, "total">, LearningRates {
   warnings: string[];
   /** Since the epoch before ended; of an epoch that is resumed, since it was. */
   seconds: number;
+  /** Images that the steps of those seconds have used, of all processes. */
+  images: number;
+}
+
+/** A model between two epochs. */
+export interface SnapshotEvent {
+  /** Epochs that it has learned. */
+  epoch: number;
+  epochs: number;
+  /** Its thresholds are not set yet; those of `init` are there already. */
+  model: Model;
 }
 
 /** What the training settled on before the first epoch. */
@@ -103,6 +115,7 @@ export interface FitOptions extends Settings<typeof fitOptions> {
   onStart?: (event: StartEvent) => void;
   onStep?: (event: StepEvent) => void;
   onEpoch?: (event: EpochEvent) => void;
+  onSnapshot?: (event: SnapshotEvent) => void;
 }
 
 /**

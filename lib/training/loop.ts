@@ -1,6 +1,6 @@
 import { abortedError, hasCode, throwIfAborted } from "../errors.js";
 import { prefetch } from "../images/pipeline.js";
-import type { CacheReport, PlannedStep, StepItem, StepLosses, TensorMap } from "../native/binding.js";
+import type { CacheReport, NativeTrainer, PlannedStep, StepItem, StepLosses, TensorMap } from "../native/binding.js";
 import { warningText } from "../native/errors.js";
 import { notBegun, type Progress } from "./checkpoint.js";
 import type { CheckpointWriter } from "./checkpoint_writer.js";
@@ -15,6 +15,8 @@ export interface LoopOptions extends Pick<FitOptions, "onStep" | "onEpoch"> {
   from?: Progress;
   /** Where checkpoints are written. Without it none are. */
   checkpoints?: CheckpointWriter | undefined;
+  /** `take` gets the heads after every so many epochs, but for the last one. The training waits for its promise. */
+  snapshots?: { every: number; take: (epoch: number, heads: TensorMap) => unknown } | undefined;
 }
 
 interface Step extends PlannedStep {
@@ -32,6 +34,8 @@ interface LoadedStep {
   items: StepItem[];
 }
 
+type State = Awaited<ReturnType<NativeTrainer["state"]>>;
+
 /** A step in the engine's queue, with what is queued behind it. */
 interface QueuedStep {
   loaded: LoadedStep;
@@ -40,8 +44,10 @@ interface QueuedStep {
   planned: Promise<void>[];
   /** After the last step of an epoch. */
   report: Promise<CacheReport> | undefined;
-  /** The state after the step, where a checkpoint is due. */
-  state: Promise<{ heads: TensorMap; optimizer: TensorMap }> | undefined;
+  /** The state after the step, where a checkpoint or a snapshot is due. */
+  state: Promise<State> | undefined;
+  /** A checkpoint is due. */
+  keep: boolean;
 }
 
 /**
@@ -67,6 +73,8 @@ class Loop {
   #whole = true;
   #warnings: string[] = [];
   #epochBegan = performance.now();
+  /** Since then. */
+  #images = 0;
 
   constructor(
     private readonly session: Session,
@@ -94,7 +102,10 @@ class Loop {
     const { epochsDone, stepsDone } = this.#progress;
     // Interrupted between the last step of an epoch and the news of it.
     if (stepsDone > 0 && this.#stepsLeft(epochsDone).length === 0)
-      await this.#endEpoch(await session.native.cacheReport());
+      await this.#endEpoch(
+        await session.native.cacheReport(),
+        this.#snapshotDue(epochsDone) ? await session.native.state() : undefined,
+      );
     const loading = prefetch(this.#steps(), (step) => this.#load(step), { ahead: 1, signal: session.signal });
     for await (const loaded of loading) {
       this.#queue.push(this.#start(loaded, this.#queue.length > 0));
@@ -152,11 +163,11 @@ class Loop {
     if (last) planned.push(...this.#plan(epoch + 1));
     if (last || keep) losses.push(...this.#finishSteps());
     const report = last ? native.cacheReport() : undefined;
-    const state = keep ? native.state() : undefined;
+    const state = keep || (last && this.#snapshotDue(epoch)) ? native.state() : undefined;
     made.finally(loaded.step.end).catch(() => undefined);
     // Heard when their turn comes, or not at all when a step before has failed.
     for (const promise of [...planned, ...losses, report, state]) promise?.catch(() => undefined);
-    return { loaded, losses, planned, report, state };
+    return { loaded, losses, planned, report, state, keep };
   }
 
   #plan(epoch: number): Promise<void>[] {
@@ -179,11 +190,12 @@ class Loop {
       await this.#startAgain();
       await this.#take(this.#queue[0]!, { tell: true });
     }
-    const { loaded, planned, report, state } = this.#queue.shift()!;
+    const { loaded, planned, report, state, keep } = this.#queue.shift()!;
     const { step } = loaded;
     for (const key of step.keys) if (this.#decoding.get(key) === step.ended) this.#decoding.delete(key);
     await Promise.all(planned);
-    if (report) await this.#endEpoch(await report, state);
+    this.#images += step.share?.total ?? step.keys.length;
+    if (report) await this.#endEpoch(await report, await state, keep);
     else if (state) this.options.checkpoints?.write(this.#progress, await state);
     this.options.checkpoints?.check();
   }
@@ -218,8 +230,8 @@ class Loop {
     }
     const { step } = queued[0]!.loaded;
     const items = await Promise.all(step.keys.map((key) => this.session.decoded(key)));
-    for (const [i, { loaded, state }] of queued.entries())
-      this.#queue.push(this.#start(i === 0 ? { step, items } : loaded, i > 0, state !== undefined));
+    for (const [i, { loaded, keep }] of queued.entries())
+      this.#queue.push(this.#start(i === 0 ? { step, items } : loaded, i > 0, keep));
   }
 
   async #report(): Promise<void> {
@@ -242,12 +254,18 @@ class Loop {
     return { epoch, steps };
   }
 
-  async #endEpoch({ warnings, ...counts }: CacheReport, state?: QueuedStep["state"]): Promise<void> {
+  /** After an epoch, from 0. */
+  #snapshotDue(epoch: number): boolean {
+    const { every = Infinity } = this.options.snapshots ?? {};
+    return (epoch + 1) % every === 0 && epoch + 1 < this.session.epochs;
+  }
+
+  async #endEpoch({ warnings, ...counts }: CacheReport, state?: State, keep = false): Promise<void> {
     const { session, options } = this;
     const { epochsDone: epoch, losses } = this.#progress;
     const { total: loss, ...others } = losses;
     this.#progress = { ...notBegun(), epochsDone: epoch + 1 };
-    if (state) options.checkpoints?.write(this.#progress, await state);
+    if (state && keep) options.checkpoints?.write(this.#progress, state);
     const seconds = (performance.now() - this.#epochBegan) / 1000;
     this.#epochBegan = performance.now();
     const event: EpochEvent = {
@@ -259,8 +277,11 @@ class Loop {
       features: session.featuresSince(counts),
       warnings: [...this.#warnings.splice(0), ...warnings.map(warningText)],
       seconds,
+      images: this.#images,
     };
+    this.#images = 0;
     await options.onEpoch?.(event);
+    if (state && this.#snapshotDue(epoch)) await options.snapshots?.take(epoch + 1, state.heads);
   }
 
   /** Waits for the step that runs, drops the one behind it, and keeps what has been done, if the engine's state is whole. */

@@ -1,6 +1,12 @@
 import { checkStructure, type Dataset, type Sample } from "../datasets/dataset.js";
 import { invalid, throwIfAborted } from "../errors.js";
-import { networkSettings, type Thresholds, type TrainingCounts, type TrainingInfo } from "../models/config.js";
+import {
+  defaultThresholds,
+  networkSettings,
+  type Thresholds,
+  type TrainingCounts,
+  type TrainingInfo,
+} from "../models/config.js";
 import { Model } from "../models/model.js";
 import type { TensorMap } from "../native/binding.js";
 import { warningText } from "../native/errors.js";
@@ -22,9 +28,9 @@ import {
 } from "./checkpoint.js";
 import { CheckpointWriter } from "./checkpoint_writer.js";
 import { type FitOptions, StageReporter, type StartEvent } from "./events.js";
-import { imagesSeen, type Init, initFingerprint, loadInit } from "./init.js";
+import { imagesSeen, inheritedThresholds, type Init, initFingerprint, loadInit } from "./init.js";
 import { chooseDevice, type FitCall, planTraining, type TrainingPlan } from "./plan.js";
-import { trainEpochs } from "./loop.js";
+import { type LoopOptions, trainEpochs } from "./loop.js";
 import { Ranks, rankSettings } from "./ranks.js";
 import { type CheckedOptions, checkOptions, networkOf, recordedOptions } from "./resolve.js";
 import { Session, type SettledNoise } from "./session.js";
@@ -109,7 +115,8 @@ export class Trainer {
       const { out, onStep, onEpoch } = options;
       const { threads, fingerprint } = plan;
       const checkpoints = out === undefined ? undefined : new CheckpointWriter(out, threads, fingerprint, progress);
-      await trainEpochs(session, { from: progress, checkpoints, onStep, onEpoch });
+      const snapshots = snapshotsFor(noise, plan, session, call);
+      await trainEpochs(session, { from: progress, checkpoints, onStep, onEpoch, snapshots });
       return await finish(noise, plan, session, call);
     } finally {
       session.native.dispose();
@@ -215,6 +222,22 @@ function startEvent(
       falseRejectRate: settings.calibration.falseRejectRate,
     },
   };
+}
+
+/** The models that `onSnapshot` gets. */
+function snapshotsFor(
+  noise: SettledNoise,
+  plan: TrainingPlan,
+  { epochs }: Session,
+  { options }: FitCall,
+): LoopOptions["snapshots"] {
+  const { onSnapshot } = options;
+  if (!onSnapshot) return undefined;
+  const every = fitOptions.shape.snapshotEvery.parse(options.snapshotEvery);
+  const thresholds = (): Thresholds => (plan.init ? inheritedThresholds(plan.init) : { ...defaultThresholds });
+  const take = (epoch: number, heads: TensorMap): unknown =>
+    onSnapshot({ epoch, epochs, model: modelOf(plan, heads, thresholds(), { epochs: epoch, noiseStd: noise.std }) });
+  return { every, take };
 }
 
 /** Takes the heads out of the engine, sets the thresholds and makes the model. */

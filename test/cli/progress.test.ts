@@ -56,6 +56,7 @@ const epoch = (number: number, seconds: number): EpochEvent => ({
   features: { memory: 0, host: 0, file: 0, computed: 0 },
   warnings: [],
   seconds,
+  images: 0,
 });
 
 /** The lines of epochs of a training that begins so. */

@@ -158,13 +158,14 @@ test("every npm script, file and command that the documents and the workflows ca
   assert.ok(seen > 3, `${seen}`);
 });
 
-/** Flags of npm, node, pip, cmake, torchrun, docker, esbuild, and of our scripts and benchmarks. */
+/** Flags of npm, node, pip, cmake, torchrun, docker, esbuild, TensorBoard, and of our scripts and benchmarks. */
 const foreign = new Set(
   (
     "omit include ignore-scripts no-save expose-gc test test-name-pattern no-deps only-binary python-version platform " +
     "dest build parallel no-python nproc-per-node nnodes rdzv-endpoint max-restarts gpus napi strip args " +
     "bundle external packages outfile prefix cuda wheel trial check seconds only python onnxruntime maps algorithm version " +
-    "target native inputs input soak detections rounds trainings minutes kills beside before profile name estimate-steps"
+    "target native inputs input soak detections rounds trainings minutes kills beside before profile name estimate-steps " +
+    "logdir"
   ).split(" "),
 );
 

@@ -179,13 +179,15 @@ test("options are a plain object, and what means the same everywhere is checked 
   const fit = (options: unknown): Promise<unknown> => make({}).fit(data, options as FitOptions);
   for (const options of [null, () => 1, new AbortController().signal])
     await assert.rejects(fit(options), failure("INVALID_OPTION", "a plain object"));
-  for (const name of ["onStage", "onStart", "onStep", "onEpoch"])
+  for (const name of ["onStage", "onStart", "onStep", "onEpoch", "onSnapshot"])
     await assert.rejects(fit({ [name]: "log" }), failure("INVALID_OPTION", name, "a function"));
   for (const signal of [{}, "abort", 1, new AbortController()])
     await assert.rejects(fit({ signal }), failure("INVALID_OPTION", "signal", "an AbortSignal"));
   for (const out of ["", 123, Buffer.from("run"), "run\0"])
     await assert.rejects(fit({ out }), failure("INVALID_OPTION", "out", "a folder"));
   await assert.rejects(fit({ out: "run", resume: 1 }), failure("INVALID_OPTION", "resume"));
+  for (const snapshotEvery of [0, 1.5, -1, NaN, "10", null])
+    await assert.rejects(fit({ snapshotEvery }), failure("INVALID_OPTION", "snapshotEvery"));
   await assert.rejects(fit({ out: "run", resume: true, overwrite: true }), failure("INVALID_OPTION", "overwrite"));
 });
 
