@@ -181,7 +181,7 @@ function whileThere({ raw }: FastifyRequest): AbortSignal {
 }
 
 function addTrainings(app: FastifyInstance, { trainings }: StudioParts): void {
-  app.get("/api/v1/training-options", () => ({ options: trainingOptions }));
+  app.get("/api/v1/training-options", () => ({ options: trainingOptions() }));
   app.get("/api/v1/runs", async () => ({ runs: await trainings.list() }));
   app.post("/api/v1/runs", async ({ body }) => {
     const { name, flags: given } = read(trainingRequest, body);

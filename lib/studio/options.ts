@@ -2,6 +2,8 @@ import path from "node:path";
 
 import { z } from "zod";
 
+import { cachedWeights, packaged } from "../backbones/catalogue.js";
+import { architectures } from "../schema/common.js";
 import { asWritten, defaultText } from "../schema/describe.js";
 import { type Flag, flagsOf, placeholder, readFlag } from "../schema/flags.js";
 import { bare, choicesOf } from "../schema/option.js";
@@ -22,20 +24,25 @@ const flags: readonly Flag[] = flagsOf(trainerOptions).filter(
 );
 
 /** The options of a training, for a form: the same rows as on the command line. */
-export const trainingOptions: readonly TrainingOption[] = flags
-  .map((flag): TrainingOption => {
-    const { name, row, sets, type, group } = flag;
-    return {
-      flag: name,
-      help: row.help,
-      takes: sets === undefined ? placeholder(flag) : "",
-      standard: (sets === undefined && defaultText(flag, (value) => asWritten(value, row))) || null,
-      choices: sets === undefined ? choicesFor(type) : ["yes"],
-      group: group ?? "Training",
-      main: main.includes(name),
-    };
-  })
-  .sort((a, b) => orderOf(a) - orderOf(b));
+export const trainingOptions = (): TrainingOption[] =>
+  flags
+    .map((flag): TrainingOption => {
+      const { name, row, sets, type, group } = flag;
+      return {
+        flag: name,
+        help: row.help,
+        takes: sets === undefined ? placeholder(flag) : "",
+        standard: (sets === undefined && defaultText(flag, (value) => asWritten(value, row))) || null,
+        choices: name === "backbone" ? backbones() : sets === undefined ? choicesFor(type) : ["yes"],
+        group: group ?? "Training",
+        main: main.includes(name),
+      };
+    })
+    .sort((a, b) => orderOf(a) - orderOf(b));
+
+/** Those with trained weights on this machine. The package has resnet18's own. */
+const backbones = (): string[] =>
+  architectures.filter((name) => name === packaged.architecture || cachedWeights(name) !== undefined);
 
 function orderOf({ flag, main: isMain }: TrainingOption): number {
   return isMain ? main.indexOf(flag) : main.length;
@@ -54,6 +61,11 @@ export function checkFlags(given: TrainingFlags): void {
     const flag = flags.find((one) => one.name === name);
     if (!flag) throw new HttpError("BAD_REQUEST", `There is no option '${name.slice(0, 64)}' here.`);
     if (flag.sets === undefined) readFlag(`--${name}`, flag, written);
+    if (name === "backbone" && !backbones().includes(written))
+      throw new HttpError(
+        "BAD_REQUEST",
+        `There are no trained weights of ${written} on this machine. Download them with: supersimplenet weights pull ${written}`,
+      );
   }
 }
 
@@ -64,6 +76,9 @@ export function trainCommand({ folder, data, out, flags: given }: TrainingCall):
     const flag = flags.find((one) => one.name === name);
     return flag?.sets !== undefined ? `--${name}` : `--${name}=${value}`;
   });
+  const { backbone } = given;
+  const isPackaged = backbone === packaged.architecture && cachedWeights(packaged.architecture) === undefined;
+  if (isPackaged) written.push("--backbone-weights=distilled");
   const report = path.join(out, "report.html");
   return ["train", "--data", inside.startsWith("..") ? data : inside, "--out", out, "--report", report, ...written];
 }

@@ -1,0 +1,236 @@
+import assert from "node:assert/strict";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import path from "node:path";
+import { test } from "node:test";
+
+import sharp from "sharp";
+
+import { datasets } from "../../lib/index.js";
+import type { Moved, StudioProject } from "../../lib/studio/types.js";
+import { temporaryFolder, writeTree } from "../datasets/files.js";
+import { pngImage } from "../server/support.js";
+import { opened } from "./support.js";
+
+/** What the command line reads in the project's data: id, label and whether there is a mask. */
+async function asRead(folder: string): Promise<string[]> {
+  const { samples, problems = [] } = await datasets.open(path.join(folder, "data"));
+  assert.deepEqual(problems, []);
+  return samples.map(({ id, label, mask }) => `${id} ${label}${mask === undefined ? "" : " mask"}`).sort();
+}
+
+test("from an empty folder: images come in, get labels, and lie as the command line reads them", async (t) => {
+  const folder = await temporaryFolder(t);
+  const { call, project } = await opened(folder);
+  const empty = await project();
+  assert.deepEqual([empty.images, empty.regime, empty.readOnly], [[], "unsupervised", null]);
+  assert.match(empty.advice[0]!, /^Drop images of good parts/);
+
+  for (let i = 0; i < 5; i++) {
+    const { json } = await call("POST", `/images?name=part${i}.png`, await pngImage(64, 64, i));
+    assert.deepEqual(json, { id: `unlabelled/part${i}.png` });
+  }
+  // The same image again, and another one of its name.
+  assert.deepEqual((await call("POST", "/images?name=part0.png", await pngImage(64, 64, 0))).json, { id: null });
+  const { json: other } = await call("POST", "/images?name=part0.png", await pngImage(64, 64, 9));
+  assert.deepEqual(other, { id: "unlabelled/part0-2.png" });
+
+  // The first label of all may be a defect: the data set is one all the same.
+  const label = async (ids: string[], rest: object): Promise<Moved[]> => {
+    const { status, json } = await call("POST", "/labels", { ids, ...rest });
+    assert.equal(status, 200, JSON.stringify(json));
+    return (json as { moved: Moved[] }).moved;
+  };
+  assert.deepEqual(await label(["unlabelled/part0.png"], { label: "defect", kind: "scratch" }), [
+    { from: "unlabelled/part0.png", to: "train/scratch/part0.png" },
+  ]);
+  assert.deepEqual(await asRead(folder), ["train/scratch/part0.png anomalous"]);
+  await label(["unlabelled/part1.png", "unlabelled/part2.png"], { label: "good" });
+  await label(["unlabelled/part3.png"], { label: "good", split: "test" });
+  assert.deepEqual(await asRead(folder), [
+    "test/good/part3.png normal",
+    "train/good/part1.png normal",
+    "train/good/part2.png normal",
+    "train/scratch/part0.png anomalous",
+  ]);
+  const now = await project();
+  assert.equal(now.regime, "weak");
+  const counts = { unlabelled: 2, trainGood: 2, trainDefect: 1, trainMasks: 0, testGood: 1, testDefect: 0 };
+  assert.deepEqual(now.counts, counts);
+  assert.deepEqual(now.kinds, ["scratch"]);
+
+  // Another kind, another split, and no label any more.
+  await label(["train/scratch/part0.png"], { label: "defect", kind: "dent", split: "test" });
+  await label(["train/good/part1.png"], { label: null });
+  assert.deepEqual(await asRead(folder), [
+    "test/dent/part0.png anomalous",
+    "test/good/part3.png normal",
+    "train/good/part2.png normal",
+  ]);
+  assert.ok(existsSync(path.join(folder, "unlabelled", "part1.png")));
+});
+
+test("a mask goes with its image, and is kept aside where the image becomes good", async (t) => {
+  const folder = await temporaryFolder(t);
+  const data = path.join(folder, "data");
+  const masks = ["ground_truth/dent/1_mask.png", "ground_truth/train/dent/1_mask.png"];
+  await writeTree(
+    data,
+    ["train/good/0.png", "train/good/1.png", "train/dent/1.png", "test/dent/1.png", "test/good/0.png"],
+    masks,
+  );
+  const before = await asRead(folder);
+  assert.deepEqual(
+    before.filter((line) => line.endsWith("mask")),
+    ["test/dent/1.png anomalous mask", "train/dent/1.png anomalous mask"],
+  );
+  const { call, project } = await opened(folder);
+  const bytes = readFileSync(path.join(data, masks[1]!));
+  // The test images have one of its name: it gets another.
+  const { json } = await call("POST", "/labels", { ids: ["train/dent/1.png"], label: "defect", split: "test" });
+  assert.deepEqual((json as { moved: Moved[] }).moved, [{ from: "train/dent/1.png", to: "test/dent/1-2.png" }]);
+  assert.deepEqual(
+    (await asRead(folder)).filter((line) => line.endsWith("mask")),
+    ["test/dent/1-2.png anomalous mask", "test/dent/1.png anomalous mask"],
+  );
+  assert.deepEqual(readFileSync(path.join(data, "ground_truth", "dent", "1-2_mask.png")), bytes);
+
+  await call("POST", "/labels", { ids: ["test/dent/1-2.png"], label: "good" });
+  assert.ok((await asRead(folder)).includes("test/good/1-2.png normal"));
+  const aside = readdirSync(path.join(folder, ".studio", "removed"), { recursive: true, encoding: "utf8" });
+  assert.ok(
+    aside.some((file) => file.endsWith("1-2_mask.png")),
+    aside.join(),
+  );
+  assert.equal((await project()).problems.length, 0);
+});
+
+test("what is removed lies in .studio/removed", async (t) => {
+  const folder = await temporaryFolder(t);
+  await writeTree(
+    path.join(folder, "data"),
+    ["train/good/0.png", "train/good/1.png", "train/dent/2.png"],
+    ["ground_truth/dent/2_mask.png"],
+  );
+  const { call } = await opened(folder);
+  const { json } = await call("POST", "/removals", { ids: ["train/dent/2.png", "train/good/0.png"] });
+  assert.deepEqual(
+    (json as StudioProject).images.map(({ id }) => id),
+    ["train/good/1.png"],
+  );
+  const aside = readdirSync(path.join(folder, ".studio", "removed"), { recursive: true, encoding: "utf8" });
+  for (const name of ["2.png", "2_mask.png", "0.png"])
+    assert.ok(
+      aside.some((file) => path.basename(file) === name),
+      name,
+    );
+  assert.deepEqual(await asRead(folder), ["train/good/1.png normal"]);
+});
+
+test("a folder that is dropped keeps its labels and masks; names of requests are no paths", async (t) => {
+  const folder = await temporaryFolder(t);
+  const { call } = await opened(folder);
+  const add = async (name: string, seed: number): Promise<string | null> => {
+    const { status, json } = await call(
+      "POST",
+      `/images?name=${encodeURIComponent(name)}`,
+      await pngImage(64, 64, seed),
+    );
+    assert.equal(status, 200, JSON.stringify(json));
+    return (json as { id: string | null }).id;
+  };
+  assert.equal(await add("bottle/train/good/a.png", 1), "train/good/a.png");
+  assert.equal(await add("bottle/test/OK/b.png", 2), "test/good/b.png");
+  assert.equal(await add("bottle\\train\\crack\\c.png", 3), "train/crack/c.png");
+  assert.equal(await add("../../../../etc/train/../x.png", 4), "unlabelled/x.png");
+  assert.equal(await add("/absolute/y.png", 5), "unlabelled/y.png");
+  assert.equal(await add("no extension", 6), "unlabelled/no extension.png");
+  const mask = await sharp(new Uint8Array(64 * 64).fill(255, 100, 300), { raw: { width: 64, height: 64, channels: 1 } })
+    .toColourspace("b-w")
+    .png()
+    .toBuffer();
+  const sent = await call("POST", "/images?name=bottle/ground_truth/crack/c_mask.png", mask);
+  assert.equal(sent.status, 200, sent.text);
+  assert.ok((await asRead(folder)).includes("train/crack/c.png anomalous mask"));
+  assert.equal((await call("POST", "/images?name=a.txt", Buffer.from("no image"))).status, 422);
+  assert.deepEqual(readdirSync(path.dirname(folder)), ["data"]);
+});
+
+test("kinds that would be read as something else, unknown images and wrong requests change nothing", async (t) => {
+  const folder = await temporaryFolder(t);
+  await writeTree(path.join(folder, "data"), ["train/good/0.png", "train/good/1.png"]);
+  const { call } = await opened(folder);
+  const before = await asRead(folder);
+  for (const kind of [
+    "good",
+    "OK",
+    "masks",
+    "train",
+    "../x",
+    "a/b",
+    ".hidden",
+    "",
+    "x".repeat(65),
+    "a ",
+    "crack_mask",
+  ]) {
+    const { status } = await call("POST", "/labels", { ids: ["train/good/0.png"], label: "defect", kind });
+    assert.equal(status, 400, kind);
+  }
+  assert.equal((await call("POST", "/labels", { ids: ["train/good/../good/0.png"], label: "good" })).status, 404);
+  for (const body of [
+    {},
+    { ids: [], label: "good" },
+    { ids: ["train/good/0.png"], label: "bad" },
+    { ids: "x", label: "good" },
+    null,
+  ])
+    assert.equal((await call("POST", "/labels", body)).status, 400, JSON.stringify(body));
+  assert.equal((await call("GET", "/image?id=../../etc/passwd")).status, 404);
+  assert.equal((await call("GET", "/thumbnail?id=")).status, 400);
+  assert.deepEqual(await asRead(folder), before);
+});
+
+test("a data set of another kind can be looked at, and its labels stay", async (t) => {
+  const folder = await temporaryFolder(t);
+  const data = path.join(folder, "data");
+  await writeTree(data, ["images/0.png", "images/1.png"]);
+  writeFileSync(path.join(data, "samples.csv"), "image,label,split\nimages/0.png,good,train\nimages/1.png,bad,test\n");
+  const { call, project } = await opened(folder);
+  const { readOnly, images } = await project();
+  assert.match(readOnly!, /'manifest'/);
+  assert.deepEqual(
+    images.map(({ id, label, split }) => [id, label, split]),
+    [
+      ["images/0.png", "good", "train"],
+      ["images/1.png", "defect", "test"],
+    ],
+  );
+  const { status, json } = await call("POST", "/labels", { ids: ["images/0.png"], label: "defect" });
+  assert.deepEqual([status, (json as { error: { code: string } }).error.code], [409, "CONFLICT"]);
+  assert.ok(existsSync(path.join(data, "images", "0.png")));
+});
+
+test("a folder that is a data set itself is refused, or given by itself", async (t) => {
+  const folder = await temporaryFolder(t);
+  await writeTree(folder, ["train/good/0.png", "train/good/1.png"]);
+  await assert.rejects(opened(folder), /is a data set itself/);
+  const other = path.join(folder, "..", "project");
+  await mkdir(other);
+  const { project } = await opened(other, { data: folder });
+  assert.equal((await project()).counts.trainGood, 2);
+});
+
+test("what changed outside the studio is seen when the page asks", async (t) => {
+  const folder = await temporaryFolder(t);
+  const data = path.join(folder, "data");
+  await writeTree(data, ["train/good/0.png", "train/good/1.png"]);
+  const { call, project } = await opened(folder);
+  await writeTree(data, ["train/new/0.png"]);
+  assert.deepEqual((await project()).kinds, ["new"]);
+  const { json } = await call("POST", "/validation");
+  assert.deepEqual((json as { problems: string[] }).problems, []);
+  writeFileSync(path.join(data, "train", "good", "1.png"), "broken");
+  const { json: broken } = await call("POST", "/validation");
+  assert.match((broken as { problems: string[] }).problems.join(), /good\/1\.png/);
+});

@@ -1,0 +1,105 @@
+import assert from "node:assert/strict";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import path from "node:path";
+import { test } from "node:test";
+
+import sharp from "sharp";
+
+import { datasets } from "../../lib/index.js";
+import { temporaryFolder, writeMask, writeTree } from "../datasets/files.js";
+import { opened } from "./support.js";
+
+/** A mask of the test images' size with one pixel. */
+const onePixel = (width = 40, height = 36, at = 5): Promise<Buffer> =>
+  sharp(new Uint8Array(width * height).fill(255, at, at + 1), { raw: { width, height, channels: 1 } })
+    .toColourspace("b-w")
+    .png()
+    .toBuffer();
+
+const masksIn = async (folder: string): Promise<string[]> => {
+  const { samples, problems = [] } = await datasets.open(path.join(folder, "data"));
+  assert.deepEqual(problems, []);
+  return samples.flatMap(({ id, mask }) => (mask === undefined ? [] : [`${id} ${path.relative(folder, mask)}`]));
+};
+
+test("a mask lies where the command line looks for it, is read back, changed and taken away", async (t) => {
+  const folder = await temporaryFolder(t);
+  await writeTree(path.join(folder, "data"), [
+    "train/good/0.png",
+    "train/good/1.png",
+    "train/dent/2.png",
+    "test/dent/2.png",
+  ]);
+  const { call, project } = await opened(folder);
+  assert.equal((await call("GET", "/mask?id=train/dent/2.png")).status, 204);
+  for (const id of ["train/dent/2.png", "test/dent/2.png"]) {
+    const stored = await call("PUT", `/mask?id=${id}`, await onePixel());
+    assert.equal(stored.status, 204, stored.text);
+  }
+  const both = [
+    "train/dent/2.png data/ground_truth/train/dent/2_mask.png",
+    "test/dent/2.png data/ground_truth/dent/2_mask.png",
+  ];
+  assert.deepEqual(await masksIn(folder), both);
+  assert.equal((await project()).regime, "full");
+  const version = (await project()).images.find(({ id }) => id === "train/dent/2.png")!.version;
+
+  await call("PUT", "/mask?id=train/dent/2.png", await onePixel(40, 36, 100));
+  const file = path.join(folder, "data/ground_truth/train/dent/2_mask.png");
+  const pixels = await sharp(readFileSync(file)).extractChannel(0).raw().toBuffer();
+  assert.deepEqual([pixels.findIndex((value) => value > 0), pixels.filter((value) => value > 0).length], [100, 1]);
+  assert.notEqual((await project()).images.find(({ id }) => id === "train/dent/2.png")!.version, version);
+
+  // An empty one is none: the image keeps its label alone.
+  const empty = await sharp(new Uint8Array(40 * 36), { raw: { width: 40, height: 36, channels: 1 } })
+    .png()
+    .toBuffer();
+  await call("PUT", "/mask?id=train/dent/2.png", empty);
+  await call("DELETE", "/mask?id=test/dent/2.png");
+  assert.deepEqual(await masksIn(folder), []);
+  assert.ok(!existsSync(file));
+  assert.equal((await project()).regime, "weak");
+});
+
+test("masks of training images that lie beside those of tests stay theirs", async (t) => {
+  const folder = await temporaryFolder(t);
+  const images = ["train/good/0.png", "train/good/1.png", "train/dent/2.png", "train/dent/3.png"];
+  await writeTree(path.join(folder, "data"), images, ["ground_truth/dent/2_mask.png"]);
+  const { call } = await opened(folder);
+  await call("PUT", "/mask?id=train/dent/3.png", await onePixel());
+  assert.deepEqual(await masksIn(folder), [
+    "train/dent/2.png data/ground_truth/dent/2_mask.png",
+    "train/dent/3.png data/ground_truth/dent/3_mask.png",
+  ]);
+});
+
+test("several masks of one image are one here, and a drawing takes their place", async (t) => {
+  const folder = await temporaryFolder(t);
+  await writeTree(path.join(folder, "data"), ["train/good/0.png", "train/good/1.png", "test/dent/2.png"]);
+  mkdirSync(path.join(folder, "data/ground_truth/dent/2"), { recursive: true });
+  await writeMask(path.join(folder, "data/ground_truth/dent/2/a.png"), { value: 3 });
+  const { call, url } = await opened(folder);
+  const shown = Buffer.from(await (await fetch(`${url}/api/v1/mask?id=test/dent/2.png`)).arrayBuffer());
+  const pixels = await sharp(shown).extractChannel(0).raw().toBuffer();
+  assert.deepEqual([...new Set(pixels)].sort(), [0, 255], "a value of 3 is white for a browser");
+  await call("PUT", "/mask?id=test/dent/2.png", await onePixel());
+  assert.deepEqual(await masksIn(folder), ["test/dent/2.png data/ground_truth/dent/2_mask.png"]);
+});
+
+test("a mask of another size, of a good part, or that is no image is refused", async (t) => {
+  const folder = await temporaryFolder(t);
+  await writeTree(
+    path.join(folder, "data"),
+    ["train/good/0.png", "train/good/1.png", "train/dent/2.png"],
+    ["ground_truth/dent/2_mask.png"],
+  );
+  const { call } = await opened(folder);
+  const before = await masksIn(folder);
+  const { status, json } = await call("PUT", "/mask?id=train/dent/2.png", await onePixel(36, 40));
+  assert.equal(status, 400);
+  assert.match((json as { error: { message: string } }).error.message, /36 x 40 pixels, the image 40 x 36/);
+  assert.equal((await call("PUT", "/mask?id=train/good/0.png", await onePixel())).status, 409);
+  assert.equal((await call("PUT", "/mask?id=train/dent/2.png", Buffer.from("x"))).status, 422);
+  assert.equal((await call("PUT", "/mask?id=nothing", await onePixel())).status, 404);
+  assert.deepEqual(await masksIn(folder), before);
+});
