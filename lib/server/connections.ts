@@ -60,7 +60,11 @@ export class Connections {
 /** Calls `act` once: when a request is answered, or its connection has ended. */
 export function whenOver({ raw: { socket } }: FastifyRequest, { raw }: FastifyReply, act: () => void): void {
   socket.setMaxListeners(0); // some for each request that is on its way
+  let isOver = false;
   const over = (): void => {
+    // A socket that closes closes its answer on the way, and has both called.
+    if (isOver) return;
+    isOver = true;
     raw.off("close", over);
     socket.off("close", over);
     act();

@@ -1,3 +1,4 @@
+import path from "node:path";
 import { PassThrough } from "node:stream";
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
@@ -92,6 +93,13 @@ function read<T extends z.ZodType>(schema: T, value: unknown): z.output<T> {
 
 const runOf = ({ params }: FastifyRequest<Run>): string => read(runName, params.run);
 
+/** An image may be moved or removed while it is read. */
+const found = <T>(work: Promise<T>): Promise<T> =>
+  work.catch((error: unknown) => {
+    if (hasCode(error, "FILE_NOT_FOUND")) throw new HttpError("NOT_FOUND", "The image was moved or removed meanwhile.");
+    throw error;
+  });
+
 /** What never changes under its address. */
 function sendPicture(reply: FastifyReply, { type, bytes }: Picture, forEver: boolean): FastifyReply {
   return reply
@@ -112,7 +120,8 @@ function addPage(app: FastifyInstance): void {
 
 function addProject(app: FastifyInstance, { project, events }: StudioParts): void {
   const labels = new Labels(project);
-  const thumbnails = new Thumbnails(`${project.places.own}/thumbnails`);
+  const thumbnails = new Thumbnails(path.join(project.places.own, "thumbnails"));
+  app.addHook("onClose", () => thumbnails.settled());
   const changed = (): void => events.tell({ event: "project" });
 
   app.get("/api/v1/project", async () => {
@@ -136,17 +145,17 @@ function addProject(app: FastifyInstance, { project, events }: StudioParts): voi
   });
   app.get("/api/v1/image", async ({ query }, reply) => {
     const { id, v } = read(byId, query);
-    return sendPicture(reply, await wholePicture(project.image(id).file), v !== undefined);
+    return sendPicture(reply, await found(wholePicture(project.image(id).file)), v !== undefined);
   });
   app.get("/api/v1/thumbnail", async ({ query }, reply) => {
     const { id, v, mask } = read(byId, query);
     const image = project.image(id);
     if (mask && image.mask === undefined) throw new HttpError("NOT_FOUND", "The image has no mask.");
     const picture = mask ? thumbnails.mask(image, image.mask!) : thumbnails.image(image);
-    return sendPicture(reply, await picture, v === image.shown.version);
+    return sendPicture(reply, await found(picture), v === (mask ? image.shown.mask : image.shown.version));
   });
   app.get("/api/v1/mask", async ({ query }, reply) => {
-    const bytes = await maskPng(project, read(byId, query).id);
+    const bytes = await found(maskPng(project, read(byId, query).id));
     return bytes ? sendPicture(reply, { type: "image/png", bytes }, false) : reply.code(204).send();
   });
   app.put("/api/v1/mask", async ({ query, body }, reply) => {
@@ -230,14 +239,14 @@ function addJudging(app: FastifyInstance, { judge }: StudioParts): void {
   app.get<Run>("/api/v1/runs/:run/heat", async (request, reply) =>
     sendPicture(
       reply,
-      { type: "image/png", bytes: await judge.heat(runOf(request), read(byId, request.query).id) },
+      { type: "image/png", bytes: await found(judge.heat(runOf(request), read(byId, request.query).id)) },
       false,
     ),
   );
   app.get<Run>("/api/v1/runs/:run/proposal", async (request, reply) =>
     sendPicture(
       reply,
-      { type: "image/png", bytes: await judge.proposal(runOf(request), read(byId, request.query).id) },
+      { type: "image/png", bytes: await found(judge.proposal(runOf(request), read(byId, request.query).id)) },
       false,
     ),
   );

@@ -61,11 +61,12 @@ export class Judge {
       const found = versions.get(image.id);
       const size = found && (await this.#sizeOf(found));
       if (!size) continue;
-      const address = `id=${encodeURIComponent(image.id)}&v=${encodeURIComponent(found.shown.version)}`;
+      const { version, mask } = found.shown;
+      const addressed = (of: string): string => `id=${encodeURIComponent(image.id)}&v=${encodeURIComponent(of)}`;
       image.picture = {
-        image: `/api/v1/thumbnail?${address}`,
-        heat: `/api/v1/runs/${run}/heat?${address}`,
-        ...(found.mask !== undefined && { mask: `/api/v1/thumbnail?${address}&mask=1` }),
+        image: `/api/v1/thumbnail?${addressed(version)}`,
+        heat: `/api/v1/runs/${run}/heat?${addressed(version)}`,
+        ...(mask !== null && { mask: `/api/v1/thumbnail?${addressed(mask)}&mask=1` }),
         ...size,
       };
     }

@@ -33,7 +33,7 @@ export class Thumbnails {
   }
 
   mask(image: ProjectImage, mask: string): Promise<Picture> {
-    return this.#kept(`mask ${image.file} ${image.shown.version}`, "png", () => smallMask(mask));
+    return this.#kept(`mask ${image.file} ${image.shown.mask}`, "png", () => smallMask(mask));
   }
 
   async #kept(key: string, type: "webp" | "png", make: () => Promise<Buffer>): Promise<Picture> {
@@ -42,12 +42,19 @@ export class Thumbnails {
     const found = await readRegular(file).catch(() => undefined);
     if (found) return { type: `image/${type}`, bytes: found };
     const turn = this.#next++ % this.#turns.length;
-    const made = this.#turns[turn]!.then(make);
+    const made = this.#turns[turn]!.then(async () => {
+      const bytes = await make();
+      // Without room for it, it is made again next time.
+      await writeWholeFile(file, bytes).catch(() => undefined);
+      return { type: `image/${type}`, bytes };
+    });
     this.#turns[turn] = made.catch(() => undefined);
-    const bytes = await made;
-    // Without room for it, it is made again next time.
-    await writeWholeFile(file, bytes).catch(() => undefined);
-    return { type: `image/${type}`, bytes };
+    return made;
+  }
+
+  /** Waits for what is being made. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#turns);
   }
 }
 

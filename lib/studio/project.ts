@@ -115,8 +115,8 @@ export class Project {
         label: sample.label === "normal" ? ("good" as const) : ("defect" as const),
         split: sample.split,
         kind: sample.label === "normal" ? null : (sample.defect ?? "defect"),
-        mask: sample.mask !== undefined,
-        version: await versionOf(sample.image, sample.mask),
+        version: await versionOf(sample.image),
+        mask: sample.mask === undefined ? null : await versionOf(sample.mask),
       },
       file: sample.image,
       mask: sample.mask,
@@ -125,9 +125,9 @@ export class Project {
     const names = (await isFolder(unlabelled)) ? (await listFolder(unlabelled)).files.filter(isImageFile) : [];
     const others = await inGroups(names, async (name) => {
       const file = path.join(unlabelled, name);
-      const version = await versionOf(file, undefined);
+      const version = await versionOf(file);
       return {
-        shown: { id: `unlabelled/${name}`, label: null, split: null, kind: null, mask: false, version },
+        shown: { id: `unlabelled/${name}`, label: null, split: null, kind: null, version, mask: null },
         file,
         mask: undefined,
         sample: undefined,
@@ -174,7 +174,7 @@ export class Project {
     const hash = createHash("sha256");
     for (const { shown } of this.images)
       if (shown.split !== null && (split === undefined || shown.split === split))
-        hash.update(JSON.stringify([shown.id, shown.label, shown.mask, shown.version]));
+        hash.update(JSON.stringify([shown.id, shown.label, shown.version, shown.mask]));
     return hash.digest("hex").slice(0, 12);
   }
 }
@@ -189,15 +189,10 @@ async function openIfThere(data: string): Promise<Dataset | undefined> {
   return datasets.open(data);
 }
 
-/** Size and time of an image and its mask, as one word. */
-async function versionOf(file: string, mask: string | undefined): Promise<string> {
-  const parts = await Promise.all(
-    [file, mask].map(async (one) => {
-      const found = one === undefined ? undefined : await stat(one).catch(() => undefined);
-      return found ? `${found.size.toString(36)}.${Math.round(found.mtimeMs * 1000).toString(36)}` : "";
-    }),
-  );
-  return parts.join("-");
+/** Size and time of a file, as one word. */
+async function versionOf(file: string): Promise<string> {
+  const found = await stat(file).catch(() => undefined);
+  return found ? `${found.size.toString(36)}.${Math.round(found.mtimeMs * 1000).toString(36)}` : "";
 }
 
 /** Some at a time, in their order. */

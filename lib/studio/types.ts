@@ -15,10 +15,10 @@ export interface StudioImage {
   split: StudioSplit | null;
   /** Of a defect. */
   kind: string | null;
-  /** Whether it has a mask. */
-  mask: boolean;
-  /** Changes when the image or its mask does. */
+  /** Changes when the image does. */
   version: string;
+  /** Changes when the mask does; null: there is none. */
+  mask: string | null;
 }
 
 /** What a model says of an image that nobody has labelled. */

@@ -43,8 +43,11 @@ export async function openPage(
   page.on("console", (message) => {
     if (["error", "warning"].includes(message.type())) complaints.push(message.text());
   });
+  // A page from disk asks for nothing, that of a server for what lies there.
+  const own = (url: string): boolean =>
+    address.startsWith("file:") ? url === address : url.startsWith(`${new URL(address).origin}/`);
   page.on("request", (request) => {
-    if (!request.url().startsWith("data:") && request.url() !== address) complaints.push(`asked for ${request.url()}`);
+    if (!/^(data|blob):/.test(request.url()) && !own(request.url())) complaints.push(`asked for ${request.url()}`);
   });
   await page.goto(address);
   return { page, complaints };

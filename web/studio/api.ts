@@ -56,11 +56,12 @@ const bytes = (method: "POST" | "PUT", body: Blob): RequestInit => ({
 const ofRun = (run: string, rest: string): string => `/api/v1/runs/${run}${rest}`;
 const idOf = (id: string): string => `id=${encodeURIComponent(id)}`;
 const addressed = ({ id, version }: StudioImage): string => `${idOf(id)}&v=${encodeURIComponent(version)}`;
+const maskOf = ({ id, mask }: StudioImage): string => `${idOf(id)}&v=${encodeURIComponent(mask ?? "")}`;
 
 export const addresses = {
   thumbnail: (image: StudioImage): string => `/api/v1/thumbnail?${addressed(image)}`,
   image: (image: StudioImage): string => `/api/v1/image?${addressed(image)}`,
-  mask: (image: StudioImage): string => `/api/v1/mask?${addressed(image)}`,
+  mask: (image: StudioImage): string => `/api/v1/mask?${maskOf(image)}`,
   heat: (run: string, image: StudioImage): string => ofRun(run, `/heat?${addressed(image)}`),
   report: (run: string): string => ofRun(run, "/report"),
 };

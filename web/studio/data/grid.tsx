@@ -66,21 +66,22 @@ export function Grid({ images, selected, active, suggestions, onSelect, onOpen }
   };
 
   const onKey = (event: KeyboardEvent): void => {
-    const steps: Record<string, number> = {
-      ArrowLeft: -1,
-      ArrowRight: 1,
-      ArrowUp: -columns,
-      ArrowDown: columns,
-      Home: -at,
-      End: images.length - 1 - at,
-      PageUp: -columns * Math.max(1, Math.floor(view.height / tile.height)),
-      PageDown: columns * Math.max(1, Math.floor(view.height / tile.height)),
+    const [last, seen] = [images.length - 1, columns * Math.max(1, Math.floor(view.height / tile.height))];
+    // From before the first one, where none is active.
+    const targets: Record<string, number> = {
+      ArrowLeft: at - 1,
+      ArrowRight: at + 1,
+      ArrowUp: at - columns,
+      ArrowDown: at < 0 ? 0 : at + columns,
+      Home: 0,
+      End: last,
+      PageUp: at - seen,
+      PageDown: at + seen,
     };
-    const step = steps[event.key];
-    if (step !== undefined) {
+    const to = targets[event.key];
+    if (to !== undefined) {
       event.preventDefault();
-      const to = at < 0 ? 0 : Math.max(0, Math.min(images.length - 1, at + step));
-      choose(to, { extend: event.shiftKey, toggle: false });
+      choose(Math.max(0, Math.min(last, to)), { extend: event.shiftKey, toggle: false });
     } else if (event.key === "Enter" && images[at]) {
       event.preventDefault();
       onOpen(images[at]);
@@ -159,7 +160,7 @@ function Tile({ image, index, count, isSelected, isActive, suggestion, place, on
       onDblClick={onOpen}
     >
       <img src={addresses.thumbnail(image)} alt="" loading="lazy" decoding="async" draggable={false} />
-      {mask && <span class="badge">{texts.hasMask}</span>}
+      {mask !== null && <span class="badge">{texts.hasMask}</span>}
       {suggestion && label === null && (
         <span class={`badge suggestion ${suggestion.verdict}`}>
           {texts.suggestion(texts.verdicts[suggestion.verdict])}

@@ -6,6 +6,7 @@ import { Dialog } from "../dialog.js";
 import { useAttempt, useStudio } from "../studio.js";
 import { texts } from "../texts.js";
 import { Grid } from "./grid.js";
+import { useLabelling } from "./labelling.js";
 import { chosenFiles, type Dropped, droppedFiles, importFiles } from "./import.js";
 
 type Place = "all" | "unlabelled" | "train" | "test";
@@ -25,7 +26,6 @@ export function DataPage() {
   const [validation, setValidation] = useState<Validation>();
   const [importing, setImporting] = useState<string>();
   const [isOver, setOver] = useState(false);
-  const undo = useRef<LabelRequest[][]>([]);
 
   const suggested = useMemo(() => new Map(suggestions?.images.map((one) => [one.id, one])), [suggestions]);
   const images = useMemo(() => {
@@ -46,54 +46,44 @@ export function DataPage() {
       : found;
   }, [project.images, place, what, suggested]);
   const chosen = images.filter(({ id }) => selected.has(id));
+  const labelling = useLabelling();
+  const select = (ids: readonly string[]): void => {
+    setSelected(new Set(ids));
+    setActive(ids[0]);
+  };
   const activeImage = project.images.find(({ id }) => id === active);
 
-  /** Labels what is selected, and goes to the image that comes after it. */
-  const label = (wanted: Omit<LabelRequest, "ids">): Promise<void> =>
-    attempt(async () => {
-      if (chosen.length === 0) return;
-      const ids = new Set(chosen.map(({ id }) => id));
-      const last = images.findLastIndex(({ id }) => ids.has(id));
-      const after =
-        images.slice(last + 1).find(({ id }) => !ids.has(id)) ??
-        images.slice(0, last).findLast(({ id }) => !ids.has(id));
-      const { moved, project: now } = await api.label({ ids: [...ids], ...wanted });
-      const before = new Map(chosen.map((image) => [image.id, image]));
-      undo.current.push(
-        moved.map(({ from, to }) => {
-          const { label: was, kind: itsKind, split } = before.get(from)!;
-          return {
-            ids: [to],
-            label: was,
-            ...(itsKind !== null && { kind: itsKind }),
-            ...(split !== null && { split }),
-          };
-        }),
-      );
-      setProject(now);
-      const isOne = chosen.length === 1 && wanted.split === undefined;
-      const to = isOne && after ? after.id : (moved[0]?.to ?? chosen[0]!.id);
-      setActive(to);
-      setSelected(
-        isOne ? new Set([to]) : new Set([...ids].map((id) => moved.find(({ from }) => from === id)?.to ?? id)),
-      );
-    });
+  /** Labels what is selected. Of one image it goes to the next at once: whoever types fast is never waited for. */
+  const label = async (wanted: Omit<LabelRequest, "ids">): Promise<void> => {
+    if (chosen.length === 0) return;
+    const ids = chosen.map(({ id }) => id);
+    const last = images.findLastIndex(({ id }) => selected.has(id));
+    const isOther = ({ id }: StudioImage): boolean => !selected.has(id);
+    const after = images.slice(last + 1).find(isOther) ?? images.slice(0, last).findLast(isOther);
+    const goesOn = chosen.length === 1 && after !== undefined;
+    if (goesOn) select([after.id]);
+    const now = await labelling.store(chosen, [{ ids, ...wanted }]);
+    if (!goesOn) select(ids.map((id) => now.get(id)!));
+  };
 
-  const undoLabel = (): Promise<void> =>
-    attempt(async () => {
-      const steps = undo.current.pop();
-      if (!steps || steps.length === 0) return;
-      let last: string | undefined;
-      for (const step of steps) {
-        const { moved, project: now } = await api.label(step);
-        last = moved[0]?.to ?? last;
-        setProject(now);
-      }
-      if (last !== undefined) {
-        setActive(last);
-        setSelected(new Set([last]));
-      }
+  const undo = async (): Promise<void> => {
+    const id = await labelling.undo();
+    if (id !== undefined) select([id]);
+  };
+
+  /** Training images become test images, or the other way round. */
+  const swap = async (): Promise<void> => {
+    const labelled = chosen.filter(({ label: its }) => its !== null);
+    const [first] = labelled;
+    if (!first) return;
+    const split = first.split === "train" ? "test" : "train";
+    const requests = (["good", "defect"] as const).flatMap((its) => {
+      const ids = labelled.filter((image) => image.label === its && image.split !== split).map(({ id }) => id);
+      return ids.length === 0 ? [] : [{ ids, label: its, split } as const];
     });
+    const now = await labelling.store(labelled, requests);
+    select(chosen.map(({ id }) => now.get(id) ?? id));
+  };
 
   const remove = (): Promise<void> =>
     attempt(async () => {
@@ -103,53 +93,34 @@ export function DataPage() {
       tell({ text: texts.removed(chosen.length) });
     });
 
-  const swap = (): Promise<void> => {
-    const labelled = chosen.filter(({ label: its }) => its !== null);
-    if (labelled.length === 0) return Promise.resolve();
-    const to = labelled[0]!.split === "train" ? "test" : "train";
-    return attempt(async () => {
-      const steps: LabelRequest[] = [];
-      const now = new Map<string, string>();
-      for (const one of ["good", "defect"] as const) {
-        const ids = labelled.filter(({ label: its, split }) => its === one && split !== to).map(({ id }) => id);
-        if (ids.length === 0) continue;
-        const { moved, project: next } = await api.label({ ids, label: one, split: to });
-        for (const { from, to: id } of moved) {
-          now.set(from, id);
-          steps.push({ ids: [id], label: one, split: to === "test" ? "train" : "test" });
-        }
-        setProject(next);
-      }
-      undo.current.push(steps);
-      setSelected(new Set([...selected].map((id) => now.get(id) ?? id)));
-      setActive((before) => (before === undefined ? before : (now.get(before) ?? before)));
-    });
-  };
-
   const keys: Record<string, () => Promise<void>> = {
     g: () => label({ label: "good" }),
     d: () => label({ label: "defect", kind }),
     u: () => label({ label: null }),
     t: swap,
-    z: undoLabel,
+    z: undo,
     Delete: remove,
     m: async () => {
       if (activeImage?.label === "defect") location.hash = `#/masks/${encodeURIComponent(activeImage.id)}`;
     },
   };
+  const onKey = (event: KeyboardEvent): void => {
+    const target = event.target as HTMLElement;
+    if (event.ctrlKey || event.metaKey || event.altKey || opened !== undefined) return;
+    if (["INPUT", "SELECT", "TEXTAREA"].includes(target.tagName)) return;
+    const act = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    if (!act) return;
+    event.preventDefault();
+    void act();
+  };
+  // Of the last rendering: an effect would come too late for whoever types fast.
+  const onKeyNow = useRef(onKey);
+  onKeyNow.current = onKey;
   useEffect(() => {
-    const onKey = (event: KeyboardEvent): void => {
-      const target = event.target as HTMLElement;
-      if (event.ctrlKey || event.metaKey || event.altKey || opened !== undefined) return;
-      if (["INPUT", "SELECT", "TEXTAREA"].includes(target.tagName)) return;
-      const act = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
-      if (!act) return;
-      event.preventDefault();
-      void act();
-    };
-    addEventListener("keydown", onKey);
-    return () => removeEventListener("keydown", onKey);
-  });
+    const listener = (event: KeyboardEvent): void => onKeyNow.current(event);
+    addEventListener("keydown", listener);
+    return () => removeEventListener("keydown", listener);
+  }, []);
 
   const take = (files: readonly Dropped[]): Promise<void> =>
     attempt(async () => {
@@ -198,7 +169,7 @@ export function DataPage() {
           />
           <Count value={counts.unlabelled} text={texts.counts.unlabelled} />
         </ul>
-        <ul class="advice">
+        <ul class="advice" tabIndex={0} aria-label={texts.advice}>
           {project.readOnly !== null && <li class="problem">{project.readOnly}</li>}
           {(validation?.problems ?? project.problems).map((problem) => (
             <li key={problem} class="problem">
@@ -323,7 +294,7 @@ export function DataPage() {
             onClick={keys["u"]!}
           />
           <Action hint="M" text={texts.drawMask} disabled={activeImage?.label !== "defect"} onClick={keys["m"]!} />
-          <Action hint="Z" text={texts.undo} disabled={undo.current.length === 0} onClick={undoLabel} />
+          <Action hint="Z" text={texts.undo} disabled={!labelling.canUndo} onClick={undo} />
           <Action hint="Del" text={texts.remove} disabled={chosen.length === 0} onClick={remove} />
         </div>
       )}
@@ -421,7 +392,7 @@ function Viewer({
       <p>
         {image.label === null ? texts.unlabelled : image.label === "good" ? texts.good : image.kind}{" "}
         {image.label === "defect" && (
-          <a href={`#/masks/${encodeURIComponent(id)}`}>{image.mask ? texts.changeMask : texts.drawMask}</a>
+          <a href={`#/masks/${encodeURIComponent(id)}`}>{image.mask !== null ? texts.changeMask : texts.drawMask}</a>
         )}
       </p>
     </Dialog>

@@ -25,7 +25,7 @@ export function Detail({ run, image, onClose }: { run: string; image: StudioImag
     <Dialog title={image.id} onClose={onClose}>
       <Judged
         source={addresses.image(image)}
-        mask={image.mask ? addresses.mask(image) : undefined}
+        mask={image.mask !== null ? addresses.mask(image) : undefined}
         detection={detection}
       />
       <div class="bar">
@@ -41,7 +41,9 @@ export function Detail({ run, image, onClose }: { run: string; image: StudioImag
           </button>
         )}
         {image.label === "defect" && (
-          <a href={`#/masks/${encodeURIComponent(image.id)}`}>{image.mask ? texts.changeMask : texts.drawMask}</a>
+          <a href={`#/masks/${encodeURIComponent(image.id)}`}>
+            {image.mask !== null ? texts.changeMask : texts.drawMask}
+          </a>
         )}
       </div>
     </Dialog>

@@ -28,6 +28,10 @@ export function JudgePage({ rest }: { rest: string }) {
     setJudgement(undefined);
     if (name !== undefined) void attempt(async () => take(await api.judgement(name)));
   }, [name, model?.finished]);
+  // Labels may have changed, here or elsewhere: a threshold that is being moved stays.
+  useEffect(() => {
+    if (name !== undefined && judgement) void attempt(async () => setJudgement(await api.judgement(name)));
+  }, [project.images]);
   if (!model)
     return (
       <div class="empty">

@@ -3,7 +3,7 @@ import { useEffect, useState } from "preact/hooks";
 import { loadMask, loadPicture, type Picture } from "./load.js";
 import { Mask } from "./mask.js";
 import type { Bitmap } from "./raster.js";
-import { texts } from "./texts.js";
+import { maskTexts as texts } from "../texts.js";
 import { Workspace } from "./workspace.js";
 import "./masks.css";
 

@@ -1,5 +1,5 @@
 import { type Bitmap, createBitmap } from "./raster.js";
-import { texts } from "./texts.js";
+import { maskTexts as texts } from "../texts.js";
 import type { Size } from "./view.js";
 
 /** The image as it is drawn. Some browsers cannot hold all of a large one: then `full` is smaller than the image. */

@@ -1,3 +1,5 @@
+import { useEffect } from "preact/hooks";
+
 import { addresses, api } from "../api.js";
 import { useStudio } from "../studio.js";
 import { texts } from "../texts.js";
@@ -7,7 +9,13 @@ import { MaskEditor } from "./editor.js";
 export function MaskPage({ rest }: { rest: string }) {
   const { project, reload, model } = useStudio();
   const defects = project.images.filter(({ label }) => label === "defect");
-  const image = rest === "" ? (defects.find(({ mask }) => !mask) ?? defects[0]) : defects.find(({ id }) => id === rest);
+  const image =
+    rest === "" ? (defects.find(({ mask }) => mask === null) ?? defects[0]) : defects.find(({ id }) => id === rest);
+  // The address says which, so that it stays the same one when it has its mask.
+  const id = image?.id;
+  useEffect(() => {
+    if (rest === "" && id !== undefined) location.replace(`#/masks/${encodeURIComponent(id)}`);
+  }, [rest, id]);
   if (!image)
     return (
       <div class="empty">
@@ -23,7 +31,7 @@ export function MaskPage({ rest }: { rest: string }) {
     const next = defects[at + step];
     return next && `#/masks/${encodeURIComponent(next.id)}`;
   };
-  const withMask = defects.filter(({ mask }) => mask).length;
+  const withMask = defects.filter(({ mask }) => mask !== null).length;
   return (
     <div class="mask-page">
       <h1 class="hidden">{texts.pages.masks}</h1>
@@ -38,7 +46,7 @@ export function MaskPage({ rest }: { rest: string }) {
       <MaskEditor
         key={image.id}
         image={addresses.image(image)}
-        {...(image.mask && { mask: addresses.mask(image) })}
+        {...(image.mask !== null && { mask: addresses.mask(image) })}
         {...(model && { propose: () => api.proposal(model.name, image.id) })}
         onSave={async (mask) => {
           await api.saveMask(image.id, mask);

@@ -5,7 +5,7 @@ import type { Picture } from "./load.js";
 import { type Mask, snapped } from "./mask.js";
 import type { Point } from "./raster.js";
 import { Stage } from "./stage.js";
-import { texts } from "./texts.js";
+import { maskTexts as texts } from "../texts.js";
 import type { Tool } from "./tools.js";
 
 export interface SurfaceProps {

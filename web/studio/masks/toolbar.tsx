@@ -1,7 +1,7 @@
 import type { ComponentChildren } from "preact";
 
 import { Icon, type IconName } from "./icons.js";
-import { texts } from "./texts.js";
+import { maskTexts as texts } from "../texts.js";
 import { sizes, type Tool, tools } from "./tools.js";
 
 export interface ToolbarProps {

@@ -1,4 +1,4 @@
-import { texts } from "./texts.js";
+import { maskTexts as texts } from "../texts.js";
 
 export type Tool = "brush" | "eraser" | "polygon" | "fill";
 

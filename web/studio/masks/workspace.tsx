@@ -9,7 +9,7 @@ import type { Box, Point } from "./raster.js";
 import { Saver, type SaveState } from "./saver.js";
 import type { Stage } from "./stage.js";
 import { Surface } from "./surface.js";
-import { texts } from "./texts.js";
+import { maskTexts as texts } from "../texts.js";
 import { Button, Toolbar } from "./toolbar.js";
 import { firstSize, sizes, type Tool, tools } from "./tools.js";
 

@@ -1,0 +1,332 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { after, before, test, type TestContext } from "node:test";
+
+import type { Page } from "playwright-core";
+
+import { datasets, Model } from "../../lib/index.js";
+import { packageFolder } from "../../lib/native/locate.js";
+import { studioOptions } from "../../lib/schema/studio.js";
+import { startStudio, type Studio } from "../../lib/studio/server.js";
+import { temporaryFolder, writeImage } from "../datasets/files.js";
+import { until } from "../support/until.js";
+import { closeBrowser, type Look, openBrowser, openPage, screenshot, violations, withoutBrowser } from "./support.js";
+
+before(openBrowser);
+after(closeBrowser);
+const options = { skip: withoutBrowser, timeout: 300_000 };
+
+async function started(t: TestContext, folder: string, port = 0): Promise<Studio> {
+  const settings = studioOptions.parse({ port, withoutBrowser: true, device: "cpu", threads: 1 });
+  const studio = await startStudio(folder, settings);
+  t.after(() => studio.close());
+  return studio;
+}
+
+/** Images to import, by what they are. */
+async function drawn(t: TestContext): Promise<{ good: string[]; defects: string[] }> {
+  const folder = path.join(await temporaryFolder(t), "drawn");
+  await datasets.generated(folder, {
+    trainNormal: 8,
+    trainAnomalous: 6,
+    testNormal: 0,
+    testAnomalous: 0,
+    imageSize: [64, 64],
+    seed: 2,
+  });
+  const filesOf = (kind: string): string[] =>
+    readdirSync(path.join(folder, "train", kind)).map((name) => path.join(folder, "train", kind, name));
+  const kinds = readdirSync(path.join(folder, "train")).filter((kind) => kind !== "good");
+  // One name each, as from one camera.
+  const place = path.join(folder, "camera");
+  mkdirSync(place);
+  const named = (files: string[], prefix: string): string[] =>
+    files.map((file, i) => {
+      const to = path.join(place, `${prefix}${i}.png`);
+      cpSync(file, to);
+      return to;
+    });
+  return { good: named(filesOf("good"), "a"), defects: named(kinds.flatMap(filesOf), "b") };
+}
+
+const chooseFiles = (page: Page, files: string[]): Promise<void> =>
+  page.locator("input[type=file]").first().setInputFiles(files);
+const tile = (page: Page, name: string) => page.getByRole("option").filter({ hasText: name });
+
+/** Selects images by their names, with the pointer, and presses a key. */
+async function label(page: Page, names: string[], key: string): Promise<void> {
+  for (const [i, name] of names.entries()) await tile(page, name).click(i === 0 ? {} : { modifiers: ["Control"] });
+  await page.keyboard.press(key);
+}
+
+const samplesIn = async (folder: string): Promise<string[]> =>
+  !existsSync(path.join(folder, "data"))
+    ? []
+    : (await datasets.open(path.join(folder, "data"))).samples
+        .map(({ id, mask }) => `${id}${mask === undefined ? "" : " mask"}`)
+        .sort();
+
+test("from an empty folder to a decision", options, async (t) => {
+  const folder = await temporaryFolder(t);
+  const { url } = await started(t, folder);
+  const { page, complaints } = await openPage(t, url);
+  page.on("dialog", (dialog) => void dialog.accept());
+  const { good, defects } = await drawn(t);
+
+  // Collect.
+  await page.getByText("Drop images or folders here").waitFor();
+  await screenshot(page, "studio-empty");
+  await chooseFiles(page, [...good, ...defects]);
+  await page.getByText("14 images were added.").waitFor();
+
+  // Label by keys: the arrows move, G and D label and go on.
+  await page.getByRole("listbox").focus();
+  await page.keyboard.press("Home");
+  for (let i = 0; i < 8; i++) await page.keyboard.press("g"); // without waiting for anything
+  await until(async () => (await samplesIn(folder)).length === 8);
+  await page.getByLabel("Kind of defect").fill("mark");
+  await label(
+    page,
+    ["b0", "b1", "b2", "b3", "b4", "b5"].map((name) => `${name}.png`),
+    "d",
+  );
+  await until(async () => (await samplesIn(folder)).length === 14);
+  await page.getByText("Good parts and defects").waitFor();
+  // Some of both are to test with.
+  await label(page, ["a0.png", "a1.png", "a2.png", "b0.png", "b1.png"], "t");
+  await until(async () => (await samplesIn(folder)).filter((id) => id.startsWith("test/")).length === 5);
+  // What was done by mistake is taken back.
+  await label(page, ["a7.png"], "d");
+  await until(async () => (await samplesIn(folder)).includes("train/mark/a7.png"));
+  await page.keyboard.press("z");
+  await until(async () => (await samplesIn(folder)).includes("train/good/a7.png"));
+  await screenshot(page, "studio-data");
+
+  // A mask, drawn; the editor stays at its image.
+  await tile(page, "b3.png").click();
+  await page.keyboard.press("m");
+  const stage = page.locator("canvas").last();
+  await stage.waitFor();
+  const box = (await stage.boundingBox())!;
+  const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
+  for (let i = 0; i < 2; i++) {
+    await page.mouse.move(x - 20, y + 10 * i);
+    await page.mouse.down();
+    await page.mouse.move(x + 20, y + 10 * i, { steps: 5 });
+    await page.mouse.up();
+    await page.getByRole("status").getByText("Saved").waitFor();
+  }
+  await until(async () => (await samplesIn(folder)).includes("train/mark/b3.png mask"));
+  await screenshot(page, "studio-masks");
+  assert.equal(await page.locator(".mask-page .name").textContent(), "train/mark/b3.png");
+
+  // Train, and see it live.
+  await page.getByRole("link", { name: "Train", exact: true }).click();
+  await page.getByText("Some defects with masks").waitFor();
+  await page.getByLabel("image size").fill("64x64");
+  await page.getByLabel("epochs").first().fill("30");
+  await page.getByText("More options").click();
+  await page.getByLabel("calibration", { exact: false }).first().selectOption("none");
+  await page.getByRole("button", { name: "Start training" }).click();
+  await page.getByRole("button", { name: "Pause" }).waitFor();
+  const row = page.getByRole("row").filter({ hasText: "run-001" });
+  await row.getByText("done").waitFor();
+  await screenshot(page, "studio-train");
+
+  // Judge: another threshold, kept in the model.
+  await row.getByRole("link", { name: "Judge", exact: true }).click();
+  await page.getByRole("slider", { name: "Threshold" }).waitFor();
+  const file = path.join(folder, "runs", "run-001", "model.safetensors");
+  const before = (await Model.load(file)).config.thresholds;
+  await page.getByRole("slider", { name: "Threshold" }).press("ArrowRight");
+  await page.getByRole("button", { name: "Keep this threshold" }).click();
+  await page.getByText("The model has the new threshold").waitFor();
+  const thresholds = (await Model.load(file)).config.thresholds;
+  assert.notDeepEqual([thresholds.scoreLogit, thresholds.mapLogit], [before.scoreLogit, before.mapLogit]);
+  await screenshot(page, "studio-judge");
+
+  // A wrong label is corrected on the spot.
+  await page.getByRole("button", { name: "test/good/a0.png" }).click();
+  await page
+    .getByRole("dialog")
+    .getByText(/score 0\.\d+/)
+    .waitFor();
+  assert.deepEqual(await violations(page), []);
+  await screenshot(page, "studio-detail");
+  await page.getByRole("button", { name: "It is a defect" }).click();
+  await page.getByText("have changed since: judge them again").waitFor();
+  assert.ok((await samplesIn(folder)).some((id) => /^test\/defect\/a0/.test(id)));
+
+  // What to label next, of images that have just come.
+  await page.getByRole("link", { name: "Data", exact: true }).click();
+  const more = await drawnLater(t);
+  await chooseFiles(page, more);
+  await page.getByText("3 images were added.").waitFor();
+  await page.getByRole("link", { name: "Judge", exact: true }).click();
+  await page.getByRole("button", { name: /Look at 3 images/ }).click();
+  const next = page.locator(".next li");
+  await until(async () => (await next.count()) === 3);
+  await next.first().getByRole("button", { name: "good" }).click();
+  await until(async () => (await next.count()) === 2);
+
+  // Train again, and compare.
+  await page.getByRole("link", { name: "Train", exact: true }).click();
+  await page.getByLabel("image size").fill("64x64");
+  await page.getByLabel("epochs").first().fill("2");
+  await page.getByText("More options").click();
+  await page.getByLabel("calibration", { exact: false }).first().selectOption("none");
+  await page.getByLabel("name").fill("second");
+  await page.getByRole("button", { name: "Start training" }).click();
+  await page.getByRole("row").filter({ hasText: "second" }).getByText("done").waitFor();
+  await page.getByLabel("Compare run-001").check();
+  await page.getByLabel("Compare second").check();
+  await page.getByRole("heading", { name: "Comparison" }).waitFor();
+  await page
+    .getByRole("row")
+    .filter({ has: page.getByRole("rowheader", { name: "epochs" }) })
+    .first()
+    .waitFor();
+  await screenshot(page, "studio-compare");
+
+  // Use it.
+  await page.getByRole("link", { name: "Use", exact: true }).click();
+  await chooseFiles(page, [defects[0]!]);
+  await page.getByText(/score 0\.\d+/).waitFor();
+  assert.match((await page.locator(".huge").textContent())!, /^(good|unsure|defect)$/);
+  await screenshot(page, "studio-use");
+  // A picture of an image that was moved while it was asked for.
+  assert.deepEqual(
+    complaints.filter((complaint) => !/status of 404/.test(complaint)),
+    [],
+  );
+});
+
+async function drawnLater(t: TestContext): Promise<string[]> {
+  const folder = path.join(await temporaryFolder(t), "later");
+  await datasets.generated(folder, { trainNormal: 3, testNormal: 0, testAnomalous: 0, imageSize: [64, 64], seed: 8 });
+  return [0, 1, 2].map((i) => path.join(folder, "train", "good", `00${i}.png`));
+}
+
+/** A project that has everything: labels, masks, a training and results of a line. Made once. */
+let complete: string | undefined;
+after(() => complete && rmSync(complete, { recursive: true, force: true }));
+async function project(t: TestContext): Promise<string> {
+  complete ??= await makeProject(t);
+  const folder = await temporaryFolder(t);
+  cpSync(complete, folder, { recursive: true });
+  return folder;
+}
+
+async function makeProject(t: TestContext): Promise<string> {
+  const folder = mkdtempSync(path.join(os.tmpdir(), "supersimplenet-test-"));
+  const sizes = { trainNormal: 10, trainAnomalous: 4, trainSegmented: 2, testNormal: 6, testAnomalous: 6 };
+  await datasets.generated(path.join(folder, "data"), { ...sizes, imageSize: [64, 64], seed: 4 });
+  const more = path.join(await temporaryFolder(t), "more");
+  await datasets.generated(more, { trainNormal: 6, testNormal: 0, testAnomalous: 0, imageSize: [64, 64], seed: 5 });
+  cpSync(path.join(more, "train", "good"), path.join(folder, "unlabelled"), { recursive: true });
+  const train = (name: string): string[] => ["train", "--data", "data", "--out", `runs/${name}`];
+  const short = ["--image-size", "64x64", "--epochs", "20", "--calibration", "none", "--device", "cpu"];
+  for (const name of ["first", "second"])
+    run(folder, [...train(name), ...short, "--report", `runs/${name}/report.html`]);
+  run(folder, ["predict", "--model", "runs/first/model.safetensors", "unlabelled", "--to", "jsonl:results"]);
+  return folder;
+}
+
+/** What the command line leaves is what the studio shows. */
+function run(folder: string, args: readonly string[]): void {
+  const program = path.join(packageFolder, "dist", "lib", "cli", "main.js");
+  execFileSync(process.execPath, [program, ...args], { cwd: folder, stdio: "ignore" });
+}
+
+const pages = ["data", "masks", "train", "judge", "use", "use/line"] as const;
+
+test("every page is accessible, at both widths and in both themes", options, async (t) => {
+  const { url } = await started(t, await project(t));
+  for (const width of [1280, 390])
+    for (const theme of ["light", "dark"] as const) {
+      const look: Look = { width, theme };
+      const { page, complaints } = await openPage(t, `${url}/#/data`, look);
+      for (const name of pages) {
+        await page.goto(`${url}/#/${name}`);
+        await page.locator("main").waitFor();
+        if (name === "data") await tile(page, "000.png").first().click();
+        if (name === "judge") await page.getByRole("heading", { name: "What to label next" }).waitFor();
+        if (name === "masks") await page.getByRole("button", { name: /Brush/ }).waitFor();
+        if (name === "train") await page.getByText("More options").click();
+        if (name === "use/line") await page.getByRole("table").waitFor();
+        await page.waitForLoadState("networkidle");
+        assert.deepEqual(await violations(page), [], `${name} at ${width}, ${theme}`);
+        const wide = Number(await page.evaluate("document.documentElement.scrollWidth"));
+        assert.ok(wide <= width, `${name} is ${wide} pixels wide at ${width}`);
+        await screenshot(page, `studio-${name.replace("/", "-")}-${width}-${theme}`);
+      }
+      assert.deepEqual(complaints, []);
+      await page.close();
+    }
+});
+
+test(
+  "two tabs know of each other, a lost studio is told, and a training goes on after a restart",
+  options,
+  async (t) => {
+    const folder = await project(t);
+    let studio = await started(t, folder);
+    const { page: first } = await openPage(t, studio.url);
+    const { page: second } = await openPage(t, studio.url);
+    await second.locator(".counts").getByText("6", { exact: true }).waitFor();
+    await tile(first, "000.png").first().click();
+    await first.keyboard.press("g");
+    await second.locator(".counts").getByText("5", { exact: true }).waitFor();
+
+    await second.goto(`${studio.url}/#/train`);
+    await second.getByLabel("image size").fill("64x64");
+    await second.getByLabel("epochs").first().fill("5000");
+    await second.getByRole("button", { name: "Start training" }).click();
+    await second.getByRole("button", { name: "Pause" }).waitFor();
+    const epoch = async (): Promise<number> =>
+      Number(/(\d+) \/ 5000/.exec((await second.locator(".live").textContent()) ?? "")?.[1] ?? 0);
+    await until(async () => (await epoch()) > 3);
+    const port = Number(new URL(studio.url).port);
+    const reached = await epoch();
+    await studio.close();
+    await second.getByText("The studio does not answer").waitFor();
+
+    studio = await started(t, folder, port);
+    await until(async () => (await epoch()) > reached);
+    assert.equal(await second.getByText("The studio does not answer").count(), 0);
+    await second.getByRole("button", { name: "Stop", exact: true }).click();
+    await second.getByRole("row").filter({ hasText: "run-001" }).getByText("stopped").waitFor();
+    assert.ok(existsSync(path.join(folder, "runs", "run-001", "checkpoint", "last.safetensors")));
+  },
+);
+
+test("5,000 images: what is not seen is not drawn, and the keys reach the last one", options, async (t) => {
+  const folder = await temporaryFolder(t);
+  await writeImage(path.join(folder, "data/train/good/0.png"));
+  const source = path.join(folder, "data/train/good/0.png");
+  for (let i = 1; i < 5000; i++) cpSync(source, path.join(folder, `data/train/good/${i}.png`));
+  const { url } = await started(t, folder);
+  const { page } = await openPage(t, url);
+  await page.evaluate(`
+    globalThis.longTasks = [];
+    new PerformanceObserver((list) => longTasks.push(...list.getEntries().map(({ duration }) => duration)))
+      .observe({ entryTypes: ["longtask"] });
+  `);
+  await page.getByText("5000 images").waitFor();
+  const grid = page.getByRole("listbox");
+  for (let top = 0; top < 40; top++) {
+    await grid.evaluate((element, at) => element.scrollTo(0, at), top * 1500);
+    await page.waitForTimeout(16);
+  }
+  assert.ok((await page.getByRole("option").count()) < 150);
+  await grid.focus();
+  await page.keyboard.press("End");
+  await tile(page, "4999.png").waitFor();
+  const longTasks = (await page.evaluate("longTasks")) as number[];
+  t.diagnostic(
+    `long tasks while scrolling: ${longTasks.length}, the longest ${Math.round(Math.max(0, ...longTasks))} ms`,
+  );
+});
