@@ -19,11 +19,16 @@ before(openBrowser);
 after(closeBrowser);
 const options = { skip: withoutBrowser, timeout: 300_000 };
 
-async function started(t: TestContext, folder: string, port = 0): Promise<Studio> {
-  const settings = studioOptions.parse({ port, withoutBrowser: true, device: "cpu", threads: 1 });
-  const studio = await startStudio(folder, settings);
-  t.after(() => studio.close());
-  return studio;
+/** Starts studios that are closed when the test ends. Call it before a folder is made: that is removed after they are closed. */
+function studios(t: TestContext): (folder: string, port?: number) => Promise<Studio> {
+  const open: Studio[] = [];
+  t.after(() => Promise.all(open.map((studio) => studio.close())));
+  return async (folder, port = 0) => {
+    const settings = studioOptions.parse({ port, withoutBrowser: true, device: "cpu", threads: 1 });
+    const studio = await startStudio(folder, settings);
+    open.push(studio);
+    return studio;
+  };
 }
 
 /** Images to import, by what they are. */
@@ -70,8 +75,9 @@ const samplesIn = async (folder: string): Promise<string[]> =>
         .sort();
 
 test("from an empty folder to a decision", options, async (t) => {
+  const start = studios(t);
   const folder = await temporaryFolder(t);
-  const { url } = await started(t, folder);
+  const { url } = await start(folder);
   const { page, complaints } = await openPage(t, url);
   page.on("dialog", (dialog) => void dialog.accept());
   const { good, defects } = await drawn(t);
@@ -244,7 +250,8 @@ function run(folder: string, args: readonly string[]): void {
 const pages = ["data", "masks", "train", "judge", "use", "use/line"] as const;
 
 test("every page is accessible, at both widths and in both themes", options, async (t) => {
-  const { url } = await started(t, await project(t));
+  const start = studios(t);
+  const { url } = await start(await project(t));
   for (const width of [1280, 390])
     for (const theme of ["light", "dark"] as const) {
       const look: Look = { width, theme };
@@ -273,7 +280,7 @@ test(
   options,
   async (t) => {
     const folder = await project(t);
-    let studio = await started(t, folder);
+    let studio = await start(folder);
     const { page: first } = await openPage(t, studio.url);
     const { page: second } = await openPage(t, studio.url);
     await second.locator(".counts").getByText("6", { exact: true }).waitFor();
@@ -294,7 +301,7 @@ test(
     await studio.close();
     await second.getByText("The studio does not answer").waitFor();
 
-    studio = await started(t, folder, port);
+    studio = await start(folder, port);
     await until(async () => (await epoch()) > reached);
     assert.equal(await second.getByText("The studio does not answer").count(), 0);
     await second.getByRole("button", { name: "Stop", exact: true }).click();
@@ -304,11 +311,12 @@ test(
 );
 
 test("5,000 images: what is not seen is not drawn, and the keys reach the last one", options, async (t) => {
+  const start = studios(t);
   const folder = await temporaryFolder(t);
   await writeImage(path.join(folder, "data/train/good/0.png"));
   const source = path.join(folder, "data/train/good/0.png");
   for (let i = 1; i < 5000; i++) cpSync(source, path.join(folder, `data/train/good/${i}.png`));
-  const { url } = await started(t, folder);
+  const { url } = await start(folder);
   const { page } = await openPage(t, url);
   await page.evaluate(`
     globalThis.longTasks = [];
