@@ -279,6 +279,7 @@ test(
   "two tabs know of each other, a lost studio is told, and a training goes on after a restart",
   options,
   async (t) => {
+    const start = studios(t);
     const folder = await project(t);
     let studio = await start(folder);
     const { page: first } = await openPage(t, studio.url);
