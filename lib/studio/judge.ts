@@ -1,4 +1,5 @@
 import { evaluate } from "../evaluation/evaluate.js";
+import { fileIdentity } from "../checksum.js";
 import { moments } from "../calibration/rate.js";
 import { recordOf } from "../detection/record.js";
 import type { Detection } from "../detection/types.js";
@@ -7,6 +8,7 @@ import type { RawImage } from "../images/source.js";
 import { imageSize } from "../images/decode.js";
 import { pngOf } from "../images/png.js";
 import { engine } from "../native/engine.js";
+import type { ModelConfig } from "../models/config.js";
 import { Model } from "../models/model.js";
 import { type ColourRange, colourRange } from "../report/colours.js";
 import { reportEvaluation } from "../report/document.js";
@@ -31,6 +33,7 @@ interface Size {
 export class Judge {
   #suggestions: Suggestions | null = null;
   readonly #sizes = new Map<string, Size>();
+  readonly #configs = new Map<string, { identity: string; config: ModelConfig }>();
   /** Works through many images one after another, so that a click is answered meanwhile. */
   #work: { run: string; controller: AbortController; ended: Promise<void> } | undefined;
 
@@ -47,12 +50,12 @@ export class Judge {
 
   /** A run's results on the test images, with the addresses of their pictures. */
   async judgement(run: string): Promise<Judgement> {
-    const { model, recorded } = await this.#recorded(run);
+    const { config, recorded } = await this.#recorded(run);
     const notes = [...(recorded?.evaluation.notes ?? [])];
     if (!recorded) return { run, evaluation: null, isCurrent: false, notes };
     const { evaluation } = recorded;
     const { decision, decisions } = evaluation;
-    const { mapLogit } = model.config.thresholds;
+    const { mapLogit } = config.thresholds;
     const limits = { decision: decision.source, threshold: decisions.threshold, mapThreshold: mapLogit };
     const shown = reportEvaluation(evaluation, limits, undefined);
     shown.withoutPictures = null;
@@ -90,10 +93,19 @@ export class Judge {
     return now.length === then.size && now.every(({ sample }) => isKnown(sample!.id, sample!.label));
   }
 
-  async #recorded(run: string): Promise<{ model: Model; recorded: Recorded | undefined }> {
-    const file = this.trainings.modelFile(run);
-    const model = await Model.load(file);
-    return { model, recorded: await readRecorded(runFiles(this.trainings.folderOf(run)).metrics, model.config) };
+  async #recorded(run: string): Promise<{ config: ModelConfig; recorded: Recorded | undefined }> {
+    const config = await this.#configOf(this.trainings.modelFile(run));
+    return { config, recorded: await readRecorded(runFiles(this.trainings.folderOf(run)).metrics, config) };
+  }
+
+  /** Kept while the file is the same: a gallery asks for it with each of its pictures. */
+  async #configOf(file: string): Promise<ModelConfig> {
+    const identity = await fileIdentity(file);
+    const known = this.#configs.get(file);
+    if (known?.identity === identity) return known.config;
+    const { config } = await Model.load(file);
+    this.#configs.set(file, { identity, config });
+    return config;
   }
 
   /** Judges the test images again and keeps metrics and report beside the model. */
@@ -135,13 +147,12 @@ export class Judge {
    * again. Errors: CONFLICT where nothing was judged, those of model.setThresholds and model.save.
    */
   async setThreshold(run: string, value: number): Promise<void> {
-    const { model, recorded } = await this.#recorded(run);
-    if (!recorded) throw new HttpError("CONFLICT", "The run has no results yet: judge its test images first.");
-    const { axis } = (await this.judgement(run)).evaluation!;
-    const { thresholds } = model.config;
-    const wanted = thresholdsAt(axis.kind, value, thresholds);
-    model.setThresholds(wanted);
-    await model.save(this.trainings.modelFile(run));
+    const file = this.trainings.modelFile(run);
+    const { evaluation } = await this.judgement(run);
+    if (!evaluation) throw new HttpError("CONFLICT", "The run has no results yet: judge its test images first.");
+    const model = await Model.load(file);
+    model.setThresholds(thresholdsAt(evaluation.axis.kind, value, model.config.thresholds));
+    await model.save(file);
     await this.evaluate(run);
   }
 
@@ -191,9 +202,9 @@ export class Judge {
 
   /** Equal colours are equal logits: as far from the pixel threshold as the peaks of nearly all test images. */
   async #range(run: string): Promise<ColourRange | undefined> {
-    const { model, recorded } = await this.#recorded(run);
+    const { config, recorded } = await this.#recorded(run);
     if (!recorded) return undefined;
-    const { pixelLogit } = model.config.thresholds;
+    const { pixelLogit } = config.thresholds;
     const reaches = recorded.evaluation.samples.map(({ peak }) => Math.abs(peak - pixelLogit)).sort((a, b) => a - b);
     const reach = Math.max(0.1, reaches[Math.floor(0.95 * (reaches.length - 1))] ?? 0.1);
     return { low: pixelLogit - reach, high: pixelLogit + reach };
