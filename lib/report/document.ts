@@ -1,4 +1,6 @@
 import { sigmoid } from "../calibration/describe.js";
+import type { Interval } from "../calibration/share.js";
+import { aurocInterval } from "../evaluation/auroc_interval.js";
 import type { Evaluation } from "../evaluation/evaluate.js";
 import { type MetricId, metricIds, metricsTable } from "../evaluation/metrics_table.js";
 import type { ModelConfig } from "../models/config.js";
@@ -58,7 +60,11 @@ export function reportEvaluation(
   return {
     metrics: metricIds
       .filter((id) => id !== "f1MaxThreshold")
-      .map((id: MetricId) => ({ ...metricsTable[id], value: metrics[id] })),
+      .map((id: MetricId) => ({
+        ...metricsTable[id],
+        value: metrics[id],
+        interval: intervalOf(id, metrics[id], samples),
+      })),
     axis,
     images,
     withoutPictures: !pictures
@@ -67,6 +73,13 @@ export function reportEvaluation(
         ? `The first ${mostPictures} at the model's threshold have pictures.`
         : null,
   };
+}
+
+/** Of the image scores' AUROC. Pixels of an image are too much alike to count as so many. */
+function intervalOf(id: MetricId, value: number | null, samples: readonly Sample[]): Interval | null {
+  if (id !== "imageAuroc" || value === null) return null;
+  const defects = samples.filter(({ label }) => label === "anomalous").length;
+  return aurocInterval(value, defects, samples.length - defects);
 }
 
 const shown = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(value));

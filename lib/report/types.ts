@@ -34,6 +34,8 @@ export interface ReportMetric {
   measures: string;
   /** Null where the data cannot define it. */
   value: number | null;
+  /** Its 90 % interval; null where none is known. */
+  interval: readonly [low: number, high: number] | null;
 }
 
 /** What an image is ordered by, from good to defective: what the model decides by. */

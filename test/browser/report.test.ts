@@ -37,8 +37,8 @@ function reported(changes: Partial<ReportDocument> = {}): ReportDocument {
     ],
     evaluation: {
       metrics: [
-        { name: "I-AUROC", measures: "Area under the ROC curve.", value: 0.9875 },
-        { name: "AUPRO", measures: "Overlap.", value: null },
+        { name: "I-AUROC", measures: "Area under the ROC curve.", value: 0.9875, interval: [0.951, 0.997] },
+        { name: "AUPRO", measures: "Overlap.", value: null, interval: null },
       ],
       axis: { kind: "score", threshold: 0 },
       images: [

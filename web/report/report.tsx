@@ -163,12 +163,15 @@ function Metrics({ evaluation: { metrics } }: { evaluation: ReportEvaluation }) 
           </tr>
         </thead>
         <tbody>
-          {metrics.map(({ name, measures, value }) => (
+          {metrics.map(({ name, measures, value, interval }) => (
             <tr key={name}>
               <td>
                 <abbr title={measures}>{name}</abbr>
               </td>
-              <td class="number">{value === null ? texts.undefinedMetric : value.toFixed(4)}</td>
+              <td class="number">
+                {value === null ? texts.undefinedMetric : value.toFixed(4)}
+                {interval && <span class="quiet"> ({interval.map((end) => end.toFixed(3)).join(" to ")})</span>}
+              </td>
             </tr>
           ))}
         </tbody>
