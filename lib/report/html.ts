@@ -4,7 +4,7 @@ import path from "node:path";
 import { packageFolder } from "../native/locate.js";
 import type { ReportDocument } from "./types.js";
 
-const built = path.join(packageFolder, "dist", "web");
+const built = path.join(packageFolder, "dist", "pages");
 
 const escaped = (text: string): string =>
   text.replace(/[&<>"]/g, (character) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[character]!);

@@ -3,7 +3,7 @@ import path from "node:path";
 
 import { packageFolder } from "../native/locate.js";
 
-const built = path.join(packageFolder, "dist", "web");
+const built = path.join(packageFolder, "dist", "pages");
 
 /** The files that the page is made of, by their addresses. */
 export const pageFiles: Readonly<Record<string, { type: string; read(): Promise<Buffer> }>> = {

@@ -9,7 +9,7 @@ const forUsers = ["0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "
 /** Of what only developers install, which is not passed on. */
 const forDevelopers = [...forUsers, "BlueOak-1.0.0", "MPL-2.0", "Python-2.0"];
 
-/** What the pages are made of: bundled into dist/web, and so passed on, with their licences. */
+/** What the pages are made of: bundled into dist/pages, and so passed on, with their licences. */
 export const bundled = ["preact", "uplot"];
 
 /** Every package, by name and version: {name, version, license, dev, hasInstallScript}. */

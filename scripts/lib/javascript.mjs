@@ -50,7 +50,7 @@ export async function compileTypeScript(rebuild) {
   return { state: "compiled" };
 }
 
-/** One script and one style sheet for each page, in dist/web. */
+/** One script and one style sheet for each page, in dist/pages. */
 async function bundlePages() {
   const { build } = await import("esbuild");
   const licences = bundled.map((name) => {
@@ -60,7 +60,7 @@ async function bundlePages() {
   await build({
     absWorkingDir: root,
     entryPoints: { report: "web/report/main.tsx", studio: "web/studio/main.tsx" },
-    outdir: "dist/web",
+    outdir: "dist/pages",
     bundle: true,
     minify: true,
     format: "iife",

@@ -54,7 +54,7 @@ test("the page has a strict policy, and loads from this server alone", async (t)
     assert.match(answer.headers["content-type"]!, new RegExp(`^${type}`));
     assert.equal(answer.headers["x-content-type-options"], "nosniff");
   }
-  for (const file of ["/../package.json", "/studio.js/../report.js", "/dist/web/studio.js"])
+  for (const file of ["/../package.json", "/studio.js/../report.js", "/dist/pages/studio.js"])
     assert.equal((await ask(url + file)).status, 404);
 });
 
