@@ -311,6 +311,24 @@ test(
   },
 );
 
+test("a camera's pictures are judged, and it is let go of", options, async (t) => {
+  const start = studios(t);
+  const { url } = await start(await project(t));
+  const { page, complaints } = await openPage(t, `${url}/#/use`);
+  await page.getByRole("button", { name: "Camera" }).click();
+  const video = page.locator("video");
+  await until(
+    async () => Number(await video.evaluate((element) => (element as { videoWidth?: number }).videoWidth)) > 0,
+  );
+  await page.getByRole("button", { name: "Judge this picture" }).click();
+  await page.getByText(/score 0\.\d+/).waitFor();
+  assert.match((await page.locator(".huge").textContent())!, /^(good|unsure|defect)$/);
+  const stream = await video.evaluateHandle((element) => (element as { srcObject?: { active: boolean } }).srcObject);
+  await page.getByRole("button", { name: "Camera" }).click();
+  await until(() => stream.evaluate((found) => !found!.active));
+  assert.deepEqual(complaints, []);
+});
+
 test("5,000 images: what is not seen is not drawn, and the keys reach the last one", options, async (t) => {
   const start = studios(t);
   const folder = await temporaryFolder(t);

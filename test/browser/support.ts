@@ -17,8 +17,9 @@ export const withoutBrowser: string | false =
 let browser: Browser | undefined;
 
 export async function openBrowser(): Promise<void> {
-  // Root needs it; only pages of these tests are opened.
-  if (executable !== undefined) browser = await chromium.launch({ executablePath: executable, args: ["--no-sandbox"] });
+  // Root needs the first; only pages of these tests are opened. The camera is one that Chromium draws.
+  const args = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"];
+  if (executable !== undefined) browser = await chromium.launch({ executablePath: executable, args });
 }
 
 export async function closeBrowser(): Promise<void> {
