@@ -2,16 +2,18 @@ import { type ChildProcess, fork } from "node:child_process";
 import { existsSync } from "node:fs";
 import { readdir, rename, rm, stat } from "node:fs/promises";
 import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import { byPaperName, metricIds } from "../evaluation/metrics_table.js";
 import { readRegular } from "../files/input.js";
 import { readMetadata } from "../files/tensors.js";
 import type { ModelConfig } from "../models/config.js";
+import { openEngine } from "../native/engine.js";
 import { packageFolder } from "../native/locate.js";
 import { readLog } from "../runs/log.js";
 import { runFiles } from "../runs/files.js";
 import { HttpError } from "../server/errors.js";
-import { checkpointFile } from "../training/checkpoint.js";
+import { checkpointFile, lockFolder } from "../training/checkpoint.js";
 import type { StartEvent } from "../training/events.js";
 import { makeFolder, writeJson } from "../write.js";
 import { checkFlags, trainCommand } from "./options.js";
@@ -56,6 +58,8 @@ export class Trainings {
   readonly #entries = new Map<string, Entry>();
   #running: { entry: Entry; child: ChildProcess; pace: Pace; ended: Promise<void> } | undefined;
   #trying = false;
+  /** For a training that an earlier studio left at work. */
+  #waiting: Promise<void> | undefined;
   #closing = false;
   #saving: Promise<void> = Promise.resolve();
 
@@ -73,13 +77,16 @@ export class Trainings {
   ): Promise<Trainings> {
     const trainings = new Trainings(project, settings, tell);
     const text = await readRegular(trainings.#file).then(String, () => "[]");
+    // What ran when the studio ended goes on first.
     const entries = entriesIn(text);
-    for (const entry of entries) {
-      // What ran when the studio ended goes on first.
-      if (entry.state === "running") entry.state = "queued";
-      trainings.#entries.set(entry.name, entry);
-    }
-    trainings.#next();
+    const before = entries.find(({ state }) => state === "running");
+    if (before) before.state = "queued";
+    for (const entry of entries) trainings.#entries.set(entry.name, entry);
+    trainings.#waiting = before ? trainings.#whenFree(trainings.folderOf(before.name)) : Promise.resolve();
+    void trainings.#waiting.finally(() => {
+      trainings.#waiting = undefined;
+      trainings.#next();
+    });
     return trainings;
   }
 
@@ -180,6 +187,7 @@ export class Trainings {
   /** Ends the running one after its step; it goes on at the next start. */
   async close(): Promise<void> {
     this.#closing = true;
+    await this.#waiting;
     await this.#end();
     await this.#saving;
   }
@@ -197,9 +205,26 @@ export class Trainings {
     }
   }
 
+  /**
+   * Waits for the training of a studio that was killed: it keeps what it has trained, and ends. Whatever still holds the
+   * folder after that is told by the training that wants it.
+   */
+  async #whenFree(folder: string): Promise<void> {
+    if (!existsSync(folder)) return;
+    await openEngine(this.settings.device);
+    for (const end = performance.now() + patienceMs; performance.now() < end && !this.#closing;) {
+      try {
+        const unlock = await lockFolder(folder);
+        return await unlock();
+      } catch {
+        await sleep(200);
+      }
+    }
+  }
+
   /** Starts the next one where none runs and none is paused. */
   #next(): void {
-    if (this.#running || this.#trying || this.#closing) return;
+    if (this.#running || this.#trying || this.#waiting || this.#closing) return;
     const entries = [...this.#entries.values()];
     if (entries.some(({ state }) => state === "paused")) return;
     const entry = entries.find(({ state }) => state === "queued");
@@ -214,7 +239,7 @@ export class Trainings {
     const out = path.join("runs", entry.name);
     const args = [...trainCommand({ folder, data, out, flags: entry.flags }), ...(resume ? ["--resume"] : [])];
     const child = this.#fork(args);
-    const pace = new Pace(entry.name, Number(entry.flags["batch-size"] ?? 32), this.tell);
+    const pace = new Pace(entry.name, Number(entry.flags["batch"] ?? 32), this.tell);
     let last = "";
     child.stderr!.setEncoding("utf8").on("data", (text: string) => (last = (last + text).slice(-4000)));
     child.on("message", (event: ChildEvent) => this.#onEvent(entry, pace, event));
@@ -260,7 +285,7 @@ export class Trainings {
       await rm(out, { recursive: true, force: true });
       const child = this.#fork(trainCommand({ folder, data, out: path.relative(folder, out), flags }));
       return await new Promise<Estimate>((resolve, reject) => {
-        const pace = new Pace("trial", Number(flags["batch-size"] ?? 32), () => undefined);
+        const pace = new Pace("trial", Number(flags["batch"] ?? 32), () => undefined);
         let start: StartEvent | undefined;
         let estimate: Estimate | undefined;
         let last = "";

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { before, test, type TestContext } from "node:test";
 
 import { datasets, Model } from "../../lib/index.js";
+import { packageFolder } from "../../lib/native/locate.js";
 import type {
   Judgement,
   RunDetails,
@@ -186,6 +188,34 @@ test(
     assert.equal((await studio.call("DELETE", "/runs/long")).status, 204);
     assert.ok(!existsSync(path.join(folder, "runs", "long")));
     assert.equal((await studio.call("GET", "/runs/long")).status, 404);
+  },
+);
+
+test(
+  "a studio that is killed leaves no training behind, and the next one goes on with it",
+  { timeout: 240_000 },
+  async (t) => {
+    const folder = await projectFolder(t);
+    const program = path.join(packageFolder, "dist", "lib", "cli", "main.js");
+    const killed = spawn(process.execPath, [program, "studio", folder, "--no-open", "--port", "0", "--json"], {
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+    t.after(() => killed.kill("SIGKILL"));
+    let text = "";
+    killed.stdout.setEncoding("utf8").on("data", (part: string) => (text += part));
+    await until(() => text.includes("\n"));
+    const { url } = JSON.parse(text) as { url: string };
+    const { heard } = listened(t, url);
+    const body = JSON.stringify({ name: "long", flags: { ...flags, epochs: "4000" } });
+    await fetch(`${url}/api/v1/runs`, { method: "POST", body, headers: { "content-type": "application/json" } });
+    await heard((event) => event.event === "epoch" && event.epoch.epoch >= 3);
+    killed.kill("SIGKILL");
+    const studio = await opened(folder);
+    await isIn(studio, "long", "running");
+    const next = listened(t, studio.url);
+    const first = await next.heard((event) => event.event === "epoch");
+    assert.ok(first.event === "epoch" && first.epoch.epoch >= 3, "it goes on where it was");
+    await studio.call("POST", "/runs/long/stop");
   },
 );
 
