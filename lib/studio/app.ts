@@ -189,7 +189,7 @@ function whileThere({ raw }: FastifyRequest): AbortSignal {
   return controller.signal;
 }
 
-function addTrainings(app: FastifyInstance, { trainings }: StudioParts): void {
+function addTrainings(app: FastifyInstance, { trainings, judge }: StudioParts): void {
   app.get("/api/v1/training-options", () => ({ options: trainingOptions() }));
   app.get("/api/v1/runs", async () => ({ runs: await trainings.list() }));
   app.post("/api/v1/runs", async ({ body }) => {
@@ -202,6 +202,7 @@ function addTrainings(app: FastifyInstance, { trainings }: StudioParts): void {
   });
   app.get<Run>("/api/v1/runs/:run", (request) => trainings.details(runOf(request)));
   app.delete<Run>("/api/v1/runs/:run", async (request, reply) => {
+    await judge.stop(runOf(request));
     await trainings.remove(runOf(request));
     return reply.code(204).send();
   });

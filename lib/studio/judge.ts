@@ -20,7 +20,7 @@ import type { ThresholdOptions } from "../schema/models.js";
 import { HttpError } from "../server/errors.js";
 import type { Detectors } from "./detectors.js";
 import type { Project, ProjectImage } from "./project.js";
-import { rankForLabels } from "./suggest.js";
+import { rankForLabels, type Seen, seenOf } from "./suggest.js";
 import type { Trainings } from "./trainings.js";
 import type { Judgement, StudioDetection, StudioEvent, Suggestions } from "./types.js";
 
@@ -117,7 +117,7 @@ export class Judge {
         "CONFLICT",
         "There are no test images. Put some good parts and some defects into the test images.",
       );
-    await this.#begin(run, async (signal) => {
+    await this.#begin("judging", run, async (signal) => {
       await this.detectors.with(file, async (detector) => {
         const { model } = detector;
         const files = runFiles(this.trainings.folderOf(run));
@@ -160,14 +160,14 @@ export class Judge {
   async suggest(run: string): Promise<void> {
     const file = this.trainings.modelFile(run);
     const images = this.project.images.filter(({ sample }) => !sample);
-    await this.#begin(run, async (signal) => {
+    await this.#begin("suggesting", run, async (signal) => {
       await this.detectors.with(file, async (detector) => {
-        const seen: Parameters<typeof rankForLabels>[0][number][] = [];
-        for (const { file: image, shown } of images) {
+        const seen: Seen[] = [];
+        for (const [i, { file: image, shown }] of images.entries()) {
           signal.throwIfAborted();
           const detection = await detector.detect(image).catch(leftOut);
-          if (detection) seen.push({ id: shown.id, ...detection });
-          this.tell({ event: "suggesting", run, done: seen.length, total: images.length });
+          if (detection) seen.push(seenOf(shown.id, detection));
+          this.tell({ event: "suggesting", run, done: i + 1, total: images.length });
         }
         this.#suggestions = { run, images: rankForLabels(seen) };
         this.tell({ event: "suggestions", suggestions: this.#suggestions });
@@ -223,11 +223,16 @@ export class Judge {
   }
 
   /** Begins work on many images; what was under way is given up first. */
-  async #begin(run: string, work: (signal: AbortSignal) => Promise<void>): Promise<void> {
+  async #begin(
+    kind: "judging" | "suggesting",
+    run: string,
+    work: (signal: AbortSignal) => Promise<void>,
+  ): Promise<void> {
     await this.stop();
     const controller = new AbortController();
     const ended = work(controller.signal);
-    const settled = ended.catch(() => undefined);
+    // However it ended, nobody waits for it any more.
+    const settled = ended.catch(() => undefined).then(() => this.tell({ event: kind, run, done: 0, total: 0 }));
     this.#work = { run, controller, ended: settled };
     await ended.catch((error: unknown) => {
       if (hasCode(error, "ABORTED") || controller.signal.aborted)
@@ -236,7 +241,9 @@ export class Judge {
     });
   }
 
-  async stop(): Promise<void> {
+  /** `run`: only what is done for that one. */
+  async stop(run?: string): Promise<void> {
+    if (run !== undefined && this.#work?.run !== run) return;
     this.#work?.controller.abort();
     await this.#work?.ended;
     this.#work = undefined;

@@ -10,7 +10,7 @@ import { isImageFile } from "../images/formats.js";
 import { extensionOf, readHeader } from "../images/header.js";
 import { folderOptions } from "../schema/datasets.js";
 import { HttpError } from "../server/errors.js";
-import { makeFolder, replaceFile } from "../write.js";
+import { makeFolder, writeWholeFile } from "../write.js";
 import type { Project, ProjectImage } from "./project.js";
 import type { LabelRequest, Moved, StudioLabel, StudioSplit } from "./types.js";
 
@@ -22,6 +22,8 @@ type Place = { split: StudioSplit; label: StudioLabel; kind: string } | null;
 /** Changes to the project's folder, one after another, in the layout that the command line reads. */
 export class Labels {
   #turn: Promise<unknown> = Promise.resolve();
+  /** Where images of folders that were dropped lie, for the masks that come after them. */
+  readonly #dropped = new Map<string, string>();
 
   constructor(private readonly project: Project) {}
 
@@ -65,18 +67,37 @@ export class Labels {
    */
   add(name: string, bytes: Buffer): Promise<string | null> {
     return this.change(async () => {
-      const { place, file, mask } = placeIn(name);
+      const { root, place, file, mask } = placeIn(name);
       const header = await readHeader(bytes, file); // what is no image is not kept
       const extension = isImageFile(file) ? path.extname(file) : extensionOf(header);
       const wanted = `${path.parse(file).name || "image"}${extension}`;
-      if (mask !== undefined) return this.#keep(path.join(this.project.places.data, mask), wanted, bytes, []);
-      if (place) {
-        this.#refuseReadOnly();
-        if (place.label === "defect") checkKind(place.kind);
-      }
+      if (place ?? mask) this.#refuseReadOnly();
+      if (mask) return this.#keepMask(root, mask, wanted, bytes);
+      if (place?.label === "defect") checkKind(place.kind);
       const folder = await this.#folderOf(place);
-      return this.#keep(folder, wanted, bytes, await this.#taken(folder, place));
+      const { id, isNew } = await this.#keep(folder, wanted, bytes, await this.#taken(folder, place));
+      if (place) this.#dropped.set(dropKey(root, place.split, place.kind, wanted), id);
+      return isNew ? id : null;
     });
+  }
+
+  /** A mask goes to the image that came with it, whatever that is called here, and never takes the place of another. */
+  async #keepMask(root: string, folders: readonly string[], name: string, bytes: Buffer): Promise<string | null> {
+    const [kind = "", split] = [...folders].reverse();
+    const stem = name.replace(/_mask(?=\.[^.]*$)/i, "");
+    const splits = split === undefined ? (["test", "train"] as const) : [split.toLowerCase()];
+    const came = splits.map((one) => this.#dropped.get(dropKey(root, one, kind, stem))).find((id) => id !== undefined);
+    await this.project.look();
+    const image = this.project.images.find(({ shown }) => shown.id === came);
+    const { data } = this.project.places;
+    const file = image
+      ? maskPlace(this.project, image.shown.split!, image.shown.kind!, path.basename(image.file), path.extname(name))
+      : path.join(data, "ground_truth", ...folders, name);
+    if (await holds(image?.mask ?? file, bytes)) return null;
+    if (image?.mask !== undefined || (await stat(file).catch(() => undefined)))
+      throw new HttpError("CONFLICT", "There is another mask already, which stays.");
+    await writeWholeFile(file, bytes);
+    return this.#idOf(file);
   }
 
   /** Does `work` when nothing else changes the project, and looks at the folder afterwards. */
@@ -134,14 +155,18 @@ export class Labels {
     return [...(await listFolder(folder)).files, ...other];
   }
 
-  /** Writes an image under a name that is free. */
-  async #keep(folder: string, wanted: string, bytes: Buffer, taken: readonly string[]): Promise<string | null> {
-    await makeFolder(folder);
+  /** Writes an image under a name that is free, unless it is there already. */
+  async #keep(
+    folder: string,
+    wanted: string,
+    bytes: Buffer,
+    taken: readonly string[],
+  ): Promise<{ id: string; isNew: boolean }> {
     const before = path.join(folder, wanted);
-    if (await holds(before, bytes)) return null;
+    if (await holds(before, bytes)) return { id: this.#idOf(before), isNew: false };
     const file = path.join(folder, freeName(wanted, taken));
-    await replaceFile(file, bytes).catch((error: unknown) => Promise.reject(fileError(error, "write", file)));
-    return this.#idOf(file);
+    await writeWholeFile(file, bytes);
+    return { id: this.#idOf(file), isNew: true };
   }
 
   #idOf(file: string): string {
@@ -167,7 +192,10 @@ const isThere = ({ shown }: ProjectImage, place: Place): boolean =>
       shown.split === place.split &&
       (place.label === "good" || shown.kind === place.kind);
 
-/** The mask's file of an image of a kind: by split where masks of training images lie apart, or could. */
+/**
+ * The mask's file of an image of a kind, where it can be no other image's. Throws CONFLICT where masks of training images lie
+ * beside those of tests, and a test image has its name.
+ */
 export function maskPlace(
   project: Project,
   split: StudioSplit,
@@ -176,13 +204,26 @@ export function maskPlace(
   extension: string,
 ): string {
   const root = path.join(project.places.data, "ground_truth");
-  const flat = path.join(root, kind);
+  const { name } = path.parse(image);
+  const file = (folder: string): string => path.join(folder, `${name}${extension === "" ? "" : `_mask${extension}`}`);
+  const hasNamesake = project.images.some(
+    ({ shown, file: other }) =>
+      shown.split !== null &&
+      shown.split !== split &&
+      shown.kind === kind &&
+      spelling(path.parse(other).name) === spelling(name),
+  );
+  if (split === "test") return file(hasNamesake ? path.join(root, "test", kind) : path.join(root, kind));
   // A folder ground_truth/train takes all others away from training images.
   const trainsFlat = project.images.some(
     ({ sample, mask }) => sample?.split === "train" && mask !== undefined && path.dirname(path.dirname(mask)) === root,
   );
-  const folder = split === "test" || trainsFlat ? flat : path.join(root, "train", kind);
-  return path.join(folder, `${path.parse(image).name}${extension === "" ? "" : `_mask${extension}`}`);
+  if (!trainsFlat) return file(path.join(root, "train", kind));
+  if (!hasNamesake) return file(path.join(root, kind));
+  throw new HttpError(
+    "CONFLICT",
+    `A mask of ${image} would be taken for that of the test image of this name. Move the masks of training images to ground_truth/train, by kind.`,
+  );
 }
 
 /** Throws BAD_REQUEST for what cannot be the name of a folder of defects. */
@@ -198,22 +239,36 @@ function checkKind(kind: string): void {
   );
 }
 
-/** Where an image with this path belongs, by its folders. `mask`: it is a mask, of that folder in the data set. */
-function placeIn(name: string): { place: Place; file: string; mask?: string } {
+interface Dropped {
+  /** The folders above those that say what it is. */
+  root: string;
+  place: Place;
+  file: string;
+  /** Of a mask: its folders in ground_truth. */
+  mask?: readonly string[];
+}
+
+/** Where an image with this path belongs, by its folders. */
+function placeIn(name: string): Dropped {
   const parts = name
     .split(/[/\\]/)
     .map((part) => part.replaceAll(/[\u0000-\u001f]/g, "").trim())
     .filter((part) => part !== "" && !part.startsWith("."));
   const file = parts.at(-1) ?? "image";
   const folders = parts.slice(0, -1);
+  const rootOf = (depth: number): string => folders.slice(0, depth).join("/");
   const truth = folders.findIndex((part) => part.toLowerCase() === "ground_truth");
   if (truth >= 0 && folders.length > truth + 1)
-    return { place: null, file, mask: path.join("ground_truth", ...folders.slice(truth + 1)) };
+    return { root: rootOf(truth), place: null, file, mask: folders.slice(truth + 1) };
   const [split, kind] = folders.slice(-2);
-  if (kind === undefined || !/^(train|test)$/i.test(split!)) return { place: null, file };
+  if (kind === undefined || !/^(train|test)$/i.test(split!)) return { root: "", place: null, file };
   const label = normalNames.includes(spelling(kind)) ? "good" : "defect";
-  return { place: { split: split!.toLowerCase() as StudioSplit, label, kind }, file };
+  const place = { split: split!.toLowerCase() as StudioSplit, label, kind } as const;
+  return { root: rootOf(folders.length - 2), place, file };
 }
+
+const dropKey = (root: string, split: string, kind: string, file: string): string =>
+  [root, split, spelling(kind), spelling(path.parse(file).name)].join("\0");
 
 /** The name, or one with a number where an image with its stem is there. */
 function freeName(name: string, taken: readonly string[]): string {

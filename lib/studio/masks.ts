@@ -1,6 +1,8 @@
 import path from "node:path";
 
+import { isFolder } from "../files/input.js";
 import { imageSize } from "../images/decode.js";
+import { readHeader } from "../images/header.js";
 import { decodeMask } from "../images/mask.js";
 import { pngOf } from "../images/png.js";
 import { HttpError } from "../server/errors.js";
@@ -35,11 +37,13 @@ export function storeMask(project: Project, labels: Labels, id: string, png: Buf
           `The mask has ${drawn.width} x ${drawn.height} pixels, the image ${width} x ${height}.`,
         );
     }
+    if (png && (await readHeader(png, "the mask")).format !== "png")
+      throw new HttpError("BAD_REQUEST", "A mask is stored as PNG. Send one.");
     const isEmpty = !drawn || drawn.marked === 0;
-    const place = maskPlace(project, shown.split!, shown.kind!, path.basename(file), ".png");
     // A mask of another kind, such as several files in a folder, is not drawn over.
-    if (mask !== undefined && (isEmpty || path.extname(mask).toLowerCase() !== ".png")) await labels.putAside(mask);
-    if (isEmpty) return;
-    await writeWholeFile(mask !== undefined && path.extname(mask).toLowerCase() === ".png" ? mask : place, png!);
+    const isOwn = mask !== undefined && path.extname(mask).toLowerCase() === ".png" && !(await isFolder(mask));
+    const place = isOwn ? mask : maskPlace(project, shown.split!, shown.kind!, path.basename(file), ".png");
+    if (mask !== undefined && (isEmpty || !isOwn)) await labels.putAside(mask);
+    if (!isEmpty) await writeWholeFile(place, png!);
   });
 }

@@ -55,7 +55,7 @@ export async function startStudio(
   await listen("studio", app, { host: "127.0.0.1", port: settings.port });
 
   let seen = "";
-  const timer = setInterval(() => void lookAtLine(), lineMs).unref();
+  const timer = setInterval(() => void lookAtLine().catch(() => undefined), lineMs).unref();
   const lookAtLine = async (): Promise<void> => {
     const now = await stateOf(places.results);
     if (now === seen) return;

@@ -1,8 +1,12 @@
 import type { Detection } from "../detection/types.js";
 import type { Suggestion } from "./types.js";
 
-/** What is known of an image that nobody has labelled. */
-export type Seen = Pick<Detection, "verdict" | "score" | "margin" | "map"> & { id: string };
+/** What is kept of an image that nobody has labelled: there may be thousands. */
+export interface Seen extends Pick<Detection, "verdict" | "score" | "margin"> {
+  id: string;
+  /** The highest logit of each cell of the map. */
+  cells: Float32Array;
+}
 
 /** The map is looked at in so many cells each way. */
 const cells = 8;
@@ -18,7 +22,6 @@ export function rankForLabels(seen: readonly Seen[]): Suggestion[] {
   const nearness = normalised(seen.map(({ margin }) => -Math.abs(margin)));
   const order = seen.map((_, i) => i).sort((a, b) => nearness[b]! - nearness[a]!);
   const [close, rest] = [order.slice(0, most), order.slice(most)];
-  const places = new Map(close.map((i) => [i, cellsOf(seen[i]!.map)]));
   const distance = new Map(close.map((i) => [i, Infinity]));
   const ranked: { i: number; reason: Suggestion["reason"] }[] = [];
   for (let left = new Set(close); left.size > 0;) {
@@ -32,7 +35,7 @@ export function rankForLabels(seen: readonly Seen[]): Suggestion[] {
     const isUnlike = (unlike?.get(best) ?? 0) > nearness[best]!;
     ranked.push({ i: best, reason: isUnlike ? "unlike the ones before" : "near the threshold" });
     left.delete(best);
-    for (const i of left) distance.set(i, Math.min(distance.get(i)!, apart(places.get(i)!, places.get(best)!)));
+    for (const i of left) distance.set(i, Math.min(distance.get(i)!, apart(seen[i]!.cells, seen[best]!.cells)));
   }
   ranked.push(...rest.map((i) => ({ i, reason: "near the threshold" as const })));
   return ranked.map(({ i, reason }, rank) => {
@@ -41,7 +44,11 @@ export function rankForLabels(seen: readonly Seen[]): Suggestion[] {
   });
 }
 
-/** The highest logit of each cell. */
+export const seenOf = (id: string, { verdict, score, margin, map }: Detection): Seen => ({
+  ...{ id, verdict, score, margin },
+  cells: cellsOf(map),
+});
+
 function cellsOf({ data, width, height }: Detection["map"]): Float32Array {
   const found = new Float32Array(cells * cells).fill(-Infinity);
   for (let y = 0; y < height; y++) {

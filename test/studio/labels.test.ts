@@ -156,6 +156,35 @@ test("a folder that is dropped keeps its labels and masks; names of requests are
   assert.deepEqual(readdirSync(path.dirname(folder)), ["data"]);
 });
 
+test("a mask of a folder that is dropped goes to its own image, and no mask is written over", async (t) => {
+  const folder = await temporaryFolder(t);
+  const images = ["train/good/a.png", "train/good/b.png", "train/crack/c.png"];
+  await writeTree(path.join(folder, "data"), images, ["ground_truth/train/crack/c_mask.png"]);
+  const { call } = await opened(folder);
+  const add = async (name: string, bytes: Buffer): Promise<number> =>
+    (await call("POST", `/images?name=${encodeURIComponent(name)}`, bytes)).status;
+  const mask = (at: number): Promise<Buffer> =>
+    sharp(new Uint8Array(64 * 64).fill(255, at, at + 50), { raw: { width: 64, height: 64, channels: 1 } })
+      .toColourspace("b-w")
+      .png()
+      .toBuffer();
+  const old = readFileSync(path.join(folder, "data/ground_truth/train/crack/c_mask.png"));
+  // Another image of that name, with its mask: both get another name.
+  assert.equal(await add("other/train/crack/c.png", await pngImage(64, 64, 1)), 200);
+  assert.equal(await add("other/ground_truth/crack/c_mask.png", await mask(9)), 200);
+  assert.deepEqual(
+    (await asRead(folder)).filter((line) => line.includes("crack")),
+    ["train/crack/c-2.png anomalous mask", "train/crack/c.png anomalous mask"],
+  );
+  assert.deepEqual(readFileSync(path.join(folder, "data/ground_truth/train/crack/c-2_mask.png")), await mask(9));
+  // The same once more changes nothing, and another mask of that image is refused.
+  assert.equal(await add("other/ground_truth/crack/c_mask.png", await mask(9)), 200);
+  assert.equal(await add("other/ground_truth/crack/c_mask.png", await mask(70)), 409);
+  assert.equal(await add("third/ground_truth/train/crack/c_mask.png", await mask(70)), 409);
+  assert.deepEqual(readFileSync(path.join(folder, "data/ground_truth/train/crack/c_mask.png")), old);
+  assert.deepEqual(readFileSync(path.join(folder, "data/ground_truth/train/crack/c-2_mask.png")), await mask(9));
+});
+
 test("kinds that would be read as something else, unknown images and wrong requests change nothing", async (t) => {
   const folder = await temporaryFolder(t);
   await writeTree(path.join(folder, "data"), ["train/good/0.png", "train/good/1.png"]);

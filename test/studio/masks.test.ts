@@ -38,7 +38,7 @@ test("a mask lies where the command line looks for it, is read back, changed and
   }
   const both = [
     "train/dent/2.png data/ground_truth/train/dent/2_mask.png",
-    "test/dent/2.png data/ground_truth/dent/2_mask.png",
+    "test/dent/2.png data/ground_truth/test/dent/2_mask.png",
   ];
   assert.deepEqual(await masksIn(folder), both);
   assert.equal((await project()).regime, "full");
@@ -61,6 +61,32 @@ test("a mask lies where the command line looks for it, is read back, changed and
   assert.deepEqual(await masksIn(folder), []);
   assert.ok(!existsSync(file));
   assert.equal((await project()).regime, "weak");
+});
+
+test("images of one name in both splits keep their masks apart, whichever is drawn first", async (t) => {
+  for (const order of [
+    ["test/dent/2.png", "train/dent/2.png"],
+    ["train/dent/2.png", "test/dent/2.png"],
+  ]) {
+    const folder = await temporaryFolder(t);
+    await writeTree(path.join(folder, "data"), ["train/good/0.png", "train/good/1.png", ...order]);
+    const { call } = await opened(folder);
+    for (const [i, id] of order.entries()) {
+      assert.equal((await call("PUT", `/mask?id=${id}`, await onePixel(40, 36, 10 * i))).status, 204);
+      assert.deepEqual((await masksIn(folder)).map((line) => line.split(" ")[0]).sort(), order.slice(0, i + 1).sort());
+    }
+  }
+  // Where masks of training images lie beside those of tests, it is refused rather than given to the other one.
+  const folder = await temporaryFolder(t);
+  const images = ["train/good/0.png", "train/good/1.png", "train/dent/2.png", "train/dent/3.png", "test/dent/3.png"];
+  await writeTree(path.join(folder, "data"), images, ["ground_truth/dent/2_mask.png"]);
+  const { call } = await opened(folder);
+  assert.equal((await call("PUT", "/mask?id=train/dent/3.png", await onePixel())).status, 409);
+  assert.deepEqual(await masksIn(folder), ["train/dent/2.png data/ground_truth/dent/2_mask.png"]);
+  const jpeg = await sharp(await onePixel())
+    .jpeg()
+    .toBuffer();
+  assert.equal((await call("PUT", "/mask?id=train/dent/2.png", jpeg)).status, 400);
 });
 
 test("masks of training images that lie beside those of tests stay theirs", async (t) => {

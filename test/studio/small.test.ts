@@ -6,7 +6,8 @@ import { test } from "node:test";
 import { adviceFor } from "../../lib/studio/advice.js";
 import { lastResults } from "../../lib/studio/line.js";
 import { Pace } from "../../lib/studio/pace.js";
-import { rankForLabels, type Seen } from "../../lib/studio/suggest.js";
+import type { Detection } from "../../lib/detection/types.js";
+import { rankForLabels, type Seen, seenOf } from "../../lib/studio/suggest.js";
 import type { StudioEvent, TrainingProgress } from "../../lib/studio/types.js";
 import { temporaryFolder } from "../datasets/files.js";
 
@@ -26,7 +27,8 @@ test("the advice says what the next label buys", () => {
 function seen(id: string, margin: number, cell: number): Seen {
   const data = new Float32Array(16);
   data[cell] = 5;
-  return { id, margin, verdict: margin < 0 ? "good" : "defect", score: 0.5, map: { data, width: 4, height: 4 } };
+  const verdict = margin < 0 ? "good" : "defect";
+  return seenOf(id, { margin, verdict, score: 0.5, map: { data, width: 4, height: 4 } } as Detection);
 }
 
 test("what to label next: the nearest to the threshold, then what is unlike it", () => {

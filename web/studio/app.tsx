@@ -15,7 +15,7 @@ type PageName = keyof typeof pages;
 function useRoute(): { page: PageName; rest: string } {
   const read = (): { page: PageName; rest: string } => {
     const [, page = "", rest = ""] = /^#\/([a-z]+)\/?(.*)$/.exec(location.hash) ?? [];
-    return { page: page in pages ? (page as PageName) : "data", rest: decodeURIComponent(rest) };
+    return { page: page in pages ? (page as PageName) : "data", rest: decoded(rest) };
   };
   const [route, setRoute] = useState(read);
   useEffect(() => {
@@ -24,6 +24,15 @@ function useRoute(): { page: PageName; rest: string } {
     return () => removeEventListener("hashchange", onChange);
   }, []);
   return route;
+}
+
+/** An address that somebody has typed may be damaged. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return "";
+  }
 }
 
 export function App() {

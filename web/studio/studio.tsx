@@ -102,6 +102,10 @@ export function useStudioState(): Studio | undefined {
     };
     return listen(onEvent, (there) => {
       setThere(there);
+      if (!there) {
+        setProgress(undefined);
+        setWork(undefined);
+      }
       // What happened meanwhile was not heard.
       if (there && !wasThere.current) void load().catch(() => undefined);
       wasThere.current = there;
