@@ -116,10 +116,12 @@ interface PictureProps {
 
 function Picture({ picture, text, mask, onClick }: PictureProps) {
   const shape = { aspectRatio: `${picture.width} / ${picture.height}` };
+  // Where it is clicked on, a server sends it; a report has it already, and prints all of them.
+  const loading = onClick ? "lazy" : "eager";
   const inside = (
     <>
-      <img src={picture.image} alt={text} loading="lazy" />
-      <img class="heat" src={picture.heat} alt="" loading="lazy" />
+      <img src={picture.image} alt={text} loading={loading} />
+      <img class="heat" src={picture.heat} alt="" loading={loading} />
       {mask && picture.mask && <div class="mask" style={{ maskImage: `url("${picture.mask}")` }} />}
     </>
   );

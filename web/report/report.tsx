@@ -169,8 +169,8 @@ function Metrics({ evaluation: { metrics } }: { evaluation: ReportEvaluation }) 
                 <abbr title={measures}>{name}</abbr>
               </td>
               <td class="number">
-                {value === null ? texts.undefinedMetric : value.toFixed(4)}
-                {interval && <span class="quiet"> ({interval.map((end) => end.toFixed(3)).join(" to ")})</span>}
+                {value === null ? texts.undefinedMetric : value.toFixed(4)}{" "}
+                {interval && <span class="quiet">({interval.map((end) => end.toFixed(3)).join(" to ")})</span>}
               </td>
             </tr>
           ))}
