@@ -8,6 +8,7 @@ import { useAttempt, useStudio } from "../studio.js";
 import { texts } from "../texts.js";
 import { Detail } from "./detail.js";
 import { ModelChoice } from "./model_choice.js";
+import { NoModel } from "./no_model.js";
 import { NextLabels } from "./next_labels.js";
 
 export function JudgePage({ rest }: { rest: string }) {
@@ -32,15 +33,7 @@ export function JudgePage({ rest }: { rest: string }) {
   useEffect(() => {
     if (name !== undefined && judgement) void attempt(async () => setJudgement(await api.judgement(name)));
   }, [project.images]);
-  if (!model)
-    return (
-      <div class="empty">
-        <h1 class="large">{texts.noModel}</h1>
-        <p>
-          <a href="#/train">{texts.trainFirst}</a>
-        </p>
-      </div>
-    );
+  if (!model) return <NoModel />;
   const judge = (): Promise<void> => attempt(async () => take(await api.judge(model.name)));
   const save = (): Promise<void> =>
     attempt(async () => {

@@ -26,6 +26,14 @@ export function TrainForm() {
   };
   const others = options.filter(({ main }) => !main);
   const groups = [...new Set(others.map(({ group }) => group))];
+  const field = (option: TrainingOption) => (
+    <Option
+      key={option.flag}
+      option={option}
+      value={flags[option.flag] ?? ""}
+      onValue={(value) => set(option.flag, value)}
+    />
+  );
   const { counts } = project;
   const isPossible = counts.trainGood >= 2;
   const isBusy = runs.some(({ state }) => state === "running");
@@ -63,16 +71,7 @@ export function TrainForm() {
         }}
       >
         <div class="options">
-          {options
-            .filter(({ main }) => main)
-            .map((option) => (
-              <Option
-                key={option.flag}
-                option={option}
-                value={flags[option.flag] ?? ""}
-                onValue={(value) => set(option.flag, value)}
-              />
-            ))}
+          {options.filter(({ main }) => main).map(field)}
           <label class="option">
             <span>{texts.name}</span>
             <input
@@ -89,18 +88,7 @@ export function TrainForm() {
           {groups.map((name) => (
             <fieldset key={name} class="group">
               <legend>{name}</legend>
-              <div class="options">
-                {others
-                  .filter(({ group }) => group === name)
-                  .map((option) => (
-                    <Option
-                      key={option.flag}
-                      option={option}
-                      value={flags[option.flag] ?? ""}
-                      onValue={(value) => set(option.flag, value)}
-                    />
-                  ))}
-              </div>
+              <div class="options">{others.filter(({ group }) => group === name).map(field)}</div>
             </fieldset>
           ))}
         </details>

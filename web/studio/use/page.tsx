@@ -4,6 +4,7 @@ import type { StudioDetection } from "../../../lib/studio/types.js";
 import { api } from "../api.js";
 import { Judged } from "../judge/detail.js";
 import { ModelChoice } from "../judge/model_choice.js";
+import { NoModel } from "../judge/no_model.js";
 import { useAttempt, useStudio } from "../studio.js";
 import { texts } from "../texts.js";
 import { Camera } from "./camera.js";
@@ -26,15 +27,11 @@ export function UsePage({ rest }: { rest: string }) {
   if (rest === "line") return <Line />;
   if (!model)
     return (
-      <div class="empty">
-        <h1 class="large">{texts.noModel}</h1>
-        <p>
-          <a href="#/train">{texts.trainFirst}</a>
-        </p>
+      <NoModel>
         <p>
           <a href="#/use/line">{texts.line}</a>
         </p>
-      </div>
+      </NoModel>
     );
   const judge = (name: string, image: Blob): Promise<void> =>
     attempt(async () => {
