@@ -31,6 +31,14 @@ interface Entry {
   error: string | null;
 }
 
+interface Running {
+  entry: Entry;
+  child: ChildProcess;
+  pace: Pace;
+  ended: Promise<void>;
+  isEnding: boolean;
+}
+
 /** What a training tells by its channel: lib/cli/progress.ts. */
 interface ChildEvent {
   event: string;
@@ -56,7 +64,7 @@ const nameRule = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
  */
 export class Trainings {
   readonly #entries = new Map<string, Entry>();
-  #running: { entry: Entry; child: ChildProcess; pace: Pace; ended: Promise<void> } | undefined;
+  #running: Running | undefined;
   #trying = false;
   /** For a training that an earlier studio left at work. */
   #waiting: Promise<void> | undefined;
@@ -255,7 +263,7 @@ export class Trainings {
         resolve();
       });
     });
-    this.#running = { entry, child, pace, ended };
+    this.#running = { entry, child, pace, ended, isEnding: false };
     void this.#changed();
   }
 
@@ -263,7 +271,12 @@ export class Trainings {
     const { device, threads } = this.settings;
     const machine = ["--device", device, ...(threads === undefined ? [] : ["--threads", String(threads)])];
     const stdio = ["ignore", "ignore", "pipe", "ipc"] as const;
-    return fork(program, [...args, ...machine], { cwd: this.project.places.folder, stdio: [...stdio] });
+    // Apart from the terminal, whose Ctrl-C would come beside ours.
+    return fork(program, [...args, ...machine], {
+      cwd: this.project.places.folder,
+      stdio: [...stdio],
+      detached: true,
+    });
   }
 
   /**
@@ -329,6 +342,9 @@ export class Trainings {
   async #end(): Promise<void> {
     const running = this.#running;
     if (!running) return;
+    // A second signal would end it at once, with what was trained since the last checkpoint.
+    if (running.isEnding) return running.ended;
+    running.isEnding = true;
     running.child.kill("SIGINT");
     const timer = setTimeout(() => running.child.kill("SIGKILL"), patienceMs);
     await running.ended;

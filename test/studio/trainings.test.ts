@@ -162,7 +162,12 @@ test(
     assert.deepEqual([await state(studio, "long"), await state(studio, "short")], ["running", "queued"]);
     assert.equal((await studio.call("POST", "/estimate", { flags })).status, 409, "the machine is busy");
 
-    assert.equal((await studio.call("POST", "/runs/long/pause")).status, 204);
+    // Twice, as by a double click: that must not end it without a checkpoint.
+    const pauses = await Promise.all([1, 2].map(() => studio.call("POST", "/runs/long/pause")));
+    assert.deepEqual(
+      pauses.map(({ status }) => status),
+      [204, 204],
+    );
     assert.deepEqual([await state(studio, "long"), await state(studio, "short")], ["paused", "queued"]);
     assert.ok(existsSync(checkpoint));
     await studio.call("POST", "/runs/long/resume");
