@@ -128,6 +128,7 @@ export class Judge {
           onDetection: (sample, detection) => pictures.add(sample, detection),
         });
         await pictures.finish();
+        signal.throwIfAborted();
         await saveMetrics(files, model, evaluation, dataset);
         const data = { dataset, split: "test" } as const;
         await writeReport(files.report, {
@@ -150,9 +151,14 @@ export class Judge {
     const file = this.trainings.modelFile(run);
     const { evaluation } = await this.judgement(run);
     if (!evaluation) throw new HttpError("CONFLICT", "The run has no results yet: judge its test images first.");
+    const { recorded } = await this.#recorded(run);
+    // The value counts from the thresholds of the results.
+    if (!recorded?.isCurrent)
+      throw new HttpError("CONFLICT", "The thresholds have changed since these results: judge the test images again.");
     const model = await Model.load(file);
     model.setThresholds(thresholdsAt(evaluation.axis.kind, value, model.config.thresholds));
     await model.save(file);
+    await this.trainings.tellRuns();
     await this.evaluate(run);
   }
 
@@ -228,9 +234,11 @@ export class Judge {
     run: string,
     work: (signal: AbortSignal) => Promise<void>,
   ): Promise<void> {
-    await this.stop();
+    // At once: of two requests the later one is done.
+    const before = this.#work;
+    before?.controller.abort();
     const controller = new AbortController();
-    const ended = work(controller.signal);
+    const ended = (before?.ended ?? Promise.resolve()).then(() => work(controller.signal));
     // However it ended, nobody waits for it any more.
     const settled = ended.catch(() => undefined).then(() => this.tell({ event: kind, run, done: 0, total: 0 }));
     this.#work = { run, controller, ended: settled };
@@ -246,7 +254,6 @@ export class Judge {
     if (run !== undefined && this.#work?.run !== run) return;
     this.#work?.controller.abort();
     await this.#work?.ended;
-    this.#work = undefined;
   }
 }
 

@@ -1,9 +1,9 @@
 import { randomBytes } from "node:crypto";
-import { copyFile, rename, rm, stat } from "node:fs/promises";
+import { copyFile, lstat, realpath, rename, rm, stat, symlink } from "node:fs/promises";
 import path from "node:path";
 
-import { findName, listFolder, spelling } from "../datasets/listing.js";
-import { isMaskFolder } from "../datasets/masks.js";
+import { listFolder, spelling } from "../datasets/listing.js";
+import { isMaskFolder, withoutMaskName } from "../datasets/masks.js";
 import { fileError, SuperSimpleNetError } from "../errors.js";
 import { isFolder, readRegular } from "../files/input.js";
 import { isImageFile } from "../images/formats.js";
@@ -24,6 +24,9 @@ export class Labels {
   #turn: Promise<unknown> = Promise.resolve();
   /** Where images of folders that were dropped lie, for the masks that come after them. */
   readonly #dropped = new Map<string, string>();
+
+  /** Masks of images that are no defects any more, by the image's id and version. */
+  readonly #aside = new Map<string, string>();
 
   constructor(private readonly project: Project) {}
 
@@ -89,10 +92,15 @@ export class Labels {
     const came = splits.map((one) => this.#dropped.get(dropKey(root, one, kind, stem))).find((id) => id !== undefined);
     await this.project.look();
     const image = this.project.images.find(({ shown }) => shown.id === came);
-    const { data } = this.project.places;
     const file = image
-      ? maskPlace(this.project, image.shown.split!, image.shown.kind!, path.basename(image.file), path.extname(name))
-      : path.join(data, "ground_truth", ...folders, name);
+      ? await maskPlace(
+          this.project,
+          image.shown.split!,
+          image.shown.kind!,
+          path.basename(image.file),
+          path.extname(name),
+        )
+      : path.join(await maskRoot(this.project), ...folders, name);
     if (await holds(image?.mask ?? file, bytes)) return null;
     if (image?.mask !== undefined || (await stat(file).catch(() => undefined)))
       throw new HttpError("CONFLICT", "There is another mask already, which stays.");
@@ -115,44 +123,70 @@ export class Labels {
   async #move(image: ProjectImage, place: Place): Promise<string> {
     this.#refuseReadOnly();
     const folder = await this.#folderOf(place);
-    const name = freeName(path.basename(image.file), await this.#taken(folder, place));
+    const name = freeName(path.basename(image.file), await this.#taken(folder, place, image));
     const to = path.join(folder, name);
+    const { version, id } = image.shown;
+    // A mask that was put aside comes back when its image is a defect again.
+    const mask = image.mask ?? this.#aside.get(`${id} ${version}`);
+    const maskTo =
+      mask !== undefined && place?.label === "defect" ? await this.#maskPlace(place, name, mask) : undefined;
     await moveFile(image.file, to);
-    if (image.mask !== undefined) {
-      if (place?.label === "defect") {
-        const extension = (await isFolder(image.mask)) ? "" : path.extname(image.mask);
-        const mask = maskPlace(this.project, place.split, place.kind, name, extension);
-        await makeFolder(path.dirname(mask));
-        await moveFile(image.mask, mask);
-      } else await this.putAside(image.mask);
+    const now = this.#idOf(to);
+    this.#aside.delete(`${id} ${version}`);
+    if (mask === undefined) return now;
+    try {
+      if (maskTo !== undefined) {
+        await makeFolder(path.dirname(maskTo));
+        await moveFile(mask, maskTo);
+      } else this.#aside.set(`${now} ${version}`, image.mask === undefined ? mask : await this.putAside(mask));
+    } catch (error) {
+      await moveFile(to, image.file); // both or none
+      throw error;
     }
-    return this.#idOf(to);
+    return now;
+  }
+
+  async #maskPlace({ split, kind }: NonNullable<Place>, name: string, mask: string): Promise<string> {
+    const extension = (await isFolder(mask)) ? "" : path.extname(mask);
+    return maskPlace(this.project, split, kind, name, extension);
   }
 
   /** The folder of a place, made where it is not there. A data set needs one of good parts before any other. */
   async #folderOf(place: Place): Promise<string> {
-    const { data, unlabelled } = this.project.places;
-    const folder = place === null ? unlabelled : path.join(data, place.split, await this.#kindFolder(place));
-    if (place && !this.project.dataset) await makeFolder(path.join(data, "train", "good"));
+    const { unlabelled } = this.project.places;
+    const folder = place === null ? unlabelled : await this.#kindFolder(place);
+    if (place && !this.project.dataset)
+      await makeFolder(await this.#kindFolder({ split: "train", label: "good", kind: "good" }));
     await makeFolder(folder);
     return folder;
   }
 
-  /** The name of a kind's folder, as it is written where it is there. */
+  /** A kind's folder, with split and kind as they are written where they are there. */
   async #kindFolder({ split, label, kind }: NonNullable<Place>): Promise<string> {
-    const folder = path.join(this.project.places.data, split);
-    const there = (await isFolder(folder)) ? (await listFolder(folder)).folders : [];
-    if (label === "good") return there.find((name) => normalNames.includes(spelling(name))) ?? "good";
-    return findName(there, kind.toLowerCase()) ?? kind;
+    const folder = await below(this.project.places.data, split);
+    if (label === "defect") return below(folder, kind);
+    return path.join(folder, (await foldersIn(folder)).find((name) => normalNames.includes(spelling(name))) ?? "good");
   }
 
   /** Names that an image of the place must not have: a mask belongs to its image by the name. */
-  async #taken(folder: string, place: Place): Promise<string[]> {
-    const other =
-      place?.label === "defect"
-        ? this.project.images.filter(({ shown }) => shown.kind === place.kind).map(({ file }) => path.basename(file))
-        : [];
-    return [...(await listFolder(folder)).files, ...other];
+  async #taken(folder: string, place: Place, moved?: ProjectImage): Promise<string[]> {
+    const here = (await listFolder(folder)).files;
+    if (place?.label !== "defect") return here;
+    const kind = spelling(place.kind);
+    const namesakes = this.project.images
+      .filter((image) => image !== moved && spelling(image.shown.kind ?? "") === kind)
+      .map(({ file }) => path.basename(file));
+    // A mask that is nobody's would be the image's.
+    const masks: string[] = [];
+    const root = await maskRoot(this.project);
+    for (const inside of [root, await below(root, "train"), await below(root, "test")]) {
+      const kindFolder = await below(inside, place.kind);
+      if (!(await isFolder(kindFolder))) continue;
+      const { files, folders } = await listFolder(kindFolder);
+      for (const name of [...files, ...folders])
+        if (path.join(kindFolder, name) !== moved?.mask) masks.push(name.replace(/_mask(?=\.[^.]*$)/i, ""));
+    }
+    return [...here, ...namesakes, ...masks];
   }
 
   /** Writes an image under a name that is free, unless it is there already. */
@@ -177,11 +211,13 @@ export class Labels {
   }
 
   /** For `change`: takes a file, or a folder of masks, out of the data. Nothing that somebody made is deleted. */
-  async putAside(file: string): Promise<void> {
+  async putAside(file: string): Promise<string> {
     const stamp = `${new Date().toISOString().replaceAll(":", "-")}-${randomBytes(3).toString("hex")}`;
     const folder = path.join(this.project.places.own, "removed", stamp);
     await makeFolder(folder);
-    await moveFile(file, path.join(folder, path.basename(file)));
+    const to = path.join(folder, path.basename(file));
+    await moveFile(file, to);
+    return to;
   }
 }
 
@@ -190,40 +226,63 @@ const isThere = ({ shown }: ProjectImage, place: Place): boolean =>
     ? shown.label === null
     : shown.label === place.label &&
       shown.split === place.split &&
-      (place.label === "good" || shown.kind === place.kind);
+      (place.label === "good" || spelling(shown.kind!) === spelling(place.kind));
 
 /**
  * The mask's file of an image of a kind, where it can be no other image's. Throws CONFLICT where masks of training images lie
  * beside those of tests, and a test image has its name.
  */
-export function maskPlace(
+export async function maskPlace(
   project: Project,
   split: StudioSplit,
   kind: string,
   image: string,
   extension: string,
-): string {
-  const root = path.join(project.places.data, "ground_truth");
+): Promise<string> {
+  const root = await maskRoot(project);
   const { name } = path.parse(image);
   const file = (folder: string): string => path.join(folder, `${name}${extension === "" ? "" : `_mask${extension}`}`);
   const hasNamesake = project.images.some(
     ({ shown, file: other }) =>
       shown.split !== null &&
       shown.split !== split &&
-      shown.kind === kind &&
+      spelling(shown.kind ?? "") === spelling(kind) &&
       spelling(path.parse(other).name) === spelling(name),
   );
-  if (split === "test") return file(hasNamesake ? path.join(root, "test", kind) : path.join(root, kind));
+  const apart = async (): Promise<string> => file(await below(await below(root, split), kind));
+  if (split === "test") return hasNamesake ? apart() : file(await below(root, kind));
   // A folder ground_truth/train takes all others away from training images.
   const trainsFlat = project.images.some(
     ({ sample, mask }) => sample?.split === "train" && mask !== undefined && path.dirname(path.dirname(mask)) === root,
   );
-  if (!trainsFlat) return file(path.join(root, "train", kind));
-  if (!hasNamesake) return file(path.join(root, kind));
+  if (!trainsFlat) return apart();
+  if (!hasNamesake) return file(await below(root, kind));
   throw new HttpError(
     "CONFLICT",
     `A mask of ${image} would be taken for that of the test image of this name. Move the masks of training images to ground_truth/train, by kind.`,
   );
+}
+
+const foldersIn = async (folder: string): Promise<string[]> =>
+  (await isFolder(folder)) ? (await listFolder(folder)).folders : [];
+
+/** A folder inside another, by the name that it has there: in any case. */
+const below = async (folder: string, name: string): Promise<string> =>
+  path.join(folder, (await foldersIn(folder)).find((one) => spelling(one) === spelling(name)) ?? name);
+
+/** Where the masks lie. Throws CONFLICT for a data set whose masks lie elsewhere: beside a ground_truth they are not read. */
+async function maskRoot({ places: { data }, images }: Project): Promise<string> {
+  const own = await below(data, "ground_truth");
+  if (await isFolder(own)) return own;
+  for (const { mask } of images) {
+    const [top = ""] = mask === undefined ? [] : path.relative(data, mask).split(path.sep);
+    if (top !== "" && !/^(train|test)$/i.test(top))
+      throw new HttpError(
+        "CONFLICT",
+        `The masks of this data set lie in ${top}. Call that folder ground_truth, so that more can be added.`,
+      );
+  }
+  return own;
 }
 
 /** Throws BAD_REQUEST for what cannot be the name of a folder of defects. */
@@ -272,7 +331,9 @@ const dropKey = (root: string, split: string, kind: string, file: string): strin
 
 /** The name, or one with a number where an image with its stem is there. */
 function freeName(name: string, taken: readonly string[]): string {
-  const { name: stem, ext } = path.parse(name);
+  const { name: given, ext } = path.parse(name);
+  // One that is called like a mask would be taken for the mask of another image.
+  const stem = withoutMaskName(given) === given ? given : `${given}-image`;
   const stems = new Set(taken.map((other) => spelling(path.parse(other).name)));
   for (let i = 1; ; i++) {
     const tried = i === 1 ? stem : `${stem}-${i}`;
@@ -291,6 +352,11 @@ async function moveFile(from: string, to: string): Promise<void> {
   try {
     if (await stat(to).catch(() => undefined))
       throw new SuperSimpleNetError("FILE_ERROR", `${to} exists already.`, { path: to });
+    // A link is made anew: where it leads may be written from where it lies.
+    if ((await lstat(from)).isSymbolicLink()) {
+      await symlink(await realpath(from), to);
+      return await rm(from);
+    }
     await rename(from, to).catch(async (error: NodeJS.ErrnoException) => {
       if (error.code !== "EXDEV") throw error;
       await copyFile(from, to);

@@ -42,7 +42,7 @@ export function storeMask(project: Project, labels: Labels, id: string, png: Buf
     const isEmpty = !drawn || drawn.marked === 0;
     // A mask of another kind, such as several files in a folder, is not drawn over.
     const isOwn = mask !== undefined && path.extname(mask).toLowerCase() === ".png" && !(await isFolder(mask));
-    const place = isOwn ? mask : maskPlace(project, shown.split!, shown.kind!, path.basename(file), ".png");
+    const place = isOwn ? mask : await maskPlace(project, shown.split!, shown.kind!, path.basename(file), ".png");
     if (mask !== undefined && (isEmpty || !isOwn)) await labels.putAside(mask);
     if (!isEmpty) await writeWholeFile(place, png!);
   });

@@ -80,7 +80,16 @@ export function trainCommand({ folder, data, out, flags: given }: TrainingCall):
   const isPackaged = backbone === packaged.architecture && cachedWeights(packaged.architecture) === undefined;
   if (isPackaged) written.push("--backbone-weights=distilled");
   const report = path.join(out, "report.html");
-  return ["train", "--data", inside.startsWith("..") ? data : inside, "--out", out, "--report", report, ...written];
+  return [
+    "train",
+    "--data",
+    inside.startsWith("..") ? data : inside || ".",
+    "--out",
+    out,
+    "--report",
+    report,
+    ...written,
+  ];
 }
 
 interface TrainingCall {

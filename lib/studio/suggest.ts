@@ -67,8 +67,9 @@ const apart = (a: Float32Array, b: Float32Array): number =>
 
 /** From 0 to 1. */
 function normalised(values: readonly number[]): number[] {
-  const low = Math.min(...values);
-  const reach = Math.max(...values) - low || 1;
+  let [low, high] = [Infinity, -Infinity];
+  for (const value of values) [low, high] = [Math.min(low, value), Math.max(high, value)];
+  const reach = high - low || 1;
   return values.map((value) => (value - low) / reach);
 }
 

@@ -5,6 +5,7 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { byPaperName, metricIds } from "../evaluation/metrics_table.js";
+import { fileError } from "../errors.js";
 import { readRegular } from "../files/input.js";
 import { readMetadata } from "../files/tensors.js";
 import type { ModelConfig } from "../models/config.js";
@@ -187,7 +188,9 @@ export class Trainings {
     if (existsSync(folder)) {
       const place = path.join(this.project.places.own, "removed", new Date().toISOString().replaceAll(":", "-"));
       await makeFolder(place);
-      await rename(folder, path.join(place, name));
+      await rename(folder, path.join(place, name)).catch((error: unknown) =>
+        Promise.reject(fileError(error, "remove", folder)),
+      );
     }
     await this.#changed();
   }
@@ -255,11 +258,11 @@ export class Trainings {
       child.once("error", (error) => (last = `${last}\n${error.message}`));
       child.once("close", (code) => {
         this.#running = undefined;
-        if (entry.state === "running" && !this.#closing) {
-          entry.state = code === 0 ? "done" : "failed";
-          entry.error = code === 0 ? null : errorIn(last);
-        }
-        void this.#changed().then(() => this.#next());
+        // It may have ended well while it was asked to pause.
+        if (code === 0) Object.assign(entry, { state: "done", error: null });
+        else if (entry.state === "running" && !this.#closing)
+          Object.assign(entry, { state: "failed", error: errorIn(last) });
+        void this.#changed().finally(() => this.#next());
         resolve();
       });
     });
@@ -355,6 +358,11 @@ export class Trainings {
     const entries = [...this.#entries.values()];
     this.#saving = this.#saving.then(() => writeJson(this.#file, entries)).catch(() => undefined);
     await this.#saving;
+    await this.tellRuns();
+  }
+
+  /** Tells all pages of the runs as they are now. */
+  async tellRuns(): Promise<void> {
     this.tell({ event: "runs", runs: await this.list() });
   }
 
@@ -399,7 +407,8 @@ function entriesIn(text: string): Entry[] {
   try {
     const entries = JSON.parse(text) as Entry[];
     return entries.filter(
-      ({ name, state, flags }) => nameRule.test(name) && state !== undefined && flags !== undefined,
+      ({ name, state, flags }) =>
+        nameRule.test(name) && typeof state === "string" && typeof flags === "object" && flags,
     );
   } catch {
     return [];
@@ -408,7 +417,10 @@ function entriesIn(text: string): Entry[] {
 
 async function configIn(file: string): Promise<ModelConfig | undefined> {
   try {
-    return JSON.parse((await readMetadata(file))["config"] ?? "") as ModelConfig;
+    const config = JSON.parse((await readMetadata(file))["config"] ?? "") as Partial<ModelConfig>;
+    return config.backbone?.architecture !== undefined && Array.isArray(config.imageSize)
+      ? (config as ModelConfig)
+      : undefined;
   } catch {
     return undefined; // not a model, or being replaced
   }

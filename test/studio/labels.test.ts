@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import path from "node:path";
 import { test } from "node:test";
@@ -183,6 +183,48 @@ test("a mask of a folder that is dropped goes to its own image, and no mask is w
   assert.equal(await add("third/ground_truth/train/crack/c_mask.png", await mask(70)), 409);
   assert.deepEqual(readFileSync(path.join(folder, "data/ground_truth/train/crack/c_mask.png")), old);
   assert.deepEqual(readFileSync(path.join(folder, "data/ground_truth/train/crack/c-2_mask.png")), await mask(9));
+});
+
+test("a mask comes back with the label, names stay, and folders are those that are there", async (t) => {
+  const folder = await temporaryFolder(t);
+  const data = path.join(folder, "data");
+  await writeTree(data, ["Train/Good/0.png", "Train/Good/1.png", "Train/Dent/2.png"], ["Ground_Truth/Dent/2_mask.png"]);
+  const { call } = await opened(folder);
+  const label = async (id: string, rest: object): Promise<string> => {
+    const { status, json } = await call("POST", "/labels", { ids: [id], ...rest });
+    assert.equal(status, 200, JSON.stringify(json));
+    return (json as { moved: Moved[] }).moved[0]?.to ?? id;
+  };
+  const before = await asRead(folder);
+  const good = await label("Train/Dent/2.png", { label: "good" });
+  assert.equal(good, "Train/Good/2.png");
+  assert.equal(await label(good, { label: "defect", kind: "dent" }), "Train/Dent/2.png");
+  assert.deepEqual(await asRead(folder), before);
+  let id = "Train/Dent/2.png";
+  for (let i = 0; i < 4; i++) id = await label(id, { label: "defect", split: i % 2 === 0 ? "test" : "train" });
+  assert.equal(id, "Train/Dent/2.png");
+  assert.deepEqual(await asRead(folder), before);
+  assert.equal(await label(id, { label: "defect", kind: "DENT" }), id, "the same kind, in another case");
+
+  // A mask that is nobody's is not taken, and a link leads where it led.
+  await writeTree(folder, ["raw/x.png"], ["data/Ground_Truth/Dent/x_mask.png"]);
+  mkdirSync(path.join(folder, "unlabelled"));
+  symlinkSync("../raw/x.png", path.join(folder, "unlabelled", "x.png"));
+  await call("GET", "/project");
+  assert.equal(await label("unlabelled/x.png", { label: "defect", kind: "dent" }), "Train/Dent/x-2.png");
+  assert.ok(statSync(path.join(data, "Train/Dent/x-2.png")).isFile());
+});
+
+test("masks that lie elsewhere stay in use: a drawing that would hide them is refused", async (t) => {
+  const folder = await temporaryFolder(t);
+  const images = ["train/good/0.png", "train/good/1.png", "train/scratch/a.png", "train/scratch/b.png"];
+  await writeTree(path.join(folder, "data"), images, ["masks/scratch/a.png"]);
+  const { call } = await opened(folder);
+  const before = await asRead(folder);
+  assert.ok(before.includes("train/scratch/a.png anomalous mask"));
+  const mask = readFileSync(path.join(folder, "data/masks/scratch/a.png"));
+  assert.equal((await call("PUT", "/mask?id=train/scratch/b.png", mask)).status, 409);
+  assert.deepEqual(await asRead(folder), before);
 });
 
 test("kinds that would be read as something else, unknown images and wrong requests change nothing", async (t) => {

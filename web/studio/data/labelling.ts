@@ -12,6 +12,14 @@ export interface Labelling {
   undo(): Promise<string | undefined>;
 }
 
+interface Step {
+  request: LabelRequest;
+  /** Of the images, by their ids: an id may be another image's later, a version may not. */
+  versions: ReadonlyMap<string, string>;
+}
+
+const keyOf = (id: string, version: string): string => `${id}\n${version}`;
+
 /** Stores labels one after another, in the order in which they were given, while the page goes on. */
 export function useLabelling(): Labelling {
   const { setProject } = useStudio();
@@ -19,7 +27,7 @@ export function useLabelling(): Labelling {
   const turn = useRef<Promise<unknown>>(Promise.resolve());
   /** Where images lie by now that are asked for by an earlier name. */
   const places = useRef(new Map<string, string>());
-  const done = useRef<LabelRequest[][]>([]);
+  const done = useRef<Step[][]>([]);
   const [canUndo, setCanUndo] = useState(false);
 
   const inTurn = async <T>(work: () => Promise<T>): Promise<T | undefined> => {
@@ -29,32 +37,41 @@ export function useLabelling(): Labelling {
     return result;
   };
 
-  const send = async (request: LabelRequest): Promise<Moved[]> => {
-    const now = (id: string): string => places.current.get(id) ?? id;
-    const { moved, project } = await api.label({ ...request, ids: request.ids.map(now) });
-    for (const { from, to } of moved) {
-      for (const [earlier, at] of places.current) if (at === from) places.current.set(earlier, to);
-      places.current.set(from, to);
-      places.current.delete(to);
+  /** Resolves to what was moved, with the id that it was asked for by. */
+  const send = async ({ request, versions }: Step): Promise<(Moved & { asked: string; version: string })[]> => {
+    const asked = new Map<string, string>();
+    for (const id of request.ids) asked.set(places.current.get(keyOf(id, versions.get(id)!)) ?? id, id);
+    const { moved, project } = await api.label({ ...request, ids: [...asked.keys()] });
+    const found = moved.map((one) => {
+      const id = asked.get(one.from)!;
+      return { ...one, asked: id, version: versions.get(id)! };
+    });
+    for (const { from, to, version } of found) {
+      for (const [key, at] of places.current)
+        if (at === from && key.endsWith(`\n${version}`)) places.current.set(key, to);
+      places.current.set(keyOf(from, version), to);
+      places.current.delete(keyOf(to, version));
     }
     setProject(project);
-    return moved;
+    return found;
   };
 
   const store: Labelling["store"] = async (images, requests) => {
     const found = await inTurn(async () => {
-      const before = new Map(images.map((image) => [places.current.get(image.id) ?? image.id, image]));
-      const steps: LabelRequest[] = [];
-      const to = new Map<string, string>();
+      const before = new Map(images.map((image) => [image.id, image]));
+      const versions = new Map(images.map(({ id, version }) => [id, version]));
+      const steps: Step[] = [];
+      const places = new Map<string, string>();
       for (const request of requests)
-        for (const moved of await send(request)) {
-          const { id, label, kind, split } = before.get(moved.from)!;
-          to.set(id, moved.to);
-          steps.push({ ids: [moved.to], label, ...(kind !== null && { kind }), ...(split !== null && { split }) });
+        for (const { asked, to, version } of await send({ request, versions })) {
+          const { label, kind, split } = before.get(asked)!;
+          places.set(asked, to);
+          const back = { ids: [to], label, ...(kind !== null && { kind }), ...(split !== null && { split }) };
+          steps.push({ request: back, versions: new Map([[to, version]]) });
         }
       if (steps.length > 0) done.current.push(steps);
       setCanUndo(done.current.length > 0);
-      return to;
+      return places;
     });
     return new Map(images.map(({ id }) => [id, found?.get(id) ?? id]));
   };

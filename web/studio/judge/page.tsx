@@ -1,4 +1,4 @@
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 
 import type { ReportImage } from "../../../lib/report/types.js";
 import type { Judgement } from "../../../lib/studio/types.js";
@@ -21,7 +21,11 @@ export function JudgePage({ rest }: { rest: string }) {
     if (rest !== "" && runs.some(({ name, finished }) => name === rest && finished !== null)) setModel(rest);
   }, [rest]);
   const name = model?.name;
+  // An answer about another model than the one that is shown by now is late.
+  const nameNow = useRef(name);
+  nameNow.current = name;
   const take = (found: Judgement): void => {
+    if (found.run !== nameNow.current) return;
     setJudgement(found);
     setThreshold(found.evaluation?.axis.threshold);
   };
@@ -31,13 +35,17 @@ export function JudgePage({ rest }: { rest: string }) {
   }, [name, model?.finished]);
   // Labels may have changed, here or elsewhere: a threshold that is being moved stays.
   useEffect(() => {
-    if (name !== undefined && judgement) void attempt(async () => setJudgement(await api.judgement(name)));
+    if (name === undefined || !judgement) return;
+    void attempt(async () => {
+      const found = await api.judgement(name);
+      if (found.run === nameNow.current) setJudgement(found);
+    });
   }, [project.images]);
   if (!model) return <NoModel />;
   const judge = (): Promise<void> => attempt(async () => take(await api.judge(model.name)));
   const save = (): Promise<void> =>
     attempt(async () => {
-      take(await api.setThreshold(model.name, threshold!));
+      take(await api.setThreshold(judgement!.run, threshold!));
       tell({ text: texts.thresholdSaved });
     });
   const evaluation = judgement?.evaluation;
