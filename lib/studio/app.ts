@@ -55,6 +55,8 @@ const byId = z.strictObject({
   mask: z.literal("1").optional(),
 });
 
+const drawnOn = z.strictObject({ id: z.string().min(1).max(4096), seen: z.string().optional() });
+
 type Run = { Params: { run: string } };
 type Action = { Params: { run: string; action: string } };
 
@@ -158,16 +160,17 @@ function addProject(app: FastifyInstance, { project, events }: StudioParts): voi
     const bytes = await found(maskPng(project, read(byId, query).id));
     return bytes ? sendPicture(reply, { type: "image/png", bytes }, false) : reply.code(204).send();
   });
-  app.put("/api/v1/mask", async ({ query, body }, reply) => {
-    const { id } = read(byId, query);
-    if (!Buffer.isBuffer(body) || body.length === 0) throw new HttpError("BAD_REQUEST", "Send a PNG as the body.");
-    await storeMask(project, labels, id, body).finally(changed);
-    return reply.code(204).send();
+  const store = async ({ query, body }: FastifyRequest): Promise<{ mask: string | null }> => {
+    const { id, seen } = read(drawnOn, query);
+    await storeMask(project, labels, { id, seen, png: Buffer.isBuffer(body) ? body : undefined }).finally(changed);
+    return { mask: project.image(id).shown.mask };
+  };
+  app.put("/api/v1/mask", (request) => {
+    if (!Buffer.isBuffer(request.body) || request.body.length === 0)
+      throw new HttpError("BAD_REQUEST", "Send a PNG as the body.");
+    return store(request);
   });
-  app.delete("/api/v1/mask", async ({ query }, reply) => {
-    await storeMask(project, labels, read(byId, query).id, undefined).finally(changed);
-    return reply.code(204).send();
-  });
+  app.delete("/api/v1/mask", store);
   app.post("/api/v1/validation", async (request): Promise<Validation> => {
     const { dataset } = project;
     if (!dataset) return { problems: project.shown().problems, warnings: [] };

@@ -20,12 +20,19 @@ export async function maskPng(project: Project, id: string): Promise<Buffer | un
 
 /**
  * Stores the mask of a defect where the command line looks for it, or takes it away (`png` undefined, or nothing is marked).
+ * `seen`: the mask's version that was drawn on, "" for none; undefined: whichever is there.
  * Errors: NOT_FOUND, CONFLICT (not a defect, or read-only), BAD_REQUEST (another size), IMAGE_UNREADABLE.
  */
-export function storeMask(project: Project, labels: Labels, id: string, png: Buffer | undefined): Promise<void> {
+export function storeMask(
+  project: Project,
+  labels: Labels,
+  { id, seen, png }: { id: string; seen: string | undefined; png: Buffer | undefined },
+): Promise<void> {
   return labels.change(async () => {
     const { shown, file, mask } = project.image(id);
     if (project.readOnly !== null) throw new HttpError("CONFLICT", project.readOnly);
+    if (seen !== undefined && seen !== (shown.mask ?? ""))
+      throw new HttpError("CONFLICT", "The mask was changed elsewhere meanwhile. Load the page again to see it.");
     if (shown.label !== "defect")
       throw new HttpError("CONFLICT", "Only defects have masks. Label the image as a defect first.");
     const drawn = png && (await decodeMask(png, "the mask"));

@@ -74,8 +74,12 @@ export const api = {
   add: (name: string, file: Blob) =>
     json<{ id: string | null }>(`/api/v1/images?name=${encodeURIComponent(name)}`, bytes("POST", file)),
   validate: () => json<Validation>("/api/v1/validation", send("POST")),
-  saveMask: (id: string, mask: Blob | undefined) =>
-    ask(`/api/v1/mask?${idOf(id)}`, mask ? bytes("PUT", mask) : { method: "DELETE" }),
+  /** `seen`: the version of the mask that was drawn on. Resolves to that of the one that is stored. */
+  saveMask: (id: string, seen: string | null, mask: Blob | undefined) =>
+    json<{ mask: string | null }>(
+      `/api/v1/mask?${idOf(id)}&seen=${encodeURIComponent(seen ?? "")}`,
+      mask ? bytes("PUT", mask) : { method: "DELETE" },
+    ),
   options: async () => (await json<{ options: TrainingOption[] }>("/api/v1/training-options")).options,
   estimate: (flags: TrainingFlags, signal: AbortSignal) =>
     json<Estimate>("/api/v1/estimate", send("POST", { flags }, signal)),

@@ -41,6 +41,11 @@ export function JudgePage({ rest }: { rest: string }) {
       if (found.run === nameNow.current) setJudgement(found);
     });
   }, [project.images]);
+  // Of a long judging, or one that another page began.
+  const isJudging = work?.kind === "judging" && work.run === name;
+  useEffect(() => {
+    if (name !== undefined && judgement && !isJudging) void attempt(async () => take(await api.judgement(name)));
+  }, [isJudging]);
   if (!model) return <NoModel />;
   const judge = (): Promise<void> => attempt(async () => take(await api.judge(model.name)));
   const save = (): Promise<void> =>
@@ -50,7 +55,6 @@ export function JudgePage({ rest }: { rest: string }) {
     });
   const evaluation = judgement?.evaluation;
   const isMoved = evaluation && threshold !== undefined && threshold !== evaluation.axis.threshold;
-  const isJudging = work?.kind === "judging";
   return (
     <>
       <h1 class="hidden">{texts.pages.judge}</h1>

@@ -1,4 +1,4 @@
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 
 import { addresses, api } from "../api.js";
 import { useStudio } from "../studio.js";
@@ -11,6 +11,9 @@ export function MaskPage({ rest }: { rest: string }) {
   const defects = project.images.filter(({ label }) => label === "defect");
   const image =
     rest === "" ? (defects.find(({ mask }) => mask === null) ?? defects[0]) : defects.find(({ id }) => id === rest);
+  /** The mask that the editor shows: what another page stores meanwhile is not written over. */
+  const seen = useRef<{ id: string; mask: string | null }>({ id: "", mask: null });
+  if (image && seen.current.id !== image.id) seen.current = { id: image.id, mask: image.mask };
   // The address says which, so that it stays the same one when it has its mask.
   const id = image?.id;
   useEffect(() => {
@@ -49,7 +52,9 @@ export function MaskPage({ rest }: { rest: string }) {
         {...(image.mask !== null && { mask: addresses.mask(image) })}
         {...(model && { propose: () => api.proposal(model.name, image.id) })}
         onSave={async (mask) => {
-          await api.saveMask(image.id, mask);
+          const { id: shownId, mask: before } = seen.current;
+          const stored = await api.saveMask(image.id, shownId === image.id ? before : image.mask, mask);
+          seen.current = { id: image.id, mask: stored.mask };
           await reload();
         }}
       />
