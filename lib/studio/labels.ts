@@ -77,11 +77,23 @@ export class Labels {
       if (place ?? mask) this.#refuseReadOnly();
       if (mask) return this.#keepMask(root, mask, wanted, bytes);
       if (place?.label === "defect") checkKind(place.kind);
+      const known = await this.#same(bytes);
+      if (known !== undefined) {
+        if (place) this.#dropped.set(dropKey(root, place.split, place.kind, wanted), known);
+        return null;
+      }
       const folder = await this.#folderOf(place);
-      const { id, isNew } = await this.#keep(folder, wanted, bytes, await this.#taken(folder, place));
+      const id = await this.#keep(folder, wanted, bytes, await this.#taken(folder, place));
       if (place) this.#dropped.set(dropKey(root, place.split, place.kind, wanted), id);
-      return isNew ? id : null;
+      return id;
     });
+  }
+
+  /** An image of the project with these bytes, whatever it is called and labelled: a folder may be dropped again. */
+  async #same(bytes: Buffer): Promise<string | undefined> {
+    for (const { shown, file } of this.project.images)
+      if (shown.version.startsWith(`${bytes.length.toString(36)}.`) && (await holds(file, bytes))) return shown.id;
+    return undefined;
   }
 
   /** A mask goes to the image that came with it, whatever that is called here, and never takes the place of another. */
@@ -189,18 +201,11 @@ export class Labels {
     return [...here, ...namesakes, ...masks];
   }
 
-  /** Writes an image under a name that is free, unless it is there already. */
-  async #keep(
-    folder: string,
-    wanted: string,
-    bytes: Buffer,
-    taken: readonly string[],
-  ): Promise<{ id: string; isNew: boolean }> {
-    const before = path.join(folder, wanted);
-    if (await holds(before, bytes)) return { id: this.#idOf(before), isNew: false };
+  /** Writes an image under a name that is free. */
+  async #keep(folder: string, wanted: string, bytes: Buffer, taken: readonly string[]): Promise<string> {
     const file = path.join(folder, freeName(wanted, taken));
     await writeWholeFile(file, bytes);
-    return { id: this.#idOf(file), isNew: true };
+    return this.#idOf(file);
   }
 
   #idOf(file: string): string {

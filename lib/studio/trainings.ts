@@ -299,6 +299,7 @@ export class Trainings {
     this.#trying = true;
     try {
       await rm(out, { recursive: true, force: true });
+      signal.throwIfAborted();
       const child = this.#fork(trainCommand({ folder, data, out: path.relative(folder, out), flags }));
       return await new Promise<Estimate>((resolve, reject) => {
         const pace = new Pace("trial", Number(flags["batch"] ?? 32), () => undefined);
@@ -325,8 +326,8 @@ export class Trainings {
         });
       });
     } finally {
+      await rm(out, { recursive: true, force: true }).catch(() => undefined);
       this.#trying = false;
-      await rm(out, { recursive: true, force: true });
       this.#next();
     }
   }

@@ -30,7 +30,8 @@ test("from an empty folder: images come in, get labels, and lie as the command l
     const { json } = await call("POST", `/images?name=part${i}.png`, await pngImage(64, 64, i));
     assert.deepEqual(json, { id: `unlabelled/part${i}.png` });
   }
-  // The same image again, and another one of its name.
+  // The same image again, also by another name, and another one of its name.
+  assert.deepEqual((await call("POST", "/images?name=copy.png", await pngImage(64, 64, 3))).json, { id: null });
   assert.deepEqual((await call("POST", "/images?name=part0.png", await pngImage(64, 64, 0))).json, { id: null });
   const { json: other } = await call("POST", "/images?name=part0.png", await pngImage(64, 64, 9));
   assert.deepEqual(other, { id: "unlabelled/part0-2.png" });
