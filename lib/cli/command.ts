@@ -76,6 +76,7 @@ export async function interruptible<T>(
   process.on("SIGINT", onSignal);
   process.on("SIGTERM", onSignal);
   if (process.connected) process.on("disconnect", onDisconnect);
+  else if (process.connected === false) controller.abort(); // it had a channel, and its program is gone already
   process.channel?.unref();
   try {
     return await work(controller.signal);

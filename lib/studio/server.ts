@@ -52,7 +52,10 @@ export async function startStudio(
   const parts = { project, trainings, judge, detectors, events, isStopping: () => stopping };
   const app = makeStudio(settings, parts);
   const connections = new Connections(app.server);
-  await listen("studio", app, { host: "127.0.0.1", port: settings.port });
+  await listen("studio", app, { host: "127.0.0.1", port: settings.port }).catch(async (error: unknown) => {
+    await trainings.close(); // nobody could stop what it trains
+    throw error;
+  });
 
   let seen = "";
   const timer = setInterval(() => void lookAtLine().catch(() => undefined), lineMs).unref();
