@@ -64,7 +64,8 @@ function decidesNothing(where: string, name: string, value: number, decision: De
   });
 }
 
-function deviations(calibration: Calibration | null): Record<Source, number> {
+/** Of the good parts' scores, by what the calibration knows of them. */
+export function deviations(calibration: Calibration | null): Record<Source, number> {
   const of = (source: Source): number => {
     const { deviation } = moments(calibration?.good?.[source].values ?? []);
     return deviation > 0 ? deviation : 1;

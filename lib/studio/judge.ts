@@ -1,6 +1,7 @@
 import { evaluate } from "../evaluation/evaluate.js";
 import { fileIdentity } from "../checksum.js";
-import { moments } from "../calibration/rate.js";
+import { sigmoid } from "../calibration/describe.js";
+import { deviations } from "../detection/decide.js";
 import { recordOf } from "../detection/record.js";
 import type { Detection } from "../detection/types.js";
 import { hasCode, SuperSimpleNetError } from "../errors.js";
@@ -298,16 +299,12 @@ function thresholdsAt(
   value: number,
   { scoreLogit, mapLogit, calibration, decision }: Model["config"]["thresholds"],
 ): ThresholdOptions {
-  const score = (logit: number): number => 1 / (1 + Math.exp(-logit));
-  if (kind === "score") return { score: score(value) };
+  if (kind === "score") return { score: sigmoid(value) };
   if (kind === "map") return { mapLogit: value };
   // Both move by the same number of standard deviations of good parts: the unit of the margin.
-  const deviation = (source: "score" | "map"): number => {
-    const found = moments(calibration?.good?.[source].values ?? []).deviation;
-    return found > 0 ? found : 1;
-  };
+  const { score, map } = deviations(calibration);
   return {
-    ...(decision !== "map" && { score: score(scoreLogit + value * deviation("score")) }),
-    ...(decision !== "score" && { mapLogit: mapLogit + value * deviation("map") }),
+    ...(decision !== "map" && { score: sigmoid(scoreLogit + value * score) }),
+    ...(decision !== "score" && { mapLogit: mapLogit + value * map }),
   };
 }

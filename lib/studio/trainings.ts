@@ -4,7 +4,7 @@ import { readdir, rename, rm, stat } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { byPaperName, metricIds } from "../evaluation/metrics_table.js";
+import { metricIds, metricsTable } from "../evaluation/metrics_table.js";
 import { fileError } from "../errors.js";
 import { readRegular } from "../files/input.js";
 import { readMetadata } from "../files/tensors.js";
@@ -432,8 +432,8 @@ async function metricsIn(file: string): Promise<StudioRun["metrics"]> {
   if (text === undefined) return null;
   try {
     const { metrics } = JSON.parse(text) as { metrics: Record<string, number | null> };
-    const names = byPaperName(Object.fromEntries(metricIds.map((id) => [id, id])) as Record<string, string>);
-    return Object.fromEntries(Object.keys(names).flatMap((name) => (name in metrics ? [[name, metrics[name]!]] : [])));
+    const names = metricIds.map((id) => metricsTable[id].name);
+    return Object.fromEntries(names.flatMap((name) => (name in metrics ? [[name, metrics[name]!]] : [])));
   } catch {
     return null;
   }
