@@ -132,6 +132,37 @@ export interface ConversionOptions {
   copy: boolean;
 }
 
+/** Pixels: left, top, width, height. */
+export interface Rectangle {
+  x: number;
+  y: number;
+  width: number;
+  height: number;
+}
+
+/** A part of an image that is resized as a whole, of which a window is cut out. */
+export interface WindowOptions {
+  /** The part, in pixels of the image. */
+  region: Rectangle;
+  /** Its size where the window is cut out. */
+  toHeight: number;
+  toWidth: number;
+  /** Pixels of that size. Beyond the edges the outermost pixels repeat. */
+  window: Rectangle;
+  method: ResizeMethod | "nearest";
+}
+
+/** Which rows of an image are at hand, and what they are. */
+export interface SampleRows {
+  width: number;
+  /** Of the image, from 0. */
+  firstRow: number;
+  rows: number;
+  /** As in ConversionOptions. */
+  channels: 1 | 3 | 4;
+  bitDepth: number;
+}
+
 /** Where the pixels of an uncompressed BMP lie. */
 export interface BmpLayout {
   width: number;
@@ -155,6 +186,8 @@ export interface StepItem {
   pixels?: Uint8Array;
   /** SHA-256 of the pixels. Give it with them when there is a cache file. */
   content?: Uint8Array;
+  /** The image will not be seen again: its features are not kept. */
+  once?: boolean;
 }
 
 export interface CacheReport {
@@ -216,6 +249,8 @@ export interface Target {
 
 export interface NativeTrainer {
   setTargets(targets: Target[]): Promise<void>;
+  /** Forgets all targets. */
+  clearTargets(): Promise<void>;
   /** The keys whose features are not cached: their pixels must be given to the next step. Safe while a step runs. */
   missing(keys: number[]): number[];
   /** As it is when the steps that are queued have been made. */
@@ -240,6 +275,8 @@ export interface NativeTrainer {
   /** The per-channel standard deviation of the features observed so far, by all ranks. Collective. */
   featureStd(): Promise<Float32Array>;
   setNoiseStd(noiseStd: Float32Array): Promise<void>;
+  /** The score logits that the heads of now give images, as a detector with these heads does. Needs no targets. */
+  scores(items: StepItem[]): Promise<Float32Array>;
   /** Heads by the authors' names, and the optimiser's moments by the same names. */
   state(): Promise<{ heads: TensorMap; optimizer: TensorMap }>;
   restore(state: { heads: TensorMap; optimizer: TensorMap }): Promise<void>;
@@ -406,6 +443,16 @@ export interface NativeBinding {
     samples: Uint8Array | Uint16Array,
     options: ConversionOptions,
   ): Promise<SampleFacts & { pixels: Uint8Array }>;
+  /**
+   * RGB of a window, with the values that it has in the region resized as a whole. Pixels with a byte other than 0 in
+   * `ignored` (rows x width) are ImageNet's mean colour before. The rows that the window needs must be at hand. Not copied.
+   */
+  imageWindow(
+    samples: Uint8Array | Uint16Array,
+    options: SampleRows & WindowOptions & { ignored?: Uint8Array },
+  ): Promise<Uint8Array>;
+  /** The same of a mask of height x width with one byte a pixel. Not copied. */
+  maskWindow(mask: Uint8Array, options: { height: number; width: number } & WindowOptions): Promise<Uint8Array>;
   /** 8-bit CMYK, 0 = no ink. Not copied. */
   cmykToRgb(cmyk: Uint8Array): Promise<Uint8Array>;
   /** The RGB pixels of a BMP, and the highest index of the palette that they use. The file is not copied. */
@@ -424,12 +471,16 @@ export interface NativeBinding {
   /** 1 where either mask has 1. Not copied; `into` becomes the result. */
   mergeMasks(into: Uint8Array, other: Uint8Array): Promise<{ pixels: Uint8Array; marked: number }>;
   flipImage(pixels: Uint8Array, height: number, width: number, channels: number, flip: number): Uint8Array;
-  /** `mask` is 0/1 at the image's own size. One result per requested flip. */
+  /**
+   * `mask` is 0/1 at the image's own size. One result per requested flip. `ignored`: of the same size; feature cells with a
+   * pixel that is not 0 there have weight 0.
+   */
   trainingTargets(
     mask: Uint8Array,
     height: number,
     width: number,
     options: TargetOptions,
+    ignored?: Uint8Array,
   ): Promise<{ mask: Float32Array; weight: Float32Array }[]>;
   /** Bilinear, half-pixel centres, float32 (maps to the image's own size). */
   resizeMap(map: Float32Array, height: number, width: number, toHeight: number, toWidth: number): Promise<Float32Array>;

@@ -155,6 +155,7 @@ Napi::Object init(Napi::Env env, Napi::Object createError) {
   addFunction<shutdown>(env, exports, "shutdown");
   registerFiles(env, exports);
   registerImages(env, exports);
+  registerWindows(env, exports);
   registerMetrics(env, exports);
   registerTrainer(env, exports);
   registerGroup(env, exports);

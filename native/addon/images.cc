@@ -249,8 +249,13 @@ Napi::Value trainingTargetsToJs(const Napi::CallbackInfo& info) {
   const int64_t height = integer(info[1]), width = integer(info[2]);
   TargetOptions options = targetOptionsFromJs(info[3].As<Napi::Object>());
   const HeldArray<uint8_t> mask(imageFromJs(info[0], height, width, /*channels=*/1));
+  std::optional<HeldArray<uint8_t>> ignored;
+  if (!info[4].IsUndefined()) ignored.emplace(imageFromJs(info[4], height, width, /*channels=*/1));
   return runOnPool<std::vector<TrainingTarget>>(
-      info.Env(), [=, options = std::move(options)] { return trainingTargets(mask.data(), height, width, options); },
+      info.Env(),
+      [=, options = std::move(options)] {
+        return trainingTargets(mask.data(), ignored ? ignored->data() : nullptr, height, width, options);
+      },
       [](Napi::Env env, std::vector<TrainingTarget>& targets) -> Napi::Value {
         return listToJs(env, targets, [env](const TrainingTarget& target) {
           Napi::Object out = Napi::Object::New(env);

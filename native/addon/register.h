@@ -26,6 +26,7 @@ void addFunction(Napi::Env env, Napi::Object exports, const char* name) {
 
 void registerFiles(Napi::Env env, Napi::Object exports);    // tensor files
 void registerImages(Napi::Env env, Napi::Object exports);   // resize, training targets
+void registerWindows(Napi::Env env, Napi::Object exports);  // views of images
 void registerMetrics(Napi::Env env, Napi::Object exports);  // ROC, AP, AUPRO, regions
 void registerTrainer(Napi::Env env, Napi::Object exports);
 void registerDetector(Napi::Env env, Napi::Object exports);

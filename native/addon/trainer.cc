@@ -44,6 +44,7 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
     return DefineClass(env, "NativeTrainer",
                        {
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::setTargets>>("setTargets"),
+                           InstanceMethod<&NativeTrainer::call<&NativeTrainer::clearTargets>>("clearTargets"),
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::missing>>("missing"),
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::cacheReport>>("cacheReport"),
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::plan>>("plan"),
@@ -53,6 +54,7 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::observeFeatures>>("observeFeatures"),
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::featureStd>>("featureStd"),
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::setNoiseStd>>("setNoiseStd"),
+                           InstanceMethod<&NativeTrainer::call<&NativeTrainer::scores>>("scores"),
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::state>>("state"),
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::restore>>("restore"),
                            InstanceMethod<&NativeTrainer::call<&NativeTrainer::shareState>>("shareState"),
@@ -86,6 +88,7 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
       if (!pixels.IsUndefined()) item.pixels = bytesFromJs(pixels, {config_.imageHeight, config_.imageWidth, 3});
       if (const Napi::Value content = object.Get("content"); !content.IsUndefined())
         item.content = digestFromJs(content);
+      item.once = isDefined(object, "once") && getBool(object, "once");
       return item;
     });
   }
@@ -102,6 +105,10 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
     return runOnEngine(env, [trainer = trainer(env), targets = std::move(targets)] {
       for (const auto& [key, target] : targets) trainer->setTarget(key, target);
     });
+  }
+
+  Napi::Value clearTargets(const Napi::CallbackInfo& info) {
+    return runOnEngine(info.Env(), [trainer = trainer(info.Env())] { trainer->clearTargets(); });
   }
 
   Napi::Value missing(const Napi::CallbackInfo& info) {
@@ -196,6 +203,12 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
   Napi::Value setNoiseStd(const Napi::CallbackInfo& info) {
     return runOnEngine(
         info.Env(), [trainer = trainer(info.Env()), noise = float32FromJs(info[0])] { trainer->setNoiseStd(noise); });
+  }
+
+  Napi::Value scores(const Napi::CallbackInfo& info) {
+    return runOnEngine<std::vector<float>>(
+        info.Env(), [trainer = trainer(info.Env()), items = itemsFromJs(info[0])] { return trainer->scores(items); },
+        [](Napi::Env e, std::vector<float>& scores) { return vectorToJs(e, scores); });
   }
 
   Napi::Value state(const Napi::CallbackInfo& info) {

@@ -4,7 +4,24 @@
 
 namespace ssn {
 
-std::vector<TrainingTarget> trainingTargets(const uint8_t* mask, int64_t height, int64_t width,
+namespace {
+
+// 1 in every feature cell that an ignored pixel lies in, as shares of an axis go.
+std::vector<float> ignoredCells(const uint8_t* ignored, int64_t height, int64_t width, Flip flip,
+                                const TargetOptions& options) {
+  std::vector<uint8_t> flipped(height * width);
+  flipImage(ignored, height, width, /*channels=*/1, flip, flipped.data());
+  std::vector<float> cells(options.featureHeight * options.featureWidth);
+  for (int64_t y = 0; y < height; ++y)
+    for (int64_t x = 0; x < width; ++x)
+      if (flipped[y * width + x] != 0)
+        cells[y * options.featureHeight / height * options.featureWidth + x * options.featureWidth / width] = 1.0f;
+  return cells;
+}
+
+}  // namespace
+
+std::vector<TrainingTarget> trainingTargets(const uint8_t* mask, const uint8_t* ignored, int64_t height, int64_t width,
                                             const TargetOptions& options) {
   const int64_t imagePixels = options.imageHeight * options.imageWidth;
   const int64_t featurePixels = options.featureHeight * options.featureWidth;
@@ -37,6 +54,10 @@ std::vector<TrainingTarget> trainingTargets(const uint8_t* mask, int64_t height,
     TrainingTarget target{toFeatures(mask32, flip, options.alignCorners),
                           toFeatures(weight, flip, /*alignCorners=*/true)};
     for (float& value : target.mask) value = value < 0.5f ? 0.0f : 1.0f;
+    if (ignored != nullptr) {
+      const std::vector<float> cells = ignoredCells(ignored, height, width, flip, options);
+      for (int64_t i = 0; i < featurePixels; ++i) target.weight[i] *= 1.0f - cells[i];
+    }
     targets.push_back(std::move(target));
   }
   return targets;

@@ -31,8 +31,9 @@ struct TrainingTarget {
 };
 
 // Dilation and distance weight at full resolution; then both to model size (mask nearest neighbour, weight bilinear),
-// flipped, and to feature size (both bilinear; the mask is then < 0.5 -> 0, else 1). One target per flip.
-std::vector<TrainingTarget> trainingTargets(const uint8_t* mask, int64_t height, int64_t width,
+// flipped, and to feature size (both bilinear; the mask is then < 0.5 -> 0, else 1). One target per flip. `ignored` is
+// of the mask's size and may be null: what touches a pixel that is not 0 there has weight 0.
+std::vector<TrainingTarget> trainingTargets(const uint8_t* mask, const uint8_t* ignored, int64_t height, int64_t width,
                                             const TargetOptions& options);
 
 }  // namespace ssn

@@ -35,6 +35,25 @@ SSN_KERNEL BilinearSamples bilinearSamples(int64_t i, int64_t from, int64_t to, 
 void resizeImage(const uint8_t* image, int64_t height, int64_t width, int64_t channels, uint8_t* out, int64_t toHeight,
                  int64_t toWidth, ResizeMethod method);
 
+struct Rectangle {
+  int64_t x, y, width, height;
+};
+
+// What of a source a window of its resized form is made of.
+struct WindowOptions {
+  int64_t height, width;      // of the source
+  int64_t toHeight, toWidth;  // of the whole that the window is cut from
+  Rectangle window;           // in pixels of that whole; beyond its edges the outermost pixels repeat
+  ResizeMethod method;
+};
+
+// The pixels of the source that the window needs.
+Rectangle neededBy(const WindowOptions& options);
+
+// The window alone, with the values that resizeImage gives it. `part` holds the pixels neededBy(options), and no
+// others.
+void resizeWindow(const uint8_t* part, int64_t channels, const WindowOptions& options, uint8_t* out);
+
 // Bilinear, as torch's upsample_bilinear2d with the given align_corners.
 void resizeMap(const float* map, int64_t height, int64_t width, float* out, int64_t toHeight, int64_t toWidth,
                bool alignCorners);

@@ -59,7 +59,7 @@ int64_t FeatureCache::bytes() const {
   return bytes_ + hostBytes_;
 }
 
-FeatureCache::LayerMaps FeatureCache::offer(int64_t key, const LayerMaps& layerMaps) {
+FeatureCache::LayerMaps FeatureCache::narrowed(const LayerMaps& layerMaps) const {
   LayerMaps stored;
   for (const at::Tensor& layerMap : layerMaps) {
     stored.push_back(layerMap.to(dtype_));
@@ -67,6 +67,18 @@ FeatureCache::LayerMaps FeatureCache::offer(int64_t key, const LayerMaps& layerM
       throw Error("INVALID_OPTION", "float16 cannot hold features above 65504, and this backbone has them.",
                   /*path=*/"", "float32Features");
   }
+  return stored;
+}
+
+FeatureCache::LayerMaps FeatureCache::rounded(const LayerMaps& layerMaps) {
+  const LayerMaps stored = narrowed(layerMaps);
+  std::lock_guard lock(mutex_);
+  ++computed_;
+  return widened(stored);
+}
+
+FeatureCache::LayerMaps FeatureCache::offer(int64_t key, const LayerMaps& layerMaps) {
+  const LayerMaps stored = narrowed(layerMaps);
   std::optional<Digest> content;
   {
     std::lock_guard lock(mutex_);

@@ -41,6 +41,9 @@ class FeatureCache {
   // features that float16 cannot hold.
   LayerMaps offer(int64_t key, const LayerMaps& layerMaps);
 
+  // As offer(), of what will not be asked for again.
+  LayerMaps rounded(const LayerMaps& layerMaps);
+
   struct Report {
     int64_t memory, host, file, computed;  // where the layer maps of find() and offer() came from, since the beginning
     std::vector<Warning> warnings;         // since the last call
@@ -48,6 +51,7 @@ class FeatureCache {
   Report report();
 
  private:
+  LayerMaps narrowed(const LayerMaps& layerMaps) const;
   void keep(int64_t key, const LayerMaps& layerMaps);
   LayerMaps widened(const LayerMaps& layerMaps) const;
 

@@ -13,7 +13,9 @@
 #ifdef SSN_CUDA
 #include "cuda/nccl.h"
 #endif
+#include "features/features.h"
 #include "features/input.h"
+#include "heads/folded.h"
 #include "tf32.h"
 
 namespace ssn {
@@ -79,6 +81,11 @@ void Trainer::setTarget(int64_t key, TrainingImage target) {
   runner_->imagesChanged();
 }
 
+void Trainer::clearTargets() {
+  targets_.clear();
+  runner_->imagesChanged();
+}
+
 const TrainingImage& Trainer::target(int64_t key) const {
   const auto found = targets_.find(key);
   if (found == targets_.end()) throw Error("INTERNAL", "no target for key " + std::to_string(key));
@@ -111,7 +118,7 @@ std::vector<at::Tensor> Trainer::layerMapsOf(const StepItem& item) {
   std::vector<at::Tensor> layerMaps =
       backbone_.forward(normalisedImages(item.pixels.data_ptr<uint8_t>(), 1, config_.imageHeight, config_.imageWidth));
   for (at::Tensor& layerMap : layerMaps) layerMap = layerMap.contiguous(at::MemoryFormat::ChannelsLast).to(at::kFloat);
-  return cache_.offer(item.key, layerMaps);
+  return item.once ? cache_.rounded(layerMaps) : cache_.offer(item.key, layerMaps);
 }
 
 StepOutput Trainer::forwardBackward(const StepInput& input) {
@@ -251,6 +258,31 @@ void Trainer::observe(const std::vector<StepItem>& items) {
     }
     observed_ += static_cast<double>(shape_.height * shape_.width);
   }
+}
+
+std::vector<float> Trainer::scores(const std::vector<StepItem>& items) {
+  at::NoGradGuard guard;
+  const AllowTf32 allow(config_.device, config_.tf32);
+  const auto use = runner_->use();
+  RecyclingScope recycling;
+  runner_->settle();
+  std::optional<FoldedHeads> folded;
+  if (!config_.direct) folded.emplace(heads_, config_.adaptedClassification, geometry_, config_.precision);
+  std::vector<float> out;
+  for (const StepItem& item : items) {
+    std::vector<at::Tensor> layerMaps = layerMapsOf(item);
+    if (folded) {
+      for (at::Tensor& layerMap : layerMaps) layerMap = layerMap.to(config_.precision);
+      out.push_back((*folded)(layerMaps).score.item<float>());
+      continue;
+    }
+    const at::Tensor features = pooledFeatures(layerMaps, config_.alignCorners, config_.upscale);
+    const at::Tensor adaptedFeatures = adapted(heads_, features);
+    out.push_back(headsDirect(heads_, adaptedFeatures, config_.adaptedClassification ? adaptedFeatures : features,
+                              /*training=*/false, /*stopGradient=*/false)
+                      .score.item<float>());
+  }
+  return out;
 }
 
 std::vector<float> Trainer::featureStd() {

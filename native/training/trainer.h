@@ -55,6 +55,7 @@ struct StepItem {
   int64_t key;
   at::Tensor pixels;              // H x W x 3 uint8; undefined if the features are cached
   std::optional<Digest> content;  // SHA-256 of the pixels, if there is a cache file
+  bool once = false;              // will not be seen again: its features are not kept
 };
 
 struct StepLosses {
@@ -84,6 +85,7 @@ class Trainer {
   ~Trainer();
 
   void setTarget(int64_t key, TrainingImage target);
+  void clearTargets();
 
   // Announces the next steps, whose targets are set, so that the host need not wait for a GPU within each of them.
   struct Plan {
@@ -111,6 +113,9 @@ class Trainer {
   void observe(const std::vector<StepItem>& items);
   std::vector<float> featureStd();
   void setNoiseStd(const at::Tensor& noiseStd);
+
+  // The score logits that the heads of now give images, as a detector with these heads does.
+  std::vector<float> scores(const std::vector<StepItem>& items);
 
   struct State {
     TensorMap heads, optimizer;
