@@ -15,6 +15,7 @@ export type { Dataset, Label, Regime, Sample } from "./datasets/dataset.js";
 export type { GeneratedOptions } from "./datasets/generated.js";
 export type { ValidateOptions } from "./datasets/validate.js";
 export type { FolderOptions, ManifestOptions, OpenOptions } from "./schema/datasets.js";
+export type { Rectangle } from "./images/rectangle.js";
 
 // stable: training
 export { Trainer } from "./training/trainer.js";

@@ -1,4 +1,5 @@
 import { invalid, SuperSimpleNetError } from "../errors.js";
+import { isRectangle, type Rectangle } from "../images/rectangle.js";
 import { checkPath } from "../schema/check.js";
 import { isPath } from "../schema/common.js";
 import type { splits } from "../schema/datasets.js";
@@ -21,6 +22,13 @@ export interface Sample {
    * and for image-level labels.
    */
   mask?: string;
+  /**
+   * Absolute path of a mask, or of a folder of masks: any non-zero pixel counts neither as defect nor as good. Normal images
+   * may have one too.
+   */
+  ignore?: string;
+  /** The part of the image to look at: a rectangle in its pixels, or the absolute path of a mask whose non-zero pixels it is. */
+  roi?: Rectangle | string;
   split: Split;
   /** Kind of defect, when the data set names it (MVTec's folder name). */
   defect?: string;
@@ -109,7 +117,7 @@ export function checkStructure(where: string, dataset: Dataset): void {
   }
   const wrong: string[] = [];
   samples.forEach((sample: unknown, i) => {
-    const { id, image, mask, label, split } = (sample ?? {}) as Record<string, unknown>;
+    const { id, image, mask, ignore, roi, label, split } = (sample ?? {}) as Record<string, unknown>;
     const problem = (what: string, value: unknown): void =>
       void wrong.push(
         `samples[${i}]${typeof id === "string" ? ` (${id})` : ""}: ${what}, not ${JSON.stringify(value) ?? String(value)}`,
@@ -117,6 +125,9 @@ export function checkStructure(where: string, dataset: Dataset): void {
     if (typeof id !== "string") problem("'id' must be a string", id);
     if (!isPath(image)) problem("'image' must be a path", image);
     if (mask !== undefined && !isPath(mask)) problem("'mask' must be a path or undefined", mask);
+    if (ignore !== undefined && !isPath(ignore)) problem("'ignore' must be a path or undefined", ignore);
+    if (roi !== undefined && !isPath(roi) && !isRectangle(roi))
+      problem("'roi' must be { x, y, width, height } in whole pixels, a path or undefined", roi);
     if (label !== "normal" && label !== "anomalous") problem("'label' must be 'normal' or 'anomalous'", label);
     if (split !== "train" && split !== "test") problem("'split' must be 'train' or 'test'", split);
   });

@@ -204,6 +204,12 @@ test("a data set that a program made: every sample that is none is named", async
     { ...sample, image: undefined },
     { ...sample, mask: null },
     null,
+    { ...sample, ignore: 1 },
+    { ...sample, roi: { x: 0, y: 0, width: 0, height: 4 } },
+    { ...sample, roi: { x: 0.5, y: 0, width: 4, height: 4 } },
+    { ...sample, roi: "" },
+    { ...sample, ignore: "/a_mask.png", roi: { x: 0, y: 2, width: 4, height: 4 } },
+    { ...sample, ignore: undefined, roi: "/roi.png" },
   ];
   await assert.rejects(fit({ kind: "folder", name: "made", root: "/data", samples }), (error: unknown) => {
     assert.ok(error instanceof SuperSimpleNetError && error.code === "DATASET_INVALID");
@@ -214,7 +220,12 @@ test("a data set that a program made: every sample that is none is named", async
       "samples[4] (a): 'image'",
       "samples[5] (a): 'mask'",
       "samples[6]: 'id'",
+      "samples[7] (a): 'ignore'",
+      "samples[8] (a): 'roi'",
+      "samples[9] (a): 'roi'",
+      "samples[10] (a): 'roi'",
     ];
+    assert.equal(error.problems.filter((problem) => /^samples\[(1[12])\]/.test(problem)).length, 0);
     for (const text of shown)
       assert.ok(
         error.problems.some((problem) => problem.startsWith(text)),
