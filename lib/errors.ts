@@ -10,6 +10,7 @@ export type ErrorCode =
   | "FILE_ERROR" // any other failure of the file system
   | "FILE_CORRUPT" // a weights, model or checkpoint file that cannot be parsed
   | "IMAGE_UNREADABLE"
+  | "VIEW_MISMATCH" // an image that the view of a model cannot be applied to
   | "DATASET_INVALID" // `problems` lists every one
   | "WEIGHTS_MISSING" // trained backbone weights were not found
   | "WEIGHTS_INVALID" // missing, misshapen or non-finite tensors

@@ -38,9 +38,16 @@ export { pullWeights, type PullOptions } from "./backbones/pull.js";
 // stable: detection
 export { Detector } from "./detection/detector.js";
 export type { Drift } from "./calibration/drift_watch.js";
-export type { DetectEachOptions, Detection, ImageSource, NamedImage } from "./detection/types.js";
+export type {
+  AnomalyMap,
+  DetectEachOptions,
+  Detection,
+  DetectOptions,
+  ImageSource,
+  NamedImage,
+} from "./detection/types.js";
 export type { RawImage } from "./images/source.js";
-export type { DetectOptions, DetectorOptions } from "./schema/detection.js";
+export type { DetectorOptions } from "./schema/detection.js";
 export type { Architecture, Precision, Region, TensorMap } from "./native/binding.js";
 
 // experimental: detection over HTTP

@@ -7,40 +7,48 @@ import { type Drift, DriftWatch } from "../calibration/drift_watch.js";
 import { weightsFile } from "../backbones/load.js";
 import { call, invalid, SuperSimpleNetError, text, throwIfAborted } from "../errors.js";
 import { applyMemory } from "../images/budget.js";
-import { type DecodeOptions, type LoadedImage, loadImage } from "../images/decode.js";
+import { type DecodeOptions, loadImage, type PixelFacts } from "../images/decode.js";
 import { prefetch } from "../images/pipeline.js";
 import { pathOfSource } from "../images/source.js";
 import { newestOf, readyBatches } from "../images/stream.js";
 import { isUnreadable } from "../images/unreadable.js";
 import { imageWarnings } from "../images/warnings.js";
 import { computeFor, networkSettings } from "../models/config.js";
+import { isPath } from "../schema/common.js";
 import { checkInTurns, Model, openBackboneOf, openModel, releaseBackbone } from "../models/model.js";
-import type { NativeDetector, Region, ResizeMethod } from "../native/binding.js";
+import type { NativeDetector, Rectangle, Region } from "../native/binding.js";
 import { type ChosenDevice, applyThreads, checkPrecision, resolveDevice } from "../native/device.js";
 import { engine, openEngine } from "../native/engine.js";
 import { lendTensors, sendTensors } from "../native/send.js";
-import { check, checkNames } from "../schema/check.js";
+import { isRectangle } from "../images/rectangle.js";
+import { check, checkNames, checkPath } from "../schema/check.js";
+import type { NetworkSettings } from "../schema/types.js";
 import type { Decision } from "../schema/decisions.js";
-import {
-  detectEachOptions,
-  type DetectOptions,
-  detectOptions,
-  type DetectorOptions,
-  detectorOptions,
-} from "../schema/detection.js";
+import { detectEachOptions, detectOptions, type DetectorOptions, detectorOptions } from "../schema/detection.js";
 import { unheeded } from "../turns.js";
+import { isPlain, type Layout, layoutOf, mapArea } from "../view/layout.js";
+import type { Size } from "../view/mismatch.js";
+import { type Eye, openView, type OwnView, type ViewedImage } from "../view/open.js";
 import { decide, type Limits, limitsOf } from "./decide.js";
-import type { AnomalyMap, DetectEachOptions, Detection, ImageSource, NamedImage } from "./types.js";
+import { coveredMap, fillIgnored, ignoredOf, isOnePiece, lowestOf, type Seen, seeTiles } from "./see.js";
+import type { AnomalyMap, DetectEachOptions, Detection, DetectOptions, ImageSource, NamedImage } from "./types.js";
 
 const where = "Detector.load";
 
 type Source = ImageSource | NamedImage;
 
-/** An image at a detector's size, on its way to the engine. */
+/** An image on its way to the engine. */
 export interface Decoded {
   source: Source;
-  image: LoadedImage;
+  facts: PixelFacts;
+  layout: Layout;
+  /** Where the network sees the image in one piece: the network's input, and the pixels of the map that are ignored. */
+  piece?: { pixels: Uint8Array; ignored: Uint8Array | undefined };
+  /** Where it sees tiles: the image, which is open. */
+  tiles?: ViewedImage;
   decodeMs: number;
+  /** For an image that is not detected on. */
+  close(): void;
 }
 
 interface Unread {
@@ -57,6 +65,9 @@ export let decodeFor: (detector: Detector, source: ImageSource, options?: Decode
 /** The second half: one forward pass, whatever the detector's batch size. */
 export let detectDecoded: (detector: Detector, batch: readonly Decoded[]) => Promise<Detection[]>;
 
+/** What a detector feeds the network with. */
+export let eyeOf: (detector: Detector) => Eye;
+
 type Settings = z.output<typeof detectorOptions>;
 
 /** Images in, decisions out. Load once, use often; calls may overlap, and take turns in the engine batch by batch. */
@@ -72,15 +83,14 @@ export class Detector {
   readonly #drift: DriftWatch;
   readonly #threshold: number;
   readonly #pixelThreshold: number;
-  /** Of the network; the model's own configuration may be changed meanwhile. */
-  readonly #size: { readonly height: number; readonly width: number };
-  readonly #resize: ResizeMethod;
-  readonly #bitDepth: number;
+  /** The model's own configuration may be changed meanwhile. */
+  readonly #eye: Eye;
   #disposed = false;
 
   static {
     decodeFor = (detector, source, options) => detector.#decode(source, options);
-    detectDecoded = (detector, batch) => detector.#run(batch);
+    detectDecoded = (detector, batch) => detector.#run(batch, {});
+    eyeOf = (detector) => detector.#eye;
   }
 
   private constructor(model: Model, chosen: ChosenDevice, native: NativeDetector, settings: Settings, limits: Limits) {
@@ -90,10 +100,7 @@ export class Detector {
     this.#native = native;
     this.#settings = settings;
     const { thresholds } = model.config;
-    const { imageSize, resize, bitDepth } = networkSettings(model.config);
-    this.#size = { height: imageSize[0], width: imageSize[1] };
-    this.#resize = resize;
-    this.#bitDepth = bitDepth;
+    this.#eye = eyeFor(networkSettings(model.config));
     this.#limits = limits;
     this.#drift = new DriftWatch(thresholds.calibration, limits.decision);
     this.#threshold = settings.threshold ?? sigmoid(limits.defect.score);
@@ -157,10 +164,10 @@ export class Detector {
     options?: DetectOptions,
   ): Promise<Detection | Detection[]>;
   async detect(source: Source | readonly Source[], options: DetectOptions = {}): Promise<Detection | Detection[]> {
-    const { signal } = check("detector.detect", detectOptions, options);
+    check("detector.detect", detectOptions, options);
     const many = Array.isArray(source);
     const out: Detection[] = [];
-    for await (const detection of this.detectEach(many ? source : [source as Source], { signal })) out.push(detection);
+    for await (const detection of this.detectEach(many ? source : [source as Source], options)) out.push(detection);
     return many ? out : out[0]!;
   }
 
@@ -182,11 +189,13 @@ export class Detector {
     if (latestOnly && !live)
       throw invalid("detector.detectEach", "latestOnly", "false for a list of images", latestOnly);
     this.#assertUsable();
-    const { batchSize } = this.#settings;
+    // Images that are seen in tiles stay open, and keep their place in the memory for images, until their turn is over.
+    const inTiles = this.#eye.view.tiles !== null;
+    const batchSize = inTiles ? 1 : this.#settings.batchSize;
     const load = (source: Source): Promise<Decoded | Unread> =>
       this.#decode(source).catch((failure: unknown) => ({ source, failure }));
     // Enough decoded ahead for the next batch, so that the engine need not wait where the cores allow.
-    const ahead = Math.max(4, batchSize);
+    const ahead = inTiles ? 1 : Math.max(4, batchSize);
     const decoded = !live
       ? batchesOf(prefetch(sources, load, { ahead, signal }), batchSize)
       : latestOnly
@@ -195,32 +204,61 @@ export class Detector {
     for await (const items of decoded) {
       let batch: Decoded[] = [];
       for (const item of items) {
-        if ("image" in item) {
+        if (!("failure" in item)) {
           batch.push(item);
           continue;
         }
-        yield* this.#results(batch, signal);
+        yield* this.#results(batch, options);
         batch = [];
         if (!options.onUnreadable || !isUnreadable(item.failure)) throw item.failure;
         await options.onUnreadable(item.failure, item.source);
       }
-      yield* this.#results(batch, signal);
+      yield* this.#results(batch, options);
     }
   }
 
   async #decode(source: Source, options?: DecodeOptions): Promise<Decoded> {
     const start = performance.now();
-    const [resize, bitDepth] = [this.#resize, this.#bitDepth];
-    const image = await loadImage(imageOf(source), { ...options, ...this.#size, resize, bitDepth });
-    return { source, image, decodeMs: performance.now() - start };
+    const { image, own } = partsOf(source);
+    const decoded = await (isPlain(this.#eye.view) && own.roi === undefined && own.ignore === undefined
+      ? this.#decodePlain(image, options)
+      : this.#decodeView(image, own, options));
+    return { close: () => undefined, ...decoded, source, decodeMs: performance.now() - start };
   }
 
-  async *#results(
-    batch: readonly Decoded[],
-    signal: AbortSignal | undefined,
-  ): AsyncGenerator<Detection, void, undefined> {
+  async #decodePlain(
+    source: ImageSource,
+    options?: DecodeOptions,
+  ): Promise<Pick<Decoded, "facts" | "layout" | "piece">> {
+    const { view, tile, resize, bitDepth } = this.#eye;
+    const facts = await loadImage(source, { ...options, ...tile, resize, bitDepth });
+    const size = { width: facts.sourceWidth, height: facts.sourceHeight };
+    const layout = layoutOf(view, tile, { size, region: { x: 0, y: 0, ...size }, name: "" });
+    return { facts, layout, piece: { pixels: facts.pixels, ignored: undefined } };
+  }
+
+  async #decodeView(
+    source: ImageSource,
+    own: OwnView,
+    options?: DecodeOptions,
+  ): Promise<Pick<Decoded, "facts" | "layout" | "piece" | "tiles"> & Partial<Pick<Decoded, "close">>> {
+    const image = await openView(source, this.#eye, own, options);
+    const { layout, uniform, highest } = image;
+    const facts = { uniform, highest };
+    if (!isOnePiece(layout)) return { facts, layout, tiles: image, close: () => image.close() };
+    try {
+      const [plane] = layout.planes;
+      const pixels = await image.tile(plane, plane.columns[0]!, plane.rows[0]!);
+      return { facts, layout, piece: { pixels, ignored: await ignoredOf(image) } };
+    } finally {
+      image.close();
+    }
+  }
+
+  async *#results(batch: readonly Decoded[], options: DetectOptions): AsyncGenerator<Detection, void, undefined> {
+    const { signal } = options;
     if (batch.length === 0) return;
-    for (const detection of await this.#run(batch)) {
+    for (const detection of await this.#run(batch, options)) {
       throwIfAborted(signal);
       yield detection;
     }
@@ -234,96 +272,117 @@ export class Detector {
       );
   }
 
-  async #run(batch: readonly Decoded[]): Promise<Detection[]> {
-    this.#assertUsable();
-    const { height, width } = this.#size;
-    const bytes = height * width * 3;
-    let pixels = batch[0]!.image.pixels;
+  async #run(batch: readonly Decoded[], { signal, onTiles }: DetectOptions): Promise<Detection[]> {
+    try {
+      this.#assertUsable();
+      const pieces = await this.#seePieces(batch.filter(({ piece }) => piece));
+      const seen: Seen[] = [];
+      for (const { tiles } of batch)
+        seen.push(
+          tiles
+            ? await seeTiles(this.#native, this.#eye.tile, tiles, {
+                batchSize: this.#settings.batchSize,
+                signal,
+                onTiles,
+              })
+            : pieces.shift()!,
+        );
+      return await Promise.all(batch.map((decoded, i) => this.#detection(decoded, seen[i]!)));
+    } finally {
+      for (const decoded of batch) decoded.close();
+    }
+  }
+
+  /** Images that the network sees in one piece, in one forward pass. */
+  async #seePieces(batch: readonly Decoded[]): Promise<Seen[]> {
+    if (batch.length === 0) return [];
+    const { tile } = this.#eye;
+    const plane = tile.height * tile.width;
+    let { pixels } = batch[0]!.piece!;
     if (batch.length > 1) {
-      pixels = new Uint8Array(batch.length * bytes);
-      batch.forEach(({ image }, i) => pixels.set(image.pixels, i * bytes));
+      pixels = new Uint8Array(batch.length * plane * 3);
+      batch.forEach(({ piece }, i) => pixels.set(piece!.pixels, i * plane * 3));
     }
     const start = performance.now();
     const { scores, maps } = await this.#native.detect(pixels, batch.length);
     const engineMs = (performance.now() - start) / batch.length;
-    const plane = height * width;
-    return Promise.all(
-      batch.map(async ({ source, image, decodeMs }, i) => {
-        const logit = scores[i]!;
-        if (!Number.isFinite(logit))
-          throw new SuperSimpleNetError(
-            "MODEL_INVALID",
-            `The network's score is ${logit}: this model's weights overflow.`,
-          );
-        // A copy: a slice would keep the whole batch's maps alive as long as one of them.
-        const data = batch.length === 1 ? maps : maps.slice(i * plane, (i + 1) * plane);
-        const postStart = performance.now();
-        const { sourceWidth, sourceHeight } = image;
-        const { peak, regions } = await this.#regions(data, sourceWidth, sourceHeight, this.#pixelThreshold);
-        const { byRegions, unsure } = this.#limits;
-        const unsureRegions =
-          byRegions && unsure
-            ? (await this.#regions(data, sourceWidth, sourceHeight, Math.min(unsure.map, this.#pixelThreshold))).regions
-            : undefined;
-        if (!Number.isFinite(peak))
-          throw new SuperSimpleNetError(
-            "MODEL_INVALID",
-            `The network's map has ${peak}: this model's weights overflow.`,
-          );
-        this.#drift.add({ score: logit, map: peak });
-        const map = await this.#map(data, image.sourceWidth, image.sourceHeight);
-        const postMs = performance.now() - postStart;
-        return {
-          ...(isNamed(source) && { id: source.id }),
-          path: pathOfSource(imageOf(source)),
-          score: sigmoid(logit),
-          logit,
-          peak,
-          ...decide(this.#limits, { logit, peak, regions, unsureRegions }),
-          threshold: this.#threshold,
-          mapThreshold: this.#limits.defect.map,
-          pixelThreshold: this.#pixelThreshold,
-          map,
-          regions,
-          width: image.sourceWidth,
-          height: image.sourceHeight,
-          warnings: imageWarnings(image, this.#bitDepth),
-          timings: { decodeMs, engineMs, postMs, totalMs: decodeMs + engineMs + postMs },
-        };
-      }),
-    );
+    return batch.map(({ layout, piece }, i) => {
+      // A copy: a slice would keep the whole batch's maps alive as long as one of them.
+      const own = batch.length === 1 ? maps : maps.slice(i * plane, (i + 1) * plane);
+      const [{ covered }] = layout.planes;
+      const map = coveredMap(layout.planes[0], tile, own);
+      const { width, height } = covered;
+      return { logit: scores[i]!, map, width, height, ignored: piece!.ignored, engineMs };
+    });
   }
 
-  /** Found at model size, where the map has all its information; given in pixels of the image. */
+  async #detection({ source, facts, layout, decodeMs }: Decoded, seen: Seen): Promise<Detection> {
+    const { logit, engineMs } = seen;
+    if (!Number.isFinite(logit))
+      throw new SuperSimpleNetError("MODEL_INVALID", `The network's score is ${logit}: this model's weights overflow.`);
+    const postStart = performance.now();
+    fillIgnored(seen, -Infinity);
+    const { peak, regions } = await this.#regions(seen, layout, this.#pixelThreshold);
+    const { byRegions, unsure } = this.#limits;
+    const unsureRegions =
+      byRegions && unsure
+        ? (await this.#regions(seen, layout, Math.min(unsure.map, this.#pixelThreshold))).regions
+        : undefined;
+    if (!Number.isFinite(peak))
+      throw new SuperSimpleNetError("MODEL_INVALID", `The network's map has ${peak}: this model's weights overflow.`);
+    this.#drift.add({ score: logit, map: peak });
+    if (seen.ignored) fillIgnored(seen, lowestOf(seen.map));
+    const map = await this.#map(seen, layout);
+    const postMs = performance.now() - postStart;
+    const { id, image } = partsOf(source);
+    return {
+      ...(id !== undefined && { id }),
+      path: pathOfSource(image),
+      score: sigmoid(logit),
+      logit,
+      peak,
+      ...decide(this.#limits, { logit, peak, regions, unsureRegions }),
+      threshold: this.#threshold,
+      mapThreshold: this.#limits.defect.map,
+      pixelThreshold: this.#pixelThreshold,
+      map,
+      regions,
+      width: layout.size.width,
+      height: layout.size.height,
+      warnings: imageWarnings(facts, this.#eye.bitDepth),
+      timings: { decodeMs, engineMs, postMs, totalMs: decodeMs + engineMs + postMs },
+    };
+  }
+
+  /** Found where the map has all its information; given in pixels of the image. */
   async #regions(
-    map: Float32Array,
-    imageWidth: number,
-    imageHeight: number,
+    { map, width, height }: Seen,
+    layout: Layout,
     threshold: number,
   ): Promise<{ peak: number; regions: Region[] }> {
-    const { height, width } = this.#size;
+    const area = mapArea(layout);
     // A first sieve in pixels of the map; the area that is reported decides.
     const minArea = Math.max(
       1,
-      Math.floor(((this.#settings.minAreaPx - 1) * width * height) / (imageWidth * imageHeight)),
+      Math.floor(((this.#settings.minAreaPx - 1) * width * height) / (area.width * area.height)),
     );
     const found = await engine().regions(map, height, width, threshold, minArea);
-    const scaled = found.regions.map((region) =>
-      scaleRegion(region, { height, width }, { height: imageHeight, width: imageWidth }),
-    );
+    const scaled = found.regions.map((region) => scaleRegion(region, { height, width }, area, layout.size));
     const { minAreaPx, minPeak = -Infinity } = this.#settings;
-    const regions = scaled.filter(({ area, peak }) => area >= minAreaPx && peak >= minPeak);
+    const regions = scaled.filter(({ area: pixels, peak }) => pixels >= minAreaPx && peak >= minPeak);
     return { peak: found.peak, regions };
   }
 
-  async #map(data: Float32Array, imageWidth: number, imageHeight: number): Promise<AnomalyMap> {
-    const { height, width } = this.#size;
-    if (this.#settings.mapSize === "model" || (imageWidth === width && imageHeight === height))
-      return { data, width, height };
+  async #map({ map: data, width, height }: Seen, layout: Layout): Promise<AnomalyMap> {
+    const area = mapArea(layout);
+    const [toWidth, toHeight] = [Math.round(area.width), Math.round(area.height)];
+    if (this.#settings.mapSize === "model" || (toWidth === width && toHeight === height))
+      return { data, width, height, area };
     return {
-      data: await engine().resizeMap(data, height, width, imageHeight, imageWidth),
-      width: imageWidth,
-      height: imageHeight,
+      data: await engine().resizeMap(data, height, width, toHeight, toWidth),
+      width: toWidth,
+      height: toHeight,
+      area,
     };
   }
 
@@ -367,12 +426,17 @@ const isList = (sources: Iterable<Source>): boolean =>
 const isNamed = (source: Source): source is NamedImage =>
   typeof source === "object" && source !== null && Object.hasOwn(source, "image");
 
-function imageOf(source: Source): ImageSource {
-  if (!isNamed(source)) return source;
-  checkNames("named image", source, ["id", "image"]);
-  if (typeof source.id !== "string" || source.id === "")
-    throw invalid("named image", "id", "a non-empty string", source.id);
-  return source.image;
+/** A source and what is known of it. */
+function partsOf(source: Source): { image: ImageSource; id: string | undefined; own: OwnView } {
+  if (!isNamed(source)) return { image: source, id: undefined, own: {} };
+  checkNames("named image", source, ["id", "image", "roi", "ignore"]);
+  const { id, image, roi, ignore } = source;
+  if (id !== undefined && (typeof id !== "string" || id === ""))
+    throw invalid("named image", "id", "a non-empty string", id);
+  if (roi !== undefined && !isPath(roi) && !isRectangle(roi))
+    throw invalid("named image", "roi", "{ x, y, width, height } in whole pixels, or a mask's path", roi);
+  if (ignore !== undefined) checkPath("named image", "ignore", ignore, "a mask's path");
+  return { image, id, own: { roi, ignore } };
 }
 
 /** Batches that are full, but for the last one and what comes before an image that cannot be read. */
@@ -383,35 +447,40 @@ async function* batchesOf(
   let batch: (Decoded | Unread)[] = [];
   for await (const item of items) {
     batch.push(item);
-    if (batch.length < size && "image" in item) continue;
+    if (batch.length < size && !("failure" in item)) continue;
     yield batch;
     batch = [];
   }
   if (batch.length > 0) yield batch;
 }
 
-interface Size {
-  height: number;
-  width: number;
-}
-
 /**
- * A region of a map in pixels of its image. Edges are multiplied before they are divided: edges that fall on whole pixels
- * are exact then, where a rounded quotient of the sizes would move some to the next one.
+ * A region of a map, which covers an area of an image, in pixels of the image. Edges are multiplied before they are divided:
+ * edges that fall on whole pixels are exact then, where a rounded quotient of the sizes would move some to the next one.
  */
-export function scaleRegion(region: Region, map: Size, image: Size): Region {
-  const left = Math.floor((region.x * image.width) / map.width);
-  const top = Math.floor((region.y * image.height) / map.height);
-  const right = Math.ceil(((region.x + region.width) * image.width) / map.width);
-  const bottom = Math.ceil(((region.y + region.height) * image.height) / map.height);
+export function scaleRegion(region: Region, map: Size, area: Rectangle, image: Size = area): Region {
+  const across = (x: number): number => area.x + (x * area.width) / map.width;
+  const down = (y: number): number => area.y + (y * area.height) / map.height;
+  const left = Math.floor(across(region.x));
+  const top = Math.floor(down(region.y));
+  const right = Math.ceil(across(region.x + region.width));
+  const bottom = Math.ceil(down(region.y + region.height));
   return {
     ...region,
-    area: Math.max(1, Math.round((region.area * image.width * image.height) / (map.width * map.height))),
+    area: Math.max(1, Math.round((region.area * area.width * area.height) / (map.width * map.height))),
     x: left,
     y: top,
     width: Math.min(image.width, right) - left,
     height: Math.min(image.height, bottom) - top,
-    peakX: Math.min(image.width - 1, Math.floor(((region.peakX + 0.5) * image.width) / map.width)),
-    peakY: Math.min(image.height - 1, Math.floor(((region.peakY + 0.5) * image.height) / map.height)),
+    peakX: Math.min(image.width - 1, Math.floor(across(region.peakX + 0.5))),
+    peakY: Math.min(image.height - 1, Math.floor(down(region.peakY + 0.5))),
   };
 }
+
+/** What a network of these settings is fed with. */
+export const eyeFor = ({ view, imageSize, resize, bitDepth }: Required<NetworkSettings>): Eye => ({
+  view,
+  tile: { height: imageSize[0], width: imageSize[1] },
+  resize,
+  bitDepth,
+});

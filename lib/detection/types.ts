@@ -1,20 +1,37 @@
+import type { Rectangle } from "../images/rectangle.js";
 import type { Region } from "../native/binding.js";
 import type { SuperSimpleNetError } from "../errors.js";
 import type { ImageSource } from "../images/source.js";
 import type { Source } from "../schema/decisions.js";
-import type { detectEachOptions } from "../schema/detection.js";
+import type { detectEachOptions, detectOptions } from "../schema/detection.js";
 import type { Settings } from "../schema/types.js";
 
 export type { ImageSource } from "../images/source.js";
 
-/** An image with what the caller calls it: a part number, a time, a frame. Its detection has the same `id`. */
+/** An image with what the caller knows of it. */
 export interface NamedImage {
-  id: string;
+  /** What the caller calls it: a part number, a time, a frame. Its detection has the same. */
+  id?: string | undefined;
   image: ImageSource;
+  /**
+   * The part of this image to look at, instead of the model's: a rectangle in its pixels, or the path of a mask whose
+   * non-zero pixels it is.
+   */
+  roi?: Rectangle | string | undefined;
+  /** Path of a mask whose non-zero pixels are ignored, beside what the model ignores. */
+  ignore?: string | undefined;
+}
+
+/** Options of detector.detect. */
+export interface DetectOptions extends Settings<typeof detectOptions> {
+  /** Called while the network looks at the tiles of an image. */
+  onTiles?: ((done: number, total: number) => void) | undefined;
 }
 
 /** Options of detector.detectEach. */
 export interface DetectEachOptions extends Settings<typeof detectEachOptions> {
+  /** Called while the network looks at the tiles of an image. */
+  onTiles?: ((done: number, total: number) => void) | undefined;
   /**
    * Called in the place of its result for an image that cannot be read: IMAGE_UNREADABLE, FILE_NOT_FOUND, NO_PERMISSION or
    * FILE_ERROR. Other errors end the stream all the same.
@@ -23,10 +40,12 @@ export interface DetectEachOptions extends Settings<typeof detectEachOptions> {
 }
 
 export interface AnomalyMap {
-  /** Logits, row-major. From `Detection.pixelThreshold` on means defect. */
+  /** Logits, row-major. From `Detection.pixelThreshold` on means defect. Ignored pixels have the lowest value of the others. */
   data: Float32Array;
   width: number;
   height: number;
+  /** The part of the image that the map covers, in pixels of the image; broken numbers where the model's view crops. */
+  area: Rectangle;
 }
 
 export interface Timings {

@@ -22,17 +22,31 @@ export interface Samples {
 const AT_ONCE = 2 * Math.max(4, Number(process.env["UV_THREADPOOL_SIZE"]) || 4);
 const entrance = new Budget(AT_ONCE, () => Infinity);
 
+/** A decoded image that keeps its place in the budgets of memory until it is closed. */
+export interface OpenSamples {
+  samples: Samples;
+  header: Header;
+  /** Of the file. */
+  bytes: Uint8Array;
+  close: () => void;
+}
+
+export interface OpenOptions {
+  own?: boolean;
+  maxPixels?: number | undefined;
+}
+
 /**
- * Decodes a file or an encoded image for `use`, within the budgets of memory, which it leaves when `use` is done. A buffer
- * is copied at once, unless it is `own`: its owner may use it again before the image is decoded.
+ * Decodes a file or an encoded image within the budgets of memory. A buffer is copied at once, unless it is `own`: its
+ * owner may use it again before the image is decoded.
  */
-export async function withSamples<T>(
+export async function openSamples(
   source: string | Uint8Array,
   name: string,
-  use: (samples: Samples, header: Header, bytes: Uint8Array) => Promise<T>,
-  { own = false, maxPixels }: { own?: boolean; maxPixels?: number | undefined } = {},
-): Promise<T> {
+  { own = false, maxPixels }: OpenOptions = {},
+): Promise<OpenSamples> {
   const given: (() => void)[] = [];
+  const close = (): void => given.splice(0).forEach((giveBack) => giveBack());
   try {
     let bytes: Uint8Array;
     if (typeof source === "string") {
@@ -45,9 +59,25 @@ export async function withSamples<T>(
     }
     const header = await readHeader(bytes, name, maxPixels);
     given.push(await decodingBudget().take(bytesToDecode(header), name));
-    return await use(await decodeSamples(bytes, header, name), header, bytes);
+    return { samples: await decodeSamples(bytes, header, name), header, bytes, close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+/** Decodes an image for `use`, and closes it when that is done. */
+export async function withSamples<T>(
+  source: string | Uint8Array,
+  name: string,
+  use: (samples: Samples, header: Header, bytes: Uint8Array) => Promise<T>,
+  options?: OpenOptions,
+): Promise<T> {
+  const { samples, header, bytes, close } = await openSamples(source, name, options);
+  try {
+    return await use(samples, header, bytes);
   } finally {
-    for (const giveBack of given) giveBack();
+    close();
   }
 }
 

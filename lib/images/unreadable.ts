@@ -12,9 +12,9 @@ export function unreadable(name: string, reason: string, cause?: unknown): Super
   return new SuperSimpleNetError("IMAGE_UNREADABLE", `Cannot read image ${name}: ${reason}`, { cause, path: name });
 }
 
-/** Whether an error is about one image, so that others can still be read. */
+/** Whether an error is about one image, so that others can still be judged. */
 export const isUnreadable = (error: unknown): error is SuperSimpleNetError =>
-  hasCode(error, "IMAGE_UNREADABLE", "OUT_OF_MEMORY", "FILE_NOT_FOUND", "NO_PERMISSION", "FILE_ERROR");
+  hasCode(error, "IMAGE_UNREADABLE", "VIEW_MISMATCH", "OUT_OF_MEMORY", "FILE_NOT_FOUND", "NO_PERMISSION", "FILE_ERROR");
 
 /** IMAGE_UNREADABLE for an image that is whole, but of a kind that is not read. `kind` is a clause: "its compression is ZSTD". */
 export const notRead = (name: string, kind: string, convert: string): SuperSimpleNetError =>

@@ -9,9 +9,10 @@ import { expectation } from "../schema/option.js";
 import type { Regime } from "../schema/regimes.js";
 import { ablationShape, networkShape, trainerOptions } from "../schema/training.js";
 import type { AblationSettings, NetworkSettings } from "../schema/types.js";
+import { plainView, viewSchema } from "../schema/view.js";
 
 /** Newest version of the model file that this package writes and the newest that it reads. */
-export const modelFormatVersion = 4;
+export const modelFormatVersion = 5;
 
 export interface BackboneInfo {
   architecture: Architecture;
@@ -258,14 +259,19 @@ export interface TrainingInfo extends TrainingCounts {
 const { imageSize } = trainerOptions.shape;
 const requiredShape = { imageSize, ...networkShape };
 const ablationSchema = z.object(ablationShape);
-const networkSchema = z.object({ ...requiredShape, ...ablationShape, bitDepth: modelBitDepth });
+const networkSchema = z.object({
+  ...requiredShape,
+  ...ablationShape,
+  bitDepth: modelBitDepth,
+  view: viewSchema.default(plainView),
+});
 
 /** Returns the network's settings alone, with the defaults filled in. */
 export const networkSettings = (settings: NetworkSettings): Required<NetworkSettings> => networkSchema.parse(settings);
 
 /** Returns what the engine needs to know of the network. */
 export function networkConfigOf(architecture: Architecture, settings: NetworkSettings): NetworkConfig {
-  const { imageSize: size, resize: _resize, bitDepth: _bitDepth, ...network } = networkSettings(settings);
+  const { imageSize: size, resize: _resize, bitDepth: _bitDepth, view: _view, ...network } = networkSettings(settings);
   return { architecture, imageHeight: size[0], imageWidth: size[1], ...network };
 }
 

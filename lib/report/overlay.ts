@@ -53,8 +53,11 @@ function checkRange(where: string, range: ColourRange): void {
   if (low >= high) throw invalid(where, "range", "low below high", { low, high });
 }
 
-function checkMap(where: string, name: string, map: AnomalyMap): void {
-  const { data, width, height } = (map ?? {}) as AnomalyMap;
+/** The values of a map, wherever they lie in an image. */
+type MapValues = Pick<AnomalyMap, "data" | "width" | "height">;
+
+function checkMap(where: string, name: string, map: MapValues): void {
+  const { data, width, height } = (map ?? {}) as MapValues;
   if (!types.isFloat32Array(data) || data.length !== width * height)
     throw invalid(where, name, `${width} x ${height} values`, data);
 }
@@ -73,7 +76,7 @@ function checkInputs(where: string, inputs: readonly OverlayInput[], range: Colo
 }
 
 /** The map alone, coloured, at its own size. Throws INVALID_OPTION, as the others here, for arrays that do not have the size that they claim. */
-export async function heatMapPng(map: AnomalyMap, range: ColourRange): Promise<Buffer> {
+export async function heatMapPng(map: MapValues, range: ColourRange): Promise<Buffer> {
   checkRange("heatMapPng", range);
   checkMap("heatMapPng", "map", map);
   return encodePng({ pixels: heatPixels(map.data, range), width: map.width, height: map.height });

@@ -72,13 +72,13 @@ export const detectorOptions = z.strictObject({
 /** Options of Detector.load. */
 export type DetectorOptions = Settings<typeof detectorOptions>;
 
-export const detectOptions = z.strictObject({ signal });
+const onTiles = callback("How many of the tiles of an image are done, and how many there are.");
 
-/** Options of detector.detect. */
-export type DetectOptions = Settings<typeof detectOptions>;
+export const detectOptions = z.strictObject({ signal, onTiles });
 
 export const detectEachOptions = z.strictObject({
   signal,
+  onTiles,
   latestOnly: option(z.boolean().default(false), {
     help:
       "Of an async iterable: when images come faster than they are judged, judge the newest one and drop those that " +

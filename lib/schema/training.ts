@@ -25,6 +25,7 @@ import { decisions } from "./decisions.js";
 import { group, option } from "./option.js";
 import { paceNames, paces, publishedNoiseStd, relativeNoise } from "./presets.js";
 import { regimes } from "./regimes.js";
+import { tilingOptions, viewOptions } from "./view.js";
 
 export const layerNames = ["layer1", "layer2", "layer3"] as const;
 
@@ -136,7 +137,8 @@ export const trainerOptions = z.strictObject({
   }),
   imageSize: option(imageSizeType.default([256, 256]), {
     ...imageSizeRow,
-    help: "Images are resized to this size; the aspect is not kept.",
+    help: "Input size of the network. Images are resized to it; the aspect is not kept, unless fit says so.",
+    defaultText: "256x256, or the size of the tiles",
   }),
   bitDepth: option(bitDepthOrAuto.default(fullDepth), {
     ...bitDepthRow,
@@ -187,6 +189,9 @@ export const trainerOptions = z.strictObject({
     read: (written) => (written === "auto" ? "auto" : written === "off" ? false : undefined),
     record: false,
   }),
+
+  view: viewOptions,
+  tiling: tilingOptions,
 
   network: group("The network and its input", {
     ...networkShape,

@@ -1,5 +1,6 @@
 import type { z } from "zod";
 
+import type { View } from "./view.js";
 import type { ablationShape, distributedOptions, networkShape, trainerOptions } from "./training.js";
 
 // The build turns Settings<...> into plain interfaces with comments (scripts/lib/declarations.mjs).
@@ -24,6 +25,8 @@ export type NetworkSettings = Pick<z.output<typeof trainerOptions>, "imageSize">
   z.input<z.ZodObject<typeof ablationShape>> & {
     /** Bits that the samples of images with 16 bits per channel hold, 8 to 16. Default 16. */
     bitDepth?: number | undefined;
+    /** What the network sees of an image. Default: all of it, stretched to the input size. */
+    view?: View | undefined;
   };
 
 /** The group of the trainer's options, with everything filled in, as the engine takes it. */

@@ -77,6 +77,8 @@ export class DetectionQueue {
       const onAbort = (): void => {
         item.reject(signal.reason);
         lane.waiting = lane.waiting.filter((other) => other !== item);
+        // One whose batch has begun is closed by the detector.
+        if (lane.ready.includes(item)) item.decoded!.close();
         lane.ready = lane.ready.filter((other) => other !== item);
         this.#goOn();
       };
@@ -119,8 +121,9 @@ export class DetectionQueue {
     void decodeFor(lane.detector, item.source, item.options)
       .then(
         (decoded) => {
+          if (item.settled) return decoded.close();
           item.decoded = decoded;
-          if (!item.settled) lane.ready.push(item);
+          lane.ready.push(item);
         },
         (error: unknown) => item.settled || item.reject(error),
       )

@@ -6,7 +6,11 @@ import { scaleRegion } from "../../lib/detection/detector.js";
 const whole = { area: 224 * 112, peak: 1, peakX: 111, peakY: 223, x: 0, y: 0, width: 112, height: 224 };
 
 test("an edge on a whole pixel of the image stays there", () => {
-  const { x, y, width, height, area } = scaleRegion(whole, { width: 224, height: 224 }, { width: 58, height: 58 });
+  const { x, y, width, height, area } = scaleRegion(
+    whole,
+    { width: 224, height: 224 },
+    { x: 0, y: 0, width: 58, height: 58 },
+  );
   assert.deepEqual([x, y, width, height, area], [0, 0, 29, 58, 29 * 58]);
 });
 
@@ -18,7 +22,7 @@ test("every edge is the exact one, rounded outwards", () => {
         const { width } = scaleRegion(
           { ...whole, width: edge },
           { width: map, height: map },
-          { width: image, height: image },
+          { x: 0, y: 0, width: image, height: image },
         );
         assert.equal(width, exact, `${edge} of ${map} in ${image}`);
       }

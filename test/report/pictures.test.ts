@@ -30,7 +30,7 @@ function input(truth: OverlayInput["truth"], size = 64): OverlayInput {
   return {
     image: { pixels: new Uint8Array(size * size * 3).fill(120), width: size, height: size },
     detection: {
-      map: { data: disc(size, 12), width: size, height: size },
+      map: { data: disc(size, 12), width: size, height: size, area: { x: 0, y: 0, width: size, height: size } },
       score: 0.9,
       peak: 1,
       threshold: 0.5,
@@ -216,7 +216,10 @@ test("arrays of another size than they claim, and a range that is none, are refu
     ["map", () => heatMapPng(map, range)],
     ["range", () => heatMapPng({ ...map, data: new Float32Array(4) }, { low: 1, high: 1 })],
     ["range.high", () => heatMapPng({ ...map, data: new Float32Array(4) }, { low: 1, high: NaN })],
-    ["detection.map", () => overlayPng({ ...good, detection: { ...good.detection, map } }, range)],
+    [
+      "detection.map",
+      () => overlayPng({ ...good, detection: { ...good.detection, map: { ...good.detection.map, ...map } } }, range),
+    ],
     ["image.pixels", () => overlayPng({ ...good, image: { pixels: new Uint8Array(5), width: 2, height: 2 } }, range)],
     [
       "truth.mask",
