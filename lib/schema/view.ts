@@ -117,11 +117,14 @@ export const viewOptions = group("What the network sees of an image (docs/guides
   }),
 });
 
+/** Tiles of an image in an epoch, where nobody says how many. */
+export const tilesPerImage = 8;
+
 /** How tiles become training samples. */
 export const tilingOptions = group("Training with tiles", {
   tilesPerImage: option(z.int().min(1).max(4096).optional(), {
     help: "Tiles of an image in an epoch, at most.",
-    defaultText: "8",
+    defaultText: String(tilesPerImage),
   }),
   fixedTiles: option(z.boolean().optional(), {
     help: "Train on the tiles that detection looks at, whose features can be cached. Otherwise the tiles of each epoch lie elsewhere.",

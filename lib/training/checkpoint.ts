@@ -25,6 +25,8 @@ export interface Progress {
   stepsDone: number;
   /** What these steps add to the epoch's mean losses. */
   losses: StepLosses;
+  /** What the epoch has chosen by scores (Examples.begin). */
+  tiles?: readonly number[] | undefined;
 }
 
 /** The progress of a training before its first step. */
@@ -62,6 +64,7 @@ export async function writeCheckpoint(out: string, checkpoint: Checkpoint, finge
     steps_done: String(checkpoint.stepsDone),
     losses: JSON.stringify(checkpoint.losses),
     threads: String(checkpoint.threads),
+    ...(checkpoint.tiles && checkpoint.tiles.length > 0 && { tiles: JSON.stringify(checkpoint.tiles) }),
     fingerprint: JSON.stringify(fingerprint),
   });
 }
@@ -270,7 +273,10 @@ function progressOf(metadata: Record<string, string>): Progress | undefined {
     if (typeof value !== "number") return undefined;
     losses[name] = value;
   }
-  return { epochsDone, stepsDone, losses };
+  const tiles: unknown = metadata["tiles"] === undefined ? undefined : JSON.parse(metadata["tiles"]);
+  if (tiles !== undefined && !(Array.isArray(tiles) && tiles.every((tile) => Number.isSafeInteger(tile) && tile >= 0)))
+    return undefined;
+  return { epochsDone, stepsDone, losses, ...(tiles !== undefined && { tiles: tiles as number[] }) };
 }
 
 function compare(file: string, saved: Fingerprint, now: Fingerprint, keys: readonly string[]): void {

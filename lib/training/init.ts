@@ -9,6 +9,7 @@ import { Model } from "../models/model.js";
 import { sha256 } from "../images/identity.js";
 import { mergeOptions } from "../schema/check.js";
 import type { NoiseSchedule, TrainerOptions } from "../schema/types.js";
+import { optionsOfView } from "../view/options.js";
 import { type CheckedOptions, checkOptions } from "./resolve.js";
 
 const where = "new Trainer";
@@ -50,13 +51,14 @@ export async function loadInit(file: string, asked: TrainerOptions): Promise<Ini
 
 /** The options that decide the network and its input, as the model has them. */
 function optionsOf(config: ModelConfig): TrainerOptions {
-  const { imageSize, bitDepth, upscale, classificationHead, mapInput, ...network } = networkSettings(config);
+  const { imageSize, bitDepth, view, upscale, classificationHead, mapInput, ...network } = networkSettings(config);
   const { architecture, trained } = config.backbone;
   return {
     backbone: architecture,
     ...(!trained && { backboneWeights: "random" }),
     imageSize,
     bitDepth,
+    view: optionsOfView(view),
     network,
     ablation: { upscale, classificationHead, mapInput },
   };
@@ -73,9 +75,12 @@ function noiseOf({ training }: ModelConfig): TrainerOptions {
 
 /** Throws INVALID_OPTION for the first option that was given and is not as in the model. */
 function refuseConflicts(file: string, asked: TrainerOptions, own: TrainerOptions): void {
-  const { backboneWeights: _, network, ablation, ...top } = own;
+  const { backboneWeights: _, network, ablation, view, ...top } = own;
+  const { tiles, ...seen } = view!;
   const groups = [
     ["", asked, top],
+    ["view.", asked.view ?? {}, seen],
+    ["view.tiles.", asked.view?.tiles ?? {}, { size: undefined, overlap: undefined, scales: undefined, ...tiles }],
     ["network.", asked.network ?? {}, network!],
     ["ablation.", asked.ablation ?? {}, ablation!],
   ] as const;

@@ -101,26 +101,34 @@ class Loop {
     const { session, options } = this;
     const { epochsDone, stepsDone } = this.#progress;
     // Interrupted between the last step of an epoch and the news of it.
-    if (stepsDone > 0 && this.#stepsLeft(epochsDone).length === 0)
+    if (stepsDone > 0 && stepsDone === session.stepsIn(epochsDone))
       await this.#endEpoch(
         await session.native.cacheReport(),
         this.#snapshotDue(epochsDone) ? await session.native.state() : undefined,
       );
-    const loading = prefetch(this.#steps(), (step) => this.#load(step), { ahead: 1, signal: session.signal });
-    for await (const loaded of loading) {
+    const { epochByEpoch } = session.examples;
+    for (let epoch = this.#progress.epochsDone; epoch < session.epochs; epoch = this.#progress.epochsDone) {
+      await session.begin(epoch);
+      await this.#stretch(epoch, epochByEpoch ? epoch + 1 : session.epochs);
+    }
+    if (options.checkpoints) await options.checkpoints.finish(this.#reached, () => session.native.state());
+  }
+
+  /** Epochs from `epoch` until `end`, without a pause between them. */
+  async #stretch(epoch: number, end: number): Promise<void> {
+    const { signal } = this.session;
+    for await (const loaded of prefetch(this.#steps(epoch, end), (step) => this.#load(step), { ahead: 1, signal })) {
       this.#queue.push(this.#start(loaded, this.#queue.length > 0));
       if (this.#queue.length === STEPS_QUEUED) await this.#finishStep();
     }
     while (this.#queue.length > 0) {
       await this.#finishStep();
-      throwIfAborted(session.signal);
+      throwIfAborted(signal);
     }
-    if (options.checkpoints) await options.checkpoints.finish(this.#progress, () => session.native.state());
   }
 
-  *#steps(): Generator<Step> {
-    const { epochs } = this.session;
-    for (let epoch = this.#progress.epochsDone; epoch < epochs; epoch++) {
+  *#steps(first: number, end: number): Generator<Step> {
+    for (let epoch = first; epoch < end; epoch++) {
       const batches = this.#stepsLeft(epoch);
       for (const [i, batch] of batches.entries()) {
         let end!: () => void;
@@ -133,7 +141,6 @@ class Loop {
   /** Steps of an epoch that were not made before the loop began. */
   #stepsLeft(epoch: number): PlannedStep[] {
     const { epochsDone, stepsDone } = this.options.from ?? notBegun();
-    if (epoch >= this.session.epochs) return [];
     return this.session.batches(epoch).slice(epoch === epochsDone ? stepsDone : 0);
   }
 
@@ -160,7 +167,7 @@ class Loop {
     const made = native.step({ index, items: loaded.items, ...(share && { share }), ...settings, chained });
     const losses = [made];
     // Plan the next epoch before waiting for the losses: a GPU is then waited for once.
-    if (last) planned.push(...this.#plan(epoch + 1));
+    if (last && !this.session.examples.epochByEpoch) planned.push(...this.#plan(epoch + 1));
     if (last || keep) losses.push(...this.#finishSteps());
     const report = last ? native.cacheReport() : undefined;
     const state = keep || (last && this.#snapshotDue(epoch)) ? native.state() : undefined;
@@ -196,7 +203,7 @@ class Loop {
     await Promise.all(planned);
     this.#images += step.share?.total ?? step.keys.length;
     if (report) await this.#endEpoch(await report, await state, keep);
-    else if (state) this.options.checkpoints?.write(this.#progress, await state);
+    else if (state) this.options.checkpoints?.write(this.#reached, await state);
     this.options.checkpoints?.check();
   }
 
@@ -245,13 +252,18 @@ class Loop {
 
   #count(losses: StepLosses): { epoch: number; steps: number } {
     const { epochsDone: epoch, stepsDone, losses: sum } = this.#progress;
-    if (stepsDone === 0 || this.#stepsInEpoch === 0) this.#stepsInEpoch = this.session.batches(epoch).length;
+    if (stepsDone === 0 || this.#stepsInEpoch === 0) this.#stepsInEpoch = this.session.stepsIn(epoch);
     const steps = this.#stepsInEpoch;
     const names = Object.keys(sum) as (keyof StepLosses)[];
     const means = Object.fromEntries(names.map((name) => [name, sum[name] + losses[name] / steps])) as StepLosses &
       object;
     this.#progress = { epochsDone: epoch, stepsDone: stepsDone + 1, losses: means };
     return { epoch, steps };
+  }
+
+  /** The progress as a checkpoint has it. */
+  get #reached(): Progress {
+    return this.#progress.stepsDone === 0 ? this.#progress : { ...this.#progress, tiles: this.session.tiles };
   }
 
   /** After an epoch, from 0. */
@@ -265,7 +277,7 @@ class Loop {
     const { epochsDone: epoch, losses } = this.#progress;
     const { total: loss, ...others } = losses;
     this.#progress = { ...notBegun(), epochsDone: epoch + 1 };
-    if (state && keep) options.checkpoints?.write(this.#progress, state);
+    if (state && keep) options.checkpoints?.write(this.#reached, state);
     const seconds = (performance.now() - this.#epochBegan) / 1000;
     this.#epochBegan = performance.now();
     const event: EpochEvent = {
@@ -295,7 +307,7 @@ class Loop {
     try {
       for (const known of await Promise.all(this.#finishSteps())) this.#unreported.push(...known);
       for (const losses of this.#unreported.splice(0)) this.#count(losses);
-      await options.checkpoints.finish(this.#progress, () => session.native.state());
+      await options.checkpoints.finish(this.#reached, () => session.native.state());
     } catch {
       // What the training ended with tells more.
     }

@@ -22,6 +22,7 @@ import { recordOf } from "../schema/record.js";
 import type { Regime } from "../schema/regimes.js";
 import { epochsWithInit, trainerOptions } from "../schema/training.js";
 import type { NetworkSettings, RelativeNoise, TrainerOptions } from "../schema/types.js";
+import { checkView, viewOf } from "../view/options.js";
 import { checkRank } from "./ranks.js";
 
 const where = "new Trainer";
@@ -54,6 +55,13 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
   if (checked.steps !== undefined && options.epochs !== undefined) throw excluding("epochs", "steps");
   checkDistilled(where, checked.backbone, checked.backboneWeights);
   checkRank(where, checked.distributed);
+  checkView(where, checked.view);
+  const side = checked.view.tiles.size;
+  if (side !== undefined && options.imageSize?.some((each) => each !== side))
+    throw invalid(where, "imageSize", `${side}x${side}, the size of the tiles,`, options.imageSize);
+  for (const name of ["tilesPerImage", "fixedTiles"] as const)
+    if (side === undefined && checked.tiling[name] !== undefined)
+      throw invalid(where, `tiling.${name}`, "nothing without tiles", checked.tiling[name]);
   checkCalibration(checked.calibration);
   if (checked.init !== undefined) refuseCalibration(checked.calibration);
   if (checked.init !== undefined && checked.pace === "short")
@@ -65,7 +73,8 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
     throw invalid(where, "precision", "'float32', or on a GPU 'tf32', with the direct heads,", checked.precision);
   if (network.embedBackbone === false && checked.backboneWeights === "random")
     throw randomNotEmbedded(where, "network.embedBackbone");
-  const known = { ...checked, network: { ...network, heads } };
+  const imageSize = side === undefined ? checked.imageSize : ([side, side] as const);
+  const known = { ...checked, imageSize, network: { ...network, heads } };
   // The heads have learned already, with the noise that the model names.
   if (checked.init !== undefined) return withPace({ ...known, epochs: checked.epochs ?? epochsWithInit }, "published");
   return checked.pace === undefined ? known : withPace(known, checked.pace);
@@ -142,8 +151,9 @@ export function resolveOptions(checked: DeepOptions, regime: Regime): ResolvedOp
 }
 
 /** The options of the network, flat as a model file has them. */
-export const networkOf = ({ imageSize, bitDepth, network, ablation }: ResolvedOptions): NetworkSettings => ({
+export const networkOf = ({ imageSize, view, bitDepth, network, ablation }: ResolvedOptions): NetworkSettings => ({
   imageSize,
+  view: viewOf(view),
   bitDepth,
   ...network,
   ...ablation,

@@ -1,23 +1,20 @@
 import type { Sample } from "../datasets/dataset.js";
-import { epochOrder, examplesPerEpoch } from "../datasets/order.js";
 import { hasCode } from "../errors.js";
-import { loadImage } from "../images/decode.js";
-import { decodeMask } from "../images/mask.js";
 import { prefetch } from "../images/pipeline.js";
 import { networkConfigOf } from "../models/config.js";
-import type { NativeTrainer, PlannedStep, StepItem, Target, TensorMap, TrainerConfig } from "../native/binding.js";
+import type { NativeTrainer, PlannedStep, StepItem, TensorMap, TrainerConfig } from "../native/binding.js";
 import { engine } from "../native/engine.js";
 import { sendTensors } from "../native/send.js";
 import { type Checkpoint, checkpointFile, corrupt } from "./checkpoint.js";
 import type { EpochEvent, LearningRates } from "./events.js";
+import type { Examples } from "./examples/examples.js";
+import { Images } from "./examples/images.js";
+import { Tiles } from "./examples/tiles.js";
 import { contentOf, featureFile } from "./feature_file.js";
 import type { FitCall, TrainingPlan } from "./plan.js";
 import type { Ranks } from "./ranks.js";
 import { networkOf } from "./resolve.js";
 import { learningRateScale, noiseScale } from "./schedules.js";
-
-/** Key of a sample in one of its four flips, for the engine's features and targets. */
-const keyOf = (sample: number, flip: number): number => sample * 4 + flip;
 
 /** So many images tell how a given noise compares with the features. */
 const ratioImages = 32;
@@ -33,11 +30,14 @@ export class Session {
   #features: EpochEvent["features"] = { memory: 0, host: 0, file: 0, computed: 0 };
   /** The samples that are trained on, by their place. */
   #chosen: readonly number[];
+  #tiles: readonly number[] = [];
+  #resumed: { epoch: number; tiles: readonly number[] | undefined } | undefined;
 
   private constructor(
     readonly native: NativeTrainer,
     private readonly settings: TrainingPlan["settings"],
     private readonly samples: readonly Sample[],
+    readonly examples: Examples,
     private readonly firstHeads: () => Promise<TensorMap>,
     private readonly hasCacheFile: boolean,
     readonly signal: AbortSignal | undefined,
@@ -52,35 +52,21 @@ export class Session {
     const heads = (): Promise<TensorMap> => firstHeads(plan);
     const weights = [await sendTensors(backbone.tensors), await sendTensors(await heads())] as const;
     const native = await (ranks?.native ?? engine()).createTrainer(config, ...weights);
-    return new Session(native, settings, fit, heads, config.featureCacheFile !== undefined, options.signal, ranks);
+    const given = { native, settings, samples: fit, ranks, signal: options.signal };
+    const examples = settings.view.tiles.size === undefined ? new Images(given) : await Tiles.open(given);
+    const hasCacheFile = config.featureCacheFile !== undefined;
+    return new Session(native, settings, fit, examples, heads, hasCacheFile, options.signal, ranks);
   }
 
-  /** Says what each image is trained towards, at the size of the features. */
-  async setTargets(): Promise<void> {
-    const { imageSize, masks, network, optimizer, backbone } = this.settings;
-    const [imageHeight, imageWidth] = imageSize;
-    const shape = engine().featureShape(networkConfigOf(backbone, networkOf(this.settings)));
-    const load = async (sample: Sample, index: number): Promise<Target[]> => {
-      const label = sample.label === "anomalous" ? 1 : 0;
-      const flips = label === 1 && optimizer.balancedSampling ? [0, 1, 2, 3] : [0];
-      if (sample.mask === undefined)
-        return flips.map((flip) => ({ key: keyOf(index, flip), label, segmented: label === 0 }));
-      const mask = await decodeMask(sample.mask);
-      const targets = await engine().trainingTargets(mask.pixels, mask.height, mask.width, {
-        imageHeight,
-        imageWidth,
-        featureHeight: shape.height,
-        featureWidth: shape.width,
-        // The preliminary version downsamples masks with half-pixel centres (docs/method.md, Targets and distance weight).
-        alignCorners: network.alignCorners && network.variant === "jims",
-        dilation: masks.dilation,
-        distanceWeight: masks.distanceWeight === false ? null : masks.distanceWeight,
-        flips,
-      });
-      return targets.map((target, i) => ({ key: keyOf(index, flips[i]!), label, segmented: true, ...target }));
-    };
-    for await (const targets of prefetch(this.samples, load, { signal: this.signal }))
-      await this.native.setTargets(targets);
+  /** Gets an epoch ready, from 0. It must have been, where examples are settled epoch by epoch, before its batches are asked for. */
+  async begin(epoch: number): Promise<void> {
+    const kept = this.#resumed?.epoch === epoch ? this.#resumed.tiles : undefined;
+    this.#tiles = await this.examples.begin(epoch, this.#chosen, kept);
+  }
+
+  /** What the epoch at hand has chosen by scores: a training that is resumed within it must have the same. */
+  get tiles(): readonly number[] {
+    return this.#tiles;
   }
 
   /**
@@ -89,7 +75,7 @@ export class Session {
    */
   async settleNoise(onProgress: (done: number, total: number) => void): Promise<SettledNoise> {
     const { noiseStd } = this.settings.anomalies;
-    const normals = this.samples.flatMap((sample, i) => (sample.label === "normal" ? [keyOf(i, 0)] : []));
+    const normals = this.examples.normals();
     const all = typeof noiseStd === "number" ? normals.slice(0, ratioImages) : normals;
     const { first, count } = this.#share(all.length);
     const normal = all.slice(first, first + count);
@@ -110,7 +96,8 @@ export class Session {
   /** Goes on from a checkpoint. If the checkpoint is at fault, throws FILE_CORRUPT. */
   async restore(checkpoint: Checkpoint, out: string): Promise<void> {
     const { epochsDone, stepsDone } = checkpoint;
-    const steps = epochsDone < this.epochs ? this.batches(epochsDone).length : 0;
+    const steps = this.stepsIn(epochsDone);
+    if (stepsDone > 0) this.#resumed = { epoch: epochsDone, tiles: checkpoint.tiles };
     if (stepsDone > steps)
       throw corrupt(checkpointFile(out), `it claims ${stepsDone} of ${steps} steps of epoch ${epochsDone + 1}`);
     try {
@@ -131,16 +118,17 @@ export class Session {
       heads: await this.firstHeads(),
       optimizer: { updates: { dtype: "int64", shape: [1], data: BigInt64Array.of(0n) } },
     });
+    this.#resumed = undefined;
     this.#chosen = placesWithout(this.samples.length, held);
   }
 
   /** Images that an epoch shows without the samples at the places `held`. */
   imagesPerEpoch(held: readonly number[] = []): number {
-    return this.#examples(placesWithout(this.samples.length, held));
+    return this.examples.perEpoch(placesWithout(this.samples.length, held));
   }
 
   get stepsPerEpoch(): number {
-    return Math.ceil(this.#examples(this.#chosen) / this.settings.batchSize);
+    return Math.ceil(this.examples.perEpoch(this.#chosen) / this.settings.batchSize);
   }
 
   /** Epochs of the training on the samples that are chosen; the last one is shorter where steps are given. */
@@ -176,31 +164,24 @@ export class Session {
     return noiseSchedule === false ? 1 : noiseScale(step, this.#stepsOfChosen, noiseSchedule);
   }
 
-  #order(epoch: number): number[] {
-    const { seed, optimizer } = this.settings;
-    const balanced = optimizer.balancedSampling;
-    const labels = this.#chosen.map((place) => this.samples[place]!.label);
-    return epochOrder({ labels, seed, epoch, balanced, flips: balanced }).map(({ sample, flip }) =>
-      keyOf(this.#chosen[sample]!, flip),
-    );
-  }
-
-  #examples(places: readonly number[]): number {
-    const balanced = this.settings.optimizer.balancedSampling;
-    return examplesPerEpoch({ labels: places.map((place) => this.samples[place]!.label), balanced, flips: balanced });
-  }
-
   /** This process's part of `total` images. */
   #share(total: number): { first: number; count: number } {
     return this.ranks?.share(total) ?? { first: 0, count: total };
   }
 
+  /** How many steps an epoch has, from 0. */
+  stepsIn(epoch: number): number {
+    if (epoch >= this.epochs) return 0;
+    const steps = this.stepsPerEpoch;
+    return Math.min(steps, (this.settings.steps ?? Infinity) - epoch * steps);
+  }
+
   /** The steps of an epoch, from 0. */
   batches(epoch: number): PlannedStep[] {
-    const { batchSize, steps: inAll = Infinity } = this.settings;
-    const all = this.#order(epoch);
-    const steps = Math.ceil(all.length / batchSize);
-    return Array.from({ length: Math.min(steps, inAll - epoch * steps) }, (_, step) => {
+    const { batchSize } = this.settings;
+    const all = this.examples.order(epoch, this.#chosen);
+    const steps = this.stepsPerEpoch;
+    return Array.from({ length: this.stepsIn(epoch) }, (_, step) => {
       const whole = all.slice(step * batchSize, (step + 1) * batchSize);
       const { first, count } = this.#share(whole.length);
       return {
@@ -217,12 +198,8 @@ export class Session {
   }
 
   async decoded(key: number): Promise<StepItem> {
-    const { imageSize, bitDepth, network } = this.settings;
-    const [height, width] = imageSize;
-    const sample = this.samples[Math.floor(key / 4)]!;
-    const flip = key % 4;
-    const image = await loadImage(sample.image, { height, width, resize: network.resize, bitDepth });
-    const pixels = flip === 0 ? image.pixels : engine().flipImage(image.pixels, height, width, 3, flip);
+    const { pixels, once } = await this.examples.show(key);
+    if (once) return { key, pixels, once };
     return this.hasCacheFile ? { key, pixels, content: contentOf(pixels) } : { key, pixels };
   }
 

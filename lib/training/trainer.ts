@@ -15,6 +15,7 @@ import { fitOptions } from "../schema/training.js";
 import { paces } from "../schema/presets.js";
 import type { TrainerOptions } from "../schema/types.js";
 import { packageVersion } from "../native/locate.js";
+import { readView } from "../view/options.js";
 import { calibrate } from "./calibrate.js";
 import { timeFactor } from "./cross_fit.js";
 import {
@@ -106,7 +107,8 @@ export class Trainer {
   async #train(data: Dataset, options: FitOptions, ranks: Ranks | undefined): Promise<Model> {
     const call: FitCall = { options, ranks, stages: new StageReporter(options.onStage) };
     const init = await this.#init(ranks);
-    const asked = init?.options ?? this.options;
+    const given = init?.options ?? this.options;
+    const asked = { ...given, view: await readView("new Trainer", given.view) };
     if (options.resume) await checkCheckpoint(options.out!, { ...recordedOptions(asked), ...initFingerprint(init) });
     const plan = await planTraining(asked, init, data, call);
     const session = await Session.open(plan, call);
@@ -149,13 +151,13 @@ async function prepare(
   const { checkpoint, warnings } = plan;
   const { ranks, stages } = call;
   const { out, onStart } = call.options;
-  await session.setTargets();
+  if (!session.examples.epochByEpoch) await session.begin(0);
   const noise = await session.settleNoise((done, total) => stages.report("measure", done, total));
   warnings.push(...(await session.native.cacheReport()).warnings.map(warningText));
   warnings.push(...shortWarnings(plan, session));
   if (checkpoint) await session.restore(checkpoint, out!);
   const { epochsDone, stepsDone, losses } = checkpoint ?? notBegun();
-  const own = { epochsDone, stepsDone, losses };
+  const own = { epochsDone, stepsDone, losses, tiles: checkpoint?.tiles };
   const progress = ranks ? await ranks.fromFirst(own) : own;
   if (ranks) await session.native.shareState();
   await stages.settled();

@@ -5,7 +5,6 @@ import type { Rectangle } from "../images/rectangle.js";
 import type { ImageSource } from "../images/source.js";
 import type { ResizeMethod } from "../native/binding.js";
 import { engine } from "../native/engine.js";
-import { fullDepth } from "../schema/common.js";
 import type { View } from "../schema/view.js";
 import { boundsOf, boundsOfPixels, checkedWithin, pixelsOf } from "./areas.js";
 import { type Layout, layoutOf, type Plane } from "./layout.js";
@@ -28,13 +27,20 @@ export interface Eye {
   bitDepth: number;
 }
 
-/** An image as a view shows it. Close it when it has been seen. */
-export interface ViewedImage extends PixelFacts {
+/** Where a view looks at an image, without its pixels. */
+export interface Outline {
   layout: Layout;
+  /** Of a part of a plane: 1 for pixels that are ignored or lie beyond the plane; undefined where none does. */
+  ignored(plane: Plane, window: Rectangle): Promise<Uint8Array | undefined>;
+}
+
+/** An image as a view shows it. */
+export interface ViewedImage extends Outline, PixelFacts {
+  /** Of its samples. */
+  bytes: number;
   /** The network's input at a place of a plane: RGB of a tile's size. */
   tile(plane: Plane, x: number, y: number): Promise<Uint8Array>;
-  /** Of a part of a plane: 1 for pixels that are ignored; undefined where none is. */
-  ignored(plane: Plane, window: Rectangle): Promise<Uint8Array | undefined>;
+  /** Gives back the image's place in the memory for images. */
   close(): void;
 }
 
@@ -48,60 +54,86 @@ export async function openView(
   own: OwnView = {},
   options: DecodeOptions = {},
 ): Promise<ViewedImage> {
-  const name = imageName(source, options);
   const image = await openImage(source, { bitDepth: eye.bitDepth, ...options });
   try {
-    const { region, ignored } = await areasOf(eye.view, own, image, name);
-    const { width, height } = image;
-    return new OpenedView(image, eye, layoutOf(eye.view, eye.tile, { size: { width, height }, region, name }), ignored);
+    const outline = await outlineOf(eye, image, own, imageName(source, options));
+    return { ...outline, ...facts(image), tile: (plane, x, y) => tileOf(image, eye, outline, plane, x, y) };
   } catch (error) {
     image.close();
     throw error;
   }
 }
 
-/** Lays out the view of an image of which only the size is known. Errors: VIEW_MISMATCH, those of decodeMask. */
-export async function layoutFor(eye: Eye, size: Size, own: OwnView, name: string): Promise<Layout> {
-  const region = (await ownRegion(own, size, name))?.region ?? (await areasOf(eye.view, {}, size, name)).region;
-  return layoutOf(eye.view, eye.tile, { size, region, name });
+const facts = ({ values, uniform, highest, close }: OpenImage) => ({ bytes: values.byteLength, uniform, highest, close });
+
+interface KnownOutline extends Outline {
+  /** At the image's size; undefined: nothing is ignored. */
+  pixels: Uint8Array | undefined;
 }
 
-class OpenedView implements ViewedImage {
-  readonly uniform: boolean;
-  readonly highest: number | undefined;
+/** Lays out the view of an image of this size. Errors: VIEW_MISMATCH; those of decodeMask for the masks beside it. */
+export async function outlineOf(
+  { view, tile }: Pick<Eye, "view" | "tile">,
+  { width, height }: Size,
+  own: OwnView,
+  name: string,
+): Promise<KnownOutline> {
+  const size = { width, height };
+  const { region, ignored: pixels } = await areasOf(view, own, size, name);
+  const layout = layoutOf(view, tile, { size, region, name });
+  const ignored = async (plane: Plane, window: Rectangle): Promise<Uint8Array | undefined> => {
+    const found = pixels && (await windowOfMask(pixels, layout, plane, window));
+    return isInside(window, plane)
+      ? found
+      : fillBeyond(found ?? new Uint8Array(window.width * window.height), plane, window, 1);
+  };
+  return { layout, pixels, ignored };
+}
 
-  constructor(
-    private readonly image: OpenImage,
-    private readonly eye: Eye,
-    readonly layout: Layout,
-    private readonly pixels: Uint8Array | undefined,
-  ) {
-    this.uniform = image.uniform;
-    this.highest = image.highest;
-  }
+/** The part of a mask of the image's size that a part of a plane shows; nothing beyond the plane. */
+export async function cutMask(
+  mask: Uint8Array,
+  layout: Layout,
+  plane: Plane,
+  window: Rectangle,
+): Promise<Uint8Array> {
+  const found = await windowOfMask(mask, layout, plane, window);
+  return isInside(window, plane) ? found : fillBeyond(found, plane, window, 0);
+}
 
-  tile(plane: Plane, x: number, y: number): Promise<Uint8Array> {
-    const { values, width, height, channels } = this.image;
-    const { tile, resize, bitDepth = fullDepth } = this.eye;
-    return engine().imageWindow(values, {
-      width,
-      firstRow: 0,
-      rows: height,
-      channels,
-      bitDepth,
-      ...windowOf(this.layout, plane, { x, y, ...tile }),
-      method: resize,
-      ...(this.pixels && { ignored: this.pixels }),
-    });
-  }
+const isInside = ({ x, y, width, height }: Rectangle, plane: Plane): boolean =>
+  x >= 0 && y >= 0 && x + width <= plane.width && y + height <= plane.height;
 
-  async ignored(plane: Plane, window: Rectangle): Promise<Uint8Array | undefined> {
-    return this.pixels && maskWindow(this.pixels, this.layout, plane, window);
+function fillBeyond(pixels: Uint8Array, plane: Plane, window: Rectangle, value: number): Uint8Array {
+  for (let y = 0; y < window.height; y++) {
+    const line = pixels.subarray(y * window.width, (y + 1) * window.width);
+    if (window.y + y < 0 || window.y + y >= plane.height) line.fill(value);
+    else {
+      line.fill(value, 0, Math.max(0, -window.x));
+      line.fill(value, Math.min(window.width, plane.width - window.x));
+    }
   }
+  return pixels;
+}
 
-  close(): void {
-    this.image.close();
-  }
+function tileOf(
+  { values, width, height, channels }: OpenImage,
+  { tile, resize, bitDepth }: Eye,
+  { layout, pixels }: KnownOutline,
+  plane: Plane,
+  x: number,
+  y: number,
+): Promise<Uint8Array> {
+  return engine().imageWindow(values, {
+    width,
+    firstRow: 0,
+    rows: height,
+    channels,
+    bitDepth,
+    ...windowOf(layout, plane, { x, y, ...tile }),
+    method: resize,
+    ...(pixels && { ignored: pixels }),
+  });
 }
 
 const windowOf = ({ region }: Layout, { width, height }: Plane, window: Rectangle) => ({
@@ -111,8 +143,7 @@ const windowOf = ({ region }: Layout, { width, height }: Plane, window: Rectangl
   window: { x: window.x, y: window.y, width: window.width, height: window.height },
 });
 
-/** A part of a plane of a mask at the image's size, by the nearest pixels. */
-export const maskWindow = (mask: Uint8Array, layout: Layout, plane: Plane, window: Rectangle): Promise<Uint8Array> =>
+const windowOfMask = (mask: Uint8Array, layout: Layout, plane: Plane, window: Rectangle): Promise<Uint8Array> =>
   engine().maskWindow(mask, { ...layout.size, ...windowOf(layout, plane, window), method: "nearest" });
 
 interface Areas {

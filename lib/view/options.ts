@@ -1,3 +1,5 @@
+import assert from "node:assert/strict";
+
 import type { z } from "zod";
 
 import { invalid } from "../errors.js";
@@ -6,9 +8,6 @@ import { checkArea, readArea } from "./areas.js";
 
 /** The view as options give it. */
 export type ViewGroup = z.output<typeof viewOptions>;
-
-/** A view whose masks have been read from their files. */
-export type ReadView = Omit<ViewGroup, "roi" | "ignore"> & { roi?: Area | undefined; ignore?: Area | undefined };
 
 const areas = ["roi", "ignore"] as const;
 
@@ -34,7 +33,7 @@ export function checkView(where: string, view: ViewGroup): void {
 }
 
 /** Reads the masks that are files. Errors: those of decodeMask; INVALID_OPTION for one that marks nothing. */
-export async function readView(where: string, view: ViewGroup): Promise<ReadView> {
+export async function readView(where: string, view: ViewGroup): Promise<ViewGroup> {
   const read = async (name: (typeof areas)[number]): Promise<Area | undefined> => {
     const area = view[name];
     return typeof area === "string" ? readArea(where, `view.${name}`, area) : area;
@@ -42,8 +41,9 @@ export async function readView(where: string, view: ViewGroup): Promise<ReadView
   return { ...view, roi: await read("roi"), ignore: await read("ignore") };
 }
 
-/** With everything filled in, as a model file holds it. */
-export function viewOf({ roi, ignore, fit, scale, tiles: { size, overlap, scales } }: ReadView): View {
+/** With everything filled in, as a model file holds it. Masks have been read. */
+export function viewOf({ roi, ignore, fit, scale, tiles: { size, overlap, scales } }: ViewGroup): View {
+  assert(typeof roi !== "string" && typeof ignore !== "string", "the masks of a view are read before it is used");
   const tiles = size === undefined ? null : { size, overlap: overlap ?? Math.floor(size / 4), scales: scales ?? [1] };
   return {
     roi: roi ?? plainView.roi,
@@ -55,7 +55,7 @@ export function viewOf({ roi, ignore, fit, scale, tiles: { size, overlap, scales
 }
 
 /** The options that make this view. */
-export function optionsOfView({ roi, ignore, fit, scale, tiles }: View): ReadView {
+export function optionsOfView({ roi, ignore, fit, scale, tiles }: View): ViewGroup {
   return {
     roi: roi ?? undefined,
     ignore: ignore ?? undefined,

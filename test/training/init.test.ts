@@ -90,7 +90,7 @@ test("the first state, and that after starting over, are the model's heads bit f
   const heads = async (): Promise<string> => tensorsSha256((await session.native.state()).heads);
   try {
     assert.equal(await heads(), loaded.headsSha256);
-    await session.setTargets();
+    await session.begin(0);
     await session.settleNoise(() => undefined);
     await trainEpochs(session);
     assert.notEqual(await heads(), loaded.headsSha256);
