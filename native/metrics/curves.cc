@@ -114,16 +114,18 @@ PixelMetrics pixelMetrics(const std::vector<LabelledMap>& maps, int64_t height, 
   for (size_t m = 0; m < maps.size(); ++m) {
     throwIfCancelled();
     const LabelledMap& map = maps[m];
+    const float* values = map.map.data();
+    const uint8_t* ignore = map.ignore.empty() ? nullptr : map.ignore.data();
     const uint32_t offset = static_cast<uint32_t>(regionWeight.size() - 1);
     const int32_t count = labelComponents(map.mask.data(), height, width, labels.data());
     regionWeight.resize(regionWeight.size() + count, 0);
     for (int64_t i = 0; i < pixels; ++i) {
-      if (map.ignores(i)) continue;
-      if (!std::isfinite(map.map[i])) refuseNotFinite(map.map[i], static_cast<int64_t>(m), i / width, i % width);
+      if (ignore != nullptr && ignore[i] != 0) continue;
+      if (!std::isfinite(values[i])) refuseNotFinite(values[i], static_cast<int64_t>(m), i / width, i % width);
       if (labels[i] == 0) continue;
       const uint32_t region = offset + static_cast<uint32_t>(labels[i]);
       regionWeight[region] += 1;
-      positives.push_back(rankedItem(map.map[i], region));
+      positives.push_back(rankedItem(values[i], region));
     }
   }
   const int64_t regions = std::count_if(regionWeight.begin(), regionWeight.end(), [](double area) { return area > 0; });
@@ -131,8 +133,9 @@ PixelMetrics pixelMetrics(const std::vector<LabelledMap>& maps, int64_t height, 
   Thresholds thresholds(std::move(positives));
   for (const LabelledMap& map : maps) {
     throwIfCancelled();
+    const uint8_t* ignore = map.ignore.empty() ? nullptr : map.ignore.data();
     for (int64_t i = 0; i < pixels; ++i)
-      if (map.mask[i] == 0 && !map.ignores(i)) thresholds.addNormal(map.map[i]);
+      if (map.mask[i] == 0 && (ignore == nullptr || ignore[i] == 0)) thresholds.addNormal(map.map[i]);
   }
   return thresholds.sweep(regionWeight, regions, fprLimit);
 }

@@ -28,7 +28,6 @@ struct LabelledMap {
   // height x width, non-zero is neither defect nor normal; or empty. A region that is ignored as a whole does not
   // count.
   std::vector<uint8_t> ignore = {};
-  bool ignores(int64_t pixel) const { return !ignore.empty() && ignore[pixel] != 0; }
 };
 
 // Over all pixels of all maps. AUPRO: the mean over 8-connected defect regions of the share of the region at or above
