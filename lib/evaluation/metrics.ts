@@ -37,6 +37,8 @@ export interface EvaluatedMap {
   map: Float32Array;
   /** Ground truth, height x width, non-zero is defect. Needed for anomalous images only. */
   mask?: Uint8Array | null;
+  /** Pixels that count neither as defect nor as normal, height x width, non-zero is ignored. They may be NaN. */
+  ignore?: Uint8Array | null;
 }
 
 const finite = (value: number): number | null => (Number.isNaN(value) ? null : value);
@@ -88,9 +90,11 @@ export async function evaluateScores(scores: ArrayLike<number>, labels: ArrayLik
   };
 }
 
-function maximum(map: Float32Array, where: string): number {
+/** Over the pixels that are not ignored. */
+function maximum(map: Float32Array, ignore: Uint8Array | null | undefined, where: string): number {
   let highest = -Infinity;
   for (let i = 0; i < map.length; i++) {
+    if (ignore?.[i]) continue;
     const value = map[i]!;
     if (!Number.isFinite(value))
       throw new SuperSimpleNetError(
@@ -107,8 +111,9 @@ function maximum(map: Float32Array, where: string): number {
  * maximum of each map as the image's score (paper section 4.1).
  *
  * Anomalous images without a mask are left out of the pixel metrics, and counted. Metrics that the data cannot define are
- * null, and `notes` says why.
- * @throws INVALID_OPTION for maps or masks of the wrong size, or a mask with defect pixels on a normal image.
+ * null, and `notes` says why. Ignored pixels are left out of everything.
+ * @throws INVALID_OPTION for maps or masks of the wrong size, a mask with defect pixels on a normal image, or an image whose
+ * pixels are all ignored.
  * @throws METRIC_UNDEFINED for a map value that is NaN or infinite.
  */
 export async function evaluateMaps(images: readonly EvaluatedMap[], options: EvaluateMapsOptions): Promise<MapMetrics> {
@@ -119,6 +124,7 @@ export async function evaluateMaps(images: readonly EvaluatedMap[], options: Eva
 
   const maps: Float32Array[] = [];
   const masks: Uint8Array[] = [];
+  const ignores: (Uint8Array | null | undefined)[] = [];
   const notes: string[] = [];
   const noDefect = new Uint8Array(pixels);
   let withoutMask = 0;
@@ -126,13 +132,16 @@ export async function evaluateMaps(images: readonly EvaluatedMap[], options: Eva
   let emptyMasks = 0;
   if (!Array.isArray(images)) throw invalid(where, "images", "a list of maps with their labels", images);
   images.forEach((image, i) => {
-    const { label, map, mask } = (image ?? {}) as EvaluatedMap;
+    const { label, map, mask, ignore } = (image ?? {}) as EvaluatedMap;
     const anomalous = isAnomalous(label, where, i);
     if (!types.isFloat32Array(map) || map.length !== pixels)
       throw invalid(where, `images[${i}].map`, `a Float32Array of ${pixels} values`, map);
-    if (mask !== undefined && mask !== null && (!types.isUint8Array(mask) || mask.length !== pixels))
-      throw invalid(where, `images[${i}].mask`, `a Uint8Array of ${pixels} values`, mask);
-    const hasDefect = mask?.some((value) => value !== 0) ?? false;
+    for (const [name, array] of Object.entries({ mask, ignore }))
+      if (array !== undefined && array !== null && (!types.isUint8Array(array) || array.length !== pixels))
+        throw invalid(where, `images[${i}].${name}`, `a Uint8Array of ${pixels} values`, array);
+    if (ignore?.every((value) => value !== 0))
+      throw invalid(where, `images[${i}].ignore`, "pixels that are not ignored", "none");
+    const hasDefect = mask?.some((value, at) => value !== 0 && !ignore?.[at]) ?? false;
     if (!anomalous && hasDefect)
       throw invalid(where, `images[${i}].mask`, "no defect pixels on a normal image", "some");
     if (anomalous && !mask) {
@@ -143,12 +152,13 @@ export async function evaluateMaps(images: readonly EvaluatedMap[], options: Eva
     if (anomalous && !hasDefect) emptyMasks++;
     maps.push(map);
     masks.push(mask ?? noDefect);
+    ignores.push(ignore);
   });
 
-  const maxima = images.map(({ map }, i) => maximum(map, `${where}: images[${i}].map`));
+  const maxima = images.map(({ map, ignore }, i) => maximum(map, ignore, `${where}: images[${i}].map`));
   const labels = images.map(({ label }) => label);
   const scores = await evaluateScores(maxima, labels);
-  const pixel = await engine().pixelMetrics(maps, masks, height, width, fprLimit);
+  const pixel = await engine().pixelMetrics(maps, masks, height, width, fprLimit, ignores);
 
   if (scores.imageAuroc === null) notes.push(`seg-I-AUROC, seg-AP-det: ${missingClass(labels)}`);
   if (Number.isNaN(pixel.auroc)) {

@@ -362,6 +362,34 @@ export interface PixelMetrics extends ImageMetrics {
   regions: number;
 }
 
+/**
+ * Each metric is the middle of the interval that holds the exact value, which pixelMetrics computes from the same pixels,
+ * and `errorBound` is half the interval's length (docs/method.md, Metrics). NaN where the metric is.
+ */
+export interface BoundedPixelMetrics extends PixelMetrics {
+  errorBound: { auroc: number; averagePrecision: number; f1Max: number; aupro: number };
+}
+
+/**
+ * Pixel metrics of images of any sizes, whose maps come strip by strip from top to bottom and are not held. Takes 32 MiB,
+ * and 8 bytes for each defect pixel (twice that in `metrics`). One call at a time: wait for its promise before the next
+ * call. After a call that failed only `dispose` is left.
+ */
+export interface NativePixelStatistics {
+  /**
+   * The next rows of an image, rows x width. `mask`: non-zero is defect; absent: none is. `ignore`: non-zero is neither
+   * defect nor normal, and may be NaN; absent: none is. A defect region that is ignored as a whole does not count. The
+   * arrays are not copied: nobody may transfer or change their buffers meanwhile. METRIC_UNDEFINED for NaN or infinite
+   * pixels, with the image (from 0), row and column.
+   */
+  addRows(map: Float32Array, width: number, rows: number, mask?: Uint8Array, ignore?: Uint8Array): Promise<void>;
+  endImage(): Promise<void>;
+  /** Of the images that have ended; more may follow. As of pixelMetrics. */
+  metrics(fprLimit: number): Promise<BoundedPixelMetrics>;
+  /** Frees everything now instead of at the next garbage collection. */
+  dispose(): void;
+}
+
 /** A connected part of the map at or above the pixel threshold. */
 export interface Region {
   /** Pixels. */
@@ -374,6 +402,30 @@ export interface Region {
   peak: number;
   peakX: number;
   peakY: number;
+}
+
+export interface FoundRegions {
+  /** The map's maximum; NaN if any pixel is. */
+  peak: number;
+  /** Highest peak first; equal peaks in raster order. */
+  regions: Region[];
+}
+
+/**
+ * regions() of a map that comes strip by strip from top to bottom and is not held, at several thresholds at once: the same
+ * results, bit for bit. Takes a few rows besides what is found. One call at a time: wait for its promise before the next
+ * call. After a call that failed only `dispose` is left.
+ */
+export interface NativeRegionFinder {
+  /**
+   * The next rows, rows x width. `ignore`: non-zero pixels belong to no region and do not count for the peak; absent: none
+   * is. The arrays are not copied: nobody may transfer or change their buffers meanwhile.
+   */
+  addRows(map: Float32Array, rows: number, ignore?: Uint8Array): Promise<void>;
+  /** By threshold; the peak is the same in all, -Infinity without pixels. Ends the object. */
+  finish(): Promise<FoundRegions[]>;
+  /** Frees everything now instead of at the next garbage collection. */
+  dispose(): void;
 }
 
 /** What the CUDA runtime says, and whether the GPUs compute. */
@@ -487,22 +539,22 @@ export interface NativeBinding {
 
   // metrics (pool)
   imageMetrics(scores: Float32Array, labels: Uint8Array): Promise<ImageMetrics>;
-  /** `maps` and `masks` are count x H x W. */
+  /**
+   * `maps`, `masks` and `ignores` are count x H x W. Pixels that are non-zero in `ignores` are neither defect nor normal, and
+   * may be NaN; a defect region that is ignored as a whole does not count.
+   */
   pixelMetrics(
     maps: Float32Array[],
     masks: Uint8Array[],
     height: number,
     width: number,
     fprLimit: number,
+    ignores?: readonly (Uint8Array | null | undefined)[],
   ): Promise<PixelMetrics>;
-  /** `peak`: the map's maximum; NaN if any pixel is. */
-  regions(
-    map: Float32Array,
-    height: number,
-    width: number,
-    threshold: number,
-    minArea: number,
-  ): Promise<{ peak: number; regions: Region[] }>;
+  createPixelStatistics(): NativePixelStatistics;
+  regions(map: Float32Array, height: number, width: number, threshold: number, minArea: number): Promise<FoundRegions>;
+  /** `width` and `minArea` in pixels of the map. */
+  createRegionFinder(options: { width: number; thresholds: readonly number[]; minArea: number }): NativeRegionFinder;
 
   // network
   /** Every tensor that an architecture needs, up to layer3, with torchvision's names. */

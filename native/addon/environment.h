@@ -29,7 +29,7 @@ struct Environment {
   // createError of lib/native/errors.ts, and the handler of rejections that throws what it makes.
   Napi::FunctionReference createError, throwFailure;
   // Each class is defined once (registerDetector and the others): a definition lives until the environment ends.
-  Napi::FunctionReference detector, trainer, group;
+  Napi::FunctionReference detector, trainer, group, regionFinder, pixelStatistics;
 };
 
 // Tells V8 how much memory outside its heap an object holds, so that V8 collects garbage when there is much of it. Use

@@ -11,32 +11,12 @@
 #include "error.h"
 #include "images/components.h"
 #include "metrics/ranking.h"
+#include "metrics/sweep.h"
 
 namespace ssn {
 namespace {
 
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-
 std::string described(float value) { return std::isnan(value) ? "NaN" : value > 0 ? "infinite" : "minus infinity"; }
-
-// The area under the piecewise linear curve through (0, 0) and the points added, up to a limit on x.
-class LimitedArea {
- public:
-  explicit LimitedArea(double limit) : limit_(limit) {}
-  void add(double x, double y) {
-    if (x_ < limit_) {
-      const double end = x <= limit_ ? x : limit_;
-      const double endY = x <= limit_ ? y : y_ + (y - y_) * (limit_ - x_) / (x - x_);
-      area_ += (end - x_) * (y_ + endY) / 2;
-    }
-    x_ = x;
-    y_ = y;
-  }
-  double area() const { return area_; }
-
- private:
-  double limit_, x_ = 0, y_ = 0, area_ = 0;
-};
 
 // Every metric here changes at the scores of positives only: between them, normal items move the false-positive rate
 // along a horizontal line. So the positives alone are sorted, and normal items are counted between them.
@@ -81,45 +61,15 @@ class Thresholds {
       ++before_[i];
   }
 
-  // From the highest threshold on. The items of region k weigh regionWeight[k] = 1 / (area of the region * number of
-  // regions) in the per-region overlap.
-  PixelMetrics sweep(const std::vector<double>& regionWeight, double fprLimit) const {
-    const double positives = static_cast<double>(positives_.size()), negatives = static_cast<double>(normals_);
-    PixelMetrics out{{kNaN, kNaN, kNaN, kNaN}, kNaN, static_cast<int64_t>(regionWeight.size()) - 1};
-    if (positives == 0 || negatives == 0) return out;
-
-    double truePositives = 0, falsePositives = 0, overlap = 0;
-    double rocArea = 0, precisionSum = 0, bestF1 = -1, bestThreshold = 0;
-    LimitedArea overlapArea(fprLimit);
-    for (size_t i = 0, group = 0; i < positives_.size(); ++group) {
-      rocArea += static_cast<double>(before_[group]) * truePositives;
-      falsePositives += static_cast<double>(before_[group]);
-      overlapArea.add(falsePositives / negatives, overlap);
-      const double threshold = scoreOf(positives_[i]), alarms = static_cast<double>(equal_[group]);
-      double hits = 0;
-      for (; i < positives_.size() && rankOf(positives_[i]) == ranks_[group]; ++i) {
-        hits += 1;
-        overlap += regionWeight[payloadOf(positives_[i])];
-      }
-      rocArea += alarms * (truePositives + hits / 2);
-      truePositives += hits;
-      falsePositives += alarms;
-      precisionSum += hits * (truePositives / (truePositives + falsePositives));
-      const double f1 = 2 * truePositives / (truePositives + falsePositives + positives);
-      if (f1 > bestF1) {
-        bestF1 = f1;
-        bestThreshold = threshold;
-      }
-      overlapArea.add(falsePositives / negatives, overlap);
-    }
-    rocArea += static_cast<double>(before_.back()) * truePositives;
-    overlapArea.add(1, overlap);
-    out.auroc = rocArea / (positives * negatives);
-    out.averagePrecision = precisionSum / positives;
-    out.f1Max = bestF1;
-    out.f1Threshold = bestThreshold;
-    out.aupro = overlapArea.area() / fprLimit;
-    return out;
+  // The items of region k weigh regionWeight[k].
+  PixelMetrics sweep(const std::vector<double>& regionWeight, int64_t regions, double fprLimit) const {
+    uint64_t alarms = 0;
+    return sweepThresholds(positives_, normals_, regionWeight, regions, fprLimit,
+                           [&, group = size_t{0}](uint32_t) mutable {
+                             const uint64_t above = alarms + before_[group];
+                             alarms = above + equal_[group++];
+                             return Alarms{above, alarms};
+                           });
   }
 
  private:
@@ -147,7 +97,13 @@ ImageMetrics imageMetrics(const float* scores, const uint8_t* labels, int64_t co
   Thresholds thresholds(std::move(positives));
   for (int64_t i = 0; i < count; ++i)
     if (labels[i] == 0) thresholds.addNormal(scores[i]);
-  return thresholds.sweep({0, 0}, /*fprLimit=*/1);
+  return thresholds.sweep({0, 0}, /*regions=*/1, /*fprLimit=*/1);
+}
+
+void refuseNotFinite(float value, int64_t map, int64_t row, int64_t column) {
+  throw Error("METRIC_UNDEFINED", "map " + std::to_string(map) + " is " + described(value) + " at row " +
+                                      std::to_string(row) + ", column " + std::to_string(column) +
+                                      "; metrics need finite maps");
 }
 
 PixelMetrics pixelMetrics(const std::vector<LabelledMap>& maps, int64_t height, int64_t width, double fprLimit) {
@@ -158,31 +114,30 @@ PixelMetrics pixelMetrics(const std::vector<LabelledMap>& maps, int64_t height, 
   for (size_t m = 0; m < maps.size(); ++m) {
     throwIfCancelled();
     const LabelledMap& map = maps[m];
+    const float* values = map.map.data();
+    const uint8_t* ignore = map.ignore.empty() ? nullptr : map.ignore.data();
     const uint32_t offset = static_cast<uint32_t>(regionWeight.size() - 1);
     const int32_t count = labelComponents(map.mask.data(), height, width, labels.data());
     regionWeight.resize(regionWeight.size() + count, 0);
     for (int64_t i = 0; i < pixels; ++i) {
-      const float value = map.map[i];
-      if (!std::isfinite(value))
-        throw Error("METRIC_UNDEFINED", "map " + std::to_string(m) + " is " + described(value) + " at row " +
-                                            std::to_string(i / width) + ", column " + std::to_string(i % width) +
-                                            "; metrics need finite maps");
+      if (ignore != nullptr && ignore[i] != 0) continue;
+      if (!std::isfinite(values[i])) refuseNotFinite(values[i], static_cast<int64_t>(m), i / width, i % width);
       if (labels[i] == 0) continue;
       const uint32_t region = offset + static_cast<uint32_t>(labels[i]);
       regionWeight[region] += 1;
-      positives.push_back(rankedItem(value, region));
+      positives.push_back(rankedItem(values[i], region));
     }
   }
-  const double regions = static_cast<double>(regionWeight.size() - 1);
-  for (size_t region = 1; region < regionWeight.size(); ++region)
-    regionWeight[region] = 1 / (regionWeight[region] * regions);
+  const int64_t regions = std::count_if(regionWeight.begin(), regionWeight.end(), [](double area) { return area > 0; });
+  for (double& weight : regionWeight) weight = weight > 0 ? 1 / (weight * static_cast<double>(regions)) : 0;
   Thresholds thresholds(std::move(positives));
   for (const LabelledMap& map : maps) {
     throwIfCancelled();
+    const uint8_t* ignore = map.ignore.empty() ? nullptr : map.ignore.data();
     for (int64_t i = 0; i < pixels; ++i)
-      if (map.mask[i] == 0) thresholds.addNormal(map.map[i]);
+      if (map.mask[i] == 0 && (ignore == nullptr || ignore[i] == 0)) thresholds.addNormal(map.map[i]);
   }
-  return thresholds.sweep(regionWeight, fprLimit);
+  return thresholds.sweep(regionWeight, regions, fprLimit);
 }
 
 }  // namespace ssn

@@ -25,11 +25,17 @@ struct PixelMetrics : ImageMetrics {
 struct LabelledMap {
   std::vector<float> map;     // height x width
   std::vector<uint8_t> mask;  // height x width, non-zero is defect
+  // height x width, non-zero is neither defect nor normal; or empty. A region that is ignored as a whole does not
+  // count.
+  std::vector<uint8_t> ignore = {};
 };
 
 // Over all pixels of all maps. AUPRO: the mean over 8-connected defect regions of the share of the region at or above
 // the threshold, against the false-positive rate over all normal pixels; area up to `fprLimit` (linear in between),
 // divided by it. Takes some 20 bytes per defect pixel besides the maps.
 PixelMetrics pixelMetrics(const std::vector<LabelledMap>& maps, int64_t height, int64_t width, double fprLimit);
+
+// METRIC_UNDEFINED, for a pixel that is NaN or infinite.
+[[noreturn]] void refuseNotFinite(float value, int64_t map, int64_t row, int64_t column);
 
 }  // namespace ssn

@@ -1,7 +1,12 @@
 /** A process that ends while the engine works. Run by lifetime.test.ts: node child.js MODE DELAY_MS; not a test itself. */
 import { Worker, isMainThread, parentPort, workerData } from "node:worker_threads";
 
-import type { NativeDetector, NativeTrainer } from "../../lib/native/binding.js";
+import type {
+  NativeDetector,
+  NativePixelStatistics,
+  NativeRegionFinder,
+  NativeTrainer,
+} from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
 import { detectorConfig, trainerConfig } from "../support/trainer_config.js";
 
@@ -26,11 +31,18 @@ async function makeObjects(): Promise<void> {
   const native = engine();
   const backbone = await native.randomBackbone("resnet18", 0);
   const heads = await native.randomHeads(384, 0);
+  const strip = new Float32Array(256 * 256);
   for (const end of [
     (made: unknown) => void kept.push(made),
     () => {},
-    (made: NativeDetector | NativeTrainer) => made.dispose(),
+    (made: NativeDetector | NativeTrainer | NativeRegionFinder | NativePixelStatistics) => made.dispose(),
   ]) {
+    const finder = native.createRegionFinder({ width: 256, thresholds: [0, 1], minArea: 1 });
+    await finder.addRows(strip, 256);
+    end(finder);
+    const statistics = native.createPixelStatistics();
+    await statistics.addRows(strip, 256, 256, new Uint8Array(256 * 256).fill(1));
+    end(statistics);
     end(await native.createDetector(detectorConfig(size), backbone, heads));
     end(await native.createTrainer(trainerConfig(size), backbone, heads));
   }
@@ -46,6 +58,18 @@ async function makeObjects(): Promise<void> {
       joinTimeoutSeconds: 1,
     }),
   );
+}
+
+/** Two jobs of the pool of some tens of milliseconds each. */
+function takeStrips(): Promise<void>[] {
+  const [width, rows] = [4096, 2048];
+  const map = new Float32Array(width * rows);
+  return [
+    engine()
+      .createRegionFinder({ width, thresholds: [0, 1], minArea: 1 })
+      .addRows(map, rows),
+    engine().createPixelStatistics().addRows(map, width, rows),
+  ];
 }
 
 const modes: Record<string, (delay: number) => void> = {
@@ -67,8 +91,9 @@ const modes: Record<string, (delay: number) => void> = {
   finish() {
     void keepBusy().then(() => console.log("all settled"));
   },
-  /** A promise of the pool is pending as well. */
+  /** Promises of the pool are pending as well. */
   exitPool(delay) {
+    void Promise.all(takeStrips());
     void engine().resizeImage(new Uint8Array(3000 * 3000 * 3), 3000, 3000, 3, 1500, 1500, "antialias");
     void keepBusy();
     after(delay, () => process.exit(7));
@@ -81,6 +106,13 @@ const modes: Record<string, (delay: number) => void> = {
     } catch (error) {
       console.log((error as { code: string }).code);
     }
+  },
+  shutdownPool() {
+    const jobs = takeStrips();
+    engine().shutdown();
+    void Promise.allSettled(jobs).then((ended) =>
+      console.log(ended.map((job) => job.status === "rejected" && (job.reason as { code: string }).code).join(" ")),
+    );
   },
   /** The main thread exits while workers and itself work. */
   exitWithWorkers(delay) {
@@ -162,6 +194,7 @@ const modes: Record<string, (delay: number) => void> = {
     }),
   busyPool() {
     const native = engine();
+    for (const job of takeStrips()) void job;
     for (let i = 0; i < 4; i++)
       void native.resizeImage(new Uint8Array(2000 * 2000 * 3), 2000, 2000, 3, 1000, 1000, "antialias");
     for (let i = 0; i < 4; i++) void native.regions(new Float32Array(512 * 512), 512, 512, 0, 1);

@@ -55,6 +55,7 @@ test("worker.terminate() while the pool works or arguments are copied", () =>
 test("workers that exit or throw in the middle of a job", () => prints("workersEnd", "7 1 7 1 7 1 7 1 7 1"));
 test("the addon in four workers and the main thread", () =>
   prints("parallel", "all settled\nall settled\nall settled\nall settled\n0 0 0 0"));
-test("the main thread and workers that end while detectors, trainers and groups exist", () =>
+test("shutdown while the pool takes strips of maps: they end early", () => prints("shutdownPool", "ABORTED ABORTED"));
+test("the main thread and workers that end while detectors, trainers, groups and what takes strips exist", () =>
   prints("objects", "0 7 1"));
 test("after shutdown: ABORTED, and a second shutdown does nothing", () => prints("afterShutdown", "ABORTED"));

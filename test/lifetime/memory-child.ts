@@ -1,11 +1,12 @@
 /**
  * A process that does the same work over and over and prints its memory as it goes: one line of JSON per third. Run by
- * memory.test.ts: node --expose-gc memory-child.js train|detect|release|objects DATA DEVICE [LEAK]; not a test itself. LEAK: bytes kept per round, to
+ * memory.test.ts: node --expose-gc memory-child.js train|detect|strips|release|objects DATA DEVICE [LEAK]; not a test itself. LEAK: bytes kept per round, to
  * see that the test notices.
  */
 import { type Dataset, datasets, Detector, Trainer, type TrainerOptions } from "../../lib/index.js";
 import type { NativeDetector, NativeTrainer } from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
+import { Random } from "../../lib/random.js";
 import { testing } from "../support/native.js";
 import { detectorConfig, trainerConfig } from "../support/trainer_config.js";
 
@@ -111,7 +112,26 @@ async function detections(count: number): Promise<void> {
   }
 }
 
-/** What V8 knows of a detector's and a trainer's memory: one line before anything, then one after each event. */
+/** One region finder takes all strips, and regions are too small to be found; pixel statistics are made anew. */
+async function strips(count: number): Promise<void> {
+  const round = rounds(count);
+  const [width, rows] = [256, 32];
+  const random = new Random(0, "strips");
+  const map = Float32Array.from({ length: width * rows }, () => random.uint32() / 2 ** 32);
+  const mask = Uint8Array.from(map, (value) => Number(value > 0.9));
+  const finder = engine().createRegionFinder({ width, thresholds: [0.5, 0.9], minArea: width * rows * count });
+  for (let done = 0; done < count; done++) {
+    await finder.addRows(map, rows);
+    const statistics = engine().createPixelStatistics();
+    await statistics.addRows(map, width, rows, mask);
+    await statistics.endImage();
+    await statistics.metrics(0.3);
+    statistics.dispose();
+    await round();
+  }
+}
+
+/** What V8 knows of the memory of detectors, trainers and pixel statistics: one line before anything, then one after each event. */
 async function objects(): Promise<void> {
   const native = engine();
   const backbone = await native.randomBackbone("resnet18", 0);
@@ -142,11 +162,21 @@ async function objects(): Promise<void> {
     await (async () => void (await make()))();
     await print("dropped");
   }
+  const statistics = native.createPixelStatistics();
+  await statistics.addRows(new Float32Array(2 ** 20), 1024, 1024, new Uint8Array(2 ** 20).fill(1));
+  await statistics.endImage();
+  await statistics.addRows(new Float32Array(1), 1, 1);
+  await print("counted");
+  statistics.dispose();
+  await print("disposed");
+  (() => void native.createPixelStatistics())();
+  await print("dropped");
 }
 
 const modes: Record<string, () => Promise<void>> = {
   train: () => trainingSteps(1000),
   detect: () => detections(10000),
+  strips: () => strips(2000),
   release,
   objects,
 };

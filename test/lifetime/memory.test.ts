@@ -81,21 +81,28 @@ test("what training kept is given back when it ends", async () => {
 });
 
 // Otherwise it does not collect dropped ones before the machine has no memory left.
-test("V8 knows what detectors and trainers take, until they are disposed of or collected", async () => {
+test("V8 knows what detectors, trainers and pixel statistics take, until they are disposed of or collected", async () => {
   const lines = await run<{ event: string; external: number }>("objects");
   assert.deepEqual(
     lines.map(({ event }) => event),
-    ["before", "made", "disposed", "dropped", "made", "cached", "disposed", "dropped"],
+    [
+      ...["before", "made", "disposed", "dropped", "made", "cached", "disposed", "dropped"],
+      ...["counted", "disposed", "dropped"],
+    ],
   );
-  const [, detector, , , trainer, cached] = lines.map(({ external }) => external - lines[0]!.external);
+  const [, detector, , , trainer, cached, , , counted] = lines.map(({ external }) => external - lines[0]!.external);
   // Parameters of the backbone to layer3 and of the heads, in MiB; the features are 128 x 32 x 32 and 256 x 16 x 16 numbers of each of 8 images.
   assert.ok(detector! > 10 + 7 && detector! < 100, `detector: ${detector}`);
   assert.ok(trainer! > 10 + 3 * 7 && trainer! < 100, `trainer: ${trainer}`);
   assert.ok(Math.abs(cached! - trainer! - 6) < 1, `cached: ${cached! - trainer!}`);
+  // 32 MiB of counts and 8 bytes for each of 2^20 defect pixels; the arrays that were given may not be collected yet.
+  assert.ok(counted! >= 32 + 8 && counted! < 32 + 16 + 6, `counted: ${counted}`);
   for (const { event, external } of lines)
     if (/disposed|dropped/.test(event))
       assert.ok(Math.abs(external - lines[0]!.external) < 1, `${event}: ${external - lines[0]!.external}`);
 });
+
+test("2,000 strips of maps", () => assertSteady("strips", 2000, "cpu"));
 
 for (const device of devices) {
   test(`1,000 training steps, ${device}`, () => assertSteady("train", 1000, device));

@@ -93,6 +93,36 @@ test("maps: an empty mask of an anomalous image is counted and told", async () =
   ]);
 });
 
+test("maps: ignored pixels change nothing, in the maximum of the map neither", async () => {
+  const ignore = Uint8Array.from([0, 7, 0, 0, 0, 1]);
+  const metrics = (odd: number, mask: number): ReturnType<typeof evaluateMaps> =>
+    evaluateMaps(
+      [
+        { ...normal(0, odd, 1, 0, 3, odd), ignore },
+        { ...normal(0, odd, 1, 0, 2, odd), ignore, mask: Uint8Array.from([0, mask, 0, 0, 0, 0]) },
+        { ...defect([0, mask, 0, 0, 1, mask], 0, odd, 1, 0, 2, odd), ignore },
+        normal(0, 0, 0, 0, 0, 5),
+      ],
+      { height, width },
+    );
+  const first = await metrics(0, 0);
+  assert.equal(first.segmentedImageAuroc, 0.5 / 3);
+  assert.equal(first.counts.regions, 1);
+  for (const [odd, mask] of [
+    [9, 0],
+    [NaN, 0],
+    [-Infinity, 1],
+  ] as const)
+    assert.deepEqual(await metrics(odd, mask), first);
+});
+
+test("maps: a mask whose defects are all ignored counts as empty", async () => {
+  const ignored = { ...defect([0, 0, 0, 0, 0, 1], 0, 0, 0, 0, 0, 2), ignore: Uint8Array.from([0, 0, 0, 0, 0, 1]) };
+  const { notes, counts } = await evaluateMaps([normal(0, 0, 0, 0, 0, 1), ignored], { height, width });
+  assert.equal(counts.regions, 0);
+  assert.equal(notes[1], "1 anomalous image has an empty mask: its pixels count as normal");
+});
+
 test("wrong input is refused before it reaches the engine", async () => {
   const good = normal(0, 0, 0, 0, 0, 1);
   await assert.rejects(evaluateScores([1, 2], ["normal"]), { code: "INVALID_OPTION" });
@@ -109,6 +139,11 @@ test("wrong input is refused before it reaches the engine", async () => {
     code: "INVALID_OPTION",
     message: /images\[1\]\.mask/,
   });
+  for (const ignore of [new Uint8Array(5), new Uint8Array(6).fill(2), "all"])
+    await assert.rejects(evaluateMaps([good, { ...good, ignore: ignore as Uint8Array }], { height, width }), {
+      code: "INVALID_OPTION",
+      message: /images\[1\]\.ignore/,
+    });
   await assert.rejects(evaluateMaps([{ ...good, mask: new Uint8Array(6).fill(1) }], { height, width }), {
     code: "INVALID_OPTION",
     message: /normal image/,

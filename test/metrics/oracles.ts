@@ -1,3 +1,4 @@
+import type { FoundRegions, Region } from "../../lib/native/binding.js";
 import { components } from "../anomalies/masks.js";
 
 /** Probability that an anomalous item scores above a normal one, ties counting one half: every pair is compared. */
@@ -51,15 +52,16 @@ export function f1Max(scores: ArrayLike<number>, positive: ArrayLike<number>): {
   return best;
 }
 
-/** AUPRO from its definition: at every threshold the overlap of each region is counted anew. */
+/** AUPRO from its definition: at every threshold the overlap of each region is counted anew. Ignored pixels are in no count. */
 export function aupro(
   maps: ArrayLike<number>[],
   masks: Uint8Array[],
   height: number,
   width: number,
   limit: number,
+  ignores?: Uint8Array[],
 ): number {
-  const labels = masks.map((mask) => components(mask, height, width));
+  const labels = masks.map((mask, m) => components(mask, height, width).map((l, i) => (ignores?.[m]![i] ? -1 : l)));
   const normal = labels.reduce((sum, image) => sum + image.filter((l) => l === 0).length, 0);
   const thresholds = [...new Set(maps.flatMap((map) => Array.from(map)))].sort((a, b) => b - a);
   const points = thresholds.map((threshold): [number, number] => {
@@ -74,7 +76,7 @@ export function aupro(
           hit += Number(maps[m]![i]! >= threshold);
         });
         if (region === 0) alarms += hit;
-        else overlaps.push(hit / area);
+        else if (area > 0) overlaps.push(hit / area);
       }
     });
     return [alarms / normal, overlaps.reduce((a, b) => a + b, 0) / overlaps.length];
@@ -90,4 +92,52 @@ export function aupro(
     [x0, y0] = [x1, y1];
   }
   return area / limit;
+}
+
+/** The regions of a whole map: labels by flood fill, then one pass over the pixels in raster order. */
+export function regionsOf(
+  map: Float32Array,
+  height: number,
+  width: number,
+  threshold: number,
+  minArea: number,
+  ignore?: Uint8Array,
+): FoundRegions {
+  const kept = (i: number): boolean => !ignore?.[i];
+  const labels = components(
+    Uint8Array.from(map, (value, i) => Number(kept(i) && value >= Math.fround(threshold))),
+    height,
+    width,
+  );
+  const regions: Region[] = [];
+  let peak = -Infinity;
+  map.forEach((value, i) => {
+    if (!kept(i)) return;
+    if (Number.isNaN(value) || value > peak) peak = value;
+    if (labels[i] === 0) return;
+    const [x, y] = [i % width, Math.floor(i / width)];
+    const region = (regions[labels[i]! - 1] ??= {
+      area: 0,
+      x,
+      y,
+      width: 1,
+      height: 1,
+      peak: value,
+      peakX: x,
+      peakY: y,
+    });
+    if (value > region.peak) Object.assign(region, { peak: value, peakX: x, peakY: y });
+    const right = Math.max(region.x + region.width, x + 1);
+    region.area++;
+    region.x = Math.min(region.x, x);
+    region.width = right - region.x;
+    region.height = y - region.y + 1;
+  });
+  return { peak, regions: regions.filter(({ area }) => area >= minArea).sort((a, b) => b.peak - a.peak) };
+}
+
+/** Where to cut `height` rows into strips: the first row of each, and the end. */
+export function randomCuts(height: number, next: () => number): number[] {
+  const share = next();
+  return [0, ...Array.from({ length: height - 1 }, (_, i) => i + 1).filter(() => next() < share), height];
 }
