@@ -7,7 +7,7 @@ import { type Drift, DriftWatch } from "../calibration/drift_watch.js";
 import { weightsFile } from "../backbones/load.js";
 import { call, invalid, SuperSimpleNetError, text, throwIfAborted } from "../errors.js";
 import { applyMemory } from "../images/budget.js";
-import { type DecodeOptions, loadImage, type PixelFacts } from "../images/decode.js";
+import type { DecodeOptions } from "../images/decode.js";
 import { prefetch } from "../images/pipeline.js";
 import { pathOfSource } from "../images/source.js";
 import { newestOf, readyBatches } from "../images/stream.js";
@@ -22,15 +22,15 @@ import { engine, openEngine } from "../native/engine.js";
 import { lendTensors, sendTensors } from "../native/send.js";
 import { isRectangle } from "../images/rectangle.js";
 import { check, checkNames, checkPath } from "../schema/check.js";
-import type { NetworkSettings } from "../schema/types.js";
 import type { Decision } from "../schema/decisions.js";
 import { detectEachOptions, detectOptions, type DetectorOptions, detectorOptions } from "../schema/detection.js";
 import { unheeded } from "../turns.js";
-import { isPlain, type Layout, layoutOf, mapArea } from "../view/layout.js";
+import { type Layout, mapArea } from "../view/layout.js";
 import type { Size } from "../view/mismatch.js";
-import { type Eye, openView, type OwnView, type ViewedImage } from "../view/open.js";
+import type { Eye, OwnView } from "../view/open.js";
 import { decide, type Limits, limitsOf } from "./decide.js";
-import { coveredMap, fillIgnored, ignoredOf, isOnePiece, lowestOf, type Seen, seeTiles } from "./see.js";
+import { eyeFor, prepare, type Prepared } from "./prepare.js";
+import { fillIgnored, type Seen, seePieces, seeTiles } from "./see.js";
 import type { AnomalyMap, DetectEachOptions, Detection, DetectOptions, ImageSource, NamedImage } from "./types.js";
 
 const where = "Detector.load";
@@ -38,17 +38,9 @@ const where = "Detector.load";
 type Source = ImageSource | NamedImage;
 
 /** An image on its way to the engine. */
-export interface Decoded {
+export interface Decoded extends Prepared {
   source: Source;
-  facts: PixelFacts;
-  layout: Layout;
-  /** Where the network sees the image in one piece: the network's input, and the pixels of the map that are ignored. */
-  piece?: { pixels: Uint8Array; ignored: Uint8Array | undefined };
-  /** Where it sees tiles: the image, which is open. */
-  tiles?: ViewedImage;
   decodeMs: number;
-  /** For an image that is not detected on. */
-  close(): void;
 }
 
 interface Unread {
@@ -220,39 +212,8 @@ export class Detector {
   async #decode(source: Source, options?: DecodeOptions): Promise<Decoded> {
     const start = performance.now();
     const { image, own } = partsOf(source);
-    const decoded = await (isPlain(this.#eye.view) && own.roi === undefined && own.ignore === undefined
-      ? this.#decodePlain(image, options)
-      : this.#decodeView(image, own, options));
-    return { close: () => undefined, ...decoded, source, decodeMs: performance.now() - start };
-  }
-
-  async #decodePlain(
-    source: ImageSource,
-    options?: DecodeOptions,
-  ): Promise<Pick<Decoded, "facts" | "layout" | "piece">> {
-    const { view, tile, resize, bitDepth } = this.#eye;
-    const facts = await loadImage(source, { ...options, ...tile, resize, bitDepth });
-    const size = { width: facts.sourceWidth, height: facts.sourceHeight };
-    const layout = layoutOf(view, tile, { size, region: { x: 0, y: 0, ...size }, name: "" });
-    return { facts, layout, piece: { pixels: facts.pixels, ignored: undefined } };
-  }
-
-  async #decodeView(
-    source: ImageSource,
-    own: OwnView,
-    options?: DecodeOptions,
-  ): Promise<Pick<Decoded, "facts" | "layout" | "piece" | "tiles"> & Partial<Pick<Decoded, "close">>> {
-    const image = await openView(source, this.#eye, own, options);
-    const { layout, uniform, highest } = image;
-    const facts = { uniform, highest };
-    if (!isOnePiece(layout)) return { facts, layout, tiles: image, close: () => image.close() };
-    try {
-      const [plane] = layout.planes;
-      const pixels = await image.tile(plane, plane.columns[0]!, plane.rows[0]!);
-      return { facts, layout, piece: { pixels, ignored: await ignoredOf(image) } };
-    } finally {
-      image.close();
-    }
+    const prepared = await prepare(image, this.#eye, own, options);
+    return { ...prepared, source, decodeMs: performance.now() - start };
   }
 
   async *#results(batch: readonly Decoded[], options: DetectOptions): AsyncGenerator<Detection, void, undefined> {
@@ -275,7 +236,11 @@ export class Detector {
   async #run(batch: readonly Decoded[], { signal, onTiles }: DetectOptions): Promise<Detection[]> {
     try {
       this.#assertUsable();
-      const pieces = await this.#seePieces(batch.filter(({ piece }) => piece));
+      const pieces = await seePieces(
+        this.#native,
+        this.#eye.tile,
+        batch.filter(({ piece }) => piece),
+      );
       const seen: Seen[] = [];
       for (const { tiles } of batch)
         seen.push(
@@ -293,45 +258,16 @@ export class Detector {
     }
   }
 
-  /** Images that the network sees in one piece, in one forward pass. */
-  async #seePieces(batch: readonly Decoded[]): Promise<Seen[]> {
-    if (batch.length === 0) return [];
-    const { tile } = this.#eye;
-    const plane = tile.height * tile.width;
-    let { pixels } = batch[0]!.piece!;
-    if (batch.length > 1) {
-      pixels = new Uint8Array(batch.length * plane * 3);
-      batch.forEach(({ piece }, i) => pixels.set(piece!.pixels, i * plane * 3));
-    }
-    const start = performance.now();
-    const { scores, maps } = await this.#native.detect(pixels, batch.length);
-    const engineMs = (performance.now() - start) / batch.length;
-    return batch.map(({ layout, piece }, i) => {
-      // A copy: a slice would keep the whole batch's maps alive as long as one of them.
-      const own = batch.length === 1 ? maps : maps.slice(i * plane, (i + 1) * plane);
-      const [{ covered }] = layout.planes;
-      const map = coveredMap(layout.planes[0], tile, own);
-      const { width, height } = covered;
-      return { logit: scores[i]!, map, width, height, ignored: piece!.ignored, engineMs };
-    });
-  }
-
   async #detection({ source, facts, layout, decodeMs }: Decoded, seen: Seen): Promise<Detection> {
     const { logit, engineMs } = seen;
     if (!Number.isFinite(logit))
       throw new SuperSimpleNetError("MODEL_INVALID", `The network's score is ${logit}: this model's weights overflow.`);
     const postStart = performance.now();
-    fillIgnored(seen, -Infinity);
-    const { peak, regions } = await this.#regions(seen, layout, this.#pixelThreshold);
-    const { byRegions, unsure } = this.#limits;
-    const unsureRegions =
-      byRegions && unsure
-        ? (await this.#regions(seen, layout, Math.min(unsure.map, this.#pixelThreshold))).regions
-        : undefined;
+    const { peak, regions, unsureRegions } = await this.#regions(seen, layout);
     if (!Number.isFinite(peak))
       throw new SuperSimpleNetError("MODEL_INVALID", `The network's map has ${peak}: this model's weights overflow.`);
     this.#drift.add({ score: logit, map: peak });
-    if (seen.ignored) fillIgnored(seen, lowestOf(seen.map));
+    if (seen.ignored) fillIgnored(seen);
     const map = await this.#map(seen, layout);
     const postMs = performance.now() - postStart;
     const { id, image } = partsOf(source);
@@ -356,21 +292,25 @@ export class Detector {
 
   /** Found where the map has all its information; given in pixels of the image. */
   async #regions(
-    { map, width, height }: Seen,
+    { map, width, height, ignored }: Seen,
     layout: Layout,
-    threshold: number,
-  ): Promise<{ peak: number; regions: Region[] }> {
+  ): Promise<{ peak: number; regions: Region[]; unsureRegions: Region[] | undefined }> {
     const area = mapArea(layout);
-    // A first sieve in pixels of the map; the area that is reported decides.
-    const minArea = Math.max(
-      1,
-      Math.floor(((this.#settings.minAreaPx - 1) * width * height) / (area.width * area.height)),
-    );
-    const found = await engine().regions(map, height, width, threshold, minArea);
-    const scaled = found.regions.map((region) => scaleRegion(region, { height, width }, area, layout.size));
     const { minAreaPx, minPeak = -Infinity } = this.#settings;
-    const regions = scaled.filter(({ area: pixels, peak }) => pixels >= minAreaPx && peak >= minPeak);
-    return { peak: found.peak, regions };
+    const { byRegions, unsure } = this.#limits;
+    const thresholds = [this.#pixelThreshold];
+    if (byRegions && unsure) thresholds.push(Math.min(unsure.map, this.#pixelThreshold));
+    // A first sieve in pixels of the map; the area that is reported decides.
+    const minArea = Math.max(1, Math.floor(((minAreaPx - 1) * width * height) / (area.width * area.height)));
+    const finder = engine().createRegionFinder({ width, thresholds, minArea });
+    await finder.addRows(map, height, ignored);
+    const [found, below] = (await finder.finish()).map(({ peak, regions }) => ({
+      peak,
+      regions: regions
+        .map((region) => scaleRegion(region, { height, width }, area, layout.size))
+        .filter((region) => region.area >= minAreaPx && region.peak >= minPeak),
+    }));
+    return { ...found!, unsureRegions: below?.regions };
   }
 
   async #map({ map: data, width, height }: Seen, layout: Layout): Promise<AnomalyMap> {
@@ -476,11 +416,3 @@ export function scaleRegion(region: Region, map: Size, area: Rectangle, image: S
     peakY: Math.min(image.height - 1, Math.floor(down(region.peakY + 0.5))),
   };
 }
-
-/** What a network of these settings is fed with. */
-export const eyeFor = ({ view, imageSize, resize, bitDepth }: Required<NetworkSettings>): Eye => ({
-  view,
-  tile: { height: imageSize[0], width: imageSize[1] },
-  resize,
-  bitDepth,
-});

@@ -3,9 +3,10 @@ import { prefetch } from "../images/pipeline.js";
 import type { NativeDetector } from "../native/binding.js";
 import { inTurns, turns } from "../turns.js";
 import { addTile, axisWeights, raiseTo } from "../view/blend.js";
-import { countTiles, type Layout, type Plane } from "../view/layout.js";
+import { countTiles, type Plane } from "../view/layout.js";
 import type { Size } from "../view/mismatch.js";
 import type { ViewedImage } from "../view/open.js";
+import type { Prepared } from "./prepare.js";
 
 /** What the network says about an image, before anything is decided. */
 export interface Seen extends Size {
@@ -134,15 +135,35 @@ export function coveredMap({ columns, rows, covered }: Plane, tile: Size, map: F
 export const ignoredOf = (image: Pick<ViewedImage, "layout" | "ignored">): Promise<Uint8Array | undefined> =>
   image.ignored(image.layout.planes[0], image.layout.planes[0].covered);
 
-/** Whether the network sees an image in one piece. */
-export const isOnePiece = (layout: Layout): boolean => countTiles(layout) === 1;
-
-/** Gives ignored pixels of a map a value. */
-export function fillIgnored({ map, ignored }: Pick<Seen, "map" | "ignored">, value: number): void {
+/** Gives ignored pixels of a map the lowest value of the others. */
+export function fillIgnored({ map, ignored }: Pick<Seen, "map" | "ignored">): void {
   if (!ignored) return;
-  for (let i = 0; i < map.length; i++) if (ignored[i] !== 0) map[i] = value;
+  let lowest = Infinity;
+  for (let i = 0; i < map.length; i++) if (ignored[i] === 0 && map[i]! < lowest) lowest = map[i]!;
+  for (let i = 0; i < map.length; i++) if (ignored[i] !== 0) map[i] = lowest;
 }
 
-/** The lowest value of a map, but for those that are infinite. */
-export const lowestOf = (map: Float32Array): number =>
-  map.reduce((lowest, value) => (value < lowest && value !== -Infinity ? value : lowest), Infinity);
+/** Looks at images that the network sees in one piece, in one forward pass. */
+export async function seePieces(
+  native: NativeDetector,
+  tile: Size,
+  images: readonly Pick<Prepared, "layout" | "piece">[],
+): Promise<Seen[]> {
+  if (images.length === 0) return [];
+  const plane = tile.height * tile.width;
+  let { pixels } = images[0]!.piece!;
+  if (images.length > 1) {
+    pixels = new Uint8Array(images.length * plane * 3);
+    images.forEach(({ piece }, i) => pixels.set(piece!.pixels, i * plane * 3));
+  }
+  const start = performance.now();
+  const { scores, maps } = await native.detect(pixels, images.length);
+  const engineMs = (performance.now() - start) / images.length;
+  return images.map(({ layout, piece }, i) => {
+    // A copy: a slice would keep the whole batch's maps alive as long as one of them.
+    const own = images.length === 1 ? maps : maps.slice(i * plane, (i + 1) * plane);
+    const [finest] = layout.planes;
+    const { width, height } = finest.covered;
+    return { logit: scores[i]!, map: coveredMap(finest, tile, own), width, height, ignored: piece!.ignored, engineMs };
+  });
+}

@@ -1,13 +1,16 @@
 import type { CalibrationImage } from "../calibration/images.js";
 import type { Sample } from "../datasets/dataset.js";
+import { eyeFor, prepare } from "../detection/prepare.js";
+import { fillIgnored, type Seen, seePieces, seeTiles } from "../detection/see.js";
 import { SuperSimpleNetError } from "../errors.js";
-import { loadImage } from "../images/decode.js";
-import { loadMask } from "../images/mask.js";
+import { decodeMask } from "../images/mask.js";
 import { prefetch } from "../images/pipeline.js";
-import { networkConfigOf } from "../models/config.js";
+import { networkConfigOf, networkSettings } from "../models/config.js";
 import type { TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
 import { sendTensors } from "../native/send.js";
+import type { Size } from "../view/mismatch.js";
+import { cutMask, outlineOf } from "../view/open.js";
 import type { FitCall, TrainingPlan } from "./plan.js";
 import { networkOf } from "./resolve.js";
 
@@ -27,27 +30,34 @@ export async function scoreImages(
     await sendTensors(heads),
   );
   try {
-    const [height, width] = settings.imageSize;
-    const { bitDepth } = settings;
-    const { resize } = settings.network;
+    const eye = eyeFor(networkSettings(networkOf(settings)));
+    const { tile } = eye;
     const kept = mapsKept(plan.calibration);
-    const load = async (sample: Sample) => ({
-      sample,
-      image: await loadImage(sample.image, { height, width, resize, bitDepth }),
-    });
+    // Tiles keep their image open until it was seen.
+    const ahead = eye.view.tiles ? 1 : 4;
+    const load = async (sample: Sample) => ({ sample, image: await prepare(sample.image, eye, sample) });
     const images: CalibrationImage[] = [];
     onScored(0);
-    for await (const { sample, image } of prefetch(samples, load, { signal })) {
-      const { scores, maps } = await detector.detect(image.pixels, 1);
-      const logit = scores[0]!;
-      const peak = maps.reduce((a, b) => Math.max(a, b), -Infinity);
+    for await (const { sample, image } of prefetch(samples, load, { ahead, signal })) {
+      let seen: Seen;
+      try {
+        seen = image.tiles
+          ? await seeTiles(detector, tile, image.tiles, { batchSize: tilesAtOnce, signal })
+          : (await seePieces(detector, tile, [image]))[0]!;
+      } finally {
+        image.close();
+      }
+      fillIgnored(seen);
+      const { logit, map, width, height } = seen;
+      const peak = map.reduce((a, b) => Math.max(a, b), -Infinity);
       if (!Number.isFinite(logit) || !Number.isFinite(peak))
         throw new SuperSimpleNetError(
           "MODEL_INVALID",
           `The network's score of ${sample.image} is ${logit} and its map's maximum ${peak}: the weights that were learned overflow.`,
           { path: sample.image },
         );
-      images.push(await withMask(sample, { logit, peak, map: kept.has(sample) ? maps : undefined }, plan));
+      const small = kept.has(sample) ? pooled(map, { width, height }, tile) : undefined;
+      images.push(await withMask(sample, { logit, peak, map: small }, plan));
       onScored(images.length);
     }
     return images;
@@ -56,18 +66,52 @@ export async function scoreImages(
   }
 }
 
-/** With the label and the pixel labels of its sample. */
+/** Tiles of a forward pass. */
+const tilesAtOnce = 8;
+
+/** With the label and the pixel labels of its sample, which are reduced as the map is. */
 export async function withMask(
   sample: Sample,
   scored: Pick<CalibrationImage, "logit" | "peak" | "map">,
-  { settings: { imageSize } }: TrainingPlan,
+  { settings }: Pick<TrainingPlan, "settings">,
 ): Promise<CalibrationImage> {
-  const [height, width] = imageSize;
-  const mask =
-    sample.mask === undefined || scored.map === undefined
-      ? undefined
-      : (await loadMask(sample.mask, { height, width })).pixels;
-  return { anomalous: sample.label === "anomalous", ...scored, mask };
+  const known = { anomalous: sample.label === "anomalous", ...scored };
+  if (sample.mask === undefined || scored.map === undefined) return known;
+  const eye = eyeFor(networkSettings(networkOf(settings)));
+  const mask = await decodeMask(sample.mask);
+  const { layout, ignored } = await outlineOf(eye, mask, sample, sample.image);
+  const [plane] = layout.planes;
+  const shown = await cutMask(mask.pixels, layout, plane, plane.covered);
+  const left = await ignored(plane, plane.covered);
+  if (left) shown.forEach((_, i) => left[i] !== 0 && (shown[i] = 0));
+  return { ...known, mask: pooled(shown, plane.covered, eye.tile) };
+}
+
+/**
+ * A map or a mask at the network's input size, as which the pixel threshold is found: of the pixels that come together the
+ * highest value counts.
+ */
+function pooled<Values extends Float32Array | Uint8Array>(values: Values, from: Size, to: Size): Values {
+  if (from.width === to.width && from.height === to.height) return values;
+  const out = new (values.constructor as new (length: number) => Values)(to.width * to.height);
+  for (let y = 0; y < to.height; y++) {
+    const [top, bottom] = spanOf(y, from.height, to.height);
+    for (let x = 0; x < to.width; x++) {
+      const [left, right] = spanOf(x, from.width, to.width);
+      let highest = -Infinity;
+      for (let row = top; row < bottom; row++)
+        for (let column = left; column < right; column++)
+          highest = Math.max(highest, values[row * from.width + column]!);
+      out[y * to.width + x] = highest;
+    }
+  }
+  return out;
+}
+
+/** The pixels of a side that come together in one of a shorter side, or the one that repeats in a longer. */
+function spanOf(at: number, from: number, to: number): [first: number, end: number] {
+  const first = Math.floor((at * from) / to);
+  return [first, Math.max(first + 1, Math.floor(((at + 1) * from) / to))];
 }
 
 /** Maps of this many normal images at most are kept, each of them a quarter of a megabyte at 256x256. */

@@ -90,6 +90,9 @@ function wholePlane(fit: View["fit"], scale: number | null, tile: Size, region: 
 export const isPlain = ({ roi, ignore, fit, tiles }: View): boolean =>
   roi === null && ignore === null && fit === "stretch" && tiles === null;
 
+/** Whether the network sees an image in one piece. */
+export const isOnePiece = (layout: Layout): boolean => countTiles(layout) === 1;
+
 /** How many tiles the network sees. */
 export const countTiles = ({ planes }: Layout): number =>
   planes.reduce((sum, { columns, rows }) => sum + columns.length * rows.length, 0);

@@ -64,7 +64,12 @@ export async function openView(
   }
 }
 
-const facts = ({ values, uniform, highest, close }: OpenImage) => ({ bytes: values.byteLength, uniform, highest, close });
+const facts = ({ values, uniform, highest, close }: OpenImage) => ({
+  bytes: values.byteLength,
+  uniform,
+  highest,
+  close,
+});
 
 interface KnownOutline extends Outline {
   /** At the image's size; undefined: nothing is ignored. */
@@ -91,12 +96,7 @@ export async function outlineOf(
 }
 
 /** The part of a mask of the image's size that a part of a plane shows; nothing beyond the plane. */
-export async function cutMask(
-  mask: Uint8Array,
-  layout: Layout,
-  plane: Plane,
-  window: Rectangle,
-): Promise<Uint8Array> {
+export async function cutMask(mask: Uint8Array, layout: Layout, plane: Plane, window: Rectangle): Promise<Uint8Array> {
   const found = await windowOfMask(mask, layout, plane, window);
   return isInside(window, plane) ? found : fillBeyond(found, plane, window, 0);
 }

@@ -3,9 +3,8 @@ import type { NativeTrainer, Target, TargetOptions } from "../../native/binding.
 import { engine } from "../../native/engine.js";
 import type { Ranks } from "../ranks.js";
 import type { ResolvedOptions } from "../resolve.js";
-import { networkConfigOf, networkSettings } from "../../models/config.js";
+import { networkConfigOf } from "../../models/config.js";
 import { networkOf } from "../resolve.js";
-import type { Eye } from "../../view/open.js";
 
 /** The network's input for one example. */
 export interface Shown {
@@ -41,11 +40,6 @@ export interface ExamplesOptions {
   ranks: Ranks | undefined;
   signal: AbortSignal | undefined;
 }
-
-export const eyeOf = (settings: ResolvedOptions): Eye => {
-  const { view, imageSize, resize, bitDepth } = networkSettings(networkOf(settings));
-  return { view, tile: { height: imageSize[0], width: imageSize[1] }, resize, bitDepth };
-};
 
 /** A sample or a tile that is trained towards something. */
 export interface Aim {

@@ -2,6 +2,8 @@ import type { Sample } from "../../datasets/dataset.js";
 import { epochOrder } from "../../datasets/order.js";
 import { decodingBudget } from "../../images/budget.js";
 import { imageSize } from "../../images/decode.js";
+import { eyeFor } from "../../detection/prepare.js";
+import { networkSettings } from "../../models/config.js";
 import { decodeMask } from "../../images/mask.js";
 import { prefetch } from "../../images/pipeline.js";
 import type { Rectangle } from "../../images/rectangle.js";
@@ -9,8 +11,9 @@ import type { Target } from "../../native/binding.js";
 import { Random } from "../../random.js";
 import { tilesPerImage } from "../../schema/view.js";
 import type { Plane } from "../../view/layout.js";
-import { cutMask, openView, type Outline, outlineOf, type ViewedImage } from "../../view/open.js";
-import { type Examples, type ExamplesOptions, eyeOf, flipped, type Shown, targetsOf } from "./examples.js";
+import { cutMask, type Eye, openView, type Outline, outlineOf, type ViewedImage } from "../../view/open.js";
+import { networkOf } from "../resolve.js";
+import { type Examples, type ExamplesOptions, flipped, type Shown, targetsOf } from "./examples.js";
 
 /** A place of a sample's plane that a tile lies at. */
 interface Place {
@@ -66,15 +69,17 @@ export class Tiles implements Examples {
     private readonly options: ExamplesOptions,
     private readonly tiled: readonly TiledSample[],
   ) {
-    this.#eye = eyeOf(options.settings);
+    this.#eye = eyeFor(networkSettings(networkOf(options.settings)));
     this.#images = new OpenImages(options.samples, this.#eye);
   }
 
   static async open(options: ExamplesOptions): Promise<Tiles> {
-    const eye = eyeOf(options.settings);
+    const eye = eyeFor(networkSettings(networkOf(options.settings)));
     const tiled: TiledSample[] = [];
     let firstKey = 0;
-    for await (const sample of prefetch(options.samples, (each) => tiledSample(each, eye), { signal: options.signal })) {
+    for await (const sample of prefetch(options.samples, (each) => tiledSample(each, eye), {
+      signal: options.signal,
+    })) {
       tiled.push({ ...sample, firstKey });
       firstKey += 4 * sample.grid.length;
     }
@@ -119,7 +124,9 @@ export class Tiles implements Examples {
   #draws(epoch: number, places: readonly number[]): { sample: number; flip: number }[] {
     const { seed, optimizer } = this.options.settings;
     const balanced = optimizer.balancedSampling;
-    const labels = places.map((place) => (this.tiled[place]!.kind === "normal" ? "normal" : "anomalous") as Sample["label"]);
+    const labels = places.map(
+      (place) => (this.tiled[place]!.kind === "normal" ? "normal" : "anomalous") as Sample["label"],
+    );
     return epochOrder({ labels, seed, epoch, balanced, flips: balanced }).map(({ sample, flip }) => ({
       sample: places[sample]!,
       flip,
@@ -161,13 +168,20 @@ export class Tiles implements Examples {
       { sample: index, flip: turned, ...grid[place]! },
     ];
     if (kind === "bag") return [fixed(ofBag!, flip)];
-    const { defective, beside } = kind === "masked" ? this.#shares(sample) : { defective: 0, beside: this.#count(sample) };
+    const { defective, beside } =
+      kind === "masked" ? this.#shares(sample) : { defective: 0, beside: this.#count(sample) };
     if (this.#fixed) {
       const isDefect = new Set(defects);
       const others = [...grid.keys()].filter((place) => !isDefect.has(place));
       return [
-        ...random.shuffled(defects).slice(0, defective).map((place) => fixed(place, flip)),
-        ...random.shuffled(others).slice(0, beside).map((place) => fixed(place, 0)),
+        ...random
+          .shuffled(defects)
+          .slice(0, defective)
+          .map((place) => fixed(place, flip)),
+        ...random
+          .shuffled(others)
+          .slice(0, beside)
+          .map((place) => fixed(place, 0)),
       ];
     }
     const elsewhere = (place: Place, turned: number): [number, Tile] => [-1, { sample: index, flip: turned, ...place }];
@@ -247,9 +261,7 @@ export class Tiles implements Examples {
         const shown = mask && (await defectsIn(mask.pixels, outline, plane, window, ignored));
         const anomalous = kind === "bag" || shown !== undefined;
         const aim = { keys: [key], flips: [flip], anomalous, ignored };
-        targets.push(
-          ...(await targetsOf(settings, { ...aim, mask: shown && { pixels: shown, ...this.#eye.tile } })),
-        );
+        targets.push(...(await targetsOf(settings, { ...aim, mask: shown && { pixels: shown, ...this.#eye.tile } })));
       }
       return targets;
     };
@@ -301,7 +313,7 @@ async function defectsIn(
   return shown.includes(1) ? shown : undefined;
 }
 
-async function tiledSample(sample: Sample, eye: ReturnType<typeof eyeOf>): Promise<Omit<TiledSample, "firstKey">> {
+async function tiledSample(sample: Sample, eye: Eye): Promise<Omit<TiledSample, "firstKey">> {
   const mask = sample.mask === undefined ? undefined : await decodeMask(sample.mask);
   const outline = await outlineOf(eye, mask ?? (await imageSize(sample.image)), sample, sample.image);
   const { planes } = outline.layout;
@@ -344,7 +356,7 @@ class OpenImages {
 
   constructor(
     private readonly samples: readonly Sample[],
-    private readonly eye: ReturnType<typeof eyeOf>,
+    private readonly eye: Eye,
   ) {}
 
   open(index: number): Promise<ViewedImage> {
