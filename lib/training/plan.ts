@@ -18,6 +18,7 @@ import { type Checkpoint, type Fingerprint, readCheckpoint, savedOption } from "
 import type { FitOptions, StageReporter } from "./events.js";
 import { type Init, initBackbone, initFingerprint } from "./init.js";
 import { type ChosenPrecision, choosePrecision, type TrainingPrecision } from "./precision.js";
+import { TilePlan } from "./examples/tile_plan.js";
 import type { Ranks, RankSettings } from "./ranks.js";
 import {
   type CheckedOptions,
@@ -58,6 +59,8 @@ export interface TrainingPlan {
   fit: readonly Sample[];
   /** What imageId says of the images in `fit`. */
   images: readonly string[];
+  /** Where the view has tiles: those of the images in `fit`. */
+  tiles: TilePlan | undefined;
   /** Images that the thresholds are set on: held out of the training, or those of `fit` that are in a fold. */
   calibration: readonly Sample[];
   /** Cross-fitting: the places in `fit` that each fold holds out; else empty. */
@@ -93,6 +96,7 @@ export async function planTraining(
     settings: resolved,
     fit,
     images,
+    tiles,
     calibration,
     folds,
     content,
@@ -133,6 +137,7 @@ export async function planTraining(
     backboneReason,
     fit,
     images,
+    tiles,
     calibration,
     folds,
     fingerprint,
@@ -165,7 +170,7 @@ async function settlePrecision(
   return ranks.fromFirst(ranks.first ? await choose() : undefined);
 }
 
-interface DataPlan extends Pick<TrainingPlan, "fit" | "images" | "calibration" | "folds" | "warnings"> {
+interface DataPlan extends Pick<TrainingPlan, "fit" | "images" | "tiles" | "calibration" | "folds" | "warnings"> {
   settings: ResolvedOptions & { epochs: number; calibration: SettledCalibration };
   /** Number and digest of the training images, for the fingerprint. */
   content: string;
@@ -173,14 +178,16 @@ interface DataPlan extends Pick<TrainingPlan, "fit" | "images" | "calibration" |
 
 /** Reads every image once, settles the regime and chooses the images of the calibration. */
 async function planData(options: SettledOptions, data: Dataset, call: FitCall): Promise<DataPlan> {
-  const { imageSize, bitDepth, regime, masks } = options;
+  const { imageSize, view, bitDepth, regime, masks } = options;
+  const { signal } = call.options;
+  const inTiles = view.tiles.size !== undefined;
   const { segmentedRatio, segmentedCount } = masks;
   const dataset = limitSegmented(data, { segmentedRatio, segmentedCount });
   const validated = await validateDataset(dataset, {
-    imageSize,
+    ...(!inTiles && { imageSize }),
     bitDepth,
     regime,
-    signal: call.options.signal,
+    signal,
     onProgress: ({ checked, total }) => call.stages.report("validate", checked, total),
   });
   const training = applyRegime(dataset, validated.regime).samples.filter((sample) => sample.split === "train");
@@ -193,12 +200,14 @@ async function planData(options: SettledOptions, data: Dataset, call: FitCall): 
   const { batchSize, optimizer } = resolved;
   const { balancedSampling: balanced } = optimizer;
   const labels = chosen.fit.map((sample) => sample.label);
-  const epochs = epochsOf(resolved, Math.ceil(examplesPerEpoch({ labels, balanced, flips: balanced }) / batchSize));
+  const tiles = inTiles ? await TilePlan.lay(chosen.fit, resolved, signal) : undefined;
+  const examples = tiles?.perEpoch([...labels.keys()]) ?? examplesPerEpoch({ labels, balanced, flips: balanced });
+  const epochs = epochsOf(resolved, Math.ceil(examples / batchSize));
   const settings = { ...resolved, epochs, calibration: settled.calibration };
   const warnings = [...validated.warnings, ...settled.warnings, ...chosen.warnings];
   const ids = new Map(training.map((sample, i) => [sample, validated.trainingImages[i]!]));
   const images = chosen.fit.map((sample) => ids.get(sample)!);
-  return { settings, ...chosen, images, content: contentDigest(training, validated.trainingContent), warnings };
+  return { settings, ...chosen, images, tiles, content: contentDigest(training, validated.trainingContent), warnings };
 }
 
 /** Which images are trained on, and which set the thresholds. */

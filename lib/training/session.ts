@@ -53,7 +53,7 @@ export class Session {
     const weights = [await sendTensors(backbone.tensors), await sendTensors(await heads())] as const;
     const native = await (ranks?.native ?? engine()).createTrainer(config, ...weights);
     const given = { native, settings, samples: fit, ranks, signal: options.signal };
-    const examples = settings.view.tiles.size === undefined ? new Images(given) : await Tiles.open(given);
+    const examples = plan.tiles ? new Tiles(given, plan.tiles) : new Images(given);
     const hasCacheFile = config.featureCacheFile !== undefined;
     return new Session(native, settings, fit, examples, heads, hasCacheFile, options.signal, ranks);
   }

@@ -36,7 +36,7 @@ export interface Outline {
 
 /** An image as a view shows it. */
 export interface ViewedImage extends Outline, PixelFacts {
-  /** Of its samples. */
+  /** Of its samples, and of what is ignored. */
   bytes: number;
   /** The network's input at a place of a plane: RGB of a tile's size. */
   tile(plane: Plane, x: number, y: number): Promise<Uint8Array>;
@@ -57,15 +57,15 @@ export async function openView(
   const image = await openImage(source, { bitDepth: eye.bitDepth, ...options });
   try {
     const outline = await outlineOf(eye, image, own, imageName(source, options));
-    return { ...outline, ...facts(image), tile: (plane, x, y) => tileOf(image, eye, outline, plane, x, y) };
+    return { ...outline, ...facts(image, outline), tile: (plane, x, y) => tileOf(image, eye, outline, plane, x, y) };
   } catch (error) {
     image.close();
     throw error;
   }
 }
 
-const facts = ({ values, uniform, highest, close }: OpenImage) => ({
-  bytes: values.byteLength,
+const facts = ({ values, uniform, highest, close }: OpenImage, { pixels }: KnownOutline) => ({
+  bytes: values.byteLength + (pixels?.byteLength ?? 0),
   uniform,
   highest,
   close,

@@ -1,41 +1,15 @@
 import type { Sample } from "../../datasets/dataset.js";
-import { epochOrder } from "../../datasets/order.js";
 import { decodingBudget } from "../../images/budget.js";
-import { imageSize } from "../../images/decode.js";
 import { eyeFor } from "../../detection/prepare.js";
 import { networkSettings } from "../../models/config.js";
 import { decodeMask } from "../../images/mask.js";
 import { prefetch } from "../../images/pipeline.js";
-import type { Rectangle } from "../../images/rectangle.js";
 import type { Target } from "../../native/binding.js";
 import { Random } from "../../random.js";
-import { tilesPerImage } from "../../schema/view.js";
-import type { Plane } from "../../view/layout.js";
-import { cutMask, type Eye, openView, type Outline, outlineOf, type ViewedImage } from "../../view/open.js";
+import { type Eye, openView, outlineOf, type ViewedImage } from "../../view/open.js";
 import { networkOf } from "../resolve.js";
 import { type Examples, type ExamplesOptions, flipped, type Shown, targetsOf } from "./examples.js";
-
-/** A place of a sample's plane that a tile lies at. */
-interface Place {
-  plane: number;
-  x: number;
-  y: number;
-}
-
-/** An anomalous sample without a mask is a bag: some tile of it has a defect. */
-type Kind = "normal" | "masked" | "bag";
-
-interface TiledSample {
-  kind: Kind;
-  outline: Outline;
-  /** Where detection looks, but for tiles that are ignored as a whole. */
-  grid: Place[];
-  /** The key of the grid's first tile. */
-  firstKey: number;
-  /** Of a masked sample: places in the grid with a defect, and some pixels of defects, in pixels of each plane. */
-  defects: number[];
-  defectPixels: (readonly [x: number, y: number])[][];
-}
+import { defectsIn, type Place, type TiledSample, type TilePlan } from "./tile_plan.js";
 
 /** An example of an epoch. */
 interface Tile extends Place {
@@ -43,8 +17,6 @@ interface Tile extends Place {
   flip: number;
 }
 
-/** Pixels of an image's defects that tiles are laid over. */
-const defectPixelsKept = 2048;
 /** Tiles that are scored at once to choose one of a bag. */
 const scoredAtOnce = 16;
 /** Keys of tiles that come in one epoch only begin here. */
@@ -65,87 +37,35 @@ export class Tiles implements Examples {
   /** Keys of fixed tiles whose targets the engine has. */
   #aimed = new Set<number>();
 
-  private constructor(
+  constructor(
     private readonly options: ExamplesOptions,
-    private readonly tiled: readonly TiledSample[],
+    private readonly plan: TilePlan,
   ) {
     this.#eye = eyeFor(networkSettings(networkOf(options.settings)));
     this.#images = new OpenImages(options.samples, this.#eye);
   }
 
-  static async open(options: ExamplesOptions): Promise<Tiles> {
-    const eye = eyeFor(networkSettings(networkOf(options.settings)));
-    const tiled: TiledSample[] = [];
-    let firstKey = 0;
-    for await (const sample of prefetch(options.samples, (each) => tiledSample(each, eye), {
-      signal: options.signal,
-    })) {
-      tiled.push({ ...sample, firstKey });
-      firstKey += 4 * sample.grid.length;
-    }
-    return new Tiles(options, tiled);
-  }
-
   get choosesByScore(): boolean {
-    return this.tiled.some(({ kind }) => kind === "bag");
-  }
-
-  get #perImage(): number {
-    return this.options.settings.tiling.tilesPerImage ?? tilesPerImage;
-  }
-
-  get #fixed(): boolean {
-    return this.options.settings.tiling.fixedTiles ?? false;
+    return this.plan.samples.some(({ kind }) => kind === "bag");
   }
 
   perEpoch(places: readonly number[]): number {
-    return this.#draws(0, places).reduce((sum, { sample }) => sum + this.#count(this.tiled[sample]!), 0);
-  }
-
-  /** Tiles that a draw of a sample shows. */
-  #count(sample: TiledSample): number {
-    if (sample.kind === "bag") return 1;
-    if (sample.kind === "masked") {
-      const { defective, beside } = this.#shares(sample);
-      return defective + beside;
-    }
-    return Math.min(this.#perImage, sample.grid.length);
-  }
-
-  /** Of a masked sample half of the tiles show defects, at most; as many others lie beside them, as far as there are. */
-  #shares({ grid, defects }: TiledSample): { defective: number; beside: number } {
-    const all = Math.min(this.#perImage, grid.length);
-    if (defects.length === 0) return { defective: 0, beside: all };
-    const half = Math.ceil(all / 2);
-    const defective = this.#fixed ? Math.min(half, defects.length) : half;
-    return { defective, beside: Math.min(defective, all - defective, grid.length - defects.length) };
-  }
-
-  #draws(epoch: number, places: readonly number[]): { sample: number; flip: number }[] {
-    const { seed, optimizer } = this.options.settings;
-    const balanced = optimizer.balancedSampling;
-    const labels = places.map(
-      (place) => (this.tiled[place]!.kind === "normal" ? "normal" : "anomalous") as Sample["label"],
-    );
-    return epochOrder({ labels, seed, epoch, balanced, flips: balanced }).map(({ sample, flip }) => ({
-      sample: places[sample]!,
-      flip,
-    }));
+    return this.plan.perEpoch(places);
   }
 
   async begin(epoch: number, places: readonly number[], kept?: readonly number[]): Promise<readonly number[]> {
     const { native, settings } = this.options;
-    const bags = places.filter((place) => this.tiled[place]!.kind === "bag");
+    const bags = places.filter((place) => this.plan.samples[place]!.kind === "bag");
     const chosen = kept?.length === bags.length ? kept : await this.#choose(bags);
     const tileOf = new Map(bags.map((place, i) => [place, chosen[i]!]));
-    if (!this.#fixed) {
+    if (!this.plan.fixed) {
       await native.clearTargets();
       this.#aimed.clear();
     }
     this.#shown = new Map();
     this.#order = [];
     const tiles: [key: number, tile: Tile][] = [];
-    const draws = this.#draws(epoch, places);
+    const draws = this.plan.draws(epoch, places);
     for (const [i, { sample, flip }] of draws.entries())
       tiles.push(...this.#tilesOf(sample, flip, new Random(settings.seed, "tiles", epoch, i), tileOf.get(sample)));
     let next = onceFrom;
@@ -161,7 +81,7 @@ export class Tiles implements Examples {
 
   /** The tiles of one draw, with their keys; -1 where they lie elsewhere in each epoch. */
   #tilesOf(index: number, flip: number, random: Random, ofBag: number | undefined): [number, Tile][] {
-    const sample = this.tiled[index]!;
+    const sample = this.plan.samples[index]!;
     const { kind, grid, defects } = sample;
     const fixed = (place: number, turned: number): [number, Tile] => [
       sample.firstKey + 4 * place + turned,
@@ -169,19 +89,15 @@ export class Tiles implements Examples {
     ];
     if (kind === "bag") return [fixed(ofBag!, flip)];
     const { defective, beside } =
-      kind === "masked" ? this.#shares(sample) : { defective: 0, beside: this.#count(sample) };
-    if (this.#fixed) {
+      kind === "masked" ? this.plan.shares(sample) : { defective: 0, beside: this.plan.count(sample) };
+    if (this.plan.fixed) {
       const isDefect = new Set(defects);
       const others = [...grid.keys()].filter((place) => !isDefect.has(place));
+      const taken = (places: readonly number[], count: number): number[] =>
+        inTurns(random.shuffled(places), (place) => grid[place]!.plane, count);
       return [
-        ...random
-          .shuffled(defects)
-          .slice(0, defective)
-          .map((place) => fixed(place, flip)),
-        ...random
-          .shuffled(others)
-          .slice(0, beside)
-          .map((place) => fixed(place, 0)),
+        ...taken(defects, defective).map((place) => fixed(place, flip)),
+        ...taken(others, beside).map((place) => fixed(place, 0)),
       ];
     }
     const elsewhere = (place: Place, turned: number): [number, Tile] => [-1, { sample: index, flip: turned, ...place }];
@@ -192,8 +108,8 @@ export class Tiles implements Examples {
   }
 
   /** Planes take turns: a coarse one has few tiles. */
-  #anywhere({ outline }: TiledSample, turn: number, random: Random): Place {
-    const { planes } = outline.layout;
+  #anywhere({ layout }: TiledSample, turn: number, random: Random): Place {
+    const { planes } = layout;
     const index = turn % planes.length;
     const { width, height, columns, rows } = planes[index]!;
     const { tile } = this.#eye;
@@ -203,8 +119,8 @@ export class Tiles implements Examples {
   }
 
   /** A tile that shows a pixel of a defect, anywhere in it. */
-  #overDefect({ outline, defectPixels }: TiledSample, random: Random): Place {
-    const { planes } = outline.layout;
+  #overDefect({ layout, defectPixels }: TiledSample, random: Random): Place {
+    const { planes } = layout;
     const known = [...planes.keys()].filter((plane) => defectPixels[plane]!.length > 0);
     const index = random.pick(known);
     const { width, height, columns, rows } = planes[index]!;
@@ -221,7 +137,7 @@ export class Tiles implements Examples {
     if (bags.length === 0) return [];
     const chosen: number[] = [];
     for (const bag of bags) {
-      const { grid, firstKey } = this.tiled[bag]!;
+      const { grid, firstKey } = this.plan.samples[bag]!;
       const scores: number[] = [];
       const load = async (place: number) => {
         const key = firstKey + 4 * place;
@@ -250,15 +166,16 @@ export class Tiles implements Examples {
       this.#aimed.add(key);
     }
     const load = async ([index, tiles]: [number, [number, Tile][]]): Promise<Target[]> => {
-      const { kind, outline } = this.tiled[index]!;
-      const { mask: file } = samples[index]!;
-      const mask = kind === "masked" ? await decodeMask(file!) : undefined;
+      const { kind, layout } = this.plan.samples[index]!;
+      const sample = samples[index]!;
+      const outline = await outlineOf(this.#eye, layout.size, sample, sample.image);
+      const mask = kind === "masked" ? await decodeMask(sample.mask!) : undefined;
       const targets: Target[] = [];
       for (const [key, { plane: at, x, y, flip }] of tiles) {
-        const plane = outline.layout.planes[at]!;
+        const plane = layout.planes[at]!;
         const window = { x, y, ...this.#eye.tile };
         const ignored = await outline.ignored(plane, window);
-        const shown = mask && (await defectsIn(mask.pixels, outline, plane, window, ignored));
+        const shown = mask && (await defectsIn(mask.pixels, layout, plane, window, ignored));
         const anomalous = kind === "bag" || shown !== undefined;
         const aim = { keys: [key], flips: [flip], anomalous, ignored };
         targets.push(...(await targetsOf(settings, { ...aim, mask: shown && { pixels: shown, ...this.#eye.tile } })));
@@ -274,10 +191,10 @@ export class Tiles implements Examples {
 
   normals(): readonly number[] {
     const keys: number[] = [];
-    this.tiled.forEach(({ kind, grid, firstKey }, index) => {
+    this.plan.samples.forEach(({ kind, grid, firstKey }, index) => {
       if (kind !== "normal") return;
       const random = new Random(this.options.settings.seed, "noise tiles", index);
-      for (const place of random.shuffled(grid.keys()).slice(0, this.#perImage)) {
+      for (const place of random.shuffled(grid.keys()).slice(0, this.plan.perImage)) {
         const key = firstKey + 4 * place;
         this.#shown.set(key, { sample: index, flip: 0, ...grid[place]! });
         keys.push(key);
@@ -289,7 +206,7 @@ export class Tiles implements Examples {
   async show(key: number): Promise<Shown> {
     const tile = this.#shown.get(key)!;
     // Bags are looked at in every epoch; other tiles only where they are fixed.
-    const once = !this.#fixed && this.tiled[tile.sample]!.kind !== "bag";
+    const once = !this.plan.fixed && this.plan.samples[tile.sample]!.kind !== "bag";
     return { pixels: await this.#pixels(tile), once };
   }
 
@@ -300,53 +217,15 @@ export class Tiles implements Examples {
   }
 }
 
-/** What a tile shows of a mask, without what is ignored; undefined where it shows nothing. */
-async function defectsIn(
-  mask: Uint8Array,
-  { layout }: Outline,
-  plane: Plane,
-  window: Rectangle,
-  ignored: Uint8Array | undefined,
-): Promise<Uint8Array | undefined> {
-  const shown = await cutMask(mask, layout, plane, window);
-  if (ignored) shown.forEach((_, i) => ignored[i] !== 0 && (shown[i] = 0));
-  return shown.includes(1) ? shown : undefined;
-}
-
-async function tiledSample(sample: Sample, eye: Eye): Promise<Omit<TiledSample, "firstKey">> {
-  const mask = sample.mask === undefined ? undefined : await decodeMask(sample.mask);
-  const outline = await outlineOf(eye, mask ?? (await imageSize(sample.image)), sample, sample.image);
-  const { planes } = outline.layout;
-  const grid: Place[] = [];
-  const defects: number[] = [];
-  const defectPixels: (readonly [number, number])[][] = planes.map(() => []);
-  for (const [index, plane] of planes.entries()) {
-    const random = new Random(0, "defect pixels", sample.id, index);
-    let seen = 0;
-    for (const y of plane.rows)
-      for (const x of plane.columns) {
-        const window = { x, y, ...eye.tile };
-        const ignored = await outline.ignored(plane, window);
-        if (ignored && !ignored.includes(0)) continue;
-        const shown = mask && (await defectsIn(mask.pixels, outline, plane, window, ignored));
-        if (shown) {
-          defects.push(grid.length);
-          // Every defect pixel of the plane has the same chance to be kept.
-          for (let i = shown.indexOf(1); i >= 0; i = shown.indexOf(1, i + 1)) {
-            const pixel = [x + (i % eye.tile.width), y + Math.floor(i / eye.tile.width)] as const;
-            const kept = defectPixels[index]!;
-            if (seen++ < defectPixelsKept) kept.push(pixel);
-            else {
-              const at = random.integer(seen);
-              if (at < defectPixelsKept) kept[at] = pixel;
-            }
-          }
-        }
-        grid.push({ plane: index, x, y });
-      }
-  }
-  const kind: Kind = sample.label === "normal" ? "normal" : mask ? "masked" : "bag";
-  return { kind, outline, grid, defects, defectPixels };
+/** So many of the items, of one kind after the other: a coarse plane has few tiles. Those of a kind with too few come again. */
+function inTurns<T>(items: readonly T[], kindOf: (item: T) => number, count: number): T[] {
+  const byKind = new Map<number, T[]>();
+  for (const item of items) byKind.set(kindOf(item), [...(byKind.get(kindOf(item)) ?? []), item]);
+  const kinds = [...byKind.values()];
+  return Array.from({ length: kinds.length === 0 ? 0 : count }, (_, i) => {
+    const kind = kinds[i % kinds.length]!;
+    return kind[Math.floor(i / kinds.length) % kind.length]!;
+  });
 }
 
 /** Decoded images, as many as fit into half of the memory for images; those that were not used for long go. */
