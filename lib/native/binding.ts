@@ -371,9 +371,9 @@ export interface BoundedPixelMetrics extends PixelMetrics {
 }
 
 /**
- * Pixel metrics of images of any sizes, whose maps come strip by strip from top to bottom and are not held. Takes 32 MiB,
- * and 8 bytes for each defect pixel (twice that in `metrics`). One call at a time: wait for its promise before the next
- * call. After a call that failed only `dispose` is left.
+ * Pixel metrics of images of any sizes, whose maps come strip by strip from top to bottom and are not held. Takes a few
+ * MiB (60 if scores were spread over all floats), and 8 bytes for each defect pixel, 16 in `metrics`. One call at a time:
+ * wait for its promise before the next call. After a call that failed only `dispose` is left.
  */
 export interface NativePixelStatistics {
   /**

@@ -21,8 +21,9 @@ class AlarmBounds {
   AlarmBounds(const NormalCounts& normal, bool most) : normal_(normal), most_(most) {}
 
   Alarms operator()(uint32_t rank) {
-    for (; bucket_ < NormalCounts::bucketOf(rank); ++bucket_) above_ += normal_.at(bucket_).count;
-    const auto [count, first, last] = normal_.at(bucket_);
+    for (; bucket_ < NormalCounts::bucketOf(rank); ++bucket_) above_ += normal_.count(bucket_);
+    const uint64_t count = normal_.count(bucket_);
+    const auto [first, last] = normal_.endsAt(rank);
     if (count == 0 || rank < first) return {above_, above_};
     if (rank > last) return {above_ + count, above_ + count};
     // The first is at or above this score and the last at or below it; those between may be on either side.

@@ -1,6 +1,8 @@
 // Pixel metrics of maps that come strip by strip and are not held (docs/method.md, Metrics). No libtorch.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
@@ -12,43 +14,66 @@
 
 namespace ssn {
 
+struct BucketsOfExponent {
+  uint32_t first, lowBits;  // the first bucket, and the bits of a rank that its bucket does not tell
+};
+
+// By the upper 9 bits of a rank. Below 256 are the positive scores, the largest first.
+inline constexpr std::array<BucketsOfExponent, 512> kBuckets = [] {
+  std::array<BucketsOfExponent, 512> all{};
+  for (int i = 0; i < 512; ++i) {
+    const int power = (i < 256 ? 255 - i : i - 256) - 127;
+    const uint32_t first = i == 0 ? 0 : all[i - 1].first + (1u << (23 - all[i - 1].lowBits));
+    all[i] = {first, power >= -16 && power < 16 ? 7u : 10u};
+  }
+  return all;
+}();
+
 // How many normal scores there are between thresholds. A bucket holds the floats that agree in sign, exponent and the
-// upper 13 bits of the mantissa; of it are known the number of scores, the highest and the lowest. 32 MiB, of which the
-// system gives what is touched.
+// upper bits of the mantissa: 16 bits from 2^-16 to 2^16, where scores are, and 13 bits elsewhere. Of a bucket are
+// known the number of scores, the highest and the lowest.
 class NormalCounts {
  public:
   NormalCounts();
   void add(uint32_t rank) {
-    uint64_t& bucket = buckets_[rank >> kLowBits];
-    const uint64_t low = rank & kLowMask;
+    uint64_t& bucket = buckets_[bucketOf(rank)];
+    const uint64_t low = rank & lowMask(rank);
     if (bucket == 0) {
       bucket = uint64_t{1} << kCountShift | low << kLowBits | low;
       return;
     }
-    const uint64_t first = bucket >> kLowBits & kLowMask, last = bucket & kLowMask;
-    bucket = ((bucket >> kCountShift) + 1) << kCountShift | (low < first ? low : first) << kLowBits |
-             (low > last ? low : last);
+    const uint64_t first = firstLow(bucket), last = lastLow(bucket);
+    bucket = (countOf(bucket) + 1) << kCountShift | (low < first ? low : first) << kLowBits | (low > last ? low : last);
   }
 
-  // The scores of one bucket: how many, and the ranks of the highest and the lowest.
-  struct Bucket {
-    uint64_t count;
+  // The ranks of a bucket's highest and lowest score.
+  struct Ends {
     uint32_t first, last;
   };
-  Bucket at(uint32_t bucket) const {
-    const uint64_t value = buckets_[bucket];
-    return {value >> kCountShift, bucket << kLowBits | static_cast<uint32_t>(value >> kLowBits & kLowMask),
-            bucket << kLowBits | static_cast<uint32_t>(value & kLowMask)};
+  Ends endsAt(uint32_t rank) const {
+    const uint64_t bucket = buckets_[bucketOf(rank)];
+    const uint32_t start = rank & ~lowMask(rank);
+    return {start | firstLow(bucket), start | lastLow(bucket)};
   }
-  static uint32_t bucketOf(uint32_t rank) { return rank >> kLowBits; }
+  uint64_t count(uint32_t bucket) const { return countOf(buckets_[bucket]); }
+  // In ascending order of ranks.
+  static uint32_t bucketOf(uint32_t rank) {
+    const BucketsOfExponent& of = kBuckets[rank >> 23];
+    return of.first + ((rank & ((1u << 23) - 1)) >> of.lowBits);
+  }
 
-  static constexpr size_t kBytes = size_t{8} << 22;
-  static constexpr uint64_t kMost = (uint64_t{1} << 44) - 1;  // in one bucket
+  static constexpr uint64_t kMost = (uint64_t{1} << 44) - 1;  // scores in one bucket
+  // 60 MiB, of which the system gives the pages that are touched.
+  static constexpr std::size_t kBytes = sizeof(uint64_t) * (std::size_t{kBuckets[511].first} + (1 << 13));
 
  private:
   // A bucket: 44 bits count, then the low bits of the first and of the last rank.
   static constexpr int kLowBits = 10, kCountShift = 2 * kLowBits;
-  static constexpr uint64_t kLowMask = (1 << kLowBits) - 1;
+  static uint64_t countOf(uint64_t bucket) { return bucket >> kCountShift; }
+  static uint32_t lowMask(uint32_t rank) { return (1u << kBuckets[rank >> 23].lowBits) - 1; }
+  static uint32_t firstLow(uint64_t bucket) { return bucket >> kLowBits & ((1 << kLowBits) - 1); }
+  static uint32_t lastLow(uint64_t bucket) { return bucket & ((1 << kLowBits) - 1); }
+
   struct Free {
     void operator()(uint64_t* memory) const { std::free(memory); }
   };

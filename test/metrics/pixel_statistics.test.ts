@@ -97,11 +97,12 @@ test("the bound holds where many scores share a bucket, and it is not zero there
   for (let seed = 0; seed < 200; seed++) {
     const next = random(500 + seed);
     const [height, width] = [2 + Math.floor(next() * 20), 2 + Math.floor(next() * 20)];
-    // A bucket of this size of float is 2^-13 of it: spread the scores over a few buckets, or within one.
-    const spread = [2 ** -14, 2 ** -12, 2 ** -10][seed % 3]!;
+    // A bucket is 2^-16 of its scores, 2^-13 outside the usual range: spread them over a few buckets, or within one.
+    const offset = [1.5, -1.5, 100, -1e-6, 1e9][seed % 5]!;
+    const spread = Math.abs(offset) * [2 ** -18, 2 ** -16, 2 ** -13][seed % 3]!;
     const images = Array.from({ length: 1 + Math.floor(next() * 3) }, (_, i): LabelledImage => {
       const mask = randomMask(height, width, [0.02, 0.3][i % 2]!, seed * 10 + i);
-      return { map: bellShaped(mask, next, spread, [1.5, -1.5, 100][seed % 3]), mask, width };
+      return { map: bellShaped(mask, next, spread, offset), mask, width };
     });
     for (const limit of [0.05, 0.3, 1]) {
       const { errorBound } = await assertBounded(images, limit, `seed ${seed}, limit ${limit}`);
@@ -122,7 +123,7 @@ test("smooth scores have a small bound", async () => {
     });
     const { errorBound, auroc } = await assertBounded(images, 0.3, `offset ${offset}`);
     assert.ok(auroc < 0.99);
-    for (const kind of kinds) assert.ok(errorBound[kind] < 1e-4, `${kind}, offset ${offset}: ${errorBound[kind]}`);
+    for (const kind of kinds) assert.ok(errorBound[kind] < 2e-5, `${kind}, offset ${offset}: ${errorBound[kind]}`);
   }
 });
 
@@ -226,6 +227,14 @@ test("pixels that are not finite are refused by position, and end the object", a
     assert.throws(() => statistics.endImage(), { code: "INTERNAL", message: /failed/ });
     statistics.dispose();
   }
+});
+
+test("scores of every exponent and sign are counted in order", async () => {
+  const next = random(77);
+  const map = Float32Array.from({ length: 20000 }, () => (next() - 0.5) * 2 ** (next() * 245 - 120));
+  const mask = randomMask(100, 200, 0.4, 1);
+  const { errorBound } = await assertBounded([{ map, mask, width: 200 }], 0.3, "every exponent");
+  assert.ok(errorBound.auroc < 1e-5, String(errorBound.auroc));
 });
 
 test("extreme scores: signs, signed zeros, denormals, the largest floats", async () => {
