@@ -372,7 +372,7 @@ export interface BoundedPixelMetrics extends PixelMetrics {
 
 /**
  * Pixel metrics of images of any sizes, whose maps come strip by strip from top to bottom and are not held. Takes a few
- * MiB (60 if scores were spread over all floats), and 8 bytes for each defect pixel, 16 in `metrics`. One call at a time:
+ * MiB (60 if scores were spread over all floats), and some 20 bytes for each defect pixel at the peak. One call at a time:
  * wait for its promise before the next call. After a call that failed only `dispose` is left.
  */
 export interface NativePixelStatistics {
