@@ -1,16 +1,17 @@
 import type { Dataset, Label, Sample } from "../datasets/dataset.js";
 import { firstOf } from "../datasets/listing.js";
 import { validateDataset } from "../datasets/validate.js";
-import type { Detector } from "../detection/detector.js";
+import { type Detector, eyeOf } from "../detection/detector.js";
 import type { Detection } from "../detection/types.js";
-import { call, invalid, option, SuperSimpleNetError, text } from "../errors.js";
-import { loadMask } from "../images/mask.js";
+import { invalid } from "../errors.js";
 import { ImageWarnings } from "../images/warnings.js";
 import { check } from "../schema/check.js";
 import type { Decision } from "../schema/decisions.js";
 import { evaluateOptions } from "../schema/evaluation.js";
 import type { Settings } from "../schema/types.js";
-import { type EvaluatedMap, evaluateMaps, evaluateScores } from "./metrics.js";
+import { isPlain } from "../view/layout.js";
+import { type PixelErrorBound, ViewedMaps, WholeMaps } from "./maps.js";
+import { evaluateScores } from "./metrics.js";
 import type { Metrics } from "./metrics_table.js";
 
 /** Options of evaluate. */
@@ -34,20 +35,25 @@ export async function evaluate(
   const { split, signal } = check("evaluate", evaluateOptions, options);
   if (typeof detector?.detectEach !== "function") throw invalid("evaluate", "detector", "a Detector", detector);
   const { imageSize } = detector.model.config;
-  const { warnings } = await validateDataset(dataset, { split, headersOnly: true, imageSize, signal });
+  const eye = eyeOf(detector);
+  const { warnings } = await validateDataset(dataset, {
+    split,
+    headersOnly: true,
+    ...(!eye.view.tiles && { imageSize }),
+    signal,
+  });
   const used = dataset.samples.filter((sample) => sample.split === split);
-  const [height, width] = imageSize;
+  const isWhole = isPlain(eye.view) && used.every(({ roi, ignore }) => !roi && !ignore);
+  const maps = isWhole ? new WholeMaps(eye.tile) : new ViewedMaps(eye);
 
   const samples: EvaluatedSample[] = [];
-  const images: EvaluatedMap[] = [];
   const decisions = { threshold: 0, truePositive: 0, trueNegative: 0, falsePositive: 0, falseNegative: 0 };
   const unsure = { normal: 0, anomalous: 0 };
   const doubts = new ImageWarnings();
-  const files = used.map((sample) => sample.image);
+  const files = used.map(({ image, roi, ignore }) => ({ image, roi, ignore }));
   for await (const detection of detector.detectEach(files, { signal })) {
     const sample = used[samples.length]!;
-    const mask = sample.mask === undefined ? undefined : (await loadMask(sample.mask, { height, width })).pixels;
-    images.push({ label: sample.label, map: mapAtModelSize(detection, height, width), mask });
+    await maps.add(sample, detection);
     decisions.threshold = detection.threshold;
     const { score, logit, peak, anomalous, verdict, decidedBy, margin } = detection;
     decisions[outcome(sample.label, anomalous)]++;
@@ -79,8 +85,8 @@ export async function evaluate(
     samples.map((sample) => sample.margin),
     labels,
   );
-  const maps = await evaluateMaps(images, { height, width });
-  const { pixelAuroc, pixelAveragePrecision, aupro, segmentedImageAuroc, segmentedImageAveragePrecision } = maps;
+  const { notes: mapNotes, ...mapMetrics } = await maps.metrics();
+  const { pixelAuroc, pixelAveragePrecision, aupro, segmentedImageAuroc, segmentedImageAveragePrecision } = mapMetrics;
   const threshold = scoreMetrics.f1MaxThreshold;
   return {
     metrics: {
@@ -100,12 +106,13 @@ export async function evaluate(
       f1Max: margins.imageF1Max,
       unsure,
     },
+    ...(mapMetrics.pixelErrorBound && { pixelErrorBound: mapMetrics.pixelErrorBound }),
     counts: {
       normal: labels.filter((label) => label === "normal").length,
       anomalous: labels.filter((label) => label === "anomalous").length,
       withMask: samples.filter((sample) => sample.mask !== null).length,
     },
-    notes: [...warnings, ...doubts.texts(firstOf), ...scoreNotes, ...maps.notes],
+    notes: [...warnings, ...doubts.texts(firstOf), ...scoreNotes, ...mapNotes],
     samples,
   };
 }
@@ -117,15 +124,6 @@ export function outcome(
 ): "truePositive" | "trueNegative" | "falsePositive" | "falseNegative" {
   if (label === "normal") return anomalous ? "falsePositive" : "trueNegative";
   return anomalous ? "truePositive" : "falseNegative";
-}
-
-function mapAtModelSize({ map }: Detection, height: number, width: number): Float32Array {
-  if (map.height === height && map.width === width) return map.data;
-  const what = text`${call("evaluate")}: maps are compared at the model's input size.`;
-  throw new SuperSimpleNetError("INVALID_OPTION", what, {
-    option: "mapSize",
-    fix: text`Load the detector with ${option("mapSize")} 'model'.`,
-  });
 }
 
 export interface EvaluatedSample {
@@ -165,6 +163,11 @@ export interface Evaluation {
     f1Max: number | null;
     unsure: { normal: number; anomalous: number };
   };
+  /**
+   * With a view, P-AUROC, AP-loc and AUPRO are computed from the defect pixels and a histogram of the others: how far from
+   * the exact values they can be. Absent where they are exact.
+   */
+  pixelErrorBound?: PixelErrorBound;
   counts: { normal: number; anomalous: number; withMask: number };
   /** What looks wrong in the data, and why a metric is null. */
   notes: string[];

@@ -2,6 +2,7 @@ import { types } from "node:util";
 
 import type { Label } from "../datasets/dataset.js";
 import { invalid, SuperSimpleNetError } from "../errors.js";
+import type { PixelMetrics } from "../native/binding.js";
 import { engine } from "../native/engine.js";
 import { check } from "../schema/check.js";
 import { type EvaluateMapsOptions, evaluateMapsOptions } from "../schema/evaluation.js";
@@ -125,11 +126,8 @@ export async function evaluateMaps(images: readonly EvaluatedMap[], options: Eva
   const maps: Float32Array[] = [];
   const masks: Uint8Array[] = [];
   const ignores: (Uint8Array | null | undefined)[] = [];
-  const notes: string[] = [];
   const noDefect = new Uint8Array(pixels);
-  let withoutMask = 0;
-  let withMask = 0;
-  let emptyMasks = 0;
+  const masked = { withMask: 0, withoutMask: 0, emptyMasks: 0 };
   if (!Array.isArray(images)) throw invalid(where, "images", "a list of maps with their labels", images);
   images.forEach((image, i) => {
     const { label, map, mask, ignore } = (image ?? {}) as EvaluatedMap;
@@ -145,11 +143,11 @@ export async function evaluateMaps(images: readonly EvaluatedMap[], options: Eva
     if (!anomalous && hasDefect)
       throw invalid(where, `images[${i}].mask`, "no defect pixels on a normal image", "some");
     if (anomalous && !mask) {
-      withoutMask++;
+      masked.withoutMask++;
       return;
     }
-    if (anomalous) withMask++;
-    if (anomalous && !hasDefect) emptyMasks++;
+    if (anomalous) masked.withMask++;
+    if (anomalous && !hasDefect) masked.emptyMasks++;
     maps.push(map);
     masks.push(mask ?? noDefect);
     ignores.push(ignore);
@@ -157,9 +155,28 @@ export async function evaluateMaps(images: readonly EvaluatedMap[], options: Eva
 
   const maxima = images.map(({ map, ignore }, i) => maximum(map, ignore, `${where}: images[${i}].map`));
   const labels = images.map(({ label }) => label);
-  const scores = await evaluateScores(maxima, labels);
   const pixel = await engine().pixelMetrics(maps, masks, height, width, fprLimit, ignores);
+  return mapMetrics(pixel, maxima, labels, { ...masked, inPixelMetrics: maps.length });
+}
 
+/** Anomalous images by their masks, and all whose pixels count. */
+export interface MaskCounts {
+  withMask: number;
+  withoutMask: number;
+  /** Of those with one. */
+  emptyMasks: number;
+  inPixelMetrics: number;
+}
+
+/** The metrics of maps from those of their pixels and from their maxima. */
+export async function mapMetrics(
+  pixel: PixelMetrics,
+  maxima: readonly number[],
+  labels: readonly Label[],
+  { withMask, withoutMask, emptyMasks, inPixelMetrics }: MaskCounts,
+): Promise<MapMetrics> {
+  const notes: string[] = [];
+  const scores = await evaluateScores(maxima, labels);
   if (scores.imageAuroc === null) notes.push(`seg-I-AUROC, seg-AP-det: ${missingClass(labels)}`);
   if (Number.isNaN(pixel.auroc)) {
     const reason =
@@ -184,7 +201,7 @@ export async function evaluateMaps(images: readonly EvaluatedMap[], options: Eva
     pixelF1MaxThreshold: finite(pixel.f1Threshold),
     segmentedImageAuroc: scores.imageAuroc,
     segmentedImageAveragePrecision: scores.imageAveragePrecision,
-    counts: { images: images.length, inPixelMetrics: maps.length, withoutMask, regions: pixel.regions },
+    counts: { images: labels.length, inPixelMetrics, withoutMask, regions: pixel.regions },
     notes,
   };
 }
