@@ -59,9 +59,8 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
   const side = checked.view.tiles.size;
   if (side !== undefined && options.imageSize?.some((each) => each !== side))
     throw invalid(where, "imageSize", `${side}x${side}, the size of the tiles,`, options.imageSize);
-  for (const name of ["tilesPerImage", "fixedTiles"] as const)
-    if (side === undefined && checked.tiling[name] !== undefined)
-      throw invalid(where, `tiling.${name}`, "nothing without tiles", checked.tiling[name]);
+  // The tiles of a model are known when it is read.
+  if (checked.init === undefined) checkTiling(checked);
   checkCalibration(checked.calibration);
   if (checked.init !== undefined) refuseCalibration(checked.calibration);
   if (checked.init !== undefined && checked.pace === "short")
@@ -78,6 +77,13 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
   // The heads have learned already, with the noise that the model names.
   if (checked.init !== undefined) return withPace({ ...known, epochs: checked.epochs ?? epochsWithInit }, "published");
   return checked.pace === undefined ? known : withPace(known, checked.pace);
+}
+
+/** Throws INVALID_OPTION for options about tiles where there are none. */
+export function checkTiling({ view, tiling }: Pick<CheckedOptions, "view" | "tiling">): void {
+  if (view.tiles.size !== undefined) return;
+  for (const [name, value] of Object.entries(tiling))
+    if (value !== undefined) throw invalid(where, `tiling.${name}`, "nothing without tiles", value);
 }
 
 /** What the pace decides, but for the epochs of a pace that has a least number of steps. */
