@@ -7,7 +7,7 @@ import { MaskEditor } from "./editor.js";
 
 /** The mask of one defect, and the way to the next one. `rest`: the image's id; empty: the first defect without a mask. */
 export function MaskPage({ rest }: { rest: string }) {
-  const { project, reload, model } = useStudio();
+  const { project, reload, model, tell } = useStudio();
   const defects = project.images.filter(({ label }) => label === "defect");
   const image =
     rest === "" ? (defects.find(({ mask }) => mask === null) ?? defects[0]) : defects.find(({ id }) => id === rest);
@@ -53,8 +53,14 @@ export function MaskPage({ rest }: { rest: string }) {
         {...(model && { propose: () => api.proposal(model.name, image.id) })}
         onSave={async (mask) => {
           const { id: shownId, mask: before } = seen.current;
-          const stored = await api.saveMask(image.id, shownId === image.id ? before : image.mask, mask);
-          seen.current = { id: image.id, mask: stored.mask };
+          try {
+            const stored = await api.saveMask(image.id, shownId === image.id ? before : image.mask, mask);
+            if (seen.current.id === image.id) seen.current.mask = stored.mask;
+          } catch (error) {
+            // The editor says so too, but may show another image by now, or be gone.
+            tell({ text: texts.maskNotSaved(image.id, (error as Error).message), isError: true });
+            throw error;
+          }
           await reload();
         }}
       />
