@@ -60,11 +60,19 @@ interface JudgedProps {
 /** Image, heat map with its opacity, mask and regions, and the scores. */
 export function Judged({ source, mask, detection }: JudgedProps) {
   const { style, showMask, fields } = useOverlays(mask !== undefined);
-  const { width = 1, height = 1 } = detection ?? {};
+  const [loaded, setLoaded] = useState({ width: 1, height: 1 });
+  // Of a file that the browser cannot show only the model knows the size.
+  const { width, height } = detection ?? loaded;
   return (
     <>
       <div class="judged" style={{ ...style, aspectRatio: `${width} / ${height}` }}>
-        <img src={source} alt={texts.theImage} />
+        <img
+          src={source}
+          alt={texts.theImage}
+          onLoad={({ currentTarget: { naturalWidth, naturalHeight } }) =>
+            setLoaded({ width: naturalWidth, height: naturalHeight })
+          }
+        />
         {detection && <img class="heat" src={detection.heat} alt="" />}
         {showMask && <div class="mask" style={{ maskImage: `url("${mask}")` }} />}
         {detection && (
