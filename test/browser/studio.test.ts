@@ -360,7 +360,10 @@ test("eight tabs share one connection, and another one takes over when that tab 
 });
 
 /** Where elements lie on the page, rounded: of one place there is one text. */
-async function placesOf(page: Page, selector: string): Promise<{ x: number; y: number; width: number; height: number }[]> {
+async function placesOf(
+  page: Page,
+  selector: string,
+): Promise<{ x: number; y: number; width: number; height: number }[]> {
   const boxes = await Promise.all((await page.locator(selector).all()).map((element) => element.boundingBox()));
   return boxes.map((box) => {
     const { x, y, width, height } = box!;
@@ -372,7 +375,10 @@ test("heat map, mask and regions lie on an image that is no square, wherever it 
   const start = studios(t);
   const folder = await project(t);
   const raw = { width: 120, height: 40, channels: 3 } as const;
-  const wide = await sharp(new Uint8Array(120 * 40 * 3).map((_, i) => (i * 7919) % 251), { raw })
+  const wide = await sharp(
+    new Uint8Array(120 * 40 * 3).map((_, i) => (i * 7919) % 251),
+    { raw },
+  )
     .png()
     .toBuffer();
   mkdirSync(path.join(folder, "data/test/wide"));
@@ -461,43 +467,47 @@ test("an answer about another model that comes late is not shown", options, asyn
   await page.getByText("said of the first").waitFor();
 });
 
-test("what was checked counts until the data change, and a mask that is lost is told elsewhere too", options, async (t) => {
-  const start = studios(t);
-  const folder = await project(t);
-  writeFileSync(path.join(folder, "data/train/good/broken.png"), "broken");
-  const { url } = await start(folder);
-  const { page } = await openPage(t, url);
-  await page.getByRole("button", { name: "Check the data" }).click();
-  const problem = page.locator(".advice").getByText(/broken\.png/);
-  await problem.waitFor();
-  await page.locator(".bar select").first().selectOption("unlabelled");
-  await tile(page, "000.png").first().click();
-  await page.keyboard.press("g");
-  await until(async () => (await problem.count()) === 0);
+test(
+  "what was checked counts until the data change, and a mask that is lost is told elsewhere too",
+  options,
+  async (t) => {
+    const start = studios(t);
+    const folder = await project(t);
+    writeFileSync(path.join(folder, "data/train/good/broken.png"), "broken");
+    const { url } = await start(folder);
+    const { page } = await openPage(t, url);
+    await page.getByRole("button", { name: "Check the data" }).click();
+    const problem = page.locator(".advice").getByText(/broken\.png/);
+    await problem.waitFor();
+    await page.locator(".bar select").first().selectOption("unlabelled");
+    await tile(page, "000.png").first().click();
+    await page.keyboard.press("g");
+    await until(async () => (await problem.count()) === 0);
 
-  let release = (): void => undefined;
-  const held = new Promise<void>((resolve) => (release = resolve));
-  await page.route("**/api/v1/mask?*", async (route) => {
-    if (route.request().method() === "GET") return route.continue();
-    await held;
-    await route.fulfill({ status: 507, json: { error: { code: "NO_SPACE", message: "no space left." } } });
-  });
-  await page.goto(`${url}/#/masks`);
-  const stage = page.locator("canvas").last();
-  await stage.waitFor();
-  const id = (await page.locator(".mask-page .name").textContent())!;
-  const box = (await stage.boundingBox())!;
-  const sent = page.waitForRequest((request) => request.method() === "PUT" && /mask\?/.test(request.url()));
-  await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
-  await page.mouse.down();
-  await page.mouse.move(box.x + box.width / 2 + 30, box.y + box.height / 2, { steps: 4 });
-  await page.mouse.up();
-  await sent;
-  await page.getByRole("link", { name: "Data", exact: true }).click();
-  await page.getByRole("listbox").waitFor();
-  release();
-  await page.getByRole("alert").getByText(`The mask of ${id} was not saved: no space left.`).waitFor();
-});
+    let release = (): void => undefined;
+    const held = new Promise<void>((resolve) => (release = resolve));
+    await page.route("**/api/v1/mask?*", async (route) => {
+      if (route.request().method() === "GET") return route.continue();
+      await held;
+      await route.fulfill({ status: 507, json: { error: { code: "NO_SPACE", message: "no space left." } } });
+    });
+    await page.goto(`${url}/#/masks`);
+    const stage = page.locator("canvas").last();
+    await stage.waitFor();
+    const id = (await page.locator(".mask-page .name").textContent())!;
+    const box = (await stage.boundingBox())!;
+    const sent = page.waitForRequest((request) => request.method() === "PUT" && /mask\?/.test(request.url()));
+    await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
+    await page.mouse.down();
+    await page.mouse.move(box.x + box.width / 2 + 30, box.y + box.height / 2, { steps: 4 });
+    await page.mouse.up();
+    await sent;
+    await page.getByRole("link", { name: "Data", exact: true }).click();
+    await page.getByRole("listbox").waitFor();
+    release();
+    await page.getByRole("alert").getByText(`The mask of ${id} was not saved: no space left.`).waitFor();
+  },
+);
 
 test("a camera's pictures are judged, and it is let go of", options, async (t) => {
   const start = studios(t);
