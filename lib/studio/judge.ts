@@ -111,6 +111,7 @@ export class Judge {
   /** Judges the test images again and keeps metrics and report beside the model. */
   async evaluate(run: string): Promise<void> {
     const file = this.trainings.modelFile(run);
+    await this.project.settle();
     const { dataset } = this.project;
     if (!dataset?.samples.some(({ split }) => split === "test"))
       throw new HttpError(

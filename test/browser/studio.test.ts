@@ -357,6 +357,15 @@ test("eight tabs share one connection, and another one takes over when that tab 
   for (const page of pages.slice(0, -1)) await shows(page, 4);
   for (const page of pages) assert.equal(await page.getByText("The studio does not answer").count(), 0);
   assert.equal(streams.length, 2);
+
+  // Where a browser has no locks, each tab is connected.
+  const alone = await openContext(t);
+  await alone.addInitScript("delete Navigator.prototype.locks");
+  const both = [await openPage(t, url, {}, alone), await openPage(t, url, {}, alone)].map(({ page }) => page);
+  for (const page of both) await shows(page, 4);
+  await tile(second, "002.png").first().click();
+  await second.keyboard.press("g");
+  for (const page of both) await shows(page, 3);
 });
 
 /** Where elements lie on the page, rounded: of one place there is one text. */

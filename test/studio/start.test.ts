@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import childProcess from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { test } from "node:test";
@@ -26,7 +27,7 @@ test("a folder has one studio, until that ends or does not begin", async (t) => 
   await (await opened(other)).studio.close();
 });
 
-test("a studio that cannot listen leaves the queue as it was", async (t) => {
+test("a studio that cannot listen begins no training and leaves the queue as it was", async (t) => {
   const folder = await temporaryFolder(t);
   await writeTree(path.join(folder, "data"), ["train/good/0.png", "train/good/1.png"]);
   const { url } = await opened(await temporaryFolder(t));
@@ -36,7 +37,9 @@ test("a studio that cannot listen leaves the queue as it was", async (t) => {
   const text = JSON.stringify([entry]);
   writeFileSync(queue, text);
   const settings = studioOptions.parse({ port: Number(new URL(url).port), device: "cpu" });
+  const { mock } = t.mock.method(childProcess, "fork");
   await assert.rejects(startStudio(folder, settings), failure("INVALID_OPTION"));
+  assert.equal(mock.callCount(), 0);
   assert.equal(readFileSync(queue, "utf8"), text);
   assert.deepEqual(readdirSync(folder).sort(), [".studio", "data"]);
 });

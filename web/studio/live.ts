@@ -20,18 +20,18 @@ const againMs = 3000;
  */
 export function listen(listener: Listener): () => void {
   const end = new AbortController();
-  const channel = new BroadcastChannel(name);
+  // Only pages of a safe origin, such as 127.0.0.1, have locks. Without, each tab is connected by itself.
+  const channel = "locks" in navigator ? new BroadcastChannel(name) : undefined;
   const take = (told: Told): void => {
     if (told === "hello") return;
     if ("event" in told) return listener.onEvent(told.event);
     listener.onState(told.isThere);
     if (told.missed) listener.onMissed();
   };
-  channel.addEventListener("message", ({ data }: MessageEvent<Told>) => take(data));
+  channel?.addEventListener("message", ({ data }: MessageEvent<Told>) => take(data));
   const lead = (isSuccessor: boolean): Promise<void> => connect(channel, take, isSuccessor, end.signal);
   const follow = async (): Promise<void> => {
-    // Only pages of a safe origin, such as 127.0.0.1, have locks.
-    if (!("locks" in navigator)) return lead(false);
+    if (!channel) return lead(false);
     const isFirst = await navigator.locks.request(name, { ifAvailable: true }, async (lock) => {
       if (lock) await lead(false);
       return lock !== null;
@@ -45,13 +45,13 @@ export function listen(listener: Listener): () => void {
   });
   return () => {
     end.abort();
-    channel.close();
+    channel?.close();
   };
 }
 
 /** Is connected until the signal fires, for this tab and for those on the channel. */
 function connect(
-  channel: BroadcastChannel,
+  channel: BroadcastChannel | undefined,
   take: (told: Told) => void,
   isSuccessor: boolean,
   signal: AbortSignal,
@@ -62,7 +62,7 @@ function connect(
   let missed = isSuccessor;
   let source: EventSource;
   const tell = (told: Told): void => {
-    channel.postMessage(told);
+    channel?.postMessage(told);
     take(told);
   };
   const open = (): void => {
@@ -86,7 +86,7 @@ function connect(
       tell({ event });
     };
   };
-  channel.addEventListener("message", ({ data }: MessageEvent<Told>) => {
+  channel?.addEventListener("message", ({ data }: MessageEvent<Told>) => {
     if (data !== "hello") return;
     channel.postMessage({ isThere, missed: false } satisfies Told);
     for (const event of last.values()) channel.postMessage({ event } satisfies Told);
