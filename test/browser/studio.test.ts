@@ -332,7 +332,10 @@ test("eight tabs share one connection, and another one takes over when that tab 
   });
   const pages: Page[] = [];
   const shows = (page: Page, count: number) =>
-    page.locator(".counts").getByText(String(count), { exact: true }).waitFor();
+    page
+      .getByRole("listitem")
+      .filter({ hasText: `${count}without a label` })
+      .waitFor();
   for (let i = 0; i < 8; i++) {
     pages.push((await openPage(t, url, {}, context)).page);
     await shows(pages[i]!, 6);
