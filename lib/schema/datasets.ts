@@ -1,6 +1,15 @@
 import { z } from "zod";
 
-import { bitDepthOrAuto, bitDepthRow, callback, fullDepth, imageSizeRow, imageSizeType, signal } from "./common.js";
+import {
+  bitDepthOrAuto,
+  bitDepthRow,
+  callback,
+  fullDepth,
+  imageSizeRow,
+  imageSizeType,
+  readNames,
+  signal,
+} from "./common.js";
 import { option } from "./option.js";
 import { regimes } from "./regimes.js";
 import { trainerOptions } from "./training.js";
@@ -17,6 +26,10 @@ export const datasetKinds = [
   "mvtec_loco",
   "mvtec_ad2",
   "mvtec",
+  "cvat",
+  "coco",
+  "labelstudio",
+  "labelme",
   "folder",
 ] as const;
 
@@ -42,6 +55,14 @@ export const openOptions = z.strictObject({
     expected: "a category's name",
   }),
   fold: option(z.int().min(0).optional(), { help: "Cross-validation fold of a published data set, from 0." }),
+  ignoreClass: option(z.array(z.string().min(1)).min(1).readonly().optional(), {
+    help: "Classes of annotations whose shapes are ignored pixels instead of defects, in any case.",
+    placeholder: "NAME,...",
+    expected: "a list of at least one name",
+    written: "names separated by commas",
+    defaultText: "every class is a kind of defect",
+    read: readNames,
+  }),
   segmentedRatio,
   segmentedCount,
 });
