@@ -30,27 +30,31 @@ function pointsOf(text: string | undefined): Point[] {
   });
 }
 
-const readers: Readonly<Record<string, (attributes: Attributes) => Omit<Shape, "label">>> = {
-  polygon: ({ points }) => ({ polygons: [polygonOf(pointsOf(points))] }),
-  box: (box) => {
-    const [left, top, right, bottom] = (["xtl", "ytl", "xbr", "ybr"] as const).map((name) => numberOf(box[name], name));
-    const corners = boxOf([left!, top!], [right!, bottom!]);
-    return { polygons: [spun(corners, [(left! + right!) / 2, (top! + bottom!) / 2], box)] };
-  },
-  ellipse: (ellipse) => {
-    const [cx, cy, rx, ry] = (["cx", "cy", "rx", "ry"] as const).map((name) => numberOf(ellipse[name], name));
-    return { polygons: [spun(ellipseOf([cx!, cy!], rx!, ry!), [cx!, cy!], ellipse)] };
-  },
-  mask: (mask) => {
-    const box = {
-      left: wholeOf(mask["left"], "left", -1e9),
-      top: wholeOf(mask["top"], "top", -1e9),
-      width: wholeOf(mask["width"], "width", 1),
-      height: wholeOf(mask["height"], "height", 1),
-    };
-    return { runs: textRuns(mask["rle"] ?? "", box) };
-  },
-};
+const readers = new Map(
+  Object.entries<(attributes: Attributes) => Omit<Shape, "label">>({
+    polygon: ({ points }) => ({ polygons: [polygonOf(pointsOf(points))] }),
+    box: (box) => {
+      const [left, top, right, bottom] = (["xtl", "ytl", "xbr", "ybr"] as const).map((name) =>
+        numberOf(box[name], name),
+      );
+      const corners = boxOf([left!, top!], [right!, bottom!]);
+      return { polygons: [spun(corners, [(left! + right!) / 2, (top! + bottom!) / 2], box)] };
+    },
+    ellipse: (ellipse) => {
+      const [cx, cy, rx, ry] = (["cx", "cy", "rx", "ry"] as const).map((name) => numberOf(ellipse[name], name));
+      return { polygons: [spun(ellipseOf([cx!, cy!], rx!, ry!), [cx!, cy!], ellipse)] };
+    },
+    mask: (mask) => {
+      const box = {
+        left: wholeOf(mask["left"], "left", -1e9),
+        top: wholeOf(mask["top"], "top", -1e9),
+        width: wholeOf(mask["width"], "width", 1),
+        height: wholeOf(mask["height"], "height", 1),
+      };
+      return { runs: textRuns(mask["rle"] ?? "", box) };
+    },
+  }),
+);
 
 const spun = (points: Polygon, centre: Point, { rotation = "0" }: Attributes): Polygon =>
   turned(points, centre, numberOf(rotation, "rotation"));
@@ -102,7 +106,7 @@ class CvatReader {
   }
 
   #add(image: AnnotatedImage, kind: string, attributes: Attributes): void {
-    const read = readers[kind];
+    const read = readers.get(kind);
     if (kind === "tag") this.#tags++;
     if (read === undefined && !NOT_READ.includes(kind)) return;
     note(image, `${kind} ${++this.#count}`, () => {

@@ -44,18 +44,20 @@ function corners(shape: Json): [Point, Point] {
   return [first, second];
 }
 
-const readers: Readonly<Record<string, (shape: Json) => Omit<Shape, "label">>> = {
-  polygon: (shape) => ({ polygons: [polygonOf(pointsOf(shape))] }),
-  rectangle(shape) {
-    const points = pointsOf(shape);
-    return { polygons: [points.length > 2 ? polygonOf(points) : boxOf(...corners(shape))] };
-  },
-  circle(shape) {
-    const [centre, edge] = corners(shape);
-    const radius = Math.hypot(edge[0] - centre[0], edge[1] - centre[1]);
-    return { polygons: [ellipseOf(centre, radius, radius)] };
-  },
-};
+const readers = new Map(
+  Object.entries<(shape: Json) => Omit<Shape, "label">>({
+    polygon: (shape) => ({ polygons: [polygonOf(pointsOf(shape))] }),
+    rectangle(shape) {
+      const points = pointsOf(shape);
+      return { polygons: [points.length > 2 ? polygonOf(points) : boxOf(...corners(shape))] };
+    },
+    circle(shape) {
+      const [centre, edge] = corners(shape);
+      const radius = Math.hypot(edge[0] - centre[0], edge[1] - centre[1]);
+      return { polygons: [ellipseOf(centre, radius, radius)] };
+    },
+  }),
+);
 
 /** The mask of a shape of type "mask": a PNG of its box, whose first point is its upper left corner. */
 async function runsOf(shape: Json): Promise<Runs> {
@@ -102,7 +104,7 @@ async function readLabelMe(file: string): Promise<AnnotatedImage> {
       const label = textOf(shape["label"]);
       if (label === undefined) throw new Damaged("it has no label");
       if (runs !== undefined) return addShape(image, { label, runs });
-      const reader = readers[type];
+      const reader = readers.get(type);
       if (reader === undefined)
         throw new Damaged(`shapes of the type ${quoted(type)} have no area and are not read. Draw a polygon`);
       addShape(image, { label, ...reader(shape) });

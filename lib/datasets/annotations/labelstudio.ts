@@ -23,31 +23,33 @@ type Read = (value: Json, width: number, height: number) => Omit<Shape, "label">
 const share = (value: unknown, side: number, what: string): number => (numberOf(value, what) * side) / 100;
 
 /** By the type of a region, which is also the name of the list of its classes. */
-const readers: Readonly<Record<string, Read>> = {
-  polygonlabels: ({ points }, width, height) => ({
-    polygons: [
-      polygonOf(
-        listOf(points).map((point): Point => {
-          const [x, y] = listOf(point);
-          return [share(x, width, "a coordinate"), share(y, height, "a coordinate")];
-        }),
-      ),
-    ],
+const readers = new Map(
+  Object.entries<Read>({
+    polygonlabels: ({ points }, width, height) => ({
+      polygons: [
+        polygonOf(
+          listOf(points).map((point): Point => {
+            const [x, y] = listOf(point);
+            return [share(x, width, "a coordinate"), share(y, height, "a coordinate")];
+          }),
+        ),
+      ],
+    }),
+    rectanglelabels(value, width, height) {
+      const [x, y] = [share(value["x"], width, "x"), share(value["y"], height, "y")];
+      const across = share(value["width"], width, "width");
+      const down = share(value["height"], height, "height");
+      return { polygons: [turned(boxOf([x, y], [x + across, y + down]), [x, y], rotationOf(value))] };
+    },
+    ellipselabels(value, width, height) {
+      const centre: Point = [share(value["x"], width, "x"), share(value["y"], height, "y")];
+      const rx = share(value["radiusX"], width, "radiusX");
+      const ry = share(value["radiusY"], height, "radiusY");
+      return { polygons: [turned(ellipseOf(centre, rx, ry), centre, rotationOf(value))] };
+    },
+    brushlabels: ({ rle }, width, height) => ({ runs: brushRuns(rle, width, height) }),
   }),
-  rectanglelabels(value, width, height) {
-    const [x, y] = [share(value["x"], width, "x"), share(value["y"], height, "y")];
-    const across = share(value["width"], width, "width");
-    const down = share(value["height"], height, "height");
-    return { polygons: [turned(boxOf([x, y], [x + across, y + down]), [x, y], rotationOf(value))] };
-  },
-  ellipselabels(value, width, height) {
-    const centre: Point = [share(value["x"], width, "x"), share(value["y"], height, "y")];
-    const rx = share(value["radiusX"], width, "radiusX");
-    const ry = share(value["radiusY"], height, "radiusY");
-    return { polygons: [turned(ellipseOf(centre, rx, ry), centre, rotationOf(value))] };
-  },
-  brushlabels: ({ rle }, width, height) => ({ runs: brushRuns(rle, width, height) }),
-};
+);
 
 const rotationOf = ({ rotation = 0 }: Json): number => numberOf(rotation, "rotation");
 
@@ -88,7 +90,7 @@ function plainName(written: string): string {
 
 function addResult(image: AnnotatedImage, result: Json, what: string): void {
   const type = textOf(result["type"]) ?? "";
-  const reader = readers[type];
+  const reader = readers.get(type);
   if (reader === undefined && !NOT_READ.includes(type)) return; // choices, texts, ratings
   note(image, `${what} (${type})`, () => {
     if (reader === undefined) throw new Damaged("regions of this type are not read. Label with polygons or a brush");

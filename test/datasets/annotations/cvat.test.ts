@@ -237,3 +237,10 @@ test("an image turned by its EXIF orientation has the size that people see", asy
   assert.deepEqual(messages(data), []);
   assert.equal((await marked(data.samples[0]!.mask)).length, 50);
 });
+
+test("elements called like what every object has are no shapes", async (t) => {
+  const root = await project(t, ["a.png"], {
+    "annotations.xml": file(image("a.png", '<constructor label="a"/><__proto__ label="a"/><toString label="a"/>')),
+  });
+  assert.deepEqual(summary(await open(root)), ["a.png normal train -"]);
+});
