@@ -1,20 +1,21 @@
-import { readdir, readFile, rename, rm, rmdir, writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 
 import { z } from "zod";
 
-import { fileError, SuperSimpleNetError, throwIfAborted } from "../errors.js";
+import { throwIfAborted } from "../errors.js";
 import { prefetch } from "../images/pipeline.js";
 import { sharp } from "../images/sharp.js";
 import { Random } from "../random.js";
 import { check, checkPath, checkValue } from "../schema/check.js";
 import { generatedOptions } from "../schema/datasets.js";
 import type { Settings } from "../schema/types.js";
-import { makeFolder, makeUniqueFolder } from "../write.js";
+import { makeFolder } from "../write.js";
 import { folder, RECIPE } from "./folder.js";
 import { type Defect, renderScene } from "./surface.js";
 import type { Dataset } from "./dataset.js";
+import { namesThere, notOurs, writeWholeFolder } from "./whole_folder.js";
 
 /** Options of datasets.generated. */
 export interface GeneratedOptions extends Settings<typeof generatedOptions> {
@@ -100,12 +101,8 @@ export async function generated(root: string, options: GeneratedOptions = {}): P
 
   const plans = plan(recipe);
   const [height, width] = recipe.imageSize;
-  let temporary: string | undefined;
-  const writes = new Set<Promise<void>>(); // under way; they outlive a cancelled prefetch
-  try {
-    await makeFolder(path.dirname(base));
-    temporary = await makeUniqueFolder(path.join(path.dirname(base), `.${path.basename(base)}.`));
-    const target = temporary;
+  await writeWholeFolder(base, async (target) => {
+    const writes = new Set<Promise<void>>(); // under way; they outlive a cancelled prefetch
     const write = async (file: string, pixels: Uint8Array, channels: 1 | 3): Promise<void> => {
       const image = sharp(pixels, { raw: { width, height, channels } });
       // 1 channel would otherwise be stored as RGB.
@@ -131,37 +128,22 @@ export async function generated(root: string, options: GeneratedOptions = {}): P
       writes.add(done);
       return done;
     };
-    for await (const _ of prefetch(plans, tracked, { signal, ahead: 3 }))
-      onProgress?.({ written: ++written, total: plans.length });
+    try {
+      for await (const _ of prefetch(plans, tracked, { signal, ahead: 3 }))
+        onProgress?.({ written: ++written, total: plans.length });
+    } finally {
+      await Promise.allSettled(writes); // one of them could write into the folder after it was removed
+    }
     await writeFile(path.join(target, RECIPE), recipeText);
-    await rmdir(base).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== "ENOENT") throw error;
-    });
-    await rename(target, base);
-  } catch (error) {
-    await Promise.allSettled(writes); // one of them could write into the folder after it was removed
-    if (temporary !== undefined) await rm(temporary, { recursive: true, force: true, maxRetries: 3 });
-    throw fileError(error, "write data set", base);
-  }
+  });
   return result();
 }
 
 /** True: made before by the same recipe. False: nothing there. Throws when something else is. */
 async function alreadyThere(base: string, recipeText: string): Promise<boolean> {
-  let names: string[];
-  try {
-    names = await readdir(base);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
-    throw fileError(error, "write data set", base);
-  }
+  const names = await namesThere(base);
   if (names.length === 0) return false;
   const found = names.includes(RECIPE) ? await readFile(path.join(base, RECIPE), "utf8").catch(() => "") : "";
   if (found === recipeText) return true;
-  const what = found === "" ? "it is not empty" : "it holds a data set generated with other options";
-  throw new SuperSimpleNetError(
-    "FILE_ERROR",
-    `Cannot write data set ${base}: ${what}. Choose another folder, or delete this one.`,
-    { path: base },
-  );
+  throw notOurs(base, found === "" ? "it is not empty" : "it holds a data set generated with other options");
 }

@@ -133,6 +133,16 @@ export const generatedOptions = z.strictObject({
   onProgress: callback("How many of the images are written."),
 });
 
+/** Options of datasets.convert. */
+export const convertOptions = z.strictObject({
+  copy: option(z.boolean().default(false), {
+    help: "Copies the images to images/ beside the manifest, which otherwise names them where they are.",
+    switch: true,
+  }),
+  signal,
+  onProgress: callback("How many of the images are written."),
+});
+
 /** Options of datasets.validate. */
 export const validateOptions = z.strictObject({
   imageSize: option(imageSizeType.optional(), {

@@ -2,10 +2,10 @@ import { createHash } from "node:crypto";
 import path from "node:path";
 
 import { decodingBudget } from "../../images/budget.js";
-import { pngOf } from "../../images/png.js";
+import { maskPng } from "../../images/mask.js";
 import { inCache } from "../../native/cache.js";
 import { cacheFolder } from "../../native/locate.js";
-import { inTurns, pieceEnds, type Steps } from "../../turns.js";
+import { inTurns, type Steps } from "../../turns.js";
 import { writeWholeFile } from "../../write.js";
 import { isFile } from "../listing.js";
 import { pixelsOf, type Shape } from "./shapes.js";
@@ -33,20 +33,11 @@ export async function maskOf(
   try {
     const pixels = await pixelsOf(shapes, width, height);
     if (!pixels.includes(1)) return undefined;
-    await inTurns(whiten(pixels));
-    const png = await pngOf({ data: pixels, width, height, channels: 1 });
+    const png = await maskPng({ pixels, width, height });
     await inCache(() => writeWholeFile(file, png));
     return file;
   } finally {
     giveBack();
-  }
-}
-
-/** 255 for 1, as people expect to see a mask. */
-function* whiten(pixels: Uint8Array): Steps<void> {
-  for (const [begin, end] of pieceEnds(pixels.length)) {
-    for (let i = begin; i < end; i++) pixels[i]! *= 255;
-    yield end - begin;
   }
 }
 
