@@ -8,6 +8,7 @@ import {
   imageSizeRow,
   imageSizeType,
   readNames,
+  readNumbers,
   signal,
 } from "./common.js";
 import { option } from "./option.js";
@@ -99,15 +100,16 @@ export type ManifestOptions = Settings<typeof manifestOptions>;
 export const defects = ["scratch", "pits", "missing_print", "stain", "dent"] as const;
 
 const images = z.int().min(0).max(100_000);
-const generatedSide = z.int().min(64).max(2048);
+const generatedSide = z.int().min(64).max(4096);
+const defectSide = z.int().min(4).max(2048);
 
 /** Options of datasets.generated. */
 export const generatedOptions = z.strictObject({
   imageSize: option(z.tuple([generatedSide, generatedSide]).readonly().default([256, 256]), {
     ...imageSizeRow,
     help: "Size of the images in pixels.",
-    expected: "[height, width], each an integer at least 64 and at most 2048",
-    written: "HEIGHTxWIDTH in pixels, each from 64 to 2048, such as 256x256",
+    expected: "[height, width], each an integer at least 64 and at most 4096",
+    written: "HEIGHTxWIDTH in pixels, each from 64 to 4096, such as 256x256",
   }),
   seed: option(z.int().min(0).default(0), { help: "The same seed and options give the same pixels." }),
   trainNormal: option(images.default(96), { help: "Normal training images." }),
@@ -129,6 +131,29 @@ export const generatedOptions = z.strictObject({
       expected: `a list of at least one of ${defects.map((defect) => `'${defect}'`).join(", ")}`,
     },
   ),
+  defectSize: option(
+    z
+      .tuple([defectSide, defectSide])
+      .readonly()
+      .refine(([least, most]) => least <= most)
+      .optional(),
+    {
+      help: "Longer side of a defect in pixels, at least and at most.",
+      placeholder: "LEAST,MOST",
+      expected: "[least, most], integers from 4 to 2048, the first not above the second",
+      written: "LEAST,MOST in pixels, such as 8,24",
+      defaultText: "by the kind of defect, a part of the image's shorter side",
+      read: readNumbers,
+    },
+  ),
+  background: option(z.boolean().default(false), {
+    help: "Draws the part smaller than the image, on a dark, cluttered background; its rectangle becomes the roi.",
+    switch: true,
+  }),
+  ignoreRegion: option(z.boolean().default(false), {
+    help: "Draws a serial number or a sticker on each part, and writes its mask into ignore/.",
+    switch: true,
+  }),
   signal,
   onProgress: callback("How many of the images are written."),
 });
