@@ -9,7 +9,7 @@ import { firstOf, listFolder, naturalOrder, spelling } from "../listing.js";
 import type { OpenOptions } from "../loader.js";
 import { findUnused, usedFiles } from "../unused.js";
 import { maskOf } from "./mask_files.js";
-import { Damaged, type Shape, sizeOf } from "./shapes.js";
+import { Damaged, effortOf, type Shape, sizeOf } from "./shapes.js";
 
 /** One image as an annotation file describes it. */
 export interface AnnotatedImage {
@@ -41,6 +41,9 @@ export interface Annotations {
 
 /** More on one image is no annotation of a part. */
 const MOST_SHAPES = 10_000;
+
+/** What fills some thousand large shapes on 50 megapixels; see effortOf. */
+const MOST_EFFORT = 2 ** 36;
 
 /** Runs a reader of a part of an image's annotations, and takes down what is damaged in it. */
 export function note(image: AnnotatedImage, what: string, read: () => void): void {
@@ -186,6 +189,9 @@ export async function annotatedDataset(
     const { width = size.width, height = size.height } = annotated;
     if (width !== size.width || height !== size.height)
       return `${where}: it was annotated at ${width} x ${height} pixels, but it is ${size.width} x ${size.height}. Annotate the image as it is, and turned as its EXIF orientation says.`;
+    const effort = annotated.shapes.reduce((sum, shape) => sum + effortOf(shape, width, height), 0);
+    if (effort > MOST_EFFORT)
+      return `${where}: its ${annotated.shapes.length} shapes cover too much of it, again and again, to be filled.`;
     if (shapes.length > 0) {
       sample.defect = largestClass(shapes);
       const mask = await maskOf(shapes, size, image);

@@ -32,7 +32,7 @@ export function imageRoot(root: string, isAFile: boolean): string {
 }
 
 /** The beginning and the end of a file, as text; empty when it cannot be read, which reading it explains. */
-export async function glance(file: string): Promise<string> {
+async function glance(file: string): Promise<string> {
   try {
     const handle = await openRegular(file);
     try {

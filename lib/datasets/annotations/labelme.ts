@@ -7,7 +7,7 @@ import type { Point } from "../../images/polygons.js";
 import { findName, listFolder } from "../listing.js";
 import type { Loader } from "../loader.js";
 import { addShape, type AnnotatedImage, annotatedDataset, type Annotations, note } from "./annotated.js";
-import { filesLike, glance, imageRoot, type Json, listOf, objectOf, readJson, textOf } from "./files.js";
+import { filesLike, imageRoot, type Json, listOf, objectOf, readJson, textOf } from "./files.js";
 import { boxOf, Damaged, ellipseOf, numberOf, polygonOf, quoted, type Runs, type Shape, wholeOf } from "./shapes.js";
 
 const LAYOUT = `  000.png 000.json ...             an image and what LabelMe saved of it, side by side
@@ -80,8 +80,7 @@ async function runsOf(shape: Json): Promise<Runs> {
   return { left, top, width, height, counts, byColumn: false };
 }
 
-async function readLabelMe(file: string): Promise<AnnotatedImage> {
-  const read = objectOf(await readJson(file));
+async function readLabelMe(file: string, read: Json): Promise<AnnotatedImage> {
   const image: AnnotatedImage = { file, name: textOf(read["imagePath"]) ?? "", shapes: [], damaged: [] };
   for (const [side, written] of [
     ["width", read["imageWidth"]],
@@ -138,26 +137,16 @@ export const labelme: Loader = {
     const files: string[] = [];
     const read: Annotations = { images: [], files, problems: [], warnings: [] };
     for (const file of isAFile ? [root] : await jsonFiles(root)) {
-      const text = await glance(file);
-      // A damaged one may have lost what tells it.
-      if (!looksLikeLabelMe(text) && isJson(text)) continue;
-      files.push(file);
       try {
-        read.images.push(await readLabelMe(file));
+        const saved = objectOf(await readJson(file));
+        if (!("shapes" in saved || "imagePath" in saved)) continue; // another program's
+        read.images.push(await readLabelMe(file, saved));
       } catch (error) {
         if (!(error instanceof SuperSimpleNetError)) throw error;
         read.problems.push(error.message);
       }
+      files.push(file);
     }
     return annotatedDataset("labelme", imageRoot(root, isAFile), read, options);
   },
 };
-
-function isJson(text: string): boolean {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
-}

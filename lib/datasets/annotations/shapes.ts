@@ -100,6 +100,29 @@ export function sizeOf({ polygons = [], runs }: Shape): number {
   return polygons.reduce((sum, polygon) => sum + areaOf(polygon), inside);
 }
 
+/** What a row that an edge crosses costs, in filled pixels. */
+const EDGE = 512;
+
+/**
+ * About how many pixels could be written while a shape is filled in an image. A file of moderate size may ask for days of
+ * work, by many shapes over a large image or by one with very many edges.
+ */
+export function effortOf({ polygons = [], runs }: Shape, width: number, height: number): number {
+  const clip = (value: number, most: number): number => Math.max(0, Math.min(most, value));
+  let effort = Math.min(width * height, sizeOf(runs === undefined ? { label: "" } : { label: "", runs }));
+  for (const polygon of polygons) {
+    let [left, right, edges] = [width, 0, 0];
+    polygon.forEach(([x, y], i) => {
+      const next = polygon[(i + 1) % polygon.length]!;
+      [left, right] = [Math.min(left, clip(x, width)), Math.max(right, clip(x, width))];
+      edges += Math.abs(clip(next[1], height) - clip(y, height));
+    });
+    // Half of the edges go down and half up: with each pair a row is filled once at most.
+    effort += EDGE * edges + (Math.max(0, right - left) * Math.min(edges, 2 * height)) / 2;
+  }
+  return effort;
+}
+
 /** Every pixel that one of the shapes covers, 0 or 1, row by row. */
 export async function pixelsOf(shapes: readonly Shape[], width: number, height: number): Promise<Uint8Array> {
   const pixels = await fillPolygons(

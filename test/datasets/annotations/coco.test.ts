@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
+import { crc32 } from "node:zlib";
 import { test } from "node:test";
 
 import { cocoCounts } from "../../../lib/datasets/annotations/runs.js";
@@ -176,5 +178,32 @@ test("files that are no such annotations", async (t) => {
     const text = typeof content === "string" ? `${content} {"image_id": ` : content;
     const root = await project(t, ["a.png"], { "a.json": text });
     await assert.rejects(open(root), failure("DATASET_INVALID", message));
+  }
+});
+
+test("a small file that asks for days of work is refused", async (t) => {
+  const side = 20_000;
+  const whole = [0, 0, side, 0, side, side, 0, side];
+  const zigzag = Array.from({ length: 200_000 }, (_, i) => [i % side, (i % 2) * side]).flat();
+  const runs = { counts: [0, side * side], size: [side, side] };
+  const shapes: Record<string, unknown[]> = {
+    many: Array<unknown>(400).fill([whole]),
+    edges: [[zigzag]],
+    runs: Array<unknown>(400).fill(runs),
+  };
+  for (const [name, segmentations] of Object.entries(shapes)) {
+    const image_ = image(1, "large.png", { width: side, height: side });
+    const root = await project(t, ["large.png", "small.png"], {
+      "all.json": file([image_, image(2, "small.png")], segmentations.map((one) => shape(1, one))), // prettier-ignore
+    });
+    // The header alone says how large it is.
+    const png = await readFile(path.join(root, "large.png"));
+    png.writeUInt32BE(side, 16);
+    png.writeUInt32BE(side, 20);
+    png.writeUInt32BE(crc32(png.subarray(12, 29)), 29);
+    await writeFile(path.join(root, "large.png"), png);
+    const found = messages(await open(root));
+    assert.equal(found.length, 1, name);
+    assert.match(found[0]!, /image 'large.png': its \d+ shapes cover too much of it/);
   }
 });
