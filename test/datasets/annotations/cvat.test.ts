@@ -81,7 +81,8 @@ test("several classes: the larger one names the defect, the mask is all of them;
   assert.deepEqual((await open(root, { ignoreClass: ["serail"] })).warnings, [
     "No annotation has the class 'serail', which is to be ignored. Classes: scratch, Dirt, serial.",
   ]);
-  await assert.rejects(open(root, { ignoreClass: [] }), failure("INVALID_OPTION", "ignoreClass"));
+  for (const ignoreClass of [[], [""], [3], "serial", {}, null])
+    await assert.rejects(open(root, { ignoreClass } as never), failure("INVALID_OPTION", "ignoreClass"));
   await assert.rejects(
     open(root, { kind: "folder", ignoreClass: ["x"] }),
     failure("INVALID_OPTION", "has no 'ignoreClass'; these have: cvat, coco, labelstudio, labelme"),
