@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { before, test } from "node:test";
 
-import { datasets, Model, Trainer } from "../../lib/index.js";
+import { datasets, Model, Trainer, type TrainerOptions } from "../../lib/index.js";
 import { catalogueEntry } from "../../lib/backbones/catalogue.js";
 import { engine } from "../../lib/native/engine.js";
 import { locateLibtorch } from "../../lib/native/locate.js";
@@ -102,6 +102,11 @@ async function together(
   }
 }
 
+const tiled = {
+  view: { tiles: { size: 32, overlap: 8 } },
+  tiling: { tilesPerImage: 3 },
+} as const satisfies TrainerOptions;
+
 /** Sizes that no number of ranks divides; with four ranks some have no image at the end of an epoch. */
 const trainings: Training[] = [
   {
@@ -111,6 +116,7 @@ const trainings: Training[] = [
   },
   { name: "full", regime: "full", options: { ...tinier, batchSize: 7 } },
   { name: "mixed", regime: "mixed", options: { ...tinier, batchSize: 11, network: { variant: "icpr" } } },
+  { name: "tiles", regime: "full", options: { ...tinier, batchSize: 7, ...tiled } },
   {
     name: "direct",
     regime: "full",
@@ -160,7 +166,7 @@ const gpus = [
 ].filter((pair) => Math.max(...pair) < devices.length - 1);
 
 for (const { where, ranks, count, more = () => ({}) } of [
-  { where: "", ranks: 2, count: 4 },
+  { where: "", ranks: 2, count: 5 },
   { where: "", ranks: 4, count: 2 },
   { where: ", with what is written for other devices", ranks: 2, count: 3, more: () => ({ PORTABLE: "1" }) },
   ...gpus.map((pair) => ({
@@ -208,6 +214,17 @@ for (const { where, ranks, count, more = () => ({}) } of [
     }
   });
 }
+
+test("two ranks train on the same tiles of defective images without a mask", async () => {
+  const options = { ...tinier, batchSize: 5, epochs: 2, ...tiled };
+  const ended = await together(2, [{ name: "bags", regime: "weak", options }]);
+  const told = ended.map((end) => end.told[0]!);
+  for (const { error, digest, losses } of told) {
+    assert.equal(error, undefined);
+    assert.equal(digest, told[0]!.digest);
+    assert.deepEqual(losses, told[0]!.losses);
+  }
+});
 
 for (const [ranks, killed] of [
   [2, 0],
