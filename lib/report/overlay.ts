@@ -30,10 +30,10 @@ export interface OverlayInput {
   title: string;
 }
 
-const background: Colour = [22, 24, 29];
+export const background: Colour = [22, 24, 29];
 const panelBackground: Colour = [38, 41, 48];
-const dim: Colour = [150, 156, 168];
-const bright: Colour = [236, 238, 242];
+export const dim: Colour = [150, 156, 168];
+export const bright: Colour = [236, 238, 242];
 const defectColour: Colour = [255, 99, 88];
 const goodColour: Colour = [104, 204, 138];
 const unsureColour: Colour = [120, 170, 255];
@@ -41,10 +41,10 @@ const wrongColour: Colour = [245, 200, 66];
 const verdictColours = { defect: defectColour, unsure: unsureColour, good: goodColour } as const;
 const verdictWords = { defect: "DEFECT", unsure: "unsure", good: "good" } as const;
 /** Predicted contour and true contour: told apart with any kind of colour vision, and visible on grey surfaces. */
-const predictedColour: Colour = [255, 140, 26];
-const truthColour: Colour = [60, 205, 255];
+export const predictedColour: Colour = [255, 140, 26];
+export const truthColour: Colour = [60, 205, 255];
 
-const gap = 10;
+export const gap = 10;
 const panelSide = 256;
 const titleHeight = textHeight() + gap;
 const labelHeight = textHeight() + 2;
@@ -186,9 +186,9 @@ async function preparePanels({ image, detection, truth }: OverlayInput, range: C
   const picture = { pixels, width, height };
   const place = placeOf(detection.map.area, image, { width, height });
   // Of maps with more detail than the panel what is small must not be lost, in the mask either.
-  const bySteps = isReduced(detection.map) || isLarge(detection.map) || !isWhole(detection.map.area, image);
+  const byMaximum = isReduced(detection.map) || isLarge(detection.map) || !isWhole(detection.map.area, image);
   const shown = (grid: Grid, to: Rectangle): Promise<Grid> | Grid =>
-    bySteps ? byMaxima(grid, 2 * to.width, 2 * to.height) : grid;
+    byMaximum ? byMaxima(grid, to.width, to.height) : grid;
   const map = resizeField(await shown(detection.map, place), width, height, place);
   const whole = { x: 0, y: 0, width, height };
   const mask =
@@ -217,7 +217,8 @@ async function preparePanels({ image, detection, truth }: OverlayInput, range: C
     draw(canvas, x, y) {
       canvas.image(x, y, picture);
       drawTint(canvas, x, y, map, detection.pixelThreshold, predictedColour);
-      if (mask) drawContour(canvas, x, y, smoothField(mask, 2), 0.5, truthColour);
+      // Smoothed, a speck would be gone.
+      if (mask) drawContour(canvas, x, y, byMaximum ? mask : smoothField(mask, 2), 0.5, truthColour);
       drawContour(canvas, x, y, map, detection.pixelThreshold, predictedColour);
     },
   });

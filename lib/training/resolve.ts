@@ -55,13 +55,7 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
   if (checked.steps !== undefined && options.epochs !== undefined) throw excluding("epochs", "steps");
   checkDistilled(where, checked.backbone, checked.backboneWeights);
   checkRank(where, checked.distributed);
-  checkView(where, checked.view);
-  const side = checked.view.tiles.size;
-  if (side !== undefined && options.imageSize?.some((each) => each !== side))
-    throw invalid(where, "imageSize", `${side}x${side}, the size of the tiles,`, options.imageSize);
-  for (const name of ["tilesPerImage", "fixedTiles"] as const)
-    if (side === undefined && checked.tiling[name] !== undefined)
-      throw invalid(where, `tiling.${name}`, "nothing without tiles", checked.tiling[name]);
+  const imageSize = checkViewed(where, checked, options.imageSize);
   checkCalibration(checked.calibration);
   if (checked.init !== undefined) refuseCalibration(checked.calibration);
   if (checked.init !== undefined && checked.pace === "short")
@@ -73,7 +67,6 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
     throw invalid(where, "precision", "'float32', or on a GPU 'tf32', with the direct heads,", checked.precision);
   if (network.embedBackbone === false && checked.backboneWeights === "random")
     throw randomNotEmbedded(where, "network.embedBackbone");
-  const imageSize = side === undefined ? checked.imageSize : ([side, side] as const);
   const known = { ...checked, imageSize, network: { ...network, heads } };
   // The heads have learned already, with the noise that the model names.
   if (checked.init !== undefined) return withPace({ ...known, epochs: checked.epochs ?? epochsWithInit }, "published");
@@ -82,6 +75,25 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
 
 /** What the pace decides, but for the epochs of a pace that has a least number of steps. */
 export type Paced = Pick<Pace, "optimizer" | "anomalies"> & { pace: PaceName };
+
+/**
+ * The input size of a network with this view: that of the tiles, where there are some. `asked`: what was given. Throws
+ * INVALID_OPTION for options that do not go together.
+ */
+export function checkViewed(
+  where: string,
+  { view, tiling, imageSize }: Pick<z.output<typeof trainerOptions>, "view" | "tiling" | "imageSize">,
+  asked: TrainerOptions["imageSize"],
+): readonly [number, number] {
+  checkView(where, view);
+  const side = view.tiles.size;
+  if (side !== undefined && asked?.some((each) => each !== side))
+    throw invalid(where, "imageSize", `${side}x${side}, the size of the tiles,`, asked);
+  for (const name of ["tilesPerImage", "fixedTiles"] as const)
+    if (side === undefined && tiling[name] !== undefined)
+      throw invalid(where, `tiling.${name}`, "nothing without tiles", tiling[name]);
+  return side === undefined ? imageSize : [side, side];
+}
 
 /** With what the pace decides where it is not given. */
 export function withPace<Options extends CheckedOptions>(checked: Options, pace: PaceName): Options & Paced {

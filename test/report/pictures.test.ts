@@ -207,7 +207,8 @@ test("a small defect of a large map, and its mask, are in the picture", async ()
   data[700 * size + 1203] = 1;
   pixels[1500 * size + 301] = 1;
   const area = { x: 0, y: 0, width: size, height: size };
-  const one = input({ label: "anomalous", mask: { pixels, width: size, height: size } });
+  const image = { pixels: new Uint8Array(size * size * 3).fill(120), width: size, height: size };
+  const one = { ...input({ label: "anomalous", mask: { pixels, width: size, height: size } }), image };
   const map = await pictureMap({ data, width: size, height: size, area });
   assert.deepEqual([map.width, map.height], [512, 512]);
   for (const each of [map, { data, width: size, height: size, area }]) {
