@@ -75,4 +75,4 @@ export function defectWarnings({ defects }: Pick<ViewNumbers, "defects">): strin
 export const sizeOf = ({ pixels, cells }: DefectSize): string =>
   `${short(pixels)} pixels of the network, ${short(cells)} feature cell${short(cells) === "1" ? "" : "s"}`;
 
-const short = (value: number): string => String(Number(value.toFixed(1)));
+const short = (value: number): string => String(Number(value.toPrecision(3)));
