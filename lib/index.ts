@@ -12,6 +12,7 @@
 // stable: data
 export { datasets } from "./datasets/index.js";
 export type { Dataset, Label, Regime, Sample } from "./datasets/dataset.js";
+export type { ConvertOptions } from "./datasets/convert.js";
 export type { GeneratedOptions } from "./datasets/generated.js";
 export type { ValidateOptions } from "./datasets/validate.js";
 export type { FolderOptions, ManifestOptions, OpenOptions } from "./schema/datasets.js";

@@ -1,5 +1,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 
+import { throwIfAborted } from "./errors.js";
+
 /** What is worked through between two turns of the event loop: a few milliseconds, whatever is done to it. */
 const BYTES_PER_TURN = 2 ** 20;
 
@@ -29,10 +31,11 @@ export function* pieces(bytes: Uint8Array): Generator<Uint8Array> {
 /** Work that yields how many bytes it has passed over since the last time. */
 export type Steps<T> = Generator<number, T, void>;
 
-/** Does such work in several turns. */
-export async function inTurns<T>(steps: Steps<T>): Promise<T> {
+/** Does such work in several turns. Throws ABORTED once the signal has fired. */
+export async function inTurns<T>(steps: Steps<T>, signal?: AbortSignal): Promise<T> {
   const breathe = turns();
   for (;;) {
+    throwIfAborted(signal);
     const { done, value } = steps.next();
     if (done) return value;
     await breathe(value);

@@ -66,6 +66,11 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import("./convert.js")).convert,
   },
   {
+    name: "dataset",
+    summary: "convert annotations and data sets of any kind to a manifest with PNG masks",
+    load: async () => (await import("./dataset.js")).dataset,
+  },
+  {
     name: "export",
     summary: "write a model as an ONNX file, compared with the engine",
     load: async () => (await import("./export.js")).exportCommand,

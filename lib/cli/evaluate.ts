@@ -67,12 +67,13 @@ const outputFolders = ({ out, overlays, report }: Options): string[] =>
   );
 
 async function run(flags: Options, signal: AbortSignal): Promise<number> {
-  const { model, data, kind, category, fold, split: _, out, overwrite, overlays, report, ...settings } = flags;
+  const { model, data, kind, category, fold, ignoreClass, ...others } = flags;
+  const { split: _, out, overwrite, overlays, report, ...settings } = others;
   const { datasets } = await import("../datasets/index.js");
   const { Detector } = await import("../detection/detector.js");
   const split = options.shape.split.parse(flags.split);
   const file = path.resolve(model);
-  const dataset = await datasets.open(data, { kind, category, fold });
+  const dataset = await datasets.open(data, { kind, category, fold, ignoreClass });
   await refuseBadPlaces(flags, dataset, split);
   for (const folder of outputFolders(flags)) await probeFolder(folder);
   return withDetector(Detector.load(file, settings), async (detector) => {

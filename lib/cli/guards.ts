@@ -48,7 +48,7 @@ export function refuseWithin(name: string, place: string, taken: Iterable<string
   throw badPath(name, place, `${found} is for the training's own files.`, "Choose another place.");
 }
 
-const splitFolders = ["train", "test", "ground_truth"];
+const splitFolders = ["train", "test", "ground_truth", "ignore"];
 const { normalNames } = folderOptions.parse({});
 
 /** Folders of the data set whose files count as its images or masks. */
@@ -59,7 +59,7 @@ function isSplitFolder(folder: string): boolean {
 }
 
 /**
- * Throws INVALID_OPTION when the folder that the option names lies below train/, test/ or ground_truth/ of a data set:
+ * Throws INVALID_OPTION when the folder that the option names lies below train/, test/, ground_truth/ or ignore/ of a data set:
  * of `data`, or of any other that shows as one by its folder of normal images. What is written there would be read as
  * images.
  */

@@ -30,8 +30,11 @@ export const tensorboard = output(
   "Write event files for TensorBoard: losses, learning rates, metrics, and pictures of maps.",
 );
 
+/** How a data set is read. */
+export const source = openOptions.pick({ kind: true, category: true, fold: true, ignoreClass: true }).shape;
+
 /** A data set and how it is read. */
 export const dataset = {
-  data: required("DIR", "Data set: a folder, or a manifest file (docs/guides/data.md)."),
-  ...openOptions.pick({ kind: true, category: true, fold: true }).shape,
+  data: required("DIR", "Data set: a folder, a manifest file or an annotation file (docs/guides/data.md)."),
+  ...source,
 };

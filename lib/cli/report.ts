@@ -8,7 +8,6 @@ import type { ModelConfig } from "../models/config.js";
 import { runFiles } from "../runs/files.js";
 import { readRecorded } from "../runs/recorded.js";
 import { detectorOptions } from "../schema/detection.js";
-import { openOptions } from "../schema/datasets.js";
 import { probeFolder } from "../write.js";
 import { picturesFor, type ReportParts, writeReport } from "../runs/report.js";
 import { command, interruptible, wrongUsage } from "./command.js";
@@ -23,7 +22,7 @@ const { device, threads, backboneWeights } = detectorOptions.shape;
 
 const options = z.strictObject({
   data: rows.output("DIR", "The data set of the training: its test images are judged again, for the pictures."),
-  ...openOptions.pick({ kind: true, category: true, fold: true }).shape,
+  ...rows.source,
   out: rows.output("FILE", "Write the report here instead of to report.html in RUN."),
   overwrite: rows.overwrite,
   device,
@@ -78,10 +77,10 @@ type Evaluated = Pick<ReportParts, "evaluation" | "data" | "pictures" | "notes">
 
 /** Judges the test images. */
 async function judged(flags: Options, model: string, signal: AbortSignal): Promise<Evaluated> {
-  const { data: root, kind, category, fold, device, threads, backboneWeights } = flags;
+  const { data: root, kind, category, fold, ignoreClass, device, threads, backboneWeights } = flags;
   const { datasets } = await import("../datasets/index.js");
   const { Detector } = await import("../detection/detector.js");
-  const dataset = await datasets.open(root!, { kind, category, fold });
+  const dataset = await datasets.open(root!, { kind, category, fold, ignoreClass });
   return withDetector(Detector.load(model, { device, threads, backboneWeights }), async (detector) => {
     const pictures = await picturesFor(dataset, "test", detector.model.config);
     const evaluation = await runEvaluation(detector, dataset, { signal, pictures });

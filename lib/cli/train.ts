@@ -73,7 +73,7 @@ export const train = command({
 interface Plan {
   began: number;
   data: string;
-  source: Pick<OpenOptions, "kind" | "category" | "fold">;
+  source: Pick<OpenOptions, "kind" | "category" | "fold" | "ignoreClass">;
   settings: TrainerOptions;
   report: string | undefined;
   /** Folder of the event files. */
@@ -95,6 +95,7 @@ async function planTraining(flags: z.input<typeof options>): Promise<Plan> {
     kind,
     category,
     fold,
+    ignoreClass,
     report,
     tensorboard,
     snapshotEvery,
@@ -127,7 +128,7 @@ async function planTraining(flags: z.input<typeof options>): Promise<Plan> {
     const taken = report === undefined ? Object.values(files) : [...Object.values(files), report];
     await checkEventFolder(path.resolve(tensorboard), data, taken, resume || overwrite);
   }
-  const source = { kind, category, fold };
+  const source = { kind, category, fold, ignoreClass };
   const began = performance.now();
   const asked = { began, data, source, settings, report, tensorboard, snapshotEvery, resume, overwrite };
   return { ...asked, out, files, ranks, writes };

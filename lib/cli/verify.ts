@@ -23,11 +23,11 @@ export const verify = command({
     "Runs an exported ONNX file in onnxruntime-node beside the engine, on the images of a data set: scores, maps, verdicts and I-AUROC of both. Exit code 1 where they differ by more than the bound of an export.",
   options,
   examples: ["supersimplenet verify --model model.safetensors --onnx model.onnx --data data/bottle"],
-  async run({ model: given, onnx, data, kind, category, fold, ...settings }) {
+  async run({ model: given, onnx, data, kind, category, fold, ignoreClass, ...settings }) {
     const { datasets } = await import("../datasets/index.js");
     const { verifyOnnx } = await import("../export/verify.js");
     const file = path.resolve(given);
-    const dataset = await datasets.open(data, { kind, category, fold });
+    const dataset = await datasets.open(data, { kind, category, fold, ignoreClass });
     const model = await Model.load(file);
     warnIfUntrained(model.config.backbone);
     const onProgress = (done: number, total: number): void => output.progress(`comparing ${done}/${total}`);

@@ -50,10 +50,10 @@ function pictureFile(out: string | undefined): string | undefined {
 }
 
 async function run(flags: Options, file: string | undefined, signal: AbortSignal): Promise<number> {
-  const { data, kind, category, fold, out: _, overwrite, count, ...asked } = flags;
+  const { data, kind, category, fold, ignoreClass, out: _, overwrite, count, ...asked } = flags;
   const { datasets } = await import("../datasets/index.js");
   const { inspectView } = await import("../training/describe_view.js");
-  const dataset = await datasets.open(data, { kind, category, fold });
+  const dataset = await datasets.open(data, { kind, category, fold, ignoreClass });
   if (file !== undefined) await checkPlace(file, flags, dataset, overwrite);
   const onProgress = (done: number, total: number): void => output.progress(`looking at images ${done}/${total}`);
   const { description, eye, smallest } = await inspectView(dataset, { ...asked, signal, onProgress });

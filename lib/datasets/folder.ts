@@ -14,7 +14,8 @@ export const FOLDER_LAYOUT = `  train/good/*.png              normal images
   test/good/*.png               optional: images to evaluate on
   test/<defect>/*.png
   ground_truth/<defect>/*.png   optional masks, named as the image or with _mask added
-  ground_truth/train/<defect>/  masks of training images, where test images have the same names`;
+  ground_truth/train/<defect>/  masks of training images, where test images have the same names
+  ignore/good/, ignore/<defect>/  optional masks of pixels that count for nothing, named in the same way`;
 
 /** What datasets.generated writes into the folder that it makes: how it was made. */
 export const RECIPE = "generated.json";
@@ -27,7 +28,8 @@ export const RECIPE = "generated.json";
  * Names match in any case and in either Unicode form; a mask may have any image extension and be called `<stem>_mask` or
  * `<stem>`, or a folder of that name may hold several. `ground_truth/train/<defect>` and `ground_truth/test/<defect>` hold
  * the masks of one split; masks in `ground_truth/<defect>` belong to the test split, or to the training split where no
- * test image has that name. Masks of normal images must be empty. Masks beside their images and in other folders are
+ * test image has that name. Masks of normal images must be empty. `ignore/` holds masks of ignored pixels by the same rules,
+ * for normal images too (`ignore/good`). Masks beside their images and in other folders are
  * found where that is unmistakable (docs/guides/data.md, Masks elsewhere); only there are images decoded: see
  * validateDataset. `warnings` says where masks were found, `unused` what was not used.
  *
@@ -140,7 +142,10 @@ export async function readFolder(
 
   await masks.addTop(base, top.folders, samples);
   masks.attach(samples);
-  const warnings = masks.describeUnusual();
+  const ignored = new MaskFinder(note, isNormal, relative, "ignore");
+  await ignored.addTop(base, top.folders, samples);
+  ignored.attach(samples);
+  const warnings = [...masks.describeUnusual(), ...ignored.describeUnusual()];
   if (beside.length > 0)
     warnings.unshift(
       `${beside.length === 1 ? "1 file beside its image is used as a mask" : `${beside.length} files beside their images are used as masks`}: ${firstOf(beside, 2)}.`,
@@ -148,7 +153,7 @@ export async function readFolder(
   if (testFolder === "test" && findName(top.folders, "test_public") !== undefined)
     warnings.push("test_public/ belongs to MVTec AD 2: open the data set as 'mvtec_ad2' to evaluate on it.");
   const { normalMasks, seen } = masks;
-  const known = [...usedFiles({ samples, normalMasks }), ...seen, ...named, path.join(base, RECIPE)];
+  const known = [...usedFiles({ samples, normalMasks }), ...seen, ...ignored.seen, ...named, path.join(base, RECIPE)];
   return {
     kind: "folder",
     name: own ?? path.basename(base),

@@ -1,3 +1,4 @@
+import { convertDataset } from "./convert.js";
 import { folder } from "./folder.js";
 import { generated } from "./generated.js";
 import { manifest } from "./manifest.js";
@@ -15,8 +16,10 @@ export const datasets = {
   kinds,
   publishedSettings,
   validate: validateDataset,
+  convert: convertDataset,
 } as const;
 
+export type { ConvertOptions } from "./convert.js";
 export type { DatasetCounts } from "./dataset.js";
 export type { GeneratedOptions } from "./generated.js";
 export type { FolderOptions, ManifestOptions, OpenOptions } from "../schema/datasets.js";

@@ -17,8 +17,8 @@ export interface Loader {
   summary: string;
   /** What is expected where, for the message when it is not. */
   layout: string;
-  /** The options of datasets.open that it reads itself; `category` and `fold` are refused by the others. */
-  takes?: readonly ("category" | "fold" | "segmentedCount" | "segmentedRatio")[];
+  /** The options of datasets.open that it reads itself; `category`, `fold` and `ignoreClass` are refused by the others. */
+  takes?: readonly ("category" | "fold" | "ignoreClass" | "segmentedCount" | "segmentedRatio")[];
   /** Whether `root` looks like this kind; loaders are asked in order. Only cheap look-ups. */
   matches(root: string, isFile: boolean): Promise<boolean>;
   /** Whether to try `root` when the kind is asked for by name. Default: `matches`. */

@@ -5,6 +5,7 @@ import { CsvError, parse } from "csv-parse/sync";
 
 import { fileError } from "../errors.js";
 import { isFolder, readRegular } from "../files/input.js";
+import { isRectangle, type Rectangle } from "../images/rectangle.js";
 import { check, checkPath } from "../schema/check.js";
 import { type ManifestOptions, manifestOptions } from "../schema/datasets.js";
 import { didYouMean } from "../schema/nearest.js";
@@ -15,7 +16,7 @@ import { findUnusedBeside, usedFiles } from "./unused.js";
 /** What a folder's manifest is called when only the folder is given. */
 const MANIFEST_NAMES: readonly string[] = ["samples.csv", "samples.jsonl"];
 
-const COLUMNS = ["image", "label", "mask", "split", "defect"] as const;
+const COLUMNS = ["image", "label", "mask", "split", "defect", "ignore", "roi"] as const;
 type Column = (typeof COLUMNS)[number];
 
 const LABELS: Record<Label, readonly string[]> = {
@@ -59,7 +60,8 @@ export async function findManifest(folder: string): Promise<string | undefined> 
  * `image` and `label` are required. `label`: normal (good, ok, pass, 0, false) or anomalous (anomaly, abnormal, defect,
  * defective, bad, ng, nok, fail, 1, true). `mask` is empty for normal images and where only the image's label is known.
  * `split`: train or test; without that column everything is train. Paths are relative to the manifest. Other columns are
- * ignored, but one that is nearly the name of a missing column is an error.
+ * ignored, but one that is nearly the name of a missing column is an error. `ignore` is a mask of pixels that count for
+ * nothing; `roi` is the part to look at, as X Y W H in pixels or as a mask.
  *
  * Errors: DATASET_INVALID listing every bad line by number, files that do not exist among them; FILE_NOT_FOUND, NO_PERMISSION.
  */
@@ -97,7 +99,7 @@ export async function manifest(file: string, options: ManifestOptions = {}): Pro
     // Backslashes come from manifests written on Windows.
     const locate = (value: string): string =>
       path.resolve(root, path.sep === "/" ? value.replaceAll("\\", "/") : value);
-    const { image = "", label = "", mask = "", split = "train", defect = "" } = values;
+    const { image = "", label = "", mask = "", split = "train", defect = "", ignore = "", roi = "" } = values;
     if (image === "") {
       problem("image is empty.");
       continue;
@@ -122,19 +124,40 @@ export async function manifest(file: string, options: ManifestOptions = {}): Pro
         ? `'${name}' is not valid UTF-8. Save the manifest as UTF-8.`
         : `'${name}' does not exist (${at}).`;
     if (await missing(imageFile)) problem(`image ${absent(image, imageFile)}`);
-    const maskFile = mask === "" ? undefined : locate(mask);
-    if (maskFile !== undefined && (await missing(maskFile))) problem(`mask ${absent(mask, maskFile)}`);
-    // All the masks in it would count, which a list by image does not mean.
-    else if (maskFile !== undefined && (await isFolder(maskFile))) problem(`mask '${mask}' is a folder; give a file.`);
-    if (meant === undefined || part === undefined) continue;
+    const maskOf = async (column: Column, value: string): Promise<string | undefined> => {
+      if (value === "") return undefined;
+      const file = locate(value);
+      if (await missing(file)) problem(`${column} ${absent(value, file)}`);
+      // All the masks in it would count, which a list by image does not mean.
+      else if (await isFolder(file)) problem(`${column} '${value}' is a folder; give a file.`);
+      return file;
+    };
+    const maskFile = await maskOf("mask", mask);
+    const ignoreFile = await maskOf("ignore", ignore);
+    const rectangle = readRectangle(roi);
+    if (rectangle === "wrong")
+      problem(`roi is '${roi}'; expected X Y W H in whole pixels, W and H at least 1, or the path of a mask.`);
+    const region = rectangle === undefined ? await maskOf("roi", roi) : rectangle;
+    if (meant === undefined || part === undefined || region === "wrong") continue;
     const sample: Sample = { id, image: imageFile, label: meant, split: part };
     if (maskFile !== undefined) sample.mask = maskFile;
+    if (ignoreFile !== undefined) sample.ignore = ignoreFile;
+    if (region !== undefined) sample.roi = region;
     if (defect !== "") sample.defect = defect;
     samples.push(sample);
   }
   if (problems.length > 0) fail();
   const unused = await findUnusedBeside(root, usedFiles({ samples }));
   return { kind: "manifest", name: name ?? path.basename(root), root, samples, unused };
+}
+
+/** X Y W H, separated by spaces, commas or semicolons. Undefined: no numbers, so a path, or empty. */
+function readRectangle(text: string): Rectangle | "wrong" | undefined {
+  if (!/^[-+\d.\s,;]+$/.test(text)) return undefined;
+  const numbers = text.split(/[\s,;]+/).map((part) => (part === "" ? NaN : Number(part)));
+  const [x, y, width, height] = numbers as [number, number, number, number];
+  const rectangle = { x, y, width, height };
+  return numbers.length === 4 && isRectangle(rectangle) ? rectangle : "wrong";
 }
 
 /** Whether a file does not exist; other failures are left to the reading of the image, which explains them. */
@@ -206,7 +229,8 @@ function jsonRows(text: string, problems: string[]): Row[] {
     }
     const entries = Object.entries(parsed)
       .filter(([, value]) => value !== null)
-      .map(([name, value]) => [name.toLowerCase(), value] as const);
+      .map(([name, value]): [string, unknown] => [name.toLowerCase(), value])
+      .map(([name, value]) => [name, name === "roi" && isNumbers(value) ? value.join(" ") : value] as const);
     const wrong = entries.find(
       ([name, value]) => (COLUMNS as readonly string[]).includes(name) && typeof value === "object",
     );
@@ -223,6 +247,9 @@ function jsonRows(text: string, problems: string[]): Row[] {
   return rows;
 }
 
+const isNumbers = (value: unknown): value is number[] =>
+  Array.isArray(value) && value.every((one) => typeof one === "number");
+
 function known(entries: readonly (readonly [string, string])[]): Row["values"] {
   return Object.fromEntries(entries.filter(([name]) => (COLUMNS as readonly string[]).includes(name)));
 }
@@ -233,9 +260,11 @@ function known(entries: readonly (readonly [string, string])[]): Row["values"] {
  */
 function checkColumns(names: readonly string[], problems: string[], line: number, read: string): boolean {
   const absent = COLUMNS.filter((column) => !names.includes(column));
+  // Too short to be misspelt: row, rot and ok would be near to it.
+  const misspelt = absent.filter((column) => column !== "roi");
   for (const name of names) {
     if ((COLUMNS as readonly string[]).includes(name)) continue;
-    const near = didYouMean(name, absent);
+    const near = didYouMean(name, misspelt);
     if (near !== undefined) problems.push(`line ${line}: there is no column ${name}. Did you mean ${near}?`);
   }
   const required = (["image", "label"] as const).filter((column) => absent.includes(column));

@@ -9,8 +9,11 @@ import { appearance, isMaskFolder, maskStems, withoutMaskName } from "./masks.js
 /** Takes down a problem, the split that it concerns, if that is known, and the file or folder that it names. */
 export type Note = (split: Split | undefined, message: string, named?: string) => void;
 
-/** Where masks belong. What is in a folder of this name needs not look like masks. */
-const STANDARD = "ground_truth";
+/** Where masks of defects belong, and where those of ignored pixels do. What is in such a folder needs not look like masks. */
+const STANDARD = { mask: "ground_truth", ignore: "ignore" } as const;
+
+/** The name of the folder that an image lies in: its kind of defect, or what normal images are called. */
+const kindOf = ({ image }: Sample): string => path.basename(path.dirname(image));
 
 /** The masks of one folder: files, and folders with several masks of one image. */
 class MaskFolder {
@@ -40,15 +43,18 @@ class MaskFolder {
     return name === undefined ? undefined : path.join(this.folder, name);
   }
 
-  fits({ split, defect }: Sample): boolean {
+  fits(sample: Sample): boolean {
     return (
-      (this.split === undefined || this.split === split) &&
-      (this.defect === undefined || this.kind === spelling(defect ?? ""))
+      (this.split === undefined || this.split === sample.split) &&
+      (this.defect === undefined || this.kind === spelling(kindOf(sample)))
     );
   }
 }
 
-/** Finds the masks of a data set in folders: those in ground_truth/, and those in other folders that can be nothing else. */
+/**
+ * Finds the masks of a data set in folders: those in ground_truth/, and those in other folders that can be nothing else.
+ * For "ignore" the masks of ignored pixels, which normal images have too: those in ignore/ alone.
+ */
 export class MaskFinder {
   readonly normalMasks: NonNullable<Dataset["normalMasks"]>[number][] = [];
   /** Every mask that was found, used or named in a problem. */
@@ -67,11 +73,21 @@ export class MaskFinder {
     private readonly note: Note,
     private readonly isNormal: (name: string) => boolean,
     private readonly relative: (file: string) => string,
+    private readonly what: keyof typeof STANDARD = "mask",
   ) {}
+
+  get #standard(): string {
+    return STANDARD[this.what];
+  }
+
+  /** Whether an image may have one of these masks. */
+  #mayHave({ label }: Sample): boolean {
+    return label === "anomalous" || this.what === "ignore";
+  }
 
   /** Whether a folder that is called like one of masks holds some, and no other images. A mixture is a problem. */
   async holdsMasks(folder: string, split: Split | undefined): Promise<boolean> {
-    if (spelling(path.basename(folder)) === STANDARD) return true;
+    if (spelling(path.basename(folder)) === this.#standard) return true;
     const images = await imagesBelow(folder, 3);
     const photos: string[] = [];
     let masks = 0;
@@ -82,27 +98,28 @@ export class MaskFinder {
     if (masks > 0 && photos.length > 0)
       this.note(
         split,
-        `${this.relative(folder)}/ is called like a folder of masks, but ${photos.length} of its ${images.length} images do not look like masks: ${firstOf(photos, 2)}. Move masks to ${STANDARD}/<defect>, and rename the folder where it holds images.`,
+        `${this.relative(folder)}/ is called like a folder of masks, but ${photos.length} of its ${images.length} images do not look like masks: ${firstOf(photos, 2)}. Move masks to ${this.#standard}/<defect>, and rename the folder where it holds images.`,
         folder,
       );
     return masks > 0 && photos.length === 0;
   }
 
   /**
-   * The masks in the data set's own folder: those in ground_truth/, or else in the one folder called like it. `samples`:
+   * The masks in the data set's own folder: those in ground_truth/, or else in the one folder called like one. `samples`:
    * all images, whose kinds of defects tell folders of kinds from folders of images.
    */
   async addTop(base: string, folders: readonly string[], samples: readonly Sample[]): Promise<void> {
     this.#kinds = new Set(samples.flatMap(({ defect }) => (defect === undefined ? [] : [spelling(defect)])));
-    const standard = findName(folders, STANDARD);
+    const standard = findName(folders, this.#standard);
     if (standard !== undefined) return this.addTree(path.join(base, standard), undefined);
+    if (this.what === "ignore") return;
     const others: string[] = [];
     for (const name of folders.filter(isMaskFolder))
       if (await this.holdsMasks(path.join(base, name), undefined)) others.push(name);
     if (others.length > 1)
       this.note(
         undefined,
-        `${others.map((name) => `${name}/`).join(", ")}: several folders of masks. Move the masks that count to ${STANDARD}/<defect>, and the others out of the data set.`,
+        `${others.map((name) => `${name}/`).join(", ")}: several folders of masks. Move the masks that count to ${this.#standard}/<defect>, and the others out of the data set.`,
       );
     else if (others.length === 1) {
       const folder = path.join(base, others[0]!);
@@ -134,7 +151,7 @@ export class MaskFinder {
     const { files, folders } = await list(folder);
     const masks = files.filter(isImageFile);
     if (split === "train") this.#trainApart = true;
-    if (this.isNormal(kind)) {
+    if (this.isNormal(kind) && this.what === "mask") {
       for (const file of masks) this.#addNormal(path.join(folder, file), split);
       this.#countUnusual(folder, masks.length);
       return;
@@ -163,15 +180,15 @@ export class MaskFinder {
     else if (sample !== undefined) sample.mask = mask;
   }
 
-  /** Sets `mask` of every anomalous sample that has one, and notes what fits nothing. */
+  /** Sets `mask`, or `ignore`, of every sample that has one, and notes what fits nothing. */
   attach(samples: readonly Sample[]): void {
     const takenBy = new Map<string, Sample>();
     const byKind = new Map<string, MaskFolder[]>();
     for (const folder of this.#folders) byKind.set(folder.kind, [...(byKind.get(folder.kind) ?? []), folder]);
     for (const split of ["test", "train"] as const)
       for (const sample of samples)
-        if (sample.split === split && sample.label === "anomalous") {
-          const folders = ["", spelling(sample.defect ?? "")].flatMap((kind) => byKind.get(kind) ?? []);
+        if (sample.split === split && this.#mayHave(sample)) {
+          const folders = ["", spelling(kindOf(sample))].flatMap((kind) => byKind.get(kind) ?? []);
           this.#attachOne(sample, folders, takenBy);
         }
     const used = new Set(
@@ -190,7 +207,7 @@ export class MaskFinder {
     const places = [...this.#unusual].map(([folder, count]) => `${this.relative(folder)}/ (${count})`);
     return places.length === 0
       ? []
-      : [`Masks are taken from ${firstOf(places)}; their usual place is ${STANDARD}/<defect>/.`];
+      : [`Masks are taken from ${firstOf(places)}; their usual place is ${this.#standard}/<defect>/.`];
   }
 
   #addNormal(mask: string, split: Split | undefined): void {
@@ -207,7 +224,7 @@ export class MaskFinder {
   }
 
   #isUsual(folder: string): boolean {
-    return this.relative(folder).split("/").map(spelling).includes(STANDARD);
+    return this.relative(folder).split("/").map(spelling).includes(this.#standard);
   }
 
   #attachOne(sample: Sample, folders: readonly MaskFolder[], takenBy: Map<string, Sample>): void {
@@ -223,7 +240,7 @@ export class MaskFinder {
       .sort((a, b) => a.rank - b.rank);
     const [first, second] = hits;
     if (first === undefined) return;
-    const rival = sample.mask ?? (second?.rank === first.rank ? second.mask : undefined);
+    const rival = sample[this.what] ?? (second?.rank === first.rank ? second.mask : undefined);
     if (rival !== undefined) {
       takenBy.set(first.mask, sample);
       return note(
@@ -234,19 +251,19 @@ export class MaskFinder {
     const { mask } = first;
     const other = takenBy.get(mask);
     if (other === undefined || other.split === sample.split) {
-      sample.mask = mask;
+      sample[this.what] = mask;
       takenBy.set(mask, sample);
       if (other === undefined) return;
       note(
         sample.split,
         first.rank < 2
           ? sharedMask(other.id, sample.id, relative(mask))
-          : `${other.id} and ${sample.id} both match ${relative(mask)}: move the mask to ${STANDARD}/<defect>.`,
+          : `${other.id} and ${sample.id} both match ${relative(mask)}: move the mask to ${this.#standard}/<defect>.`,
       );
     } else if (!this.#trainApart) {
       note(
         undefined,
-        `${relative(mask)} could belong to ${sample.id} or to the test image of the same name: move masks of training images to ${STANDARD}/train/${sample.defect!}, or make an empty folder ${STANDARD}/train if they have none.`,
+        `${relative(mask)} could belong to ${sample.id} or to the test image of the same name: move masks of training images to ${this.#standard}/train/${kindOf(sample)}, or make an empty folder ${this.#standard}/train if they have none.`,
       );
     }
   }
@@ -266,18 +283,18 @@ export class MaskFinder {
     const full = (name: string): string => path.join(folder.folder, name);
     const isTaken = (name: string): boolean => takenBy.has(full(name));
     const fitting = samples.filter((sample) =>
-      sample.label === "normal"
-        ? folder.defect === undefined && (folder.split ?? sample.split) === sample.split
-        : folder.fits(sample),
+      this.#mayHave(sample)
+        ? folder.fits(sample)
+        : folder.defect === undefined && (folder.split ?? sample.split) === sample.split,
     );
     const normals = new Map<string, Split | undefined>();
-    for (const { image, split } of fitting.filter(({ label }) => label === "normal")) {
+    for (const { image, split } of fitting.filter((sample) => !this.#mayHave(sample))) {
       const mask = folder.find(image);
       if (mask !== undefined) normals.set(mask, normals.has(mask) && normals.get(mask) !== split ? undefined : split);
     }
     const unmasked = new Set(
       fitting
-        .filter(({ label, mask }) => label === "anomalous" && mask === undefined)
+        .filter((sample) => this.#mayHave(sample) && sample[this.what] === undefined)
         .map(({ image }) => spelling(path.parse(image).name)),
     );
     const isNormal = (name: string): boolean => normals.has(full(name));

@@ -20,6 +20,9 @@ export const isMaskFolder = (name: string): boolean => MASK_FOLDER.test(name);
 /** A mask's stem without what calls it a mask; the stem itself where nothing does. */
 export const withoutMaskName = (stem: string): string => stem.replace(MASK_NAME, "");
 
+/** The name that the image of a mask in ground_truth has, but for the extension: a.png of a_mask.png. */
+export const withoutMaskSuffix = (name: string): string => name.replace(/_mask(?=\.[^.]*$)/i, "");
+
 const stemOf = (file: string): string => path.parse(file).name;
 
 /** The names that the mask of an image may have, before its extension, the best first: for a.jpg a_mask, a, a.jpg_mask, a.jpg. */

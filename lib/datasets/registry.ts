@@ -5,6 +5,10 @@ import { call, fileError, option, SuperSimpleNetError, text } from "../errors.js
 import { isImageFile } from "../images/formats.js";
 import { check, checkPath } from "../schema/check.js";
 import { type DatasetKind, datasetKinds, type OpenOptions, openOptions } from "../schema/datasets.js";
+import { coco } from "./annotations/coco.js";
+import { cvat } from "./annotations/cvat.js";
+import { labelme } from "./annotations/labelme.js";
+import { labelstudio } from "./annotations/labelstudio.js";
 import { bmad } from "./bmad.js";
 import { folder, FOLDER_LAYOUT } from "./folder.js";
 import { ksdd2 } from "./ksdd2.js";
@@ -17,14 +21,14 @@ import { mvtecAd2 } from "./mvtec_ad2.js";
 import { mvtecLoco } from "./mvtec_loco.js";
 import { checkSegmented, limitSegmented } from "./regime.js";
 import { sensum } from "./sensum.js";
-import type { Dataset } from "./dataset.js";
+import { type Dataset, oneProblem } from "./dataset.js";
 import { visa } from "./visa.js";
 
 const manifestLoader: Loader = {
   kind: "manifest",
   summary: "samples.csv or samples.jsonl with the columns image,label,mask,split",
   layout: "  samples.csv or samples.jsonl",
-  matches: async (root, isFile) => isFile || (await findManifest(root)) !== undefined,
+  matches: async (root, isFile) => (isFile ? !/\.(xml|json)$/i.test(root) : (await findManifest(root)) !== undefined),
   accepts: async () => true, // the loader's own errors name the file
   // Without a manifest in the folder, the name that it should have makes the error message.
   load: async (root) =>
@@ -49,6 +53,10 @@ const byKind: Record<DatasetKind, Loader> = {
   mvtec_loco: mvtecLoco,
   mvtec_ad2: mvtecAd2,
   mvtec,
+  cvat,
+  coco,
+  labelstudio,
+  labelme,
   folder: folderLoader,
 };
 const loaders = datasetKinds.map((kind) => byKind[kind]);
@@ -74,7 +82,11 @@ const isFileAt = (root: string): Promise<boolean> =>
 async function choose(root: string, isFile: boolean, kind: DatasetKind | undefined): Promise<Loader> {
   if (kind === undefined) {
     for (const loader of loaders) if (await loader.matches(root, isFile)) return loader;
-    return folderLoader;
+    throw oneProblem(
+      root,
+      "it is neither a manifest nor an annotation file of CVAT (for images 1.1), COCO, Label Studio or LabelMe.",
+      root,
+    );
   }
   const loader = byKind[kind];
   const accepts = (where: string, file: boolean): Promise<boolean> => (loader.accepts ?? loader.matches)(where, file);
@@ -93,15 +105,17 @@ async function choose(root: string, isFile: boolean, kind: DatasetKind | undefin
 }
 
 /**
- * Opens a data set. `root` is a folder, or a manifest file. Without `kind`, a folder with a manifest in it is read by that, a
- * published data set by its layout, and any other by its folders.
+ * Opens a data set. `root` is a folder, a manifest or an annotation file. Without `kind`, a folder with a manifest in it is
+ * read by that, a published data set by its layout, one with annotations by these, and any other by its folders.
+ *
+ * Shapes of annotations become masks in the cache folder.
  *
  * Errors: INVALID_OPTION for an unknown kind, category or fold, or an option that the kind has no use for; DATASET_INVALID
  * with the layout that was expected; those of the loader and of limitSegmented.
  */
 export async function open(root: string, options: OpenOptions = {}): Promise<Dataset> {
   const where = "datasets.open";
-  checkPath(where, "root", root, "a folder or a manifest file");
+  checkPath(where, "root", root, "a folder, a manifest or an annotation file");
   check(where, openOptions, options);
   checkSegmented(where, options);
   const full = path.resolve(root);
@@ -109,11 +123,11 @@ export async function open(root: string, options: OpenOptions = {}): Promise<Dat
   if (isFile && isImageFile(full))
     throw new SuperSimpleNetError(
       "DATASET_INVALID",
-      `${full} is an image, not a data set: give the folder, or a manifest file.`,
+      `${full} is an image, not a data set: give the folder, a manifest or an annotation file.`,
       { path: full },
     );
   const loader = await choose(full, isFile, options.kind);
-  for (const name of ["category", "fold"] as const) {
+  for (const name of ["category", "fold", "ignoreClass"] as const) {
     if (options[name] === undefined || loader.takes?.includes(name)) continue;
     const others = loaders.filter((other) => other.takes?.includes(name)).map((other) => other.kind);
     throw new SuperSimpleNetError(

@@ -1,4 +1,6 @@
+import { call, SuperSimpleNetError, text } from "../errors.js";
 import { Random } from "../random.js";
+import { atOnce, type Steps } from "../turns.js";
 import type { defects } from "../schema/datasets.js";
 
 /**
@@ -11,15 +13,67 @@ import type { defects } from "../schema/datasets.js";
 export type Defect = (typeof defects)[number];
 
 /** Changes to a clean surface, each height x width. */
-interface Damage {
+class Damage {
   /** 0..1: how much of the defect there is; the mask is where it reaches MASK_LEVEL. */
-  strength: Float32Array;
+  readonly strength: Float32Array;
   /** 0..1: ink that is gone. */
-  erased: Float32Array;
+  readonly erased: Float32Array;
   /** Added to the reflected light. */
-  light: Float32Array;
+  readonly light: Float32Array;
   /** Factors of red, green and blue where strength is 1. */
-  tint: readonly [number, number, number];
+  tint: readonly [number, number, number] = [1, 1, 1];
+  /** The rows and columns that were drawn in. */
+  #top = Infinity;
+  #bottom = -1;
+  #left = Infinity;
+  #right = -1;
+
+  constructor(
+    readonly height: number,
+    readonly width: number,
+  ) {
+    this.strength = new Float32Array(height * width);
+    this.erased = new Float32Array(height * width);
+    this.light = new Float32Array(height * width);
+  }
+
+  /** Calls `set` for every pixel within `radius` of (cx, cy). */
+  within(
+    cx: number,
+    cy: number,
+    radius: number,
+    set: (index: number, dx: number, dy: number, x: number, y: number) => void,
+  ): void {
+    const [top, bottom] = [Math.max(0, Math.floor(cy - radius)), Math.min(this.height - 1, Math.ceil(cy + radius))];
+    const [left, right] = [Math.max(0, Math.floor(cx - radius)), Math.min(this.width - 1, Math.ceil(cx + radius))];
+    this.#top = Math.min(this.#top, top);
+    this.#bottom = Math.max(this.#bottom, bottom);
+    this.#left = Math.min(this.#left, left);
+    this.#right = Math.max(this.#right, right);
+    for (let y = top; y <= bottom; y++)
+      for (let x = left; x <= right; x++) set(y * this.width + x, x - cx, y - cy, x, y);
+  }
+
+  /** The longer side of the mask in pixels; 0 without any. */
+  longerSide(): number {
+    let [top, bottom, left, right] = [Infinity, -1, Infinity, -1];
+    for (let y = this.#top; y <= this.#bottom; y++)
+      for (let x = this.#left; x <= this.#right; x++)
+        if (this.strength[y * this.width + x]! >= MASK_LEVEL) {
+          [top, bottom] = [Math.min(top, y), y];
+          [left, right] = [Math.min(left, x), Math.max(right, x)];
+        }
+    return Math.max(0, bottom - top + 1, right - left + 1);
+  }
+
+  /** Takes back what was drawn. */
+  clear(): void {
+    for (let y = this.#top; y <= this.#bottom; y++)
+      for (const field of [this.strength, this.erased, this.light])
+        field.fill(0, y * this.width + this.#left, y * this.width + this.#right + 1);
+    this.tint = [1, 1, 1];
+    [this.#top, this.#bottom, this.#left, this.#right] = [Infinity, -1, Infinity, -1];
+  }
 }
 
 const MASK_LEVEL = 0.3;
@@ -31,7 +85,7 @@ const below = (value: number, edge: number, width: number): number =>
   smooth(clamp((edge + width - value) / (2 * width)));
 
 /** Value noise in -1..1 on the integer lattice, smoothly interpolated. */
-class Noise {
+export class Noise {
   private readonly table: Float32Array;
 
   constructor(random: Random) {
@@ -66,32 +120,17 @@ function inkAt(x: number, y: number, unit: number): number {
   return below(Math.hypot((along - Math.round(along)) * pitch, y - row * rows), DOT_RADIUS * unit, 0.7);
 }
 
-/** Calls `set` for every pixel within `radius` of (cx, cy). */
-function within(
-  height: number,
-  width: number,
-  cx: number,
-  cy: number,
-  radius: number,
-  set: (index: number, dx: number, dy: number) => void,
+/**
+ * A defect at a random place, `unit` being what its sizes are parts of, in pixels; `ink` says where there is print to lose.
+ */
+function drawDamage(
+  damage: Damage,
+  defect: Defect,
+  random: Random,
+  unit: number,
+  ink: (x: number, y: number) => number,
 ): void {
-  for (let y = Math.max(0, Math.floor(cy - radius)); y <= Math.min(height - 1, Math.ceil(cy + radius)); y++) {
-    for (let x = Math.max(0, Math.floor(cx - radius)); x <= Math.min(width - 1, Math.ceil(cx + radius)); x++)
-      set(y * width + x, x - cx, y - cy);
-  }
-}
-
-/** A defect at a random place, `unit` being the shorter side in pixels; `ink` says where there is print to lose. */
-function drawDamage(defect: Defect, random: Random, height: number, width: number, ink: Float32Array): Damage {
-  const size = height * width;
-  const unit = Math.min(height, width);
-  const damage: { -readonly [K in keyof Damage]: Damage[K] } = {
-    strength: new Float32Array(size),
-    erased: new Float32Array(size),
-    light: new Float32Array(size),
-    tint: [1, 1, 1],
-  };
-  const { strength, erased, light } = damage;
+  const { height, width, strength, erased, light } = damage;
   const place = (): [number, number] => [random.uniform(0.16, 0.84) * width, random.uniform(0.2, 0.8) * height];
   const noise = new Noise(random);
 
@@ -110,7 +149,7 @@ function drawDamage(defect: Defect, random: Random, height: number, width: numbe
       for (let s = 0; s <= steps; s++) {
         const pressure = Math.sqrt(Math.sin((Math.PI * (s + 1)) / (steps + 2))) * (0.85 + 0.15 * noise.at(s / 14, 0.5));
         const radius = thickness * (0.55 + 0.45 * pressure);
-        within(height, width, x, y, radius * 2.5 + 1, (i, dx, dy) => {
+        damage.within(x, y, radius * 2.5 + 1, (i, dx, dy) => {
           const core = pressure * below(Math.hypot(dx, dy), radius, 0.6);
           const shadow = 0.5 * pressure * below(Math.hypot(dx - radius, dy - radius), radius, 0.6);
           if (core > strength[i]!) {
@@ -138,7 +177,7 @@ function drawDamage(defect: Defect, random: Random, height: number, width: numbe
         const py = cy + random.normal() * 0.045 * unit;
         const radius = random.uniform(0.009, 0.02) * unit;
         const squash = random.uniform(0.75, 1.3);
-        within(height, width, px, py, radius * 2.2 + 1, (i, dx, dy) => {
+        damage.within(px, py, radius * 2.2 + 1, (i, dx, dy) => {
           const r = Math.hypot(dx * squash, dy / squash) * (1 + 0.18 * noise.at(dx / radius + 7 * k, dy / radius));
           const hole = below(r, radius, 0.7);
           const rim = below(Math.abs(r - radius * 1.15), radius * 0.28, radius * 0.2) * clamp((dx + dy) / (2 * radius));
@@ -153,12 +192,12 @@ function drawDamage(defect: Defect, random: Random, height: number, width: numbe
       // The stamp hardly touched: within a ragged patch the ink is gone in places and thin in others.
       const radius = random.uniform(0.09, 0.14) * unit;
       const best = place();
-      within(height, width, best[0], best[1], radius * 1.5, (i, dx, dy) => {
+      damage.within(best[0], best[1], radius * 1.5, (i, dx, dy, x, y) => {
         const r = Math.hypot(dx, dy * 1.25) / (1 + 0.28 * noise.at((4 * dx) / radius, (4 * dy) / radius));
         erased[i] =
           below(r, radius, radius * 0.08) *
           clamp(0.74 + 0.3 * noise.at((5 * dx) / radius + 50, (5 * dy) / radius), 0.4, 0.97);
-        strength[i] = Math.min(1, erased[i]! * 1.3) * ink[i]!;
+        strength[i] = Math.min(1, erased[i]! * 1.3) * ink(x, y);
       });
       break;
     }
@@ -172,7 +211,7 @@ function drawDamage(defect: Defect, random: Random, height: number, width: numbe
         [0.56, 0.52, 0.48],
         [0.6, 0.62, 0.68],
       ] as const);
-      within(height, width, cx, cy, radius * 1.8, (i, dx, dy) => {
+      damage.within(cx, cy, radius * 1.8, (i, dx, dy) => {
         const angle = Math.atan2(dy, dx);
         const lobes =
           1 +
@@ -192,7 +231,7 @@ function drawDamage(defect: Defect, random: Random, height: number, width: numbe
       const squash = random.uniform(0.8, 1.25);
       const turn = random.uniform(0.5, 1.1);
       const contrast = random.uniform(0.32, 0.44);
-      within(height, width, cx, cy, radius * 1.3, (i, dx, dy) => {
+      damage.within(cx, cy, radius * 1.3, (i, dx, dy) => {
         const ex = (dx * squash) / radius;
         const ey = dy / (squash * radius);
         const r = Math.hypot(ex, ey);
@@ -205,7 +244,43 @@ function drawDamage(defect: Defect, random: Random, height: number, width: numbe
       break;
     }
   }
-  return damage;
+}
+
+/** Tries of a place and, at each, of a scale, until the size is right. */
+const [PLACES, SCALES] = [200, 8];
+
+/**
+ * Draws a defect whose mask's longer side is from `least` to `most` pixels. Where it does not come out so, at the edge of the
+ * image or between printed dots, another place is tried.
+ */
+function* drawSized(
+  damage: Damage,
+  defect: Defect,
+  seed: number,
+  ink: (x: number, y: number) => number,
+  [least, most]: readonly [number, number],
+): Steps<void> {
+  const unit = Math.min(damage.height, damage.width);
+  const wanted = least + new Random(seed, "size").integer(most - least + 1);
+  for (let place = 0; place < PLACES; place++) {
+    const first = (4 * wanted) / unit;
+    let scale = first;
+    for (let i = 0; i < SCALES; i++) {
+      damage.clear();
+      drawDamage(damage, defect, new Random(seed, "place", place), scale * unit, ink);
+      const side = damage.longerSide();
+      yield 64 * (side + wanted) ** 2;
+      const near = Math.abs(side - wanted) <= Math.max(1, wanted / 10) || i >= SCALES - 2;
+      if (near && side >= least && side <= most) return;
+      scale *= side === 0 ? 1.5 : wanted / side;
+      if (scale > 8 * first) break; // there is hardly any print to lose
+    }
+  }
+  throw new SuperSimpleNetError(
+    "INVALID_OPTION",
+    text`${call("datasets.generated")}: no ${defect} of ${least} to ${most} pixels can be drawn on ${damage.width} x ${damage.height}.`,
+    { option: "defectSize", value: [least, most], fix: "Give a wider range, or leave this kind of defect out." },
+  );
 }
 
 export interface Scene {
@@ -215,10 +290,27 @@ export interface Scene {
   mask: Uint8Array;
 }
 
+/** What is drawn, besides the piece itself. */
+export interface SceneOptions {
+  defect?: Defect | undefined;
+  /** Longer side of the defect in pixels, from and to. Default: a part of the piece's shorter side. */
+  defectSize?: readonly [number, number] | undefined;
+  /** What the print's sizes are parts of, in pixels. Default: the shorter side. */
+  unit?: number;
+}
+
+/** One piece under the camera, at once. */
+export const renderScene = (random: Random, height: number, width: number, defect?: Defect): Scene =>
+  atOnce(sceneSteps(random, height, width, { defect }));
+
 /** One piece under the camera. */
-export function renderScene(random: Random, height: number, width: number, defect?: Defect): Scene {
+export function* sceneSteps(
+  random: Random,
+  height: number,
+  width: number,
+  { defect, defectSize, unit = Math.min(height, width) }: SceneOptions = {},
+): Steps<Scene> {
   const size = height * width;
-  const unit = Math.min(height, width);
   const grain = new Noise(random);
   const angle = random.uniform(-0.014, 0.014);
   const offset = [random.uniform(0, unit), random.uniform(0, unit)] as const;
@@ -234,16 +326,17 @@ export function renderScene(random: Random, height: number, width: number, defec
   const inkDensity = random.uniform(0.46, 0.49);
   const damageSeed = random.uint32();
 
-  const ink = new Float32Array(size);
   const cos = Math.cos(angle);
   const sin = Math.sin(angle);
-  for (let y = 0, i = 0; y < height; y++) {
-    for (let x = 0; x < width; x++, i++) {
-      ink[i] = inkAt(cos * x + sin * y + offset[0], cos * y - sin * x + offset[1], unit);
-    }
-  }
+  const ink = (x: number, y: number): number =>
+    Math.fround(inkAt(cos * x + sin * y + offset[0], cos * y - sin * x + offset[1], unit));
   // A stream of its own: the scene around a defect is the scene without it.
-  const damage = defect === undefined ? undefined : drawDamage(defect, new Random(damageSeed), height, width, ink);
+  let damage: Damage | undefined;
+  if (defect !== undefined) {
+    damage = new Damage(height, width);
+    if (defectSize !== undefined) yield* drawSized(damage, defect, damageSeed, ink, defectSize);
+    else drawDamage(damage, defect, new Random(damageSeed), Math.min(height, width), ink);
+  }
 
   const pixels = new Uint8Array(size * 3);
   const mask = new Uint8Array(size);
@@ -267,7 +360,7 @@ export function renderScene(random: Random, height: number, width: number, defec
           0.03 * (u * u + v * v));
       const strength = damage?.strength[i] ?? 0;
       const covered =
-        ink[i]! * inkDensity * (1 - (damage?.erased[i] ?? 0)) * (1 - 0.06 * Math.abs(grain.at(gx / 3, gy / 3 + 300)));
+        ink(x, y) * inkDensity * (1 - (damage?.erased[i] ?? 0)) * (1 - 0.06 * Math.abs(grain.at(gx / 3, gy / 3 + 300)));
       const metal = 0.6 + brushed + (damage?.light[i] ?? 0);
       for (let c = 0; c < 3; c++) {
         const paint = [0.075, 0.085, 0.12][c]! + 0.3 * (damage?.light[i] ?? 0);
@@ -277,6 +370,7 @@ export function renderScene(random: Random, height: number, width: number, defec
       }
       if (strength >= MASK_LEVEL) mask[i] = 1;
     }
+    yield 100 * width;
   }
   return { pixels, mask };
 }

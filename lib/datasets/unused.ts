@@ -68,7 +68,9 @@ export async function findUnusedBeside(root: string, used: readonly string[]): P
 
 /** Every image and mask of a data set, for findUnused. */
 export const usedFiles = ({ samples, normalMasks = [] }: Pick<Dataset, "samples" | "normalMasks">): string[] => [
-  ...samples.flatMap(({ image, mask }) => (mask === undefined ? [image] : [image, mask])),
+  ...samples.flatMap(({ image, mask, ignore, roi }) =>
+    [image, mask, ignore, roi].filter((file) => typeof file === "string"),
+  ),
   ...normalMasks.map(({ mask }) => mask),
 ];
 

@@ -5,7 +5,7 @@ import { hasCode, SuperSimpleNetError } from "../errors.js";
 import { decodeImage, imageOrientation, imageSize as readSize, type PixelFacts } from "../images/decode.js";
 import { depthOf } from "../images/depth.js";
 import { sha256, shortId } from "../images/identity.js";
-import { decodeMask, leftOutOfMask, maskFiles } from "../images/mask.js";
+import { decodeMask, leftOutOfMask, type Mask, maskFiles } from "../images/mask.js";
 import { prefetch } from "../images/pipeline.js";
 import { readImageFile } from "../images/source.js";
 import { pixelWarnings } from "../images/warnings.js";
@@ -25,6 +25,7 @@ import {
 } from "./dataset.js";
 import { alikeWarnings } from "./duplicates.js";
 import { firstOf } from "./listing.js";
+import { type LookedAt, readLookedAt } from "./looked_at.js";
 import { type Appearance, appearanceOf, lookLikeMasks, type Seen } from "./masks.js";
 import { turnedMask } from "./orientation.js";
 import { hasPublishedMasks } from "./published.js";
@@ -44,7 +45,7 @@ export interface ValidationResult {
   counts: DatasetCounts;
   /** What looks wrong but can be trained on. */
   warnings: string[];
-  /** SHA-256 over the training images' files and the masks' pixels that the regime uses, in the data set's order. */
+  /** SHA-256 over the training images' files, the pixels of the masks that the regime uses, and what is looked at, in the data set's order. */
   trainingContent: string;
   /** What imageId says of every training image, in the data set's order. */
   trainingImages: string[];
@@ -59,6 +60,8 @@ interface Checked {
   hash?: string;
   /** Of the mask's pixels, when it has one that can be read. */
   maskHash?: string;
+  /** Of what is looked at, where that is not the whole image. */
+  lookedAt?: LookedAt;
   /** Share of the pixels that the mask marks. */
   marked: number;
   width: number;
@@ -93,33 +96,39 @@ async function readSample(sample: Sample, headersOnly: boolean): Promise<Checked
     if (sample.label === "anomalous") result.looks = await appearanceOf(pixels, sample.image);
     Object.assign(result, { width, height, hash, facts: { uniform, highest } });
   });
-  if (mask === undefined) return result;
-  if (sample.label === "normal") {
+  if (mask !== undefined && sample.label === "normal")
     result.problems.push(
       `${sample.id}: a normal image has a mask (${mask}). Remove the mask or label the image anomalous.`,
     );
-    return result;
-  }
-  await attempt(async () => {
-    const { pixels, marked, width, height } = await decodeMask(mask);
-    result.maskHash = await sha256(pixels);
-    result.marked = marked / pixels.length;
-    if (result.hash !== undefined) {
-      const turned = turnedMask(
-        { ...result, orientation },
-        { width, height, orientation: await maskOrientation(mask, orientation) },
-      );
-      if (width !== result.width || height !== result.height)
-        result.problems.push(
-          `${sample.id}: its mask ${mask} is ${width} x ${height} but the image is ${result.width} x ${result.height}. ${turned ?? "They must be of one size."}`,
+  let defect: Mask | undefined;
+  if (mask !== undefined && sample.label === "anomalous")
+    await attempt(async () => {
+      const { pixels, marked, width, height } = await decodeMask(mask);
+      if (marked > 0 && width === result.width && height === result.height) defect = { pixels, width, height };
+      result.maskHash = await sha256(pixels);
+      result.marked = marked / pixels.length;
+      if (result.hash !== undefined) {
+        const turned = turnedMask(
+          { ...result, orientation },
+          { width, height, orientation: await maskOrientation(mask, orientation) },
         );
-      else if (turned !== undefined) result.turned = `${sample.id} (${turned})`;
-    }
-    if (result.marked > 0) return;
-    const leftOut = await leftOutOfMask(mask);
-    result.problems.push(
-      `${sample.id}: its mask ${mask} marks nothing${leftOut === undefined ? ". Remove the mask, or label the image normal" : `: ${leftOut}`}.`,
-    );
+        if (width !== result.width || height !== result.height)
+          result.problems.push(
+            `${sample.id}: its mask ${mask} is ${width} x ${height} but the image is ${result.width} x ${result.height}. ${turned ?? "They must be of one size."}`,
+          );
+        else if (turned !== undefined) result.turned = `${sample.id} (${turned})`;
+      }
+      if (result.marked > 0) return;
+      const leftOut = await leftOutOfMask(mask);
+      result.problems.push(
+        `${sample.id}: its mask ${mask} marks nothing${leftOut === undefined ? ". Remove the mask, or label the image normal" : `: ${leftOut}`}.`,
+      );
+    });
+  await attempt(async () => {
+    const found = await readLookedAt(sample, result.hash === undefined ? undefined : result, defect);
+    if (found === undefined) return;
+    result.lookedAt = found;
+    result.problems.push(...found.problems);
   });
   return result;
 }
@@ -197,6 +206,7 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
   const defects: Seen[] = [];
   const small: Checked[] = [];
   const full: Checked[] = [];
+  const hidden: string[] = [];
   const decoded: { id: string; split: Split; facts: PixelFacts }[] = [];
   const least = imageSize ? ([imageSize[0] / 2, imageSize[1] / 2] as const) : ([32, 32] as const);
   const content = createHash("sha256");
@@ -214,8 +224,10 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
     if (result.turned !== undefined) turned.push(result.turned);
     if (sample.split === "train") {
       trainingImages.push(shortId(hash));
-      content.update(`${hash} ${result.maskHash ?? "-"}\n`);
+      const looked = result.lookedAt === undefined ? "" : ` ${result.lookedAt.identity}`;
+      content.update(`${hash} ${result.maskHash ?? "-"}${looked}\n`);
     }
+    if (result.lookedAt?.hidesDefect) hidden.push(sample.id);
     if (result.height < least[0] || result.width < least[1]) small.push(result);
     if (result.marked > MOST_MARKED && !hasPublishedMasks(dataset)) full.push(result);
   }
@@ -249,6 +261,10 @@ export async function validateDataset(dataset: Dataset, options: ValidateOptions
     );
   }
 
+  if (hidden.length > 0)
+    warnings.push(
+      `${hidden.length === 1 ? "The mask of 1 image lies" : `The masks of ${hidden.length} images lie`} wholly in pixels that are not looked at, ignored or outside the roi: ${firstOf(hidden)}. ${hidden.length === 1 ? "It counts" : "They count"} as anomalous, and nothing of the defect is seen.`,
+    );
   if (turned.length > 0)
     warnings.push(
       `${turned.length === 1 ? "1 mask has" : `${turned.length} masks have`} another EXIF orientation than the image, and the sizes do not tell whether that is right: ${firstOf(turned)}. Image and mask are each turned by their own. If a mask was drawn on the image as it is stored, turn the mask too, or remove the orientation from the image.`,

@@ -16,7 +16,7 @@ import { imageWarnings } from "../images/warnings.js";
 import { computeFor, networkSettings } from "../models/config.js";
 import { isPath } from "../schema/common.js";
 import { checkInTurns, Model, openBackboneOf, openModel, releaseBackbone } from "../models/model.js";
-import type { NativeDetector, Rectangle, Region } from "../native/binding.js";
+import type { NativeDetector } from "../native/binding.js";
 import { type ChosenDevice, applyThreads, checkPrecision, resolveDevice } from "../native/device.js";
 import { engine, openEngine } from "../native/engine.js";
 import { lendTensors, sendTensors } from "../native/send.js";
@@ -25,13 +25,12 @@ import { check, checkNames, checkPath } from "../schema/check.js";
 import type { Decision } from "../schema/decisions.js";
 import { detectEachOptions, detectOptions, type DetectorOptions, detectorOptions } from "../schema/detection.js";
 import { unheeded } from "../turns.js";
-import { type Layout, mapArea } from "../view/layout.js";
-import type { Size } from "../view/mismatch.js";
 import type { Eye, OwnView } from "../view/open.js";
 import { decide, type Limits, limitsOf } from "./decide.js";
 import { eyeFor, prepare, type Prepared } from "./prepare.js";
-import { fillIgnored, type Seen, seePieces, seeTiles } from "./see.js";
-import type { AnomalyMap, DetectEachOptions, Detection, DetectOptions, ImageSource, NamedImage } from "./types.js";
+import { Judged } from "./judged.js";
+import { type Seen, seePieces, seeTiles, type Sink } from "./see.js";
+import type { DetectEachOptions, Detection, DetectOptions, ImageSource, NamedImage } from "./types.js";
 
 const where = "Detector.load";
 
@@ -241,35 +240,43 @@ export class Detector {
         this.#eye.tile,
         batch.filter(({ piece }) => piece),
       );
-      const seen: Seen[] = [];
-      for (const { tiles } of batch)
-        seen.push(
-          tiles
-            ? await seeTiles(this.#native, this.#eye.tile, tiles, {
-                batchSize: this.#settings.batchSize,
-                signal,
-                onTiles,
-              })
-            : pieces.shift()!,
-        );
-      return await Promise.all(batch.map((decoded, i) => this.#detection(decoded, seen[i]!)));
+      const out: Promise<Detection>[] = [];
+      for (const decoded of batch) {
+        const judged = new Judged(decoded.layout, this.#settings, this.#thresholds());
+        if (decoded.tiles) {
+          const options = { batchSize: this.#settings.batchSize, signal, onTiles };
+          const sink: Sink = (strip) => judged.add(strip);
+          const seen = await seeTiles(this.#native, this.#eye.tile, decoded.tiles, sink, options);
+          out.push(this.#detection(decoded, seen, judged));
+        } else {
+          const { strip, ...seen } = pieces.shift()!;
+          out.push(judged.add(strip).then(() => this.#detection(decoded, seen, judged)));
+        }
+      }
+      return await Promise.all(out);
     } finally {
       for (const decoded of batch) decoded.close();
     }
   }
 
-  async #detection({ source, facts, layout, decodeMs }: Decoded, seen: Seen): Promise<Detection> {
+  /** Of pixels that belong to a region: the lower one where parts can be unsure by their regions. */
+  #thresholds(): [number, number?] {
+    const { byRegions, unsure } = this.#limits;
+    const own = this.#pixelThreshold;
+    return byRegions && unsure ? [own, Math.min(unsure.map, own)] : [own];
+  }
+
+  async #detection({ source, facts, layout, decodeMs }: Decoded, seen: Seen, judged: Judged): Promise<Detection> {
     const { logit, engineMs } = seen;
     if (!Number.isFinite(logit))
       throw new SuperSimpleNetError("MODEL_INVALID", `The network's score is ${logit}: this model's weights overflow.`);
     const postStart = performance.now();
-    const { peak, regions, unsureRegions } = await this.#regions(seen, layout);
+    const { peak, regions, unsureRegions } = await judged.regions();
     if (!Number.isFinite(peak))
       throw new SuperSimpleNetError("MODEL_INVALID", `The network's map has ${peak}: this model's weights overflow.`);
     this.#drift.add({ score: logit, map: peak });
-    if (seen.ignored) fillIgnored(seen);
-    const map = await this.#map(seen, layout);
-    const postMs = performance.now() - postStart;
+    const map = await judged.map();
+    const postMs = judged.postMs + performance.now() - postStart;
     const { id, image } = partsOf(source);
     return {
       ...(id !== undefined && { id }),
@@ -287,42 +294,6 @@ export class Detector {
       height: layout.size.height,
       warnings: imageWarnings(facts, this.#eye.bitDepth),
       timings: { decodeMs, engineMs, postMs, totalMs: decodeMs + engineMs + postMs },
-    };
-  }
-
-  /** Found where the map has all its information; given in pixels of the image. */
-  async #regions(
-    { map, width, height, ignored }: Seen,
-    layout: Layout,
-  ): Promise<{ peak: number; regions: Region[]; unsureRegions: Region[] | undefined }> {
-    const area = mapArea(layout);
-    const { minAreaPx, minPeak = -Infinity } = this.#settings;
-    const { byRegions, unsure } = this.#limits;
-    const thresholds = [this.#pixelThreshold];
-    if (byRegions && unsure) thresholds.push(Math.min(unsure.map, this.#pixelThreshold));
-    // A first sieve in pixels of the map; the area that is reported decides.
-    const minArea = Math.max(1, Math.floor(((minAreaPx - 1) * width * height) / (area.width * area.height)));
-    const finder = engine().createRegionFinder({ width, thresholds, minArea });
-    await finder.addRows(map, height, ignored);
-    const [found, below] = (await finder.finish()).map(({ peak, regions }) => ({
-      peak,
-      regions: regions
-        .map((region) => scaleRegion(region, { height, width }, area, layout.size))
-        .filter((region) => region.area >= minAreaPx && region.peak >= minPeak),
-    }));
-    return { ...found!, unsureRegions: below?.regions };
-  }
-
-  async #map({ map: data, width, height }: Seen, layout: Layout): Promise<AnomalyMap> {
-    const area = mapArea(layout);
-    const [toWidth, toHeight] = [Math.round(area.width), Math.round(area.height)];
-    if (this.#settings.mapSize === "model" || (toWidth === width && toHeight === height))
-      return { data, width, height, area };
-    return {
-      data: await engine().resizeMap(data, height, width, toHeight, toWidth),
-      width: toWidth,
-      height: toHeight,
-      area,
     };
   }
 
@@ -392,27 +363,4 @@ async function* batchesOf(
     batch = [];
   }
   if (batch.length > 0) yield batch;
-}
-
-/**
- * A region of a map, which covers an area of an image, in pixels of the image. Edges are multiplied before they are divided:
- * edges that fall on whole pixels are exact then, where a rounded quotient of the sizes would move some to the next one.
- */
-export function scaleRegion(region: Region, map: Size, area: Rectangle, image: Size = area): Region {
-  const across = (x: number): number => area.x + (x * area.width) / map.width;
-  const down = (y: number): number => area.y + (y * area.height) / map.height;
-  const left = Math.floor(across(region.x));
-  const top = Math.floor(down(region.y));
-  const right = Math.ceil(across(region.x + region.width));
-  const bottom = Math.ceil(down(region.y + region.height));
-  return {
-    ...region,
-    area: Math.max(1, Math.round((region.area * area.width * area.height) / (map.width * map.height))),
-    x: left,
-    y: top,
-    width: Math.min(image.width, right) - left,
-    height: Math.min(image.height, bottom) - top,
-    peakX: Math.min(image.width - 1, Math.floor(across(region.peakX + 0.5))),
-    peakY: Math.min(image.height - 1, Math.floor(down(region.peakY + 0.5))),
-  };
 }

@@ -1,21 +1,30 @@
 import { throwIfAborted } from "../errors.js";
 import { prefetch } from "../images/pipeline.js";
 import type { NativeDetector } from "../native/binding.js";
-import { inTurns, turns } from "../turns.js";
+import { turns } from "../turns.js";
 import { addTile, axisWeights, raiseTo } from "../view/blend.js";
 import { countTiles, type Plane } from "../view/layout.js";
 import type { Size } from "../view/mismatch.js";
 import type { ViewedImage } from "../view/open.js";
 import type { Prepared } from "./prepare.js";
 
-/** What the network says about an image, before anything is decided. */
-export interface Seen extends Size {
+/** Rows of an image's map, from top to bottom. */
+export interface Strip {
+  /** Logits, rows x width of the map. */
+  values: Float32Array;
+  first: number;
+  rows: number;
+  /** 1 for pixels that are ignored; undefined: none is. */
+  ignored: Uint8Array | undefined;
+}
+
+/** What takes the map of an image; the next strip comes when it has resolved. */
+export type Sink = (strip: Strip) => Promise<void>;
+
+/** What the network says about an image, beside its map. */
+export interface Seen {
   /** The highest of its tiles' score logits. */
   logit: number;
-  /** Logits of the part that the finest plane covers. */
-  map: Float32Array;
-  /** 1 for pixels of the map that are ignored; undefined: none is. */
-  ignored: Uint8Array | undefined;
   engineMs: number;
 }
 
@@ -34,17 +43,29 @@ export interface SeeOptions {
 }
 
 /**
- * Looks at an image tile by tile. Maps are blended on each plane, and what a coarser plane says counts where it is higher.
- * Tiles that are ignored as a whole are left out.
+ * Looks at an image tile by tile, and gives its map in strips as soon as they are settled. Maps are blended on each plane,
+ * and what a coarser plane says counts where it is higher. Tiles that are ignored as a whole are left out.
  */
 export async function seeTiles(
   native: NativeDetector,
   tile: Size,
   image: ViewedImage,
+  sink: Sink,
   { batchSize, signal, onTiles }: SeeOptions,
 ): Promise<Seen> {
   const { planes } = image.layout;
-  const maps = planes.map((plane) => new PlaneMap(plane, tile));
+  const [finest] = planes;
+  const coarse = planes.slice(1).map((plane) => new WholeMap(plane));
+  const maps = planes.map((plane, index) => {
+    const whole = coarse[index - 1];
+    return new PlaneStrips(plane, tile, whole ? async (strip) => whole.put(strip) : give);
+  });
+  async function give({ values, first, rows }: Pick<Strip, "values" | "first" | "rows">): Promise<void> {
+    const { covered } = finest;
+    for (const map of coarse) raiseTo({ data: values, width: covered.width, height: covered.height, first, rows }, map);
+    const window = { x: covered.x, y: covered.y + first, width: covered.width, height: rows };
+    await sink({ values, first, rows, ignored: await image.ignored(finest, window) });
+  }
   const total = countTiles(image.layout);
   const load = async ({ plane: index, column, row }: Tile) => {
     const plane = planes[index]!;
@@ -53,69 +74,106 @@ export async function seeTiles(
     const pixels = ignored && !ignored.includes(0) ? undefined : await image.tile(plane, at.x, at.y);
     return { plane: index, column, row, pixels };
   };
+  type Loaded = Awaited<ReturnType<typeof load>>;
   let logit = -Infinity;
   let [done, engineMs] = [0, 0];
   const breathe = turns();
-  const see = async (batch: (Tile & { pixels: Uint8Array })[]): Promise<void> => {
-    const stacked = new Uint8Array(batch.length * tile.width * tile.height * 3);
-    batch.forEach(({ pixels }, i) => stacked.set(pixels, i * pixels.length));
+  const size = tile.width * tile.height;
+  const see = async (batch: readonly Loaded[]): Promise<void> => {
+    const shown = batch.flatMap(({ pixels }) => pixels ?? []);
+    const stacked = new Uint8Array(shown.length * size * 3);
+    shown.forEach((pixels, i) => stacked.set(pixels, i * size * 3));
     const start = performance.now();
-    const result = await native.detect(stacked, batch.length);
+    const result = shown.length > 0 ? await native.detect(stacked, shown.length) : undefined;
     engineMs += performance.now() - start;
     throwIfAborted(signal);
-    const size = tile.width * tile.height;
-    for (const [i, { plane, column, row }] of batch.entries()) {
-      // NaN stays: it tells of weights that overflow.
-      logit = Number.isNaN(logit) ? logit : Math.max(logit, result.scores[i]!);
-      maps[plane]!.add(column, row, result.maps.subarray(i * size, (i + 1) * size));
+    let at = 0;
+    for (const { plane, column, row, pixels } of batch) {
+      let map: Float32Array | undefined;
+      if (pixels) {
+        // NaN stays: it tells of weights that overflow.
+        logit = Number.isNaN(logit) ? logit : Math.max(logit, result!.scores[at]!);
+        map = result!.maps.subarray(at * size, ++at * size);
+      }
+      await maps[plane]!.add(column, row, map);
       await breathe(8 * size);
     }
+    done += batch.length;
+    onTiles?.(done, total);
+    throwIfAborted(signal);
   };
-  let batch: (Tile & { pixels: Uint8Array })[] = [];
-  for await (const { pixels, ...at } of prefetch(tilesOf(planes), load, { ahead: 2 * batchSize, signal })) {
-    if (pixels) batch.push({ ...at, pixels });
-    done++;
-    if (batch.length === batchSize || (done === total && batch.length > 0)) {
-      await see(batch);
-      batch = [];
-      onTiles?.(done, total);
-    }
+  let batch: Loaded[] = [];
+  for await (const loaded of prefetch(tilesOf(planes), load, { ahead: 2 * batchSize, signal })) {
+    batch.push(loaded);
+    const shown = batch.filter(({ pixels }) => pixels).length;
+    if (shown < batchSize && done + batch.length < total) continue;
+    await see(batch);
+    batch = [];
   }
-  const [finest, ...others] = maps;
-  for (const other of others) await inTurns(raiseTo(finest!, other));
-  const { width, height } = finest!;
-  return { logit, map: finest!.data, width, height, ignored: await ignoredOf(image), engineMs };
+  return { logit, engineMs };
 }
 
+/** The coarse planes first: what they say is there when the finest is settled. */
 function* tilesOf(planes: readonly Plane[]): Generator<Tile> {
-  for (const [plane, { columns, rows }] of planes.entries())
+  for (const [plane, { columns, rows }] of [...planes.entries()].reverse())
     for (const row of rows.keys()) for (const column of columns.keys()) yield { plane, column, row };
 }
 
-/** The blended map of a plane. */
-class PlaneMap implements Size {
+class WholeMap implements Size {
   readonly width: number;
   readonly height: number;
   readonly data: Float32Array;
+
+  constructor({ covered }: Plane) {
+    this.width = covered.width;
+    this.height = covered.height;
+    this.data = new Float32Array(this.width * this.height);
+  }
+
+  put({ values, first }: Pick<Strip, "values" | "first">): void {
+    this.data.set(values, first * this.width);
+  }
+}
+
+/** The map of a plane while its tiles come, row of tiles by row of tiles. Of it only the rows are kept that are not settled. */
+class PlaneStrips {
   readonly #across: Float32Array[];
   readonly #down: Float32Array[];
+  #rows: Float32Array;
 
   constructor(
     private readonly plane: Plane,
     private readonly tile: Size,
+    private readonly give: (strip: Pick<Strip, "values" | "first" | "rows">) => Promise<void>,
   ) {
-    this.width = plane.covered.width;
-    this.height = plane.covered.height;
-    this.data = new Float32Array(this.width * this.height);
     this.#across = axisWeights(plane.columns, tile.width);
     this.#down = axisWeights(plane.rows, tile.height);
+    this.#rows = new Float32Array(plane.covered.width * tile.height);
   }
 
-  add(column: number, row: number, map: Float32Array): void {
+  /** Without a map: a tile that was left out. */
+  async add(column: number, row: number, map: Float32Array | undefined): Promise<void> {
     const { plane, tile } = this;
-    if (plane.columns.length * plane.rows.length === 1) return this.data.set(coveredMap(plane, tile, map));
-    const at = { x: plane.columns[column]!, y: plane.rows[row]! };
-    addTile(this, { data: map, ...tile }, at, { across: this.#across[column]!, down: this.#down[row]! });
+    const { columns, rows, covered } = plane;
+    if (columns.length * rows.length === 1)
+      return this.give({
+        values: map ? coveredMap(plane, tile, map) : new Float32Array(covered.width * covered.height),
+        first: 0,
+        rows: covered.height,
+      });
+    const { width } = covered;
+    if (map)
+      addTile({ data: this.#rows, width }, { data: map, ...tile }, columns[column]!, {
+        across: this.#across[column]!,
+        down: this.#down[row]!,
+      });
+    if (column + 1 < columns.length) return;
+    const first = rows[row]!;
+    const settled = (rows[row + 1] ?? first + tile.height) - first;
+    const values = this.#rows.slice(0, settled * width);
+    this.#rows.copyWithin(0, settled * width);
+    this.#rows.fill(0, (tile.height - settled) * width);
+    await this.give({ values, first, rows: settled });
   }
 }
 
@@ -135,20 +193,12 @@ export function coveredMap({ columns, rows, covered }: Plane, tile: Size, map: F
 export const ignoredOf = (image: Pick<ViewedImage, "layout" | "ignored">): Promise<Uint8Array | undefined> =>
   image.ignored(image.layout.planes[0], image.layout.planes[0].covered);
 
-/** Gives ignored pixels of a map the lowest value of the others. */
-export function fillIgnored({ map, ignored }: Pick<Seen, "map" | "ignored">): void {
-  if (!ignored) return;
-  let lowest = Infinity;
-  for (let i = 0; i < map.length; i++) if (ignored[i] === 0 && map[i]! < lowest) lowest = map[i]!;
-  for (let i = 0; i < map.length; i++) if (ignored[i] !== 0) map[i] = lowest;
-}
-
-/** Looks at images that the network sees in one piece, in one forward pass. */
+/** Looks at images that the network sees in one piece, in one forward pass. Their map is one strip. */
 export async function seePieces(
   native: NativeDetector,
   tile: Size,
   images: readonly Pick<Prepared, "layout" | "piece">[],
-): Promise<Seen[]> {
+): Promise<(Seen & { strip: Strip })[]> {
   if (images.length === 0) return [];
   const plane = tile.height * tile.width;
   let { pixels } = images[0]!.piece!;
@@ -163,7 +213,8 @@ export async function seePieces(
     // A copy: a slice would keep the whole batch's maps alive as long as one of them.
     const own = images.length === 1 ? maps : maps.slice(i * plane, (i + 1) * plane);
     const [finest] = layout.planes;
-    const { width, height } = finest.covered;
-    return { logit: scores[i]!, map: coveredMap(finest, tile, own), width, height, ignored: piece!.ignored, engineMs };
+    const values = coveredMap(finest, tile, own);
+    const strip = { values, first: 0, rows: finest.covered.height, ignored: piece!.ignored };
+    return { logit: scores[i]!, engineMs, strip };
   });
 }

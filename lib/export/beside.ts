@@ -1,10 +1,13 @@
 import { decide, type Limits, limitsOf } from "../detection/decide.js";
-import { Detector } from "../detection/detector.js";
+import { type Decoded, detectDecoded, Detector, eyeOf } from "../detection/detector.js";
+import { prepare } from "../detection/prepare.js";
 import type { Detection } from "../detection/types.js";
 import type { RgbImage } from "../images/decode.js";
 import { networkSettings } from "../models/config.js";
 import type { Model } from "../models/model.js";
 import { engine } from "../native/engine.js";
+import { throwIfAborted } from "../errors.js";
+import { plainView } from "../schema/view.js";
 import { normalised } from "./image_input.js";
 import { type GraphForm, inputName, verdicts } from "./network.js";
 import type { Feeds, OnnxRuntime } from "./runtime.js";
@@ -57,10 +60,9 @@ export class Beside {
 
   /** Runs images of one size through both. A graph with a fixed batch gets the last image as often as it needs. */
   async run(images: readonly RgbImage[], signal: AbortSignal | undefined): Promise<Pair[]> {
-    const detections = await this.#detector.detect(
-      images.map(({ pixels, width, height }) => ({ data: pixels, width, height, channels: 3 as const })),
-      { signal },
-    );
+    throwIfAborted(signal);
+    const decoded = await Promise.all(images.map((image) => this.#whole(image)));
+    const detections = await detectDecoded(this.#detector, decoded);
     const missing = typeof this.#form.batch === "number" ? this.#form.batch - images.length : 0;
     const filled = [...images, ...Array.from({ length: missing }, () => images.at(-1)!)];
     const outputs = await this.#runtime.run(await this.#feeds(filled));
@@ -76,6 +78,12 @@ export class Beside {
       };
       return { engine: { score, logit, peak, verdict, map: map.data }, graph };
     });
+  }
+
+  /** An image in one piece, which the graph sees too: of a model that sees tiles, it is that of a tile. */
+  async #whole({ pixels, width, height }: RgbImage): Promise<Decoded> {
+    const source = { data: pixels, width, height, channels: 3 } as const;
+    return { ...(await prepare(source, { ...eyeOf(this.#detector), view: plainView }, {})), source, decodeMs: 0 };
   }
 
   /** The verdict that our rule gives for what the graph computed. */

@@ -2,7 +2,7 @@ import type { z } from "zod";
 
 import type { Dataset } from "../datasets/dataset.js";
 import { validateDataset } from "../datasets/validate.js";
-import { fileError, SuperSimpleNetError, throwIfAborted } from "../errors.js";
+import { call, fileError, SuperSimpleNetError, text, throwIfAborted } from "../errors.js";
 import { readRegular } from "../files/input.js";
 import { decodeImage } from "../images/decode.js";
 import { availableCores } from "../machine.js";
@@ -12,6 +12,7 @@ import { tensorsSha256 } from "../backbones/check.js";
 import { engine } from "../native/engine.js";
 import { check, checkPath } from "../schema/check.js";
 import { exportOptions, verifyOptions } from "../schema/export.js";
+import { isPlain } from "../view/layout.js";
 import { Beside, Differences, type Pair, type Result } from "./beside.js";
 import { constantsSha256 } from "./export.js";
 import { type Checksums, type Form, metadataIn } from "./metadata.js";
@@ -32,7 +33,13 @@ export async function compareFile(
   checkPath(where, "file", file);
   const { split, backboneWeights, threads, signal } = check(where, verifyOptions, options);
   const { form, thresholdsChanged } = await readForm(file, model);
-  const { imageSize, bitDepth } = networkSettings(model.config);
+  const { imageSize, bitDepth, view } = networkSettings(model.config);
+  if (!isPlain(view))
+    throw new SuperSimpleNetError(
+      "INVALID_OPTION",
+      text`${call(where)}: the graph of a model with a view sees one tile, not the images of a data set.`,
+      { option: "model", fix: "The export has compared it with the engine tile by tile." },
+    );
   await validateDataset(dataset, { split, headersOnly: true, imageSize, signal });
   const samples = dataset.samples.filter((sample) => sample.split === split);
   const runtime = await OnnxRuntime.need(signal);

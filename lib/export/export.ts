@@ -2,13 +2,15 @@ import { createHash } from "node:crypto";
 
 import { checkInTurns, type Model } from "../models/model.js";
 import { tensorsSha256 } from "../backbones/check.js";
-import { fileError, hasCode, option, SuperSimpleNetError, text, throwIfAborted } from "../errors.js";
+import { call, fileError, hasCode, option, SuperSimpleNetError, text, throwIfAborted } from "../errors.js";
 import { availableCores } from "../machine.js";
+import { networkSettings } from "../models/config.js";
 import { openEngine } from "../native/engine.js";
 import { packageVersion } from "../native/locate.js";
 import { check, checkPath } from "../schema/check.js";
 import { type ExportOptions as Options, exportOptions } from "../schema/export.js";
 import { pieces, turns } from "../turns.js";
+import { isPlain } from "../view/layout.js";
 import { replaceFile } from "../write.js";
 import type { Pace } from "./fold.js";
 import type { Graph } from "./graph.js";
@@ -40,6 +42,16 @@ export async function exportOnnx(model: Model, path: string, options: ExportOpti
   checkPath(where, "path", path);
   const { backboneWeights, threads, signal, onProgress: _, opset, ...form } = check(where, exportOptions, options);
   throwIfAborted(signal);
+  if (form.input === "image" && !isPlain(networkSettings(model.config).view))
+    throw new SuperSimpleNetError(
+      "INVALID_OPTION",
+      text`${call(where)}: the model has a view (tiles, a region, ignored pixels or a fit), which a graph that takes images does not apply.`,
+      {
+        option: "input",
+        value: form.input,
+        fix: text`Give ${option("input")} 'normalised': the graph of one tile, with the view in its metadata (docs/guides/export.md, Views).`,
+      },
+    );
   await openEngine("cpu");
   await checkInTurns(model, where);
   const backbone = await model.backbone(backboneWeights, signal);

@@ -98,6 +98,14 @@ async function alphaVaries(bytes: Uint8Array, { input }: Header, file: string): 
   }
 }
 
+/** A mask as a PNG, black and white, as people expect to see one. */
+export const maskPng = ({ pixels, width, height }: Mask): Promise<Buffer> =>
+  sharp(pixels, { raw: { width, height, channels: 1 }, limitInputPixels: false })
+    .threshold(1)
+    .toColourspace("b-w")
+    .png()
+    .toBuffer();
+
 /** Decodes a mask and resizes it to model size, nearest neighbour. */
 export async function loadMask(file: string, { height, width }: { height: number; width: number }): Promise<Mask> {
   const mask = await decodeMask(file);

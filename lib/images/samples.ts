@@ -22,13 +22,18 @@ export interface Samples {
 const AT_ONCE = 2 * Math.max(4, Number(process.env["UV_THREADPOOL_SIZE"]) || 4);
 const entrance = new Budget(AT_ONCE, () => Infinity);
 
-/** A decoded image that keeps its place in the budgets of memory until it is closed. */
-export interface OpenSamples {
-  samples: Samples;
+/** An encoded image whose header was read. It keeps its place in the budgets of memory until it is closed. */
+export interface OpenFile {
   header: Header;
-  /** Of the file. */
   bytes: Uint8Array;
+  /** Waits for memory for the pixels. */
+  takePixels: (bytes: number) => Promise<void>;
   close: () => void;
+}
+
+/** The same with its samples. */
+export interface OpenSamples extends Omit<OpenFile, "takePixels"> {
+  samples: Samples;
 }
 
 export interface OpenOptions {
@@ -36,15 +41,31 @@ export interface OpenOptions {
   maxPixels?: number | undefined;
 }
 
-/**
- * Decodes a file or an encoded image within the budgets of memory. A buffer is copied at once, unless it is `own`: its
- * owner may use it again before the image is decoded.
- */
+/** Decodes a file or an encoded image within the budgets of memory. */
 export async function openSamples(
   source: string | Uint8Array,
   name: string,
-  { own = false, maxPixels }: OpenOptions = {},
+  options?: OpenOptions,
 ): Promise<OpenSamples> {
+  const { header, bytes, takePixels, close } = await openEncoded(source, name, options);
+  try {
+    await takePixels(bytesToDecode(header));
+    return { samples: await decodeSamples(bytes, header, name), header, bytes, close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+/**
+ * Reads a file or an encoded image, not yet its pixels. A buffer is copied at once, unless it is `own`: its owner may use
+ * it again before the image is decoded.
+ */
+export async function openEncoded(
+  source: string | Uint8Array,
+  name: string,
+  { own = false, maxPixels }: OpenOptions = {},
+): Promise<OpenFile> {
   const given: (() => void)[] = [];
   const close = (): void => given.splice(0).forEach((giveBack) => giveBack());
   try {
@@ -58,8 +79,9 @@ export async function openSamples(
       given.push(readingBudget().add(bytes.length), await entrance.take(1, name));
     }
     const header = await readHeader(bytes, name, maxPixels);
-    given.push(await decodingBudget().take(bytesToDecode(header), name));
-    return { samples: await decodeSamples(bytes, header, name), header, bytes, close };
+    const takePixels = async (needed: number): Promise<void> =>
+      void given.push(await decodingBudget().take(needed, name));
+    return { header, bytes, takePixels, close };
   } catch (error) {
     close();
     throw error;
@@ -92,7 +114,7 @@ const sizeOfFile = (file: string): Promise<number> =>
 const WORKING: Readonly<Record<string, number>> = { webp: 8, gif: 5, heif: 17 };
 
 /** Memory that decoding takes at most beside the file: samples, what the codec keeps, and the RGB that is made of them. */
-function bytesToDecode({ width, height, format, bits, colours, whole }: Header): number {
+export function bytesToDecode({ width, height, format, bits, colours, whole }: Header): number {
   const sample = bits / 8;
   const channels = colours === "grey" ? 1 : colours === "cmyk" ? 4 : 3;
   const made = bits === 16 ? 3 + channels : colours === "rgb" ? 0 : 3;
@@ -101,7 +123,7 @@ function bytesToDecode({ width, height, format, bits, colours, whole }: Header):
 }
 
 /** Decodes the pixels of a file whose header was read. Throws IMAGE_UNREADABLE. */
-async function decodeSamples(bytes: Uint8Array, header: Header, name: string): Promise<Samples> {
+export async function decodeSamples(bytes: Uint8Array, header: Header, name: string): Promise<Samples> {
   try {
     if (header.bmp) {
       const { width, height } = header;

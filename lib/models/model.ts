@@ -3,7 +3,7 @@ import { types } from "node:util";
 
 import type { ExportOptions, OnnxExport } from "../export/export.js";
 import type { CalibrateOptions, CalibrationParts } from "../calibration/recalibrate.js";
-import { call, command, type ErrorDetails, fileError, option, SuperSimpleNetError, text } from "../errors.js";
+import { call, command, type ErrorDetails, fileError, invalid, option, SuperSimpleNetError, text } from "../errors.js";
 import { fileIdentity } from "../checksum.js";
 import { packaged } from "../backbones/catalogue.js";
 import { openBackbone } from "../backbones/load.js";
@@ -301,12 +301,15 @@ export class Model {
    * finite numbers.
    */
   setThresholds(thresholds: ThresholdOptions): void {
-    const { decision, score, mapLogit, pixelLogit } = check("model.setThresholds", thresholdOptions, thresholds);
-    if (decision !== undefined && mapLogit === undefined)
-      refuseWithoutMap("model.setThresholds", this.config.thresholds, decision);
+    const where = "model.setThresholds";
+    const { decision, score, scoreLogit, mapLogit, pixelLogit } = check(where, thresholdOptions, thresholds);
+    if (score !== undefined && scoreLogit !== undefined)
+      throw invalid(where, "scoreLogit", "none beside score", scoreLogit);
+    if (decision !== undefined && mapLogit === undefined) refuseWithoutMap(where, this.config.thresholds, decision);
     Object.assign(this.config.thresholds, {
       ...(decision !== undefined && thresholdsOf(this.config.thresholds, decision)),
       ...(score !== undefined && { scoreLogit: Math.log(score / (1 - score)), scoreMethod: "manual" }),
+      ...(scoreLogit !== undefined && { scoreLogit, scoreMethod: "manual" }),
       ...(mapLogit !== undefined && { mapLogit, mapMethod: "manual" }),
       ...(pixelLogit !== undefined && { pixelLogit, pixelMethod: "manual" }),
     });

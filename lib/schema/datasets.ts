@@ -1,6 +1,16 @@
 import { z } from "zod";
 
-import { bitDepthOrAuto, bitDepthRow, callback, fullDepth, imageSizeRow, imageSizeType, signal } from "./common.js";
+import {
+  bitDepthOrAuto,
+  bitDepthRow,
+  callback,
+  fullDepth,
+  imageSizeRow,
+  imageSizeType,
+  readNames,
+  readNumbers,
+  signal,
+} from "./common.js";
 import { option } from "./option.js";
 import { regimes } from "./regimes.js";
 import { trainerOptions } from "./training.js";
@@ -17,6 +27,10 @@ export const datasetKinds = [
   "mvtec_loco",
   "mvtec_ad2",
   "mvtec",
+  "cvat",
+  "coco",
+  "labelstudio",
+  "labelme",
   "folder",
 ] as const;
 
@@ -42,6 +56,14 @@ export const openOptions = z.strictObject({
     expected: "a category's name",
   }),
   fold: option(z.int().min(0).optional(), { help: "Cross-validation fold of a published data set, from 0." }),
+  ignoreClass: option(z.array(z.string().min(1)).min(1).readonly().optional(), {
+    help: "Classes of annotations whose shapes are ignored pixels instead of defects, in any case.",
+    placeholder: "NAME,...",
+    expected: "a list of at least one name",
+    written: "names separated by commas",
+    defaultText: "every class is a kind of defect",
+    read: readNames,
+  }),
   segmentedRatio,
   segmentedCount,
 });
@@ -78,15 +100,16 @@ export type ManifestOptions = Settings<typeof manifestOptions>;
 export const defects = ["scratch", "pits", "missing_print", "stain", "dent"] as const;
 
 const images = z.int().min(0).max(100_000);
-const generatedSide = z.int().min(64).max(2048);
+const generatedSide = z.int().min(64).max(4096);
+const defectSide = z.int().min(4).max(2048);
 
 /** Options of datasets.generated. */
 export const generatedOptions = z.strictObject({
   imageSize: option(z.tuple([generatedSide, generatedSide]).readonly().default([256, 256]), {
     ...imageSizeRow,
     help: "Size of the images in pixels.",
-    expected: "[height, width], each an integer at least 64 and at most 2048",
-    written: "HEIGHTxWIDTH in pixels, each from 64 to 2048, such as 256x256",
+    expected: "[height, width], each an integer at least 64 and at most 4096",
+    written: "HEIGHTxWIDTH in pixels, each from 64 to 4096, such as 256x256",
   }),
   seed: option(z.int().min(0).default(0), { help: "The same seed and options give the same pixels." }),
   trainNormal: option(images.default(96), { help: "Normal training images." }),
@@ -108,6 +131,39 @@ export const generatedOptions = z.strictObject({
       expected: `a list of at least one of ${defects.map((defect) => `'${defect}'`).join(", ")}`,
     },
   ),
+  defectSize: option(
+    z
+      .tuple([defectSide, defectSide])
+      .readonly()
+      .refine(([least, most]) => least <= most)
+      .optional(),
+    {
+      help: "Longer side of a defect in pixels, at least and at most.",
+      placeholder: "LEAST,MOST",
+      expected: "[least, most], integers from 4 to 2048, the first not above the second",
+      written: "LEAST,MOST in pixels, such as 8,24",
+      defaultText: "by the kind of defect, a part of the image's shorter side",
+      read: readNumbers,
+    },
+  ),
+  background: option(z.boolean().default(false), {
+    help: "Draws the part smaller than the image, on a dark, cluttered background; its rectangle becomes the roi.",
+    switch: true,
+  }),
+  ignoreRegion: option(z.boolean().default(false), {
+    help: "Draws a serial number or a sticker on each part, and writes its mask into ignore/.",
+    switch: true,
+  }),
+  signal,
+  onProgress: callback("How many of the images are written."),
+});
+
+/** Options of datasets.convert. */
+export const convertOptions = z.strictObject({
+  copy: option(z.boolean().default(false), {
+    help: "Copies the images to images/ beside the manifest, which otherwise names them where they are.",
+    switch: true,
+  }),
   signal,
   onProgress: callback("How many of the images are written."),
 });

@@ -54,8 +54,8 @@ export const detectorOptions = z.strictObject({
     placeholder: "LOGIT",
     defaultText: "none is left out",
   }),
-  mapSize: option(z.enum(["model", "image"]).default("model"), {
-    help: "Size of the anomaly map: the model's input size, or the image's own.",
+  mapSize: option(z.enum(["model", "image", "none"]).default("model"), {
+    help: "Size of the anomaly map: as the model sees the image, or as large as the part of the image that it covers. none: no map is kept, which saves memory with very large images.",
     flag: false,
   }),
   batchSize: option(z.int().min(1).max(4096).default(8), { help: "Images per forward pass.", flag: "batch" }),

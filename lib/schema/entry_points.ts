@@ -1,7 +1,14 @@
 import type { z } from "zod";
 
 import { benchmarkOptions } from "./benchmark.js";
-import { folderOptions, generatedOptions, manifestOptions, openOptions, validateOptions } from "./datasets.js";
+import {
+  convertOptions,
+  folderOptions,
+  generatedOptions,
+  manifestOptions,
+  openOptions,
+  validateOptions,
+} from "./datasets.js";
 import { detectEachOptions, detectOptions, detectorOptions } from "./detection.js";
 import { installCudaOptions, pullOptions } from "./downloads.js";
 import { evaluateMapsOptions, evaluateOptions } from "./evaluation.js";
@@ -38,6 +45,11 @@ export const entryPoints: readonly { call: string; summary: string; schema: z.Zo
   { call: "datasets.folder(root, options)", summary: "A data set by its folders.", schema: folderOptions },
   { call: "datasets.manifest(file, options)", summary: "A data set by a list of files.", schema: manifestOptions },
   { call: "datasets.generated(root, options)", summary: "A drawn data set.", schema: generatedOptions },
+  {
+    call: "datasets.convert(dataset, out, options)",
+    summary: "A manifest and PNG masks of any data set.",
+    schema: convertOptions,
+  },
   { call: "datasets.validate(dataset, options)", summary: "All that is wrong in a data set.", schema: validateOptions },
   { call: "model.calibrate(parts, options)", summary: "New thresholds from new parts.", schema: calibrateOptions },
   { call: "model.save(file, options)", summary: "The model file.", schema: saveOptions },

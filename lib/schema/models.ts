@@ -50,6 +50,9 @@ export const thresholdOptions = z.strictObject({
       .optional(),
     { help: "Score at and above which an image is anomalous.", expected: "a number above 0 and below 1" },
   ),
+  scoreLogit: option(z.number().optional(), {
+    help: "The score's threshold as a logit, in the place of score: also where a score would be 0 or 1 by rounding.",
+  }),
   mapLogit: option(z.number().optional(), { help: "Map maximum, a logit, at and above which an image is anomalous." }),
   pixelLogit: option(z.number().optional(), { help: "Map logit at and above which a pixel belongs to a region." }),
   decision: option(z.enum(decisions).optional(), decisionRow),

@@ -1,11 +1,10 @@
-import path from "node:path";
 import { PassThrough } from "node:stream";
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { z } from "zod";
 
 import { datasets } from "../datasets/index.js";
-import { hasCode, invalid } from "../errors.js";
+import { hasCode } from "../errors.js";
 import type { StudioSettings } from "../schema/studio.js";
 import { type BaseSettings, makeBase } from "../server/base.js";
 import { HttpError } from "../server/errors.js";
@@ -19,13 +18,14 @@ import { lastResults } from "./line.js";
 import { maskPng, storeMask } from "./masks.js";
 import { trainingOptions } from "./options.js";
 import { pageFiles, pageHtml, pagePolicy } from "./page.js";
-import { type Picture, Thumbnails, wholePicture } from "./pictures.js";
+import { type Picture, type Thumbnails, wholePicture } from "./pictures.js";
 import type { Project } from "./project.js";
-import type { Trainings } from "./trainings.js";
+import { runName, type Trainings } from "./trainings.js";
 import type { Validation } from "./types.js";
 
 export interface StudioParts {
   project: Project;
+  thumbnails: Thumbnails;
   trainings: Trainings;
   judge: Judge;
   detectors: Detectors;
@@ -39,12 +39,11 @@ const maxBodyMiB = 512;
 /** Limits that nobody has to set: one person uses the studio, on this machine. */
 const limits = { headerTimeoutMs: 10_000, timeoutMs: 600_000, maxBodyMiB } as const;
 
-const runName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/);
 const ids = z.array(z.string().min(1).max(4096)).min(1).max(100_000);
 const labelRequest = z.strictObject({
   ids,
   label: z.enum(["good", "defect"]).nullable(),
-  kind: z.string().max(64).optional(),
+  kind: z.string().max(255).optional(),
   split: z.enum(["train", "test"]).optional(),
 });
 const flags = z.record(z.string().max(64), z.string().max(1024));
@@ -85,12 +84,14 @@ export function makeStudio(
   return app;
 }
 
-/** Throws INVALID_OPTION that names what is wrong in a body or a query. */
+/** Throws BAD_REQUEST that names what is wrong in a body, a query or an address. */
 function read<T extends z.ZodType>(schema: T, value: unknown): z.output<T> {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  const { path, message } = parsed.error.issues[0]!;
-  throw invalid("studio", path.join(".") || "body", message, undefined);
+  const { path: at, code, message } = parsed.error.issues[0]!;
+  if (code === "invalid_format") throw new HttpError("BAD_REQUEST", message); // our own sentence
+  const what = at.length > 0 ? `'${at.join(".").slice(0, 64)}' of the request` : "The request";
+  throw new HttpError("BAD_REQUEST", `${what} is not what the studio takes. Load the page again.`);
 }
 
 const runOf = ({ params }: FastifyRequest<Run>): string => read(runName, params.run);
@@ -120,11 +121,10 @@ function addPage(app: FastifyInstance): void {
   app.get("/healthz", () => ({ status: "ok" }));
 }
 
-function addProject(app: FastifyInstance, { project, events }: StudioParts): void {
+function addProject(app: FastifyInstance, { project, thumbnails, events }: StudioParts): void {
   const labels = new Labels(project);
-  const thumbnails = new Thumbnails(path.join(project.places.own, "thumbnails"));
   app.addHook("onClose", () => thumbnails.settled());
-  const changed = (): void => events.tell({ event: "project" });
+  const changed = (): void => events.projectChanged();
 
   app.get("/api/v1/project", async () => {
     await project.look();
@@ -172,13 +172,15 @@ function addProject(app: FastifyInstance, { project, events }: StudioParts): voi
   });
   app.delete("/api/v1/mask", store);
   app.post("/api/v1/validation", async (request): Promise<Validation> => {
+    await project.look();
     const { dataset } = project;
-    if (!dataset) return { problems: project.shown().problems, warnings: [] };
+    const { problems, data } = project.shown();
+    if (!dataset) return { data, problems, warnings: [] };
     try {
       const { warnings } = await datasets.validate(dataset, { signal: whileThere(request) });
-      return { problems: [], warnings };
+      return { data, problems: [], warnings };
     } catch (error) {
-      if (hasCode(error, "DATASET_INVALID")) return { problems: [...error.problems], warnings: [] };
+      if (hasCode(error, "DATASET_INVALID")) return { data, problems: [...error.problems], warnings: [] };
       throw error;
     }
   });

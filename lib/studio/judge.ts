@@ -1,6 +1,5 @@
 import { evaluate } from "../evaluation/evaluate.js";
 import { fileIdentity } from "../checksum.js";
-import { sigmoid } from "../calibration/describe.js";
 import { deviations } from "../detection/decide.js";
 import { recordOf } from "../detection/record.js";
 import type { Detection } from "../detection/types.js";
@@ -112,6 +111,7 @@ export class Judge {
   /** Judges the test images again and keeps metrics and report beside the model. */
   async evaluate(run: string): Promise<void> {
     const file = this.trainings.modelFile(run);
+    await this.project.settle();
     const { dataset } = this.project;
     if (!dataset?.samples.some(({ split }) => split === "test"))
       throw new HttpError(
@@ -299,12 +299,12 @@ function thresholdsAt(
   value: number,
   { scoreLogit, mapLogit, calibration, decision }: Model["config"]["thresholds"],
 ): ThresholdOptions {
-  if (kind === "score") return { score: sigmoid(value) };
+  if (kind === "score") return { scoreLogit: value };
   if (kind === "map") return { mapLogit: value };
   // Both move by the same number of standard deviations of good parts: the unit of the margin.
   const { score, map } = deviations(calibration);
   return {
-    ...(decision !== "map" && { score: sigmoid(scoreLogit + value * score) }),
+    ...(decision !== "map" && { scoreLogit: scoreLogit + value * score }),
     ...(decision !== "score" && { mapLogit: mapLogit + value * map }),
   };
 }

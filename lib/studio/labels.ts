@@ -1,23 +1,23 @@
 import { randomBytes } from "node:crypto";
-import { copyFile, lstat, realpath, rename, rm, stat, symlink } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import path from "node:path";
 
+import { fileSha256 } from "../checksum.js";
 import { listFolder, spelling } from "../datasets/listing.js";
-import { isMaskFolder, withoutMaskName } from "../datasets/masks.js";
-import { fileError, SuperSimpleNetError } from "../errors.js";
+import { isMaskFolder, withoutMaskName, withoutMaskSuffix } from "../datasets/masks.js";
 import { isFolder, readRegular } from "../files/input.js";
 import { isImageFile } from "../images/formats.js";
 import { extensionOf, readHeader } from "../images/header.js";
+import { sha256 } from "../images/identity.js";
 import { folderOptions } from "../schema/datasets.js";
 import { HttpError } from "../server/errors.js";
 import { makeFolder, writeWholeFile } from "../write.js";
-import type { Project, ProjectImage } from "./project.js";
-import type { LabelRequest, Moved, StudioLabel, StudioSplit } from "./types.js";
+import { below, foldersIn, maskPlace, maskRoot, refuseUnclear } from "./mask_place.js";
+import { moveFile } from "./move.js";
+import { type ImagePlace, type Project, type ProjectImage, versionOf } from "./project.js";
+import type { LabelRequest, Moved, StudioSplit } from "./types.js";
 
 const { normalNames } = folderOptions.parse({});
-
-/** Where an image belongs. Null: nobody has labelled it. */
-type Place = { split: StudioSplit; label: StudioLabel; kind: string } | null;
 
 /** Changes to the project's folder, one after another, in the layout that the command line reads. */
 export class Labels {
@@ -28,6 +28,9 @@ export class Labels {
   /** Masks of images that are no defects any more, by the image's id and version. */
   readonly #aside = new Map<string, string>();
 
+  /** SHA-256 of images, by their files, with the version that it is of. */
+  readonly #hashes = new Map<string, { version: string; hash: string }>();
+
   constructor(private readonly project: Project) {}
 
   /**
@@ -36,12 +39,12 @@ export class Labels {
    */
   set({ ids, label, kind, split }: LabelRequest): Promise<Moved[]> {
     return this.change(async () => {
-      const images = ids.map((id) => this.project.image(id));
-      if (kind !== undefined) checkKind(kind);
+      const images = this.#images(ids);
+      if (kind !== undefined) await this.#checkKind(kind);
       const moved: Moved[] = [];
       for (const image of images) {
         const { shown } = image;
-        const place: Place = label && {
+        const place: ImagePlace = label && {
           label,
           split: split ?? shown.split ?? "train",
           kind: label === "good" ? "good" : (kind ?? shown.kind ?? "defect"),
@@ -56,7 +59,7 @@ export class Labels {
   /** Takes images out of the project: they lie in .studio/removed from then on. */
   remove(ids: readonly string[]): Promise<void> {
     return this.change(async () => {
-      for (const image of ids.map((id) => this.project.image(id))) {
+      for (const image of this.#images(ids)) {
         if (image.sample) this.#refuseReadOnly();
         await this.putAside(image.file);
         if (image.mask !== undefined) await this.putAside(image.mask);
@@ -64,26 +67,34 @@ export class Labels {
     });
   }
 
+  /** Each once. Throws NOT_FOUND. */
+  #images(ids: readonly string[]): ProjectImage[] {
+    return [...new Set(ids)].map((id) => this.project.image(id));
+  }
+
   /**
    * Keeps an image that was sent. `name`: where it lay. In a folder of train/ or test/ it is labelled by that, else it is not
    * labelled. Resolves to where it lies now; null: the same image was there already. Errors: IMAGE_UNREADABLE, and as `set`.
    */
   add(name: string, bytes: Buffer): Promise<string | null> {
-    return this.change(async () => {
+    return this.#inTurn(async () => {
       const { root, place, file, mask } = placeIn(name);
       const header = await readHeader(bytes, file); // what is no image is not kept
       const extension = isImageFile(file) ? path.extname(file) : extensionOf(header);
       const wanted = `${path.parse(file).name || "image"}${extension}`;
       if (place ?? mask) this.#refuseReadOnly();
       if (mask) return this.#keepMask(root, mask, wanted, bytes);
-      if (place?.label === "defect") checkKind(place.kind);
+      if (place?.label === "defect") await this.#checkKind(place.kind);
       const known = await this.#same(bytes);
       if (known !== undefined) {
         if (place) this.#dropped.set(dropKey(root, place.split, place.kind, wanted), known);
         return null;
       }
       const folder = await this.#folderOf(place);
-      const id = await this.#keep(folder, wanted, bytes, await this.#taken(folder, place));
+      const kept = path.join(folder, freeName(wanted, await this.#taken(folder, place)));
+      await writeWholeFile(kept, bytes);
+      const id = this.#idOf(kept);
+      await this.project.added(id, kept, place);
       if (place) this.#dropped.set(dropKey(root, place.split, place.kind, wanted), id);
       return id;
     });
@@ -91,38 +102,59 @@ export class Labels {
 
   /** An image of the project with these bytes, whatever it is called and labelled: a folder may be dropped again. */
   async #same(bytes: Buffer): Promise<string | undefined> {
-    for (const { shown, file } of this.project.images)
-      if (shown.version.startsWith(`${bytes.length.toString(36)}.`) && (await holds(file, bytes))) return shown.id;
+    const alike = this.project.images.filter(({ shown }) => shown.version.startsWith(`${bytes.length.toString(36)}.`));
+    if (alike.length === 0) return undefined;
+    const wanted = await sha256(bytes);
+    for (const image of alike) if ((await this.#hashOf(image)) === wanted) return image.shown.id;
     return undefined;
+  }
+
+  /** Each image is read once: the cameras of a line write files of one size. Undefined: it cannot be read. */
+  async #hashOf({ file, shown: { version } }: ProjectImage): Promise<string | undefined> {
+    const known = this.#hashes.get(file);
+    if (known?.version === version) return known.hash;
+    const hash = await fileSha256(file).catch(() => undefined);
+    if (hash !== undefined) this.#hashes.set(file, { version, hash });
+    return hash;
   }
 
   /** A mask goes to the image that came with it, whatever that is called here, and never takes the place of another. */
   async #keepMask(root: string, folders: readonly string[], name: string, bytes: Buffer): Promise<string | null> {
     const [kind = "", split] = [...folders].reverse();
-    const stem = name.replace(/_mask(?=\.[^.]*$)/i, "");
+    const image = withoutMaskSuffix(name);
     const splits = split === undefined ? (["test", "train"] as const) : [split.toLowerCase()];
-    const came = splits.map((one) => this.#dropped.get(dropKey(root, one, kind, stem))).find((id) => id !== undefined);
-    await this.project.look();
-    const image = this.project.images.find(({ shown }) => shown.id === came);
-    const file = image
-      ? await maskPlace(
-          this.project,
-          image.shown.split!,
-          image.shown.kind!,
-          path.basename(image.file),
-          path.extname(name),
-        )
-      : path.join(await maskRoot(this.project), ...folders, name);
-    if (await holds(image?.mask ?? file, bytes)) return null;
-    if (image?.mask !== undefined || (await stat(file).catch(() => undefined)))
+    const came = splits.map((one) => this.#dropped.get(dropKey(root, one, kind, image))).find((id) => id !== undefined);
+    await this.project.settle();
+    const its = this.project.images.find(({ shown }) => shown.id === came);
+    const file = its
+      ? await maskPlace(this.project, its, path.extname(name))
+      : path.join(await this.#strayFolder(folders), name);
+    if (await holds(its?.mask ?? file, bytes)) return null;
+    if (its?.mask !== undefined || (await stat(file).catch(() => undefined)))
       throw new HttpError("CONFLICT", "There is another mask already, which stays.");
     await writeWholeFile(file, bytes);
+    await this.project.masked(its, file);
     return this.#idOf(file);
+  }
+
+  /** The folder of a mask whose image has not come with it. */
+  async #strayFolder(folders: readonly string[]): Promise<string> {
+    let folder = await maskRoot(this.project);
+    if (/^train$/i.test(folders[0] ?? "")) await refuseUnclear(this.project, folder);
+    for (const name of folders) folder = await below(folder, name);
+    return folder;
   }
 
   /** Does `work` when nothing else changes the project, and looks at the folder afterwards. */
   change<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#turn.then(work).finally(() => this.project.look());
+    return this.#inTurn(async () => {
+      await this.project.settle();
+      return work().finally(() => this.project.look());
+    });
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(work);
     this.#turn = result.catch(() => undefined);
     return result;
   }
@@ -132,7 +164,7 @@ export class Labels {
     if (readOnly !== null) throw new HttpError("CONFLICT", readOnly);
   }
 
-  async #move(image: ProjectImage, place: Place): Promise<string> {
+  async #move(image: ProjectImage, place: ImagePlace): Promise<string> {
     this.#refuseReadOnly();
     const folder = await this.#folderOf(place);
     const name = freeName(path.basename(image.file), await this.#taken(folder, place, image));
@@ -141,16 +173,22 @@ export class Labels {
     // A mask that was put aside comes back when its image is a defect again.
     const mask = image.mask ?? this.#aside.get(`${id} ${version}`);
     const maskTo =
-      mask !== undefined && place?.label === "defect" ? await this.#maskPlace(place, name, mask) : undefined;
+      mask !== undefined && place?.label === "defect"
+        ? await maskPlace(this.project, image, (await isFolder(mask)) ? "" : path.extname(mask), { ...place, name })
+        : undefined;
     await moveFile(image.file, to);
     const now = this.#idOf(to);
     this.#aside.delete(`${id} ${version}`);
     if (mask === undefined) return now;
     try {
+      if (maskTo === mask) return now; // masks of both splits may lie in one folder
       if (maskTo !== undefined) {
         await makeFolder(path.dirname(maskTo));
         await moveFile(mask, maskTo);
-      } else this.#aside.set(`${now} ${version}`, image.mask === undefined ? mask : await this.putAside(mask));
+      } else {
+        const aside = image.mask === undefined ? mask : await this.putAside(mask);
+        this.#aside.set(`${now} ${await versionOf(to)}`, aside);
+      }
     } catch (error) {
       await moveFile(to, image.file); // both or none
       throw error;
@@ -158,13 +196,8 @@ export class Labels {
     return now;
   }
 
-  async #maskPlace({ split, kind }: NonNullable<Place>, name: string, mask: string): Promise<string> {
-    const extension = (await isFolder(mask)) ? "" : path.extname(mask);
-    return maskPlace(this.project, split, kind, name, extension);
-  }
-
   /** The folder of a place, made where it is not there. A data set needs one of good parts before any other. */
-  async #folderOf(place: Place): Promise<string> {
+  async #folderOf(place: ImagePlace): Promise<string> {
     const { unlabelled } = this.project.places;
     const folder = place === null ? unlabelled : await this.#kindFolder(place);
     if (place && !this.project.dataset)
@@ -174,19 +207,19 @@ export class Labels {
   }
 
   /** A kind's folder, with split and kind as they are written where they are there. */
-  async #kindFolder({ split, label, kind }: NonNullable<Place>): Promise<string> {
+  async #kindFolder({ split, label, kind }: NonNullable<ImagePlace>): Promise<string> {
     const folder = await below(this.project.places.data, split);
     if (label === "defect") return below(folder, kind);
     return path.join(folder, (await foldersIn(folder)).find((name) => normalNames.includes(spelling(name))) ?? "good");
   }
 
   /** Names that an image of the place must not have: a mask belongs to its image by the name. */
-  async #taken(folder: string, place: Place, moved?: ProjectImage): Promise<string[]> {
-    const here = (await listFolder(folder)).files;
+  async #taken(folder: string, place: ImagePlace, moved?: ProjectImage): Promise<string[]> {
+    const here = await readdir(folder);
     if (place?.label !== "defect") return here;
     const kind = spelling(place.kind);
     const namesakes = this.project.images
-      .filter((image) => image !== moved && spelling(image.shown.kind ?? "") === kind)
+      .filter(({ shown }) => shown.id !== moved?.shown.id && spelling(shown.kind ?? "") === kind)
       .map(({ file }) => path.basename(file));
     // A mask that is nobody's would be the image's.
     const masks: string[] = [];
@@ -196,16 +229,23 @@ export class Labels {
       if (!(await isFolder(kindFolder))) continue;
       const { files, folders } = await listFolder(kindFolder);
       for (const name of [...files, ...folders])
-        if (path.join(kindFolder, name) !== moved?.mask) masks.push(name.replace(/_mask(?=\.[^.]*$)/i, ""));
+        if (path.join(kindFolder, name) !== moved?.mask) masks.push(withoutMaskSuffix(name));
     }
     return [...here, ...namesakes, ...masks];
   }
 
-  /** Writes an image under a name that is free. */
-  async #keep(folder: string, wanted: string, bytes: Buffer, taken: readonly string[]): Promise<string> {
-    const file = path.join(folder, freeName(wanted, taken));
-    await writeWholeFile(file, bytes);
-    return this.#idOf(file);
+  /** Throws BAD_REQUEST for what cannot be the name of a folder of defects. One that the data set has can. */
+  async #checkKind(kind: string): Promise<void> {
+    if (!normalNames.includes(spelling(kind))) {
+      if (this.project.images.some(({ shown }) => shown.kind === kind)) return;
+      // Its last image may have left it: the folder is empty then.
+      for (const split of ["train", "test"]) {
+        const folder = await below(this.project.places.data, split);
+        const name = (await foldersIn(folder)).find((one) => spelling(one) === spelling(kind));
+        if (name !== undefined && (await readdir(path.join(folder, name))).length === 0) return;
+      }
+    }
+    checkKind(kind);
   }
 
   #idOf(file: string): string {
@@ -226,71 +266,14 @@ export class Labels {
   }
 }
 
-const isThere = ({ shown }: ProjectImage, place: Place): boolean =>
+const isThere = ({ shown }: ProjectImage, place: ImagePlace): boolean =>
   place === null
     ? shown.label === null
     : shown.label === place.label &&
       shown.split === place.split &&
       (place.label === "good" || spelling(shown.kind!) === spelling(place.kind));
 
-/**
- * The mask's file of an image of a kind, where it can be no other image's. Throws CONFLICT where masks of training images lie
- * beside those of tests, and a test image has its name.
- */
-export async function maskPlace(
-  project: Project,
-  split: StudioSplit,
-  kind: string,
-  image: string,
-  extension: string,
-): Promise<string> {
-  const root = await maskRoot(project);
-  const { name } = path.parse(image);
-  const file = (folder: string): string => path.join(folder, `${name}${extension === "" ? "" : `_mask${extension}`}`);
-  const hasNamesake = project.images.some(
-    ({ shown, file: other }) =>
-      shown.split !== null &&
-      shown.split !== split &&
-      spelling(shown.kind ?? "") === spelling(kind) &&
-      spelling(path.parse(other).name) === spelling(name),
-  );
-  const apart = async (): Promise<string> => file(await below(await below(root, split), kind));
-  if (split === "test") return hasNamesake ? apart() : file(await below(root, kind));
-  // A folder ground_truth/train takes all others away from training images.
-  const trainsFlat = project.images.some(
-    ({ sample, mask }) => sample?.split === "train" && mask !== undefined && path.dirname(path.dirname(mask)) === root,
-  );
-  if (!trainsFlat) return apart();
-  if (!hasNamesake) return file(await below(root, kind));
-  throw new HttpError(
-    "CONFLICT",
-    `A mask of ${image} would be taken for that of the test image of this name. Move the masks of training images to ground_truth/train, by kind.`,
-  );
-}
-
-const foldersIn = async (folder: string): Promise<string[]> =>
-  (await isFolder(folder)) ? (await listFolder(folder)).folders : [];
-
-/** A folder inside another, by the name that it has there: in any case. */
-const below = async (folder: string, name: string): Promise<string> =>
-  path.join(folder, (await foldersIn(folder)).find((one) => spelling(one) === spelling(name)) ?? name);
-
-/** Where the masks lie. Throws CONFLICT for a data set whose masks lie elsewhere: beside a ground_truth they are not read. */
-async function maskRoot({ places: { data }, images }: Project): Promise<string> {
-  const own = await below(data, "ground_truth");
-  if (await isFolder(own)) return own;
-  for (const { mask } of images) {
-    const [top = ""] = mask === undefined ? [] : path.relative(data, mask).split(path.sep);
-    if (top !== "" && !/^(train|test)$/i.test(top))
-      throw new HttpError(
-        "CONFLICT",
-        `The masks of this data set lie in ${top}. Call that folder ground_truth, so that more can be added.`,
-      );
-  }
-  return own;
-}
-
-/** Throws BAD_REQUEST for what cannot be the name of a folder of defects. */
+/** Throws BAD_REQUEST for what cannot be the name of a new folder of defects. */
 function checkKind(kind: string): void {
   const isName = /^[\p{L}\p{N}][\p{L}\p{N} ._-]{0,63}$/u.test(kind) && !/[. ]$/.test(kind);
   const isOther = normalNames.includes(spelling(kind)) || isMaskFolder(kind) || /^(train|test)$/i.test(kind);
@@ -306,7 +289,7 @@ function checkKind(kind: string): void {
 interface Dropped {
   /** The folders above those that say what it is. */
   root: string;
-  place: Place;
+  place: ImagePlace;
   file: string;
   /** Of a mask: its folders in ground_truth. */
   mask?: readonly string[];
@@ -350,24 +333,4 @@ async function holds(file: string, bytes: Buffer): Promise<boolean> {
   const found = await stat(file).catch(() => undefined);
   if (found?.size !== bytes.length) return false;
   return (await readRegular(file)).equals(bytes);
-}
-
-/** Moves a file or a folder, to another disk too. */
-async function moveFile(from: string, to: string): Promise<void> {
-  try {
-    if (await stat(to).catch(() => undefined))
-      throw new SuperSimpleNetError("FILE_ERROR", `${to} exists already.`, { path: to });
-    // A link is made anew: where it leads may be written from where it lies.
-    if ((await lstat(from)).isSymbolicLink()) {
-      await symlink(await realpath(from), to);
-      return await rm(from);
-    }
-    await rename(from, to).catch(async (error: NodeJS.ErrnoException) => {
-      if (error.code !== "EXDEV") throw error;
-      await copyFile(from, to);
-      await rm(from);
-    });
-  } catch (error) {
-    throw fileError(error, "move", from);
-  }
 }

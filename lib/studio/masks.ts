@@ -7,7 +7,9 @@ import { decodeMask } from "../images/mask.js";
 import { pngOf } from "../images/png.js";
 import { HttpError } from "../server/errors.js";
 import { writeWholeFile } from "../write.js";
-import { type Labels, maskPlace } from "./labels.js";
+import type { Labels } from "./labels.js";
+import { maskPlace } from "./mask_place.js";
+import { moveFile } from "./move.js";
 import type { Project } from "./project.js";
 
 /** The image's mask as a PNG of 0 and 255; undefined where it has none. */
@@ -29,7 +31,8 @@ export function storeMask(
   { id, seen, png }: { id: string; seen: string | undefined; png: Buffer | undefined },
 ): Promise<void> {
   return labels.change(async () => {
-    const { shown, file, mask } = project.image(id);
+    const image = project.image(id);
+    const { shown, file, mask } = image;
     if (project.readOnly !== null) throw new HttpError("CONFLICT", project.readOnly);
     if (seen !== undefined && seen !== (shown.mask ?? ""))
       throw new HttpError("CONFLICT", "The mask was changed elsewhere meanwhile. Load the page again to see it.");
@@ -46,11 +49,16 @@ export function storeMask(
     }
     if (png && (await readHeader(png, "the mask")).format !== "png")
       throw new HttpError("BAD_REQUEST", "A mask is stored as PNG. Send one.");
-    const isEmpty = !drawn || drawn.marked === 0;
+    if (!drawn || drawn.marked === 0) return void (mask !== undefined && (await labels.putAside(mask)));
     // A mask of another kind, such as several files in a folder, is not drawn over.
     const isOwn = mask !== undefined && path.extname(mask).toLowerCase() === ".png" && !(await isFolder(mask));
-    const place = isOwn ? mask : await maskPlace(project, shown.split!, shown.kind!, path.basename(file), ".png");
-    if (mask !== undefined && (isEmpty || !isOwn)) await labels.putAside(mask);
-    if (!isEmpty) await writeWholeFile(place, png!);
+    const place = isOwn ? mask : await maskPlace(project, image, ".png");
+    const aside = mask !== undefined && !isOwn ? await labels.putAside(mask) : undefined;
+    try {
+      await writeWholeFile(place, png!);
+    } catch (error) {
+      if (aside !== undefined) await moveFile(aside, mask!);
+      throw error;
+    }
   });
 }

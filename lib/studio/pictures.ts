@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { readdir, rm } from "node:fs/promises";
 import path from "node:path";
 
 import { readRegular } from "../files/input.js";
@@ -25,38 +26,53 @@ export class Thumbnails {
   /** Two at a time: the engine and the page need the processor too. */
   readonly #turns: Promise<unknown>[] = [Promise.resolve(), Promise.resolve()];
   #next = 0;
+  #removing: Promise<void> | undefined;
 
   constructor(private readonly folder: string) {}
 
   image(image: ProjectImage): Promise<Picture> {
-    return this.#kept(`image ${image.file} ${image.shown.version}`, "webp", () => smallImage(image.file));
+    return this.#kept(imageName(image), () => smallImage(image.file));
   }
 
   mask(image: ProjectImage, mask: string): Promise<Picture> {
-    return this.#kept(`mask ${image.file} ${image.shown.mask}`, "png", () => smallMask(mask));
+    return this.#kept(maskName(image), () => smallMask(mask));
   }
 
-  async #kept(key: string, type: "webp" | "png", make: () => Promise<Buffer>): Promise<Picture> {
-    const name = createHash("sha256").update(key).digest("hex").slice(0, 24);
-    const file = path.join(this.folder, `${name}.${type}`);
+  /** Removes the pictures of images and masks that are gone or have changed. Nobody waits for it but `settled`. */
+  removeOld(images: readonly ProjectImage[]): void {
+    const current = new Set(images.flatMap((image) => [imageName(image), maskName(image)]));
+    const remove = async (): Promise<void> => {
+      for (const name of await readdir(this.folder))
+        if (!current.has(name)) await rm(path.join(this.folder, name), { force: true });
+    };
+    this.#removing = remove().catch(() => undefined); // there is no folder, or the next start tries again
+  }
+
+  async #kept(name: string, make: () => Promise<Buffer>): Promise<Picture> {
+    const file = path.join(this.folder, name);
+    const type = `image/${path.extname(name).slice(1)}`;
     const found = await readRegular(file).catch(() => undefined);
-    if (found) return { type: `image/${type}`, bytes: found };
+    if (found) return { type, bytes: found };
     const turn = this.#next++ % this.#turns.length;
     const made = this.#turns[turn]!.then(async () => {
       const bytes = await make();
       // Without room for it, it is made again next time.
       await writeWholeFile(file, bytes).catch(() => undefined);
-      return { type: `image/${type}`, bytes };
+      return { type, bytes };
     });
     this.#turns[turn] = made.catch(() => undefined);
     return made;
   }
 
-  /** Waits for what is being made. */
+  /** Waits for what is being made or removed. */
   async settled(): Promise<void> {
-    await Promise.all(this.#turns);
+    await Promise.all([...this.#turns, this.#removing]);
   }
 }
+
+const named = (key: string): string => createHash("sha256").update(key).digest("hex").slice(0, 24);
+const imageName = ({ file, shown: { version } }: ProjectImage): string => `${named(`image ${file} ${version}`)}.webp`;
+const maskName = ({ file, shown: { mask } }: ProjectImage): string => `${named(`mask ${file} ${mask}`)}.png`;
 
 async function smallImage(file: string): Promise<Buffer> {
   const bytes = await readImageFile(file);

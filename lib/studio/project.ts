@@ -11,7 +11,7 @@ import { isFolder } from "../files/input.js";
 import { isImageFile } from "../images/formats.js";
 import { HttpError } from "../server/errors.js";
 import { adviceFor } from "./advice.js";
-import type { StudioCounts, StudioImage, StudioProject } from "./types.js";
+import type { StudioCounts, StudioImage, StudioLabel, StudioProject, StudioSplit } from "./types.js";
 
 /** An image of the project with its files. */
 export interface ProjectImage {
@@ -23,6 +23,9 @@ export interface ProjectImage {
   /** Undefined: nobody has labelled it. */
   sample: Sample | undefined;
 }
+
+/** Where an image belongs. Null: nobody has labelled it. */
+export type ImagePlace = { split: StudioSplit; label: StudioLabel; kind: string } | null;
 
 /** Where a project keeps what. */
 export interface Places {
@@ -47,11 +50,15 @@ export const placesOf = (folder: string, data: string | undefined): Places => ({
 
 /** What lies in the project's folder. The folder is the truth: this is what was found there when it was last looked at. */
 export class Project {
-  #images: ReadonlyMap<string, ProjectImage> = new Map();
+  #images = new Map<string, ProjectImage>();
   #dataset: Dataset | undefined;
   #problems: string[] = [];
   #looking: Promise<void> | undefined;
   #lookAgain: Promise<void> | undefined;
+  /** Whether an image has come since the last look. */
+  #isBehind = false;
+  /** Those that have come since the last look began, which may not have seen them. */
+  readonly #added = new Map<string, ProjectImage>();
 
   private constructor(readonly places: Places) {}
 
@@ -86,10 +93,55 @@ export class Project {
     return `The data set is of the kind '${kind}': its labels are changed in its own files. Here it can be looked at and trained on.`;
   }
 
+  /**
+   * Takes an image that has just been written into what is known. Of a folder that is dropped each one would otherwise cost a
+   * look at all that came before. What follows from all images, the data set, is as it was at the last look.
+   */
+  async added(id: string, file: string, place: ImagePlace): Promise<void> {
+    const kind = place?.label === "defect" ? place.kind : null;
+    const sample: Sample | undefined = place
+      ? {
+          ...{ id, image: file, split: place.split, label: place.label === "good" ? "normal" : "anomalous" },
+          ...(kind !== null && { defect: kind }),
+        }
+      : undefined;
+    const { label, split } = place ?? { label: null, split: null };
+    const shown = { id, label, split, kind, version: await versionOf(file), mask: null };
+    this.#add({ shown, file, mask: undefined, sample });
+  }
+
+  /** The same for a mask; `image`: whose it is, if that is known. */
+  async masked(image: ProjectImage | undefined, mask: string): Promise<void> {
+    this.#isBehind = true;
+    if (image?.sample)
+      this.#add({
+        ...image,
+        shown: { ...image.shown, mask: await versionOf(mask) },
+        mask,
+        sample: { ...image.sample, mask },
+      });
+  }
+
+  #add(image: ProjectImage): void {
+    this.#isBehind = true;
+    this.#added.set(image.shown.id, image);
+    this.#images.set(image.shown.id, image);
+  }
+
+  /** Looks at the folder where images have come since the last look. */
+  async settle(): Promise<void> {
+    if (this.#isBehind) await this.look();
+  }
+
   /** Looks at the folder again; a look that begins after this call has seen what was there by then. */
   look(): Promise<void> {
     if (!this.#looking) {
-      this.#looking = this.#look().finally(() => (this.#looking = undefined));
+      this.#looking = this.#look()
+        .catch((error: unknown) => {
+          this.#isBehind = true;
+          throw error;
+        })
+        .finally(() => (this.#looking = undefined));
       return this.#looking;
     }
     this.#lookAgain ??= this.#looking
@@ -103,6 +155,8 @@ export class Project {
 
   async #look(): Promise<void> {
     const { data, unlabelled } = this.places;
+    this.#added.clear();
+    this.#isBehind = false;
     const problems: string[] = [];
     const dataset = await openIfThere(data).catch((error: unknown) => {
       if (!hasCode(error, "DATASET_INVALID")) throw error;
@@ -133,7 +187,7 @@ export class Project {
         sample: undefined,
       };
     });
-    this.#images = new Map([...others, ...labelled].map((image) => [image.shown.id, image]));
+    this.#images = new Map([...others, ...labelled, ...this.#added.values()].map((image) => [image.shown.id, image]));
     this.#dataset = dataset;
     this.#problems = [...problems, ...(dataset?.problems ?? []).map(({ message }) => message)];
   }
@@ -151,6 +205,7 @@ export class Project {
       regime: this.#dataset ? inferRegime(this.#dataset) : "unsupervised",
       advice: adviceFor(counts),
       problems: this.#problems,
+      data: this.fingerprint(),
     };
   }
 
@@ -171,11 +226,12 @@ export class Project {
 
   /** Tells the labelled data of one time from those of another: 12 characters. */
   fingerprint(split?: "train" | "test"): string {
-    const hash = createHash("sha256");
-    for (const { shown } of this.images)
-      if (shown.split !== null && (split === undefined || shown.split === split))
-        hash.update(JSON.stringify([shown.id, shown.label, shown.version, shown.mask]));
-    return hash.digest("hex").slice(0, 12);
+    const rows = this.images.flatMap(({ shown }) =>
+      shown.split !== null && (split === undefined || shown.split === split)
+        ? JSON.stringify([shown.id, shown.label, shown.version, shown.mask])
+        : [],
+    );
+    return createHash("sha256").update(rows.sort().join("\n")).digest("hex").slice(0, 12);
   }
 }
 
@@ -190,7 +246,7 @@ async function openIfThere(data: string): Promise<Dataset | undefined> {
 }
 
 /** Size and time of a file, as one word. */
-async function versionOf(file: string): Promise<string> {
+export async function versionOf(file: string): Promise<string> {
   const found = await stat(file).catch(() => undefined);
   return found ? `${found.size.toString(36)}.${Math.round(found.mtimeMs * 1000).toString(36)}` : "";
 }

@@ -3,6 +3,8 @@ import type { AddressInfo } from "node:net";
 
 import { SuperSimpleNetError } from "../errors.js";
 import { isFolder } from "../files/input.js";
+import { tryLockFolder } from "../files/lock.js";
+import { openEngine } from "../native/engine.js";
 import { isMaskFolder } from "../datasets/masks.js";
 import { listFolder } from "../datasets/listing.js";
 import type { StudioSettings } from "../schema/studio.js";
@@ -14,7 +16,8 @@ import { Detectors } from "./detectors.js";
 import { Events } from "./events.js";
 import { Judge } from "./judge.js";
 import { lastResults, stateOf } from "./line.js";
-import { placesOf, Project } from "./project.js";
+import { Thumbnails } from "./pictures.js";
+import { type Places, placesOf, Project } from "./project.js";
 import { Trainings } from "./trainings.js";
 
 export interface Studio {
@@ -29,33 +32,51 @@ const patienceMs = 5000;
 /** How often the results of a line are looked at. */
 const lineMs = 1000;
 
+type Settings = StudioSettings & { onLog?: (line: string) => void };
+
 /**
- * Starts the studio on a folder, on this machine alone. Errors: FILE_ERROR (the folder is a data set itself, or no folder),
- * NO_PERMISSION, INVALID_OPTION for a port that is taken.
+ * Starts the studio on a folder, on this machine alone. Errors: FILE_ERROR (the folder is a data set itself, or no folder, or
+ * another studio has it), NO_PERMISSION, INVALID_OPTION for a port that is taken.
  */
-export async function startStudio(
-  folder: string,
-  settings: StudioSettings & { onLog?: (line: string) => void },
-): Promise<Studio> {
+export async function startStudio(folder: string, settings: Settings): Promise<Studio> {
   const places = placesOf(path.resolve(folder), settings.data);
   await refuseDataset(places.folder, settings.data);
   await probeFolder(places.own);
+  await openEngine(settings.device);
+  const unlock = await tryLockFolder(places.own);
+  if (!unlock)
+    throw new SuperSimpleNetError("FILE_ERROR", `Another studio is at work in ${places.folder}.`, {
+      path: places.folder,
+      fix: "Use its page, or stop it with Ctrl-C and start this one again.",
+    });
+  try {
+    const studio = await start(places, settings);
+    return { url: studio.url, close: () => studio.close().finally(unlock) };
+  } catch (error) {
+    await unlock();
+    throw error;
+  }
+}
+
+/** The studio of a folder that nobody else has. */
+async function start(places: Places, settings: Settings): Promise<Studio> {
   await removeTemporaries(places.own);
   const events = new Events();
   const tell = events.tell.bind(events);
   const project = await Project.open(places);
+  const thumbnails = new Thumbnails(path.join(places.own, "thumbnails"));
   const { device, threads } = settings;
   const detectors = new Detectors({ device, threads });
   const trainings = await Trainings.open(project, { device, threads }, tell);
   const judge = new Judge(project, trainings, detectors, tell);
   let stopping = false;
-  const parts = { project, trainings, judge, detectors, events, isStopping: () => stopping };
+  const parts = { project, thumbnails, trainings, judge, detectors, events, isStopping: () => stopping };
   const app = makeStudio(settings, parts);
   const connections = new Connections(app.server);
-  await listen("studio", app, { host: "127.0.0.1", port: settings.port }).catch(async (error: unknown) => {
-    await trainings.close(); // nobody could stop what it trains
-    throw error;
-  });
+  await listen("studio", app, { host: "127.0.0.1", port: settings.port });
+  // Not before: nobody could stop what it trains.
+  trainings.begin();
+  thumbnails.removeOld(project.images);
 
   let seen = "";
   const timer = setInterval(() => void lookAtLine().catch(() => undefined), lineMs).unref();

@@ -4,6 +4,8 @@ import { readdir, rename, rm, stat } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
+import { z } from "zod";
+
 import { metricIds, metricsTable } from "../evaluation/metrics_table.js";
 import { fileError } from "../errors.js";
 import { readRegular } from "../files/input.js";
@@ -20,23 +22,42 @@ import { makeFolder, writeJson } from "../write.js";
 import { checkFlags, trainCommand } from "./options.js";
 import { Pace } from "./pace.js";
 import type { Project } from "./project.js";
-import type { Estimate, RunDetails, RunState, StudioEvent, StudioRun, TrainingFlags } from "./types.js";
+import {
+  type Estimate,
+  type RunDetails,
+  runStates,
+  type StudioEvent,
+  type StudioRun,
+  type TrainingFlags,
+} from "./types.js";
+
+/** The name of a run, which is that of its folder. */
+export const runName = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, "The name of a run has letters, digits, '.', '_' and '-', at most 64.");
 
 /** A training that was asked for here. */
-interface Entry {
-  name: string;
-  state: RunState;
-  flags: TrainingFlags;
+const entryType = z.object({
+  name: runName,
+  state: z.enum(runStates),
+  flags: z.record(z.string(), z.string()),
   /** Of the labelled data that it began with. */
-  data: string | null;
-  error: string | null;
-}
+  data: z.string().nullable(),
+  error: z.string().nullable(),
+});
 
-interface Running {
-  entry: Entry;
+type Entry = z.output<typeof entryType>;
+
+/** A training in a process of its own. */
+interface Work {
   child: ChildProcess;
   pace: Pace;
-  ended: Promise<void>;
+  /** Resolves to its exit code, and to what it said last. */
+  ended: Promise<{ code: number | null; said: string }>;
+}
+
+interface Running extends Work {
+  entry: Entry;
   isEnding: boolean;
 }
 
@@ -57,7 +78,7 @@ const patienceMs = 60_000;
 const program = path.join(packageFolder, "dist", "lib", "cli", "main.js");
 /** Steps of a trial: the first two warm up. */
 const trialSteps = 6;
-const nameRule = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+const isName = (name: string): boolean => runName.safeParse(name).success;
 
 /**
  * The project's trainings: one at a time, the others wait, over restarts too. Each is the command `train` in a process of its
@@ -67,7 +88,8 @@ export class Trainings {
   readonly #entries = new Map<string, Entry>();
   #running: Running | undefined;
   #trying = false;
-  /** For a training that an earlier studio left at work. */
+  #begun = false;
+  /** For trainings that an earlier studio left at work. */
   #waiting: Promise<void> | undefined;
   #closing = false;
   #saving: Promise<void> = Promise.resolve();
@@ -78,7 +100,7 @@ export class Trainings {
     private readonly tell: (event: StudioEvent) => void,
   ) {}
 
-  /** Reads the queue that an earlier studio left, and goes on with it. */
+  /** Reads the queue that an earlier studio left. */
   static async open(
     project: Project,
     settings: TrainingSettings,
@@ -86,17 +108,20 @@ export class Trainings {
   ): Promise<Trainings> {
     const trainings = new Trainings(project, settings, tell);
     const text = await readRegular(trainings.#file).then(String, () => "[]");
-    // What ran when the studio ended goes on first.
-    const entries = entriesIn(text);
-    const before = entries.find(({ state }) => state === "running");
-    if (before) before.state = "queued";
-    for (const entry of entries) trainings.#entries.set(entry.name, entry);
-    trainings.#waiting = before ? trainings.#whenFree(trainings.folderOf(before.name)) : Promise.resolve();
-    void trainings.#waiting.finally(() => {
-      trainings.#waiting = undefined;
-      trainings.#next();
-    });
+    for (const entry of entriesIn(text)) trainings.#entries.set(entry.name, entry);
     return trainings;
+  }
+
+  /** Goes on with the queue, once nothing else keeps the studio from its work. What ran when it ended goes on first. */
+  begin(): void {
+    this.#begun = true;
+    const left = [...this.#entries.values()].filter(({ state }) => state === "running");
+    for (const entry of left) entry.state = "queued";
+    this.#waiting = Promise.all(left.map(({ name }) => this.#whenFree(this.folderOf(name)))).then(() => undefined);
+    void this.#waiting.finally(() => {
+      this.#waiting = undefined;
+      this.#next();
+    });
   }
 
   get #file(): string {
@@ -116,7 +141,7 @@ export class Trainings {
   async list(): Promise<StudioRun[]> {
     const { runs } = this.project.places;
     const found = (await readdir(runs, { withFileTypes: true }).catch(() => []))
-      .filter((entry) => entry.isDirectory() && nameRule.test(entry.name))
+      .filter((entry) => entry.isDirectory() && isName(entry.name))
       .map(({ name }) => name);
     const names = [...new Set([...found, ...this.#entries.keys()])];
     const cards = (await Promise.all(names.map((name) => this.#card(name)))).filter((card) => card !== undefined);
@@ -132,7 +157,7 @@ export class Trainings {
 
   /** The model's file of a run that has one. Throws NOT_FOUND. */
   modelFile(name: string): string {
-    const file = nameRule.test(name) ? runFiles(this.folderOf(name)).model : "";
+    const file = isName(name) ? runFiles(this.folderOf(name)).model : "";
     if (!existsSync(file)) throw new HttpError("NOT_FOUND", `The run '${name.slice(0, 64)}' has no model.`);
     return file;
   }
@@ -141,13 +166,16 @@ export class Trainings {
   async add(wanted: string | undefined, flags: TrainingFlags): Promise<StudioRun> {
     checkFlags(flags);
     const name = wanted ?? (await this.#freeName());
-    if (!nameRule.test(name))
-      throw new HttpError("BAD_REQUEST", "The name of a run has letters, digits, '.', '_' and '-', at most 64.");
     if (this.#entries.has(name) || existsSync(this.folderOf(name)))
       throw new HttpError("CONFLICT", `There is a run '${name}' already. Give another name.`);
+    await this.project.settle();
     if (!this.project.dataset) throw new HttpError("CONFLICT", "There are no labelled images to train on.");
     this.#entries.set(name, { name, state: "queued", flags, data: null, error: null });
-    await this.#changed();
+    await this.#save().catch((error: unknown) => {
+      this.#entries.delete(name);
+      throw error;
+    });
+    await this.tellRuns();
     this.#next();
     return (await this.#card(name))!;
   }
@@ -181,7 +209,7 @@ export class Trainings {
 
   /** Takes a run out of the project; it lies in .studio/removed from then on. */
   async remove(name: string): Promise<void> {
-    const folder = nameRule.test(name) ? this.folderOf(name) : "";
+    const folder = isName(name) ? this.folderOf(name) : "";
     if (!this.#entries.has(name) && !existsSync(folder)) throw noRun(name);
     if (this.#entries.has(name)) await this.#halt(name, "stopped").catch(() => undefined);
     this.#entries.delete(name);
@@ -235,7 +263,7 @@ export class Trainings {
 
   /** Starts the next one where none runs and none is paused. */
   #next(): void {
-    if (this.#running || this.#trying || this.#waiting || this.#closing) return;
+    if (!this.#begun || this.#running || this.#trying || this.#waiting || this.#closing) return;
     const entries = [...this.#entries.values()];
     if (entries.some(({ state }) => state === "paused")) return;
     const entry = entries.find(({ state }) => state === "queued");
@@ -249,25 +277,44 @@ export class Trainings {
     if (!resume || entry.data === null) entry.data = this.project.fingerprint("train");
     const out = path.join("runs", entry.name);
     const args = [...trainCommand({ folder, data, out, flags: entry.flags }), ...(resume ? ["--resume"] : [])];
-    const child = this.#fork(args);
-    const pace = new Pace(entry.name, Number(entry.flags["batch"] ?? 32), this.tell);
-    let last = "";
-    child.stderr!.setEncoding("utf8").on("data", (text: string) => (last = (last + text).slice(-4000)));
-    child.on("message", (event: ChildEvent) => this.#onEvent(entry, pace, event));
-    const ended = new Promise<void>((resolve) => {
-      child.once("error", (error) => (last = `${last}\n${error.message}`));
-      child.once("close", (code) => {
-        this.#running = undefined;
-        // It may have ended well while it was asked to pause.
-        if (code === 0) Object.assign(entry, { state: "done", error: null });
-        else if (entry.state === "running" && !this.#closing)
-          Object.assign(entry, { state: "failed", error: errorIn(last) });
-        void this.#changed().finally(() => this.#next());
-        resolve();
-      });
+    const work = this.#work(entry, args, this.tell, (event) => {
+      if (event.event === "epoch")
+        this.tell({ event: "epoch", run: entry.name, epoch: event as unknown as RunDetails["epochs"][number] });
     });
-    this.#running = { entry, child, pace, ended, isEnding: false };
+    const running = { ...work, entry, isEnding: false };
+    this.#running = running;
+    running.ended = work.ended.then((end) => {
+      this.#running = undefined;
+      // It may have ended well while it was asked to pause.
+      if (end.code === 0) Object.assign(entry, { state: "done", error: null });
+      else if (entry.state === "running" && !this.#closing)
+        Object.assign(entry, { state: "failed", error: errorIn(end.said) });
+      void this.#changed().finally(() => this.#next());
+      return end;
+    });
     void this.#changed();
+  }
+
+  /** Begins a training and listens to it. */
+  #work(
+    { name, flags }: Pick<Entry, "name" | "flags">,
+    args: readonly string[],
+    tell: (event: StudioEvent) => void,
+    onEvent: (event: ChildEvent, pace: Pace) => void,
+  ): Work {
+    const child = this.#fork(args);
+    const pace = new Pace(name, Number(flags["batch"] ?? 32), tell);
+    let said = "";
+    child.stderr!.setEncoding("utf8").on("data", (text: string) => (said = (said + text).slice(-4000)));
+    child.on("message", (event: ChildEvent) => {
+      pace.take(event);
+      onEvent(event, pace);
+    });
+    child.once("error", (error) => (said = `${said}\n${error.message}`));
+    const ended = new Promise<{ code: number | null; said: string }>((resolve) => {
+      child.once("close", (code) => resolve({ code, said }));
+    });
+    return { child, pace, ended };
   }
 
   #fork(args: readonly string[]): ChildProcess {
@@ -293,6 +340,7 @@ export class Trainings {
         "CONFLICT",
         "The time is measured on this machine: wait until the running training has ended.",
       );
+    await this.project.settle();
     if (!this.project.dataset) throw new HttpError("CONFLICT", "There are no labelled images to train on.");
     const { folder, data, own } = this.project.places;
     const out = path.join(own, "trial");
@@ -300,42 +348,34 @@ export class Trainings {
     try {
       await rm(out, { recursive: true, force: true });
       signal.throwIfAborted();
-      const child = this.#fork(trainCommand({ folder, data, out: path.relative(folder, out), flags }));
-      return await new Promise<Estimate>((resolve, reject) => {
-        const pace = new Pace("trial", Number(flags["batch"] ?? 32), () => undefined);
-        let start: StartEvent | undefined;
-        let estimate: Estimate | undefined;
-        let last = "";
-        const end = (): void => void child.kill("SIGKILL");
-        signal.addEventListener("abort", end, { once: true });
-        child.stderr!.setEncoding("utf8").on("data", (text: string) => (last = (last + text).slice(-4000)));
-        child.on("message", (event: ChildEvent) => {
-          pace.take(event);
-          if (event.event === "start") start = event as unknown as StartEvent;
-          if (event.event !== "step" || ++steps < trialSteps || !start) return;
-          estimate = estimateOf(start, pace.secondsPerStep!);
-          end();
-        });
-        let steps = 0;
-        child.once("error", reject);
-        child.once("close", () => {
-          signal.removeEventListener("abort", end);
-          if (signal.aborted) reject(signal.reason as Error);
-          else if (estimate) resolve(estimate);
-          else reject(new HttpError("CONFLICT", errorIn(last)));
-        });
-      });
+      const seen = { start: undefined as StartEvent | undefined, begun: 0, steps: 0, secondsPerStep: 0 };
+      const args = trainCommand({ folder, data, out: path.relative(folder, out), flags });
+      const { child, ended } = this.#work(
+        { name: "trial", flags },
+        args,
+        () => undefined,
+        (event, pace) => {
+          if (event.event === "start")
+            Object.assign(seen, { start: event as unknown as StartEvent, begun: performance.now() });
+          if (event.event !== "step" || !seen.start) return;
+          // Of a training of one step there is no other one that is warm.
+          seen.secondsPerStep = pace.secondsPerStep ?? (performance.now() - seen.begun) / 1000;
+          if (++seen.steps >= trialSteps) end();
+        },
+      );
+      const end = (): void => void child.kill("SIGKILL");
+      signal.addEventListener("abort", end, { once: true });
+      const { code, said } = await ended.finally(() => signal.removeEventListener("abort", end));
+      signal.throwIfAborted();
+      // A training that is shorter than the trial has ended by itself.
+      const { start, steps, secondsPerStep } = seen;
+      if (start && (steps >= trialSteps || (code === 0 && steps > 0))) return estimateOf(start, secondsPerStep);
+      throw new HttpError("CONFLICT", errorIn(said));
     } finally {
       await rm(out, { recursive: true, force: true }).catch(() => undefined);
       this.#trying = false;
       this.#next();
     }
-  }
-
-  #onEvent(entry: Entry, pace: Pace, event: ChildEvent): void {
-    pace.take(event);
-    if (event.event === "epoch")
-      this.tell({ event: "epoch", run: entry.name, epoch: event as unknown as RunDetails["epochs"][number] });
   }
 
   /** Where the running training is, for a page that has just come. */
@@ -347,7 +387,7 @@ export class Trainings {
     const running = this.#running;
     if (!running) return;
     // A second signal would end it at once, with what was trained since the last checkpoint.
-    if (running.isEnding) return running.ended;
+    if (running.isEnding) return void (await running.ended);
     running.isEnding = true;
     running.child.kill("SIGINT");
     const timer = setTimeout(() => running.child.kill("SIGKILL"), patienceMs);
@@ -355,10 +395,16 @@ export class Trainings {
     clearTimeout(timer);
   }
 
-  async #changed(): Promise<void> {
+  /** Keeps the queue for the next studio. Errors: those of writeJson. */
+  #save(): Promise<void> {
     const entries = [...this.#entries.values()];
-    this.#saving = this.#saving.then(() => writeJson(this.#file, entries)).catch(() => undefined);
-    await this.#saving;
+    const saved = this.#saving.then(() => writeJson(this.#file, entries));
+    this.#saving = saved.catch(() => undefined);
+    return saved;
+  }
+
+  async #changed(): Promise<void> {
+    await this.#save().catch(() => undefined); // what was begun or stopped is so all the same
     await this.tellRuns();
   }
 
@@ -370,7 +416,7 @@ export class Trainings {
   async #card(name: string): Promise<StudioRun | undefined> {
     const entry = this.#entries.get(name);
     const files = runFiles(this.folderOf(name));
-    const found = nameRule.test(name) ? await stat(files.model).catch(() => undefined) : undefined;
+    const found = isName(name) ? await stat(files.model).catch(() => undefined) : undefined;
     if (!entry && !found && !existsSync(files.checkpoint)) return undefined;
     const config = found ? await configIn(files.model) : undefined;
     const metrics = found ? await metricsIn(files.metrics) : null;
@@ -403,17 +449,15 @@ const newness = ({ state, finished }: StudioRun): number =>
 
 const noRun = (name: string): HttpError => new HttpError("NOT_FOUND", `There is no run '${name.slice(0, 64)}'.`);
 
-/** Of a queue's file that somebody has damaged nothing is kept: the runs themselves are in their folders. */
+/** Of a queue's file that somebody has damaged what can be read is kept. The runs themselves are in their folders. */
 function entriesIn(text: string): Entry[] {
+  let found: unknown;
   try {
-    const entries = JSON.parse(text) as Entry[];
-    return entries.filter(
-      ({ name, state, flags }) =>
-        nameRule.test(name) && typeof state === "string" && typeof flags === "object" && flags,
-    );
+    found = JSON.parse(text);
   } catch {
     return [];
   }
+  return (Array.isArray(found) ? found : []).flatMap((entry) => entryType.safeParse(entry).data ?? []);
 }
 
 async function configIn(file: string): Promise<ModelConfig | undefined> {

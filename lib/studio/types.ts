@@ -61,6 +61,8 @@ export interface StudioProject {
   advice: string[];
   /** What keeps the data from being read as they lie there. */
   problems: string[];
+  /** Tells these labelled data from those of another time: 12 characters. */
+  data: string;
 }
 
 /** An image that got another place. */
@@ -80,6 +82,8 @@ export interface LabelRequest {
 }
 
 export interface Validation {
+  /** The data that were checked: `data` of the project. */
+  data: string;
   problems: string[];
   warnings: string[];
 }
@@ -101,7 +105,8 @@ export interface TrainingOption {
 /** Options as flags without dashes, with what is written behind them. */
 export type TrainingFlags = Record<string, string>;
 
-export type RunState = "queued" | "running" | "paused" | "stopped" | "failed" | "done";
+export const runStates = ["queued", "running", "paused", "stopped", "failed", "done"] as const;
+export type RunState = (typeof runStates)[number];
 
 /** A training that is there or will be. */
 export interface StudioRun {

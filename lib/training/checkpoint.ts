@@ -1,14 +1,14 @@
 import { existsSync } from "node:fs";
-import { open, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import path from "node:path";
 import { types } from "node:util";
 
 import { badValues } from "../backbones/check.js";
 import type { CalibrationImage } from "../calibration/images.js";
 import { call, fileError, option, SuperSimpleNetError, text } from "../errors.js";
+import { tryLockFolder } from "../files/lock.js";
 import { readMetadata, readTensors, writeTensors } from "../files/tensors.js";
 import type { StepLosses, TensorMap } from "../native/binding.js";
-import { engine } from "../native/engine.js";
 import { emptyFolders, makeFolder, probeFolder, removeTemporaries } from "../write.js";
 
 const formatName = "supersimplenet-checkpoint";
@@ -78,19 +78,17 @@ export async function lockFolder(out: string): Promise<() => Promise<void>> {
   await probeFolder(out);
   const checkpoints = path.dirname(checkpointFile(out));
   if (existsSync(checkpoints)) await probeFolder(checkpoints); // the first checkpoint may be hours away
-  const folder = await open(out, "r").catch((error: unknown) => Promise.reject(fileError(error, "open", out)));
-  if (!engine().tryLock(folder.fd)) {
-    await folder.close();
+  const unlock = await tryLockFolder(out);
+  if (!unlock)
     throw new SuperSimpleNetError(
       "FILE_ERROR",
       `Another training is writing into ${out}. Wait for its end, stop it, or choose another folder.`,
       { path: out },
     );
-  }
   for (const written of [out, checkpoints]) await removeTemporaries(written);
   return async () => {
     removeEmpty();
-    await folder.close();
+    await unlock();
   };
 }
 

@@ -20,7 +20,7 @@ import type { Eye } from "../view/open.js";
 import { optionsOfView, readView } from "../view/options.js";
 import { TilePlan } from "./examples/tile_plan.js";
 import { chooseImages } from "./plan.js";
-import { checkOptions, checkViewed, networkOf, resolveOptions } from "./resolve.js";
+import { checkOptions, checkTiling, inputSize, networkOf, resolveOptions } from "./resolve.js";
 
 const where = "describeView";
 
@@ -89,14 +89,15 @@ async function networkFor(checked: z.output<typeof describeViewOptions>, given: 
     const { config } = await Model.load(model);
     const { view, imageSize, ...others } = networkSettings(config);
     const asked = { view: optionsOfView(view), imageSize, tiling };
-    checkViewed(where, { ...asked, imageSize }, undefined);
+    checkTiling(where, asked);
     return {
       asked,
       network: { view, imageSize, ...others },
       config: networkConfigOf(config.backbone.architecture, { view, imageSize, ...others }),
     };
   }
-  const imageSize = checkViewed(where, checked, given.imageSize);
+  const imageSize = inputSize(where, checked, given.imageSize);
+  checkTiling(where, checked);
   const asked = { view: await readView(where, checked.view), imageSize, tiling };
   const network = networkOf(resolvedFor(asked, "unsupervised"));
   return { asked, network, config: networkConfigOf(paperBackbone, network) };

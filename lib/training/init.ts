@@ -10,7 +10,7 @@ import { sha256 } from "../images/identity.js";
 import { mergeOptions } from "../schema/check.js";
 import type { NoiseSchedule, TrainerOptions } from "../schema/types.js";
 import { optionsOfView } from "../view/options.js";
-import { type CheckedOptions, checkOptions } from "./resolve.js";
+import { type CheckedOptions, checkOptions, checkTiling } from "./resolve.js";
 
 const where = "new Trainer";
 
@@ -37,6 +37,7 @@ export async function loadInit(file: string, asked: TrainerOptions): Promise<Ini
   refuseConflicts(file, asked, own);
   refuseOtherBackbone(file, asked.backboneWeights, model.config);
   const checked = checkOptions(mergeOptions<TrainerOptions>(noiseOf(model.config), asked, own));
+  checkTiling(where, checked);
   const { thresholds } = model.config;
   const { decision } = thresholds;
   const headsSha256 = await tensorsSha256(model.heads);

@@ -55,7 +55,9 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
   if (checked.steps !== undefined && options.epochs !== undefined) throw excluding("epochs", "steps");
   checkDistilled(where, checked.backbone, checked.backboneWeights);
   checkRank(where, checked.distributed);
-  const imageSize = checkViewed(where, checked, options.imageSize);
+  const imageSize = inputSize(where, checked, options.imageSize);
+  // The tiles of a model are known when it is read.
+  if (checked.init === undefined) checkTiling(where, checked);
   checkCalibration(checked.calibration);
   if (checked.init !== undefined) refuseCalibration(checked.calibration);
   if (checked.init !== undefined && checked.pace === "short")
@@ -73,6 +75,13 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
   return checked.pace === undefined ? known : withPace(known, checked.pace);
 }
 
+/** Throws INVALID_OPTION for options about tiles where there are none. */
+export function checkTiling(where: string, { view, tiling }: Pick<CheckedOptions, "view" | "tiling">): void {
+  if (view.tiles.size !== undefined) return;
+  for (const [name, value] of Object.entries(tiling))
+    if (value !== undefined) throw invalid(where, `tiling.${name}`, "nothing without tiles", value);
+}
+
 /** What the pace decides, but for the epochs of a pace that has a least number of steps. */
 export type Paced = Pick<Pace, "optimizer" | "anomalies"> & { pace: PaceName };
 
@@ -80,18 +89,15 @@ export type Paced = Pick<Pace, "optimizer" | "anomalies"> & { pace: PaceName };
  * The input size of a network with this view: that of the tiles, where there are some. `asked`: what was given. Throws
  * INVALID_OPTION for options that do not go together.
  */
-export function checkViewed(
+export function inputSize(
   where: string,
-  { view, tiling, imageSize }: Pick<z.output<typeof trainerOptions>, "view" | "tiling" | "imageSize">,
+  { view, imageSize }: Pick<z.output<typeof trainerOptions>, "view" | "imageSize">,
   asked: TrainerOptions["imageSize"],
 ): readonly [number, number] {
   checkView(where, view);
   const side = view.tiles.size;
   if (side !== undefined && asked?.some((each) => each !== side))
     throw invalid(where, "imageSize", `${side}x${side}, the size of the tiles,`, asked);
-  for (const name of ["tilesPerImage", "fixedTiles"] as const)
-    if (side === undefined && tiling[name] !== undefined)
-      throw invalid(where, `tiling.${name}`, "nothing without tiles", tiling[name]);
   return side === undefined ? imageSize : [side, side];
 }
 

@@ -1,7 +1,8 @@
 import type { CalibrationImage } from "../calibration/images.js";
 import type { Sample } from "../datasets/dataset.js";
 import { eyeFor, prepare } from "../detection/prepare.js";
-import { fillIgnored, type Seen, seePieces, seeTiles } from "../detection/see.js";
+import { GatheredMap } from "../detection/map.js";
+import { seePieces, seeTiles, type Strip } from "../detection/see.js";
 import { SuperSimpleNetError } from "../errors.js";
 import { decodeMask } from "../images/mask.js";
 import { prefetch } from "../images/pipeline.js";
@@ -39,24 +40,29 @@ export async function scoreImages(
     const images: CalibrationImage[] = [];
     onScored(0);
     for await (const { sample, image } of prefetch(samples, load, { ahead, signal })) {
-      let seen: Seen;
+      const { covered } = image.layout.planes[0];
+      const map = new GatheredMap(covered);
+      const sink = async (strip: Strip): Promise<void> => map.add(strip);
+      let logit: number;
       try {
-        seen = image.tiles
-          ? await seeTiles(detector, tile, image.tiles, { batchSize: tilesAtOnce, signal })
-          : (await seePieces(detector, tile, [image]))[0]!;
+        if (image.tiles)
+          ({ logit } = await seeTiles(detector, tile, image.tiles, sink, { batchSize: tilesAtOnce, signal }));
+        else {
+          const [seen] = await seePieces(detector, tile, [image]);
+          ({ logit } = seen!);
+          map.add(seen!.strip);
+        }
       } finally {
         image.close();
       }
-      fillIgnored(seen);
-      const { logit, map, width, height } = seen;
-      const peak = map.reduce((a, b) => Math.max(a, b), -Infinity);
+      const { peak } = map;
       if (!Number.isFinite(logit) || !Number.isFinite(peak))
         throw new SuperSimpleNetError(
           "MODEL_INVALID",
           `The network's score of ${sample.image} is ${logit} and its map's maximum ${peak}: the weights that were learned overflow.`,
           { path: sample.image },
         );
-      const small = kept.has(sample) ? pooled(map, { width, height }, tile) : undefined;
+      const small = kept.has(sample) ? pooled(map.data(), covered, tile) : undefined;
       images.push(await withMask(sample, { logit, peak, map: small }, plan));
       onScored(images.length);
     }

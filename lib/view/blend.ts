@@ -18,46 +18,53 @@ export function axisWeights(edges: readonly number[], tile: number): Float32Arra
   return raw.map((weights, i) => Float32Array.from(weights, (weight, p) => weight / sums[edges[i]! - first + p]!));
 }
 
-/** Adds the map of a tile to the map of its plane, pixel by pixel with its weights. */
+/** Adds the map of a tile to rows that begin where the tile does, pixel by pixel with its weights. */
 export function addTile(
-  plane: { data: Float32Array; width: number },
+  rows: { data: Float32Array; width: number },
   tile: { data: Float32Array } & Size,
-  at: { x: number; y: number },
-  weights: { across: Float32Array; down: Float32Array },
+  left: number,
+  { across, down }: { across: Float32Array; down: Float32Array },
 ): void {
-  const { across, down } = weights;
   for (let y = 0; y < tile.height; y++) {
     const from = y * tile.width;
-    const to = (at.y + y) * plane.width + at.x;
+    const to = y * rows.width + left;
     const weight = down[y]!;
-    for (let x = 0; x < tile.width; x++) plane.data[to + x]! += weight * across[x]! * tile.data[from + x]!;
+    for (let x = 0; x < tile.width; x++) rows.data[to + x]! += weight * across[x]! * tile.data[from + x]!;
   }
 }
 
-/** Puts what a coarser map says into a finer one of the same region where it is higher. Bilinear, half-pixel centres. */
-export function* raiseTo(
-  fine: { data: Float32Array } & Size,
-  coarse: { data: Float32Array } & Size,
-): Generator<number, void, void> {
-  const columns = samples(coarse.width, fine.width);
-  const rows = samples(coarse.height, fine.height);
+/** Rows of a map, `first` and the `rows` after it, of `height` in all. */
+interface MapRows extends Size {
+  data: Float32Array;
+  first: number;
+  rows: number;
+}
+
+/** Puts what a coarser map says into rows of a finer one of the same region where it is higher. Bilinear, half-pixel centres. */
+export function raiseTo(fine: MapRows, coarse: { data: Float32Array } & Size): void {
+  const columns = samples(0, fine.width, coarse.width, fine.width);
+  const rows = samples(fine.first, fine.rows, coarse.height, fine.height);
   const line = new Float32Array(coarse.width);
-  for (let y = 0; y < fine.height; y++) {
-    const { low, high, weight } = rows[y]!;
+  for (const [y, { low, high, weight }] of rows.entries()) {
     for (let x = 0; x < coarse.width; x++)
       line[x] = (1 - weight) * coarse.data[low * coarse.width + x]! + weight * coarse.data[high * coarse.width + x]!;
     for (let x = 0; x < fine.width; x++) {
       const { low: left, high: right, weight: share } = columns[x]!;
       const value = (1 - share) * line[left]! + share * line[right]!;
-      if (value > fine.data[y * fine.width + x]!) fine.data[y * fine.width + x] = value;
+      // NaN too: it tells of weights that overflow.
+      if (!(value <= fine.data[y * fine.width + x]!)) fine.data[y * fine.width + x] = value;
     }
-    yield 8 * fine.width;
   }
 }
 
-function samples(from: number, to: number): { low: number; high: number; weight: number }[] {
-  return Array.from({ length: to }, (_, i) => {
-    const position = Math.max(0, ((i + 0.5) * from) / to - 0.5);
+function samples(
+  first: number,
+  count: number,
+  from: number,
+  to: number,
+): { low: number; high: number; weight: number }[] {
+  return Array.from({ length: count }, (_, i) => {
+    const position = Math.max(0, ((first + i + 0.5) * from) / to - 0.5);
     const low = Math.min(Math.floor(position), from - 1);
     return { low, high: Math.min(low + 1, from - 1), weight: position - low };
   });

@@ -64,8 +64,8 @@ export async function openView(
   }
 }
 
-const facts = ({ values, uniform, highest, close }: OpenImage, { pixels }: KnownOutline) => ({
-  bytes: values.byteLength + (pixels?.byteLength ?? 0),
+const facts = ({ bytes, uniform, highest, close }: OpenImage, { pixels }: KnownOutline) => ({
+  bytes: bytes + (pixels?.byteLength ?? 0),
   uniform,
   highest,
   close,
@@ -116,24 +116,37 @@ function fillBeyond(pixels: Uint8Array, plane: Plane, window: Rectangle, value: 
   return pixels;
 }
 
-function tileOf(
-  { values, width, height, channels }: OpenImage,
+async function tileOf(
+  image: OpenImage,
   { tile, resize, bitDepth }: Eye,
   { layout, pixels }: KnownOutline,
   plane: Plane,
   x: number,
   y: number,
 ): Promise<Uint8Array> {
+  const { width, channels } = image;
+  const [first, end] = rowsOf(layout, plane, y, tile.height);
+  const { values, firstRow, rows } = await image.rows(first, end);
+  const ignored = pixels?.subarray(firstRow * width, (firstRow + rows) * width);
   return engine().imageWindow(values, {
     width,
-    firstRow: 0,
-    rows: height,
+    firstRow,
+    rows,
     channels,
     bitDepth,
     ...windowOf(layout, plane, { x, y, ...tile }),
     method: resize,
-    ...(pixels && { ignored: pixels }),
+    ...(ignored && { ignored }),
   });
+}
+
+/** The rows of the image that a row of tiles needs, with those that resizing takes from beside it. */
+function rowsOf({ region }: Layout, plane: Plane, y: number, height: number): [first: number, end: number] {
+  const scale = region.height / plane.height;
+  const beside = Math.ceil(scale) + 1;
+  const first = Math.floor(Math.max(0, y) * scale) - beside;
+  const end = Math.ceil(Math.min(plane.height, y + height) * scale) + beside;
+  return [region.y + Math.max(0, first), region.y + Math.min(region.height, end)];
 }
 
 const windowOf = ({ region }: Layout, { width, height }: Plane, window: Rectangle) => ({

@@ -1,19 +1,30 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { after, before, test, type TestContext } from "node:test";
 
 import type { Page } from "playwright-core";
+import sharp from "sharp";
 
 import { datasets, Model } from "../../lib/index.js";
 import { packageFolder } from "../../lib/native/locate.js";
 import { studioOptions } from "../../lib/schema/studio.js";
 import { startStudio, type Studio } from "../../lib/studio/server.js";
+import type { Judgement } from "../../lib/studio/types.js";
 import { temporaryFolder, writeImage } from "../datasets/files.js";
 import { until } from "../support/until.js";
-import { closeBrowser, type Look, openBrowser, openPage, screenshot, violations, withoutBrowser } from "./support.js";
+import {
+  closeBrowser,
+  type Look,
+  openBrowser,
+  openContext,
+  openPage,
+  screenshot,
+  violations,
+  withoutBrowser,
+} from "./support.js";
 
 before(openBrowser);
 after(closeBrowser);
@@ -308,6 +319,205 @@ test(
     await second.getByRole("button", { name: "Stop", exact: true }).click();
     await second.getByRole("row").filter({ hasText: "run-001" }).getByText("stopped").waitFor();
     assert.ok(existsSync(path.join(folder, "runs", "run-001", "checkpoint", "last.safetensors")));
+  },
+);
+
+test("eight tabs share one connection, and another one takes over when that tab goes", options, async (t) => {
+  const start = studios(t);
+  const { url } = await start(await project(t));
+  const context = await openContext(t);
+  const streams: string[] = [];
+  context.on("request", (request) => {
+    if (request.url().endsWith("/events")) streams.push(request.url());
+  });
+  const pages: Page[] = [];
+  const shows = (page: Page, count: number) =>
+    page
+      .getByRole("listitem")
+      .filter({ hasText: `${count}without a label` })
+      .waitFor();
+  for (let i = 0; i < 8; i++) {
+    pages.push((await openPage(t, url, {}, context)).page);
+    await shows(pages[i]!, 6);
+  }
+  assert.equal(streams.length, 1);
+  const last = pages.at(-1)!;
+  await tile(last, "000.png").first().click();
+  await last.keyboard.press("g");
+  for (const page of pages) await shows(page, 5);
+  // What the server told at the beginning is known to a tab that came later.
+  await last.goto(`${url}/#/train`);
+  await last.getByRole("row").filter({ hasText: "first" }).waitFor();
+  await last.reload();
+  await last.getByRole("row").filter({ hasText: "first" }).waitFor();
+  assert.equal(streams.length, 1);
+
+  await pages.shift()!.close();
+  await until(() => streams.length === 2);
+  const [second] = pages as [Page];
+  await tile(second, "001.png").first().click();
+  await second.keyboard.press("g");
+  for (const page of pages.slice(0, -1)) await shows(page, 4);
+  for (const page of pages) assert.equal(await page.getByText("The studio does not answer").count(), 0);
+  assert.equal(streams.length, 2);
+
+  // Where a browser has no locks, each tab is connected.
+  const alone = await openContext(t);
+  await alone.addInitScript("delete Navigator.prototype.locks");
+  const both = [await openPage(t, url, {}, alone), await openPage(t, url, {}, alone)].map(({ page }) => page);
+  for (const page of both) await shows(page, 4);
+  await tile(second, "002.png").first().click();
+  await second.keyboard.press("g");
+  for (const page of both) await shows(page, 3);
+});
+
+/** Where elements lie on the page, rounded: of one place there is one text. */
+async function placesOf(
+  page: Page,
+  selector: string,
+): Promise<{ x: number; y: number; width: number; height: number }[]> {
+  const boxes = await Promise.all((await page.locator(selector).all()).map((element) => element.boundingBox()));
+  return boxes.map((box) => {
+    const { x, y, width, height } = box!;
+    return { x: Math.round(x), y: Math.round(y), width: Math.round(width), height: Math.round(height) };
+  });
+}
+
+test("heat map, mask and regions lie on an image that is no square, wherever it is judged", options, async (t) => {
+  const start = studios(t);
+  const folder = await project(t);
+  const raw = { width: 120, height: 40, channels: 3 } as const;
+  const wide = await sharp(
+    new Uint8Array(120 * 40 * 3).map((_, i) => (i * 7919) % 251),
+    { raw },
+  )
+    .png()
+    .toBuffer();
+  mkdirSync(path.join(folder, "data/test/wide"));
+  writeFileSync(path.join(folder, "data/test/wide/wide.png"), wide);
+  mkdirSync(path.join(folder, "data/ground_truth/wide"), { recursive: true });
+  const mask = await sharp(new Uint8Array(120 * 40).fill(255, 100, 900), { raw: { ...raw, channels: 1 } })
+    .toColourspace("b-w")
+    .png()
+    .toBuffer();
+  writeFileSync(path.join(folder, "data/ground_truth/wide/wide_mask.png"), mask);
+  const { url } = await start(folder);
+  const { page } = await openPage(t, `${url}/#/judge/first`);
+  await page.getByRole("button", { name: "Judge the test images again" }).click();
+  const picture = page.getByRole("button", { name: "test/wide/wide.png" });
+  await picture.waitFor();
+  const isAligned = async (inside: string, shape: number): Promise<void> => {
+    const [image, ...others] = await placesOf(page, `${inside} > *`);
+    assert.ok(others.length >= 2, `${inside} has ${others.length} layers`);
+    for (const other of others) assert.deepEqual(other, image);
+    assert.ok(Math.abs(image!.width / image!.height / shape - 1) < 0.05, JSON.stringify(image));
+  };
+  await picture.scrollIntoViewIfNeeded();
+  await isAligned('button.picture:has(img[alt^="test/wide/wide.png"])', 3);
+  await picture.click();
+  await page.locator(".judged .heat").waitFor();
+  await isAligned(".judged", 3);
+  await page.goto(`${url}/#/use`);
+  const tall = path.join(folder, "tall.png");
+  writeFileSync(tall, await sharp(wide).rotate(90).toBuffer());
+  for (const [file, shape] of [
+    [path.join(folder, "data/test/wide/wide.png"), 3],
+    [tall, 1 / 3],
+    [path.join(folder, "data/test/good/000.png"), 1],
+  ] as const) {
+    let release = (): void => undefined;
+    const held = new Promise<void>((resolve) => (release = resolve));
+    await page.route("**/detect?*", async (route) => {
+      await held;
+      await route.continue();
+    });
+    await chooseFiles(page, [file]);
+    await page.getByText(path.basename(file)).waitFor();
+    // The image has its shape before the model has answered.
+    await until(async () => {
+      const [image] = await placesOf(page, ".judged img");
+      return Math.abs(image!.width / image!.height / shape - 1) < 0.05;
+    });
+    release();
+    await page.locator(".judged .heat").waitFor();
+    await isAligned(".judged", shape);
+    await page.unroute("**/detect?*");
+  }
+
+  // Another model has said nothing of it.
+  await page.getByLabel("Model").selectOption("second");
+  await page.getByText("Drop an image here").waitFor();
+  assert.equal(await page.locator(".huge").count(), 0);
+});
+
+test("an answer about another model that comes late is not shown", options, async (t) => {
+  const start = studios(t);
+  const { url } = await start(await project(t));
+  const { page } = await openPage(t, `${url}/#/data`);
+  let release = (): void => undefined;
+  const held = new Promise<void>((resolve) => (release = resolve));
+  let answered = 0;
+  await page.route("**/runs/first/judgement", async (route) => {
+    const response = await route.fetch();
+    const judgement = (await response.json()) as Judgement;
+    await held;
+    await route.fulfill({ response, json: { ...judgement, notes: ["said of the first"] } });
+    answered++;
+  });
+  const asked = page.waitForRequest("**/runs/first/judgement");
+  await page.getByRole("link", { name: "Train", exact: true }).click();
+  const row = page.getByRole("row").filter({ hasText: "first" });
+  await row.getByRole("link", { name: "Judge", exact: true }).click();
+  await asked;
+  await page.getByLabel("Model").selectOption("second");
+  await page.getByRole("slider", { name: "Threshold" }).waitFor();
+  release();
+  await until(() => answered > 0);
+  await page.evaluate("new Promise((done) => setTimeout(() => requestAnimationFrame(done), 100))");
+  assert.equal(await page.getByText("said of the first").count(), 0);
+  await page.getByLabel("Model").selectOption("first");
+  await page.getByText("said of the first").waitFor();
+});
+
+test(
+  "what was checked counts until the data change, and a mask that is lost is told elsewhere too",
+  options,
+  async (t) => {
+    const start = studios(t);
+    const folder = await project(t);
+    writeFileSync(path.join(folder, "data/train/good/broken.png"), "broken");
+    const { url } = await start(folder);
+    const { page } = await openPage(t, url);
+    await page.getByRole("button", { name: "Check the data" }).click();
+    const problem = page.locator(".advice").getByText(/broken\.png/);
+    await problem.waitFor();
+    await page.locator(".bar select").first().selectOption("unlabelled");
+    await tile(page, "000.png").first().click();
+    await page.keyboard.press("g");
+    await until(async () => (await problem.count()) === 0);
+
+    let release = (): void => undefined;
+    const held = new Promise<void>((resolve) => (release = resolve));
+    await page.route("**/api/v1/mask?*", async (route) => {
+      if (route.request().method() === "GET") return route.continue();
+      await held;
+      await route.fulfill({ status: 507, json: { error: { code: "NO_SPACE", message: "no space left." } } });
+    });
+    await page.goto(`${url}/#/masks`);
+    const stage = page.locator("canvas").last();
+    await stage.waitFor();
+    const id = (await page.locator(".mask-page .name").textContent())!;
+    const box = (await stage.boundingBox())!;
+    const sent = page.waitForRequest((request) => request.method() === "PUT" && /mask\?/.test(request.url()));
+    await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
+    await page.mouse.down();
+    await page.mouse.move(box.x + box.width / 2 + 30, box.y + box.height / 2, { steps: 4 });
+    await page.mouse.up();
+    await sent;
+    await page.getByRole("link", { name: "Data", exact: true }).click();
+    await page.getByRole("listbox").waitFor();
+    release();
+    await page.getByRole("alert").getByText(`The mask of ${id} was not saved: no space left.`).waitFor();
   },
 );
 

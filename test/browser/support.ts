@@ -3,7 +3,7 @@ import path from "node:path";
 import type { TestContext } from "node:test";
 
 import AxeBuilder from "axe-core";
-import { type Browser, chromium, type Page } from "playwright-core";
+import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
 
 const known = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
 
@@ -31,14 +31,24 @@ export interface Look {
   theme?: "light" | "dark";
 }
 
-/** A page, and all that it complained about or asked for. */
+/** What the tabs of one user share. */
+export async function openContext(
+  t: TestContext,
+  { width = 1280, theme = "light" }: Look = {},
+): Promise<BrowserContext> {
+  const context = await browser!.newContext({ viewport: { width, height: 900 }, colorScheme: theme });
+  t.after(() => context.close());
+  return context;
+}
+
+/** A page, and all that it complained about or asked for. `context`: whose tab it is; without, that of another user. */
 export async function openPage(
   t: TestContext,
   address: string,
-  { width = 1280, theme = "light" }: Look = {},
+  look: Look = {},
+  context?: BrowserContext,
 ): Promise<{ page: Page; complaints: string[] }> {
-  const page = await browser!.newPage({ viewport: { width, height: 900 }, colorScheme: theme });
-  t.after(() => page.close());
+  const page = await (context ?? (await openContext(t, look))).newPage();
   const complaints: string[] = [];
   page.on("pageerror", (error) => complaints.push(error.message));
   page.on("console", (message) => {

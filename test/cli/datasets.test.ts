@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { after, before, test } from "node:test";
 
 import { datasets } from "../../lib/index.js";
+import { locateLibtorch } from "../../lib/native/locate.js";
 import { writeImage, writeMask } from "../datasets/files.js";
 import { supersimplenet } from "./run.js";
 
@@ -150,4 +151,37 @@ test("--help names every kind of data set", async () => {
   const { stdout } = await supersimplenet(["train", "--help"]);
   const help = stdout.slice(stdout.indexOf("--dataset"), stdout.indexOf("--category"));
   for (const { kind } of datasets.kinds) assert.match(help, new RegExp(`\\b${kind}\\b`));
+});
+
+test("dataset convert writes a manifest and masks, and says what is in it", async () => {
+  const env = { SUPERSIMPLENET_LIBTORCH: locateLibtorch().folder, SUPERSIMPLENET_CACHE: at("cache") };
+  const run = (...args: string[]) => supersimplenet(["dataset", ...args], { env });
+  const xml = `<annotations><image name="0.JPG" subset="train"><box label="logo" xtl="1" ytl="1" xbr="9" ybr="9"/></image><image name="9.JPG"><box label="dent" xtl="1" ytl="1" xbr="9" ybr="9"/><tag label="x"/></image></annotations>`;
+  for (const name of ["0", "9"]) await writeImage(at("cvat", `${name}.JPG`));
+  writeFileSync(at("cvat/annotations.xml"), xml);
+  const args = ["convert", at("cvat"), "--out", at("converted"), "--ignore-class", "Logo,serial", "--json"];
+  const { code, stdout, stderr } = await run(...args);
+  assert.equal(code, 0, stderr);
+  assert.match(stderr, /1 tag of an image is not read/);
+  assert.match(stderr, /No annotation has the class 'serial'/);
+  const { images, masks, ignore, counts, manifest } = JSON.parse(stdout) as Record<string, unknown>;
+  assert.deepEqual([images, masks, ignore, manifest], [2, 1, 1, at("converted/samples.csv")]);
+  assert.deepEqual((counts as { trainNormal: number }).trainNormal, 1);
+  assert.equal(
+    readFileSync(at("converted/samples.csv"), "utf8"),
+    "image,label,mask,split,defect,ignore,roi\n../cvat/0.JPG,normal,,train,,ignore/0.png,\n../cvat/9.JPG,anomalous,masks/9.png,train,dent,,\n",
+  );
+  const again = await run(...args);
+  assert.equal(again.code, 1);
+  assert.match(again.stderr, /it is not empty/);
+  for (const [wrong, message] of [
+    [["convert", "--out", at("x")], /convert DIR is missing/],
+    [["convrt", at("cvat"), "--out", at("x")], /Did you mean 'convert'\?/],
+    [["convert", at("cvat"), "--out", at("cvat/inner")], /outside the data set/],
+    [["convert", at("cvat"), "--out", at("x"), "--category", "a"], /has no --category/],
+  ] as const) {
+    const refused = await run(...wrong);
+    assert.notEqual(refused.code, 0);
+    assert.match(refused.stderr, message);
+  }
 });

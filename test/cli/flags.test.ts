@@ -53,6 +53,7 @@ const special: Record<string, [written: string, value: unknown]> = {
   "distance-weight": ["3,2", { w: 3, p: 2 }],
   shard: ["2/3", { index: 2, count: 3 }],
   categories: ["a,b", ["a", "b"]],
+  "ignore-class": ["logo,serial", ["logo", "serial"]],
   to: ["csv:x", ["csv:x"]],
   keep: ["unsure,random:0.5", ["unsure", "random:0.5"]],
   "poll-ms": ["500", 500],

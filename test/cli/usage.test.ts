@@ -14,6 +14,7 @@ const commands = [
   "convert",
   "export",
   "verify",
+  "dataset",
   "weights",
   "cuda",
   "benchmark",

@@ -285,3 +285,50 @@ test(
     );
   },
 );
+
+test("ignore/ beside ground_truth/, for good images too", async (t) => {
+  const root = await temporaryFolder(t);
+  await writeTree(
+    root,
+    ["train/good/0.png", "train/good/1.png", "train/hole/7.png", "test/good/2.png", "test/hole/0.png"],
+    [
+      "ground_truth/hole/0_mask.png",
+      "ignore/good/0_mask.png",
+      "ignore/good/2.png",
+      "ignore/hole/0/a.png",
+      "ignore/hole/0/b.png",
+      "ignore/train/hole/7_mask.png",
+    ],
+  );
+  const data = await folder(root);
+  const seen = data.samples.map(({ id, ignore }) => [id, ignore && path.relative(root, ignore)]);
+  assert.deepEqual(seen, [
+    ["train/good/0.png", "ignore/good/0_mask.png"],
+    ["train/good/1.png", undefined],
+    ["train/hole/7.png", "ignore/train/hole/7_mask.png"],
+    ["test/good/2.png", "ignore/good/2.png"],
+    ["test/hole/0.png", "ignore/hole/0"],
+  ]);
+  assert.deepEqual([data.problems, data.unused, data.warnings, data.normalMasks], [[], [], [], []]);
+  assert.equal(data.samples[4]!.mask, path.join(root, "ground_truth/hole/0_mask.png"));
+});
+
+test("ignore masks without an image, of two images, in two places, and no masks are problems", async (t) => {
+  const root = await temporaryFolder(t);
+  await writeTree(
+    root,
+    ["train/good/0.png", "train/good/1.png", "test/good/0.png", "test/hole/3.png"],
+    ["ignore/good/0.png", "ignore/good/9_mask.png", "ignore/hole/3.png", "ignore/test/hole/3_mask.png", "ignore/3.png"],
+  );
+  await writeFile(path.join(root, "ignore/hole/notes.txt"), "x");
+  const found = messages(await folder(root));
+  for (const part of [
+    "ignore/good/0.png could belong to train/good/0.png or to the test image of the same name: move masks of training images to ignore/train/good",
+    "ignore/good/9_mask.png is a mask without an image.",
+    "ignore/hole/notes.txt is not a supported mask image",
+  ])
+    assert.ok(
+      found.some((message) => message.includes(part)),
+      `${part} in ${found.join("; ")}`,
+    );
+});

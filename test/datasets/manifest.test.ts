@@ -250,3 +250,56 @@ test("JSON Lines: an object with a toString is ignored as another column, and re
     failure("DATASET_INVALID", "image must be a string"),
   );
 });
+
+test("ignored pixels and regions of interest: masks, and rectangles in any of three spellings", async (t) => {
+  const rows = [
+    "image;label;mask;split;ignore;roi",
+    "img/a.png;normal;;train;m/b.png;1 2 30 20",
+    "img/b.png;anomalous;m/b.png;test;m/b.png;m/b.png",
+    "img/c d.png;normal;;train;;1,2,  30,20",
+  ];
+  const file = await write(t, rows.join("\n"));
+  const root = path.dirname(file);
+  const mask = path.join(root, "m/b.png");
+  const rectangle = { x: 1, y: 2, width: 30, height: 20 };
+  const seen = (await manifest(file)).samples.map(({ ignore, roi }) => [ignore, roi]);
+  assert.deepEqual(seen, [
+    [mask, rectangle],
+    [mask, mask],
+    [undefined, rectangle],
+  ]);
+  assert.deepEqual((await manifest(file)).unused, []);
+  const lines = ["1;2;30;20", [1, 2, 30, 20], "m/b.png"].map((roi, i) =>
+    JSON.stringify({ image: ["img/a.png", "img/b.png", "img/c d.png"][i], label: "ok", roi }),
+  );
+  const json = await manifest(await write(t, lines.join("\n"), "samples.jsonl"));
+  assert.deepEqual(
+    json.samples.map(({ roi }) => (typeof roi === "string" ? path.basename(roi) : roi)),
+    [rectangle, rectangle, "b.png"],
+  );
+});
+
+test("wrong regions of interest and ignore masks, by line", async (t) => {
+  const wrong = ["1 2 3", "1 2 0 4", "1.5 2 3 4", "1 2 3 4 5", "1,,2,3", "-", "m/none.png", "m"];
+  const rows = wrong.map((roi) => `img/a.png;ok;;${roi}`);
+  const file = await write(
+    t,
+    ["image;label;ignore;roi", ...rows, "img/b.png;ok;m/none.png;", "img/b.png;ok;m;"].join("\n"),
+  );
+  await assert.rejects(
+    manifest(file),
+    failure(
+      "DATASET_INVALID",
+      "line 2: roi is '1 2 3'; expected X Y W H",
+      ...[3, 4, 5, 6, 7].map((line) => `line ${line}: roi is`),
+      "line 8: roi 'm/none.png' does not exist",
+      "line 9: roi 'm' is a folder",
+      "line 10: ignore 'm/none.png' does not exist",
+      "line 11: ignore 'm' is a folder",
+    ),
+  );
+  await assert.rejects(
+    manifest(await write(t, '{"image": "img/a.png", "label": "ok", "roi": {"x": 1}}', "samples.jsonl")),
+    failure("DATASET_INVALID", "line 1: roi must be a string"),
+  );
+});

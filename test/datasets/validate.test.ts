@@ -302,3 +302,73 @@ test("a mask that marks nothing: what its file holds that does not count", async
     ),
   );
 });
+
+test("what is looked at: sizes, places, nothing left, hidden defects, and its part in the content", async (t) => {
+  const root = await temporaryFolder(t);
+  await writeTree(root, GOOD, ["ground_truth/cut/7.png", "ground_truth/train/cut/0.png", "m/square.png"]);
+  const at = (name: string): string => path.join(root, name);
+  await writeMask(at("m/small.png"), { width: 39 });
+  await writeMask(at("m/empty.png"), { empty: true });
+  const full = sharp({ create: { width: 40, height: 36, channels: 3, background: "white" } });
+  await writeFile(at("m/full.png"), await full.png().toBuffer());
+  await writeFile(at("m/broken.png"), "broken");
+  const { samples, ...data } = await datasets.folder(root);
+  type Looked = Pick<(typeof samples)[number], "ignore" | "roi">;
+  const validated = (changes: Readonly<Record<string, Looked>>) =>
+    validateDataset({ ...data, samples: samples.map((sample) => ({ ...sample, ...changes[sample.id] })) });
+  const plain = await validated({});
+
+  const square = { x: 4, y: 4, width: 10, height: 10 };
+  await assert.rejects(
+    validated({
+      "train/good/0.png": { ignore: at("m/small.png"), roi: at("m/small.png") },
+      "train/good/1.png": { roi: { x: 1, y: 0, width: 40, height: 36 } },
+      "train/cut/0.png": { ignore: at("m/full.png") },
+      "test/good/0.png": { roi: at("m/empty.png"), ignore: at("m/broken.png") },
+      "test/cut/7.png": { roi: { x: 5, y: 5, width: 7, height: 7 }, ignore: at("m/square.png") },
+    }),
+    (error: unknown) => {
+      assert.ok(error instanceof SuperSimpleNetError && error.code === "DATASET_INVALID");
+      const expected = [
+        /^train\/good\/0.png: its ignore mask .*small.png is 39 x 36 but the image is 40 x 36/,
+        /^train\/good\/0.png: its roi mask .*small.png is 39 x 36 but the image is 40 x 36/,
+        /^train\/good\/1.png: its roi 1 0 40 36 \(X Y W H\) reaches outside the image of 40 x 36/,
+        /^train\/cut\/0.png: its ignore mask .*full.png marks the whole image/,
+        /^test\/good\/0.png: .*broken.png/,
+        /^test\/cut\/7.png: its ignore mask marks the whole roi/,
+      ];
+      assert.equal(error.problems.length, expected.length, error.message);
+      for (const pattern of expected)
+        assert.ok(
+          error.problems.some((problem) => pattern.test(problem)),
+          String(pattern),
+        );
+      return true;
+    },
+  );
+  await assert.rejects(
+    validated({ "test/good/0.png": { roi: at("m/empty.png") } }),
+    failure("DATASET_INVALID", "1 problem:", "its roi mask", "empty.png marks nothing"),
+  );
+
+  const hidden = await validated({
+    "train/cut/0.png": { ignore: at("m/square.png") },
+    "test/cut/7.png": { roi: { x: 20, y: 0, width: 20, height: 36 } },
+  });
+  assert.match(
+    hidden.warnings.join("; "),
+    /masks of 2 images lie wholly in pixels that are not looked at.*train\/cut\/0.png, test\/cut\/7.png/,
+  );
+  const seen = await validated({ "train/cut/0.png": { ignore: at("m/square.png"), roi: square } }).catch(
+    (error: unknown) => error,
+  );
+  assert.ok(!(seen instanceof Error)); // a rim of the roi is left
+
+  // Every way of looking elsewhere at a training image is other content.
+  const ways: Looked[] = [{ ignore: at("m/square.png") }, { roi: at("m/square.png") }, { roi: square }, { roi: at("m/full.png") }]; // prettier-ignore
+  const contents = await Promise.all(
+    ways.map(async (looked) => (await validated({ "train/good/0.png": looked })).trainingContent),
+  );
+  assert.equal(new Set([plain.trainingContent, ...contents]).size, 5);
+  assert.equal((await validated({ "test/good/0.png": { roi: square } })).trainingContent, plain.trainingContent);
+});

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { scaleRegion } from "../../lib/detection/detector.js";
+import { scaleRegion } from "../../lib/detection/judged.js";
 
 const whole = { area: 224 * 112, peak: 1, peakX: 111, peakY: 223, x: 0, y: 0, width: 112, height: 224 };
 

@@ -8,6 +8,7 @@ import path from "node:path";
 
 import sharp from "sharp";
 
+import { oneProblem } from "../../lib/datasets/dataset.js";
 import { manifest } from "../../lib/datasets/manifest.js";
 import { open } from "../../lib/datasets/registry.js";
 import { type ErrorCode, SuperSimpleNetError } from "../../lib/errors.js";
@@ -24,6 +25,7 @@ import { type ModelConfig, modelFormatVersion, networkConfigOf } from "../../lib
 import { Model } from "../../lib/models/model.js";
 import type { NativeTensor, TensorMap } from "../../lib/native/binding.js";
 import { engine } from "../../lib/native/engine.js";
+import type { DatasetKind } from "../../lib/schema/datasets.js";
 import type { Random } from "../../lib/random.js";
 import {
   checkCheckpoint,
@@ -487,6 +489,117 @@ function sensumTarget(): Target {
   };
 }
 
+/** Annotations beside two images; what an image's own annotations have is reported, and counts as refused here. */
+function annotationsTarget(file: string, kind: DatasetKind, seeds: readonly (string | object)[]) {
+  return (scratch: string): Target => {
+    engine(); // libtorch may lie in the usual cache folder
+    process.env["SUPERSIMPLENET_CACHE"] = path.join(scratch, "cache");
+    const texts = seeds.map((seed) => (typeof seed === "string" ? seed : JSON.stringify(seed)));
+    return {
+      file,
+      codes: ["DATASET_INVALID"],
+      async prepare(folder) {
+        const image = sharp({ create: { width: 12, height: 10, channels: 3, background: "red" } });
+        for (const name of ["a.png", "b.png"]) put(path.join(folder, name), await image.clone().png().toBuffer());
+      },
+      make(random) {
+        const text = random.pick(texts);
+        return text.startsWith("<") ? mutateBytes(random, Buffer.from(text)) : mutateJsonText(random, text);
+      },
+      async read(name) {
+        const { problems = [] } = await open(name, { kind, ignoreClass: ["c"] });
+        if (problems.length > 0) throw oneProblem(name, problems[0]!.message);
+      },
+    };
+  };
+}
+
+const square = [1, 1, 6, 1, 6, 5, 1, 5];
+
+const cvatTarget = annotationsTarget("annotations.xml", "cvat", [
+  `<annotations><version>1.1</version>
+<image id="0" name="a.png" subset="train" width="12" height="10">
+<polygon label="s" points="1,1;6,1;6,5" z_order="0"></polygon><box label="c" xtl="1" ytl="1" xbr="6.5" ybr="5" rotation="3"/>
+<mask label="m" rle="3, 2, 4, 3" left="1" top="2" width="4" height="3"/></image>
+<image id="1" name="b.png" width="12" height="10"><ellipse label="e" cx="5" cy="5" rx="3" ry="2"/></image></annotations>`,
+]);
+
+const cocoTarget = annotationsTarget("instances.json", "coco", [
+  {
+    images: [
+      { id: 1, file_name: "a.png", width: 12, height: 10 },
+      { id: 2, file_name: "b.png", width: 12, height: 10 },
+    ],
+    annotations: [
+      { id: 1, image_id: 1, category_id: 1, segmentation: [square] },
+      { id: 2, image_id: 1, category_id: 2, segmentation: { counts: [20, 30, 70], size: [10, 12] } },
+      { id: 3, image_id: 2, category_id: 1, segmentation: { counts: "d0n0V2", size: [10, 12] } },
+    ],
+    categories: [
+      { id: 1, name: "s" },
+      { id: 2, name: "c" },
+    ],
+  },
+]);
+
+const points = [
+  [1, 1],
+  [6, 1],
+  [6, 5],
+];
+const labelmeTarget = annotationsTarget("a.json", "labelme", [
+  {
+    version: "5",
+    flags: {},
+    shapes: [
+      { label: "s", points, shape_type: "polygon" },
+      { label: "c", points: points.slice(1), shape_type: "circle" },
+      {
+        label: "m",
+        points: points.slice(1),
+        shape_type: "mask",
+        mask: bmpFile({ width: 4, height: 2, bits: 24, pixels: new Uint8Array(24).fill(9) }).toString("base64"),
+      },
+    ],
+    imagePath: "a.png",
+    imageWidth: 12,
+    imageHeight: 10,
+  },
+]);
+
+const drawn = { original_width: 12, original_height: 10, image_rotation: 0 };
+const labelstudioTarget = annotationsTarget("project.json", "labelstudio", [
+  [
+    {
+      data: { image: "/data/upload/1/a.png" },
+      annotations: [
+        {
+          was_cancelled: false,
+          result: [
+            { ...drawn, type: "polygonlabels", value: { points, polygonlabels: ["s"] } },
+            { ...drawn, type: "rectanglelabels", value: { x: 9, y: 9, width: 30, height: 30, rectanglelabels: ["c"] } },
+          ],
+        },
+      ],
+    },
+    {
+      data: { image: "b.png" },
+      annotations: [
+        {
+          result: [
+            {
+              ...drawn,
+              type: "brushlabels",
+              // 480 values of 8 bits, all 255, in one run of 9 bits.
+              value: { format: "rle", rle: [0, 0, 1, 224, 57, 27, 199, 239, 255, 128], brushlabels: ["s"] },
+            },
+          ],
+        },
+      ],
+    },
+  ],
+]);
+
 /** Crash, hang and untyped error only: a changed header may ask for a large image, which takes its memory for a while. */
 async function imagesTarget(): Promise<Target> {
   const picture = sharp(Buffer.from(Array.from({ length: 24 * 20 * 3 }, (_, i) => (i * 7) % 256)), {
@@ -587,6 +700,10 @@ export const targets: Record<string, (scratch: string) => Target | Promise<Targe
   visa: visaTarget,
   ksdd2: ksdd2Target,
   sensum: sensumTarget,
+  cvat: cvatTarget,
+  coco: cocoTarget,
+  labelme: labelmeTarget,
+  labelstudio: labelstudioTarget,
   images: imagesTarget,
   results: resultsTarget,
   published: publishedTarget,

@@ -468,6 +468,8 @@ test("setThresholds: kept by save, used by the detector, refused as a whole when
     { score: 0.3, pixelLogit: NaN },
     { pixelLogit: "1" as unknown as number },
     { score: NaN },
+    { scoreLogit: Infinity },
+    { score: 0.3, scoreLogit: 2 },
   ])
     assert.throws(() => loaded.setThresholds(wrong), failure("INVALID_OPTION"));
   assert.throws(() => loaded.setThresholds({ pixel: 3 } as object), failure("UNKNOWN_OPTION", "pixelLogit"));
@@ -478,6 +480,9 @@ test("setThresholds: kept by save, used by the detector, refused as a whole when
     [loaded.config.thresholds.scoreMethod, loaded.config.thresholds.pixelMethod],
     ["manual", "student-t"],
   );
+  loaded.setThresholds({ scoreLogit: 40 });
+  assert.deepEqual([loaded.config.thresholds.scoreLogit, loaded.config.thresholds.scoreMethod], [40, "manual"]);
+  loaded.setThresholds({ score: 0.8 });
   loaded.setThresholds({ pixelLogit: -0.25 });
   await loaded.save(at("set.safetensors"));
   const { config } = await Model.load(at("set.safetensors"));

@@ -1,6 +1,18 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  promises,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { mkdir } from "node:fs/promises";
+import os from "node:os";
 import path from "node:path";
 import { test } from "node:test";
 
@@ -8,9 +20,10 @@ import sharp from "sharp";
 
 import { datasets } from "../../lib/index.js";
 import type { Moved, StudioProject } from "../../lib/studio/types.js";
-import { temporaryFolder, writeTree } from "../datasets/files.js";
+import { temporaryFolder, writeImage, writeMask, writeTree } from "../datasets/files.js";
 import { pngImage } from "../server/support.js";
-import { opened } from "./support.js";
+import { until } from "../support/until.js";
+import { listened, opened } from "./support.js";
 
 /** What the command line reads in the project's data: id, label and whether there is a mask. */
 async function asRead(folder: string): Promise<string[]> {
@@ -305,4 +318,178 @@ test("what changed outside the studio is seen when the page asks", async (t) => 
   writeFileSync(path.join(data, "train", "good", "1.png"), "broken");
   const { json: broken } = await call("POST", "/validation");
   assert.match((broken as { problems: string[] }).problems.join(), /good\/1\.png/);
+});
+
+/** Images of one size in bytes, as the cameras of a line write them. */
+function bitmap(seed: number, side = 16): Buffer {
+  const bytes = Buffer.alloc(54 + side * side * 3, 90);
+  bytes.write("BM");
+  for (const [at, value] of [
+    [2, bytes.length],
+    [10, 54],
+    [14, 40],
+    [18, side],
+    [22, side],
+    [34, side * side * 3],
+  ] as const)
+    bytes.writeUInt32LE(value, at);
+  bytes.fill(0, 46, 54);
+  bytes.fill(0, 30, 34);
+  bytes.writeUInt16LE(1, 26);
+  bytes.writeUInt16LE(24, 28);
+  bytes.writeUInt32LE(seed, 54);
+  return bytes;
+}
+
+test("an import reads each image once, looks at the folder seldom, and is told in few events", async (t) => {
+  const folder = await temporaryFolder(t);
+  const { call, project, url } = await opened(folder);
+  const { events, heard } = listened(t, url);
+  await heard(({ event }) => event === "runs");
+  const reads = new Map<string, number>();
+  const { open, readdir } = promises;
+  let listings = 0;
+  t.mock.method(promises, "open", (async (file, flags, mode) => {
+    if (String(file).endsWith(".bmp")) reads.set(String(file), (reads.get(String(file)) ?? 0) + 1);
+    return open(file, flags, mode);
+  }) satisfies typeof open);
+  t.mock.method(promises, "readdir", ((file: string, ...rest: []) => {
+    if (file === path.join(folder, "unlabelled")) listings++;
+    return readdir(file, ...rest);
+  }) as typeof readdir);
+  const count = 30;
+  const send = (i: number, name: string) => call("POST", `/images?name=${name}.bmp`, bitmap(i));
+  const told = () => events.filter(({ event }) => event === "project").length;
+  const answers = await Promise.all(
+    Array.from({ length: count }, (_, i) => [send(i, `a${i}`), send(i, `again${i}`)]).flat(),
+  );
+  const added = answers.filter(({ json }) => (json as { id: string | null }).id !== null);
+  assert.equal(added.length, count, "each once, also of those that come at the same time");
+  assert.equal(reads.size, count - 1 + 1);
+  assert.deepEqual([...new Set(reads.values())], [1]);
+  assert.ok(listings <= 2 * count, `the folder was listed ${listings} times`);
+  assert.ok(told() < count, `${told()} events`);
+  // The last change is told too, and what was kept beside the folder is what lies in it.
+  const before = told();
+  await send(count, "last");
+  await until(() => told() > before);
+  const ids = (await project()).images.map(({ id }) => id);
+  assert.deepEqual(
+    [...ids].sort(),
+    readdirSync(path.join(folder, "unlabelled"))
+      .map((name) => `unlabelled/${name}`)
+      .sort(),
+  );
+});
+
+test("a folder that is dropped is known at once: labels, masks, and what a training would learn from", async (t) => {
+  const folder = await temporaryFolder(t);
+  const { call, project, studio } = await opened(folder);
+  const add = async (name: string, bytes: Buffer): Promise<void> => {
+    const { status, text } = await call("POST", `/images?name=${encodeURIComponent(name)}`, bytes);
+    assert.equal(status, 200, text);
+  };
+  for (const [i, name] of ["train/good/a", "train/good/b", "train/crack/c", "test/crack/d", "test/good/e"].entries())
+    await add(`bottle/${name}.png`, await pngImage(40, 36, i));
+  const source = path.join(folder, "..", "masks");
+  for (const name of ["c", "d"]) {
+    await writeMask(path.join(source, `${name}.png`));
+    await add(`bottle/ground_truth/crack/${name}_mask.png`, readFileSync(path.join(source, `${name}.png`)));
+  }
+  // Without a look between: labels of what has just come.
+  const { status } = await call("POST", "/labels", { ids: ["test/crack/d.png"], label: "defect", split: "train" });
+  assert.equal(status, 200);
+  const now = await project();
+  assert.deepEqual(now.counts, {
+    unlabelled: 0,
+    trainGood: 2,
+    trainDefect: 2,
+    trainMasks: 2,
+    testGood: 1,
+    testDefect: 0,
+  });
+  await studio.close();
+  assert.deepEqual(await (await opened(folder)).project(), now);
+});
+
+test("an image that a request names twice is labelled once", async (t) => {
+  const folder = await temporaryFolder(t);
+  await writeTree(path.join(folder, "data"), ["train/good/0.png", "train/good/1.png", "train/good/2.png"]);
+  const { call } = await opened(folder);
+  const { status, json } = await call("POST", "/labels", { ids: Array(2).fill("train/good/0.png"), label: "defect" });
+  assert.equal(status, 200);
+  assert.equal((json as { moved: Moved[] }).moved.length, 1);
+  assert.equal((await call("POST", "/removals", { ids: Array(2).fill("train/good/1.png") })).status, 200);
+});
+
+test("a kind that the data set has is a name, whatever its name; a label comes back to it when it is empty", async (t) => {
+  const folder = await temporaryFolder(t);
+  await writeTree(path.join(folder, "data"), ["train/good/0.png", "train/good/1.png", "train/#1 (left)/2.png"]);
+  const { call } = await opened(folder);
+  const label = async (id: string, rest: object) => {
+    const { status, json, text } = await call("POST", "/labels", { ids: [id], ...rest });
+    assert.equal(status, 200, text);
+    return (json as { moved: Moved[] }).moved[0]!.to;
+  };
+  const good = await label("train/#1 (left)/2.png", { label: "good" });
+  assert.equal(await label(good, { label: "defect", kind: "#1 (left)" }), "train/#1 (left)/2.png");
+  assert.equal(await label("train/good/0.png", { label: "defect", kind: "#1 (left)" }), "train/#1 (left)/0.png");
+  for (const kind of ["#2", "../#1 (left)", "good"])
+    assert.equal((await call("POST", "/labels", { ids: ["train/good/1.png"], label: "defect", kind })).status, 400);
+});
+
+const otherDisk = "/dev/shm";
+const hasOtherDisk = existsSync(otherDisk) && statSync(otherDisk).dev !== statSync(os.tmpdir()).dev;
+
+test(
+  "data on another disk: a folder of masks goes aside and comes back whole",
+  { skip: !hasOtherDisk && `${otherDisk} is not another disk than ${os.tmpdir()}` },
+  async (t) => {
+    const data = mkdtempSync(path.join(otherDisk, "supersimplenet-test-"));
+    t.after(() => rmSync(data, { recursive: true, force: true }));
+    await writeTree(data, ["train/good/0.png", "train/good/1.png", "test/dent/2.png"]);
+    const masks = path.join(data, "ground_truth/dent/2");
+    for (const name of ["a.png", "b.png"]) await writeMask(path.join(masks, name));
+    const folder = await temporaryFolder(t);
+    const { call, project } = await opened(folder, { data });
+    const label = async (id: string, rest: object): Promise<void> => {
+      const { status, text } = await call("POST", "/labels", { ids: [id], ...rest });
+      assert.equal(status, 200, text);
+    };
+    await label("test/dent/2.png", { label: "good" });
+    assert.ok(!existsSync(masks));
+    const [stamp] = readdirSync(path.join(folder, ".studio/removed"));
+    assert.deepEqual(readdirSync(path.join(folder, ".studio/removed", stamp!, "2")).sort(), ["a.png", "b.png"]);
+    await label("test/good/2.png", { label: "defect", kind: "dent" });
+    assert.deepEqual(readdirSync(masks).sort(), ["a.png", "b.png"]);
+    await label("test/dent/2.png", { label: null });
+    await writeImage(path.join(folder, "unlabelled/3.png"));
+    await project();
+    await label("unlabelled/2.png", { label: "defect", kind: "dent" });
+    await label("unlabelled/3.png", { label: "good" });
+    assert.deepEqual((await project()).images.map(({ id, mask }) => `${id}${mask === null ? "" : " mask"}`).sort(), [
+      "train/dent/2.png mask",
+      "train/good/0.png",
+      "train/good/1.png",
+      "train/good/3.png",
+    ]);
+  },
+);
+
+test("what is wrong in a request is said in words", async (t) => {
+  const { call } = await opened(await temporaryFolder(t));
+  for (const [method, address, body, wanted] of [
+    ["POST", "/labels", { ids: "x", label: "good" }, /^'ids' of the request/],
+    ["POST", "/labels", { ids: ["x"], label: "bad" }, /^'label' of the request/],
+    ["POST", "/labels", null, /^The request /],
+    ["PUT", "/runs/x/threshold", { value: "1" }, /^'value' of the request/],
+    ["POST", "/runs", { name: "a/b", flags: {} }, /^The name of a run has letters/],
+    ["GET", "/runs/-", undefined, /^The name of a run has letters/],
+  ] as const) {
+    const { status, json } = await call(method, address, body);
+    const { code, message } = (json as { error: { code: string; message: string } }).error;
+    assert.deepEqual([status, code], [400, "BAD_REQUEST"], message);
+    assert.match(message, wanted);
+    assert.doesNotMatch(message, /Invalid|expected|received|undefined/);
+  }
 });

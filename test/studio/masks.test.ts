@@ -138,3 +138,52 @@ test("a mask of another size, of a good part, or that is no image is refused", a
   assert.equal((await call("PUT", "/mask?id=nothing", await onePixel())).status, 404);
   assert.deepEqual(await masksIn(folder), before);
 });
+
+test("where masks of both splits lie in one folder, a masked image changes its split with its mask", async (t) => {
+  const folder = await temporaryFolder(t);
+  const images = ["train/good/0.png", "train/good/1.png", "train/dent/2.png", "test/dent/3.png"];
+  const masks = ["ground_truth/dent/2_mask.png", "ground_truth/dent/3_mask.png"];
+  await writeTree(path.join(folder, "data"), images, masks);
+  const { call } = await opened(folder);
+  const swap = async (id: string, split: string): Promise<void> => {
+    const { status, text } = await call("POST", "/labels", { ids: [id], label: "defect", split });
+    assert.equal(status, 200, text);
+  };
+  await swap("test/dent/3.png", "train");
+  assert.deepEqual(await masksIn(folder), [
+    "train/dent/2.png data/ground_truth/dent/2_mask.png",
+    "train/dent/3.png data/ground_truth/dent/3_mask.png",
+  ]);
+  await swap("train/dent/3.png", "test");
+  assert.deepEqual(await masksIn(folder), [
+    "train/dent/2.png data/ground_truth/dent/2_mask.png",
+    "test/dent/3.png data/ground_truth/dent/3_mask.png",
+  ]);
+});
+
+test("where it is not clear whose a mask is, no drawing settles it without a word", async (t) => {
+  const folder = await temporaryFolder(t);
+  const images = ["train/good/0.png", "train/good/1.png", "train/dent/3.png", "test/dent/3.png", "train/dent/4.png"];
+  await writeTree(path.join(folder, "data"), images, ["ground_truth/dent/3_mask.png"]);
+  const { call, project } = await opened(folder);
+  assert.match((await project()).problems.join(), /could belong to train\/dent\/3\.png or to the test image/);
+  const mask = await onePixel();
+  for (const [method, address] of [
+    ["PUT", "/mask?id=train/dent/4.png"],
+    ["PUT", "/mask?id=train/dent/3.png"],
+    ["POST", "/images?name=set/ground_truth/train/dent/4_mask.png"],
+  ] as const) {
+    const { status, json } = await call(method, address, mask);
+    assert.equal(status, 409, address);
+    assert.match((json as { error: { message: string } }).error.message, /make an empty folder ground_truth\/train/);
+  }
+  assert.ok(!existsSync(path.join(folder, "data/ground_truth/train")));
+  // What the message says helps.
+  mkdirSync(path.join(folder, "data/ground_truth/train"));
+  await project();
+  assert.equal((await call("PUT", "/mask?id=train/dent/4.png", mask)).status, 200);
+  assert.deepEqual(await masksIn(folder), [
+    "train/dent/4.png data/ground_truth/train/dent/4_mask.png",
+    "test/dent/3.png data/ground_truth/dent/3_mask.png",
+  ]);
+});

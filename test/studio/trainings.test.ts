@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { before, test, type TestContext } from "node:test";
@@ -14,7 +15,7 @@ import type {
   StudioRun,
   Suggestions,
 } from "../../lib/studio/types.js";
-import { temporaryFolder } from "../datasets/files.js";
+import { failure, temporaryFolder } from "../datasets/files.js";
 import { until } from "../support/until.js";
 import { listened, type Opened, opened } from "./support.js";
 import { copyFile, cp, mkdir, mkdtemp, readdir } from "node:fs/promises";
@@ -71,6 +72,13 @@ test(
     assert.deepEqual([epochs, steps], [40, 40]);
     assert.ok(Math.abs(seconds! - 40 * secondsPerStep!) < 1e-9 && secondsPerStep! > 0);
     assert.deepEqual((await call("GET", "/runs")).json, { runs: [] }, "a trial leaves nothing");
+    // Trainings that end before the trial would.
+    for (const few of [1, 2]) {
+      const { status, json, text } = await call("POST", "/estimate", { flags: { ...flags, epochs: String(few) } });
+      assert.equal(status, 200, text);
+      assert.equal((json as Record<string, number>)["steps"], few);
+      assert.ok((json as Record<string, number>)["seconds"]! > 0);
+    }
 
     const begun = await call("POST", "/runs", { flags });
     assert.equal(begun.status, 200, begun.text);
@@ -98,11 +106,20 @@ test(
     assert.equal(evaluation!.images.length, 9);
     const values = evaluation!.images.map(({ value }) => value).sort((a, b) => a - b);
     const wanted = (values[4]! + values[5]!) / 2;
+    // Far from all logits, where the score is 1 or 0 by rounding.
+    const file = path.join(folder, "runs", name, "model.safetensors");
+    for (const far of [45, -800]) {
+      assert.equal(evaluation!.axis.kind, "score");
+      const { status, json, text } = await call("PUT", `/runs/${name}/threshold`, { value: far });
+      assert.equal(status, 200, text);
+      assert.equal((await Model.load(file)).config.thresholds.scoreLogit, far);
+      const verdicts = new Set((json as Judgement).evaluation!.images.map(({ verdict }) => verdict));
+      assert.deepEqual([...verdicts], [far > 0 ? "good" : "defect"]);
+    }
     const set = await call("PUT", `/runs/${name}/threshold`, { value: wanted });
     assert.equal(set.status, 200, set.text);
     const after = (set.json as Judgement).evaluation!;
     assert.equal(after.images.filter(({ verdict }) => verdict === "defect").length, 4);
-    const file = path.join(folder, "runs", name, "model.safetensors");
     const model = await Model.load(file);
     assert.ok(Math.abs(model.config.thresholds.scoreLogit - wanted) < 1e-9);
     const metrics = JSON.parse(readFileSync(path.join(folder, "runs", name, "metrics.json"), "utf8"));
@@ -214,7 +231,11 @@ test(
     const body = JSON.stringify({ name: "long", flags: { ...flags, epochs: "4000" } });
     await fetch(`${url}/api/v1/runs`, { method: "POST", body, headers: { "content-type": "application/json" } });
     await heard((event) => event.event === "epoch" && event.epoch.epoch >= 3);
+    const refused = await opened(folder).catch((error: unknown) => error);
+    assert.ok(failure("FILE_ERROR", "Another studio is at work", "stop it with Ctrl-C")(refused));
+    const gone = once(killed, "exit");
     killed.kill("SIGKILL");
+    await gone;
     const studio = await opened(folder);
     await isIn(studio, "long", "running");
     const next = listened(t, studio.url);
@@ -249,6 +270,28 @@ test(
     assert.match(await wrong({ name: "fails", flags }), /There is a run 'fails' already/);
     await studio.studio.close();
     writeFileSync(path.join(folder, ".studio", "trainings.json"), "{");
-    assert.deepEqual((await (await opened(folder)).call("GET", "/runs")).json, { runs: [] });
+    const next = await opened(folder);
+    assert.deepEqual((await next.call("GET", "/runs")).json, { runs: [] });
+    await next.studio.close();
+
+    // Of several entries those that can be read are kept.
+    const kept = { name: "kept", state: "stopped", flags, data: null, error: null };
+    const damaged = [
+      null,
+      7,
+      "x",
+      { ...kept, name: "a", flags: null },
+      { ...kept, name: "b", flags: { epochs: 2 } },
+      { ...kept, name: "c", flags: ["x"] },
+      { ...kept, name: "d", state: "odd" },
+      { ...kept, name: "../e" },
+      { ...kept, name: "f", error: 3 },
+    ];
+    writeFileSync(path.join(folder, ".studio", "trainings.json"), JSON.stringify([...damaged, kept]));
+    const { json } = await (await opened(folder)).call("GET", "/runs");
+    assert.deepEqual(
+      (json as { runs: StudioRun[] }).runs.map(({ name, state: its }) => [name, its]),
+      [["kept", "stopped"]],
+    );
   },
 );

@@ -3,6 +3,7 @@ import { useMemo, useState } from "preact/hooks";
 import type { ReportEvaluation, ReportImage, ReportPicture } from "../../lib/report/types.js";
 import { byInterest, isMistake } from "../../lib/report/order.js";
 import { isDefect } from "./numbers.js";
+import { useOverlays } from "./overlays.js";
 import { texts } from "./texts.js";
 
 type Filter = keyof typeof texts.filters;
@@ -18,8 +19,7 @@ interface Props {
 export function Gallery({ evaluation, threshold, onImage }: Props) {
   const { images, withoutPictures } = evaluation;
   const [filter, setFilter] = useState<Filter>("all");
-  const [heat, setHeat] = useState(45);
-  const [mask, setMask] = useState(true);
+  const { style, showMask, fields } = useOverlays(true);
   const [shown, setShown] = useState(page);
   const chosen = useMemo(() => {
     const wanted: Record<Filter, (image: ReportImage) => boolean> = {
@@ -46,25 +46,12 @@ export function Gallery({ evaluation, threshold, onImage }: Props) {
             </label>
           ))}
         </fieldset>
-        <label>
-          {texts.heat}
-          <input
-            type="range"
-            min={0}
-            max={100}
-            value={heat}
-            onInput={(event) => setHeat(Number(event.currentTarget.value))}
-          />
-        </label>
-        <label class="check">
-          <input type="checkbox" checked={mask} onChange={(event) => setMask(event.currentTarget.checked)} />{" "}
-          {texts.mask}
-        </label>
+        {fields}
       </div>
       {chosen.length === 0 && <p>{texts.none}</p>}
-      <ul class="tiles" style={{ "--heat": heat / 100 }}>
+      <ul class="tiles" style={style}>
         {chosen.slice(0, shown).map((image) => (
-          <Tile key={image.id} image={image} threshold={threshold} mask={mask} onImage={onImage} />
+          <Tile key={image.id} image={image} threshold={threshold} mask={showMask} onImage={onImage} />
         ))}
       </ul>
       {chosen.length > shown && (

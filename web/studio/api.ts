@@ -6,7 +6,6 @@ import type {
   Moved,
   RunDetails,
   StudioDetection,
-  StudioEvent,
   StudioImage,
   StudioProject,
   StudioRun,
@@ -99,12 +98,3 @@ export const api = {
   suggestions: async () => (await json<{ suggestions: Suggestions | null }>("/api/v1/suggestions")).suggestions,
   line: async () => (await json<{ results: LineResult[] }>("/api/v1/line")).results,
 };
-
-/** Calls `onEvent` with what the server tells, and `onState` when it is lost or back. Returns what ends that. */
-export function listen(onEvent: (event: StudioEvent) => void, onState: (isThere: boolean) => void): () => void {
-  const source = new EventSource("/api/v1/events");
-  source.onopen = () => onState(true);
-  source.onerror = () => onState(false); // it tries again by itself
-  source.onmessage = ({ data }) => onEvent(JSON.parse(data as string) as StudioEvent);
-  return () => source.close();
-}

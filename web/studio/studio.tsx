@@ -1,7 +1,6 @@
 import { createContext } from "preact";
-import { useCallback, useContext, useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useCallback, useContext, useEffect, useMemo, useState } from "preact/hooks";
 
-import type { ReportEpoch } from "../../lib/report/types.js";
 import type {
   LineResult,
   StudioEvent,
@@ -10,7 +9,9 @@ import type {
   Suggestions,
   TrainingProgress,
 } from "../../lib/studio/types.js";
-import { api, listen } from "./api.js";
+import { api } from "./api.js";
+import { listen } from "./live.js";
+import { type Heard, heardOf, nothingHeard, stillRunning } from "./train/epochs.js";
 
 /** Work on many images. */
 export interface Work {
@@ -27,8 +28,7 @@ export interface Studio {
   reload(): Promise<void>;
   runs: readonly StudioRun[];
   progress: TrainingProgress | undefined;
-  /** Of the run that trains, since the page is open. */
-  epochs: { run: string; epochs: readonly ReportEpoch[] };
+  epochs: Heard;
   work: Work | undefined;
   suggestions: Suggestions | null;
   line: readonly LineResult[];
@@ -67,14 +67,13 @@ export function useStudioState(): Studio | undefined {
   const [project, setProject] = useState<StudioProject>();
   const [runs, setRuns] = useState<readonly StudioRun[]>([]);
   const [progress, setProgress] = useState<TrainingProgress>();
-  const [epochs, setEpochs] = useState<Studio["epochs"]>({ run: "", epochs: [] });
+  const [epochs, setEpochs] = useState(nothingHeard);
   const [work, setWork] = useState<Work>();
   const [suggestions, setSuggestions] = useState<Suggestions | null>(null);
   const [line, setLine] = useState<readonly LineResult[]>([]);
   const [isThere, setThere] = useState(true);
   const [message, tell] = useState<Message>();
   const [chosen, setChosen] = useState(() => localStorage.getItem(modelKey));
-  const wasThere = useRef(true);
 
   const reload = useCallback(async () => setProject(await api.project()), []);
 
@@ -89,26 +88,23 @@ export function useStudioState(): Studio | undefined {
       if (event.event === "project") void reload().catch(() => undefined);
       else if (event.event === "runs") {
         setRuns(event.runs);
+        setEpochs((before) => stillRunning(before, event.runs));
         if (!event.runs.some(({ state }) => state === "running")) setProgress(undefined);
       } else if (event.event === "progress") setProgress(event.progress);
-      else if (event.event === "epoch")
-        setEpochs((before) => ({
-          run: event.run,
-          epochs: [...(before.run === event.run ? before.epochs : []), event.epoch],
-        }));
+      else if (event.event === "epoch") setEpochs((before) => heardOf(before, event.run, event.epoch));
       else if (event.event === "suggestions") setSuggestions(event.suggestions);
       else if (event.event === "line") setLine(event.results);
       else setWork(event.done < event.total ? { kind: event.event, ...event } : undefined);
     };
-    return listen(onEvent, (there) => {
-      setThere(there);
-      if (!there) {
+    return listen({
+      onEvent,
+      onState(there) {
+        setThere(there);
+        if (there) return;
         setProgress(undefined);
         setWork(undefined);
-      }
-      // What happened meanwhile was not heard.
-      if (there && !wasThere.current) void load().catch(() => undefined);
-      wasThere.current = there;
+      },
+      onMissed: () => void load().catch(() => undefined),
     });
   }, [reload]);
 

@@ -41,8 +41,6 @@ export const texts = {
   image: "image",
   model: "Model",
   kind: "Kind of defect",
-  heat: "Heat map",
-  mask: "Mask",
   score: "score",
   verdict: "verdict",
   time: "time",
@@ -96,6 +94,8 @@ export const texts = {
   masksDone: (done: number, of: number) => `${done} of ${counted(of, "defect")} with a mask`,
   noDefects: "No image is labelled as a defect",
   noDefectsHelp: "Masks show where defects are. Label some defects first.",
+
+  maskNotSaved: (id: string, reason: string) => `The mask of ${id} was not saved: ${reason} Open it to draw it again.`,
 
   // Train
   newTraining: "New training",

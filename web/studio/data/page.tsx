@@ -23,10 +23,12 @@ export function DataPage() {
   const [active, setActive] = useState<string>();
   const [kind, setKind] = useState("defect");
   const [opened, setOpened] = useState<string>();
-  const [validation, setValidation] = useState<Validation>();
+  const [checked, setChecked] = useState<Validation>();
   const [importing, setImporting] = useState<string>();
   const [isOver, setOver] = useState(false);
 
+  // What was found in other data than those that are there now says nothing of these.
+  const validation = checked?.data === project.data ? checked : undefined;
   const suggested = useMemo(() => new Map(suggestions?.images.map((one) => [one.id, one])), [suggestions]);
   const images = useMemo(() => {
     const found = project.images.filter(
@@ -63,7 +65,7 @@ export function DataPage() {
     const goesOn = chosen.length === 1 && after !== undefined;
     if (goesOn) select([after.id]);
     const now = await labelling.store(chosen, [{ ids, ...wanted }]);
-    if (!goesOn) select(ids.map((id) => now.get(id)!));
+    if (!goesOn) select(ids.map((id) => now?.get(id) ?? id));
   };
 
   const undo = async (): Promise<void> => {
@@ -82,7 +84,7 @@ export function DataPage() {
       return ids.length === 0 ? [] : [{ ids, label: its, split } as const];
     });
     const now = await labelling.store(labelled, requests);
-    select(chosen.map(({ id }) => now.get(id) ?? id));
+    select(chosen.map(({ id }) => now?.get(id) ?? id));
   };
 
   const remove = (): Promise<void> =>
@@ -221,7 +223,12 @@ export function DataPage() {
         <button
           type="button"
           class="plain"
-          onClick={() => void attempt(async () => setValidation(await api.validate()))}
+          onClick={() =>
+            void attempt(async () => {
+              setChecked(await api.validate());
+              await studio.reload();
+            })
+          }
         >
           {texts.check}
         </button>

@@ -1,6 +1,7 @@
 import { useEffect, useState } from "preact/hooks";
 
 import type { StudioDetection, StudioImage } from "../../../lib/studio/types.js";
+import { useOverlays } from "../../report/overlays.js";
 import { addresses, api } from "../api.js";
 import { Dialog } from "../dialog.js";
 import { useAttempt, useStudio } from "../studio.js";
@@ -58,15 +59,22 @@ interface JudgedProps {
 
 /** Image, heat map with its opacity, mask and regions, and the scores. */
 export function Judged({ source, mask, detection }: JudgedProps) {
-  const [heat, setHeat] = useState(45);
-  const [showMask, setShowMask] = useState(true);
-  const { width = 1, height = 1 } = detection ?? {};
+  const { style, showMask, fields } = useOverlays(mask !== undefined);
+  const [loaded, setLoaded] = useState({ width: 1, height: 1 });
+  // Of a file that the browser cannot show only the model knows the size.
+  const { width, height } = detection ?? loaded;
   return (
     <>
-      <div class="judged" style={{ "--heat": heat / 100, aspectRatio: `${width} / ${height}` }}>
-        <img src={source} alt={texts.theImage} />
+      <div class="judged" style={{ ...style, aspectRatio: `${width} / ${height}` }}>
+        <img
+          src={source}
+          alt={texts.theImage}
+          onLoad={({ currentTarget: { naturalWidth, naturalHeight } }) =>
+            setLoaded({ width: naturalWidth, height: naturalHeight })
+          }
+        />
         {detection && <img class="heat" src={detection.heat} alt="" />}
-        {showMask && mask !== undefined && <div class="mask" style={{ maskImage: `url("${mask}")` }} />}
+        {showMask && <div class="mask" style={{ maskImage: `url("${mask}")` }} />}
         {detection && (
           <svg viewBox={`0 0 ${width} ${height}`} preserveAspectRatio="none" aria-hidden="true">
             {detection.regions.map((region) => (
@@ -81,24 +89,7 @@ export function Judged({ source, mask, detection }: JudgedProps) {
           </svg>
         )}
       </div>
-      <div class="fields">
-        <label>
-          {texts.heat}
-          <input
-            type="range"
-            min={0}
-            max={100}
-            value={heat}
-            onInput={(event) => setHeat(Number(event.currentTarget.value))}
-          />
-        </label>
-        {mask !== undefined && (
-          <label class="check">
-            <input type="checkbox" checked={showMask} onChange={(event) => setShowMask(event.currentTarget.checked)} />{" "}
-            {texts.mask}
-          </label>
-        )}
-      </div>
+      <div class="fields">{fields}</div>
       {detection ? (
         <p>
           <strong class={`verdict ${detection.verdict}`}>{texts.verdicts[detection.verdict]}</strong>{" "}

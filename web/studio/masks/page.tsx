@@ -7,12 +7,14 @@ import { MaskEditor } from "./editor.js";
 
 /** The mask of one defect, and the way to the next one. `rest`: the image's id; empty: the first defect without a mask. */
 export function MaskPage({ rest }: { rest: string }) {
-  const { project, reload, model } = useStudio();
+  const { project, reload, model, tell } = useStudio();
   const defects = project.images.filter(({ label }) => label === "defect");
   const image =
     rest === "" ? (defects.find(({ mask }) => mask === null) ?? defects[0]) : defects.find(({ id }) => id === rest);
   /** The mask that the editor shows: what another page stores meanwhile is not written over. */
   const seen = useRef<{ id: string; mask: string | null }>({ id: "", mask: null });
+  /** The image whose mask was not saved, as the user was told. */
+  const failed = useRef("");
   if (image && seen.current.id !== image.id) seen.current = { id: image.id, mask: image.mask };
   // The address says which, so that it stays the same one when it has its mask.
   const id = image?.id;
@@ -53,8 +55,17 @@ export function MaskPage({ rest }: { rest: string }) {
         {...(model && { propose: () => api.proposal(model.name, image.id) })}
         onSave={async (mask) => {
           const { id: shownId, mask: before } = seen.current;
-          const stored = await api.saveMask(image.id, shownId === image.id ? before : image.mask, mask);
-          seen.current = { id: image.id, mask: stored.mask };
+          try {
+            const stored = await api.saveMask(image.id, shownId === image.id ? before : image.mask, mask);
+            if (seen.current.id === image.id) seen.current.mask = stored.mask;
+            if (failed.current === image.id) tell(undefined);
+            failed.current = "";
+          } catch (error) {
+            // The editor says so too, but may show another image by now, or be gone.
+            failed.current = image.id;
+            tell({ text: texts.maskNotSaved(image.id, (error as Error).message), isError: true });
+            throw error;
+          }
           await reload();
         }}
       />

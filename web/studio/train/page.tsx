@@ -1,12 +1,12 @@
 import { useEffect, useState } from "preact/hooks";
 
-import type { ReportEpoch } from "../../../lib/report/types.js";
 import type { RunDetails, StudioRun, TrainingProgress } from "../../../lib/studio/types.js";
 import { TrainingCurves } from "../../report/curves.js";
 import { addresses, api } from "../api.js";
 import { useAttempt, useStudio } from "../studio.js";
 import { texts } from "../texts.js";
 import { Compare } from "./compare.js";
+import { merged } from "./epochs.js";
 import { TrainForm } from "./form.js";
 import { duration } from "./time.js";
 
@@ -195,10 +195,4 @@ function progressOf(progress: TrainingProgress | undefined): number {
   const { stage, done, total, epoch, epochs } = progress;
   const part = total > 0 ? done / total : 0;
   return stage === "train" && epochs > 0 ? Math.max(0, epoch - 1 + part) / epochs : part;
-}
-
-/** What the file had when the page came, and what was heard since. */
-function merged(before: readonly ReportEpoch[], heard: readonly ReportEpoch[]): ReportEpoch[] {
-  const byEpoch = new Map([...before, ...heard].map((one) => [one.epoch, one]));
-  return [...byEpoch.values()].sort((a, b) => a.epoch - b.epoch);
 }

@@ -11,6 +11,8 @@ import { Camera } from "./camera.js";
 import { Line } from "./line.js";
 
 interface Shown {
+  /** The model that was asked, as it was. */
+  model: string;
   name: string;
   source: string;
   detection: StudioDetection | undefined;
@@ -19,7 +21,7 @@ interface Shown {
 export function UsePage({ rest }: { rest: string }) {
   const { model } = useStudio();
   const attempt = useAttempt();
-  const [shown, setShown] = useState<Shown>();
+  const [latest, setShown] = useState<Shown>();
   const [isCamera, setCamera] = useState(false);
   const input = useRef<HTMLInputElement>(null);
   const source = useRef<string | undefined>(undefined);
@@ -33,14 +35,17 @@ export function UsePage({ rest }: { rest: string }) {
         </p>
       </NoModel>
     );
+  const now = `${model.name} ${model.finished}`;
+  // What another model said of the image would stand under this one's name.
+  const shown = latest?.model === now ? latest : undefined;
   const judge = (name: string, image: Blob): Promise<void> =>
     attempt(async () => {
       if (source.current) URL.revokeObjectURL(source.current);
       source.current = URL.createObjectURL(image);
-      const asked: Shown = { name, source: source.current, detection: undefined };
+      const asked: Shown = { model: now, name, source: source.current, detection: undefined };
       setShown(asked);
       const detection = await api.detect(model.name, name, image);
-      setShown((now) => (now === asked ? { ...asked, detection } : now));
+      setShown((last) => (last === asked ? { ...asked, detection } : last));
     });
   return (
     <div

@@ -1,0 +1,40 @@
+import type { Size } from "../view/mismatch.js";
+import type { Strip } from "./see.js";
+
+/** Gathers the strips of a map. Ignored pixels get the lowest value of the others. */
+export class GatheredMap {
+  #data: Float32Array | undefined;
+  #lowest = Infinity;
+  #ignores = false;
+  #peak = -Infinity;
+
+  constructor(private readonly size: Size) {}
+
+  add({ values, first, rows, ignored }: Strip): void {
+    if (ignored) this.#ignores = true;
+    for (let i = 0; i < values.length; i++) {
+      const value = values[i]!;
+      if (ignored && ignored[i] !== 0) values[i] = NaN;
+      else {
+        if (value < this.#lowest) this.#lowest = value;
+        // NaN stays: it tells of weights that overflow.
+        if (!(value <= this.#peak)) this.#peak = value;
+      }
+    }
+    const { width, height } = this.size;
+    if (rows === height) this.#data = values;
+    else (this.#data ??= new Float32Array(width * height)).set(values, first * width);
+  }
+
+  /** The maximum, but for ignored pixels. */
+  get peak(): number {
+    return this.#peak;
+  }
+
+  /** The whole map, once all strips have come. */
+  data(): Float32Array {
+    const data = this.#data!;
+    if (this.#ignores) for (let i = 0; i < data.length; i++) if (Number.isNaN(data[i]!)) data[i] = this.#lowest;
+    return data;
+  }
+}
