@@ -349,7 +349,8 @@ function configOf(json: string | undefined, version: number, fail: Fail): ModelC
 }
 
 /**
- * Fills in what older formats lack; their thresholds hold as they are. Before format 4 all images were read with 16 bits;
+ * Fills in what older formats lack; their thresholds hold as they are. Before format 5 there were no views (their default is
+ * the whole image, stretched); before format 4 all images were read with 16 bits;
  * before format 3 the score alone decided. Format 1 does not say how well its thresholds are known.
  */
 function fromOlder(config: unknown, version: number): unknown {

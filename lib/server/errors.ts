@@ -50,6 +50,7 @@ const libraryStatus: Partial<Record<ErrorCode, number>> = {
   INVALID_OPTION: 400,
   UNKNOWN_OPTION: 400,
   IMAGE_UNREADABLE: 422,
+  VIEW_MISMATCH: 422,
   FILE_CORRUPT: 422, // a model file that was sent
   MODEL_INVALID: 422,
   MODEL_TOO_NEW: 422,
