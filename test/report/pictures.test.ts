@@ -327,6 +327,7 @@ test("arrays of another size than they claim, and a range that is none, are refu
   const map = { data: new Float32Array(5), width: 2, height: 2 };
   const wrong: [string, () => Promise<unknown>][] = [
     ["map", () => heatMapPng(map, range)],
+    ["map", () => heatMapPng({ data: new Float32Array(0), width: 0, height: 0 }, range)],
     ["range", () => heatMapPng({ ...map, data: new Float32Array(4) }, { low: 1, high: 1 })],
     ["range.high", () => heatMapPng({ ...map, data: new Float32Array(4) }, { low: 1, high: NaN })],
     [
