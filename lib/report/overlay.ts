@@ -64,7 +64,8 @@ function checkMap(where: string, name: string, map: MapValues): void {
   const { data, width, height } = (map ?? {}) as MapValues;
   if (!types.isFloat32Array(data) || data.length !== width * height)
     throw invalid(where, name, `${width} x ${height} values`, data);
-  if (data.length === 0) throw invalid(where, name, "a map, which mapSize 'none' does not keep,", `${width} x ${height}`);
+  if (data.length === 0)
+    throw invalid(where, name, "a map, which mapSize 'none' does not keep,", `${width} x ${height}`);
 }
 
 function checkInputs(where: string, inputs: readonly OverlayInput[], range: ColourRange): void {
