@@ -22,6 +22,7 @@ export type { Rectangle } from "./images/rectangle.js";
 export { Trainer } from "./training/trainer.js";
 export type { EpochEvent, FitOptions, SnapshotEvent, StartEvent, StepEvent } from "./training/events.js";
 export type { DistributedOptions, TrainerOptions } from "./schema/types.js";
+export { describeView, type DescribeViewOptions, type ViewDescription } from "./training/describe_view.js";
 export { mergeOptions } from "./schema/check.js";
 export { regimePresets } from "./schema/presets.js";
 export { trainerDefaults } from "./schema/training.js";

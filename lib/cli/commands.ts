@@ -16,6 +16,11 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import("./train.js")).train,
   },
   {
+    name: "view",
+    summary: "see what the network will see of images: regions, tiles, sizes of defects",
+    load: async () => (await import("./view.js")).view,
+  },
+  {
     name: "evaluate",
     summary: "compute the metrics of a model on a data set",
     load: async () => (await import("./evaluate.js")).evaluate,

@@ -63,15 +63,16 @@ async function overlayWriter(
   config: ModelConfig,
 ): Promise<{ add(sample: Sample, detection: Detection): Promise<void>; finish(): Promise<void> }> {
   const { ColourScale } = await import("../report/colours.js");
-  const { overlayOf } = await import("../report/overlay.js");
-  const { overlayPng } = await import("../report/overlay.js");
+  const { overlayOf, overlayPng } = await import("../report/overlay.js");
+  const { pictureMap } = await import("../report/reduce.js");
   const scale = new ColourScale(config.thresholds.pixelLogit);
   const { bitDepth } = networkSettings(config);
   return {
-    add: (sample, detection) => {
+    async add(sample, detection) {
       const file = files.get(sample.id)!;
-      return scale.add(detection.map.data, async (range) =>
-        writeWholeFile(file, await overlayPng(await overlayOf(sample, detection, bitDepth), range)),
+      const drawn = { ...detection, map: await pictureMap(detection.map) };
+      await scale.add(drawn.map.data, async (range) =>
+        writeWholeFile(file, await overlayPng(await overlayOf(sample, drawn, bitDepth), range)),
       );
     },
     finish: async () => void (await scale.finish()),

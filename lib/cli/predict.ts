@@ -9,6 +9,7 @@ import type { Detection } from "../detection/types.js";
 import { hasCode, option as flagOf, SuperSimpleNetError, text } from "../errors.js";
 import { firstOf } from "../datasets/listing.js";
 import { ImageWarnings } from "../images/warnings.js";
+import type { ColourRange } from "../report/colours.js";
 import { mapSuffixes, overlaySuffix, pictureNames } from "../report/names.js";
 import { detectorOptions } from "../schema/detection.js";
 import { option } from "../schema/option.js";
@@ -203,6 +204,7 @@ async function pictureWriter(
   const { ColourScale } = await import("../report/colours.js");
   const { heatMapPng, overlayPng } = await import("../report/overlay.js");
   const { npyFile } = await import("../report/npy.js");
+  const { pictureMap } = await import("../report/reduce.js");
   const { decodeImage } = await import("../images/decode.js");
   const scale = new ColourScale(pixelThreshold);
   return {
@@ -216,12 +218,16 @@ async function pictureWriter(
       if (map !== undefined && format === "npy") await write("map", map, npyFile(data, [height, width]));
       const heatMap = format === "png" ? map : undefined;
       if (heatMap === undefined && overlay === undefined) return;
-      await scale.add(data, async (range) => {
-        if (heatMap !== undefined) await write("map", heatMap, await heatMapPng(detection.map, range));
+      const drawn = { ...detection, map: await pictureMap(detection.map) };
+      // A heat map has all values.
+      const whole = heatMap === undefined ? undefined : detection.map;
+      const draw = async (range: ColourRange): Promise<void> => {
+        if (heatMap !== undefined) await write("map", heatMap, await heatMapPng(whole!, range));
         if (overlay === undefined) return;
-        const input = { image: await decodeImage(file, { bitDepth }), detection, title: file };
+        const input = { image: await decodeImage(file, { bitDepth }), detection: drawn, title: file };
         await write("overlay", overlay, await overlayPng(input, range));
-      });
+      };
+      await scale.add(drawn.map.data, draw, whole?.data.length);
     },
     finish: async () => void (await scale.finish()),
   };

@@ -5,6 +5,7 @@ import { readRegular } from "../files/input.js";
 import { regimePresets } from "../schema/presets.js";
 import { fullDepth } from "../schema/common.js";
 import type { EpochEvent, FitOptions, StageEvent, StartEvent, StepEvent } from "../training/events.js";
+import { sizeOf, type ViewNumbers } from "../view/numbers.js";
 import { replaceFile } from "../write.js";
 import { duration, output } from "./output.js";
 
@@ -46,7 +47,7 @@ export function showTraining(
     async onStart(event) {
       start = event;
       tellParent({ event: "start", ...event });
-      images = imagesPerEpoch(event, balancedSampling);
+      images = event.view?.tilesPerEpoch ?? imagesPerEpoch(event, balancedSampling);
       for (const line of startLines(event)) output.log(line);
       for (const warning of event.warnings) output.warn(warning);
       await keepLog(logFile, event.epochsDone);
@@ -81,7 +82,7 @@ export function showTraining(
     const recent = secondsSoFar.slice(-5);
     if (recent.length === 0) return "";
     const mean = recent.reduce((sum, s) => sum + s, 0) / recent.length;
-    return `  ${(images / Math.max(mean, 1e-6)).toFixed(0)} images/s  ${epochsLeft > 0 ? `${duration(mean * epochsLeft)} left` : "done"}`;
+    return `  ${(images / Math.max(mean, 1e-6)).toFixed(0)} ${start?.view?.tilesPerEpoch == null ? "images" : "tiles"}/s  ${epochsLeft > 0 ? `${duration(mean * epochsLeft)} left` : "done"}`;
   }
 }
 
@@ -115,7 +116,7 @@ function startLines(event: StartEvent): string[] {
     stepsPerEpoch,
     ranks,
   } = event;
-  const { calibration, init, bitDepth, stepsDone, precision, precisionReason } = event;
+  const { calibration, init, view, bitDepth, stepsDone, precision, precisionReason } = event;
   const format = precisionReason === null ? precision : `${precision} (${precisionReason})`;
   const used = counts.calibrationNormal + counts.calibrationAnomalous;
   const held = calibration.method === "holdOut" && used > 0 ? `, ${used} more held out for the thresholds` : "";
@@ -123,6 +124,7 @@ function startLines(event: StartEvent): string[] {
     `regime ${regime}: ${counts.trainNormal} normal and ${counts.trainAnomalous} anomalous training images (${counts.trainSegmented} with a mask)${held}`,
     `backbone ${backbone.architecture}, ${backbone.trained ? `weights ${backbone.source}` : `UNTRAINED (${backbone.source})`}${backbone.reason === null ? "" : ` (${backbone.reason})`}; noise ${noiseStd.toPrecision(3)} (${noise}, ${noiseRelative.toPrecision(2)} times the features' standard deviation); device ${device} (${deviceReason}), ${format}`,
     ...(init === null ? [] : [`begins with the heads of ${init} (its thresholds stay)`]),
+    ...(view === null ? [] : viewLines(view)),
     ...(bitDepth === fullDepth ? [] : [`16-bit images are read as ${bitDepth} bits`]),
     `${counted(epochs, "epoch")} of ${counted(stepsPerEpoch, "step")}${doneText(epochsDone, stepsDone)}${ranks > 1 ? `; each step shared by ${ranks} processes` : ""}`,
     ...(calibration.folds === null
@@ -132,6 +134,43 @@ function startLines(event: StartEvent): string[] {
         ]),
   ];
 }
+
+/** So many sizes of images have a line. */
+const mostLayouts = 3;
+
+/** What a view makes of images, for people. */
+export function viewLines({ images, layouts, tilesPerImage, tilesPerEpoch, defects }: ViewNumbers): string[] {
+  const told = layouts.slice(0, mostLayouts);
+  const known = told.reduce((sum, layout) => sum + layout.images, 0);
+  const { least, most } = tilesPerImage;
+  const lines = told.map(({ images: alike, width, height, region, planes }) => {
+    const whole = region.width === width && region.height === height;
+    const part = whole ? "" : `, of which ${sizeText(region)} from ${region.x},${region.y} are looked at`;
+    const shown = planes.map((plane) => {
+      const { x, y } = plane.scale;
+      const scale = x === y ? brief(x) : `${brief(x)} across and ${brief(y)} down`;
+      return `${sizeText(plane)} at the scale ${scale} (${counted(plane.tiles, "tile")})`;
+    });
+    return `view: ${counted(alike, "image")} of ${sizeText({ width, height })}${part}; pixels of the network: ${shown.join(", ")}`;
+  });
+  if (known < images) lines.push(`view: ${images - known} more images of other sizes or regions`);
+  if (most > 1) {
+    const perImage = least === most ? String(least) : `${least} to ${most}`;
+    lines.push(
+      `tiles: ${perImage} per image${tilesPerEpoch === null ? "" : `; a training shows ${tilesPerEpoch} in an epoch`}`,
+    );
+  }
+  if (defects) {
+    const { count, images: marked, smallest, small } = defects;
+    lines.push(
+      `labelled defects: ${count} in ${counted(marked, "image")}; the smallest is ${sizeOf(smallest)}, in ${smallest.image}; of each image's largest the 5th percentile is ${sizeOf(small)}`,
+    );
+  }
+  return lines;
+}
+
+const sizeText = ({ width, height }: { width: number; height: number }): string => `${width}x${height}`;
+const brief = (scale: number): string => String(Number(scale.toPrecision(3)));
 
 function doneText(epochs: number, steps: number): string {
   const done = [epochs > 0 && counted(epochs, "epoch"), steps > 0 && counted(steps, "step")].filter(Boolean);

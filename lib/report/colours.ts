@@ -8,6 +8,7 @@ import { z } from "zod";
 
 import { invalid } from "../errors.js";
 import { checkValue } from "../schema/check.js";
+import { atOnce, pieceEnds, type Steps } from "../turns.js";
 
 export type Colour = readonly [red: number, green: number, blue: number];
 
@@ -76,37 +77,49 @@ export function colourRange(maps: readonly Float32Array[], pixelThreshold: numbe
 }
 
 /** RGB pixels of a map of logits. */
-export function heatPixels(map: Float32Array, { low, high }: ColourRange): Uint8Array {
+export const heatPixels = (map: Float32Array, range: ColourRange): Uint8Array => atOnce(heatSteps(map, range));
+
+/** The same in steps, for a large map. */
+export function* heatSteps(map: Float32Array, { low, high }: ColourRange): Steps<Uint8Array> {
   const pixels = new Uint8Array(map.length * 3);
   const scale = 255 / (high - low);
-  for (let i = 0; i < map.length; i++) {
-    const step = 3 * Math.max(0, Math.min(255, Math.round((map[i]! - low) * scale)));
-    pixels[3 * i] = heatColours[step]!;
-    pixels[3 * i + 1] = heatColours[step + 1]!;
-    pixels[3 * i + 2] = heatColours[step + 2]!;
+  for (const [begin, end] of pieceEnds(map.length)) {
+    for (let i = begin; i < end; i++) {
+      const step = 3 * Math.max(0, Math.min(255, Math.round((map[i]! - low) * scale)));
+      pixels[3 * i] = heatColours[step]!;
+      pixels[3 * i + 1] = heatColours[step + 1]!;
+      pixels[3 * i + 2] = heatColours[step + 2]!;
+    }
+    yield end - begin;
   }
   return pixels;
 }
 
 type Draw = (range: ColourRange) => Promise<void>;
 
+/** Values of maps that may wait for the others, 256 MB of them. */
+const mostWaiting = 2 ** 26;
+
 /**
  * Gives all pictures of a run the same colour range without keeping all maps: the range is fixed on the first `sample`
- * maps, whose pictures wait for it; later ones are drawn as they come.
+ * maps, or fewer large ones, whose pictures wait for it; later ones are drawn as they come.
  */
 export class ColourScale {
   private range: ColourRange | undefined;
   private waiting: { map: Float32Array; draw: Draw }[] = [];
+  private held = 0;
 
   constructor(
     private readonly pixelThreshold: number,
     private readonly sample = 64,
   ) {}
 
-  async add(map: Float32Array, draw: Draw): Promise<void> {
+  /** `held`: values of maps that `draw` keeps. */
+  async add(map: Float32Array, draw: Draw, held = map.length): Promise<void> {
     if (this.range) return draw(this.range);
     this.waiting.push({ map, draw });
-    if (this.waiting.length >= this.sample) await this.finish();
+    this.held += held;
+    if (this.waiting.length >= this.sample || this.held > mostWaiting) await this.finish();
   }
 
   /** Draws what still waits; where a picture fails, the others are drawn before its error is thrown. Call it after the last picture, also when the run breaks off. */

@@ -1,3 +1,4 @@
+import type { Rectangle } from "../images/rectangle.js";
 import type { Canvas } from "./canvas.js";
 import type { Colour } from "./colours.js";
 
@@ -8,30 +9,56 @@ export interface Field {
   height: number;
 }
 
-/** Bilinear resize, half-pixel centres: the field at the size of a picture's panel. */
-export function resizeField({ data, width, height }: Field, toWidth: number, toHeight: number): Field {
-  const axis = (from: number, to: number): { near: Int32Array; far: Int32Array; share: Float32Array } => {
-    const [near, far, share] = [new Int32Array(to), new Int32Array(to), new Float32Array(to)];
-    for (let i = 0; i < to; i++) {
-      const position = Math.max(0, Math.min(from - 1, ((i + 0.5) * from) / to - 0.5));
-      near[i] = Math.floor(position);
-      far[i] = Math.min(from - 1, near[i]! + 1);
-      share[i] = position - near[i]!;
-    }
-    return { near, far, share };
-  };
-  const [columns, rows] = [axis(width, toWidth), axis(height, toHeight)];
+/** The value of what a field does not cover, as float32 holds it: below any level. */
+export const nothing = Math.fround(-1e30);
+
+/**
+ * Bilinear resize, half-pixel centres: the field at the size of a picture's panel, or at a place in the panel, with `nothing`
+ * around it.
+ */
+export function resizeField(
+  { data, width, height }: Pick<Field, "width" | "height"> & { data: Float32Array | Uint8Array },
+  toWidth: number,
+  toHeight: number,
+  place: Rectangle = { x: 0, y: 0, width: toWidth, height: toHeight },
+): Field {
+  const columns = axis(width, toWidth, place.x, place.width);
+  const rows = axis(height, toHeight, place.y, place.height);
   const resized = new Float32Array(toWidth * toHeight);
   for (let y = 0; y < toHeight; y++) {
     const [above, below, down] = [rows.near[y]! * width, rows.far[y]! * width, rows.share[y]!];
     for (let x = 0; x < toWidth; x++) {
       const [left, right, across] = [columns.near[x]!, columns.far[x]!, columns.share[x]!];
+      if (left < 0 || above < 0) {
+        resized[y * toWidth + x] = nothing;
+        continue;
+      }
       const top = data[above + left]! * (1 - across) + data[above + right]! * across;
       const bottom = data[below + left]! * (1 - across) + data[below + right]! * across;
       resized[y * toWidth + x] = top * (1 - down) + bottom * down;
     }
   }
   return { data: resized, width: toWidth, height: toHeight };
+}
+
+/** Where `to` pixels take their values from, `from` values that lie on `span` of them from `start` on. -1: from nowhere. */
+function axis(
+  from: number,
+  to: number,
+  start: number,
+  span: number,
+): { near: Int32Array; far: Int32Array; share: Float32Array } {
+  const [near, far, share] = [new Int32Array(to).fill(-1), new Int32Array(to), new Float32Array(to)];
+  // What is thinner than a pixel fills one.
+  const [begin, length] = span < 1 ? [Math.min(to - 1, Math.floor(start)), 1] : [start, span];
+  for (let i = 0; i < to; i++) {
+    if (i + 0.5 < begin || i + 0.5 > begin + length) continue;
+    const position = Math.max(0, Math.min(from - 1, ((i + 0.5 - begin) * from) / length - 0.5));
+    near[i] = Math.floor(position);
+    far[i] = Math.min(from - 1, near[i]! + 1);
+    share[i] = position - near[i]!;
+  }
+  return { near, far, share };
 }
 
 /** Mean over 3 x 3, `times` times: takes the stair steps off a 0/1 mask, so that its contour is smooth. */
@@ -61,7 +88,7 @@ export function smoothField(field: Field, times: number): Field {
  */
 export function contourSegments({ data, width, height }: Field, level: number): number[] {
   const above = (x: number, y: number): number =>
-    x < 0 || y < 0 || x >= width || y >= height ? -1e30 : data[y * width + x]! - level;
+    x < 0 || y < 0 || x >= width || y >= height ? nothing : data[y * width + x]! - level;
   const segments: number[] = [];
   for (let y = -1; y < height; y++) {
     for (let x = -1; x < width; x++) {

@@ -7,11 +7,15 @@ import type { AnomalyMap, Detection } from "../detection/types.js";
 import { invalid } from "../errors.js";
 import { decodeImage, type RgbImage } from "../images/decode.js";
 import { decodeMask, type Mask } from "../images/mask.js";
+import type { Rectangle } from "../images/rectangle.js";
 import { sharp } from "../images/sharp.js";
 import { checkValue } from "../schema/check.js";
+import { inTurns } from "../turns.js";
+import type { Size } from "../view/mismatch.js";
 import { Canvas, encodePng, fitText, textHeight, textWidth } from "./canvas.js";
-import { type Colour, type ColourRange, heatColours, heatPixels } from "./colours.js";
-import { drawContour, drawTint, resizeField, smoothField } from "./contour.js";
+import { type Colour, type ColourRange, heatColours, heatPixels, heatSteps } from "./colours.js";
+import { drawContour, drawTint, type Field, nothing, resizeField, smoothField } from "./contour.js";
+import { byMaxima, type Grid, isLarge, isReduced } from "./reduce.js";
 
 /** One image with what was found on it. */
 export interface OverlayInput {
@@ -26,10 +30,10 @@ export interface OverlayInput {
   title: string;
 }
 
-const background: Colour = [22, 24, 29];
+export const background: Colour = [22, 24, 29];
 const panelBackground: Colour = [38, 41, 48];
-const dim: Colour = [150, 156, 168];
-const bright: Colour = [236, 238, 242];
+export const dim: Colour = [150, 156, 168];
+export const bright: Colour = [236, 238, 242];
 const defectColour: Colour = [255, 99, 88];
 const goodColour: Colour = [104, 204, 138];
 const unsureColour: Colour = [120, 170, 255];
@@ -37,10 +41,10 @@ const wrongColour: Colour = [245, 200, 66];
 const verdictColours = { defect: defectColour, unsure: unsureColour, good: goodColour } as const;
 const verdictWords = { defect: "DEFECT", unsure: "unsure", good: "good" } as const;
 /** Predicted contour and true contour: told apart with any kind of colour vision, and visible on grey surfaces. */
-const predictedColour: Colour = [255, 140, 26];
-const truthColour: Colour = [60, 205, 255];
+export const predictedColour: Colour = [255, 140, 26];
+export const truthColour: Colour = [60, 205, 255];
 
-const gap = 10;
+export const gap = 10;
 const panelSide = 256;
 const titleHeight = textHeight() + gap;
 const labelHeight = textHeight() + 2;
@@ -60,6 +64,8 @@ function checkMap(where: string, name: string, map: MapValues): void {
   const { data, width, height } = (map ?? {}) as MapValues;
   if (!types.isFloat32Array(data) || data.length !== width * height)
     throw invalid(where, name, `${width} x ${height} values`, data);
+  if (data.length === 0)
+    throw invalid(where, name, "a map, which mapSize 'none' does not keep,", `${width} x ${height}`);
 }
 
 function checkInputs(where: string, inputs: readonly OverlayInput[], range: ColourRange): void {
@@ -70,6 +76,9 @@ function checkInputs(where: string, inputs: readonly OverlayInput[], range: Colo
     if (!types.isUint8Array(image?.pixels) || image.pixels.length !== image.width * image.height * 3)
       throw invalid(where, "image.pixels", `${image?.width} x ${image?.height} RGB pixels`, image?.pixels);
     checkMap(where, "detection.map", detection?.map as AnomalyMap);
+    const { area } = detection!.map!;
+    if (![area?.x, area?.y].every(Number.isFinite) || !(area.width > 0) || !(area.height > 0))
+      throw invalid(where, "detection.map.area", "{ x, y, width, height } in pixels of the image", area);
     if (truth?.mask && truth.mask.pixels?.length !== truth.mask.width * truth.mask.height)
       throw invalid(where, "truth.mask", `${truth.mask.width} x ${truth.mask.height} pixels`, truth.mask.pixels);
   }
@@ -79,7 +88,7 @@ function checkInputs(where: string, inputs: readonly OverlayInput[], range: Colo
 export async function heatMapPng(map: MapValues, range: ColourRange): Promise<Buffer> {
   checkRange("heatMapPng", range);
   checkMap("heatMapPng", "map", map);
-  return encodePng({ pixels: heatPixels(map.data, range), width: map.width, height: map.height });
+  return encodePng({ pixels: await inTurns(heatSteps(map.data, range)), width: map.width, height: map.height });
 }
 
 /** image | mask | heat map | contour, with the score above and the colour scale below. */
@@ -122,17 +131,38 @@ export async function contactSheet(
 }
 
 /** The image's size inside a square panel, aspect kept. */
-function fitted({ width, height }: { width: number; height: number }): { width: number; height: number } {
+function fitted({ width, height }: Size): Size {
   const scale = panelSide / Math.max(width, height);
   return { width: Math.max(1, Math.round(width * scale)), height: Math.max(1, Math.round(height * scale)) };
 }
 
-function stripSize(input: OverlayInput): { width: number; height: number } {
+function stripSize(input: OverlayInput): Size {
   const panels = input.truth ? 4 : 3;
   return {
     width: panels * (panelSide + gap) + gap,
     height: titleHeight + labelHeight + fitted(input.image).height + 2 * gap,
   };
+}
+
+/** Whether a map covers the whole image. */
+export const isWhole = ({ x, y, width, height }: Rectangle, image: Size): boolean =>
+  x === 0 && y === 0 && width === image.width && height === image.height;
+
+/** Where a part of an image lies on its panel. */
+function placeOf({ x, y, width, height }: Rectangle, image: Size, panel: Size): Rectangle {
+  return {
+    x: (x * panel.width) / image.width,
+    y: (y * panel.height) / image.height,
+    width: (width * panel.width) / image.width,
+    height: (height * panel.height) / image.height,
+  };
+}
+
+/** The colours of a map, and the panel's where there is none. */
+function placedHeat({ data }: Field, range: ColourRange): Uint8Array {
+  const pixels = heatPixels(data, range);
+  for (let i = 0; i < data.length; i++) if (data[i] === nothing) pixels.set(panelBackground, 3 * i);
+  return pixels;
 }
 
 interface Panel {
@@ -156,8 +186,15 @@ async function preparePanels({ image, detection, truth }: OverlayInput, range: C
     .raw()
     .toBuffer();
   const picture = { pixels, width, height };
-  const map = resizeField(detection.map, width, height);
-  const mask = truth?.mask && resizeField({ ...truth.mask, data: Float32Array.from(truth.mask.pixels) }, width, height);
+  const place = placeOf(detection.map.area, image, { width, height });
+  // Of maps with more detail than the panel what is small must not be lost, in the mask either.
+  const byMaximum = isReduced(detection.map) || isLarge(detection.map) || !isWhole(detection.map.area, image);
+  const shown = (grid: Grid, to: Rectangle): Promise<Grid> | Grid =>
+    byMaximum ? byMaxima(grid, to.width, to.height) : grid;
+  const map = resizeField(await shown(detection.map, place), width, height, place);
+  const whole = { x: 0, y: 0, width, height };
+  const mask =
+    truth?.mask && resizeField(await shown({ ...truth.mask, data: truth.mask.pixels }, whole), width, height);
   const panels: Panel[] = [{ label: "image", draw: (canvas, x, y) => canvas.image(x, y, picture) }];
   if (truth) {
     panels.push({
@@ -175,14 +212,15 @@ async function preparePanels({ image, detection, truth }: OverlayInput, range: C
   }
   panels.push({
     label: "heat map",
-    draw: (canvas, x, y) => canvas.image(x, y, { pixels: heatPixels(map.data, range), width, height }),
+    draw: (canvas, x, y) => canvas.image(x, y, { pixels: placedHeat(map, range), width, height }),
   });
   panels.push({
     label: "contour",
     draw(canvas, x, y) {
       canvas.image(x, y, picture);
       drawTint(canvas, x, y, map, detection.pixelThreshold, predictedColour);
-      if (mask) drawContour(canvas, x, y, smoothField(mask, 2), 0.5, truthColour);
+      // Smoothed, a speck would be gone.
+      if (mask) drawContour(canvas, x, y, byMaximum ? mask : smoothField(mask, 2), 0.5, truthColour);
       drawContour(canvas, x, y, map, detection.pixelThreshold, predictedColour);
     },
   });

@@ -1,8 +1,11 @@
 import type { Sample } from "../datasets/dataset.js";
 import type { Detection } from "../detection/types.js";
+import type { Rectangle } from "../images/rectangle.js";
 import { sharp } from "../images/sharp.js";
+import type { Size } from "../view/mismatch.js";
 import { type ColourRange, ColourScale, heatPixels } from "./colours.js";
-import { overlayOf } from "./overlay.js";
+import { isWhole, overlayOf } from "./overlay.js";
+import { pictureMap } from "./reduce.js";
 import type { ReportPicture } from "./types.js";
 
 /** The longer side in pixels, so that 100 images take less than 4 MB. */
@@ -23,6 +26,17 @@ function scaled({ pixels, width, height }: Pixels, side: number, channels: 1 | 3
   // The image was read: it may be larger than sharp's own limit.
   const raw = { raw: { width, height, channels }, limitInputPixels: false } as const;
   return { image: sharp(pixels, raw).resize(...size, { fit: "fill" }), width: size[0], height: size[1] };
+}
+
+/** Of the image's width and height, with four decimals. */
+function sharesOf(area: Rectangle, { width, height }: Size): Rectangle {
+  const share = (length: number, whole: number): number => Math.round((1e4 * length) / whole) / 1e4;
+  return {
+    x: share(area.x, width),
+    y: share(area.y, height),
+    width: share(area.width, width),
+    height: share(area.height, height),
+  };
 }
 
 /** Small pictures of images, their maps and masks, all maps in one range of colours. */
@@ -47,11 +61,12 @@ export class ReportPictures {
   }
 
   async add(sample: Sample, detection: Detection): Promise<void> {
-    const { map, mapThreshold } = detection;
-    this.mapThreshold = mapThreshold;
+    this.mapThreshold = detection.mapThreshold;
+    const map = await pictureMap(detection.map);
+    const drawn = { ...detection, map };
     // The evaluation is worth more than a picture.
     const draw = (range: ColourRange): Promise<void> =>
-      this.#draw(sample, detection, range).catch(() => void this.failed++);
+      this.#draw(sample, drawn, range).catch(() => void this.failed++);
     await this.#scale.add(map.data, draw);
   }
 
@@ -74,6 +89,7 @@ export class ReportPictures {
     this.pictures.set(sample.id, {
       image: dataUri("webp", imageBytes),
       heat: dataUri("webp", heatBytes),
+      ...(!isWhole(map.area, image) && { heatArea: sharesOf(map.area, image) }),
       ...(maskBytes && { mask: dataUri("png", maskBytes) }),
       width: picture.width,
       height: picture.height,

@@ -62,6 +62,8 @@ export interface ReportImage {
 export interface ReportPicture {
   image: string;
   heat: string;
+  /** The part of the image that the heat map covers, as shares of its width and height; absent: all of it. */
+  heatArea?: { x: number; y: number; width: number; height: number };
   /** White where the defect is. */
   mask?: string;
   width: number;

@@ -17,7 +17,7 @@ import { experimentOptions } from "./experiments.js";
 import { calibrateOptions, modelFromCheckpointOptions, saveOptions } from "./models.js";
 import { outputOptions } from "./outputs.js";
 import { serverOptions } from "./server.js";
-import { fitOptions, tensorboardOptions, trainerOptions } from "./training.js";
+import { describeViewOptions, fitOptions, tensorboardOptions, trainerOptions } from "./training.js";
 import { triggerOptions } from "./trigger.js";
 import { keepOptions, watchOptions } from "./watch.js";
 
@@ -25,6 +25,11 @@ import { keepOptions, watchOptions } from "./watch.js";
 export const entryPoints: readonly { call: string; summary: string; schema: z.ZodType }[] = [
   { call: "new Trainer(options)", summary: "How a model is trained.", schema: trainerOptions },
   { call: "trainer.fit(dataset, options)", summary: "One run of a training.", schema: fitOptions },
+  {
+    call: "describeView(dataset, options)",
+    summary: "What the network sees of a data set.",
+    schema: describeViewOptions,
+  },
   {
     call: "openTensorboard(folder, dataset, options)",
     summary: "Event files of a training.",

@@ -460,3 +460,15 @@ export const fitOptions = z.strictObject({
   }),
   overwrite: option(z.boolean().default(false), { help: "Replace the earlier training in the folder.", switch: true }),
 });
+
+/** Options of describeView. */
+export const describeViewOptions = z.strictObject({
+  model: option(pathType.optional(), {
+    help: "Model file whose view is described, instead of the one that the options make.",
+    placeholder: "FILE",
+    expected: "a model file's path",
+  }),
+  ...trainerOptions.pick({ imageSize: true, view: true, tiling: true }).shape,
+  signal,
+  onProgress: callback("How many of the images are read."),
+});

@@ -36,7 +36,7 @@ const area = z.union([z.string().min(1), storedArea]);
 export type Area = z.output<typeof storedArea>;
 
 const AREA_TYPE =
-  'string | { x: number; y: number; width: number; height: number; unit?: "pixels" | "fractions" } | { polygons: readonly (readonly (readonly [number, number])[])[]; unit?: "pixels" | "fractions" }';
+  'string | { x: number; y: number; width: number; height: number; unit?: "pixels" | "fractions" } | { polygons: readonly (readonly (readonly [number, number])[])[]; unit?: "pixels" | "fractions" } | { width: number; height: number; runs: readonly number[] }';
 
 const areaRow = {
   placeholder: "X,Y,W,H|FILE",

@@ -6,6 +6,7 @@ import type { Architecture, StepLosses, StepOptions } from "../native/binding.js
 import type { Regime } from "../schema/regimes.js";
 import type { fitOptions } from "../schema/training.js";
 import type { Settings } from "../schema/types.js";
+import type { ViewNumbers } from "../view/numbers.js";
 import type { TrainingPrecision } from "./precision.js";
 
 /** The losses of one step. */
@@ -58,6 +59,8 @@ export interface StartEvent {
   backbone: { architecture: Architecture; source: string; trained: boolean; reason: string | null };
   /** Name of the model file with whose heads the training begins; null: they are random. */
   init: string | null;
+  /** What the view makes of the images that are trained on; null where the network sees each as a whole. */
+  view: ViewNumbers | null;
   /** Bits that the samples of images with 16 bits per channel are taken for. */
   bitDepth: number;
   /** Mean over the channels. */

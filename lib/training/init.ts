@@ -37,7 +37,7 @@ export async function loadInit(file: string, asked: TrainerOptions): Promise<Ini
   refuseConflicts(file, asked, own);
   refuseOtherBackbone(file, asked.backboneWeights, model.config);
   const checked = checkOptions(mergeOptions<TrainerOptions>(noiseOf(model.config), asked, own));
-  checkTiling(checked);
+  checkTiling(where, checked);
   const { thresholds } = model.config;
   const { decision } = thresholds;
   const headsSha256 = await tensorsSha256(model.heads);

@@ -9,11 +9,16 @@ import { examplesPerEpoch } from "../datasets/order.js";
 import { applyRegime, limitSegmented } from "../datasets/regime.js";
 import type { Dataset, Sample } from "../datasets/dataset.js";
 import { validateDataset } from "../datasets/validate.js";
+import { eyeFor } from "../detection/prepare.js";
 import { applyMemory } from "../images/budget.js";
 import { availableCores } from "../machine.js";
+import { networkConfigOf, networkSettings } from "../models/config.js";
 import { applyThreads, checkPrecision, type ChosenDevice, resolveDevice } from "../native/device.js";
 import { engine } from "../native/engine.js";
 import { packageVersion } from "../native/locate.js";
+import { describeSamples } from "../view/describe.js";
+import { isPlain } from "../view/layout.js";
+import { defectWarnings, type ViewNumbers } from "../view/numbers.js";
 import { type Checkpoint, type Fingerprint, readCheckpoint, savedOption } from "./checkpoint.js";
 import type { FitOptions, StageReporter } from "./events.js";
 import { type Init, initBackbone, initFingerprint } from "./init.js";
@@ -23,6 +28,7 @@ import type { Ranks, RankSettings } from "./ranks.js";
 import {
   type CheckedOptions,
   epochsOf,
+  networkOf,
   recordedOptions,
   type ResolvedOptions,
   resolveOptions,
@@ -61,6 +67,8 @@ export interface TrainingPlan {
   images: readonly string[];
   /** Where the view has tiles: those of the images in `fit`. */
   tiles: TilePlan | undefined;
+  /** What it makes of them; null where each is seen as a whole. */
+  view: ViewNumbers | null;
   /** Images that the thresholds are set on: held out of the training, or those of `fit` that are in a fold. */
   calibration: readonly Sample[];
   /** Cross-fitting: the places in `fit` that each fold holds out; else empty. */
@@ -97,6 +105,7 @@ export async function planTraining(
     fit,
     images,
     tiles,
+    view,
     calibration,
     folds,
     content,
@@ -138,6 +147,7 @@ export async function planTraining(
     fit,
     images,
     tiles,
+    view,
     calibration,
     folds,
     fingerprint,
@@ -170,7 +180,10 @@ async function settlePrecision(
   return ranks.fromFirst(ranks.first ? await choose() : undefined);
 }
 
-interface DataPlan extends Pick<TrainingPlan, "fit" | "images" | "tiles" | "calibration" | "folds" | "warnings"> {
+interface DataPlan extends Pick<
+  TrainingPlan,
+  "fit" | "images" | "tiles" | "view" | "calibration" | "folds" | "warnings"
+> {
   settings: ResolvedOptions & { epochs: number; calibration: SettledCalibration };
   /** Number and digest of the training images, for the fingerprint. */
   content: string;
@@ -192,22 +205,50 @@ async function planData(options: SettledOptions, data: Dataset, call: FitCall): 
   });
   const training = applyRegime(dataset, validated.regime).samples.filter((sample) => sample.split === "train");
   const resolved = resolveOptions({ ...options, bitDepth: validated.bitDepth }, validated.regime);
-  const settled = settleCalibration(resolved.calibration, {
-    ...countLabels(training),
-    processes: call.ranks?.settings.worldSize ?? 1,
-  });
-  const chosen = calibrationImages(training, { ...resolved, calibration: settled.calibration });
+  const { settled, chosen } = chooseImages(training, resolved, call.ranks?.settings.worldSize ?? 1);
   const { batchSize, optimizer } = resolved;
   const { balancedSampling: balanced } = optimizer;
   const labels = chosen.fit.map((sample) => sample.label);
   const tiles = inTiles ? await TilePlan.lay(chosen.fit, resolved, signal) : undefined;
-  const examples = tiles?.perEpoch([...labels.keys()]) ?? examplesPerEpoch({ labels, balanced, flips: balanced });
+  const tilesPerEpoch = tiles?.perEpoch([...labels.keys()]) ?? null;
+  const examples = tilesPerEpoch ?? examplesPerEpoch({ labels, balanced, flips: balanced });
+  const { view: numbers, doubts } = await describeFit(chosen.fit, resolved, tilesPerEpoch, signal);
   const epochs = epochsOf(resolved, Math.ceil(examples / batchSize));
   const settings = { ...resolved, epochs, calibration: settled.calibration };
-  const warnings = [...validated.warnings, ...settled.warnings, ...chosen.warnings];
+  const warnings = [...validated.warnings, ...doubts, ...settled.warnings, ...chosen.warnings];
   const ids = new Map(training.map((sample, i) => [sample, validated.trainingImages[i]!]));
   const images = chosen.fit.map((sample) => ids.get(sample)!);
-  return { settings, ...chosen, images, tiles, content: contentDigest(training, validated.trainingContent), warnings };
+  const content = contentDigest(training, validated.trainingContent);
+  return { settings, ...chosen, images, tiles, view: numbers, content, warnings };
+}
+
+/** Settles how thresholds are set, and on which of the training images. */
+export function chooseImages(
+  training: readonly Sample[],
+  resolved: ResolvedOptions,
+  processes: number,
+): {
+  settled: ReturnType<typeof settleCalibration<ResolvedOptions["calibration"]>>;
+  chosen: Pick<TrainingPlan, "fit" | "calibration" | "folds" | "warnings">;
+} {
+  const settled = settleCalibration(resolved.calibration, { ...countLabels(training), processes });
+  return { settled, chosen: calibrationImages(training, { ...resolved, calibration: settled.calibration }) };
+}
+
+/** What the view makes of the images; null where each is seen as a whole. And what is doubtful about it, whatever the view. */
+async function describeFit(
+  fit: readonly Sample[],
+  resolved: ResolvedOptions,
+  tilesPerEpoch: number | null,
+  signal: AbortSignal | undefined,
+): Promise<{ view: ViewNumbers | null; doubts: string[] }> {
+  const network = networkOf(resolved);
+  const eye = eyeFor(networkSettings(network));
+  const plain = isPlain(eye.view) && fit.every(({ roi, ignore }) => roi === undefined && ignore === undefined);
+  const samples = plain ? fit.filter(({ mask }) => mask !== undefined) : fit;
+  const features = engine().featureShape(networkConfigOf(resolved.backbone, network));
+  const { numbers } = await describeSamples(samples, eye, features, { signal });
+  return { view: plain ? null : { ...numbers, tilesPerEpoch }, doubts: defectWarnings(numbers) };
 }
 
 /** Which images are trained on, and which set the thresholds. */

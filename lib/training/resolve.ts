@@ -55,12 +55,9 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
   if (checked.steps !== undefined && options.epochs !== undefined) throw excluding("epochs", "steps");
   checkDistilled(where, checked.backbone, checked.backboneWeights);
   checkRank(where, checked.distributed);
-  checkView(where, checked.view);
-  const side = checked.view.tiles.size;
-  if (side !== undefined && options.imageSize?.some((each) => each !== side))
-    throw invalid(where, "imageSize", `${side}x${side}, the size of the tiles,`, options.imageSize);
+  const imageSize = inputSize(where, checked, options.imageSize);
   // The tiles of a model are known when it is read.
-  if (checked.init === undefined) checkTiling(checked);
+  if (checked.init === undefined) checkTiling(where, checked);
   checkCalibration(checked.calibration);
   if (checked.init !== undefined) refuseCalibration(checked.calibration);
   if (checked.init !== undefined && checked.pace === "short")
@@ -72,7 +69,6 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
     throw invalid(where, "precision", "'float32', or on a GPU 'tf32', with the direct heads,", checked.precision);
   if (network.embedBackbone === false && checked.backboneWeights === "random")
     throw randomNotEmbedded(where, "network.embedBackbone");
-  const imageSize = side === undefined ? checked.imageSize : ([side, side] as const);
   const known = { ...checked, imageSize, network: { ...network, heads } };
   // The heads have learned already, with the noise that the model names.
   if (checked.init !== undefined) return withPace({ ...known, epochs: checked.epochs ?? epochsWithInit }, "published");
@@ -80,7 +76,7 @@ export function checkOptions(options: TrainerOptions): CheckedOptions {
 }
 
 /** Throws INVALID_OPTION for options about tiles where there are none. */
-export function checkTiling({ view, tiling }: Pick<CheckedOptions, "view" | "tiling">): void {
+export function checkTiling(where: string, { view, tiling }: Pick<CheckedOptions, "view" | "tiling">): void {
   if (view.tiles.size !== undefined) return;
   for (const [name, value] of Object.entries(tiling))
     if (value !== undefined) throw invalid(where, `tiling.${name}`, "nothing without tiles", value);
@@ -88,6 +84,22 @@ export function checkTiling({ view, tiling }: Pick<CheckedOptions, "view" | "til
 
 /** What the pace decides, but for the epochs of a pace that has a least number of steps. */
 export type Paced = Pick<Pace, "optimizer" | "anomalies"> & { pace: PaceName };
+
+/**
+ * The input size of a network with this view: that of the tiles, where there are some. `asked`: what was given. Throws
+ * INVALID_OPTION for options that do not go together.
+ */
+export function inputSize(
+  where: string,
+  { view, imageSize }: Pick<z.output<typeof trainerOptions>, "view" | "imageSize">,
+  asked: TrainerOptions["imageSize"],
+): readonly [number, number] {
+  checkView(where, view);
+  const side = view.tiles.size;
+  if (side !== undefined && asked?.some((each) => each !== side))
+    throw invalid(where, "imageSize", `${side}x${side}, the size of the tiles,`, asked);
+  return side === undefined ? imageSize : [side, side];
+}
 
 /** With what the pace decides where it is not given. */
 export function withPace<Options extends CheckedOptions>(checked: Options, pace: PaceName): Options & Paced {

@@ -203,6 +203,7 @@ function startEvent(
       reason: plan.backboneReason,
     },
     init: init?.name ?? null,
+    view: plan.view,
     bitDepth: settings.bitDepth,
     noiseStd: noise.std,
     noiseRelative: noise.relative,

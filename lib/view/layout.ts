@@ -97,13 +97,17 @@ export const isOnePiece = (layout: Layout): boolean => countTiles(layout) === 1;
 export const countTiles = ({ planes }: Layout): number =>
   planes.reduce((sum, { columns, rows }) => sum + columns.length * rows.length, 0);
 
-/** The part of the image that the map covers, in pixels of the image; they may be broken where the view crops. */
-export function mapArea({ region, planes: [{ width, height, covered }] }: Layout): Rectangle {
+/** Where a part of a plane lies in the image, in pixels of the image; they may be broken. */
+export function placeInImage({ region }: Pick<Layout, "region">, { width, height }: Size, part: Rectangle): Rectangle {
   const [across, down] = [region.width / width, region.height / height];
   return {
-    x: region.x + covered.x * across,
-    y: region.y + covered.y * down,
-    width: covered.width * across,
-    height: covered.height * down,
+    x: region.x + part.x * across,
+    y: region.y + part.y * down,
+    width: part.width * across,
+    height: part.height * down,
   };
 }
+
+/** The part of the image that the map covers, in pixels of the image; they may be broken where the view crops. */
+export const mapArea = ({ region, planes: [finest] }: Layout): Rectangle =>
+  placeInImage({ region }, finest, finest.covered);

@@ -123,6 +123,35 @@ test("what the model leaves to a person is told", options, async (t) => {
   assert.equal(await page.locator(".tiles strong", { hasText: "unsure" }).count(), 6);
 });
 
+test("a heat map of a part of an image lies there", options, async (t) => {
+  const { evaluation } = reported();
+  const heatArea = { x: 0.25, y: 0.5, width: 0.5, height: 0.25 };
+  const images = evaluation!.images.slice(0, 2).map((image, i) => {
+    const picture = { ...image.picture!, ...(i === 0 && { heatArea }) };
+    return { ...image, id: String(i), picture };
+  });
+  const { page, complaints } = await openPage(
+    t,
+    await written(t, reported({ evaluation: { ...evaluation!, images } })),
+  );
+  const shares = async (name: string): Promise<number[]> => {
+    const tile = page.locator(".tiles li", { has: page.locator(`.name[title="${name}"]`) });
+    const [outer, inner] = [
+      (await tile.locator(".picture").boundingBox())!,
+      (await tile.locator(".heat").boundingBox())!,
+    ];
+    return [
+      (inner.x - outer.x) / outer.width,
+      (inner.y - outer.y) / outer.height,
+      inner.width / outer.width,
+      inner.height / outer.height,
+    ].map((share) => Math.round(100 * share) / 100);
+  };
+  assert.deepEqual(await shares("0"), [0.25, 0.5, 0.5, 0.25]);
+  assert.deepEqual(await shares("1"), [0, 0, 1, 1]);
+  assert.deepEqual(complaints, []);
+});
+
 test("names are text, whatever is in them", options, async (t) => {
   const { page, complaints } = await openPage(t, await written(t, reported()));
   assert.equal(await page.locator("h1").textContent(), "bottle <script>alert(1)</script>");

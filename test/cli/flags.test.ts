@@ -60,6 +60,10 @@ const special: Record<string, [written: string, value: unknown]> = {
   data: ["x", "x"],
   index: ["http://localhost/simple", "http://localhost/simple"],
   "serve model": ["a=x", { a: "x" }],
+  roi: ["1,2,30,40", { x: 1, y: 2, width: 30, height: 40 }],
+  ignore: ["10%,0%,50%,25%", { x: 0.1, y: 0, width: 0.5, height: 0.25, unit: "fractions" }],
+  tiles: ["64", 64],
+  "tile-scales": ["whole,0.5", ["whole", 0.5]],
   "export batch": ["dynamic", "dynamic"],
   opset: ["17", 17],
 };

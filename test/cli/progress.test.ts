@@ -25,6 +25,7 @@ const start: StartEvent = {
   warnings: [],
   backbone: { architecture: "resnet18", source: "random", trained: false, reason: null },
   init: null,
+  view: null,
   bitDepth: 16,
   noiseStd: 0.015,
   noiseRelative: 0.1,

@@ -1,16 +1,19 @@
 import assert from "node:assert/strict";
+import path from "node:path";
 import { test } from "node:test";
 
 import sharp from "sharp";
 
 import { Canvas, fitText, textWidth } from "../../lib/report/canvas.js";
 import { colourRange, ColourScale, heatColours, heatPixels } from "../../lib/report/colours.js";
-import { contourSegments, drawContour, drawTint, resizeField } from "../../lib/report/contour.js";
+import { contourSegments, drawContour, drawTint, nothing, resizeField } from "../../lib/report/contour.js";
 import { eachTextPixel } from "../../lib/report/font.js";
 import { isPictureName, mapSuffixes, overlaySuffix, pictureNames } from "../../lib/report/names.js";
 import { npyFile } from "../../lib/report/npy.js";
 import { contactSheet, heatMapPng, overlayPng, type OverlayInput } from "../../lib/report/overlay.js";
-import { failure } from "../datasets/files.js";
+import { ReportPictures } from "../../lib/report/pictures.js";
+import { byMaxima, pictureMap } from "../../lib/report/reduce.js";
+import { failure, temporaryFolder } from "../datasets/files.js";
 
 /** Relative luminance of an RGB triple. */
 function luminance(at: number): number {
@@ -103,6 +106,21 @@ test("resizing a field keeps constants and its mean", () => {
   );
   const twice = resizeField({ data: Float32Array.from([0, 1]), width: 2, height: 1 }, 4, 1);
   assert.deepEqual([...twice.data], [0, 0.25, 0.75, 1]);
+  const placed = resizeField({ data: Uint8Array.from([0, 1]), width: 2, height: 1 }, 8, 2, {
+    x: 2,
+    y: 0,
+    width: 4,
+    height: 1,
+  });
+  const empty = [nothing, nothing];
+  assert.deepEqual([...placed.data], [...empty, 0, 0.25, 0.75, 1, ...empty, ...Array<number>(8).fill(nothing)]);
+  const thin = resizeField({ data: Float32Array.from([3]), width: 1, height: 1 }, 4, 1, {
+    x: 2.6,
+    y: 0,
+    width: 0.2,
+    height: 1,
+  });
+  assert.deepEqual([...thin.data], [...empty, 3, nothing], "what is thinner than a pixel fills one");
 });
 
 test("text: every printable ASCII character has its own shape", () => {
@@ -136,6 +154,101 @@ test("overlay: four panels with truth, three without", async () => {
     [1074, 1074, 1074, 808],
   );
   assert.ok(sizes.every(({ format, channels }) => format === "png" && channels === 3));
+});
+
+/** Pixels of the panels of an overlay: x and y count from each panel's corner. */
+async function panelsOf(one: OverlayInput, range: { low: number; high: number }) {
+  const { data, info } = await sharp(await overlayPng(one, range))
+    .raw()
+    .toBuffer({ resolveWithObject: true });
+  const top = 10 + 28 + 20; // a margin, the title, the panel's label
+  return (panel: number, x: number, y: number): number[] => {
+    const at = ((top + y) * info.width + 10 + panel * 266 + x) * 3;
+    return [...data.subarray(at, at + 3)];
+  };
+}
+
+test("a map of a part of the image lies there; around it is neither heat nor contour", async () => {
+  const one = input(undefined, 8);
+  const image = { pixels: new Uint8Array(512 * 256 * 3).fill(120), width: 512, height: 256 };
+  // A quarter of the panel's pixels: from 64 to 192 across, and from 32 to 80 down.
+  const map = {
+    data: new Float32Array(64).fill(1),
+    width: 8,
+    height: 8,
+    area: { x: 128, y: 64, width: 256, height: 96 },
+  };
+  const at = await panelsOf({ ...one, image, detection: { ...one.detection, map } }, { low: -1, high: 1 });
+  const [grey, hottest, empty] = [[120, 120, 120], [...heatColours.subarray(255 * 3)], [38, 41, 48]];
+  for (const [x, y] of [
+    [64, 32],
+    [191, 79],
+    [128, 50],
+  ] as const)
+    assert.deepEqual(at(1, x, y), hottest, `${x},${y}`);
+  for (const [x, y] of [
+    [63, 50],
+    [192, 50],
+    [128, 31],
+    [128, 80],
+    [0, 0],
+  ] as const)
+    assert.deepEqual(at(1, x, y), empty, `${x},${y}`);
+  assert.deepEqual(at(2, 20, 50), grey);
+  assert.deepEqual(at(2, 128, 100), grey);
+  assert.notDeepEqual(at(2, 128, 50), grey, "tinted");
+  assert.deepEqual(at(2, 64, 50), [255, 140, 26], "the contour runs along the edge of what the map covers");
+});
+
+test("a small defect of a large map, and its mask, are in the picture", async () => {
+  const size = 2048;
+  const data = new Float32Array(size * size).fill(-1);
+  const pixels = new Uint8Array(size * size);
+  data[700 * size + 1203] = 1;
+  pixels[1500 * size + 301] = 1;
+  const area = { x: 0, y: 0, width: size, height: size };
+  const image = { pixels: new Uint8Array(size * size * 3).fill(120), width: size, height: size };
+  const one = { ...input({ label: "anomalous", mask: { pixels, width: size, height: size } }), image };
+  const map = await pictureMap({ data, width: size, height: size, area });
+  assert.deepEqual([map.width, map.height], [512, 512]);
+  for (const each of [map, { data, width: size, height: size, area }]) {
+    const at = await panelsOf({ ...one, detection: { ...one.detection, map: each } }, { low: -1, high: 1 });
+    assert.ok(at(1, 37, 187)[0]! > 20, "white in the mask's panel");
+    assert.notDeepEqual(at(2, 150, 87), at(2, 10, 10));
+    assert.notDeepEqual(at(3, 37, 187), [120, 120, 120], "the mask's contour");
+  }
+  const small = { data: data.subarray(0, 4), width: 2, height: 2, area };
+  assert.equal(await pictureMap(small), small);
+});
+
+test("maxima: every value lies under one, whatever the sizes", async () => {
+  const grid = { data: Float32Array.from({ length: 35 }, (_, i) => 34 - i), width: 7, height: 5 };
+  const { data, width, height } = await byMaxima(grid, 2.5, 2);
+  assert.deepEqual([width, height], [3, 2]);
+  assert.deepEqual([...data], [34, 32, 30, 20, 18, 16]);
+  for (let i = 0; i < 35; i++) {
+    const single = Float32Array.from({ length: 35 }, (_, k) => (k === i ? 1 : 0));
+    assert.ok((await byMaxima({ ...grid, data: single }, 3, 2)).data.includes(1), `value ${i}`);
+  }
+  assert.deepEqual((await byMaxima(grid, 99, 99)).data, grid.data, "never more than there are");
+});
+
+test("the report says which part of an image a heat map covers", async (t) => {
+  const image = path.join(await temporaryFolder(t), "a.png");
+  await sharp(Buffer.alloc(80 * 40 * 3, 90), { raw: { width: 80, height: 40, channels: 3 } }).toFile(image);
+  const pictures = new ReportPictures(2, 0, 16);
+  const { detection } = input(undefined, 16);
+  const place = async (id: string, area: { x: number; y: number; width: number; height: number }): Promise<void> =>
+    pictures.add({ id, image, label: "normal", split: "test" }, {
+      ...detection,
+      map: { ...detection.map, area },
+    } as Parameters<ReportPictures["add"]>[1]);
+  await place("part", { x: 20, y: 10, width: 40, height: 15 });
+  await place("whole", { x: 0, y: 0, width: 80, height: 40 });
+  await pictures.finish();
+  assert.equal(pictures.failed, 0);
+  assert.deepEqual(pictures.pictures.get("part")!.heatArea, { x: 0.25, y: 0.25, width: 0.5, height: 0.375 });
+  assert.ok(!("heatArea" in pictures.pictures.get("whole")!));
 });
 
 /** The title row of a picture, and where it has pixels of the text's colour as the text would have them. */
@@ -214,11 +327,20 @@ test("arrays of another size than they claim, and a range that is none, are refu
   const map = { data: new Float32Array(5), width: 2, height: 2 };
   const wrong: [string, () => Promise<unknown>][] = [
     ["map", () => heatMapPng(map, range)],
+    ["map", () => heatMapPng({ data: new Float32Array(0), width: 0, height: 0 }, range)],
     ["range", () => heatMapPng({ ...map, data: new Float32Array(4) }, { low: 1, high: 1 })],
     ["range.high", () => heatMapPng({ ...map, data: new Float32Array(4) }, { low: 1, high: NaN })],
     [
       "detection.map",
       () => overlayPng({ ...good, detection: { ...good.detection, map: { ...good.detection.map, ...map } } }, range),
+    ],
+    [
+      "detection.map.area",
+      () =>
+        overlayPng(
+          { ...good, detection: { ...good.detection, map: { ...good.detection.map, area: undefined as never } } },
+          range,
+        ),
     ],
     ["image.pixels", () => overlayPng({ ...good, image: { pixels: new Uint8Array(5), width: 2, height: 2 } }, range)],
     [
@@ -247,6 +369,16 @@ test("ColourScale: the first maps set the range for all", async () => {
   await scale.finish();
   assert.equal(ranges.length, 3);
   assert.ok(ranges.every(({ low, high }) => low === ranges[0]!.low && high === 2));
+});
+
+test("ColourScale: large maps do not wait for others", async () => {
+  const scale = new ColourScale(0);
+  let drawn = 0;
+  const draw = async (): Promise<void> => void drawn++;
+  await scale.add(new Float32Array(4), draw, 2 ** 25);
+  assert.equal(drawn, 0);
+  await scale.add(new Float32Array(4), draw, 2 ** 25 + 1);
+  assert.equal(drawn, 2);
 });
 
 test("ColourScale: a picture that fails does not take the others with it", async () => {

@@ -25,6 +25,19 @@ test("flags become options in their groups", () => {
   assert.deepEqual(read(["image-size", "96x64"]), { imageSize: [96, 64] });
   assert.deepEqual(read(["noise-std", "relative:1.5"]), { anomalies: { noiseStd: { relative: 1.5 } } });
   assert.deepEqual(read(["distance-weight", "3,2"]), { masks: { distanceWeight: { w: 3, p: 2 } } });
+  assert.deepEqual(read(["tiles", "64"], ["tile-overlap", "16"], ["tile-scales", "whole,1,0.5"], ["scale", "0.5"]), {
+    view: { tiles: { size: 64, overlap: 16, scales: ["whole", 1, 0.5] }, scale: 0.5 },
+  });
+  assert.deepEqual(read(["roi", "10,20,300,40"], ["ignore", "0%, 50%,100%,12.5%"]), {
+    view: {
+      roi: { x: 10, y: 20, width: 300, height: 40 },
+      ignore: { x: 0, y: 0.5, width: 1, height: 0.125, unit: "fractions" },
+    },
+  });
+  assert.deepEqual(read(["roi", "masks/1,2.png"]), { view: { roi: "masks/1,2.png" } });
+  assert.deepEqual(read(["tiles-per-image", "12"], ["fixed-tiles", "true"]), {
+    tiling: { tilesPerImage: 12, fixedTiles: true },
+  });
   assert.deepEqual(read(["heads", "direct"], ["align-corners", "false"]), {
     network: { heads: "direct", alignCorners: false },
   });
@@ -57,6 +70,11 @@ test("a flag that cannot be read says what it takes", () => {
   assert.match(message("image-size", "16x"), /HEIGHTxWIDTH in pixels/);
   assert.match(message("align-corners", "yes"), /true, false/);
   assert.match(message("noise-std", "-1"), /a number above 0, or relative:NUMBER/);
+  for (const written of ["1,2,3", "1,2,3,4,5", "1,2,,4", "10%,10,5,5", "-1,0,4,4", "0,0,0,4", ""])
+    assert.match(message("roi", written), /X,Y,W,H in pixels or each with a % sign, or the path of a mask/, written);
+  for (const written of ["", "1,", "0", "2", "1,1", "half"])
+    assert.match(message("tile-scales", written), /different shares, each above 0 and at most 1, or whole/, written);
+  assert.match(message("fit", "padd"), /one of stretch, pad, crop \(did you mean 'pad'\?\)/);
   assert.match(message("lr-milestones", "0.5,2"), /numbers from 0 to 1 separated by commas/);
 });
 
@@ -75,12 +93,9 @@ test("texts hold no object where a word should be", () => {
 });
 
 test("the record has the options that decide results, by the names of files written before", () => {
-  const everything: Record<string, unknown> = {};
-  for (const { path } of entries(trainerOptions)) {
-    if (path[0] === "distributed") continue;
-    const [group, name] = path.length === 1 ? [everything, path[0]!] : [(everything[path[0]!] ??= {}), path[1]!];
-    (group as Record<string, unknown>)[name] = path.join(".");
-  }
+  const paths = entries(trainerOptions).map(({ path }) => path);
+  const own = paths.filter(([first]) => first !== "distributed");
+  const everything = assemble(own.map((path) => [path, path.join(".")]));
   assert.deepEqual(Object.keys(recordOf(trainerOptions, everything)).sort(), [
     "adaptorLearningRate",
     "adaptorWeightDecay",
@@ -98,10 +113,13 @@ test("the record has the options that decide results, by the names of files writ
     "epochs",
     "falseRejectRate",
     "featureCachePrecision",
+    "fit",
+    "fixedTiles",
     "gradientClip",
     "heads",
     "headsLearningRate",
     "headsWeightDecay",
+    "ignore",
     "imageSize",
     "layers",
     "learningRateFactor",
@@ -119,12 +137,18 @@ test("the record has the options that decide results, by the names of files writ
     "precision",
     "regime",
     "resize",
+    "roi",
+    "scale",
     "seed",
     "segmentedCount",
     "segmentedRatio",
     "steps",
     "stopGradient",
     "syntheticAnomalies",
+    "tileOverlap",
+    "tileScales",
+    "tiles",
+    "tilesPerImage",
     "upscale",
     "variant",
   ]);

@@ -22,6 +22,39 @@ import { settled } from "./support.js";
 /** Whatever JavaScript may pass. */
 const make = (options: unknown): Trainer => new Trainer(options as TrainerOptions);
 
+const wrongAreas: unknown[] = [
+  "",
+  3,
+  null,
+  {},
+  [0, 0, 64, 64],
+  { x: 0, y: 0, width: 0, height: 4 },
+  { x: -1, y: 0, width: 4, height: 4 },
+  { x: 0.5, y: 0, width: 4, height: 4 },
+  { x: 0.5, y: 0, width: 0.6, height: 1, unit: "fractions" },
+  { x: 0, y: 0, width: 4, height: 4, unit: "percent" },
+  { polygons: [] },
+  {
+    polygons: [
+      [
+        [0, 0],
+        [4, 4],
+      ],
+    ],
+  },
+  {
+    polygons: [
+      [
+        [0, 0],
+        [4, 4],
+        [4, 0],
+        [0, 4],
+      ],
+    ],
+  },
+  { width: 4, height: 4, runs: [15] },
+];
+
 /** Wrong values of every option. */
 const wrong: Record<string, unknown[]> = {
   backbone: ["resnet52", 18, null, ""],
@@ -88,6 +121,15 @@ const wrong: Record<string, unknown[]> = {
   "ablation.syntheticAnomalies": ["Perlin", false, null],
   "ablation.overlap": [1, "true", null],
   "ablation.loss": ["old", true, null],
+  "view.roi": wrongAreas,
+  "view.ignore": wrongAreas,
+  "view.fit": ["padded", true, null],
+  "view.scale": [0, -1, 17, NaN, "1", null],
+  "view.tiles.size": [0, 31, 64.5, 8193, "64", null],
+  "view.tiles.overlap": [-1, 1.5, 8192, "16", null],
+  "view.tiles.scales": [[], [0], [1.5], ["half"], [1, 1], [1, "whole", 1], 1, "whole", [NaN], null],
+  "tiling.tilesPerImage": [0, 1.5, 4097, "8", null],
+  "tiling.fixedTiles": [1, "true", null],
   distributed: [
     true,
     "on",
@@ -119,6 +161,23 @@ for (const [name, values] of Object.entries(wrong)) {
       );
   });
 }
+
+test("options of a view that do not go together are refused", () => {
+  const refused = (options: TrainerOptions, name: string, ...texts: string[]): void =>
+    assert.throws(() => make(options), failure("INVALID_OPTION", name, ...texts), JSON.stringify(options));
+  const size = 64;
+  refused({ view: { tiles: { overlap: 8 } } }, "view.tiles.overlap", "nothing without tiles");
+  refused({ view: { tiles: { scales: [1] } } }, "view.tiles.scales", "nothing without tiles");
+  refused({ view: { tiles: { size, overlap: 64 } } }, "view.tiles.overlap", "below the tiles' side, 64");
+  refused({ view: { scale: 0.5 } }, "view.scale", "fit is 'pad' or 'crop'");
+  refused({ view: { fit: "pad", tiles: { size } } }, "view.fit", "seen as a whole too");
+  refused({ view: { tiles: { size } }, imageSize: [128, 128] }, "imageSize", "64x64, the size of the tiles");
+  refused({ tiling: { tilesPerImage: 4 } }, "tiling.tilesPerImage", "nothing without tiles");
+  refused({ tiling: { fixedTiles: false } }, "tiling.fixedTiles", "nothing without tiles");
+  assert.deepEqual(make({ view: { tiles: { size } } }).options.imageSize, [64, 64]);
+  make({ view: { fit: "pad", scale: 0.5, tiles: { size, scales: ["whole", 1] } }, imageSize: [64, 64] });
+  make({ view: { fit: "crop", scale: 2 } });
+});
 
 test("unknown options are refused, with the nearest name", () => {
   assert.throws(() => make({ batchsize: 3 }), failure("UNKNOWN_OPTION", "Did you mean 'batchSize'?"));

@@ -94,6 +94,20 @@ function Tile({ image, threshold, mask, onImage }: TileProps) {
   );
 }
 
+/** Where the heat map lies on its picture; undefined: all over it. */
+function placeOf(area: ReportPicture["heatArea"]) {
+  const percent = (share: number): string => `${100 * share}%`;
+  return (
+    area && {
+      inset: "auto",
+      left: percent(area.x),
+      top: percent(area.y),
+      width: percent(area.width),
+      height: percent(area.height),
+    }
+  );
+}
+
 interface PictureProps {
   picture: ReportPicture;
   text: string;
@@ -108,7 +122,7 @@ function Picture({ picture, text, mask, onClick }: PictureProps) {
   const inside = (
     <>
       <img src={picture.image} alt={text} loading={loading} />
-      <img class="heat" src={picture.heat} alt="" loading={loading} />
+      <img class="heat" style={placeOf(picture.heatArea)} src={picture.heat} alt="" loading={loading} />
       {mask && picture.mask && <div class="mask" style={{ maskImage: `url("${picture.mask}")` }} />}
     </>
   );
