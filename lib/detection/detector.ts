@@ -267,7 +267,7 @@ export class Detector {
   }
 
   async #detection({ source, facts, layout, decodeMs }: Decoded, seen: Seen, judged: Judged): Promise<Detection> {
-    const { logit, engineMs } = seen;
+    const { logit, scales, engineMs } = seen;
     if (!Number.isFinite(logit))
       throw new SuperSimpleNetError("MODEL_INVALID", `The network's score is ${logit}: this model's weights overflow.`);
     const postStart = performance.now();
@@ -284,6 +284,7 @@ export class Detector {
       score: sigmoid(logit),
       logit,
       peak,
+      ...(scales.length > 1 && { scales }),
       ...decide(this.#limits, { logit, peak, regions, unsureRegions }),
       threshold: this.#threshold,
       mapThreshold: this.#limits.defect.map,

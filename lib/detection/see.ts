@@ -25,6 +25,8 @@ export type Sink = (strip: Strip) => Promise<void>;
 export interface Seen {
   /** The highest of its tiles' score logits. */
   logit: number;
+  /** The same by scale, the finest first. */
+  scales: { scale: number | "whole"; logit: number }[];
   engineMs: number;
 }
 
@@ -75,7 +77,9 @@ export async function seeTiles(
     return { plane: index, column, row, pixels };
   };
   type Loaded = Awaited<ReturnType<typeof load>>;
-  let logit = -Infinity;
+  const logits = planes.map(() => -Infinity);
+  // NaN stays: it tells of weights that overflow.
+  const higher = (one: number, other: number): number => (Number.isNaN(one) ? one : Math.max(one, other));
   let [done, engineMs] = [0, 0];
   const breathe = turns();
   const size = tile.width * tile.height;
@@ -91,8 +95,7 @@ export async function seeTiles(
     for (const { plane, column, row, pixels } of batch) {
       let map: Float32Array | undefined;
       if (pixels) {
-        // NaN stays: it tells of weights that overflow.
-        logit = Number.isNaN(logit) ? logit : Math.max(logit, result!.scores[at]!);
+        logits[plane] = higher(logits[plane]!, result!.scores[at]!);
         map = result!.maps.subarray(at * size, ++at * size);
       }
       await maps[plane]!.add(column, row, map);
@@ -110,7 +113,8 @@ export async function seeTiles(
     await see(batch);
     batch = [];
   }
-  return { logit, engineMs };
+  const scales = planes.map(({ scale }, i) => ({ scale, logit: logits[i]! }));
+  return { logit: logits.reduce(higher), scales, engineMs };
 }
 
 /** The coarse planes first: what they say is there when the finest is settled. */
@@ -215,6 +219,7 @@ export async function seePieces(
     const [finest] = layout.planes;
     const values = coveredMap(finest, tile, own);
     const strip = { values, first: 0, rows: finest.covered.height, ignored: piece!.ignored };
-    return { logit: scores[i]!, engineMs, strip };
+    const logit = scores[i]!;
+    return { logit, scales: [{ scale: finest.scale, logit }], engineMs, strip };
   });
 }

@@ -69,6 +69,8 @@ export interface Detection {
   logit: number;
   /** The map's maximum, a logit. */
   peak: number;
+  /** Where the model sees several scales: the highest score of the tiles of each, the finest first. */
+  scales?: { scale: number | "whole"; logit: number }[];
   /** "defect": the evidence that decides reaches its threshold. "unsure": it reaches the lower one, where the model has one. */
   verdict: "good" | "unsure" | "defect";
   /** The verdict in one bit: true for a defect. */

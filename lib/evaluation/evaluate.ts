@@ -55,7 +55,7 @@ export async function evaluate(
     const sample = used[samples.length]!;
     await maps.add(sample, detection);
     decisions.threshold = detection.threshold;
-    const { score, logit, peak, anomalous, verdict, decidedBy, margin } = detection;
+    const { score, logit, peak, scales, anomalous, verdict, decidedBy, margin } = detection;
     decisions[outcome(sample.label, anomalous)]++;
     if (verdict === "unsure") unsure[sample.label]++;
     const { id, image, label } = sample;
@@ -69,6 +69,7 @@ export async function evaluate(
       score,
       logit,
       peak,
+      ...(scales && { scales }),
       anomalous,
       verdict,
       decidedBy,
@@ -106,6 +107,7 @@ export async function evaluate(
       f1Max: margins.imageF1Max,
       unsure,
     },
+    ...(await byScale(samples)),
     ...(mapMetrics.pixelErrorBound && { pixelErrorBound: mapMetrics.pixelErrorBound }),
     counts: {
       normal: labels.filter((label) => label === "normal").length,
@@ -115,6 +117,19 @@ export async function evaluate(
     notes: [...warnings, ...doubts.texts(firstOf), ...scoreNotes, ...mapNotes],
     samples,
   };
+}
+
+/** What the scores of each scale alone are worth, where the model sees several. */
+async function byScale(samples: readonly EvaluatedSample[]): Promise<Pick<Evaluation, "scales">> {
+  const labels = samples.map(({ label }) => label);
+  const known = samples[0]?.scales ?? [];
+  const scales = known.map(async ({ scale }) => {
+    // The order of scales goes by the image's size.
+    const logits = samples.map((sample) => sample.scales!.find((each) => each.scale === scale)!.logit);
+    const { imageAuroc, imageAveragePrecision } = await evaluateScores(logits, labels);
+    return { scale, imageAuroc, imageAveragePrecision };
+  });
+  return known.length > 0 ? { scales: await Promise.all(scales) } : {};
 }
 
 /** How a decision compares with what is known of the image. */
@@ -135,6 +150,8 @@ export interface EvaluatedSample {
   score: number;
   logit: number;
   peak: number;
+  /** As in Detection. */
+  scales?: NonNullable<Detection["scales"]>;
   anomalous: boolean;
   verdict: Detection["verdict"];
   decidedBy: Detection["decidedBy"];
@@ -163,6 +180,8 @@ export interface Evaluation {
     f1Max: number | null;
     unsure: { normal: number; anomalous: number };
   };
+  /** I-AUROC and AP-det of the scores of each scale alone, where the model sees several. */
+  scales?: { scale: number | "whole"; imageAuroc: number | null; imageAveragePrecision: number | null }[];
   /**
    * With a view, P-AUROC, AP-loc and AUPRO are computed from the defect pixels and a histogram of the others: how far from
    * the exact values they can be. Absent where they are exact.

@@ -15,7 +15,7 @@ import type { Size } from "../view/mismatch.js";
 import { Canvas, encodePng, fitText, textHeight, textWidth } from "./canvas.js";
 import { type Colour, type ColourRange, heatColours, heatPixels, heatSteps } from "./colours.js";
 import { drawContour, drawTint, type Field, nothing, resizeField, smoothField } from "./contour.js";
-import { byMaxima, type Grid, isLarge, isReduced } from "./reduce.js";
+import { byMaxima, type Grid, isLarge, isReduced, pictureMap } from "./reduce.js";
 
 /** One image with what was found on it. */
 export interface OverlayInput {
@@ -89,6 +89,34 @@ export async function heatMapPng(map: MapValues, range: ColourRange): Promise<Bu
   checkRange("heatMapPng", range);
   checkMap("heatMapPng", "map", map);
   return encodePng({ pixels: await inTurns(heatSteps(map.data, range)), width: map.width, height: map.height });
+}
+
+/** A canvas for a page has no longer side than this. */
+const longest = 2048;
+
+/** The coloured map of a detection where it lies in its image, with nothing around it: for a page that lays it over the image. */
+export async function heatOverImagePng(
+  { map, width, height }: Pick<Detection, "map" | "width" | "height">,
+  range: ColourRange,
+): Promise<Buffer> {
+  const drawn = await pictureMap(map);
+  const heat = await heatMapPng(drawn, range);
+  const { area } = map;
+  if (isWhole(area, { width, height })) return heat;
+  // Pixels of the canvas per pixel of the image.
+  const across = Math.min(drawn.width / area.width, longest / width);
+  const down = Math.min(drawn.height / area.height, longest / height);
+  const side = (length: number, scale: number): number => Math.max(1, Math.round(length * scale));
+  const input = await sharp(heat)
+    .resize(side(area.width, across), side(area.height, down), { fit: "fill" })
+    .png()
+    .toBuffer();
+  const canvas = { width: side(width, across), height: side(height, down) };
+  const nothingThere = new Uint8Array(canvas.width * canvas.height * 4);
+  return sharp(nothingThere, { raw: { ...canvas, channels: 4 } })
+    .composite([{ input, left: Math.round(area.x * across), top: Math.round(area.y * down) }])
+    .png()
+    .toBuffer();
 }
 
 /** image | mask | heat map | contour, with the score above and the colour scale below. */

@@ -33,6 +33,10 @@ export const imageAnswer = z.strictObject({
   score: z.number().describe("0 to 1."),
   logit: z.number().describe("The score before the sigmoid."),
   peak: z.number().describe("The anomaly map's maximum, a logit."),
+  scales: z
+    .array(z.strictObject({ scale: z.union([z.number(), z.literal("whole")]), logit: z.number() }))
+    .optional()
+    .describe("Where the model sees several scales: the highest score of each."),
   verdict: z.enum(["good", "unsure", "defect"]),
   anomalous: z.boolean().describe("Whether the verdict is defect."),
   decidedBy: z.array(source).describe("What reached the threshold of the verdict."),

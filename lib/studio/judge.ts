@@ -12,7 +12,7 @@ import type { ModelConfig } from "../models/config.js";
 import { Model } from "../models/model.js";
 import { type ColourRange, colourRange } from "../report/colours.js";
 import { reportEvaluation } from "../report/document.js";
-import { heatMapPng } from "../report/overlay.js";
+import { heatOverImagePng } from "../report/overlay.js";
 import { runFiles, saveMetrics } from "../runs/files.js";
 import { picturesFor, writeReport } from "../runs/report.js";
 import { readRecorded, type Recorded } from "../runs/recorded.js";
@@ -202,8 +202,9 @@ export class Judge {
     const { file } = this.project.image(id);
     const range = await this.#range(run);
     return this.detectors.with(this.trainings.modelFile(run), async (detector) => {
-      const { map, pixelThreshold } = await detector.detect(file);
-      return heatMapPng(map, range ?? colourRange([map.data], pixelThreshold));
+      const detection = await detector.detect(file);
+      const own = (): ColourRange => colourRange([detection.map.data], detection.pixelThreshold);
+      return heatOverImagePng(detection, range ?? own());
     });
   }
 
@@ -267,7 +268,7 @@ function leftOut(error: unknown): undefined {
 async function shownDetection(detection: Detection, id: string): Promise<StudioDetection> {
   const { score, logit, peak, verdict, decidedBy, threshold, mapThreshold, width, height, regions, warnings, timings } =
     recordOf(detection, { id }) as Detection & { id: string };
-  const heat = await heatMapPng(detection.map, colourRange([detection.map.data], detection.pixelThreshold));
+  const heat = await heatOverImagePng(detection, colourRange([detection.map.data], detection.pixelThreshold));
   return {
     id,
     score,

@@ -212,7 +212,7 @@ async function planData(options: SettledOptions, data: Dataset, call: FitCall): 
   const tiles = inTiles ? await TilePlan.lay(chosen.fit, resolved, signal) : undefined;
   const tilesPerEpoch = tiles?.perEpoch([...labels.keys()]) ?? null;
   const examples = tilesPerEpoch ?? examplesPerEpoch({ labels, balanced, flips: balanced });
-  const { view: numbers, doubts } = await describeFit(chosen.fit, resolved, tilesPerEpoch, signal);
+  const { view: numbers, doubts } = await describeImages(training, resolved, tilesPerEpoch, signal);
   const epochs = epochsOf(resolved, Math.ceil(examples / batchSize));
   const settings = { ...resolved, epochs, calibration: settled.calibration };
   const warnings = [...validated.warnings, ...doubts, ...settled.warnings, ...chosen.warnings];
@@ -236,16 +236,16 @@ export function chooseImages(
 }
 
 /** What the view makes of the images; null where each is seen as a whole. And what is doubtful about it, whatever the view. */
-async function describeFit(
-  fit: readonly Sample[],
+async function describeImages(
+  training: readonly Sample[],
   resolved: ResolvedOptions,
   tilesPerEpoch: number | null,
   signal: AbortSignal | undefined,
 ): Promise<{ view: ViewNumbers | null; doubts: string[] }> {
   const network = networkOf(resolved);
   const eye = eyeFor(networkSettings(network));
-  const plain = isPlain(eye.view) && fit.every(({ roi, ignore }) => roi === undefined && ignore === undefined);
-  const samples = plain ? fit.filter(({ mask }) => mask !== undefined) : fit;
+  const plain = isPlain(eye.view) && training.every(({ roi, ignore }) => roi === undefined && ignore === undefined);
+  const samples = plain ? training.filter(({ mask }) => mask !== undefined) : training;
   const features = engine().featureShape(networkConfigOf(resolved.backbone, network));
   const { numbers } = await describeSamples(samples, eye, features, { signal });
   return { view: plain ? null : { ...numbers, tilesPerEpoch }, doubts: defectWarnings(numbers) };

@@ -4,6 +4,8 @@ import { mismatch, type Size, sizeText } from "./mismatch.js";
 
 /** The region of an image at one scale, in pixels of the network, and the tiles that the network sees of it. */
 export interface Plane extends Size {
+  /** As the view names it. */
+  scale: number | "whole";
   /** Left edges of the columns of tiles and upper edges of their rows; every column has every row. */
   columns: readonly number[];
   rows: readonly number[];
@@ -44,6 +46,7 @@ export function layoutOf(
       );
     return {
       ...plane,
+      scale: each,
       columns: edges(plane.width, tile.width, tiles.overlap),
       rows: edges(plane.height, tile.height, tiles.overlap),
       covered: { x: 0, y: 0, ...plane },
@@ -52,7 +55,7 @@ export function layoutOf(
   const count = planes.reduce((sum, { columns, rows }) => sum + columns.length * rows.length, 0);
   if (count > mostTiles)
     throw mismatch(name, `it would be cut into ${count} tiles; at most ${mostTiles} are.`, "Use a smaller scale.");
-  planes.sort((a, b) => b.width - a.width);
+  planes.sort((a, b) => b.width * b.height - a.width * a.height);
   return { size, region, planes: planes as [Plane, ...Plane[]] };
 }
 
@@ -65,7 +68,13 @@ function edges(length: number, tile: number, overlap: number): number[] {
 /** The region in one tile. */
 function wholePlane(fit: View["fit"], scale: number | null, tile: Size, region: Rectangle, name: string): Plane {
   if (fit === "stretch")
-    return { ...tile, columns: [0], rows: [0], covered: { x: 0, y: 0, width: tile.width, height: tile.height } };
+    return {
+      ...tile,
+      scale: "whole",
+      columns: [0],
+      rows: [0],
+      covered: { x: 0, y: 0, width: tile.width, height: tile.height },
+    };
   const [across, down] = [tile.width / region.width, tile.height / region.height];
   const by = scale ?? (fit === "pad" ? Math.min(across, down) : Math.max(across, down));
   const plane = { width: side(region.width, by), height: side(region.height, by) };
@@ -83,7 +92,7 @@ function wholePlane(fit: View["fit"], scale: number | null, tile: Size, region: 
   const top = Math.floor((plane.height - tile.height) / 2);
   const covered =
     fit === "pad" ? { x: 0, y: 0, ...plane } : { x: left, y: top, width: tile.width, height: tile.height };
-  return { ...plane, columns: [left], rows: [top], covered };
+  return { ...plane, scale: "whole", columns: [left], rows: [top], covered };
 }
 
 /** The network sees the image in one piece, as it does without a view: nothing is cut off, padded or ignored. */

@@ -30,6 +30,13 @@ export function checkView(where: string, view: ViewGroup): void {
     throw invalid(where, "view.tiles.overlap", `an integer below the tiles' side, ${size},`, overlap);
   if (view.fit !== undefined && !scales?.includes("whole"))
     throw invalid(where, "view.fit", "nothing with tiles, unless the image is seen as a whole too,", view.fit);
+  if (fit === "crop")
+    throw invalid(
+      where,
+      "view.fit",
+      "'stretch' or 'pad' beside tiles, because the whole must show what they show,",
+      fit,
+    );
 }
 
 /** Reads the masks that are files. Errors: those of decodeMask; INVALID_OPTION for one that marks nothing. */

@@ -190,6 +190,11 @@ test("a region of one image replaces the model's; several scales make one decisi
     through(tiles(0, scales), (detector) => detector.detect(image));
   const [fine, whole, both] = [await at(1), await at("whole"), await at("whole", 1)];
   assert.equal(both.logit, Math.max(fine.logit, whole.logit));
+  assert.deepEqual(both.scales, [
+    { scale: 1, logit: fine.logit },
+    { scale: "whole", logit: whole.logit },
+  ]);
+  assert.equal(fine.scales, undefined);
   assert.ok(both.peak >= fine.peak && both.map.width === fine.map.width);
 });
 

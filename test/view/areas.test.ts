@@ -170,6 +170,7 @@ test("options that make no view are refused before any work", () => {
   view({ tiles: { size: 64, scales: [1, 1] } }, "view.tiles.scales", "different");
   view({ scale: 0.5 }, "view.scale", "without tiles");
   view({ fit: "pad", tiles: { size: 64 } }, "view.fit", "whole");
+  view({ fit: "crop", tiles: { size: 64, scales: [1, "whole"] } }, "view.fit", "beside tiles");
   refused({ imageSize: [128, 128], view: { tiles: { size: 64 } } }, "imageSize", "64x64");
   refused({ tiling: { fixedTiles: true } }, "tiling.fixedTiles", "without tiles");
   assert.deepEqual(new Trainer({ view: { tiles: { size: 64 } } }).options.imageSize, [64, 64]);
@@ -179,12 +180,12 @@ test("a view goes into a model and comes back as options", async (t) => {
   const root = await temporaryFolder(t);
   const mask = path.join(root, "roi.png");
   await writeMask(mask);
-  const asked = await readView("test", { roi: mask, fit: "crop", tiles: { size: 64, scales: [1, "whole"] } });
+  const asked = await readView("test", { roi: mask, fit: "pad", tiles: { size: 64, scales: [1, "whole"] } });
   const view = viewOf(asked);
   assert.deepEqual(view, {
     roi: { width: 40, height: 36, runs: (view.roi as Extract<View["roi"], { runs: unknown }>).runs },
     ignore: null,
-    fit: "crop",
+    fit: "pad",
     scale: 1,
     tiles: { size: 64, overlap: 16, scales: [1, "whole"] },
   });

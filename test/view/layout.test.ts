@@ -25,7 +25,9 @@ const tiled = (view: Partial<View>, width: number, height: number): Layout =>
 
 test("without a view the image is one tile, stretched", () => {
   const layout = laid({}, 300, 20);
-  assert.deepEqual(layout.planes, [{ ...tile, columns: [0], rows: [0], covered: { x: 0, y: 0, ...tile } }]);
+  assert.deepEqual(layout.planes, [
+    { ...tile, scale: "whole", columns: [0], rows: [0], covered: { x: 0, y: 0, ...tile } },
+  ]);
   assert.deepEqual(mapArea(layout), { x: 0, y: 0, width: 300, height: 20 });
   assert.equal(isPlain(plainView), true);
 });
@@ -33,12 +35,19 @@ test("without a view the image is one tile, stretched", () => {
 test("pad keeps the aspect and covers all; crop keeps it and covers the middle", () => {
   const padded = laid({ fit: "pad" }, 128, 48);
   assert.deepEqual(padded.planes, [
-    { width: 64, height: 24, columns: [0], rows: [-12], covered: { x: 0, y: 0, width: 64, height: 24 } },
+    {
+      width: 64,
+      height: 24,
+      scale: "whole",
+      columns: [0],
+      rows: [-12],
+      covered: { x: 0, y: 0, width: 64, height: 24 },
+    },
   ]);
   assert.deepEqual(mapArea(padded), { x: 0, y: 0, width: 128, height: 48 });
   const cropped = laid({ fit: "crop" }, 128, 48);
   assert.deepEqual(cropped.planes, [
-    { width: 128, height: 48, columns: [32], rows: [0], covered: { x: 32, y: 0, ...tile } },
+    { width: 128, height: 48, scale: "whole", columns: [32], rows: [0], covered: { x: 32, y: 0, ...tile } },
   ]);
   assert.deepEqual(mapArea(cropped), { x: 32, y: 0, width: 64, height: 48 });
   const small = laid({ fit: "pad", scale: 0.25 }, 100, 80, { x: 20, y: 40, width: 80, height: 40 });
