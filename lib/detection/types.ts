@@ -39,6 +39,7 @@ export interface DetectEachOptions extends Settings<typeof detectEachOptions> {
   onUnreadable?: ((error: SuperSimpleNetError, source: ImageSource | NamedImage) => void | Promise<void>) | undefined;
 }
 
+/** How anomalous each place is. */
 export interface AnomalyMap {
   /** Logits, row-major. From `Detection.pixelThreshold` on means defect. Ignored pixels have the lowest value of the others. */
   data: Float32Array;
