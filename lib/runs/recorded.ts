@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { stat } from "node:fs/promises";
 
 import { SuperSimpleNetError } from "../errors.js";
 import type { Evaluation } from "../evaluation/evaluate.js";
@@ -8,11 +9,13 @@ import type { ModelConfig, Thresholds } from "../models/config.js";
 
 /** What a training has left of its evaluation. */
 export interface Recorded {
-  evaluation: Pick<Evaluation, "metrics" | "samples" | "decisions" | "decision" | "notes">;
+  evaluation: Pick<Evaluation, "metrics" | "samples" | "decisions" | "decision" | "notes" | "counts">;
   dataset: { kind: string; name: string };
   split: "test";
   /** Whether the model's thresholds are still those of these results. */
   isCurrent: boolean;
+  /** When they were written, in milliseconds since 1970. */
+  writtenMs: number;
 }
 
 interface Document extends Omit<Recorded["evaluation"], "metrics">, Pick<Recorded, "dataset" | "split"> {
@@ -24,11 +27,12 @@ interface Document extends Omit<Recorded["evaluation"], "metrics">, Pick<Recorde
 export async function readRecorded(file: string, { thresholds }: ModelConfig): Promise<Recorded | undefined> {
   if (!existsSync(file)) return undefined;
   const text = await readRegular(file);
+  const { mtimeMs: writtenMs } = await stat(file);
   try {
-    const { metrics, samples, decisions, decision, notes, dataset, split, model } = JSON.parse(
+    const { metrics, samples, decisions, decision, notes, counts, dataset, split, model } = JSON.parse(
       String(text),
     ) as Document;
-    const evaluation = { metrics: byIdentifier(metrics) as Metrics, samples, decisions, decision, notes };
+    const evaluation = { metrics: byIdentifier(metrics) as Metrics, samples, decisions, decision, notes, counts };
     const isWhole =
       Array.isArray(notes) &&
       [decision?.source, dataset?.name].every((value) => typeof value === "string") &&
@@ -42,7 +46,7 @@ export async function readRecorded(file: string, { thresholds }: ModelConfig): P
     const isCurrent = (["decision", "scoreLogit", "mapLogit"] as const).every(
       (name) => then[name] === thresholds[name],
     );
-    return { evaluation, dataset, split, isCurrent };
+    return { evaluation, dataset, split, isCurrent, writtenMs };
   } catch (cause) {
     throw new SuperSimpleNetError("FILE_CORRUPT", `${file} is damaged: ${(cause as Error).message}.`, {
       cause,

@@ -13,7 +13,7 @@ import { readRegular } from "../files/input.js";
 import type { Detectors } from "./detectors.js";
 import type { Events } from "./events.js";
 import type { Judge } from "./judge.js";
-import { Labels } from "./labels.js";
+import type { Labels } from "./labels.js";
 import { lastResults } from "./line.js";
 import { maskPng, storeMask } from "./masks.js";
 import { trainingOptions } from "./options.js";
@@ -25,6 +25,7 @@ import type { Validation } from "./types.js";
 
 export interface StudioParts {
   project: Project;
+  labels: Labels;
   thumbnails: Thumbnails;
   trainings: Trainings;
   judge: Judge;
@@ -121,8 +122,7 @@ function addPage(app: FastifyInstance): void {
   app.get("/healthz", () => ({ status: "ok" }));
 }
 
-function addProject(app: FastifyInstance, { project, thumbnails, events }: StudioParts): void {
-  const labels = new Labels(project);
+function addProject(app: FastifyInstance, { project, labels, thumbnails, events }: StudioParts): void {
   app.addHook("onClose", () => thumbnails.settled());
   const changed = (): void => events.projectChanged();
 
@@ -147,7 +147,8 @@ function addProject(app: FastifyInstance, { project, thumbnails, events }: Studi
   });
   app.get("/api/v1/image", async ({ query }, reply) => {
     const { id, v } = read(byId, query);
-    return sendPicture(reply, await found(wholePicture(project.image(id).file)), v !== undefined);
+    const image = project.image(id);
+    return sendPicture(reply, await found(wholePicture(image.file)), v === image.shown.version);
   });
   app.get("/api/v1/thumbnail", async ({ query }, reply) => {
     const { id, v, mask } = read(byId, query);

@@ -7,7 +7,6 @@ import { hasCode, SuperSimpleNetError } from "../errors.js";
 import type { RawImage } from "../images/source.js";
 import { imageSize } from "../images/decode.js";
 import { pngOf } from "../images/png.js";
-import { engine } from "../native/engine.js";
 import type { ModelConfig } from "../models/config.js";
 import { Model } from "../models/model.js";
 import { type ColourRange, colourRange } from "../report/colours.js";
@@ -19,7 +18,8 @@ import { readRecorded, type Recorded } from "../runs/recorded.js";
 import type { ThresholdOptions } from "../schema/models.js";
 import { HttpError } from "../server/errors.js";
 import type { Detectors } from "./detectors.js";
-import type { Project, ProjectImage } from "./project.js";
+import { changedMs, type Project, type ProjectImage } from "./project.js";
+import { markedPixels } from "./placed.js";
 import { rankForLabels, type Seen, seenOf } from "./suggest.js";
 import type { Trainings } from "./trainings.js";
 import type { Judgement, StudioDetection, StudioEvent, Suggestions } from "./types.js";
@@ -86,11 +86,16 @@ export class Judge {
     return size;
   }
 
-  #isSameTest({ evaluation: { samples } }: Recorded): boolean {
+  /** The same images with the same labels and as many masks, and none of their files is newer than the results. */
+  #isSameTest({ evaluation: { samples, counts }, writtenMs }: Recorded): boolean {
     const now = this.project.images.filter(({ sample }) => sample?.split === "test");
-    const then = new Map(samples.map(({ id, label, mask }) => [id, `${label} ${mask !== null}`]));
-    const isKnown = (id: string, label: string): boolean => then.get(id)?.startsWith(label) ?? false;
-    return now.length === then.size && now.every(({ sample }) => isKnown(sample!.id, sample!.label));
+    const then = new Map(samples.map(({ id, label }) => [id, label]));
+    // A clock that goes before, as of a camera, tells nothing.
+    const isOlder = (ms: number): boolean => ms <= writtenMs || ms > Date.now();
+    const isSame = ({ sample, shown: { version, mask } }: ProjectImage): boolean =>
+      then.get(sample!.id) === sample!.label && [version, mask].every((of) => isOlder(changedMs(of ?? "")));
+    const masks = now.filter(({ mask }) => mask !== undefined).length;
+    return now.length === then.size && masks === (counts?.withMask ?? masks) && now.every(isSame);
   }
 
   async #recorded(run: string): Promise<{ config: ModelConfig; recorded: Recorded | undefined }> {
@@ -173,7 +178,7 @@ export class Judge {
         for (const [i, { file: image, shown }] of images.entries()) {
           signal.throwIfAborted();
           const detection = await detector.detect(image).catch(leftOut);
-          if (detection) seen.push(seenOf(shown.id, detection));
+          if (detection) seen.push(seenOf(shown, detection));
           this.tell({ event: "suggesting", run, done: i + 1, total: images.length });
         }
         this.#suggestions = { run, images: rankForLabels(seen) };
@@ -224,8 +229,7 @@ export class Judge {
     return this.detectors.with(this.trainings.modelFile(run), async (detector) => {
       const { map, pixelThreshold } = await detector.detect(file);
       const { width, height } = await imageSize(file);
-      const marked = Uint8Array.from(map.data, (value) => (value >= pixelThreshold ? 255 : 0));
-      const data = await engine().resizeImage(marked, map.height, map.width, 1, height, width, "nearest");
+      const data = markedPixels(map, pixelThreshold, { width, height });
       return pngOf({ data, width, height, channels: 1 });
     });
   }

@@ -23,6 +23,9 @@ const flags: readonly Flag[] = flagsOf(trainerOptions).filter(
     !left.has(name) && !distributed.test(name) && !(bare(type) instanceof z.ZodString) && row.placeholder !== "FILE",
 );
 
+/** Of what may be a file too: a page gives the rest. */
+const mayBeFile = ({ row }: Flag): boolean => /\|FILE\b/.test(row.placeholder ?? "");
+
 /** The options of a training, for a form: the same rows as on the command line. */
 export const trainingOptions = (): TrainingOption[] =>
   flags
@@ -31,7 +34,7 @@ export const trainingOptions = (): TrainingOption[] =>
       return {
         flag: name,
         help: row.help,
-        takes: sets === undefined ? placeholder(flag) : "",
+        takes: sets === undefined ? placeholder(flag).replace(/\|FILE\b/, "") : "",
         standard: (sets === undefined && defaultText(flag, (value) => asWritten(value, row))) || null,
         choices: name === "backbone" ? backbones() : sets === undefined ? choicesFor(type) : ["yes"],
         group: group ?? "Training",
@@ -60,6 +63,11 @@ export function checkFlags(given: TrainingFlags): void {
   for (const [name, written] of Object.entries(given)) {
     const flag = flags.find((one) => one.name === name);
     if (!flag) throw new HttpError("BAD_REQUEST", `There is no option '${name.slice(0, 64)}' here.`);
+    if (mayBeFile(flag) && !/^\d+(,\d+){3}$/.test(written))
+      throw new HttpError(
+        "BAD_REQUEST",
+        `'${name}' is a rectangle here, as 10,20,300,200. Files are for the command line.`,
+      );
     if (flag.sets === undefined) readFlag(`--${name}`, flag, written);
     if (name === "backbone" && !backbones().includes(written))
       throw new HttpError(

@@ -231,9 +231,12 @@ export class Project {
         ? JSON.stringify([shown.id, shown.label, shown.version, shown.mask])
         : [],
     );
-    return createHash("sha256").update(rows.sort().join("\n")).digest("hex").slice(0, 12);
+    return shortHash(rows.sort().join("\n"));
   }
 }
+
+/** 12 characters. */
+export const shortHash = (text: string): string => createHash("sha256").update(text).digest("hex").slice(0, 12);
 
 /** Undefined where there is no data set yet. */
 async function openIfThere(data: string): Promise<Dataset | undefined> {
@@ -250,6 +253,9 @@ export async function versionOf(file: string): Promise<string> {
   const found = await stat(file).catch(() => undefined);
   return found ? `${found.size.toString(36)}.${Math.round(found.mtimeMs * 1000).toString(36)}` : "";
 }
+
+/** When a file of this version was changed, in milliseconds since 1970; 0 where there was none. */
+export const changedMs = (version: string): number => parseInt(version.split(".")[1] ?? "0", 36) / 1000;
 
 /** Some at a time, in their order. */
 async function inGroups<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {

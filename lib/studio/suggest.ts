@@ -4,6 +4,7 @@ import type { Suggestion } from "./types.js";
 /** What is kept of an image that nobody has labelled: there may be thousands. */
 export interface Seen extends Pick<Detection, "verdict" | "score" | "margin"> {
   id: string;
+  version: string;
   /** The highest logit of each cell of the map. */
   cells: Float32Array;
 }
@@ -39,13 +40,16 @@ export function rankForLabels(seen: readonly Seen[]): Suggestion[] {
   }
   ranked.push(...rest.map((i) => ({ i, reason: "near the threshold" as const })));
   return ranked.map(({ i, reason }, rank) => {
-    const { id, verdict, score } = seen[i]!;
-    return { id, verdict, score, rank, reason };
+    const { id, version, verdict, score } = seen[i]!;
+    return { id, version, verdict, score, rank, reason };
   });
 }
 
-export const seenOf = (id: string, { verdict, score, margin, map }: Detection): Seen => ({
-  ...{ id, verdict, score, margin },
+export const seenOf = (
+  { id, version }: Pick<Seen, "id" | "version">,
+  { verdict, score, margin, map }: Detection,
+): Seen => ({
+  ...{ id, version, verdict, score, margin },
   cells: cellsOf(map),
 });
 

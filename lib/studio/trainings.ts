@@ -19,9 +19,11 @@ import { HttpError } from "../server/errors.js";
 import { checkpointFile, lockFolder } from "../training/checkpoint.js";
 import type { StartEvent } from "../training/events.js";
 import { makeFolder, writeJson } from "../write.js";
+import type { Labels } from "./labels.js";
 import { checkFlags, trainCommand } from "./options.js";
 import { Pace } from "./pace.js";
-import type { Project } from "./project.js";
+import { type Project, shortHash } from "./project.js";
+import { takeSnapshot } from "./snapshot.js";
 import {
   type Estimate,
   type RunDetails,
@@ -88,6 +90,8 @@ export class Trainings {
   readonly #entries = new Map<string, Entry>();
   #running: Running | undefined;
   #trying = false;
+  /** For the data of the next one, which are put by. */
+  #preparing: Promise<void> | undefined;
   #begun = false;
   /** For trainings that an earlier studio left at work. */
   #waiting: Promise<void> | undefined;
@@ -96,6 +100,7 @@ export class Trainings {
 
   private constructor(
     private readonly project: Project,
+    private readonly labels: Labels,
     private readonly settings: TrainingSettings,
     private readonly tell: (event: StudioEvent) => void,
   ) {}
@@ -103,12 +108,14 @@ export class Trainings {
   /** Reads the queue that an earlier studio left. */
   static async open(
     project: Project,
+    labels: Labels,
     settings: TrainingSettings,
     tell: (event: StudioEvent) => void,
   ): Promise<Trainings> {
-    const trainings = new Trainings(project, settings, tell);
+    const trainings = new Trainings(project, labels, settings, tell);
     const text = await readRegular(trainings.#file).then(String, () => "[]");
     for (const entry of entriesIn(text)) trainings.#entries.set(entry.name, entry);
+    await trainings.#removeOldSnapshots();
     return trainings;
   }
 
@@ -130,6 +137,25 @@ export class Trainings {
 
   folderOf(name: string): string {
     return path.join(this.project.places.runs, name);
+  }
+
+  /**
+   * The data that a training sees, from its beginning to its end: labels may be changed meanwhile, which moves images, and
+   * one that was paused goes on with what it began with.
+   */
+  #snapshotOf(name: string): string {
+    const { own, data } = this.project.places;
+    return path.join(own, "data", name, path.basename(data));
+  }
+
+  #removeSnapshot(name: string): Promise<void> {
+    return rm(path.dirname(this.#snapshotOf(name)), { recursive: true, force: true }).catch(() => undefined);
+  }
+
+  /** Of trainings that have ended, or are gone. */
+  async #removeOldSnapshots(): Promise<void> {
+    for (const name of await readdir(path.join(this.project.places.own, "data")).catch(() => []))
+      if ((this.#entries.get(name)?.state ?? "done") === "done") await this.#removeSnapshot(name);
   }
 
   /** Whether one is at work now. */
@@ -165,10 +191,11 @@ export class Trainings {
   /** Puts a training at the queue's end. Throws BAD_REQUEST, CONFLICT, INVALID_OPTION. */
   async add(wanted: string | undefined, flags: TrainingFlags): Promise<StudioRun> {
     checkFlags(flags);
-    const name = wanted ?? (await this.#freeName());
+    await this.project.settle();
+    // From here on nothing is waited for: of two requests at once each gets its own name.
+    const name = wanted ?? this.#freeName();
     if (this.#entries.has(name) || existsSync(this.folderOf(name)))
       throw new HttpError("CONFLICT", `There is a run '${name}' already. Give another name.`);
-    await this.project.settle();
     if (!this.project.dataset) throw new HttpError("CONFLICT", "There are no labelled images to train on.");
     this.#entries.set(name, { name, state: "queued", flags, data: null, error: null });
     await this.#save().catch((error: unknown) => {
@@ -213,6 +240,7 @@ export class Trainings {
     if (!this.#entries.has(name) && !existsSync(folder)) throw noRun(name);
     if (this.#entries.has(name)) await this.#halt(name, "stopped").catch(() => undefined);
     this.#entries.delete(name);
+    await this.#removeSnapshot(name);
     if (existsSync(folder)) {
       const place = path.join(this.project.places.own, "removed", new Date().toISOString().replaceAll(":", "-"));
       await makeFolder(place);
@@ -227,6 +255,7 @@ export class Trainings {
   async close(): Promise<void> {
     this.#closing = true;
     await this.#waiting;
+    await this.#preparing;
     await this.#end();
     await this.#saving;
   }
@@ -237,7 +266,7 @@ export class Trainings {
     return entry;
   }
 
-  async #freeName(): Promise<string> {
+  #freeName(): string {
     for (let i = 1; ; i++) {
       const name = `run-${String(i).padStart(3, "0")}`;
       if (!this.#entries.has(name) && !existsSync(this.folderOf(name))) return name;
@@ -263,18 +292,36 @@ export class Trainings {
 
   /** Starts the next one where none runs and none is paused. */
   #next(): void {
-    if (!this.#begun || this.#running || this.#trying || this.#waiting || this.#closing) return;
+    if (!this.#begun || this.#running || this.#preparing || this.#trying || this.#waiting || this.#closing) return;
     const entries = [...this.#entries.values()];
     if (entries.some(({ state }) => state === "paused")) return;
     const entry = entries.find(({ state }) => state === "queued");
-    if (entry) this.#start(entry);
+    if (!entry) return;
+    this.#preparing = this.#prepare(entry)
+      .catch((error: unknown) => void Object.assign(entry, { state: "failed", error: (error as Error).message }))
+      .then(() => {
+        this.#preparing = undefined;
+        // It may have been paused, stopped or removed meanwhile.
+        if (entry.state === "queued" && this.#entries.get(entry.name) === entry && !this.#closing) this.#start(entry);
+        else void this.#changed().finally(() => this.#next());
+      });
+  }
+
+  /** Puts the data of a training by that begins. One that goes on has them. */
+  async #prepare(entry: Entry): Promise<void> {
+    if (existsSync(checkpointFile(this.folderOf(entry.name))) && entry.data !== null) return;
+    await this.labels.change(async () => {
+      if (this.project.readOnly === null) await takeSnapshot(this.project.places.data, this.#snapshotOf(entry.name));
+      entry.data = this.project.fingerprint("train");
+    });
   }
 
   #start(entry: Entry): void {
-    const { folder, data } = this.project.places;
+    const { folder } = this.project.places;
     const resume = existsSync(checkpointFile(this.folderOf(entry.name)));
     entry.state = "running";
-    if (!resume || entry.data === null) entry.data = this.project.fingerprint("train");
+    const snapshot = this.#snapshotOf(entry.name);
+    const data = existsSync(snapshot) ? snapshot : this.project.places.data;
     const out = path.join("runs", entry.name);
     const args = [...trainCommand({ folder, data, out, flags: entry.flags }), ...(resume ? ["--resume"] : [])];
     const work = this.#work(entry, args, this.tell, (event) => {
@@ -286,8 +333,10 @@ export class Trainings {
     running.ended = work.ended.then((end) => {
       this.#running = undefined;
       // It may have ended well while it was asked to pause.
-      if (end.code === 0) Object.assign(entry, { state: "done", error: null });
-      else if (entry.state === "running" && !this.#closing)
+      if (end.code === 0) {
+        Object.assign(entry, { state: "done", error: null });
+        void this.#removeSnapshot(entry.name);
+      } else if (entry.state === "running" && !this.#closing)
         Object.assign(entry, { state: "failed", error: errorIn(end.said) });
       void this.#changed().finally(() => this.#next());
       return end;
@@ -335,7 +384,7 @@ export class Trainings {
    */
   async estimate(flags: TrainingFlags, signal: AbortSignal): Promise<Estimate> {
     checkFlags(flags);
-    if (this.#running || this.#trying)
+    if (this.#running || this.#preparing || this.#trying)
       throw new HttpError(
         "CONFLICT",
         "The time is measured on this machine: wait until the running training has ended.",
@@ -419,7 +468,7 @@ export class Trainings {
     const found = isName(name) ? await stat(files.model).catch(() => undefined) : undefined;
     if (!entry && !found && !existsSync(files.checkpoint)) return undefined;
     const config = found ? await configIn(files.model) : undefined;
-    const metrics = found ? await metricsIn(files.metrics) : null;
+    const judged = found ? await judgedIn(files.metrics) : undefined;
     const data = entry?.data ?? null;
     const { folder, data: dataFolder } = this.project.places;
     const out = path.join("runs", name);
@@ -437,7 +486,8 @@ export class Trainings {
       backbone: config?.backbone.architecture ?? null,
       imageSize: config ? config.imageSize.join(" x ") : null,
       epochs: config?.training?.epochs ?? null,
-      metrics,
+      metrics: judged?.metrics ?? null,
+      testData: judged?.testData ?? null,
       finished: found ? found.mtime.toISOString() : null,
     };
   }
@@ -471,15 +521,24 @@ async function configIn(file: string): Promise<ModelConfig | undefined> {
   }
 }
 
-async function metricsIn(file: string): Promise<StudioRun["metrics"]> {
+/** Undefined: nothing was judged, or the file is damaged. */
+async function judgedIn(file: string): Promise<Pick<StudioRun, "metrics" | "testData"> | undefined> {
   const text = await readRegular(file).then(String, () => undefined);
-  if (text === undefined) return null;
+  if (text === undefined) return undefined;
   try {
-    const { metrics } = JSON.parse(text) as { metrics: Record<string, number | null> };
+    const { metrics, samples, counts } = JSON.parse(text) as {
+      metrics: Record<string, number | null>;
+      samples: { id: string; label: string }[];
+      counts?: { withMask: number };
+    };
     const names = metricIds.map((id) => metricsTable[id].name);
-    return Object.fromEntries(names.flatMap((name) => (name in metrics ? [[name, metrics[name]!]] : [])));
+    const rows = samples.map(({ id, label }) => JSON.stringify([id, label])).sort();
+    return {
+      metrics: Object.fromEntries(names.flatMap((name) => (name in metrics ? [[name, metrics[name]!]] : []))),
+      testData: shortHash([...rows, `${counts?.withMask} with a mask`].join("\n")),
+    };
   } catch {
-    return null;
+    return undefined;
   }
 }
 

@@ -24,6 +24,8 @@ export interface StudioImage {
 /** What a model says of an image that nobody has labelled. */
 export interface Suggestion {
   id: string;
+  /** Of the image: another one may have its name later. */
+  version: string;
   verdict: "good" | "unsure" | "defect";
   score: number;
   /** Place in the order of what to label next, from 0. */
@@ -128,6 +130,8 @@ export interface StudioRun {
   epochs: number | null;
   /** Of the test images, by metric. Null: there are none yet. */
   metrics: Record<string, number | null> | null;
+  /** Of the test images that the metrics are of, with their labels: 12 characters; null: not known. */
+  testData: string | null;
   /** ISO 8601; null: it has no model. */
   finished: string | null;
 }

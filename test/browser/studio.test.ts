@@ -188,6 +188,12 @@ test("from an empty folder to a decision", options, async (t) => {
   await until(async () => (await next.count()) === 3);
   await next.first().getByRole("button", { name: "good" }).click();
   await until(async () => (await next.count()) === 2);
+  // A click too many there is taken back on the page of labels.
+  await page.getByRole("link", { name: "Data", exact: true }).click();
+  const countOpen = (): number => readdirSync(path.join(folder, "unlabelled")).length;
+  assert.equal(countOpen(), 2);
+  await page.getByRole("button", { name: "Undo" }).click();
+  await until(async () => countOpen() === 3);
 
   // Train again, and compare.
   await page.getByRole("link", { name: "Train", exact: true }).click();
@@ -206,17 +212,25 @@ test("from an empty folder to a decision", options, async (t) => {
     .filter({ has: page.getByRole("rowheader", { name: "epochs" }) })
     .first()
     .waitFor();
+  // A test image has got another label between the two.
+  await page.getByText("judged on different test images").waitFor();
   await screenshot(page, "studio-compare");
 
-  // Use it.
+  // Use it. What is no image is told, and not waited for.
   await page.getByRole("link", { name: "Use", exact: true }).click();
+  const noImage = path.join(folder, "notes.png");
+  writeFileSync(noImage, "no image");
+  await chooseFiles(page, [noImage]);
+  await page.getByRole("alert").waitFor();
+  await page.getByText("Drop an image here").waitFor();
+  await page.getByRole("alert").getByRole("button", { name: "Close" }).click();
   await chooseFiles(page, [defects[0]!]);
   await page.getByText(/score 0\.\d+/).waitFor();
   assert.match((await page.locator(".huge").textContent())!, /^(good|unsure|defect)$/);
   await screenshot(page, "studio-use");
-  // A picture of an image that was moved while it was asked for.
+  // A picture of an image that was moved while it was asked for, and what is no image.
   assert.deepEqual(
-    complaints.filter((complaint) => !/status of 404/.test(complaint)),
+    complaints.filter((complaint) => !/status of 4(04|22)/.test(complaint)),
     [],
   );
 });
@@ -477,6 +491,14 @@ test("an answer about another model that comes late is not shown", options, asyn
   assert.equal(await page.getByText("said of the first").count(), 0);
   await page.getByLabel("Model").selectOption("first");
   await page.getByText("said of the first").waitFor();
+  // An address that is opened by itself says which model it is about.
+  const { page: masks } = await openPage(t, `${url}/#/masks/train/good/000.png`);
+  await masks.getByText("This image is not labelled as a defect").waitFor();
+  await masks.getByRole("link", { name: "Other defects" }).click();
+  await masks.getByRole("button", { name: "Brush" }).waitFor();
+  const { page: other } = await openPage(t, `${url}/#/judge/first`);
+  await other.getByRole("slider", { name: "Threshold" }).waitFor();
+  await until(async () => (await other.getByLabel("Model").inputValue()) === "first");
 });
 
 test(
@@ -533,6 +555,20 @@ test("a camera's pictures are judged, and it is let go of", options, async (t) =
   await page.getByRole("button", { name: "Judge this picture" }).click();
   await page.getByText(/score 0\.\d+/).waitFor();
   assert.match((await page.locator(".huge").textContent())!, /^(good|unsure|defect)$/);
+
+  // One after another: the verdict stays to be read, of the model that is chosen meanwhile too.
+  await page.getByLabel("one after another").check();
+  await page.getByLabel("Model").selectOption("first");
+  await page.locator(".huge").waitFor();
+  const seen = (await page.evaluate(`new Promise((done) => {
+    const seen = [];
+    const look = () => {
+      seen.push(document.querySelector(".huge")?.textContent ?? "nothing");
+      if (seen.length === 20) done(seen);
+    };
+    new MutationObserver(look).observe(document.body, { subtree: true, childList: true, attributes: true, characterData: true });
+  })`)) as string[];
+  for (const text of seen) assert.match(text, /^(good|unsure|defect)$/);
   const stream = await video.evaluateHandle((element) => (element as { srcObject?: { active: boolean } }).srcObject);
   await page.getByRole("button", { name: "Camera" }).click();
   await until(() => stream.evaluate((found) => !found!.active));

@@ -7,6 +7,7 @@ import { adviceFor } from "../../lib/studio/advice.js";
 import { lastResults } from "../../lib/studio/line.js";
 import { Pace } from "../../lib/studio/pace.js";
 import type { Detection } from "../../lib/detection/types.js";
+import { markedPixels } from "../../lib/studio/placed.js";
 import { rankForLabels, type Seen, seenOf } from "../../lib/studio/suggest.js";
 import type { StudioEvent, TrainingProgress } from "../../lib/studio/types.js";
 import { temporaryFolder } from "../datasets/files.js";
@@ -28,7 +29,7 @@ function seen(id: string, margin: number, cell: number): Seen {
   const data = new Float32Array(16);
   data[cell] = 5;
   const verdict = margin < 0 ? "good" : "defect";
-  return seenOf(id, { margin, verdict, score: 0.5, map: { data, width: 4, height: 4 } } as Detection);
+  return seenOf({ id, version: "1" }, { margin, verdict, score: 0.5, map: { data, width: 4, height: 4 } } as Detection);
 }
 
 test("what to label next: the nearest to the threshold, then what is unlike it", () => {
@@ -82,4 +83,16 @@ test("the last results of a line, over days and with lines that were cut off", a
   assert.equal(results.length, 100);
   assert.deepEqual([results[0]!.id, results[0]!.verdict, results[0]!.model], ["b29", "defect", "cap"]);
   assert.deepEqual([results[30]!.id, results[99]!.id], ["a79", "a10"]);
+});
+
+test("a proposal marks what the map covers, and nothing beside it", () => {
+  const map = { data: Float32Array.of(1, 0, 0, 2), width: 2, height: 2 };
+  const rows = (area: { x: number; y: number; width: number; height: number }): string[] => {
+    const marked = markedPixels({ ...map, area }, 1, { width: 4, height: 4 });
+    return [0, 1, 2, 3].map((y) => [...marked.subarray(4 * y, 4 * y + 4)].map((value) => (value ? "#" : ".")).join(""));
+  };
+  assert.deepEqual(rows({ x: 0, y: 0, width: 4, height: 4 }), ["##..", "##..", "..##", "..##"]);
+  assert.deepEqual(rows({ x: 1, y: 2, width: 2, height: 2 }), ["....", "....", ".#..", "..#."]);
+  // Of a view that pads, the map reaches beyond the image.
+  assert.deepEqual(rows({ x: 0, y: -4, width: 4, height: 8 }), ["..##", "..##", "..##", "..##"]);
 });

@@ -142,11 +142,27 @@ test(
     const { width, height } = await sharp(Buffer.from(await proposal.arrayBuffer())).metadata();
     assert.deepEqual([width, height], [64, 64]);
 
+    // A mask of a test image that is taken away, or drawn anew: the pixel metrics are of before.
+    const isCurrent = async (): Promise<boolean> =>
+      ((await call("GET", `/runs/${name}/judgement`)).json as Judgement).isCurrent;
+    const withMask = (await studio.project()).images.find((one) => one.split === "test" && one.mask !== null)!.id;
+    const mask = Buffer.from(await (await fetch(`${url}/api/v1/mask?id=${withMask}`)).arrayBuffer());
+    assert.equal((await call("DELETE", `/mask?id=${withMask}`)).status, 200);
+    assert.equal(await isCurrent(), false);
+    assert.equal((await call("PUT", `/mask?id=${withMask}`, mask)).status, 200);
+    assert.equal(await isCurrent(), false);
+    await call("POST", `/runs/${name}/judgement`);
+    assert.equal(await isCurrent(), true);
+
     // A label that is corrected: the results are of before.
     const relabelled = after.images.find(({ label }) => label === "normal")!.id;
     await call("POST", "/labels", { ids: [relabelled], label: "defect" });
     assert.equal(((await call("GET", `/runs/${name}/judgement`)).json as Judgement).isCurrent, false);
+    const testData = async (): Promise<string | null> =>
+      ((await call("GET", `/runs/${name}`)).json as RunDetails).run.testData;
+    const testedOn = await testData();
     const again = (await call("POST", `/runs/${name}/judgement`)).json as Judgement;
+    assert.notEqual(await testData(), testedOn, "metrics of other labels are not compared with these");
     assert.equal(again.isCurrent, true);
     assert.equal(again.evaluation!.images.filter(({ label }) => label === "anomalous").length, 6);
 
@@ -155,7 +171,10 @@ test(
       suggestions.images.map(({ id: one }) => one).sort(),
       ["0.png", "1.png", "2.png", "3.png"].map((one) => `unlabelled/${one}`),
     );
-    assert.equal((await studio.project()).counts.unlabelled, 4, "nothing is stored of a suggestion");
+    const now = await studio.project();
+    const versions = new Map(now.images.map((image) => [image.id, image.version]));
+    for (const suggestion of suggestions.images) assert.equal(suggestion.version, versions.get(suggestion.id));
+    assert.equal(now.counts.unlabelled, 4, "nothing is stored of a suggestion");
   },
 );
 
@@ -214,6 +233,37 @@ test(
 );
 
 test(
+  "labels that change in the middle of a training cost it nothing, also when it goes on",
+  { timeout: 240_000 },
+  async (t) => {
+    const folder = await projectFolder(t);
+    const studio = await opened(folder);
+    const { heard } = listened(t, studio.url);
+    // Not twice the same name, of two pages at once.
+    const asked = { flags: { ...flags, epochs: "60" } };
+    const both = await Promise.all([1, 2].map(() => studio.call("POST", "/runs", asked)));
+    assert.deepEqual(both.map(({ json }) => (json as StudioRun).name).sort(), ["run-001", "run-002"]);
+    await studio.call("POST", "/runs/run-002/stop");
+    await heard((event) => event.event === "epoch" && event.run === "run-001");
+    const { images } = await studio.project();
+    const found = (split: string, label: string): string =>
+      images.find((one) => one.split === split && one.label === label && (label === "good" || one.mask !== null))!.id;
+    for (const split of ["train", "test"]) {
+      const moved = await studio.call("POST", "/labels", { ids: [found(split, "good")], label: "defect", kind: "odd" });
+      assert.equal(moved.status, 200, moved.text);
+      assert.equal((await studio.call("POST", "/removals", { ids: [found(split, "defect")] })).status, 200);
+    }
+    await studio.call("POST", "/runs/run-001/pause");
+    await studio.call("POST", "/runs/run-001/resume");
+    await isIn(studio, "run-001", "done");
+    const { run } = (await studio.call("GET", "/runs/run-001")).json as RunDetails;
+    assert.equal(run.dataIsCurrent, false);
+    assert.equal(((await studio.call("GET", "/runs/run-001/judgement")).json as Judgement).isCurrent, false);
+    await until(async () => !(await readdir(path.join(folder, ".studio", "data"))).includes("run-001"));
+  },
+);
+
+test(
   "a studio that is killed leaves no training behind, and the next one goes on with it",
   { timeout: 240_000 },
   async (t) => {
@@ -260,6 +310,10 @@ test(
     assert.match(await wrong({ flags: { epochs: "none" } }), /an integer at least 1/);
     for (const flag of ["data", "out", "init", "backbone-weights", "cache-dir", "overwrite", "nothing"])
       assert.match(await wrong({ flags: { [flag]: "/etc" } }), /There is no option/);
+    for (const flag of ["roi", "ignore"])
+      assert.match(await wrong({ flags: { [flag]: "/etc/hostname" } }), /is a rectangle here/);
+    const { options } = (await call("GET", "/training-options")).json as { options: { takes: string }[] };
+    assert.ok(!options.some(({ takes }) => /FILE|DIR/.test(takes)));
     for (const name of ["../x", "", ".hidden", "a/b"]) await wrong({ name, flags });
 
     writeFileSync(path.join(folder, "data", "train", "good", "000.png"), "broken");

@@ -4,8 +4,10 @@ import { useCallback, useContext, useEffect, useMemo, useState } from "preact/ho
 import type {
   LineResult,
   StudioEvent,
+  StudioImage,
   StudioProject,
   StudioRun,
+  Suggestion,
   Suggestions,
   TrainingProgress,
 } from "../../lib/studio/types.js";
@@ -58,6 +60,18 @@ export function useAttempt(): (work: () => Promise<void>) => Promise<void> {
     (work) => work().catch((error: unknown) => tell({ text: (error as Error).message, isError: true })),
     [tell],
   );
+}
+
+/** The suggestions for images that are still there and have no label, in their order. */
+export function suggestedOf(
+  suggestions: Suggestions | null,
+  { images }: StudioProject,
+): { image: StudioImage; suggestion: Suggestion }[] {
+  const open = new Map(images.filter(({ label }) => label === null).map((image) => [image.id, image]));
+  return (suggestions?.images ?? []).flatMap((suggestion) => {
+    const image = open.get(suggestion.id);
+    return image?.version === suggestion.version ? [{ image, suggestion }] : [];
+  });
 }
 
 const modelKey = "supersimplenet model";

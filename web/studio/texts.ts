@@ -64,8 +64,8 @@ export const texts = {
   addImages: "Add images",
   addFolder: "Add a folder",
   importing: (done: number, total: number) => `adding ${done} of ${total}`,
-  imported: (added: number, known: number) =>
-    `${counted(added, "image was", "images were")} added.${known > 0 ? ` ${counted(known, "lay", "lay")} here already.` : ""}`,
+  imported: (added: number, masks: number, known: number) =>
+    `${masks > 0 ? `${counted(added, "image")} and ${counted(masks, "mask")} were` : counted(added, "image was", "images were")} added.${known > 0 ? ` ${counted(known, "lay", "lay")} here already.` : ""}`,
   importFailed: (count: number, path: string, reason: string) =>
     `${counted(count, "file was", "files were")} not read, first ${path}: ${reason}`,
   check: "Check the data",
@@ -93,6 +93,8 @@ export const texts = {
   // Masks
   masksDone: (done: number, of: number) => `${done} of ${counted(of, "defect")} with a mask`,
   noDefects: "No image is labelled as a defect",
+  noDefectNow: "This image is not labelled as a defect",
+  otherDefects: "Other defects",
   noDefectsHelp: "Masks show where defects are. Label some defects first.",
 
   maskNotSaved: (id: string, reason: string) => `The mask of ${id} was not saved: ${reason} Open it to draw it again.`,
@@ -158,6 +160,9 @@ export const texts = {
   compareRun: (name: string) => `Compare ${name}`,
   compareHelp: "Tick two trainings to compare them.",
   comparison: "Comparison",
+  testData: "test images",
+  otherTest:
+    "They were judged on different test images or labels: their metrics cannot be compared. Judge the test images again with both.",
   judge: "Judge",
   report: "Report",
   removeRunQuestion: (name: string) => `Remove the training ${name}? It is kept in .studio/removed.`,
@@ -177,7 +182,8 @@ export const texts = {
   labelledAs: (label: string) => `Labelled as ${label}.`,
   relabelGood: "It is good",
   relabelDefect: "It is a defect",
-  relabelled: "The label was changed. Judge the test images again to see what it does.",
+  relabelled:
+    "The label was changed. Judge the test images again to see what it does. Undo on the page Data takes it back.",
   theImage: "The image",
   asking: "Asking the model…",
   scores: ({ score, peak, totalMs }: { score: number; peak: number; totalMs: number }) =>

@@ -39,6 +39,7 @@ const atOnce = 4;
 
 export interface Imported {
   added: number;
+  masks: number;
   /** The same image lay there already. */
   known: number;
   failed: { path: string; reason: string }[];
@@ -52,13 +53,14 @@ export async function importFiles(
   const isMask = ({ path }: Dropped): boolean => /(^|\/)ground_truth\//i.test(path);
   const images = files.filter(({ path }) => isImage.test(path) && !/(^|\/)\./.test(path));
   const ordered = [...images.filter((file) => !isMask(file)), ...images.filter(isMask)];
-  const result: Imported = { added: 0, known: 0, failed: [] };
+  const result: Imported = { added: 0, masks: 0, known: 0, failed: [] };
   let [next, done] = [0, 0];
   const work = async (): Promise<void> => {
     for (let file = ordered[next++]; file; file = ordered[next++]) {
       try {
         const { id } = await api.add(file.path, file.file);
         if (id === null) result.known++;
+        else if (isMask(file)) result.masks++;
         else result.added++;
       } catch (error) {
         result.failed.push({ path: file.path, reason: (error as Error).message });

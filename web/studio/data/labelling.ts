@@ -10,22 +10,22 @@ export interface Labelling extends Pick<Labeller, "canUndo"> {
   undo(): Promise<string | undefined>;
 }
 
+/** Of all pages: what was labelled on one, or before another one was looked at, is taken back too. */
+let kept: Labeller | undefined;
+
 /** Stores labels while the page goes on. */
 export function useLabelling(): Labelling {
   const { setProject } = useStudio();
   const attempt = useAttempt();
-  const [canUndo, setCanUndo] = useState(false);
-  const [labeller] = useState(
-    () =>
-      new Labeller({
-        async label(request) {
-          const { moved, project } = await api.label(request);
-          setProject(project);
-          return moved;
-        },
-        ids: async () => new Set((await api.project()).images.map(({ id }) => id)),
-      }),
-  );
+  const labeller = (kept ??= new Labeller({
+    async label(request) {
+      const { moved, project } = await api.label(request);
+      setProject(project);
+      return moved;
+    },
+    ids: async () => new Set((await api.project()).images.map(({ id }) => id)),
+  }));
+  const [canUndo, setCanUndo] = useState(labeller.canUndo);
   const told = async <T>(work: Promise<T>): Promise<T | undefined> => {
     let result: T | undefined;
     await attempt(async () => void (result = await work));

@@ -3,7 +3,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { LabelRequest, StudioImage, Validation } from "../../../lib/studio/types.js";
 import { addresses, api } from "../api.js";
 import { Dialog } from "../dialog.js";
-import { useAttempt, useStudio } from "../studio.js";
+import { suggestedOf, useAttempt, useStudio } from "../studio.js";
 import { texts } from "../texts.js";
 import { Grid } from "./grid.js";
 import { useLabelling } from "./labelling.js";
@@ -29,7 +29,10 @@ export function DataPage() {
 
   // What was found in other data than those that are there now says nothing of these.
   const validation = checked?.data === project.data ? checked : undefined;
-  const suggested = useMemo(() => new Map(suggestions?.images.map((one) => [one.id, one])), [suggestions]);
+  const suggested = useMemo(
+    () => new Map(suggestedOf(suggestions, project).map(({ image, suggestion }) => [image.id, suggestion])),
+    [suggestions, project],
+  );
   const images = useMemo(() => {
     const found = project.images.filter(
       (image) =>
@@ -126,13 +129,14 @@ export function DataPage() {
 
   const take = (files: readonly Dropped[]): Promise<void> =>
     attempt(async () => {
-      const { added, known, failed } = await importFiles(files, (done, total) =>
+      const { added, masks, known, failed } = await importFiles(files, (done, total) =>
         setImporting(texts.importing(done, total)),
       ).finally(() => setImporting(undefined));
       await studio.reload();
       const [first] = failed;
       const text =
-        texts.imported(added, known) + (first ? ` ${texts.importFailed(failed.length, first.path, first.reason)}` : "");
+        texts.imported(added, masks, known) +
+        (first ? ` ${texts.importFailed(failed.length, first.path, first.reason)}` : "");
       tell({ text, isError: failed.length > 0 });
     });
 

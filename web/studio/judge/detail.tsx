@@ -3,25 +3,36 @@ import { useEffect, useState } from "preact/hooks";
 import type { StudioDetection, StudioImage } from "../../../lib/studio/types.js";
 import { useOverlays } from "../../report/overlays.js";
 import { addresses, api } from "../api.js";
+import { useLabelling } from "../data/labelling.js";
 import { Dialog } from "../dialog.js";
 import { useAttempt, useStudio } from "../studio.js";
 import { texts } from "../texts.js";
 
 /** One image as the model sees it, with what a person can do about it. */
 export function Detail({ run, image, onClose }: { run: string; image: StudioImage; onClose(): void }) {
-  const { setProject, tell } = useStudio();
+  const { tell } = useStudio();
+  const labelling = useLabelling();
   const attempt = useAttempt();
   const [detection, setDetection] = useState<StudioDetection>();
   useEffect(() => {
-    void attempt(async () => setDetection(await api.detection(run, image)));
-  }, [run, image.id]);
-  const relabel = (label: "good" | "defect"): Promise<void> =>
-    attempt(async () => {
-      const { project } = await api.label({ ids: [image.id], label });
-      setProject(project);
-      tell({ text: texts.relabelled });
-      onClose();
+    let isOver = false;
+    void attempt(async () => {
+      try {
+        const found = await api.detection(run, image);
+        if (!isOver) setDetection(found);
+      } catch (error) {
+        // What went wrong stands on the page below.
+        if (!isOver) onClose();
+        throw error;
+      }
     });
+    return () => void (isOver = true);
+  }, [run, image.id]);
+  const relabel = async (label: "good" | "defect"): Promise<void> => {
+    const moved = await labelling.store([image], [{ ids: [image.id], label }]);
+    if (moved) tell({ text: texts.relabelled });
+    onClose();
+  };
   return (
     <Dialog title={image.id} onClose={onClose}>
       <Judged

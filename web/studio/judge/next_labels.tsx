@@ -1,7 +1,9 @@
 import { useState } from "preact/hooks";
 
+import type { StudioImage } from "../../../lib/studio/types.js";
 import { addresses, api } from "../api.js";
-import { useAttempt, useStudio } from "../studio.js";
+import { useLabelling } from "../data/labelling.js";
+import { suggestedOf, useAttempt, useStudio } from "../studio.js";
 import { texts } from "../texts.js";
 
 /** Images that are shown at a time. */
@@ -9,17 +11,14 @@ const shown = 12;
 
 /** What to label next, with the reason. */
 export function NextLabels() {
-  const { project, setProject, suggestions, model, work } = useStudio();
+  const { project, suggestions, model, work } = useStudio();
   const attempt = useAttempt();
+  const labelling = useLabelling();
   const [kind, setKind] = useState("defect");
   if (!model || project.counts.unlabelled === 0) return null;
-  const byId = new Map(project.images.filter(({ label }) => label === null).map((image) => [image.id, image]));
-  const next = (suggestions?.images ?? []).filter(({ id }) => byId.has(id)).slice(0, shown);
-  const label = (id: string, as: "good" | "defect"): Promise<void> =>
-    attempt(async () => {
-      const request = { ids: [id], label: as, ...(as === "defect" && { kind }) };
-      setProject((await api.label(request)).project);
-    });
+  const next = suggestedOf(suggestions, project).slice(0, shown);
+  const label = (image: StudioImage, as: "good" | "defect"): Promise<unknown> =>
+    labelling.store([image], [{ ids: [image.id], label: as, ...(as === "defect" && { kind }) }]);
   const isWorking = work?.kind === "suggesting";
   return (
     <section>
@@ -51,17 +50,17 @@ export function NextLabels() {
         )}
       </div>
       <ul class="tiles next">
-        {next.map(({ id, verdict, score, reason }) => (
+        {next.map(({ image, suggestion: { id, verdict, score, reason } }) => (
           <li key={id}>
-            <img src={addresses.thumbnail(byId.get(id)!)} alt={id} />
+            <img src={addresses.thumbnail(image)} alt={id} />
             <p class="quiet">
               {texts.suggestion(texts.verdicts[verdict])}, {score.toFixed(3)} · {texts.reasons[reason]}
             </p>
             <div class="bar">
-              <button type="button" class="plain good" onClick={() => void label(id, "good")}>
+              <button type="button" class="plain good" onClick={() => void label(image, "good")}>
                 {texts.good}
               </button>
-              <button type="button" class="plain defect" onClick={() => void label(id, "defect")}>
+              <button type="button" class="plain defect" onClick={() => void label(image, "defect")}>
                 {texts.defect}
               </button>
             </div>

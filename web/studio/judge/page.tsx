@@ -17,9 +17,11 @@ export function JudgePage({ rest }: { rest: string }) {
   const [judgement, setJudgement] = useState<Judgement>();
   const [threshold, setThreshold] = useState<number>();
   const [opened, setOpened] = useState<ReportImage>();
+  // Of a page that has just come the runs are not known yet.
+  const isThere = runs.some(({ name, finished }) => name === rest && finished !== null);
   useEffect(() => {
-    if (rest !== "" && runs.some(({ name, finished }) => name === rest && finished !== null)) setModel(rest);
-  }, [rest]);
+    if (isThere) setModel(rest);
+  }, [rest, isThere]);
   const name = model?.name;
   // An answer about another model than the one that is shown by now is late.
   const nameNow = useRef(name);

@@ -24,10 +24,10 @@ export function MaskPage({ rest }: { rest: string }) {
   if (!image)
     return (
       <div class="empty">
-        <h1 class="large">{texts.noDefects}</h1>
-        <p>{texts.noDefectsHelp}</p>
+        <h1 class="large">{defects.length > 0 ? texts.noDefectNow : texts.noDefects}</h1>
+        <p>{defects.length > 0 ? rest : texts.noDefectsHelp}</p>
         <p>
-          <a href="#/data">{texts.pages.data}</a>
+          {defects.length > 0 && <a href="#/masks">{texts.otherDefects}</a>} <a href="#/data">{texts.pages.data}</a>
         </p>
       </div>
     );

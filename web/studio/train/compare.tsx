@@ -22,6 +22,7 @@ export function Compare({ names }: { names: readonly [string, string] }) {
     [texts.imageSize, first.run.imageSize ?? "", second.run.imageSize ?? ""],
     [texts.epochs, String(first.run.epochs ?? ""), String(second.run.epochs ?? "")],
     [texts.data, first.run.data ?? "", second.run.data ?? ""],
+    [texts.testData, first.run.testData ?? "", second.run.testData ?? ""],
     ...flags.map((flag): [string, string, string] => [
       flag,
       first.run.flags?.[flag] ?? texts.standardShort,
@@ -31,10 +32,13 @@ export function Compare({ names }: { names: readonly [string, string] }) {
   const metrics = Object.keys(first.run.metrics ?? second.run.metrics ?? {}).filter(
     (name) => !name.includes("threshold"),
   );
+  /** Of two tests neither metric is the better one. */
+  const isOneTest = first.run.testData === second.run.testData;
   const shown = (value: number | null | undefined): string => value?.toFixed(4) ?? "";
   return (
     <section>
       <h2>{texts.comparison}</h2>
+      {metrics.length > 0 && !isOneTest && <p>{texts.otherTest}</p>}
       <div class="scroll" tabIndex={0} role="region" aria-label={texts.comparison}>
         <table>
           <thead>
@@ -57,8 +61,8 @@ export function Compare({ names }: { names: readonly [string, string] }) {
               return (
                 <tr key={name}>
                   <th scope="row">{name}</th>
-                  <td class={(a ?? 0) > (b ?? 0) ? "better" : ""}>{shown(a)}</td>
-                  <td class={(b ?? 0) > (a ?? 0) ? "better" : ""}>{shown(b)}</td>
+                  <td class={isOneTest && (a ?? 0) > (b ?? 0) ? "better" : ""}>{shown(a)}</td>
+                  <td class={isOneTest && (b ?? 0) > (a ?? 0) ? "better" : ""}>{shown(b)}</td>
                 </tr>
               );
             })}

@@ -8,6 +8,9 @@ export function Camera({ onImage, onClose }: { onImage(image: Blob): Promise<voi
   const { tell } = useStudio();
   const video = useRef<HTMLVideoElement>(null);
   const [isLive, setLive] = useState(false);
+  // Of the last rendering: another model may be chosen while pictures are taken.
+  const onImageNow = useRef(onImage);
+  onImageNow.current = onImage;
   useEffect(() => {
     let stream: MediaStream | undefined;
     let isOver = false;
@@ -38,7 +41,7 @@ export function Camera({ onImage, onClose }: { onImage(image: Blob): Promise<voi
     canvas.height = current.videoHeight;
     canvas.getContext("2d")!.drawImage(current, 0, 0);
     const image = await new Promise<Blob | null>((resolve) => canvas.toBlob(resolve, "image/png"));
-    if (image) await onImage(image);
+    if (image) await onImageNow.current(image);
   };
   useEffect(() => {
     if (!isLive) return;

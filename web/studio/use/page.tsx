@@ -38,15 +38,27 @@ export function UsePage({ rest }: { rest: string }) {
   const now = `${model.name} ${model.finished}`;
   // What another model said of the image would stand under this one's name.
   const shown = latest?.model === now ? latest : undefined;
+  const show = (name: string, image: Blob, detection?: StudioDetection): Shown => {
+    if (source.current) URL.revokeObjectURL(source.current);
+    source.current = URL.createObjectURL(image);
+    const next = { model: now, name, source: source.current, detection };
+    setShown(next);
+    return next;
+  };
   const judge = (name: string, image: Blob): Promise<void> =>
     attempt(async () => {
-      if (source.current) URL.revokeObjectURL(source.current);
-      source.current = URL.createObjectURL(image);
-      const asked: Shown = { model: now, name, source: source.current, detection: undefined };
-      setShown(asked);
-      const detection = await api.detect(model.name, name, image);
-      setShown((last) => (last === asked ? { ...asked, detection } : last));
+      const asked = show(name, image);
+      const instead = (next: Shown | undefined): void => setShown((last) => (last === asked ? next : last));
+      try {
+        instead({ ...asked, detection: await api.detect(model.name, name, image) });
+      } catch (error) {
+        instead(undefined); // nothing is asked any more
+        throw error;
+      }
     });
+  /** The picture before it stays until there is a verdict: of one after another nothing else could be read. */
+  const judgePicture = (image: Blob): Promise<void> =>
+    attempt(async () => void show(texts.cameraImage, image, await api.detect(model.name, texts.cameraImage, image)));
   return (
     <div
       class="use"
@@ -80,7 +92,7 @@ export function UsePage({ rest }: { rest: string }) {
         <span class="grow" />
         <a href="#/use/line">{texts.line}</a>
       </div>
-      {isCamera && <Camera onImage={(image) => judge(texts.cameraImage, image)} onClose={() => setCamera(false)} />}
+      {isCamera && <Camera onImage={judgePicture} onClose={() => setCamera(false)} />}
       {shown ? (
         <section>
           <p class={`huge ${shown.detection?.verdict ?? ""}`} role="status">
