@@ -3,12 +3,16 @@ import { z } from "zod";
 import { flagName, placeholder } from "./flags.js";
 import { bare, defaultOf, type Entry, expectation, type OptionRow } from "./option.js";
 import { regimePresets } from "./presets.js";
-import { regimes } from "./regimes.js";
+import { type Regime, regimes } from "./regimes.js";
 
-/** The default of an option in words, or undefined. `write` says how a value is written. */
-export function defaultText({ path, type, row }: Entry, write: (value: unknown) => string): string | undefined {
+/** The default of an option in words, or undefined. `write` says how a value is written. Without `regime`: of all regimes. */
+export function defaultText(
+  { path, type, row }: Entry,
+  write: (value: unknown) => string,
+  regime?: Regime,
+): string | undefined {
   if (row.defaultText !== undefined) return row.defaultText;
-  if (row.byRegime) return regimeDefaults(path, write);
+  if (row.byRegime) return regime ? write(presetOf(regime, path)) : regimeDefaults(path, write);
   const value = defaultOf(type);
   return value === undefined ? undefined : write(value);
 }
@@ -17,13 +21,15 @@ export function defaultText({ path, type, row }: Entry, write: (value: unknown) 
 function regimeDefaults(path: readonly string[], write: (value: unknown) => string): string {
   const groups = new Map<string, string[]>();
   for (const regime of regimes) {
-    const preset: unknown = regimePresets[regime];
-    // An experiment has the options of a training one level deeper.
-    const value = write(path.slice(-2).reduce<unknown>((at, name) => (at as Record<string, unknown>)[name], preset));
+    const value = write(presetOf(regime, path));
     groups.set(value, [...(groups.get(value) ?? []), regime]);
   }
   return [...groups].map(([value, names]) => `${value} ${names.join(", ")}`).join("; ");
 }
+
+/** What a regime's preset has for an option. An experiment has the options of a training one level deeper. */
+const presetOf = (regime: Regime, path: readonly string[]): unknown =>
+  path.slice(-2).reduce<unknown>((at, name) => (at as Record<string, unknown>)[name], regimePresets[regime]);
 
 /** A value as the command line writes it. */
 export function asWritten(value: unknown, { off }: OptionRow): string {

@@ -26,7 +26,9 @@ export function checkHost(host: string | undefined, allowed: readonly string[]):
   const name = nameIn(host ?? "");
   if (name === undefined) throw new HttpError("HOST_REFUSED", "The request has no usable Host header.");
   if (isIP(name) !== 0 || name === "localhost" || allowed.includes(name)) return;
-  throw new HttpError("HOST_REFUSED", `This server does not go by the name '${name}'. Allow it with --allow-host.`);
+  // The studio lets none be allowed.
+  const advice = allowed.length > 0 ? "Allow it with --allow-host." : "Open it as localhost.";
+  throw new HttpError("HOST_REFUSED", `This server does not go by the name '${name}'. ${advice}`);
 }
 
 /** Throws ORIGIN_REFUSED for what a browser sends from a page of another origin. Other programs send neither header. */

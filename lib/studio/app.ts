@@ -195,8 +195,8 @@ function whileThere({ raw }: FastifyRequest): AbortSignal {
   return controller.signal;
 }
 
-function addTrainings(app: FastifyInstance, { trainings, judge }: StudioParts): void {
-  app.get("/api/v1/training-options", () => ({ options: trainingOptions() }));
+function addTrainings(app: FastifyInstance, { project, trainings, judge }: StudioParts): void {
+  app.get("/api/v1/training-options", () => ({ options: trainingOptions(project.regime) }));
   app.get("/api/v1/runs", async () => ({ runs: await trainings.list() }));
   app.post("/api/v1/runs", async ({ body }) => {
     const { name, flags: given } = read(trainingRequest, body);

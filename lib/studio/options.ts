@@ -7,6 +7,7 @@ import { architectures } from "../schema/common.js";
 import { asWritten, defaultText } from "../schema/describe.js";
 import { type Flag, flagsOf, placeholder, readFlag } from "../schema/flags.js";
 import { bare, choicesOf } from "../schema/option.js";
+import type { Regime } from "../schema/regimes.js";
 import { trainerOptions } from "../schema/training.js";
 import { HttpError } from "../server/errors.js";
 import type { TrainingFlags, TrainingOption } from "./types.js";
@@ -26,8 +27,8 @@ const flags: readonly Flag[] = flagsOf(trainerOptions).filter(
 /** Of what may be a file too: a page gives the rest. */
 const mayBeFile = ({ row }: Flag): boolean => /\|FILE\b/.test(row.placeholder ?? "");
 
-/** The options of a training, for a form: the same rows as on the command line. */
-export const trainingOptions = (): TrainingOption[] =>
+/** The options of a training, for a form: the same rows as on the command line, with the defaults of the regime. */
+export const trainingOptions = (regime: Regime): TrainingOption[] =>
   flags
     .map((flag): TrainingOption => {
       const { name, row, sets, type, group } = flag;
@@ -35,7 +36,7 @@ export const trainingOptions = (): TrainingOption[] =>
         flag: name,
         help: row.help,
         takes: sets === undefined ? placeholder(flag).replace(/\|FILE\b/, "") : "",
-        standard: (sets === undefined && defaultText(flag, (value) => asWritten(value, row))) || null,
+        standard: (sets === undefined && defaultText(flag, (value) => asWritten(value, row), regime)) || null,
         choices: name === "backbone" ? backbones() : sets === undefined ? choicesFor(type) : ["yes"],
         group: group ?? "Training",
         main: main.includes(name),

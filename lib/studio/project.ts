@@ -202,11 +202,16 @@ export class Project {
       images,
       kinds: [...new Set(images.flatMap(({ kind }) => kind ?? []))].sort(naturalOrder),
       counts,
-      regime: this.#dataset ? inferRegime(this.#dataset) : "unsupervised",
+      regime: this.regime,
       advice: adviceFor(counts),
       problems: this.#problems,
       data: this.fingerprint(),
     };
+  }
+
+  /** What a training of the labels that there are learns from. */
+  get regime(): StudioProject["regime"] {
+    return this.#dataset ? inferRegime(this.#dataset) : "unsupervised";
   }
 
   #counts(): StudioCounts {

@@ -7,13 +7,16 @@ import { before, test, type TestContext } from "node:test";
 
 import { datasets, Model } from "../../lib/index.js";
 import { packageFolder } from "../../lib/native/locate.js";
+import { regimePresets } from "../../lib/schema/presets.js";
 import type {
   Judgement,
   RunDetails,
   RunState,
   StudioDetection,
+  StudioProject,
   StudioRun,
   Suggestions,
+  TrainingOption,
 } from "../../lib/studio/types.js";
 import { failure, temporaryFolder } from "../datasets/files.js";
 import { until } from "../support/until.js";
@@ -312,8 +315,11 @@ test(
       assert.match(await wrong({ flags: { [flag]: "/etc" } }), /There is no option/);
     for (const flag of ["roi", "ignore"])
       assert.match(await wrong({ flags: { [flag]: "/etc/hostname" } }), /is a rectangle here/);
-    const { options } = (await call("GET", "/training-options")).json as { options: { takes: string }[] };
+    const { options } = (await call("GET", "/training-options")).json as { options: TrainingOption[] };
     assert.ok(!options.some(({ takes }) => /FILE|DIR/.test(takes)));
+    const { regime } = (await call("GET", "/project")).json as StudioProject;
+    const shown = options.find(({ flag }) => flag === "perlin-threshold")!.standard;
+    assert.equal(shown, String(regimePresets[regime].anomalies.perlinThreshold));
     for (const name of ["../x", "", ".hidden", "a/b"]) await wrong({ name, flags });
 
     writeFileSync(path.join(folder, "data", "train", "good", "000.png"), "broken");

@@ -6,6 +6,9 @@ import { api } from "../api.js";
 import { useAttempt } from "../studio.js";
 import { texts } from "../texts.js";
 
+/** Flags whose outcome is among the facts of a run. */
+const told = ["backbone", "image-size", "epochs"];
+
 /** Two trainings side by side: what was different, and what came of it. */
 export function Compare({ names }: { names: readonly [string, string] }) {
   const attempt = useAttempt();
@@ -15,7 +18,8 @@ export function Compare({ names }: { names: readonly [string, string] }) {
   }, names);
   const [first, second] = runs;
   if (!first || !second) return null;
-  const flags = [...new Set([first, second].flatMap(({ run }) => Object.keys(run.flags ?? {})))].sort();
+  const given = [...new Set([first, second].flatMap(({ run }) => Object.keys(run.flags ?? {})))].sort();
+  const flags = given.filter((flag) => !told.includes(flag));
   const facts: [string, string, string][] = [
     [texts.regime, first.run.regime ?? "", second.run.regime ?? ""],
     [texts.network, first.run.backbone ?? "", second.run.backbone ?? ""],

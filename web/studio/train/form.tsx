@@ -18,8 +18,8 @@ export function TrainForm() {
   const [isMeasuring, setMeasuring] = useState(false);
   useEffect(() => {
     void attempt(async () => setOptions(await api.options()));
-    return () => measuring.current?.abort();
-  }, []);
+  }, [project.regime]); // defaults go by it
+  useEffect(() => () => measuring.current?.abort(), []);
   const set = (flag: string, value: string): void => {
     setEstimate(undefined);
     setFlags(({ [flag]: _, ...others }) => (value.trim() === "" ? others : { ...others, [flag]: value.trim() }));
