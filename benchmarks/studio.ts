@@ -1,8 +1,10 @@
 // The studio with many images: how long an import takes, and how soon its page can be used.
-//   node dist/benchmarks/studio.js [--import N] [--page N] [--out FILE]
+//   node dist/benchmarks/studio.js [--import N] [--page N] [--scroll N] [--out FILE]
 // Import: BMP files of one size, four requests at a time as the page sends them, while another page listens and reads the
 // project whenever it has changed. Page: from the start of the navigation to the first picture that the grid shows, and to
 // the first key that is answered, in Chromium with an empty cache; small pictures are there, as from the second visit on.
+// Scroll: tasks of more than 50 ms, memory of the page's script and tiles in its document, from the first image to the
+// last in 120 steps of the wheel, once to make the small pictures and then three times.
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -90,14 +92,57 @@ async function measureImport(folder: string, count: number) {
   return { images: count, seconds, msPerImage: (1000 * seconds) / count, request: spread(times), readings };
 }
 
-async function measurePage(folder: string, count: number) {
-  const known = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
-  const executablePath = process.env["SUPERSIMPLENET_CHROMIUM"] ?? known.find((file) => existsSync(file));
-  if (executablePath === undefined) return undefined;
+const known = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+const executablePath = process.env["SUPERSIMPLENET_CHROMIUM"] ?? known.find((file) => existsSync(file));
+
+/** A studio with so many images of good parts. */
+function withImages(folder: string, count: number): Promise<Studio> {
   const place = path.join(folder, "data", "train", "good");
   mkdirSync(place, { recursive: true });
   for (let i = 0; i < count; i++) writeFileSync(path.join(place, `${i}.bmp`), bitmap(i));
-  const studio = await open(folder);
+  return open(folder);
+}
+
+async function measureScroll(folder: string, count: number) {
+  if (executablePath === undefined) return undefined;
+  const studio = await withImages(folder, count);
+  const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
+  const page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
+  await page.goto(studio.url);
+  await page.locator(".tile img").first().waitFor();
+  const session = await page.context().newCDPSession(page);
+  await session.send("Performance.enable");
+  const state = async () => {
+    await session.send("HeapProfiler.collectGarbage");
+    const { metrics } = await session.send("Performance.getMetrics");
+    const heap = metrics.find(({ name }) => name === "JSHeapUsedSize")!.value;
+    return { scriptMiB: Number((heap / 2 ** 20).toFixed(1)), tiles: await page.locator(".tile").count() };
+  };
+  const before = await state();
+  const runs: { longTasks: number; longestMs: number }[] = [];
+  for (let run = -1; run < 3; run++) {
+    await page.evaluate(`
+      globalThis.tasks = [];
+      globalThis.observer = new PerformanceObserver((list) => tasks.push(...list.getEntries().map((entry) => entry.duration)));
+      observer.observe({ type: "longtask" });`);
+    await page.mouse.move(640, 600);
+    const height = Number(await page.evaluate("document.querySelector('.grid').scrollHeight"));
+    for (let step = 0; step < 120; step++) {
+      await page.mouse.wheel(0, ((run % 2 === 0 ? 1 : -1) * height) / 120);
+      await page.waitForTimeout(50);
+    }
+    const tasks = (await page.evaluate("observer.disconnect(), tasks")) as number[];
+    if (run >= 0) runs.push({ longTasks: tasks.length, longestMs: Math.round(Math.max(0, ...tasks)) });
+  }
+  const after = await state();
+  await browser.close();
+  await studio.close();
+  return { images: count, runs, before, after };
+}
+
+async function measurePage(folder: string, count: number) {
+  if (executablePath === undefined) return undefined;
+  const studio = await withImages(folder, count);
   const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
   const shown: number[] = [];
   const answered: number[] = [];
@@ -135,6 +180,7 @@ async function main(): Promise<void> {
     options: {
       import: { type: "string", default: "1200" },
       page: { type: "string", default: "500" },
+      scroll: { type: "string", default: "5000" },
       out: { type: "string" },
     },
   });
@@ -143,6 +189,7 @@ async function main(): Promise<void> {
     const result = {
       import: await measureImport(path.join(folder, "import"), Number(values.import)),
       page: await measurePage(path.join(folder, "page"), Number(values.page)),
+      scroll: await measureScroll(path.join(folder, "scroll"), Number(values.scroll)),
       machine: machine(1),
     };
     console.log(JSON.stringify(result, null, 2));
