@@ -18,7 +18,7 @@ export class GatheredMap {
       else {
         if (value < this.#lowest) this.#lowest = value;
         // NaN stays: it tells of weights that overflow.
-        if (!(value <= this.#peak)) this.#peak = value;
+        if (!(value <= this.#peak || Number.isNaN(this.#peak))) this.#peak = value;
       }
     }
     const { width, height } = this.size;

@@ -34,12 +34,13 @@ export async function scoreImages(
     const eye = eyeFor(networkSettings(networkOf(settings)));
     const { tile } = eye;
     const kept = mapsKept(plan.calibration);
-    // Tiles keep their image open until it was seen.
-    const ahead = eye.view.tiles ? 1 : 4;
+    // Tiles keep their image open until it was seen; its mask is decoded before the next one is opened.
+    const ahead = eye.view.tiles ? 0 : 4;
     const load = async (sample: Sample) => ({ sample, image: await prepare(sample.image, eye, sample) });
+    const drop = ({ image }: Awaited<ReturnType<typeof load>>): void => image.close();
     const images: CalibrationImage[] = [];
     onScored(0);
-    for await (const { sample, image } of prefetch(samples, load, { ahead, signal })) {
+    for await (const { sample, image } of prefetch(samples, load, { ahead, signal, drop })) {
       const { covered } = image.layout.planes[0];
       const map = new GatheredMap(covered);
       const sink = async (strip: Strip): Promise<void> => map.add(strip);
