@@ -1,3 +1,4 @@
+import { pieceEnds, turns } from "../turns.js";
 import type { Size } from "../view/mismatch.js";
 import type { Strip } from "./see.js";
 
@@ -32,9 +33,14 @@ export class GatheredMap {
   }
 
   /** The whole map, once all strips have come. */
-  data(): Float32Array {
+  async data(): Promise<Float32Array> {
     const data = this.#data!;
-    if (this.#ignores) for (let i = 0; i < data.length; i++) if (Number.isNaN(data[i]!)) data[i] = this.#lowest;
+    if (!this.#ignores) return data;
+    const breathe = turns();
+    for (const [begin, end] of pieceEnds(data.length)) {
+      for (let i = begin; i < end; i++) if (Number.isNaN(data[i]!)) data[i] = this.#lowest;
+      await breathe(end - begin);
+    }
     return data;
   }
 }

@@ -8,7 +8,7 @@ import type { DecodeOptions, PixelFacts } from "./decode.js";
 import { refuseTooLarge } from "./header.js";
 import { bytesToDecode, decodeSamples, openEncoded } from "./samples.js";
 import { copiedAtOnce, type ImageSource, nameOfSource, type PlainSource, plainSource, type RawImage } from "./source.js";
-import { canSpool, spool, type Spooled, spoolingBytes } from "./spool.js";
+import { bytesToSpool, canSpool, spool, type Spooled, spoolingBytes } from "./spool.js";
 
 /** Rows of an image, with its channels interleaved. */
 export interface SampleRows {
@@ -65,7 +65,7 @@ export async function openImage(source: ImageSource, options: DecodeOptions = {}
       await takePixels(bytesToDecode(header));
       return await inMemory({ ...(await decodeSamples(bytes, header, name)), close }, bitDepth);
     }
-    await takePixels(spoolingBytes);
+    await takePixels(bytesToSpool(header));
     const { width, height } = header;
     return await inFile(await spool(bytes, header, name), { width, height, bitDepth, close });
   } catch (error) {

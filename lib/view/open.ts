@@ -8,6 +8,7 @@ import { spoolingBytes } from "../images/spool.js";
 import type { ResizeMethod } from "../native/binding.js";
 import { engine } from "../native/engine.js";
 import type { View } from "../schema/view.js";
+import { pieceEnds, turns } from "../turns.js";
 import { boundsOf, boundsOfPixels, checkedWithin, pixelsOf } from "./areas.js";
 import { type Layout, layoutOf, type Plane } from "./layout.js";
 import { mismatch, type Size, sizeText } from "./mismatch.js";
@@ -131,6 +132,12 @@ export async function cutMask(mask: Uint8Array, layout: Layout, plane: Plane, wi
   return isInside(window, plane) ? found : fillBeyond(found, plane, window, 0);
 }
 
+/** What of a mask counts: nothing where pixels are ignored. Changes the mask. */
+export function withoutIgnored(mask: Uint8Array, ignored: Uint8Array | undefined): Uint8Array {
+  if (ignored) for (let i = mask.indexOf(1); i >= 0; i = mask.indexOf(1, i + 1)) if (ignored[i] !== 0) mask[i] = 0;
+  return mask;
+}
+
 const isInside = ({ x, y, width, height }: Rectangle, plane: Plane): boolean =>
   x >= 0 && y >= 0 && x + width <= plane.width && y + height <= plane.height;
 
@@ -230,7 +237,7 @@ async function areasOf(view: View, own: OwnAreas, { width, height }: Size, name:
     areas.catch(() => known.delete(view)); // its message names one image
   }
   const general = await areas;
-  const part = ownRegion(own, size, name);
+  const part = await ownRegion(own, size, name);
   const blank = own.ignore && pixelsOfSize(own.ignore, size, name);
   // A region of its own replaces the view's, and what lies outside of that.
   const outside = part ? part.ignored : general.ignored;
@@ -245,7 +252,7 @@ async function areasOf(view: View, own: OwnAreas, { width, height }: Size, name:
 async function viewAreas({ roi, ignore }: View, size: Size, name: string): Promise<Areas> {
   const whole = { x: 0, y: 0, ...size };
   const region = roi ? await boundsOf(roi, size, name) : whole;
-  const outside = roi && !("x" in roi) ? inverted(await pixelsOf(roi, size, name)) : undefined;
+  const outside = roi && !("x" in roi) ? await inverted(await pixelsOf(roi, size, name)) : undefined;
   return { region, ignored: ignore ? await merged(outside, await pixelsOf(ignore, size, name)) : outside };
 }
 
@@ -267,11 +274,11 @@ async function readOwn({ roi, ignore }: OwnView): Promise<OwnAreas> {
   };
 }
 
-function ownRegion({ roi }: OwnAreas, size: Size, name: string): Areas | undefined {
+async function ownRegion({ roi }: OwnAreas, size: Size, name: string): Promise<Areas | undefined> {
   if (roi === undefined) return undefined;
   if (!("file" in roi)) return { region: checkedWithin(roi, size, name), ignored: undefined };
   const pixels = pixelsOfSize(roi, size, name);
-  return { region: boundsOfPixels(pixels, size, name), ignored: inverted(pixels) };
+  return { region: boundsOfPixels(pixels, size, name), ignored: await inverted(pixels) };
 }
 
 function pixelsOfSize(mask: FileMask, size: Size, name: string): Uint8Array {
@@ -280,7 +287,15 @@ function pixelsOfSize(mask: FileMask, size: Size, name: string): Uint8Array {
   return mask.pixels;
 }
 
-const inverted = (pixels: Uint8Array): Uint8Array => pixels.map((value) => 1 - value);
+async function inverted(pixels: Uint8Array): Promise<Uint8Array> {
+  const out = new Uint8Array(pixels.length);
+  const breathe = turns();
+  for (const [begin, end] of pieceEnds(pixels.length)) {
+    for (let i = begin; i < end; i++) out[i] = 1 - pixels[i]!;
+    await breathe(end - begin);
+  }
+  return out;
+}
 
 /** The pixels that either has. Neither is changed. */
 const merged = async (one: Uint8Array | undefined, other: Uint8Array): Promise<Uint8Array> =>

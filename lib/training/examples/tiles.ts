@@ -108,25 +108,31 @@ export class Tiles implements Examples {
     ];
   }
 
-  /** Planes take turns: a coarse one has few tiles. */
-  #anywhere({ layout }: TiledSample, turn: number, random: Random): Place {
-    const index = turn % layout.planes.length;
-    const { width, height } = layout.planes[index]!;
-    return this.#over(layout, index, [random.integer(width), random.integer(height)], random);
+  /**
+   * A tile beside one that detection looks at: so the edges come as often as there, and what is ignored as a whole hardly ever.
+   * Planes take turns: a coarse one has few tiles.
+   */
+  #anywhere({ layout, grid, ofPlanes }: TiledSample, turn: number, random: Random): Place {
+    const { first, end } = ofPlanes[turn % ofPlanes.length]!;
+    const { plane, x, y } = grid[first + random.integer(end - first)]!;
+    const { width, height } = this.#eye.tile;
+    return this.#within(layout, plane, x + random.integer(width) - (width >> 1), y + random.integer(height) - (height >> 1));
   }
 
-  /** A tile that shows a pixel of a defect. */
+  /** A tile that shows a pixel of a defect, anywhere in it. */
   #overDefect({ layout, defectPixels }: TiledSample, random: Random): Place {
     const index = random.pick([...layout.planes.keys()].filter((plane) => defectPixels[plane]!.length > 0));
-    return this.#over(layout, index, random.pick(defectPixels[index]!), random);
+    const [x, y] = random.pick(defectPixels[index]!);
+    const { width, height } = this.#eye.tile;
+    return this.#within(layout, index, x - random.integer(width), y - random.integer(height));
   }
 
-  /** A tile that shows this pixel anywhere in it. So the edges of an image, where detection has many tiles, come often too. */
-  #over({ planes }: Layout, index: number, [x, y]: readonly [number, number], random: Random): Place {
+  /** The tile at this place, or at the nearest that the plane has. */
+  #within({ planes }: Layout, index: number, x: number, y: number): Place {
     const { width, height, columns, rows } = planes[index]!;
     const { tile } = this.#eye;
     const place = (at: number, length: number, side: number, edges: readonly number[]): number =>
-      edges.length === 1 ? edges[0]! : Math.max(0, Math.min(length - side, at - random.integer(side)));
+      edges.length === 1 ? edges[0]! : Math.max(0, Math.min(length - side, at));
     return { plane: index, x: place(x, width, tile.width, columns), y: place(y, height, tile.height, rows) };
   }
 
