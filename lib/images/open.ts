@@ -7,7 +7,14 @@ import { decodingBudget } from "./budget.js";
 import type { DecodeOptions, PixelFacts } from "./decode.js";
 import { refuseTooLarge } from "./header.js";
 import { bytesToDecode, decodeSamples, openEncoded } from "./samples.js";
-import { copiedAtOnce, type ImageSource, nameOfSource, type PlainSource, plainSource, type RawImage } from "./source.js";
+import {
+  copiedAtOnce,
+  type ImageSource,
+  nameOfSource,
+  type PlainSource,
+  plainSource,
+  type RawImage,
+} from "./source.js";
 import { bytesToSpool, canSpool, spool, type Spooled, spoolingBytes } from "./spool.js";
 
 /** Rows of an image, with its channels interleaved. */

@@ -98,11 +98,7 @@ export async function withMask(
  * A map or a mask at the network's input size, as which the pixel threshold is found: of the pixels that come together the
  * highest value counts.
  */
-async function pooled<Values extends Float32Array | Uint8Array>(
-  values: Values,
-  from: Size,
-  to: Size,
-): Promise<Values> {
+async function pooled<Values extends Float32Array | Uint8Array>(values: Values, from: Size, to: Size): Promise<Values> {
   if (from.width === to.width && from.height === to.height) return values;
   const out = new (values.constructor as new (length: number) => Values)(to.width * to.height);
   const breathe = turns();

@@ -155,7 +155,12 @@ test("what was loaded and not taken is dropped, when the loop is left and when i
     for (const live of [false, true]) {
       const dropped: number[] = [];
       const controller = new AbortController();
-      const options = { ahead: 2, batch: 1, signal: controller.signal, drop: (n: number | number[]) => dropped.push(+n) };
+      const options = {
+        ahead: 2,
+        batch: 1,
+        signal: controller.signal,
+        drop: (n: number | number[]) => dropped.push(+n),
+      };
       const load = (n: number): Promise<number> => later(n, n === 0 ? 0 : 5);
       const items = (async function* () {
         yield* [0, 1, 2, 3];

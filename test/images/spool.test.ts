@@ -69,7 +69,9 @@ for (const [channels, format, deep] of [
 test("what cannot be decoded row by row counts as it is in memory", async () => {
   spooling.leastBytes = 0;
   const pixels = 37 * 300;
-  const progressive = await sharp(await encoded(3, "jpeg")).jpeg({ progressive: true }).toBuffer();
+  const progressive = await sharp(await encoded(3, "jpeg"))
+    .jpeg({ progressive: true })
+    .toBuffer();
   for (const [bytes, counted] of [
     [await encoded(3, "png"), spoolingBytes],
     [await encoded(3, "webp"), 11 * pixels],

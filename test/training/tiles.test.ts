@@ -207,22 +207,28 @@ test("images in temporary files are trained on as those in memory", async () => 
   }
 });
 
-test("images with masks of their own: a step of more of them than are opened at once ends", { timeout: 60_000 }, async () => {
-  const of = labelledFor(data, "unsupervised");
-  const { mask } = data.samples.find((sample) => sample.mask !== undefined)!;
-  const normal = of.samples.filter(({ label, split }) => label === "normal" && split === "train");
-  const samples = Array.from({ length: 4 }, (_, i) =>
-    normal.map((sample) => ({ ...sample, id: `${i}-${sample.id}`, ignore: mask })),
-  ).flat();
-  const model = await new Trainer({ ...others, imageSize: [32, 32], batchSize: 16, epochs: 1 }).fit({ ...of, samples });
-  assert.deepEqual(model.config.imageSize, [32, 32]);
-});
+test(
+  "images with masks of their own: a step of more of them than are opened at once ends",
+  { timeout: 60_000 },
+  async () => {
+    const of = labelledFor(data, "unsupervised");
+    const { mask } = data.samples.find((sample) => sample.mask !== undefined)!;
+    const normal = of.samples.filter(({ label, split }) => label === "normal" && split === "train");
+    const samples = Array.from({ length: 4 }, (_, i) =>
+      normal.map((sample) => ({ ...sample, id: `${i}-${sample.id}`, ignore: mask })),
+    ).flat();
+    const model = await new Trainer({ ...others, imageSize: [32, 32], batchSize: 16, epochs: 1 }).fit({
+      ...of,
+      samples,
+    });
+    assert.deepEqual(model.config.imageSize, [32, 32]);
+  },
+);
 
 test("tiles at the edges of an image come in a training, about as often as detection looks at them", async () => {
   const [width, height] = [320, 320];
   const pixels = new Uint8Array(width * height * 3);
-  for (let y = 0; y < height; y++)
-    for (let x = 0; x < width; x++) pixels.set([x >> 1, y >> 1, 0], (y * width + x) * 3);
+  for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) pixels.set([x >> 1, y >> 1, 0], (y * width + x) * 3);
   const image = path.join(folder, "places.png");
   await sharp(pixels, { raw: { width, height, channels: 3 } }).toFile(image);
   const samples: Sample[] = [{ id: "places", image, label: "normal", split: "train" }];

@@ -116,7 +116,12 @@ export class Tiles implements Examples {
     const { first, end } = ofPlanes[turn % ofPlanes.length]!;
     const { plane, x, y } = grid[first + random.integer(end - first)]!;
     const { width, height } = this.#eye.tile;
-    return this.#within(layout, plane, x + random.integer(width) - (width >> 1), y + random.integer(height) - (height >> 1));
+    return this.#within(
+      layout,
+      plane,
+      x + random.integer(width) - (width >> 1),
+      y + random.integer(height) - (height >> 1),
+    );
   }
 
   /** A tile that shows a pixel of a defect, anywhere in it. */
