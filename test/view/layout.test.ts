@@ -96,6 +96,7 @@ test("an image that the view cannot be applied to is refused with both sizes", (
   refused(() => laid({ fit: "crop", scale: 1 }, 640, 40), "640x40", "64x48");
   const wide = { size: { width: 2e5, height: 2e5 }, region: { x: 0, y: 0, width: 2e5, height: 2e5 }, name: "a.png" };
   refused(() => layoutOf({ ...plainView, scale: 1, tiles: tiles(64, 32) }, square, wide), "tiles; at most 1000000");
+  refused(() => laid({ fit: "pad", scale: 0.001 }, 300, 400), "300x400", "nothing is left");
 });
 
 test("the weights of tiles sum to one, fall to their edges, and are one where nothing overlaps", () => {
