@@ -8,7 +8,7 @@ import { spoolingBytes } from "../images/spool.js";
 import type { ResizeMethod } from "../native/binding.js";
 import { engine } from "../native/engine.js";
 import type { View } from "../schema/view.js";
-import { pieceEnds, turns } from "../turns.js";
+import { inTurns, pieceEnds, type Steps, turns } from "../turns.js";
 import { boundsOf, boundsOfPixels, checkedWithin, pixelsOf } from "./areas.js";
 import { type Layout, layoutOf, type Plane } from "./layout.js";
 import { mismatch, type Size, sizeText } from "./mismatch.js";
@@ -126,10 +126,36 @@ async function layOut(
   return { layout, pixels, ignored };
 }
 
-/** The part of a mask of the image's size that a part of a plane shows; nothing beyond the plane. */
+/**
+ * The part of a mask of the image's size that a part of a plane shows; nothing beyond the plane. Where tiles are coarser than
+ * the image, a pixel is marked when any under it is: a thin scratch would be lost, and its tiles be taken for good ones.
+ */
 export async function cutMask(mask: Uint8Array, layout: Layout, plane: Plane, window: Rectangle): Promise<Uint8Array> {
+  const { region } = layout;
+  if (plane.scale !== "whole" && plane.width < region.width && plane.height < region.height)
+    return inTurns(anyMarked(mask, layout, plane, window));
   const found = await windowOfMask(mask, layout, plane, window);
   return isInside(window, plane) ? found : fillBeyond(found, plane, window, 0);
+}
+
+/** Of a part that lies inside its plane, as tiles do. */
+function* anyMarked(mask: Uint8Array, { size, region }: Layout, plane: Plane, window: Rectangle): Steps<Uint8Array> {
+  const out = new Uint8Array(window.width * window.height);
+  const left = Math.floor((window.x * region.width) / plane.width);
+  const right = Math.min(region.width, Math.ceil(((window.x + window.width) * region.width) / plane.width));
+  const bottom = Math.min(region.height, Math.ceil(((window.y + window.height) * region.height) / plane.height));
+  for (let row = Math.floor((window.y * region.height) / plane.height); row < bottom; row++) {
+    const y = Math.floor((row * plane.height) / region.height) - window.y;
+    if (y < 0 || y >= window.height) continue;
+    const start = (region.y + row) * size.width + region.x;
+    const line = mask.subarray(start + left, start + right);
+    for (let i = line.indexOf(1); i >= 0; i = line.indexOf(1, i + 1)) {
+      const x = Math.floor(((left + i) * plane.width) / region.width) - window.x;
+      if (x >= 0 && x < window.width) out[y * window.width + x] = 1;
+    }
+    yield right - left;
+  }
+  return out;
 }
 
 /** What of a mask counts: nothing where pixels are ignored. Changes the mask. */
