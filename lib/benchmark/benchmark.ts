@@ -19,6 +19,8 @@ import { benchmarkOptions } from "../schema/benchmark.js";
 import { check } from "../schema/check.js";
 import { trainerDefaults } from "../schema/training.js";
 import type { Settings } from "../schema/types.js";
+import { plainView } from "../schema/view.js";
+import { isPlain } from "../view/layout.js";
 import { packageVersion } from "../native/locate.js";
 import { arithmetic } from "./arithmetic.js";
 
@@ -97,9 +99,12 @@ export async function benchmark(options: BenchmarkOptions = {}): Promise<Benchma
     throw failed instanceof SuperSimpleNetError ? failed.advising("Set TMPDIR to another folder.") : failed;
   });
   try {
-    const modelFile = o.model ?? path.join(folder, "model.safetensors");
-    if (o.model === undefined)
-      await (await untrainedModel(o.backbone, o.imageSize, o.backboneWeights, signal)).save(modelFile);
+    const made =
+      o.model === undefined
+        ? await untrainedModel(o.backbone, o.imageSize, o.backboneWeights, signal)
+        : await withoutView(o.model);
+    const modelFile = made ? path.join(folder, "model.safetensors") : o.model!;
+    await made?.save(modelFile);
     throwIfAborted(signal);
     const loadStart = performance.now();
     const detector = await Detector.load(modelFile, {
@@ -185,6 +190,14 @@ function latency(times: readonly number[], imagesPerSecond: number): Latency {
 export function percentile(values: readonly number[], percent: number): number {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.max(0, Math.ceil((percent / 100) * sorted.length) - 1)]!;
+}
+
+/** The network of a model that has a view: what is measured is one of its inputs, a tile where there are tiles. */
+async function withoutView(file: string): Promise<Model | undefined> {
+  const model = await Model.load(file);
+  if (isPlain(networkSettings(model.config).view)) return undefined;
+  model.config.view = plainView;
+  return model;
 }
 
 /** Random heads on a backbone with `weights`; without, those of the cache folder if there are any, else random. */

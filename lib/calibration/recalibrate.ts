@@ -60,7 +60,7 @@ export async function thresholdsFromParts(
   const { kept, copies } = withoutCopies(all);
   const old = model.config.thresholds;
   const decision = settings.decision ?? old.decision;
-  const detector = await Detector.load(model, { device, threads, backboneWeights });
+  const detector = await Detector.load(model, { device, threads, backboneWeights, mapSize: "none" });
   try {
     const doubts = new ImageWarnings();
     const images = await scored(detector, kept, doubts, options);

@@ -180,18 +180,20 @@ export class Detector {
     if (latestOnly && !live)
       throw invalid("detector.detectEach", "latestOnly", "false for a list of images", latestOnly);
     this.#assertUsable();
-    // Images that are seen in tiles stay open, and keep their place in the memory for images, until their turn is over.
+    // Images that are seen in tiles stay open, and keep their place in the memory for images, until their turn is over. So
+    // none is opened before its turn: who has the result before it in hands may need that memory for other images.
     const inTiles = this.#eye.view.tiles !== null;
     const batchSize = inTiles ? 1 : this.#settings.batchSize;
     const load = (source: Source): Promise<Decoded | Unread> =>
       this.#decode(source).catch((failure: unknown) => ({ source, failure }));
     // Enough decoded ahead for the next batch, so that the engine need not wait where the cores allow.
-    const ahead = inTiles ? 1 : Math.max(4, batchSize);
+    const ahead = inTiles ? 0 : Math.max(4, batchSize);
+    const drop = (left: Decoded | Unread): void => ("close" in left ? left.close() : undefined);
     const decoded = !live
-      ? batchesOf(prefetch(sources, load, { ahead, signal }), batchSize)
+      ? batchesOf(prefetch(sources, load, { ahead, signal, drop }), batchSize)
       : latestOnly
-        ? readyBatches(newestOf(sources), load, { ahead: 1, batch: 1, signal })
-        : readyBatches(sources, load, { ahead, batch: batchSize, signal });
+        ? readyBatches(newestOf(sources), load, { ahead: Math.min(1, ahead), batch: 1, signal, drop })
+        : readyBatches(sources, load, { ahead, batch: batchSize, signal, drop });
     for await (const items of decoded) {
       let batch: Decoded[] = [];
       for (const item of items) {
@@ -247,10 +249,10 @@ export class Detector {
           const options = { batchSize: this.#settings.batchSize, signal, onTiles };
           const sink: Sink = (strip) => judged.add(strip);
           const seen = await seeTiles(this.#native, this.#eye.tile, decoded.tiles, sink, options);
-          out.push(this.#detection(decoded, seen, judged));
+          out.push(unheeded(this.#detection(decoded, seen, judged)));
         } else {
           const { strip, ...seen } = pieces.shift()!;
-          out.push(judged.add(strip).then(() => this.#detection(decoded, seen, judged)));
+          out.push(unheeded(judged.add(strip).then(() => this.#detection(decoded, seen, judged))));
         }
       }
       return await Promise.all(out);

@@ -60,7 +60,7 @@ export class Judged {
     const area = this.#area;
     if (!this.#map) return { data: new Float32Array(), width: 0, height: 0, area };
     const { width, height } = this.#size;
-    const data = this.#map.data();
+    const data = await this.#map.data();
     const [toWidth, toHeight] = [Math.round(area.width), Math.round(area.height)];
     if (this.settings.mapSize === "model" || (toWidth === width && toHeight === height))
       return { data, width, height, area };

@@ -1,3 +1,4 @@
+import { pieceEnds, turns } from "../turns.js";
 import type { Size } from "../view/mismatch.js";
 import type { Strip } from "./see.js";
 
@@ -18,7 +19,7 @@ export class GatheredMap {
       else {
         if (value < this.#lowest) this.#lowest = value;
         // NaN stays: it tells of weights that overflow.
-        if (!(value <= this.#peak)) this.#peak = value;
+        if (!(value <= this.#peak || Number.isNaN(this.#peak))) this.#peak = value;
       }
     }
     const { width, height } = this.size;
@@ -32,9 +33,14 @@ export class GatheredMap {
   }
 
   /** The whole map, once all strips have come. */
-  data(): Float32Array {
+  async data(): Promise<Float32Array> {
     const data = this.#data!;
-    if (this.#ignores) for (let i = 0; i < data.length; i++) if (Number.isNaN(data[i]!)) data[i] = this.#lowest;
+    if (!this.#ignores) return data;
+    const breathe = turns();
+    for (const [begin, end] of pieceEnds(data.length)) {
+      for (let i = begin; i < end; i++) if (Number.isNaN(data[i]!)) data[i] = this.#lowest;
+      await breathe(end - begin);
+    }
     return data;
   }
 }

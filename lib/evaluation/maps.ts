@@ -6,7 +6,7 @@ import type { BoundedPixelMetrics, NativePixelStatistics } from "../native/bindi
 import { engine } from "../native/engine.js";
 import { evaluateMapsOptions } from "../schema/evaluation.js";
 import type { Size } from "../view/mismatch.js";
-import { cutMask, type Eye, outlineOf } from "../view/open.js";
+import { cutMask, type Eye, outlineOf, withoutIgnored } from "../view/open.js";
 import { type EvaluatedMap, evaluateMaps, type MapMetrics, mapMetrics } from "./metrics.js";
 
 /** How far from the exact values the pixel metrics can be. */
@@ -57,7 +57,7 @@ export class ViewedMaps {
       : undefined;
     const ignore = await ignored(plane, plane.covered);
     if (isDefect) this.#counts.withMask++;
-    if (mask && !mask.some((value, i) => value !== 0 && !ignore?.[i])) this.#counts.emptyMasks++;
+    if (mask && !withoutIgnored(mask.slice(), ignore).includes(1)) this.#counts.emptyMasks++;
     this.#counts.inPixelMetrics++;
     await this.#statistics.addRows(map.data, map.width, map.height, mask, ignore);
     await this.#statistics.endImage();

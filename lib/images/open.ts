@@ -2,12 +2,20 @@ import { types } from "node:util";
 
 import { engine } from "../native/engine.js";
 import { fullDepth } from "../schema/common.js";
+import { unheeded } from "../turns.js";
 import { decodingBudget } from "./budget.js";
 import type { DecodeOptions, PixelFacts } from "./decode.js";
 import { refuseTooLarge } from "./header.js";
 import { bytesToDecode, decodeSamples, openEncoded } from "./samples.js";
-import { type ImageSource, nameOfSource, plainSource, type RawImage } from "./source.js";
-import { canSpool, spool, type Spooled, spoolingBytes } from "./spool.js";
+import {
+  copiedAtOnce,
+  type ImageSource,
+  nameOfSource,
+  type PlainSource,
+  plainSource,
+  type RawImage,
+} from "./source.js";
+import { bytesToSpool, canSpool, spool, type Spooled, spoolingBytes } from "./spool.js";
 
 /** Rows of an image, with its channels interleaved. */
 export interface SampleRows {
@@ -21,10 +29,13 @@ export interface OpenImage extends PixelFacts {
   width: number;
   height: number;
   channels: 1 | 3 | 4;
-  /** Memory that its samples take. */
+  /** Memory that its samples take, or the rows of a file that are at hand. */
   bytes: number;
   /** At least the rows from `first` until `end`. */
   rows(first: number, end: number): Promise<SampleRows>;
+  /** Gives back its place in the memory for images, for who counts what it takes by himself. */
+  release: () => void;
+  /** The same; no rows can be read afterwards. */
   close: () => void;
 }
 
@@ -34,6 +45,15 @@ export const imageName = (source: ImageSource, { name }: DecodeOptions): string 
   if (typeof source === "string" || types.isUint8Array(source)) return nameOfSource(source);
   return "(image)";
 };
+
+/** A source for who opens it later: what belongs to the caller is copied at once. */
+export function copiedSource(source: ImageSource, options: DecodeOptions): PlainSource | Promise<PlainSource> {
+  const plain = plainSource(source);
+  if (types.isPromise(plain)) return unheeded(plain);
+  if (typeof plain === "string" || options.own) return plain;
+  if (types.isUint8Array(plain)) return copiedAtOnce(plain, imageName(source, options));
+  return { ...plain, data: plain.data.slice() };
+}
 
 /**
  * Decodes an image and keeps its samples, in memory or, of a very large one, in a temporary file. As decodeImage: what
@@ -52,7 +72,7 @@ export async function openImage(source: ImageSource, options: DecodeOptions = {}
       await takePixels(bytesToDecode(header));
       return await inMemory({ ...(await decodeSamples(bytes, header, name)), close }, bitDepth);
     }
-    await takePixels(spoolingBytes);
+    await takePixels(bytesToSpool(header));
     const { width, height } = header;
     return await inFile(await spool(bytes, header, name), { width, height, bitDepth, close });
   } catch (error) {
@@ -78,7 +98,7 @@ type InMemory = Pick<OpenImage, "width" | "height" | "channels" | "close"> & { v
 async function inMemory({ values, ...image }: InMemory, bitDepth: number): Promise<OpenImage> {
   const facts = await factsOf(values, { ...image, bitDepth });
   const all = { values, firstRow: 0, rows: image.height };
-  return { ...image, ...facts, bytes: values.byteLength, rows: async () => all };
+  return { ...image, ...facts, bytes: values.byteLength, rows: async () => all, release: image.close };
 }
 
 /** So many rows are read at a time to see what the samples are. */
@@ -107,7 +127,7 @@ async function inFile(
       channels,
       uniform,
       highest: highest < 0 ? undefined : highest,
-      bytes: 0,
+      bytes: spoolingBytes,
       rows(from, end) {
         // The tiles of a row of tiles need the same rows.
         if (!last || from < kept.first || end > kept.end) {
@@ -116,6 +136,7 @@ async function inFile(
         }
         return last;
       },
+      release: close,
       close() {
         file.close();
         close();

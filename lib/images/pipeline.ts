@@ -3,10 +3,15 @@ import assert from "node:assert/strict";
 import { throwIfAborted } from "../errors.js";
 import { orAborted } from "./stream.js";
 
-export interface PrefetchOptions {
-  /** How many items are loaded or being loaded beyond the one in the caller's hands. Default 4: libuv's pool size. */
+export interface PrefetchOptions<R> {
+  /**
+   * How many items are loaded or being loaded beyond the one in the caller's hands. Default 4: libuv's pool size. With 0 an
+   * item is loaded when the caller asks for it.
+   */
   ahead?: number;
   signal?: AbortSignal | undefined;
+  /** Gets what was loaded and never came into the caller's hands. */
+  drop?: ((result: R) => void) | undefined;
 }
 
 /**
@@ -18,12 +23,13 @@ export interface PrefetchOptions {
 export async function* prefetch<T, R>(
   items: Iterable<T>,
   load: (item: T, index: number) => Promise<R>,
-  { ahead = 4, signal }: PrefetchOptions = {},
+  { ahead = 4, signal, drop }: PrefetchOptions<R> = {},
 ): AsyncGenerator<R, void, undefined> {
-  assert(Number.isInteger(ahead) && ahead >= 1, "ahead is a positive integer");
+  assert(Number.isInteger(ahead) && ahead >= 0, "ahead is a count of items");
   throwIfAborted(signal);
   const source = items[Symbol.iterator]();
   const running: Promise<R>[] = [];
+  let due: Promise<R> | undefined;
   let started = 0;
   let exhausted = false;
 
@@ -43,8 +49,8 @@ export async function* prefetch<T, R>(
     return undefined;
   };
 
-  const fill = (): void => {
-    while (!exhausted && running.length < ahead) {
+  const fill = (most: number): void => {
+    while (!exhausted && running.length < most) {
       const result = step();
       if (result === undefined) return;
       result.catch(() => undefined); // heard when its turn comes, or not at all when the consumer has left
@@ -54,14 +60,17 @@ export async function* prefetch<T, R>(
 
   try {
     for (;;) {
-      if (running.length === 0) fill();
-      const first = running.shift();
-      if (first === undefined) return;
-      fill();
-      yield await orAborted(first, signal);
+      if (running.length === 0) fill(Math.max(1, ahead));
+      due = running.shift();
+      if (due === undefined) return;
+      fill(ahead);
+      const result = await orAborted(due, signal);
+      due = undefined;
+      yield result;
       throwIfAborted(signal);
     }
   } finally {
     if (!exhausted) source.return?.();
+    if (drop) for (const left of due ? [due, ...running] : running) left.then(drop, () => undefined);
   }
 }

@@ -6,7 +6,9 @@ import { types } from "node:util";
 
 import { fileError, SuperSimpleNetError } from "../errors.js";
 import type { Header } from "./header.js";
+import { bytesToDecode } from "./samples.js";
 import { sharp } from "./sharp.js";
+import { unheeded } from "../turns.js";
 import { decodeFailure } from "./unreadable.js";
 
 /** Images with more bytes of samples than this are decoded into a temporary file, from which rows are read. Tests lower it. */
@@ -14,6 +16,10 @@ export const spooling = { leastBytes: 256 * 2 ** 20 };
 
 /** Memory that decoding row by row takes. */
 export const spoolingBytes = 64 * 2 ** 20;
+
+/** Memory that decoding into a file takes: what cannot be decoded row by row lies in memory until it is written. */
+export const bytesToSpool = (header: Header): number =>
+  !header.whole && ["png", "jpeg", "tiff"].includes(header.format) ? spoolingBytes : bytesToDecode(header);
 
 /** Samples in a temporary file. */
 export interface Spooled {
@@ -25,7 +31,7 @@ export interface Spooled {
 const samplesOf = ({ width, height, bits, colours }: Header): number =>
   (width * height * (colours === "grey" ? 1 : 3) * bits) / 8;
 
-/** Whether an image is large and of a kind that can be decoded row by row. */
+/** Whether an image is large and of a kind that can be decoded into a file. */
 export const canSpool = (header: Header): boolean =>
   header.bmp === undefined && header.colours !== "cmyk" && samplesOf(header) > spooling.leastBytes;
 
@@ -55,7 +61,7 @@ export async function spool(bytes: Uint8Array, header: Header, name: string): Pr
       .pipelineColourspace(space)
       .toColourspace(space)
       .toFile(file)
-      .catch((error: unknown) => Promise.reject(decodeFailure(name, error, spoolingBytes)));
+      .catch((error: unknown) => Promise.reject(decodeFailure(name, error, bytesToSpool(header))));
     handle = await open(file, "r");
     // It needs no name from here on; where an open file keeps it, it goes when that is closed.
     if (process.platform !== "win32") await rm(file);
@@ -85,7 +91,11 @@ function opened(
       return bits === 16 ? new Uint16Array(data.buffer) : data;
     },
     close() {
-      void handle.close().then(() => (process.platform === "win32" ? rm(file, { force: true }) : undefined));
+      const remove = async (): Promise<void> => {
+        await handle.close();
+        if (process.platform === "win32") await rm(file, { force: true });
+      };
+      void unheeded(remove());
     },
   };
 }

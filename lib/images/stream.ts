@@ -1,12 +1,14 @@
 import { abortedError, throwIfAborted } from "../errors.js";
 import { unheeded } from "../turns.js";
 
-export interface StreamOptions {
-  /** How many items are loaded or being loaded beyond those in the caller's hands. */
+export interface StreamOptions<R> {
+  /** How many items are loaded or being loaded beyond those in the caller's hands. With 0 one is loaded when the caller asks. */
   ahead: number;
   /** Most items of a batch. */
   batch: number;
   signal?: AbortSignal | undefined;
+  /** Gets what was loaded and never came into the caller's hands. */
+  drop?: ((result: R) => void) | undefined;
 }
 
 /** A load under way. `loaded`: it has ended well. */
@@ -41,11 +43,12 @@ export function orAborted<R>(
 export async function* readyBatches<T, R>(
   items: AsyncIterable<T>,
   load: (item: T) => Promise<R>,
-  { ahead, batch: most, signal }: StreamOptions,
+  { ahead, batch: most, signal, drop }: StreamOptions<R>,
 ): AsyncGenerator<R[], void, undefined> {
   throwIfAborted(signal);
   const source = items[Symbol.asyncIterator]();
   const loads: Load<R>[] = [];
+  let due: Promise<R> | undefined;
   let asking: Promise<void> | undefined;
   let ended = false;
   const begin = (result: Promise<R>): void => {
@@ -57,7 +60,7 @@ export async function* readyBatches<T, R>(
     loads.push(one);
   };
   const ask = (): void => {
-    if (ended || asking || loads.length >= ahead) return;
+    if (ended || asking || loads.length >= Math.max(1, ahead)) return;
     asking = (async () => source.next())()
       .then(
         (next) => {
@@ -79,15 +82,18 @@ export async function* readyBatches<T, R>(
     for (;;) {
       ask();
       while (loads.length === 0 && asking) await orAborted(asking, signal);
-      const first = loads.shift();
-      if (first === undefined) return;
-      const batch = [await orAborted(first.result, signal)];
+      due = loads.shift()?.result;
+      if (due === undefined) return;
+      const batch = [await orAborted(due, signal)];
+      due = undefined;
       while (batch.length < most && loads[0]?.loaded) batch.push(await loads.shift()!.result);
-      ask();
+      if (ahead > 0) ask();
       yield batch;
       throwIfAborted(signal);
     }
   } finally {
+    const left = loads.map(({ result }) => result);
+    if (drop) for (const result of due ? [due, ...left] : left) result.then(drop, () => undefined);
     if (!ended) {
       ended = true;
       const closed = unheeded((async () => source.return?.())());

@@ -19,7 +19,7 @@ import { trainerDefaults } from "./training.js";
 /** Options of benchmark. */
 export const benchmarkOptions = z.strictObject({
   model: option(pathType.optional(), {
-    help: "Model file that train or convert wrote.",
+    help: "Model file that train or convert wrote. Of one with a view, one input of the network is measured: a tile, where there are tiles.",
     placeholder: "FILE",
     defaultText: "random heads on the backbone",
     expected: "a path",

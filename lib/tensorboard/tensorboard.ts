@@ -2,11 +2,13 @@ import path from "node:path";
 
 import { checkStructure, type Dataset, type Sample } from "../datasets/dataset.js";
 import { Detector } from "../detection/detector.js";
+import type { Detection } from "../detection/types.js";
 import { byPaperName, type Metrics } from "../evaluation/metrics_table.js";
 import { networkSettings } from "../models/config.js";
 import type { Model } from "../models/model.js";
 import { colourRange } from "../report/colours.js";
 import { overlayOf, overlayPng } from "../report/overlay.js";
+import { pictureMap } from "../report/reduce.js";
 import { check, checkPath } from "../schema/check.js";
 import { tensorboardOptions } from "../schema/training.js";
 import type { EpochEvent, FitOptions, SnapshotEvent, StartEvent } from "../training/events.js";
@@ -143,7 +145,10 @@ async function mapPictures(
 ): Promise<{ id: string; png: Buffer }[]> {
   const detector = await Detector.load(model, { device, cudaGraphs: 0 });
   try {
-    const detections = await detector.detect(samples.map(({ image }) => image));
+    const detections: Detection[] = [];
+    const seen = samples.map(({ image, roi, ignore }) => ({ image, roi, ignore }));
+    for await (const detection of detector.detectEach(seen))
+      detections.push({ ...detection, map: await pictureMap(detection.map) });
     const maps = detections.map(({ map }) => map.data);
     const range = colourRange(maps, detections[0]!.pixelThreshold);
     const { bitDepth } = networkSettings(model.config);

@@ -10,8 +10,9 @@ import { networkConfigOf, networkSettings } from "../models/config.js";
 import type { TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
 import { sendTensors } from "../native/send.js";
+import { turns } from "../turns.js";
 import type { Size } from "../view/mismatch.js";
-import { cutMask, outlineOf } from "../view/open.js";
+import { cutMask, outlineOf, withoutIgnored } from "../view/open.js";
 import type { FitCall, TrainingPlan } from "./plan.js";
 import { networkOf } from "./resolve.js";
 
@@ -34,12 +35,13 @@ export async function scoreImages(
     const eye = eyeFor(networkSettings(networkOf(settings)));
     const { tile } = eye;
     const kept = mapsKept(plan.calibration);
-    // Tiles keep their image open until it was seen.
-    const ahead = eye.view.tiles ? 1 : 4;
+    // Tiles keep their image open until it was seen; its mask is decoded before the next one is opened.
+    const ahead = eye.view.tiles ? 0 : 4;
     const load = async (sample: Sample) => ({ sample, image: await prepare(sample.image, eye, sample) });
+    const drop = ({ image }: Awaited<ReturnType<typeof load>>): void => image.close();
     const images: CalibrationImage[] = [];
     onScored(0);
-    for await (const { sample, image } of prefetch(samples, load, { ahead, signal })) {
+    for await (const { sample, image } of prefetch(samples, load, { ahead, signal, drop })) {
       const { covered } = image.layout.planes[0];
       const map = new GatheredMap(covered);
       const sink = async (strip: Strip): Promise<void> => map.add(strip);
@@ -62,7 +64,7 @@ export async function scoreImages(
           `The network's score of ${sample.image} is ${logit} and its map's maximum ${peak}: the weights that were learned overflow.`,
           { path: sample.image },
         );
-      const small = kept.has(sample) ? pooled(map.data(), covered, tile) : undefined;
+      const small = kept.has(sample) ? await pooled(await map.data(), covered, tile) : undefined;
       images.push(await withMask(sample, { logit, peak, map: small }, plan));
       onScored(images.length);
     }
@@ -88,20 +90,21 @@ export async function withMask(
   const { layout, ignored } = await outlineOf(eye, mask, sample, sample.image);
   const [plane] = layout.planes;
   const shown = await cutMask(mask.pixels, layout, plane, plane.covered);
-  const left = await ignored(plane, plane.covered);
-  if (left) shown.forEach((_, i) => left[i] !== 0 && (shown[i] = 0));
-  return { ...known, mask: pooled(shown, plane.covered, eye.tile) };
+  withoutIgnored(shown, await ignored(plane, plane.covered));
+  return { ...known, mask: await pooled(shown, plane.covered, eye.tile) };
 }
 
 /**
  * A map or a mask at the network's input size, as which the pixel threshold is found: of the pixels that come together the
  * highest value counts.
  */
-function pooled<Values extends Float32Array | Uint8Array>(values: Values, from: Size, to: Size): Values {
+async function pooled<Values extends Float32Array | Uint8Array>(values: Values, from: Size, to: Size): Promise<Values> {
   if (from.width === to.width && from.height === to.height) return values;
   const out = new (values.constructor as new (length: number) => Values)(to.width * to.height);
+  const breathe = turns();
   for (let y = 0; y < to.height; y++) {
     const [top, bottom] = spanOf(y, from.height, to.height);
+    await breathe(4 * (bottom - top) * from.width);
     for (let x = 0; x < to.width; x++) {
       const [left, right] = spanOf(x, from.width, to.width);
       let highest = -Infinity;

@@ -122,6 +122,11 @@ export class Session {
     this.#chosen = placesWithout(this.samples.length, held);
   }
 
+  close(): void {
+    this.native.dispose();
+    this.examples.close();
+  }
+
   /** Images that an epoch shows without the samples at the places `held`. */
   imagesPerEpoch(held: readonly number[] = []): number {
     return this.examples.perEpoch(placesWithout(this.samples.length, held));

@@ -121,7 +121,7 @@ export class Trainer {
       await trainEpochs(session, { from: progress, checkpoints, onStep, onEpoch, snapshots });
       return await finish(noise, plan, session, call);
     } finally {
-      session.native.dispose();
+      session.close();
     }
   }
 

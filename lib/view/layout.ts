@@ -78,6 +78,12 @@ function wholePlane(fit: View["fit"], scale: number | null, tile: Size, region: 
   const [across, down] = [tile.width / region.width, tile.height / region.height];
   const by = scale ?? (fit === "pad" ? Math.min(across, down) : Math.max(across, down));
   const plane = { width: side(region.width, by), height: side(region.height, by) };
+  if (scale !== null && Math.min(region.width, region.height) * scale < 0.5)
+    throw mismatch(
+      name,
+      `${sizeText(region)} pixels are looked at, of which nothing is left at the scale ${scale}.`,
+      "Use a larger scale.",
+    );
   const fits =
     fit === "pad"
       ? plane.width <= tile.width && plane.height <= tile.height

@@ -5,7 +5,8 @@ import path from "node:path";
 import { after, before, test } from "node:test";
 
 import { type Benchmark, benchmark, type Latency, percentile } from "../../lib/benchmark/benchmark.js";
-import { datasets, SuperSimpleNetError, Trainer } from "../../lib/index.js";
+import { datasets, Model, SuperSimpleNetError, Trainer } from "../../lib/index.js";
+import { plainView } from "../../lib/schema/view.js";
 import { supersimplenet } from "../cli/run.js";
 
 let folder: string;
@@ -117,6 +118,13 @@ test("a model file brings its own network", async () => {
   assert.deepEqual([document.model.path, document.model.variant, document.heads], [file, "icpr", "direct"]);
   assert.equal(document.flopsComputed, document.flops);
   assert.deepEqual(progress, ["1/4", "2/4", "3/4", "4/4"]);
+
+  const viewed = await Model.load(file);
+  viewed.config.view = { ...plainView, roi: { x: 100, y: 100, width: 900, height: 900 } };
+  await viewed.save(path.join(folder, "viewed.safetensors"));
+  const model = path.join(folder, "viewed.safetensors");
+  const { file: shown } = await benchmark({ model, device: "cpu", repetitions: 1, warmup: 0 });
+  assert.deepEqual([shown.width, shown.height], [64, 64], "one input of the network");
 });
 
 const wrong: [name: string, options: Parameters<typeof benchmark>[0], code: string, message: RegExp][] = [

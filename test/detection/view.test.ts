@@ -1,10 +1,14 @@
 import assert from "node:assert/strict";
 import path from "node:path";
 import { before, test } from "node:test";
+import { setTimeout } from "node:timers/promises";
 
 import { type Dataset, type Detection, Detector, type Model, type RawImage } from "../../lib/index.js";
+import { decodingBudget } from "../../lib/images/budget.js";
+import { loadImage } from "../../lib/images/decode.js";
 import { Random } from "../../lib/random.js";
 import { plainView, type View } from "../../lib/schema/view.js";
+import { openView } from "../../lib/view/open.js";
 import { failure, temporaryFolder, writeMask } from "../datasets/files.js";
 import { scratchFolder, smallDataset, train } from "../training/support.js";
 
@@ -225,6 +229,66 @@ test("abort within an image; images that do not fit are named, and leave the oth
     through({}, (detector) => detector.detect({ image, roi: { x: 0.5, y: 0, width: 1, height: 1 } })),
     failure("INVALID_OPTION", "whole pixels"),
   );
+});
+
+test("no image stays open when a loop is left, by an error or by its reader; results leave memory for other images", async () => {
+  const budget = decodingBudget();
+  const images = Array.from({ length: 3 }, (_, i) => texture(200, 200, i));
+  const before = budget.limit;
+  await through(tiles(32), async (detector) => {
+    // More often than images are decoded at once: a place that is kept is missed by then.
+    for (let i = 0; i < 12; i++) {
+      const controller = new AbortController();
+      const { signal } = controller;
+      const onTiles = (): void => controller.abort();
+      await assert.rejects(detector.detect(images, { signal, onTiles }), failure("ABORTED"));
+      for await (const _ of detector.detectEach(images)) break;
+      for await (const _ of detector.detectEach(
+        (async function* () {
+          yield* images;
+        })(),
+      ))
+        break;
+    }
+    await setTimeout(20); // what was under way ends unheard
+    assert.equal(budget.used, 0);
+    try {
+      budget.limit = 1;
+      const files = data.samples.slice(0, 3).map(({ image }) => image);
+      const seen: number[] = [];
+      for await (const { width } of detector.detectEach(files)) {
+        assert.equal(budget.used, 0);
+        seen.push(width);
+      }
+      assert.deepEqual(seen, [64, 64, 64]);
+    } finally {
+      budget.limit = before;
+    }
+  });
+});
+
+test("the whole of a large image comes in bands, with the same values", async () => {
+  const { data: noise } = texture(2300, 10);
+  const image: RawImage = { data: new Uint8Array(2300 * 10_000 * 3), width: 2300, height: 10_000, channels: 3 };
+  for (let at = 0; at < image.data.length; at += noise.length - 4)
+    image.data.set(noise.subarray(0, Math.min(noise.length, image.data.length - at)), at);
+  const eye = { tile: { width: 48, height: 64 }, bitDepth: 8 };
+  for (const resize of ["bilinear", "antialias"] as const) {
+    const { pixels } = await loadImage(image, { ...eye.tile, ...eye, resize });
+    const opened = await openView(image, { ...eye, resize, view: plainView });
+    assert.deepEqual(await opened.tile(opened.layout.planes[0], 0, 0), pixels);
+    opened.close();
+    const padded = await openView(image, { ...eye, resize, view: { ...plainView, fit: "pad" } });
+    const [plane] = padded.layout.planes;
+    const whole = await loadImage(image, { ...eye, resize, width: plane.width, height: plane.height });
+    const tile = await padded.tile(plane, plane.columns[0]!, plane.rows[0]!);
+    const middle = 30 * 48 * 3 - plane.columns[0]! * 3;
+    assert.deepEqual(
+      tile.slice(middle, middle + plane.width * 3),
+      whole.pixels.slice((30 + plane.rows[0]!) * plane.width * 3, (31 + plane.rows[0]!) * plane.width * 3),
+    );
+    padded.close();
+  }
 });
 
 test("a model file keeps its view, and files of older formats have none", async () => {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { prefetch } from "../../lib/images/pipeline.js";
+import { readyBatches } from "../../lib/images/stream.js";
 import { failure } from "../datasets/files.js";
 
 const later = <T>(value: T, turns: number): Promise<T> => new Promise((resolve) => setTimeout(resolve, turns, value));
@@ -132,6 +133,47 @@ test("a signal that fires while the consumer works stops at the next step", asyn
   assert.deepEqual(seen, [0, 1]);
 });
 
-test("a depth below 1 is refused", async () => {
-  await assert.rejects(collect(prefetch([1], async (n) => n, { ahead: 0 })), /ahead is a positive integer/);
+test("a depth that is no count is refused", async () => {
+  await assert.rejects(collect(prefetch([1], async (n) => n, { ahead: -1 })), /ahead is a count of items/);
+});
+
+test("without a depth an item is loaded when it is asked for", async () => {
+  let started = 0;
+  for await (const index of prefetch([0, 1, 2], async (i) => (started++, i), { ahead: 0 }))
+    assert.equal(started, index + 1);
+  started = 0;
+  const live = (async function* () {
+    yield* [0, 1, 2];
+  })();
+  for await (const [index] of readyBatches(live, async (i) => (started++, i), { ahead: 0, batch: 1 }))
+    assert.equal(started, index! + 1);
+  assert.equal(started, 3);
+});
+
+test("what was loaded and not taken is dropped, when the loop is left and when it is aborted", async () => {
+  for (const leave of ["break", "abort"])
+    for (const live of [false, true]) {
+      const dropped: number[] = [];
+      const controller = new AbortController();
+      const options = {
+        ahead: 2,
+        batch: 1,
+        signal: controller.signal,
+        drop: (n: number | number[]) => dropped.push(+n),
+      };
+      const load = (n: number): Promise<number> => later(n, n === 0 ? 0 : 5);
+      const items = (async function* () {
+        yield* [0, 1, 2, 3];
+      })();
+      const loop = async (): Promise<void> => {
+        for await (const _ of live ? readyBatches(items, load, options) : prefetch([0, 1, 2, 3], load, options)) {
+          if (leave === "break") break;
+          setImmediate(() => controller.abort());
+        }
+      };
+      if (leave === "break") await loop();
+      else await assert.rejects(loop(), failure("ABORTED"));
+      await later(0, 40);
+      assert.ok(dropped.includes(1), `${leave}, live: ${live}`);
+    }
 });

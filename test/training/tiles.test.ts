@@ -18,9 +18,12 @@ import {
   type TrainerOptions,
 } from "../../lib/index.js";
 import { decodeMask } from "../../lib/images/mask.js";
+import { spooling } from "../../lib/images/spool.js";
+import type { NativeTrainer } from "../../lib/native/binding.js";
 import { Random } from "../../lib/random.js";
 import { viewOf } from "../../lib/view/options.js";
 import { TilePlan } from "../../lib/training/examples/tile_plan.js";
+import { Tiles } from "../../lib/training/examples/tiles.js";
 import { resolveOptions } from "../../lib/training/resolve.js";
 import { failure } from "../datasets/files.js";
 import { bytesOf, headsOf, labelledFor, scratchFolder, settled, tiny, train } from "./support.js";
@@ -190,6 +193,56 @@ test("what is ignored changes no bit of what is learned: in tiles, and in whole 
     const seen = await disturbed(of, (x, y) => inside(x + 5, y));
     assert.notDeepEqual(await learned(of), await learned(seen), "the pixels beside it do change it");
   }
+});
+
+test("images in temporary files are trained on as those in memory", async () => {
+  const of = labelledFor(data, "full");
+  const usual = spooling.leastBytes;
+  const known = await bytesOf(await trainTiles(of), folder);
+  try {
+    spooling.leastBytes = 0;
+    assert.ok(known.equals(await bytesOf(await trainTiles(of), folder)));
+  } finally {
+    spooling.leastBytes = usual;
+  }
+});
+
+test(
+  "images with masks of their own: a step of more of them than are opened at once ends",
+  { timeout: 60_000 },
+  async () => {
+    const of = labelledFor(data, "unsupervised");
+    const { mask } = data.samples.find((sample) => sample.mask !== undefined)!;
+    const normal = of.samples.filter(({ label, split }) => label === "normal" && split === "train");
+    const samples = Array.from({ length: 4 }, (_, i) =>
+      normal.map((sample) => ({ ...sample, id: `${i}-${sample.id}`, ignore: mask })),
+    ).flat();
+    const model = await new Trainer({ ...others, imageSize: [32, 32], batchSize: 16, epochs: 1 }).fit({
+      ...of,
+      samples,
+    });
+    assert.deepEqual(model.config.imageSize, [32, 32]);
+  },
+);
+
+test("tiles at the edges of an image come in a training, about as often as detection looks at them", async () => {
+  const [width, height] = [320, 320];
+  const pixels = new Uint8Array(width * height * 3);
+  for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) pixels.set([x >> 1, y >> 1, 0], (y * width + x) * 3);
+  const image = path.join(folder, "places.png");
+  await sharp(pixels, { raw: { width, height, channels: 3 } }).toFile(image);
+  const samples: Sample[] = [{ id: "places", image, label: "normal", split: "train" }];
+  const more = { tiling: { tilesPerImage: 400 } };
+  const settings = { ...resolveOptions(settled(mergeOptions<TrainerOptions>(tiled, more)), "unsupervised"), seed: 0 };
+  const plan = await TilePlan.lay(samples, settings, undefined);
+  const native = { clearTargets: async () => undefined, setTargets: async () => undefined } as unknown as NativeTrainer;
+  const tiles = new Tiles({ native, settings, samples, ranks: undefined, signal: undefined }, plan);
+  await tiles.begin(0, [0]);
+  const shown = await Promise.all(tiles.order().map((key) => tiles.show(key)));
+  tiles.close();
+  const atLeft = shown.filter((tile) => tile.pixels[0] === 0).length;
+  // 169 tiles are shown, 13 of 13 x 13 at each edge; of all places an edge is one of 289.
+  assert.ok(atLeft >= 3 && atLeft < 40, `${atLeft} of ${shown.length}`);
 });
 
 test("thresholds are set on what a detector says of whole images", async () => {

@@ -3,6 +3,7 @@ import { test } from "node:test";
 
 import { plainView, type View } from "../../lib/schema/view.js";
 import { axisWeights, raiseTo } from "../../lib/view/blend.js";
+import { cutMask } from "../../lib/view/open.js";
 import { countTiles, isPlain, type Layout, layoutOf, mapArea } from "../../lib/view/layout.js";
 import { failure } from "../datasets/files.js";
 
@@ -96,6 +97,21 @@ test("an image that the view cannot be applied to is refused with both sizes", (
   refused(() => laid({ fit: "crop", scale: 1 }, 640, 40), "640x40", "64x48");
   const wide = { size: { width: 2e5, height: 2e5 }, region: { x: 0, y: 0, width: 2e5, height: 2e5 }, name: "a.png" };
   refused(() => layoutOf({ ...plainView, scale: 1, tiles: tiles(64, 32) }, square, wide), "tiles; at most 1000000");
+  refused(() => laid({ fit: "pad", scale: 0.001 }, 300, 400), "300x400", "nothing is left");
+});
+
+test("a thin scratch of a mask is in the tiles of a coarser plane, at its place", async () => {
+  const layout = tiled({ tiles: tiles(64, 0), scale: 0.4 }, 320, 320);
+  const [plane] = layout.planes;
+  const mask = new Uint8Array(320 * 320);
+  for (let y = 41; y < 300; y++) mask[y * 320 + 101] = 1;
+  const whole = await cutMask(mask, layout, plane, plane.covered);
+  for (let y = 0; y < 128; y++)
+    for (let x = 0; x < 128; x++)
+      assert.equal(whole[y * 128 + x], x === 40 && y >= 16 && y < 120 ? 1 : 0, `${x}, ${y}`);
+  const part = await cutMask(mask, layout, plane, { x: 30, y: 10, width: 20, height: 20 });
+  for (let y = 0; y < 20; y++)
+    assert.deepEqual(part.subarray(y * 20, y * 20 + 20), whole.subarray((y + 10) * 128 + 30, (y + 10) * 128 + 50));
 });
 
 test("the weights of tiles sum to one, fall to their edges, and are one where nothing overlaps", () => {

@@ -31,6 +31,8 @@ export interface Examples {
   /** Some examples of each normal sample, for the scale of the noise. */
   normals(): readonly number[];
   show(key: number): Promise<Shown>;
+  /** Closes what is open. Nothing is shown afterwards. */
+  close(): void;
 }
 
 export interface ExamplesOptions {

@@ -80,6 +80,8 @@ export class Images implements Examples {
     return { pixels: flipped(await this.#pixels(sample), settings.imageSize, key % 4), once: false };
   }
 
+  close(): void {}
+
   async #pixels(sample: Sample): Promise<Uint8Array> {
     const { tile, resize, bitDepth } = this.#eye;
     if (this.#isPlain) return (await loadImage(sample.image, { ...tile, resize, bitDepth })).pixels;

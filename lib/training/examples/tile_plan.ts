@@ -9,7 +9,8 @@ import { networkSettings } from "../../models/config.js";
 import { Random } from "../../random.js";
 import { tilesPerImage } from "../../schema/view.js";
 import type { Layout, Plane } from "../../view/layout.js";
-import { cutMask, type Eye, outlineOf } from "../../view/open.js";
+import { mismatch } from "../../view/mismatch.js";
+import { cutMask, type Eye, outlineOf, withoutIgnored } from "../../view/open.js";
 import { networkOf, type ResolvedOptions } from "../resolve.js";
 
 /** A place of a sample's plane that a tile lies at. */
@@ -27,6 +28,8 @@ export interface TiledSample {
   layout: Layout;
   /** Where detection looks, but for tiles that are ignored as a whole. */
   grid: Place[];
+  /** The parts of the grid that lie on one plane each. */
+  ofPlanes: { first: number; end: number }[];
   /** The key of the grid's first tile. */
   firstKey: number;
   /** Of a masked sample: places in the grid with a defect, and some pixels of defects, in pixels of each plane. */
@@ -115,8 +118,7 @@ export async function defectsIn(
   window: Rectangle,
   ignored: Uint8Array | undefined,
 ): Promise<Uint8Array | undefined> {
-  const shown = await cutMask(mask, layout, plane, window);
-  if (ignored) shown.forEach((_, i) => ignored[i] !== 0 && (shown[i] = 0));
+  const shown = withoutIgnored(await cutMask(mask, layout, plane, window), ignored);
   return shown.includes(1) ? shown : undefined;
 }
 
@@ -130,11 +132,13 @@ async function tiledSample(sample: Sample, eye: Eye): Promise<Omit<TiledSample, 
   );
   const { planes } = layout;
   const grid: Place[] = [];
+  const ofPlanes: TiledSample["ofPlanes"] = [];
   const defects: number[] = [];
   const defectPixels: (readonly [number, number])[][] = planes.map(() => []);
   for (const [index, plane] of planes.entries()) {
     const random = new Random(0, "defect pixels", sample.id, index);
     let seen = 0;
+    const first = grid.length;
     for (const y of plane.rows)
       for (const x of plane.columns) {
         const window = { x, y, ...eye.tile };
@@ -156,7 +160,9 @@ async function tiledSample(sample: Sample, eye: Eye): Promise<Omit<TiledSample, 
         }
         grid.push({ plane: index, x, y });
       }
+    if (grid.length > first) ofPlanes.push({ first, end: grid.length });
   }
+  if (grid.length === 0) throw mismatch(sample.image, "every pixel of its tiles is ignored.");
   const kind: Kind = sample.label === "normal" ? "normal" : mask ? "masked" : "bag";
-  return { kind, layout, grid, defects, defectPixels };
+  return { kind, layout, grid, ofPlanes, defects, defectPixels };
 }

@@ -6,6 +6,7 @@ import { decodeMask } from "../../images/mask.js";
 import { prefetch } from "../../images/pipeline.js";
 import type { Target } from "../../native/binding.js";
 import { Random } from "../../random.js";
+import type { Layout } from "../../view/layout.js";
 import { type Eye, openView, outlineOf, type ViewedImage } from "../../view/open.js";
 import { networkOf } from "../resolve.js";
 import { type Examples, type ExamplesOptions, flipped, type Shown, targetsOf } from "./examples.js";
@@ -107,27 +108,36 @@ export class Tiles implements Examples {
     ];
   }
 
-  /** Planes take turns: a coarse one has few tiles. */
-  #anywhere({ layout }: TiledSample, turn: number, random: Random): Place {
-    const { planes } = layout;
-    const index = turn % planes.length;
-    const { width, height, columns, rows } = planes[index]!;
-    const { tile } = this.#eye;
-    const place = (length: number, side: number, edges: readonly number[]): number =>
-      edges.length === 1 ? edges[0]! : random.integer(length - side + 1);
-    return { plane: index, x: place(width, tile.width, columns), y: place(height, tile.height, rows) };
+  /**
+   * A tile beside one that detection looks at: so the edges come as often as there, and what is ignored as a whole hardly ever.
+   * Planes take turns: a coarse one has few tiles.
+   */
+  #anywhere({ layout, grid, ofPlanes }: TiledSample, turn: number, random: Random): Place {
+    const { first, end } = ofPlanes[turn % ofPlanes.length]!;
+    const { plane, x, y } = grid[first + random.integer(end - first)]!;
+    const { width, height } = this.#eye.tile;
+    return this.#within(
+      layout,
+      plane,
+      x + random.integer(width) - (width >> 1),
+      y + random.integer(height) - (height >> 1),
+    );
   }
 
   /** A tile that shows a pixel of a defect, anywhere in it. */
   #overDefect({ layout, defectPixels }: TiledSample, random: Random): Place {
-    const { planes } = layout;
-    const known = [...planes.keys()].filter((plane) => defectPixels[plane]!.length > 0);
-    const index = random.pick(known);
-    const { width, height, columns, rows } = planes[index]!;
+    const index = random.pick([...layout.planes.keys()].filter((plane) => defectPixels[plane]!.length > 0));
     const [x, y] = random.pick(defectPixels[index]!);
+    const { width, height } = this.#eye.tile;
+    return this.#within(layout, index, x - random.integer(width), y - random.integer(height));
+  }
+
+  /** The tile at this place, or at the nearest that the plane has. */
+  #within({ planes }: Layout, index: number, x: number, y: number): Place {
+    const { width, height, columns, rows } = planes[index]!;
     const { tile } = this.#eye;
     const place = (at: number, length: number, side: number, edges: readonly number[]): number =>
-      edges.length === 1 ? edges[0]! : Math.max(0, Math.min(length - side, at - random.integer(side)));
+      edges.length === 1 ? edges[0]! : Math.max(0, Math.min(length - side, at));
     return { plane: index, x: place(x, width, tile.width, columns), y: place(y, height, tile.height, rows) };
   }
 
@@ -151,7 +161,8 @@ export class Tiles implements Examples {
         scores.push(...(await native.scores(items)));
         items = [];
       }
-      chosen.push(scores.indexOf(Math.max(...scores)));
+      // Not Math.max of all: a bag may have more tiles than a call takes arguments.
+      chosen.push(scores.reduce((best, score, at) => (score > scores[best]! ? at : best), 0));
     }
     return ranks ? ranks.fromFirst(chosen) : chosen;
   }
@@ -203,6 +214,10 @@ export class Tiles implements Examples {
     return keys;
   }
 
+  close(): void {
+    this.#images.close();
+  }
+
   async show(key: number): Promise<Shown> {
     const tile = this.#shown.get(key)!;
     // Bags are looked at in every epoch; other tiles only where they are fixed.
@@ -211,8 +226,7 @@ export class Tiles implements Examples {
   }
 
   async #pixels({ sample, plane: index, x, y, flip }: Tile): Promise<Uint8Array> {
-    const image = await this.#images.open(sample);
-    const pixels = await image.tile(image.layout.planes[index]!, x, y);
+    const pixels = await this.#images.use(sample, (image) => image.tile(image.layout.planes[index]!, x, y));
     return flipped(pixels, this.options.settings.imageSize, flip);
   }
 }
@@ -228,9 +242,16 @@ function inTurns<T>(items: readonly T[], kindOf: (item: T) => number, count: num
   });
 }
 
-/** Decoded images, as many as fit into half of the memory for images; those that were not used for long go. */
+interface Kept {
+  image: Promise<ViewedImage>;
+  bytes: number;
+  /** Tiles that are being cut. */
+  users: number;
+}
+
+/** Open images, as many as fit into half of the memory for images; those that were not used for long go. */
 class OpenImages {
-  readonly #open = new Map<number, { image: Promise<ViewedImage>; bytes: number }>();
+  readonly #open = new Map<number, Kept>();
   #bytes = 0;
 
   constructor(
@@ -238,27 +259,49 @@ class OpenImages {
     private readonly eye: Eye,
   ) {}
 
-  open(index: number): Promise<ViewedImage> {
-    const known = this.#open.get(index) ?? { image: this.#decode(index), bytes: 0 };
+  async use<R>(index: number, use: (image: ViewedImage) => Promise<R>): Promise<R> {
+    const kept = this.#open.get(index) ?? { image: this.#decode(index), bytes: 0, users: 0 };
     this.#open.delete(index);
-    this.#open.set(index, known);
-    known.image.catch(() => this.#open.delete(index));
-    return known.image;
+    this.#open.set(index, kept);
+    kept.users++;
+    try {
+      const image = await kept.image;
+      if (kept.bytes === 0) this.#bytes += kept.bytes = image.bytes;
+      return await use(image);
+    } catch (error) {
+      if (kept.bytes === 0) this.#open.delete(index);
+      throw error;
+    } finally {
+      kept.users--;
+      this.#shrink();
+    }
   }
 
   async #decode(index: number): Promise<ViewedImage> {
     const sample = this.samples[index]!;
     const image = await openView(sample.image, this.eye, sample);
-    image.close(); // from here on it counts among these
-    const own = this.#open.get(index);
-    if (!own) return image; // gone before it was decoded
-    own.bytes = image.bytes;
-    this.#bytes += image.bytes;
-    for (const [oldest, { bytes }] of this.#open) {
-      if (this.#bytes <= decodingBudget().limit / 2 || oldest === index) break;
-      this.#open.delete(oldest);
-      this.#bytes -= bytes;
-    }
+    image.release(); // from here on it counts among these
     return image;
+  }
+
+  #shrink(): void {
+    for (const [index, kept] of this.#open) {
+      if (this.#bytes <= decodingBudget().limit / 2 || this.#open.size === 1) return;
+      if (kept.users === 0) this.#close(index, kept);
+    }
+  }
+
+  #close(index: number, { image, bytes }: Kept): void {
+    this.#open.delete(index);
+    this.#bytes -= bytes;
+    image.then(
+      ({ close }) => close(),
+      () => undefined,
+    );
+  }
+
+  /** Closes all; nobody uses one any more. */
+  close(): void {
+    for (const [index, kept] of this.#open) this.#close(index, kept);
   }
 }
