@@ -4,7 +4,7 @@ import type { NativeDetector } from "../native/binding.js";
 import { turns } from "../turns.js";
 import { addTile, axisWeights, raiseTo } from "../view/blend.js";
 import { countTiles, type Plane } from "../view/layout.js";
-import type { Size } from "../view/mismatch.js";
+import { mismatch, type Size } from "../view/mismatch.js";
 import type { ViewedImage } from "../view/open.js";
 import type { Prepared } from "./prepare.js";
 
@@ -114,6 +114,8 @@ export async function seeTiles(
     batch = [];
   }
   const scales = planes.map(({ scale }, i) => ({ scale, logit: logits[i]! }));
+  if (logits.every((logit) => logit === -Infinity))
+    throw mismatch(image.name, "every pixel that a tile shows is ignored.");
   return { logit: logits.reduce(higher), scales, engineMs };
 }
 

@@ -160,7 +160,8 @@ export class DetectionQueue {
       });
     } catch (error) {
       // One image on which the network overflows must not cost the others theirs.
-      if (batch.length > 1 && hasCode(error, "MODEL_INVALID"))
+      const isWhole = batch.every(({ decoded }) => !decoded!.tiles); // the others are closed by now
+      if (batch.length > 1 && isWhole && hasCode(error, "MODEL_INVALID"))
         for (const item of batch) await this.#run(detector, [item]);
       else for (const item of batch) if (!item.settled) item.reject(error);
     }

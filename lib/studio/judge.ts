@@ -2,7 +2,7 @@ import { evaluate } from "../evaluation/evaluate.js";
 import { fileIdentity } from "../checksum.js";
 import { deviations } from "../detection/decide.js";
 import { recordOf } from "../detection/record.js";
-import type { Detection } from "../detection/types.js";
+import type { Detection, NamedImage } from "../detection/types.js";
 import { hasCode, SuperSimpleNetError } from "../errors.js";
 import type { RawImage } from "../images/source.js";
 import { imageSize } from "../images/decode.js";
@@ -189,9 +189,9 @@ export class Judge {
 
   /** What a model says of an image of the project. */
   detect(run: string, id: string): Promise<StudioDetection> {
-    const { file } = this.project.image(id);
+    const image = viewedImage(this.project.image(id));
     return this.detectors.with(this.trainings.modelFile(run), async (detector) =>
-      shownDetection(await detector.detect(file), id),
+      shownDetection(await detector.detect(image), id),
     );
   }
 
@@ -204,10 +204,10 @@ export class Judge {
 
   /** A heat map, in the colours of all maps of the run. */
   async heat(run: string, id: string): Promise<Buffer> {
-    const { file } = this.project.image(id);
+    const image = viewedImage(this.project.image(id));
     const range = await this.#range(run);
     return this.detectors.with(this.trainings.modelFile(run), async (detector) => {
-      const detection = await detector.detect(file);
+      const detection = await detector.detect(image);
       const own = (): ColourRange => colourRange([detection.map.data], detection.pixelThreshold);
       return heatOverImagePng(detection, range ?? own());
     });
@@ -225,9 +225,9 @@ export class Judge {
 
   /** Where the map reaches the pixel threshold, as a mask of the image's size. */
   async proposal(run: string, id: string): Promise<Buffer> {
-    const { file } = this.project.image(id);
+    const { file, ...image } = this.project.image(id);
     return this.detectors.with(this.trainings.modelFile(run), async (detector) => {
-      const { map, pixelThreshold } = await detector.detect(file);
+      const { map, pixelThreshold } = await detector.detect(viewedImage({ file, ...image }));
       const { width, height } = await imageSize(file);
       const data = markedPixels(map, pixelThreshold, { width, height });
       return pngOf({ data, width, height, channels: 1 });
@@ -262,6 +262,13 @@ export class Judge {
     await this.#work?.ended;
   }
 }
+
+/** An image with what the data set says of the pixels that count in it. */
+const viewedImage = ({ file, sample }: ProjectImage): NamedImage => ({
+  image: file,
+  roi: sample?.roi,
+  ignore: sample?.ignore,
+});
 
 /** An image that cannot be read has no place in the order; 'validate' names it. */
 function leftOut(error: unknown): undefined {

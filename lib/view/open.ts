@@ -39,6 +39,8 @@ export interface Outline {
 
 /** An image as a view shows it. */
 export interface ViewedImage extends Outline, PixelFacts {
+  /** What stands for it in messages. */
+  name: string;
   /** Of its samples, and of what is ignored. */
   bytes: number;
   /** The network's input at a place of a plane: RGB of a tile's size. */
@@ -80,7 +82,12 @@ export async function openView(
 async function viewOpened(image: OpenImage, eye: Eye, own: OwnAreas, name: string): Promise<ViewedImage> {
   try {
     const outline = await layOut(eye, image, own, name);
-    return { ...outline, ...facts(image, outline), tile: (plane, x, y) => tileOf(image, eye, outline, plane, x, y) };
+    return {
+      name,
+      ...outline,
+      ...facts(image, outline),
+      tile: (plane, x, y) => tileOf(image, eye, outline, plane, x, y),
+    };
   } catch (error) {
     image.close();
     throw error;

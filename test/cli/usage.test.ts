@@ -50,7 +50,7 @@ test("every command explains itself", async () => {
 
 test("the defaults in --help are the trainer's own", async () => {
   const { stdout } = await supersimplenet(["train", "--help"], { env });
-  assert.match(stdout, new RegExp(`--image-size HxW .*default: ${trainerDefaults.imageSize.join("x")}\\)`));
+  assert.match(stdout, new RegExp(`default: ${trainerDefaults.imageSize.join("x")}, or the size of the tiles\\)`));
   assert.match(
     stdout.replace(/\s+/g, " "),
     /--epochs N .*default: 300; with the short pace 60, or as many as make 240 steps; 30 with init\)/,

@@ -57,7 +57,9 @@ export class Tiles implements Examples {
   async begin(epoch: number, places: readonly number[], kept?: readonly number[]): Promise<readonly number[]> {
     const { native, settings } = this.options;
     const bags = places.filter((place) => this.plan.samples[place]!.kind === "bag");
-    const chosen = kept?.length === bags.length ? kept : await this.#choose(bags);
+    const isKept =
+      kept?.length === bags.length && kept.every((tile, i) => tile < this.plan.samples[bags[i]!]!.grid.length);
+    const chosen = isKept ? kept : await this.#choose(bags);
     const tileOf = new Map(bags.map((place, i) => [place, chosen[i]!]));
     if (!this.plan.fixed) {
       await native.clearTargets();
