@@ -1,13 +1,16 @@
 import path from "node:path";
 
+import { isFolder } from "../../files/input.js";
 import { imageSize } from "../../images/decode.js";
 import { isImageFile } from "../../images/formats.js";
 import { prefetch } from "../../images/pipeline.js";
 import { SuperSimpleNetError } from "../../errors.js";
+import type { DatasetKind } from "../../schema/datasets.js";
 import { type Dataset, type DatasetProblem, manyProblems, type Sample, type Split } from "../dataset.js";
 import { firstOf, listFolder, naturalOrder, spelling } from "../listing.js";
-import type { OpenOptions } from "../loader.js";
+import type { Loader, OpenOptions } from "../loader.js";
 import { findUnused, usedFiles } from "../unused.js";
+import { imageRoot } from "./files.js";
 import { maskOf } from "./mask_files.js";
 import { Damaged, effortOf, type Shape, sizeOf } from "./shapes.js";
 
@@ -236,4 +239,38 @@ function largestClass(shapes: readonly Shape[]): string {
   const sizes = new Map<string, number>();
   for (const shape of shapes) sizes.set(shape.label, (sizes.get(shape.label) ?? 0) + sizeOf(shape));
   return [...sizes].reduce((largest, next) => (next[1] > largest[1] ? next : largest))[0];
+}
+
+/** A loader of annotation files of which each has several images. */
+export function annotationLoader({
+  kind,
+  summary,
+  layout,
+  filesOf,
+  read,
+}: Pick<Loader, "summary" | "layout"> & {
+  kind: DatasetKind;
+  /** The annotation files of a folder, or the file itself. */
+  filesOf: (root: string, isAFile: boolean) => Promise<string[]>;
+  read: (file: string) => Promise<Pick<Annotations, "images"> & Partial<Pick<Annotations, "problems" | "warnings">>>;
+}): Loader {
+  return {
+    kind,
+    summary,
+    layout,
+    takes: ["ignoreClass"],
+    matches: async (root, isAFile) => (await filesOf(root, isAFile)).length > 0,
+    async load(root, options) {
+      const isAFile = !(await isFolder(root));
+      const files = await filesOf(root, isAFile);
+      const all: Annotations = { images: [], files, problems: [], warnings: [] };
+      for (const file of files) {
+        const { images, problems = [], warnings = [] } = await read(file);
+        all.images.push(...images);
+        all.problems.push(...problems);
+        all.warnings.push(...warnings);
+      }
+      return annotatedDataset(kind, imageRoot(root, isAFile), all, options);
+    },
+  };
 }

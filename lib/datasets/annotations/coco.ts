@@ -1,12 +1,10 @@
 import path from "node:path";
 
-import { isFolder } from "../../files/input.js";
 import type { Point, Polygon } from "../../images/polygons.js";
 import { turns } from "../../turns.js";
 import { oneProblem } from "../dataset.js";
-import type { Loader } from "../loader.js";
-import { addShape, type AnnotatedImage, annotatedDataset, type Annotations, note, splitOf } from "./annotated.js";
-import { annotationFiles, filesLike, imageRoot, type Json, listOf, objectOf, readJson, textOf } from "./files.js";
+import { addShape, type AnnotatedImage, annotationLoader, type Annotations, note, splitOf } from "./annotated.js";
+import { annotationFiles, filesLike, type Json, listOf, objectOf, readJson, textOf } from "./files.js";
 import { checkSize, cocoCounts } from "./runs.js";
 import { boxOf, checkedRuns, Damaged, numberOf, polygonOf, quoted, type Runs, type Shape, wholeOf } from "./shapes.js";
 
@@ -110,21 +108,10 @@ async function filesOf(root: string, isAFile: boolean): Promise<string[]> {
 }
 
 /** COCO's instances: polygons and runs of several images in one file. */
-export const coco: Loader = {
+export const coco = annotationLoader({
   kind: "coco",
   summary: "COCO instances (JSON), images beside it",
   layout: LAYOUT,
-  takes: ["ignoreClass"],
-  matches: async (root, isAFile) => (await filesOf(root, isAFile)).length > 0,
-  async load(root, options) {
-    const isAFile = !(await isFolder(root));
-    const files = await filesOf(root, isAFile);
-    const read: Annotations = { images: [], files, problems: [], warnings: [] };
-    for (const file of files) {
-      const { images, problems } = await readCoco(file);
-      read.images.push(...images);
-      read.problems.push(...problems);
-    }
-    return annotatedDataset("coco", imageRoot(root, isAFile), read, options);
-  },
-};
+  filesOf,
+  read: readCoco,
+});

@@ -2,13 +2,11 @@ import path from "node:path";
 
 import type { SaxesParser, SaxesTagPlain } from "saxes";
 
-import { isFolder } from "../../files/input.js";
 import type { Point, Polygon } from "../../images/polygons.js";
 import { pieces, turns } from "../../turns.js";
 import { oneProblem } from "../dataset.js";
-import type { Loader } from "../loader.js";
-import { addShape, type AnnotatedImage, annotatedDataset, type Annotations, note, splitOf } from "./annotated.js";
-import { annotationFiles, filesLike, imageRoot, readAnnotationFile, textOf } from "./files.js";
+import { addShape, type AnnotatedImage, annotationLoader, type Annotations, note, splitOf } from "./annotated.js";
+import { annotationFiles, filesLike, readAnnotationFile, textOf } from "./files.js";
 import { textRuns } from "./runs.js";
 import { boxOf, Damaged, ellipseOf, numberOf, polygonOf, quoted, type Shape, turned, wholeOf } from "./shapes.js";
 
@@ -147,25 +145,14 @@ async function readCvat(file: string): Promise<Pick<Annotations, "images" | "war
   return { images: reader.images, warnings: reader.warnings };
 }
 
+const filesOf = async (root: string, isAFile: boolean): Promise<string[]> =>
+  filesLike(await annotationFiles(root, isAFile, ".xml"), looksLikeCvat);
+
 /** CVAT's own format for images: polygons, boxes, ellipses and masks, of many images in one file. */
-export const cvat: Loader = {
+export const cvat = annotationLoader({
   kind: "cvat",
   summary: "annotations.xml of CVAT (CVAT for images 1.1), images beside it",
   layout: LAYOUT,
-  takes: ["ignoreClass"],
-  matches: async (root, isAFile) => (await filesOf(root, isAFile)).length > 0,
-  async load(root, options) {
-    const isAFile = !(await isFolder(root));
-    const files = await filesOf(root, isAFile);
-    const read: Annotations = { images: [], files, problems: [], warnings: [] };
-    for (const file of files) {
-      const { images, warnings } = await readCvat(file);
-      read.images.push(...images);
-      read.warnings.push(...warnings);
-    }
-    return annotatedDataset("cvat", imageRoot(root, isAFile), read, options);
-  },
-};
-
-const filesOf = async (root: string, isAFile: boolean): Promise<string[]> =>
-  filesLike(await annotationFiles(root, isAFile, ".xml"), looksLikeCvat);
+  filesOf,
+  read: readCvat,
+});

@@ -1,13 +1,11 @@
 import path from "node:path";
 
-import { isFolder } from "../../files/input.js";
 import { isImageFile } from "../../images/formats.js";
 import type { Point } from "../../images/polygons.js";
 import { turns } from "../../turns.js";
 import { oneProblem } from "../dataset.js";
-import type { Loader } from "../loader.js";
-import { addShape, type AnnotatedImage, annotatedDataset, type Annotations, note } from "./annotated.js";
-import { annotationFiles, filesLike, imageRoot, type Json, listOf, objectOf, readJson, textOf } from "./files.js";
+import { addShape, type AnnotatedImage, annotationLoader, type Annotations, note } from "./annotated.js";
+import { annotationFiles, filesLike, type Json, listOf, objectOf, readJson, textOf } from "./files.js";
 import { brushRuns } from "./runs.js";
 import { boxOf, Damaged, ellipseOf, numberOf, polygonOf, type Shape, turned, wholeOf } from "./shapes.js";
 
@@ -148,21 +146,10 @@ const filesOf = async (root: string, isAFile: boolean): Promise<string[]> =>
   filesLike(await annotationFiles(root, isAFile, ".json"), looksLikeLabelStudio);
 
 /** Label Studio: polygons, rectangles, ellipses and brushes of several images in one file. */
-export const labelstudio: Loader = {
+export const labelstudio = annotationLoader({
   kind: "labelstudio",
   summary: "Label Studio's export (JSON), images beside it",
   layout: LAYOUT,
-  takes: ["ignoreClass"],
-  matches: async (root, isAFile) => (await filesOf(root, isAFile)).length > 0,
-  async load(root, options) {
-    const isAFile = !(await isFolder(root));
-    const files = await filesOf(root, isAFile);
-    const read: Annotations = { images: [], files, problems: [], warnings: [] };
-    for (const file of files) {
-      const { images, warnings } = await readLabelStudio(file);
-      read.images.push(...images);
-      read.warnings.push(...warnings);
-    }
-    return annotatedDataset("labelstudio", imageRoot(root, isAFile), read, options);
-  },
-};
+  filesOf,
+  read: readLabelStudio,
+});
