@@ -73,6 +73,8 @@ export function defectWarnings({ defects }: Pick<ViewNumbers, "defects">): strin
 
 /** For people: a length in pixels and in feature cells. */
 export const sizeOf = ({ pixels, cells }: DefectSize): string =>
-  `${short(pixels)} pixels of the network, ${short(cells)} feature cell${short(cells) === "1" ? "" : "s"}`;
+  `${counted(pixels, "pixel")} of the network, ${counted(cells, "feature cell")}`;
+
+const counted = (value: number, what: string): string => `${short(value)} ${what}${short(value) === "1" ? "" : "s"}`;
 
 const short = (value: number): string => String(Number(value.toPrecision(3)));
