@@ -23,7 +23,7 @@ import type { NativeTrainer } from "../../lib/native/binding.js";
 import { Random } from "../../lib/random.js";
 import { viewOf } from "../../lib/view/options.js";
 import { TilePlan } from "../../lib/training/examples/tile_plan.js";
-import { Tiles } from "../../lib/training/examples/tiles.js";
+import { grouping, Tiles } from "../../lib/training/examples/tiles.js";
 import { resolveOptions } from "../../lib/training/resolve.js";
 import { failure } from "../datasets/files.js";
 import { bytesOf, headsOf, labelledFor, scratchFolder, settled, tiny, train } from "./support.js";
@@ -155,6 +155,37 @@ for (const regime of ["weak", "full"] as const)
       failure("CHECKPOINT_MISMATCH", "tileOverlap"),
     );
   });
+
+test("of images that are too many to be at hand, the tiles of each come together", async () => {
+  const of = labelledFor(data, "full");
+  const tiling = { fixedTiles: true, tilesPerImage: 4 };
+  const plan = await planOf(of, "full", { tiling });
+  const sampleOf = (key: number): number => plan.samples.findLastIndex(({ firstKey }) => firstKey <= key);
+  const usual = grouping.bytes;
+  const order = async (bytes: number): Promise<{ keys: number[]; model: Buffer }> => {
+    grouping.bytes = bytes;
+    const keys: number[] = [];
+    const show = Tiles.prototype.show;
+    Tiles.prototype.show = function (key) {
+      keys.push(key);
+      return show.call(this, key);
+    };
+    try {
+      const model = await trainTiles(of, { epochs: 1, tiling });
+      return { keys, model: await bytesOf(model, folder) };
+    } finally {
+      Tiles.prototype.show = show;
+      grouping.bytes = usual;
+    }
+  };
+  const changes = (keys: readonly number[]): number =>
+    keys.slice(1).filter((key, i) => sampleOf(key) !== sampleOf(keys[i]!)).length;
+  const together = await order(1);
+  const mixed = await order(usual);
+  assert.deepEqual(new Set(together.keys), new Set(mixed.keys));
+  assert.ok(changes(mixed.keys) > 3 * changes(together.keys));
+  assert.ok((await order(1)).model.equals(together.model));
+});
 
 /** Copies of the training images with other values where `inside` says so. */
 async function disturbed(of: Dataset, inside: (x: number, y: number) => boolean): Promise<Dataset> {

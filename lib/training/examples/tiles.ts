@@ -20,6 +20,11 @@ interface Tile extends Place {
 
 /** Tiles that are scored at once to choose one of a bag. */
 const scoredAtOnce = 16;
+/**
+ * Tiles are shuffled over all images that come to no more bytes than this, as RGB; those of other images come before or
+ * after them, so that an image is decoded once in an epoch. The same on every machine, for it decides the order. Tests lower it.
+ */
+export const grouping = { bytes: 512 * 2 ** 20 };
 /** Keys of tiles that come in one epoch only begin here. */
 const onceFrom = 2 ** 40;
 
@@ -66,20 +71,36 @@ export class Tiles implements Examples {
       this.#aimed.clear();
     }
     this.#shown = new Map();
-    this.#order = [];
     const tiles: [key: number, tile: Tile][] = [];
     const draws = this.plan.draws(epoch, places);
     for (const [i, { sample, flip }] of draws.entries())
       tiles.push(...this.#tilesOf(sample, flip, new Random(settings.seed, "tiles", epoch, i), tileOf.get(sample)));
+    const groupOf = this.#groups(draws.map(({ sample }) => sample));
+    const groups: number[][] = [];
     let next = onceFrom;
     for (const [fixedKey, tile] of tiles) {
       const key = fixedKey >= 0 ? fixedKey : next++;
       this.#shown.set(key, tile);
-      this.#order.push(key);
+      (groups[groupOf.get(tile.sample)!] ??= []).push(key);
     }
-    this.#order = new Random(settings.seed, "tile order", epoch).shuffled(this.#order);
+    const random = new Random(settings.seed, "tile order", epoch);
+    this.#order = groups.flatMap((group) => random.shuffled(group));
     await this.#aim();
     return chosen;
+  }
+
+  /** In which group the tiles of each sample come: one after the other, as many samples as a group holds. */
+  #groups(samples: readonly number[]): Map<number, number> {
+    const groupOf = new Map<number, number>();
+    let [group, bytes] = [0, 0];
+    for (const sample of new Set(samples)) {
+      const { width, height } = this.plan.samples[sample]!.layout.size;
+      const own = width * height * 3;
+      if (bytes > 0 && bytes + own > grouping.bytes) [group, bytes] = [group + 1, 0];
+      bytes += own;
+      groupOf.set(sample, group);
+    }
+    return groupOf;
   }
 
   /** The tiles of one draw, with their keys; -1 where they lie elsewhere in each epoch. */
