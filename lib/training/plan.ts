@@ -9,10 +9,9 @@ import { examplesPerEpoch } from "../datasets/order.js";
 import { applyRegime, limitSegmented } from "../datasets/regime.js";
 import type { Dataset, Sample } from "../datasets/dataset.js";
 import { validateDataset } from "../datasets/validate.js";
-import { eyeFor } from "../detection/prepare.js";
 import { applyMemory } from "../images/budget.js";
 import { availableCores } from "../machine.js";
-import { networkConfigOf, networkSettings } from "../models/config.js";
+import { networkConfigOf } from "../models/config.js";
 import { applyThreads, checkPrecision, type ChosenDevice, resolveDevice } from "../native/device.js";
 import { engine } from "../native/engine.js";
 import { packageVersion } from "../native/locate.js";
@@ -28,6 +27,7 @@ import type { Ranks, RankSettings } from "./ranks.js";
 import {
   type CheckedOptions,
   epochsOf,
+  eyeOf,
   networkOf,
   recordedOptions,
   type ResolvedOptions,
@@ -243,7 +243,7 @@ async function describeImages(
   signal: AbortSignal | undefined,
 ): Promise<{ view: ViewNumbers | null; doubts: string[] }> {
   const network = networkOf(resolved);
-  const eye = eyeFor(networkSettings(network));
+  const eye = eyeOf(resolved);
   const plain = isPlain(eye.view) && training.every(({ roi, ignore }) => roi === undefined && ignore === undefined);
   const samples = plain ? training.filter(({ mask }) => mask !== undefined) : training;
   const features = engine().featureShape(networkConfigOf(resolved.backbone, network));

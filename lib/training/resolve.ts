@@ -3,7 +3,8 @@ import type { z } from "zod";
 import { call, invalid, option, SuperSimpleNetError, text } from "../errors.js";
 import { checkCalibration, refuseCalibration } from "../calibration/method.js";
 import { defaultRate } from "../calibration/rate.js";
-import { checkClassificationHead, computeFor, randomNotEmbedded } from "../models/config.js";
+import { eyeFor } from "../detection/prepare.js";
+import { checkClassificationHead, computeFor, networkSettings, randomNotEmbedded } from "../models/config.js";
 import { checkDistilled } from "../backbones/load.js";
 import type { Architecture, Compute } from "../native/binding.js";
 import { check, mergeOptions } from "../schema/check.js";
@@ -22,6 +23,7 @@ import { recordOf } from "../schema/record.js";
 import type { Regime } from "../schema/regimes.js";
 import { epochsWithInit, trainerOptions } from "../schema/training.js";
 import type { NetworkSettings, RelativeNoise, TrainerOptions } from "../schema/types.js";
+import type { Eye } from "../view/open.js";
 import { checkView, viewOf } from "../view/options.js";
 import { checkRank } from "./ranks.js";
 
@@ -176,6 +178,9 @@ export const networkOf = ({ imageSize, view, bitDepth, network, ablation }: Reso
   ...network,
   ...ablation,
 });
+
+/** What the network is fed with. */
+export const eyeOf = (options: ResolvedOptions): Eye => eyeFor(networkSettings(networkOf(options)));
 
 /** The options that decide the result, as checkpoints and model files record them. Where steps are given, epochs decide nothing. */
 export function recordedOptions(options: CheckedOptions): Record<string, unknown> {

@@ -1,12 +1,12 @@
 import type { CalibrationImage } from "../calibration/images.js";
 import type { Sample } from "../datasets/dataset.js";
-import { eyeFor, prepare } from "../detection/prepare.js";
+import { prepare } from "../detection/prepare.js";
 import { GatheredMap } from "../detection/map.js";
 import { seePieces, seeTiles, type Strip } from "../detection/see.js";
 import { SuperSimpleNetError } from "../errors.js";
 import { decodeMask } from "../images/mask.js";
 import { prefetch } from "../images/pipeline.js";
-import { networkConfigOf, networkSettings } from "../models/config.js";
+import { networkConfigOf } from "../models/config.js";
 import type { TensorMap } from "../native/binding.js";
 import { engine } from "../native/engine.js";
 import { sendTensors } from "../native/send.js";
@@ -14,7 +14,7 @@ import { turns } from "../turns.js";
 import type { Size } from "../view/mismatch.js";
 import { cutMask, outlineOf, withoutIgnored } from "../view/open.js";
 import type { FitCall, TrainingPlan } from "./plan.js";
-import { networkOf } from "./resolve.js";
+import { eyeOf, networkOf } from "./resolve.js";
 
 /** What heads say about images. */
 export async function scoreImages(
@@ -32,7 +32,7 @@ export async function scoreImages(
     await sendTensors(heads),
   );
   try {
-    const eye = eyeFor(networkSettings(networkOf(settings)));
+    const eye = eyeOf(settings);
     const { tile } = eye;
     const kept = mapsKept(plan.calibration);
     // Tiles keep their image open until it was seen; its mask is decoded before the next one is opened.
@@ -85,7 +85,7 @@ export async function withMask(
 ): Promise<CalibrationImage> {
   const known = { anomalous: sample.label === "anomalous", ...scored };
   if (sample.mask === undefined || scored.map === undefined) return known;
-  const eye = eyeFor(networkSettings(networkOf(settings)));
+  const eye = eyeOf(settings);
   const mask = await decodeMask(sample.mask);
   const { layout, ignored } = await outlineOf(eye, mask, sample, sample.image);
   const [plane] = layout.planes;

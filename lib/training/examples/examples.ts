@@ -20,8 +20,6 @@ export interface Shown {
 export interface Examples {
   /** What an epoch shows is settled by `begin`, after the epoch before it has ended. */
   readonly epochByEpoch: boolean;
-  /** Whether `begin` goes by what has been learned. */
-  readonly choosesByScore: boolean;
   /** Gets an epoch ready. `places`: the samples that it shows. `kept`: what `begin` returned for this epoch before. */
   begin(epoch: number, places: readonly number[], kept?: readonly number[]): Promise<readonly number[]>;
   /** The examples of the epoch, shuffled. */

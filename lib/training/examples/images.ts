@@ -1,26 +1,23 @@
 import type { Sample } from "../../datasets/dataset.js";
 import { epochOrder, examplesPerEpoch } from "../../datasets/order.js";
 import { imageSize, loadImage } from "../../images/decode.js";
-import { eyeFor } from "../../detection/prepare.js";
-import { networkSettings } from "../../models/config.js";
 import { decodeMask } from "../../images/mask.js";
 import { prefetch } from "../../images/pipeline.js";
 import type { Target } from "../../native/binding.js";
 import { isPlain } from "../../view/layout.js";
 import { cutMask, openView, outlineOf } from "../../view/open.js";
-import { networkOf } from "../resolve.js";
+import { eyeOf } from "../resolve.js";
 import { type Aim, type Examples, type ExamplesOptions, flipped, type Shown, targetsOf } from "./examples.js";
 
 /** Whole images, each in one piece. */
 export class Images implements Examples {
   readonly epochByEpoch = false;
-  readonly choosesByScore = false;
   readonly #eye;
   readonly #isPlain;
   #aimed = false;
 
   constructor(private readonly options: ExamplesOptions) {
-    this.#eye = eyeFor(networkSettings(networkOf(options.settings)));
+    this.#eye = eyeOf(options.settings);
     this.#isPlain = isPlain(this.#eye.view) && options.samples.every(({ roi, ignore }) => !roi && !ignore);
   }
 

@@ -1,17 +1,15 @@
 import type { Sample } from "../../datasets/dataset.js";
 import { type Draw, epochOrder } from "../../datasets/order.js";
-import { eyeFor } from "../../detection/prepare.js";
 import { imageSize } from "../../images/decode.js";
 import { decodeMask } from "../../images/mask.js";
 import { prefetch } from "../../images/pipeline.js";
 import type { Rectangle } from "../../images/rectangle.js";
-import { networkSettings } from "../../models/config.js";
 import { Random } from "../../random.js";
 import { tilesPerImage } from "../../schema/view.js";
 import type { Layout, Plane } from "../../view/layout.js";
 import { mismatch } from "../../view/mismatch.js";
 import { cutMask, type Eye, outlineOf, withoutIgnored } from "../../view/open.js";
-import { networkOf, type ResolvedOptions } from "../resolve.js";
+import { eyeOf, type ResolvedOptions } from "../resolve.js";
 
 /** A place of a sample's plane that a tile lies at. */
 export interface Place {
@@ -52,7 +50,7 @@ export class TilePlan {
     settings: ResolvedOptions,
     signal: AbortSignal | undefined,
   ): Promise<TilePlan> {
-    const eye = eyeFor(networkSettings(networkOf(settings)));
+    const eye = eyeOf(settings);
     const tiled: TiledSample[] = [];
     let firstKey = 0;
     for await (const sample of prefetch(samples, (each) => tiledSample(each, eye), { signal })) {

@@ -1,14 +1,12 @@
 import type { Sample } from "../../datasets/dataset.js";
 import { decodingBudget } from "../../images/budget.js";
-import { eyeFor } from "../../detection/prepare.js";
-import { networkSettings } from "../../models/config.js";
 import { decodeMask } from "../../images/mask.js";
 import { prefetch } from "../../images/pipeline.js";
 import type { Target } from "../../native/binding.js";
 import { Random } from "../../random.js";
 import type { Layout } from "../../view/layout.js";
 import { type Eye, openView, outlineOf, type ViewedImage } from "../../view/open.js";
-import { networkOf } from "../resolve.js";
+import { eyeOf } from "../resolve.js";
 import { type Examples, type ExamplesOptions, flipped, type Shown, targetsOf } from "./examples.js";
 import { defectsIn, type Place, type TiledSample, type TilePlan } from "./tile_plan.js";
 
@@ -47,12 +45,8 @@ export class Tiles implements Examples {
     private readonly options: ExamplesOptions,
     private readonly plan: TilePlan,
   ) {
-    this.#eye = eyeFor(networkSettings(networkOf(options.settings)));
+    this.#eye = eyeOf(options.settings);
     this.#images = new OpenImages(options.samples, this.#eye);
-  }
-
-  get choosesByScore(): boolean {
-    return this.plan.samples.some(({ kind }) => kind === "bag");
   }
 
   perEpoch(places: readonly number[]): number {
@@ -196,7 +190,9 @@ export class Tiles implements Examples {
     const bySample = new Map<number, [key: number, tile: Tile][]>();
     for (const [key, tile] of this.#shown) {
       if (this.#aimed.has(key)) continue;
-      bySample.set(tile.sample, [...(bySample.get(tile.sample) ?? []), [key, tile]]);
+      const known = bySample.get(tile.sample);
+      if (known) known.push([key, tile]);
+      else bySample.set(tile.sample, [[key, tile]]);
       this.#aimed.add(key);
     }
     const load = async ([index, tiles]: [number, [number, Tile][]]): Promise<Target[]> => {
